@@ -1,0 +1,24 @@
+"""`routescope`: wiring only. One file of app/commands a group."""
+
+import sys
+
+import typer
+
+from app.commands import capture, corpus, describe, project, train
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(describe.app, name="model")
+app.command()(train.train)
+app.command()(capture.capture)
+app.command()(capture.demo)
+app.command()(project.project)
+
+
+def main() -> None:
+    """Whatever a user can cause is one line and exit code 2."""
+    try:
+        app()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

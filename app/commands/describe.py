@@ -1,0 +1,48 @@
+"""`routescope model describe`: what a configuration costs."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Models: what they are made of.")
+
+
+@app.callback()
+def group() -> None:
+    """Keep `describe` a subcommand although it is the only one."""
+
+
+@app.command(epilog="Example: routescope model describe 16b")
+def describe(
+    preset: Annotated[str, typer.Argument(help="tiny, 2b, 16b, 145b, or a model's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print total and activated parameters and training FLOPs, counted as the paper counts."""
+    from model.checkpoint import load_config
+    from model.config import PRESETS
+    from model.counting import count
+
+    if preset in PRESETS:
+        config = PRESETS[preset]()
+    elif Path(preset).is_dir():
+        config = load_config(Path(preset))
+    else:
+        raise ValueError(f"{preset!r} is neither a preset ({', '.join(PRESETS)}) nor a folder")
+    counted = count(config)
+    if as_json:
+        print(json.dumps({"preset": preset, **asdict(counted)}))
+        return
+    flops = counted.training_flops_per_token
+    rows = {
+        "parameters": f"{counted.parameters / 1e9:.4g} B",
+        "activated per token": f"{counted.active_parameters / 1e9:.4g} B",
+        "in experts": f"{counted.expert_parameters / 1e9:.4g} B",
+        "in activated experts": f"{counted.active_expert_parameters / 1e9:.4g} B",
+        "training FLOPs per token": f"{flops / 1e9:.4g} G",
+        f"per {counted.sequence_length} tokens": f"{flops * counted.sequence_length / 1e12:.4g} T",
+    }
+    for name, value in rows.items():
+        print(f"{name:<26}{value:>12}")

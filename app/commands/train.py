@@ -1,0 +1,167 @@
+"""`routescope train`: from tokens to a checkpoint with its evaluation."""
+
+import json
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from data.tokens import TokenStore
+
+if TYPE_CHECKING:
+    import torch
+
+    from model.trainer import Progress as TrainingProgress
+    from model.transformer import Transformer
+
+SAMPLE_SEQUENCES = 36  # of the context's length: the fixed held-out sample for saturation
+
+
+def train(
+    folder: Annotated[Path, typer.Argument(help="Where the training lives; continued if begun.")],
+    corpus: Annotated[Path, typer.Option(help="Folder of `routescope corpus tokenize`.")],
+    preset: Annotated[str, typer.Option(help="A preset of `routescope model describe`.")] = "tiny",
+    dense: Annotated[
+        bool, typer.Option(help="Train the dense twin of equal activated parameters.")
+    ] = False,
+    steps: Annotated[int, typer.Option(help="Of the whole schedule.")] = 18_000,
+    batch_size: Annotated[
+        int, typer.Option(help="Sequences a step, all processes together.")
+    ] = 128,
+    learning_rate: Annotated[float, typer.Option(help="The peak.")] = 2e-3,
+    warmup_steps: Annotated[int, typer.Option(help="Linear warm-up.")] = 300,
+    seed: Annotated[int, typer.Option(help="Of weights and data order.")] = 0,
+    minutes: Annotated[
+        float | None, typer.Option(help="Checkpoint and stop after so long; run again to go on.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train a preset on one GPU if there is one, several under torchrun, else on the CPU.
+
+    Example: routescope train runs/tiny --corpus corpus --steps 18000
+    """
+    import torch
+
+    from model.config import PRESETS, dense_twin
+    from model.trainer import TrainConfig, Trainer, process_rank
+    from model.transformer import Transformer
+
+    if preset not in PRESETS:
+        raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    config = dense_twin(PRESETS[preset]()) if dense else PRESETS[preset]()
+    training, heldout = TokenStore.load(corpus, "train"), TokenStore.load(corpus, "heldout")
+    rank, _ = process_rank()
+    device = f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    torch.set_float32_matmul_precision("high")
+    model = Transformer(config).to(device)
+    trainer = Trainer(
+        model,
+        TrainConfig(
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            warmup_steps=warmup_steps,
+            seed=seed,
+        ),
+        folder,
+        batch_of=batches(training, config.context_length, batch_size, seed=seed),
+        sample_BS=heldout_sample(heldout, config.context_length),
+    )
+    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    finished = run_with_bar(trainer.run, steps, rank, lambda: time.monotonic() > deadline)
+    if rank:
+        return
+    summary: dict[str, object] = {"finished": finished, "step": trainer.step}
+    if finished:
+        summary["bits_per_byte"] = write_evaluation(model, heldout, folder)
+    if as_json:
+        print(json.dumps(summary))
+    elif finished:
+        print(f"finished: {folder} holds the weights, bits per byte in evaluation.json")
+    else:
+        print(f"stopped at step {trainer.step} of {steps}; run the same command to go on")
+
+
+def batches(
+    store: TokenStore, length: int, batch_size: int, *, seed: int
+) -> Callable[[int], np.ndarray]:
+    """The batch of each step, a function of the step alone: a resumed training sees the same."""
+
+    @lru_cache(maxsize=1)
+    def windows(epoch: int) -> np.ndarray:
+        return store.windows(length, epoch=epoch, seed=seed)
+
+    steps_per_epoch = len(windows(0)) // batch_size
+    if steps_per_epoch == 0:
+        raise ValueError(
+            f"the corpus gives {len(windows(0))} sequences of {length} tokens, "
+            f"fewer than one batch of {batch_size}; lower --batch-size"
+        )
+
+    def batch_of(step: int) -> np.ndarray:
+        epoch, index = divmod(step, steps_per_epoch)
+        return store.batch(windows(epoch)[index * batch_size : (index + 1) * batch_size], length)
+
+    return batch_of
+
+
+def heldout_sample(store: TokenStore, length: int) -> "torch.Tensor":
+    """The first full window of the first long enough documents, as many of each domain."""
+    import torch
+
+    sizes = np.diff(store.doc_start)
+    rows: list[np.ndarray] = []
+    for domain in range(len(store.domains)):
+        long_enough = np.flatnonzero((store.domain_id == domain) & (sizes >= length))
+        rows += [
+            store.tokens[store.doc_start[d] : store.doc_start[d] + length]
+            for d in long_enough[: SAMPLE_SEQUENCES // len(store.domains)]
+        ]
+    return torch.from_numpy(np.stack(rows).astype(np.int64))
+
+
+def run_with_bar(
+    run: Callable[..., bool], steps: int, rank: int, should_stop: Callable[[], bool]
+) -> bool:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    from rich.console import Console
+
+    with Progress(*columns, disable=rank > 0, console=Console(stderr=True)) as bar:
+        task = bar.add_task("compiling", total=steps)
+
+        def show(done: "TrainingProgress") -> None:
+            rate = f"{done.tokens_per_second / 1e3:,.0f} k tokens/s"
+            bar.update(task, completed=done.step, description=f"loss {done.loss:.3f}  {rate}")
+
+        return run(on_progress=show, should_stop=should_stop)
+
+
+def write_evaluation(model: "Transformer", heldout: TokenStore, folder: Path) -> dict[str, float]:
+    """Bits per byte of the weights as shipped (rounded to bfloat16), into evaluation.json."""
+    from model.checkpoint import load_model, write_atomically
+    from model.evaluation import bits_per_byte, document_nats, evaluation_batches
+
+    shipped = load_model(folder, device=str(model.embedding.weight.device))
+    length = model.config.context_length
+    found = evaluation_batches(heldout.tokens, heldout.doc_start, length=length, batch_size=64)
+    nats_N = document_nats(shipped, found, num_documents=len(heldout.domain_id))
+    result = bits_per_byte(nats_N, heldout.bytes_per_doc, heldout.domain_id, heldout.domains)
+    write_atomically(folder / "evaluation.json", json.dumps(result, indent=2) + "\n")
+    return result

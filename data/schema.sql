@@ -1,0 +1,82 @@
+-- A trace: one DuckDB file, one captured pass of one model. Immutable once complete.
+-- Rows of token, routing and gate lie in (doc_id, position, layer_id, rank) order.
+
+CREATE TABLE trace (
+    name VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,            -- routescope, transformers, sglang, ...
+    model_name VARCHAR NOT NULL,
+    model_sha256 VARCHAR NOT NULL,
+    tokenizer VARCHAR NOT NULL,
+    num_layers USMALLINT NOT NULL,      -- MoE layers
+    num_experts USMALLINT NOT NULL,     -- routed experts a layer
+    num_shared_experts USMALLINT NOT NULL,
+    scoring VARCHAR NOT NULL,           -- softmax, sigmoid
+    top_k USMALLINT,                    -- NULL where it varies from token to token
+    created_at TIMESTAMP NOT NULL,      -- UTC
+    seed BIGINT,
+    config JSON NOT NULL,               -- the model's configuration, and the capture's
+    format_version USMALLINT NOT NULL
+);
+
+CREATE TABLE document (
+    doc_id UINTEGER NOT NULL,
+    domain VARCHAR,                     -- NULL: not labelled
+    text VARCHAR NOT NULL,
+    origin VARCHAR NOT NULL,
+    sha256 VARCHAR NOT NULL             -- of the text in UTF-8
+);
+
+CREATE TABLE token (
+    doc_id UINTEGER NOT NULL,
+    position UINTEGER NOT NULL,
+    token_id UINTEGER NOT NULL,
+    text VARCHAR NOT NULL,
+    phase UTINYINT NOT NULL,            -- 0 prefill, 1 decode
+    loss FLOAT                          -- nats given the tokens before it, NULL where unknown
+);
+
+CREATE TABLE expert (
+    layer_id USMALLINT NOT NULL,
+    expert_id USMALLINT NOT NULL        -- every routed expert: a dead one is a row with 0
+);
+
+CREATE TABLE routing (
+    doc_id UINTEGER NOT NULL,
+    position UINTEGER NOT NULL,
+    layer_id USMALLINT NOT NULL,
+    rank USMALLINT NOT NULL,            -- 0: largest weight
+    expert_id USMALLINT NOT NULL,
+    weight FLOAT NOT NULL
+);
+
+CREATE TABLE gate (
+    doc_id UINTEGER NOT NULL,
+    position UINTEGER NOT NULL,
+    layer_id USMALLINT NOT NULL,
+    entropy FLOAT,                      -- nats
+    margin FLOAT                        -- last chosen minus best rejected score
+);
+
+-- Rollups are sums, so shards merge by addition.
+CREATE TABLE document_load (
+    doc_id UINTEGER NOT NULL,
+    layer_id USMALLINT NOT NULL,
+    expert_id USMALLINT NOT NULL,
+    phase UTINYINT NOT NULL,
+    tokens UINTEGER NOT NULL,
+    weight_sum DOUBLE NOT NULL
+);
+
+CREATE TABLE coactivation (
+    layer_id USMALLINT NOT NULL,
+    expert_a USMALLINT NOT NULL,        -- expert_a < expert_b
+    expert_b USMALLINT NOT NULL,
+    tokens UBIGINT NOT NULL
+);
+
+CREATE TABLE transition (
+    layer_id USMALLINT NOT NULL,
+    expert_id USMALLINT NOT NULL,
+    next_expert_id USMALLINT NOT NULL,  -- in layer_id + 1
+    tokens UBIGINT NOT NULL
+);

@@ -1,0 +1,162 @@
+"""A model on disk: safetensors shards and a JSON config. Nothing is ever unpickled."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.transformer import Transformer
+
+SHARD_BYTES = 16 * 2**20
+
+
+def save_model(model: Transformer, folder: Path, *, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Write config and weights; buffers that routing depends on (the bias) stay float32."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = json.dumps(asdict(model.config), indent=2) + "\n"
+    write_atomically(folder / "config.json", config)
+    tensors = {
+        name: tensor.detach().to("cpu", torch.float32 if name.endswith("bias_E") else dtype)
+        for name, tensor in model.state_dict().items()
+        if not (model.config.tied_embeddings and name == "head.weight")
+    }
+    shards = split_shards(tensors)
+    for stale in folder.glob("model-*.safetensors"):
+        stale.unlink()
+    for number, shard in enumerate(shards, start=1):
+        save_file(shard, folder / f"model-{number:05}-of-{len(shards):05}.safetensors")
+
+
+def split_shards(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Greedy, in order; a tensor larger than a shard gets one of its own."""
+    shards: list[dict[str, Tensor]] = [{}]
+    room = SHARD_BYTES - 2**16  # the header
+    for name, tensor in tensors.items():
+        size = tensor.numel() * tensor.element_size()
+        if size > room and shards[-1]:
+            shards.append({})
+            room = SHARD_BYTES - 2**16
+        shards[-1][name] = tensor.contiguous()
+        room -= size
+    return shards
+
+
+def load_config(folder: Path) -> ModelConfig:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(f"no model in {folder}: config.json is missing")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    known = {field.name for field in fields(ModelConfig)}
+    if not isinstance(values, dict) or (unknown := sorted(set(values) - known)):
+        found = f"unknown fields {unknown}" if isinstance(values, dict) else "no object"
+        raise ValueError(f"{path} is not a RouteScope model config: {found}")
+    try:
+        return ModelConfig(**values)
+    except TypeError as error:
+        raise ValueError(f"{path} is not a RouteScope model config: {error}") from error
+
+
+def load_model(
+    folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> Transformer:
+    """The model in `folder`, in evaluation mode."""
+    config = load_config(folder)
+    tensors: dict[str, Tensor] = {}
+    for path in shard_paths(folder):
+        try:
+            tensors |= load_file(path, device=device)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+    if config.tied_embeddings and "embedding.weight" in tensors:
+        tensors["head.weight"] = tensors["embedding.weight"]
+    model = Transformer(config).to(device)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        first_line = str(error).splitlines()[1].strip()
+        raise ValueError(f"the weights in {folder} do not fit its config: {first_line}") from error
+    return model.to(dtype).eval()
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("model-*.safetensors"))
+    if not paths:
+        raise ValueError(f"no weights in {folder}: model-*.safetensors is missing")
+    expected = int(paths[0].stem.rsplit("-", 1)[1])
+    if len(paths) != expected:
+        raise ValueError(f"{folder} has {len(paths)} of {expected} weight shards; copy the rest")
+    return paths
+
+
+def model_sha256(folder: Path) -> str:
+    """Over the config and every weight shard, in order."""
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in shard_paths(folder):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def save_progress(
+    folder: Path, model: Transformer, optimizer: torch.optim.Optimizer, *, step: int
+) -> None:
+    """Everything an exact resume needs, in float32; replaces the previous one in one rename."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    if model.config.tied_embeddings:
+        del tensors["model.head.weight"]
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            tensors[f"optimizer.{names[id(parameter)]}.{key}"] = value
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    partial = folder / "progress.safetensors.partial"
+    save_file(on_cpu, partial, metadata={"step": str(step)})
+    os.replace(partial, folder / "progress.safetensors")
+
+
+def load_progress(folder: Path, model: Transformer, optimizer: torch.optim.Optimizer) -> int:
+    """Restore what `save_progress` wrote; the number of steps done."""
+    from safetensors import safe_open
+
+    path = folder / "progress.safetensors"
+    with safe_open(path, "pt") as file:
+        step = int(file.metadata()["step"])
+    tensors = load_file(path)
+    weights = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    if model.config.tied_embeddings:
+        weights["head.weight"] = weights["embedding.weight"]
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{path} belongs to a model of another config") from error
+    for name, parameter in model.named_parameters():
+        prefix = f"optimizer.{name}."
+        optimizer.state[parameter] = {
+            key.removeprefix(prefix): value if key.endswith(".step") else value.to(parameter.device)
+            for key, value in tensors.items()
+            if key.startswith(prefix)
+        }
+    return step
+
+
+def write_atomically(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def publish(folder: Path, target: Path, names: list[str]) -> None:
+    """Copy finished files of a training folder to where they are shipped."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copyfile(folder / name, target / name)

@@ -1,0 +1,71 @@
+"""The MoE layer: shared experts for every token, a few routed ones by choice.
+
+T = tokens, D = model dim, E = routed experts, K = experts per token, F = expert width.
+Children `gate` and `experts` are the capture contract: `experts` receives what is executed.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+from model.layers import SwiGLU
+from model.router import SoftmaxRouter
+
+
+class Experts(nn.Module):
+    """E SwiGLU experts as two stacked weights; tokens are sorted by expert, then multiplied."""
+
+    def __init__(self, dim: int, inner_dim: int, *, num_experts: int) -> None:
+        super().__init__()
+        self.gate_up_EDF = nn.Parameter(torch.empty(num_experts, dim, 2 * inner_dim))
+        self.down_EFD = nn.Parameter(torch.empty(num_experts, inner_dim, dim))
+
+    def forward(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
+        num_experts, top_k = self.gate_up_EDF.shape[0], expert_ids_TK.shape[1]
+        sorted_ids, order = expert_ids_TK.reshape(-1).sort(stable=True)
+        token = order // top_k
+        # offs[e] is where expert e's rows end; grouped_mm wants int32
+        ends = torch.arange(num_experts, device=x_TD.device)
+        offs = torch.searchsorted(sorted_ids, ends, right=True).to(torch.int32)
+        dtype = compute_dtype(x_TD)
+        hidden = F.grouped_mm(
+            x_TD.to(dtype).index_select(0, token), self.gate_up_EDF.to(dtype), offs=offs
+        )
+        gate, up = hidden.chunk(2, dim=-1)
+        weight = weights_TK.reshape(-1)[order].to(dtype).unsqueeze(-1)
+        rows = F.grouped_mm(F.silu(gate) * up * weight, self.down_EFD.to(dtype), offs=offs)
+        return torch.zeros_like(x_TD, dtype=dtype).index_add(0, token, rows)
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """grouped_mm is not covered by autocast: the type autocast would have chosen."""
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.get_autocast_dtype(x.device.type)
+    return x.dtype
+
+
+class MoE(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate = SoftmaxRouter(
+            config.hidden_dim,
+            num_experts=config.num_experts,
+            top_k=config.top_k,
+            bias_balancing=config.balancing == "bias",
+        )
+        self.experts = Experts(config.hidden_dim, config.expert_dim, num_experts=config.num_experts)
+        self.shared_experts = (
+            SwiGLU(config.hidden_dim, config.num_shared_experts * config.expert_dim)
+            if config.num_shared_experts
+            else None
+        )
+
+    def forward(self, x_BSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(output_BSD, router_logits_TE, expert_ids_TK)."""
+        x_TD = x_BSD.reshape(-1, x_BSD.shape[-1])
+        router_logits_TE, weights_TK, expert_ids_TK = self.gate(x_TD)
+        output_TD = self.experts(x_TD, expert_ids_TK, weights_TK)
+        if self.shared_experts is not None:
+            output_TD = output_TD + self.shared_experts(x_TD)
+        return output_TD.view_as(x_BSD), router_logits_TE, expert_ids_TK

@@ -1,0 +1,51 @@
+"""What training minimizes: cross-entropy plus the balance losses of every MoE layer.
+
+B = sequences, S = positions, T = tokens, E = routed experts, K = experts per token, L = MoE layers.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.losses import device_balance, expert_balance, load_and_probability, tokens_per_expert
+from model.transformer import Routed, Transformer
+
+
+class Objective(nn.Module):
+    """The whole forward pass of a training step as one module, so that it compiles as one."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch_BS: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Of token ids [B, S + 1] with -1 as padding: (to minimize, loss in nats per token,
+        tokens, balance loss, tokens_LE). Padding counts nowhere."""
+        inputs_BS, targets_BS = batch_BS[:, :-1].clamp(min=0).long(), batch_BS[:, 1:].long()
+        with torch.autocast(inputs_BS.device.type, dtype=torch.bfloat16):
+            x_BSD, routed = self.model.hidden(inputs_BS)
+            logits_TV = self.model.head(x_BSD).flatten(0, 1)
+        loss = F.cross_entropy(logits_TV.float(), targets_BS.flatten(), ignore_index=-1)
+        keep_T = (batch_BS[:, :-1] >= 0).flatten()
+        balances = [self.layer_balance(decided, keep_T) for decided in routed]
+        balance = sum((b for b, _ in balances), start=torch.zeros((), device=loss.device))
+        tokens_LE = (
+            torch.stack([tokens_E for _, tokens_E in balances])
+            if balances
+            else torch.zeros((), device=loss.device)
+        )
+        tokens = (targets_BS >= 0).sum()
+        return loss + balance, loss.detach(), tokens, balance.detach(), tokens_LE
+
+    def layer_balance(self, decided: Routed, keep_T: Tensor) -> tuple[Tensor, Tensor]:
+        """(weighted balance loss, tokens_E) of one layer, over the tokens of this process."""
+        config = self.model.config
+        tokens_E = tokens_per_expert(decided.expert_ids_TK, keep_T, config.num_experts)
+        scores_TE = F.softmax(decided.router_logits_TE, dim=-1)
+        load_E, probability_E = load_and_probability(scores_TE, tokens_E, keep_T, config.top_k)
+        weighted = config.expert_loss_weight * expert_balance(load_E, probability_E)
+        if config.device_loss_weight:
+            weighted = weighted + config.device_loss_weight * device_balance(
+                load_E, probability_E, groups=config.expert_groups
+            )
+        return weighted, tokens_E

@@ -1,0 +1,69 @@
+"""Sorted, grouped experts do what a plain loop over experts does."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.moe import Experts, MoE
+from tests.models import small_config
+
+
+def loop_over_experts(
+    experts: Experts, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor
+) -> Tensor:
+    rows = []
+    for x_D, ids_K, weights_K in zip(x_TD, expert_ids_TK, weights_TK, strict=True):
+        total_D = torch.zeros_like(x_D)
+        for expert, weight in zip(ids_K.tolist(), weights_K, strict=True):
+            gate, up = (x_D @ experts.gate_up_EDF[expert]).chunk(2)
+            total_D = total_D + weight * ((F.silu(gate) * up) @ experts.down_EFD[expert])
+        rows.append(total_D)
+    return torch.stack(rows)
+
+
+def assert_close(found: Tensor, expected: Tensor) -> None:
+    assert ((found - expected).norm() / expected.norm()).item() <= 1e-5
+
+
+@pytest.mark.parametrize("loaded", ["every expert", "one expert"])
+def test_outputs_and_gradients_equal_the_loop(loaded: str) -> None:
+    torch.manual_seed(0)
+    experts = Experts(16, 8, num_experts=8)
+    for parameter in experts.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x_TD = torch.randn(40, 16, requires_grad=True)
+    weights_TK = torch.rand(40, 2, requires_grad=True)
+    expert_ids_TK = torch.rand(40, 8).topk(2).indices
+    if loaded == "one expert":
+        expert_ids_TK = torch.tensor([[5, 2]]).expand(40, 2)
+    inputs = (x_TD, weights_TK, *experts.parameters())
+    direction_TD = torch.randn(40, 16)
+
+    found_TD = experts(x_TD, expert_ids_TK, weights_TK)
+    found = torch.autograd.grad((found_TD * direction_TD).sum(), inputs)
+    expected_TD = loop_over_experts(experts, x_TD, expert_ids_TK, weights_TK)
+    expected = torch.autograd.grad((expected_TD * direction_TD).sum(), inputs)
+
+    assert_close(found_TD, expected_TD)
+    for found_gradient, expected_gradient in zip(found, expected, strict=True):
+        assert_close(found_gradient, expected_gradient)
+
+
+def test_an_empty_input_gives_an_empty_output() -> None:
+    experts = Experts(16, 8, num_experts=4)
+    empty = experts(torch.zeros(0, 16), torch.zeros(0, 2, dtype=torch.long), torch.zeros(0, 2))
+    assert empty.shape == (0, 16)
+
+
+def test_the_layer_is_shared_experts_plus_weighted_routed_ones() -> None:
+    torch.manual_seed(0)
+    moe = MoE(small_config())
+    for parameter in moe.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x_BSD = torch.randn(2, 3, 16)
+    output_BSD, _, expert_ids_TK = moe(x_BSD)
+    _, weights_TK, _ = moe.gate(x_BSD.view(6, 16))
+    routed_TD = loop_over_experts(moe.experts, x_BSD.view(6, 16), expert_ids_TK, weights_TK)
+    assert moe.shared_experts is not None
+    assert_close(output_BSD, (routed_TD + moe.shared_experts(x_BSD.view(6, 16))).view(2, 3, 16))

@@ -1,0 +1,97 @@
+"""Training: resume is exact, schedules and logs are what they say."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.config import ModelConfig
+from model.snapshots import snapshot_steps
+from model.trainer import DivergedError, Progress, TrainConfig, Trainer, learning_rate
+from model.transformer import Transformer
+from tests.models import small_config
+
+SCHEDULE = TrainConfig(
+    steps=6, batch_size=4, learning_rate=1e-2, warmup_steps=2, log_every=1, checkpoint_every=100
+)
+
+
+def batch_of(step: int) -> np.ndarray:
+    batch_BS = np.random.default_rng(step).integers(0, 32, size=(4, 17))
+    batch_BS[0, 9:] = -1  # padding
+    return batch_BS
+
+
+def trained(
+    folder: Path, *, config: ModelConfig | None = None, stop_after: int | None = None
+) -> list[float]:
+    """Train until finished or `stop_after` steps; the losses in the log."""
+    model = Transformer(config or small_config())
+    sample_BS = torch.arange(32).view(2, 16)
+    trainer = Trainer(model, SCHEDULE, folder, batch_of=batch_of, sample_BS=sample_BS)
+    reports: list[Progress] = []
+    trainer.run(
+        on_progress=reports.append,
+        should_stop=lambda: stop_after is not None and trainer.step >= stop_after,
+    )
+    log = (folder / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["loss"] for line in log]
+
+
+def test_a_resumed_training_repeats_the_losses_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "whole")
+    trained(tmp_path / "cut", stop_after=3)
+    assert trained(tmp_path / "cut") == whole
+    assert len(whole) == 6
+
+
+def test_bias_balancing_resumes_exactly_too(tmp_path: Path) -> None:
+    config = replace(small_config(), balancing="bias", expert_loss_weight=0.0)
+    whole = trained(tmp_path / "whole", config=config)
+    trained(tmp_path / "cut", config=config, stop_after=3)
+    assert trained(tmp_path / "cut", config=config) == whole
+
+
+def test_the_log_counts_tokens_without_padding(tmp_path: Path) -> None:
+    trained(tmp_path)
+    lines = (tmp_path / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
+    # four rows of 16 targets; the padded one keeps targets 1 to 8
+    assert [json.loads(line)["tokens"] for line in lines[:2]] == [56, 112]
+    assert len(json.loads(lines[0])["max_violation"]) == 2
+
+
+def test_a_training_with_other_settings_is_not_continued(tmp_path: Path) -> None:
+    trained(tmp_path, stop_after=3)
+    with pytest.raises(ValueError, match="other settings \\(model\\)"):
+        trained(tmp_path, config=replace(small_config(), top_k=1))
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    trained(tmp_path, stop_after=2)
+    before = (tmp_path / "progress.safetensors").read_bytes()
+    model = Transformer(small_config())
+    trainer = Trainer(model, SCHEDULE, tmp_path, batch_of=batch_of)
+
+    def poison(progress: Progress) -> None:
+        with torch.no_grad():
+            model.norm.weight_D.fill_(torch.nan)
+
+    with pytest.raises(DivergedError, match="by step 4"):
+        trainer.run(on_progress=poison, should_stop=lambda: False)
+    assert (tmp_path / "progress.safetensors").read_bytes() == before
+
+
+def test_the_learning_rate_warms_up_linearly_and_ends_at_its_floor() -> None:
+    config = replace(SCHEDULE, steps=102, warmup_steps=2, learning_rate=1.0)
+    assert learning_rate(0, config) == 0.5
+    assert learning_rate(1, config) == 1.0
+    assert learning_rate(52, config) == pytest.approx(0.55)  # halfway from 1 to 0.1
+    assert learning_rate(102, config) == pytest.approx(0.1)
+
+
+def test_snapshot_steps_run_from_first_to_last() -> None:
+    assert snapshot_steps(10_000, 5) == [1, 10, 100, 1000, 10_000]
+    assert snapshot_steps(3, 10) == [1, 2, 3]
