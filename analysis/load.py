@@ -1,0 +1,94 @@
+"""How evenly a layer spreads its tokens over its experts.
+
+L = MoE layers, E = routed experts, G = domains. Every metric reads the last axis as the experts of
+one layer: tokens_LE gives a number a layer, tokens_LGE one a layer and domain.
+"""
+
+import numpy as np
+import pandas as pd
+
+
+def load_imbalance(tokens_LE: np.ndarray) -> np.ndarray:
+    """max / mean of each layer: 1 when balanced, E when one expert takes all."""
+    return tokens_LE.max(-1) / _mean(tokens_LE)
+
+
+def max_violation(tokens_LE: np.ndarray) -> np.ndarray:
+    """MaxVio of each layer: max / mean - 1, 0 when balanced (arXiv 2408.15664)."""
+    return load_imbalance(tokens_LE) - 1
+
+
+def gini(tokens_LE: np.ndarray) -> np.ndarray:
+    """Mean difference of two experts over twice the mean: 0 when balanced, 1 - 1/E at most."""
+    num_experts = tokens_LE.shape[-1]
+    place_E = 2 * np.arange(1, num_experts + 1) - num_experts - 1
+    return (np.sort(tokens_LE, -1) * place_E).sum(-1) / (num_experts**2 * _mean(tokens_LE))
+
+
+def coefficient_of_variation(tokens_LE: np.ndarray) -> np.ndarray:
+    """Standard deviation over experts / mean: 0 when balanced, sqrt(E - 1) at most."""
+    return tokens_LE.std(-1) / _mean(tokens_LE)
+
+
+def normalized_entropy(tokens_LE: np.ndarray) -> np.ndarray:
+    """Entropy of the load / log E: 1 when balanced, 0 when one expert takes all."""
+    num_experts = tokens_LE.shape[-1]
+    if num_experts == 1:
+        return np.ones_like(_mean(tokens_LE))
+    share_LE = tokens_LE / (num_experts * _mean(tokens_LE)[..., None])
+    log_share_LE = np.log(share_LE, where=share_LE > 0, out=np.zeros_like(share_LE))
+    return np.abs((share_LE * log_share_LE).sum(-1)) / np.log(num_experts)
+
+
+def busiest_share(tokens_LE: np.ndarray, n: int = 3) -> np.ndarray:
+    """Share of the choices that went to the n busiest experts: n / E when balanced."""
+    busiest_Ln = np.sort(tokens_LE, -1)[..., -n:]
+    return busiest_Ln.sum(-1) / (tokens_LE.shape[-1] * _mean(tokens_LE))
+
+
+def dead_experts(tokens_LE: np.ndarray) -> np.ndarray:
+    """Experts that no token chose."""
+    return (tokens_LE == 0).sum(-1)
+
+
+def load_table(tokens_LE: np.ndarray) -> pd.DataFrame:
+    """layer_id, tokens (choices), and every metric of this file; one row a layer."""
+    return pd.DataFrame({"layer_id": np.arange(len(tokens_LE)), **_metrics(tokens_LE)})
+
+
+def domain_load_table(tokens_LEG: np.ndarray, domains: tuple[str, ...]) -> pd.DataFrame:
+    """As load_table, one row a layer and domain. Metrics of a domain without tokens are NaN."""
+    num_layers, num_experts, num_domains = tokens_LEG.shape
+    tokens_RE = tokens_LEG.transpose(0, 2, 1).reshape(-1, num_experts)
+    table = pd.DataFrame(
+        {"layer_id": np.repeat(np.arange(num_layers), num_domains), "domain": domains * num_layers}
+    )
+    routed = np.flatnonzero(tokens_RE.any(-1))
+    metrics = pd.DataFrame(_metrics(tokens_RE[routed]), index=table.index[routed])
+    table = table.join(metrics)
+    empty = {"tokens": 0, "dead_experts": num_experts}
+    return table.fillna(empty).astype(dict.fromkeys(empty, np.int64))
+
+
+def _metrics(tokens_LE: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "tokens": tokens_LE.sum(-1),
+        "load_imbalance": load_imbalance(tokens_LE),
+        "max_violation": max_violation(tokens_LE),
+        "gini": gini(tokens_LE),
+        "coefficient_of_variation": coefficient_of_variation(tokens_LE),
+        "normalized_entropy": normalized_entropy(tokens_LE),
+        "busiest_share": busiest_share(tokens_LE),
+        "dead_experts": dead_experts(tokens_LE),
+    }
+
+
+def _mean(tokens_LE: np.ndarray) -> np.ndarray:
+    mean_L = np.asarray(tokens_LE.mean(-1))
+    if (mean_L == 0).any():
+        layer_id = np.argwhere(np.atleast_1d(mean_L) == 0)[0, 0]
+        raise ValueError(
+            f"layer {layer_id} has no routed tokens; capture a trace with tokens, or choose "
+            "another domain or phase"
+        )
+    return mean_L

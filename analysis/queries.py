@@ -1,0 +1,189 @@
+"""One typed function per question; each runs the file of its name in analysis/sql.
+
+A connection comes first: give every thread its own cursor. Documents without a label have the
+domain "unlabelled". L = MoE layers, E = routed experts, G = domains.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from duckdb import DuckDBPyConnection
+
+from data.routing import DOMAINS, PHASES, UNLABELLED
+
+SQL = Path(__file__).parent / "sql"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceInfo:
+    """What a trace is: its model, how it was captured and how much it holds."""
+
+    name: str
+    source: str
+    model_name: str
+    model_sha256: str
+    tokenizer: str
+    num_layers: int  # MoE layers
+    num_experts: int  # routed experts a layer
+    num_shared_experts: int
+    scoring: str
+    top_k: int | None  # None where it varies from token to token
+    created_at: datetime  # UTC
+    seed: int | None
+    config: dict[str, Any]
+    format_version: int
+    num_documents: int
+    num_tokens: int
+    domains: tuple[str, ...]  # in the order shown
+
+
+def trace_info(con: DuckDBPyConnection) -> TraceInfo:
+    row = _rows(con, "trace_info")[0]
+    domains = tuple(sorted((found["domain"] for found in _rows(con, "domains")), key=_domain_order))
+    return TraceInfo(**row | {"config": json.loads(row["config"])}, domains=domains)
+
+
+def documents(con: DuckDBPyConnection) -> pd.DataFrame:
+    """doc_id, domain, origin, tokens, text (its first 200 characters)."""
+    return _frame(con, "documents")
+
+
+def document_text(con: DuckDBPyConnection, doc_id: int) -> str:
+    rows = _rows(con, "document_text", doc_id=doc_id)
+    if not rows:
+        raise ValueError(f"no document {doc_id} in this trace; documents() lists them")
+    return rows[0]["text"]
+
+
+def domain_tokens(con: DuckDBPyConnection) -> pd.DataFrame:
+    """domain, documents, tokens, mean_loss; in the order shown."""
+    frame = _frame(con, "domain_tokens")
+    return frame.set_index("domain").loc[sorted(frame.domain, key=_domain_order)].reset_index()
+
+
+def expert_tokens(
+    con: DuckDBPyConnection, *, phase: str | None = None, domain: str | None = None
+) -> pd.DataFrame:
+    """layer_id, expert_id, tokens, weight_sum; every expert, dead ones with 0."""
+    if phase is not None and phase not in PHASES:
+        raise ValueError(f"phase is {phase!r}; use one of {PHASES}, or None for both")
+    number = None if phase is None else PHASES.index(phase)
+    return _frame(con, "expert_tokens", phase=number, domain=domain)
+
+
+def expert_domain_tokens(con: DuckDBPyConnection) -> pd.DataFrame:
+    """layer_id, expert_id, domain, tokens; every combination."""
+    return _frame(con, "expert_domain_tokens")
+
+
+def document_routing(con: DuckDBPyConnection, doc_id: int) -> pd.DataFrame:
+    """position, token_id, text, phase, loss, layer_id, rank, expert_id, weight, entropy, margin."""
+    return _frame(con, "document_routing", doc_id=doc_id)
+
+
+def expert_top_tokens(
+    con: DuckDBPyConnection, layer_id: int, expert_id: int, *, limit: int = 20
+) -> pd.DataFrame:
+    """token_id, text, tokens, expected, share_of_token (of its occurrences), mean_weight.
+
+    Ordered by tokens - expected, where expected is what the expert's load alone would give.
+    """
+    return _frame(con, "expert_top_tokens", layer_id=layer_id, expert_id=expert_id, limit=limit)
+
+
+def expert_contexts(
+    con: DuckDBPyConnection, layer_id: int, expert_id: int, *, limit: int = 10
+) -> pd.DataFrame:
+    """doc_id, position, domain, before, text, after, weight; a row a document, strongest first."""
+    return _frame(con, "expert_contexts", layer_id=layer_id, expert_id=expert_id, limit=limit)
+
+
+def coactivation(con: DuckDBPyConnection, layer_id: int) -> pd.DataFrame:
+    """expert_a < expert_b, tokens; every pair."""
+    return _frame(con, "coactivation", layer_id=layer_id)
+
+
+def transitions(con: DuckDBPyConnection, layer_id: int) -> pd.DataFrame:
+    """expert_id, next_expert_id (in layer_id + 1), tokens; every pair, none for the last layer."""
+    return _frame(con, "transitions", layer_id=layer_id)
+
+
+def gate_summary(con: DuckDBPyConnection) -> pd.DataFrame:
+    """layer_id, mean_entropy (nats), mean_margin; no row where the source gives ids only."""
+    return _frame(con, "gate_summary")
+
+
+def tokens_by_domain(con: DuckDBPyConnection) -> pd.DataFrame:
+    """doc_id, position, domain of every token."""
+    return _frame(con, "tokens_by_domain")
+
+
+def token_choices(con: DuckDBPyConnection, sample: pd.DataFrame) -> pd.DataFrame:
+    """point (row of the sample, counted from 0), layer_id, expert_id, rank, weight."""
+    return _frame(con, "token_choices", **_keys(sample))
+
+
+def token_texts(con: DuckDBPyConnection, sample: pd.DataFrame) -> list[str]:
+    """Text of every token of the sample."""
+    return [row["text"] for row in _rows(con, "token_texts", **_keys(sample))]
+
+
+def document_load(con: DuckDBPyConnection) -> pd.DataFrame:
+    """doc_id, layer_id, expert_id, tokens; both phases, only what was chosen."""
+    return _frame(con, "document_load")
+
+
+def load_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """tokens_LE of expert_tokens()."""
+    tokens_LE = np.zeros((info.num_layers, info.num_experts), dtype=np.int64)
+    tokens_LE[frame.layer_id, frame.expert_id] = frame.tokens
+    return tokens_LE
+
+
+def domain_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """tokens_LEG of expert_domain_tokens(), domains in the order of info.domains."""
+    shape = (info.num_layers, info.num_experts, len(info.domains))
+    tokens_LEG = np.zeros(shape, dtype=np.int64)
+    domain_ids = pd.Index(info.domains).get_indexer(pd.Index(frame.domain))
+    tokens_LEG[frame.layer_id, frame.expert_id, domain_ids] = frame.tokens
+    return tokens_LEG
+
+
+def pair_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """pairs_EE of coactivation(): symmetric, zero diagonal."""
+    pairs_EE = np.zeros((info.num_experts, info.num_experts), dtype=np.int64)
+    pairs_EE[frame.expert_a, frame.expert_b] = frame.tokens
+    return pairs_EE + pairs_EE.T
+
+
+def transition_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """tokens_EE of transitions(): rows are experts, columns those of the next layer."""
+    tokens_EE = np.zeros((info.num_experts, info.num_experts), dtype=np.int64)
+    tokens_EE[frame.expert_id, frame.next_expert_id] = frame.tokens
+    return tokens_EE
+
+
+def _frame(con: DuckDBPyConnection, name: str, **values: object) -> pd.DataFrame:
+    return con.execute((SQL / f"{name}.sql").read_text(), values).df()
+
+
+def _rows(con: DuckDBPyConnection, name: str, **values: object) -> list[dict[str, Any]]:
+    result = con.execute((SQL / f"{name}.sql").read_text(), values)
+    columns = [column[0] for column in result.description]
+    return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
+
+
+def _keys(sample: pd.DataFrame) -> dict[str, list[int]]:
+    return {"doc_ids": sample.doc_id.tolist(), "positions": sample.position.tolist()}
+
+
+def _domain_order(domain: str) -> tuple[int, str]:
+    """The six domains first, then the user's own by name, then the unlabelled."""
+    if domain == UNLABELLED:
+        return len(DOMAINS) + 1, domain
+    return (DOMAINS.index(domain) if domain in DOMAINS else len(DOMAINS)), domain

@@ -1,0 +1,196 @@
+"""Which domains an expert works for, and how much the expert tells about the domain.
+
+L = MoE layers, E = routed experts, G = domains. A share is of choices: a token counts once for
+every expert that it chose. The corpus of a layer is the sum of its experts, so uneven domains
+cancel out of a lift. A dead expert has no profile: its row is NaN.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+NO_DOMAIN = -1  # the label of an expert that belongs to no domain
+NONE = "none"  # how it is shown
+
+# docs/metrics.md argues these
+MIN_LIFT = 1.5
+MIN_MARGIN = 1.1
+MIN_DOMAIN_TOKENS = 100
+MIN_DIVERGENCE = 0.02  # bits
+MIN_PROFILE_TOKENS = 1000
+
+
+def domain_share(tokens_LEG: np.ndarray) -> np.ndarray:
+    """p(domain | expert) [L, E, G]: the rows of living experts add up to 1."""
+    return _divide(tokens_LEG, tokens_LEG.sum(-1, keepdims=True))
+
+
+def corpus_share(tokens_LEG: np.ndarray) -> np.ndarray:
+    """p(domain) in each layer [L, G]."""
+    tokens_LG = tokens_LEG.sum(-2)
+    _require_tokens(tokens_LG)
+    return tokens_LG / tokens_LG.sum(-1, keepdims=True)
+
+
+def domain_lift(tokens_LEG: np.ndarray) -> np.ndarray:
+    """p(domain | expert) / p(domain) [L, E, G]: 1 when independent; NaN if the domain is empty."""
+    return _divide(domain_share(tokens_LEG), corpus_share(tokens_LEG)[..., None, :])
+
+
+def jensen_shannon(tokens_LEG: np.ndarray) -> np.ndarray:
+    """Divergence of each expert's domains from the corpus's [L, E], bits in [0, 1]."""
+    return _divergence(domain_share(tokens_LEG), corpus_share(tokens_LEG)[..., None, :])
+
+
+def mutual_information(tokens_LEG: np.ndarray) -> np.ndarray:
+    """I(expert; domain) of each layer in nats: 0 when the experts do not depend on the domain."""
+    corpus_LG = corpus_share(tokens_LEG)
+    joint_LEG = tokens_LEG / tokens_LEG.sum((-2, -1), keepdims=True)
+    load_LE = joint_LEG.sum(-1)
+    independent_LEG = load_LE[..., None] * corpus_LG[..., None, :]
+    ratio_LEG = np.divide(
+        joint_LEG, independent_LEG, where=joint_LEG > 0, out=np.ones_like(joint_LEG)
+    )
+    return np.maximum((joint_LEG * np.log(ratio_LEG)).sum((-2, -1)), 0.0)
+
+
+def information_share(tokens_LEG: np.ndarray) -> np.ndarray:
+    """I(expert; domain) / H(domain) of each layer, in [0, 1]."""
+    _require_domains(tokens_LEG)
+    return mutual_information(tokens_LEG) / _entropy(corpus_share(tokens_LEG))
+
+
+def mutual_information_null(
+    num_experts: int, top_k: int, *, num_domains: int, num_tokens: int
+) -> float:
+    """Expected I(expert; domain) in nats of a random router over num_tokens independent tokens."""
+    if num_tokens == 0:
+        raise ValueError("no tokens; capture a trace first")
+    return (num_experts - top_k) * (num_domains - 1) / (2 * top_k * num_tokens)
+
+
+def distinct_share(
+    tokens_LEG: np.ndarray,
+    *,
+    min_divergence: float = MIN_DIVERGENCE,
+    min_tokens: int = MIN_PROFILE_TOKENS,
+) -> np.ndarray:
+    """Share of each layer's experts whose domains differ from those of every other expert [L].
+
+    Distinct: at least min_tokens choices, and at least min_divergence bits from the nearest other.
+    Dead experts are not distinct, and nobody's neighbour.
+    """
+    _require_domains(tokens_LEG)
+    known_LE = tokens_LEG.sum(-1) >= min_tokens
+    if not known_LE.any(-1).all():
+        raise ValueError(
+            f"layer {np.argmin(known_LE.any(-1))} has no expert with {min_tokens} choices, too few "
+            "to tell experts apart; capture more text"
+        )
+    layers = zip(domain_share(tokens_LEG), known_LE, strict=True)
+    nearest_LE = np.stack([_nearest(share_EG) for share_EG, _ in layers])
+    return ((nearest_LE >= min_divergence) & known_LE).mean(-1)
+
+
+def expert_domain(
+    tokens_LEG: np.ndarray, *, min_lift: float = MIN_LIFT, min_tokens: int = MIN_DOMAIN_TOKENS
+) -> np.ndarray:
+    """The domain each expert belongs to [L, E], NO_DOMAIN for none.
+
+    The domain of highest lift, if that is at least min_lift, at least MIN_MARGIN times the second
+    highest, and rests on at least min_tokens choices.
+    """
+    _require_domains(tokens_LEG)
+    lift_LEG = np.nan_to_num(domain_lift(tokens_LEG), nan=0.0)
+    second_LE, first_LE = np.moveaxis(np.sort(lift_LEG, -1)[..., -2:], -1, 0)
+    domain_LE = lift_LEG.argmax(-1)
+    tokens_LE = np.take_along_axis(tokens_LEG, domain_LE[..., None], -1)[..., 0]
+    belongs_LE = (
+        (first_LE >= min_lift) & (first_LE >= MIN_MARGIN * second_LE) & (tokens_LE >= min_tokens)
+    )
+    return np.where(belongs_LE, domain_LE, NO_DOMAIN)
+
+
+def experts_per_domain(
+    tokens_LEG: np.ndarray,
+    domains: Sequence[str],
+    *,
+    min_lift: float = MIN_LIFT,
+    min_tokens: int = MIN_DOMAIN_TOKENS,
+) -> pd.DataFrame:
+    """domain, experts, share of all experts of the layers given; the last row is "none"."""
+    labels_LE = expert_domain(tokens_LEG, min_lift=min_lift, min_tokens=min_tokens)
+    experts = [(labels_LE == domain_id).sum() for domain_id in (*range(len(domains)), NO_DOMAIN)]
+    table = pd.DataFrame({"domain": [*domains, NONE], "experts": experts})
+    return table.assign(share=table.experts / labels_LE.size)
+
+
+def experts_per_domain_by_layer(
+    tokens_LEG: np.ndarray,
+    domains: Sequence[str],
+    *,
+    min_lift: float = MIN_LIFT,
+    min_tokens: int = MIN_DOMAIN_TOKENS,
+) -> pd.DataFrame:
+    """layer_id, domain, experts, share of the layer's experts."""
+    tables = [
+        experts_per_domain(tokens_EG[None], domains, min_lift=min_lift, min_tokens=min_tokens)
+        for tokens_EG in tokens_LEG
+    ]
+    table = pd.concat(tables, keys=range(len(tables)), names=["layer_id", None])
+    return table.reset_index("layer_id").reset_index(drop=True)
+
+
+def specialization_table(tokens_LEG: np.ndarray) -> pd.DataFrame:
+    """layer_id, mutual_information (nats), information_share, mean_divergence (bits)."""
+    return pd.DataFrame(
+        {
+            "layer_id": np.arange(len(tokens_LEG)),
+            "mutual_information": mutual_information(tokens_LEG),
+            "information_share": information_share(tokens_LEG),
+            "mean_divergence": np.nanmean(jensen_shannon(tokens_LEG), -1),
+        }
+    )
+
+
+def _nearest(share_EG: np.ndarray) -> np.ndarray:
+    """Divergence of each expert from the nearest other living one; NaN for the dead."""
+    between_EE = _divergence(share_EG[:, None], share_EG[None])
+    np.fill_diagonal(between_EE, np.inf)
+    nearest_E = np.nan_to_num(between_EE, nan=np.inf).min(-1)
+    return np.where(np.isnan(share_EG).any(-1), np.nan, nearest_E)
+
+
+def _require_tokens(tokens_LG: np.ndarray) -> None:
+    empty = np.flatnonzero(tokens_LG.sum(-1) == 0)
+    if empty.size:
+        raise ValueError(f"layer {empty[0]} has no routed tokens; capture a trace with tokens")
+
+
+def _require_domains(tokens_LEG: np.ndarray) -> None:
+    tokens_LG = tokens_LEG.sum(-2)
+    _require_tokens(tokens_LG)
+    if ((tokens_LG > 0).sum(-1) < 2).any():
+        raise ValueError(
+            "all routed tokens are of one domain; specialization compares domains: capture "
+            "documents of two or more, labelled in a domain column"
+        )
+
+
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """NaN where nothing was counted."""
+    shape = np.broadcast_shapes(numerator.shape, denominator.shape)
+    out = np.full(shape, np.nan)
+    return np.divide(numerator, denominator, out=out, where=denominator != 0)
+
+
+def _entropy(share_G: np.ndarray) -> np.ndarray:
+    """Nats, over the last axis."""
+    return -(share_G * np.log(share_G, where=share_G > 0, out=np.zeros_like(share_G))).sum(-1)
+
+
+def _divergence(p_G: np.ndarray, q_G: np.ndarray) -> np.ndarray:
+    """Jensen-Shannon, bits, over the last axis."""
+    between = _entropy((p_G + q_G) / 2) - (_entropy(p_G) + _entropy(q_G)) / 2
+    return np.clip(between / np.log(2), 0.0, 1.0)

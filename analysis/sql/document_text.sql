@@ -1,0 +1,4 @@
+-- The whole text of a document.
+SELECT text
+FROM document
+WHERE doc_id = $doc_id

@@ -1,0 +1,25 @@
+-- The token an expert weighs most in a document, with twelve tokens on each side; strongest first.
+WITH strongest AS (
+    SELECT doc_id, arg_max(position, row(weight, -position::BIGINT)) AS position,
+           max(weight) AS weight
+    FROM routing
+    WHERE layer_id = $layer_id AND expert_id = $expert_id
+    GROUP BY doc_id
+    ORDER BY weight DESC, doc_id
+    LIMIT $limit
+),
+context AS (
+    SELECT doc_id, strongest.position, weight, text, token.position - strongest.position::BIGINT AS place
+    FROM strongest
+    JOIN token USING (doc_id)
+    WHERE place BETWEEN -12 AND 12
+)
+SELECT doc_id, position, coalesce(domain, 'unlabelled') AS domain,
+       coalesce(string_agg(context.text, '' ORDER BY place) FILTER (place < 0), '') AS before,
+       any_value(context.text) FILTER (place = 0) AS text,
+       coalesce(string_agg(context.text, '' ORDER BY place) FILTER (place > 0), '') AS after,
+       weight
+FROM context
+JOIN document USING (doc_id)
+GROUP BY doc_id, position, domain, weight
+ORDER BY weight DESC, doc_id

@@ -1,0 +1,23 @@
+-- A token id of one expert: those furthest above what the expert's load alone would give come first.
+WITH chosen AS (
+    SELECT token_id, mode(text) AS text, count(*) AS tokens, avg(weight) AS mean_weight
+    FROM routing
+    JOIN token USING (doc_id, position)
+    WHERE layer_id = $layer_id AND expert_id = $expert_id
+    GROUP BY token_id
+),
+vocabulary AS (
+    SELECT token_id, count(*) AS occurrences FROM token GROUP BY token_id
+),
+load AS (
+    SELECT sum(tokens) / (SELECT count(*) FROM token) AS share
+    FROM document_load
+    WHERE layer_id = $layer_id AND expert_id = $expert_id
+)
+SELECT token_id, text, tokens, occurrences * load.share AS expected,
+       tokens / occurrences AS share_of_token, mean_weight
+FROM chosen
+JOIN vocabulary USING (token_id)
+CROSS JOIN load
+ORDER BY tokens - expected DESC, token_id
+LIMIT $limit
