@@ -6,14 +6,18 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+STEP = "step_"  # then eight digits
+
 
 def read_snapshots(path: Path) -> dict[int, np.ndarray]:
-    """Expert ids [T, L, K] by training step, ascending."""
+    """Expert ids [T, L, K] by training step, ascending; the last is the final one."""
     if not path.is_file():
         raise ValueError(f"{path} not found; it is written by `routescope train`")
     try:
         arrays = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
-    steps = {int(key.removeprefix("step_")): ids_TLK for key, ids_TLK in arrays.items()}
-    return dict(sorted(steps.items()))
+    steps = sorted(key for key in arrays if key.startswith(STEP))
+    if not steps:
+        raise ValueError(f"{path} holds no routing snapshots; found {sorted(arrays)}")
+    return {int(key.removeprefix(STEP)): arrays[key] for key in steps}

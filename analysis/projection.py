@@ -1,0 +1,239 @@
+"""Maps of tokens, prompts and experts: points that are routed alike lie together.
+
+P = points, F = routing features, S = components of the truncated SVD, L = MoE layers, E = routed
+experts. The square root of a distribution makes Euclidean distance the Hellinger distance.
+"""
+
+import warnings
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from duckdb import DuckDBPyConnection
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_matrix
+from sklearn.cluster import HDBSCAN
+from sklearn.decomposition import TruncatedSVD
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.neighbors import NearestNeighbors
+
+from analysis import queries
+from analysis.queries import TraceInfo
+from analysis.specialization import NONE, expert_domain
+from data.routing import NO_EXPERT
+
+MAX_TOKENS = 20_000  # points of the map of tokens, shared evenly by the domains
+MAX_COMPONENTS = 32
+CLUSTER_COMPONENTS = 10  # density means little in more dimensions
+NEIGHBORS = 15
+MIN_POINTS = 10  # fewer have no neighbourhoods: they keep the SVD's picture
+NOISE = -1  # the cluster of points that HDBSCAN leaves out
+SHUFFLES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """What will be laid out: a row of the frame is a point, and so is a row of reduced_PS."""
+
+    frame: pd.DataFrame
+    reduced_PS: np.ndarray
+    min_cluster_size: int
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Clusters against domains, each beside its mean over shuffled domains. Noise is a class."""
+
+    nmi: float
+    ari: float
+    purity: float
+    shuffled_nmi: float
+    shuffled_ari: float
+    shuffled_purity: float
+
+
+def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
+    """doc_id, position, domain, text, and expert_<layer_id>: the expert of largest weight."""
+    tokens = queries.tokens_by_domain(con)
+    sample = _stratified(tokens, MAX_TOKENS, seed)
+    choices = queries.token_choices(con, sample)
+    layer_weight = choices.groupby(["point", "layer_id"]).weight.transform("sum")
+    features_PF = csr_matrix(
+        (np.sqrt(choices.weight / layer_weight), (choices.point, _expert_index(choices, info))),
+        shape=(len(sample), info.num_layers * info.num_experts),
+    )
+    frame = sample.assign(text=queries.token_texts(con, sample), **_first_choices(choices, sample))
+    return _points(frame, features_PF, seed=seed, total=len(tokens), smallest_share=1 / 200)
+
+
+def project_prompts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
+    """doc_id, domain, origin, tokens, text: by the share of each expert in each layer."""
+    frame = queries.documents(con).query("tokens > 0").reset_index(drop=True)
+    load = queries.document_load(con)
+    layer_tokens = load.groupby(["doc_id", "layer_id"]).tokens.transform("sum")
+    features_PF = csr_matrix(
+        (
+            np.sqrt(load.tokens / layer_tokens),
+            (pd.Index(frame.doc_id).get_indexer(pd.Index(load.doc_id)), _expert_index(load, info)),
+        ),
+        shape=(len(frame), info.num_layers * info.num_experts),
+    )
+    return _points(frame, features_PF, seed=seed, total=info.num_documents, smallest_share=1 / 50)
+
+
+def project_experts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
+    """layer_id, expert_id, tokens, domain (it belongs to): by the documents it is chosen in."""
+    frame = queries.expert_tokens(con)[["layer_id", "expert_id", "tokens"]]
+    frame = frame.assign(domain=_expert_domains(con, info)).query("tokens > 0")
+    load = queries.document_load(con)
+    expert = _expert_index(load, info)
+    document = load.doc_id.astype("category").cat.codes
+    share = load.tokens / load.groupby(expert).tokens.transform("sum")
+    num_points = info.num_layers * info.num_experts
+    features_PF = csr_matrix(
+        (np.sqrt(share), (expert, document)), shape=(num_points, document.max() + 1)
+    )
+    features_PF = features_PF[_expert_index(frame, info)]
+    frame = frame.reset_index(drop=True)
+    return _points(frame, features_PF, seed=seed, total=num_points, smallest_share=1 / 50)
+
+
+def svd_map(points: Points) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """x, y from the SVD, at once; nothing is clustered yet. For too few points this is all."""
+    # The first component of a table that is not centred is near its mean: the next two tell more.
+    xy_P2 = np.hstack([points.reduced_PS[:, 1:3], np.zeros((len(points.frame), 2))])[:, :2]
+    frame = points.frame.assign(x=xy_P2[:, 0], y=xy_P2[:, 1], cluster=NOISE)
+    return frame, points.parameters | {"method": "svd", "clusters": None}
+
+
+def umap_map(points: Points) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """x, y from UMAP and clusters from HDBSCAN, both of the SVD's components."""
+    if len(points.frame) < MIN_POINTS:
+        return svd_map(points)
+    seed = points.parameters["seed"]
+    cluster_P = _clusters(points.reduced_PS, points.min_cluster_size)
+    xy_P2 = _umap(points.reduced_PS, seed)
+    frame = points.frame.assign(x=xy_P2[:, 0], y=xy_P2[:, 1], cluster=cluster_P)
+    comparable = points.frame.domain.nunique() > 1
+    return frame, points.parameters | {
+        "method": "umap",
+        "n_neighbors": _neighbors(len(frame)),
+        "min_cluster_size": points.min_cluster_size,
+        "clusters": len(set(cluster_P) - {NOISE}),
+        "noise_share": float((cluster_P == NOISE).mean()),
+        "agreement": asdict(agreement(frame.domain, cluster_P, seed=seed)) if comparable else None,
+    }
+
+
+def agreement(labels: ArrayLike, clusters: ArrayLike, *, seed: int) -> Agreement:
+    """NMI, ARI and purity of clusters against labels, beside shuffled labels."""
+    label_ids_P, names = pd.factorize(np.asarray(labels))
+    if len(names) < 2:
+        raise ValueError(
+            f"{len(names)} domain: agreement of clusters and domains needs two or more"
+        )
+    cluster_ids_P = np.asarray(clusters)
+    rng = np.random.default_rng(seed)
+    shuffled = [_scores(rng.permutation(label_ids_P), cluster_ids_P) for _ in range(SHUFFLES)]
+    nmi, ari, purity = _scores(label_ids_P, cluster_ids_P)
+    baseline = np.mean(shuffled, 0).tolist()
+    return Agreement(
+        nmi=nmi,
+        ari=ari,
+        purity=purity,
+        shuffled_nmi=baseline[0],
+        shuffled_ari=baseline[1],
+        shuffled_purity=baseline[2],
+    )
+
+
+def _scores(label_ids_P: np.ndarray, cluster_ids_P: np.ndarray) -> tuple[float, float, float]:
+    majority = pd.crosstab(cluster_ids_P, label_ids_P).to_numpy().max(1).sum()
+    return (
+        float(normalized_mutual_info_score(label_ids_P, cluster_ids_P)),
+        float(adjusted_rand_score(label_ids_P, cluster_ids_P)),
+        float(majority / len(label_ids_P)),
+    )
+
+
+def _stratified(tokens: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
+    """As many tokens of every domain, or all it has; in the order of the trace."""
+    if tokens.empty:
+        raise ValueError("this trace has no tokens; capture some first")
+    shuffled = tokens.sample(frac=1, random_state=seed)
+    share = size // tokens.domain.nunique()
+    return shuffled.groupby("domain").head(share).sort_index().reset_index(drop=True)
+
+
+def _first_choices(choices: pd.DataFrame, sample: pd.DataFrame) -> dict[str, pd.Series]:
+    """The expert of largest weight in each layer, a column a layer."""
+    first = choices[choices["rank"] == 0].pivot(
+        index="point", columns="layer_id", values="expert_id"
+    )
+    first = first.reindex(sample.index).fillna(NO_EXPERT).astype(np.int16)
+    return {f"expert_{layer_id}": first[layer_id] for layer_id in first}
+
+
+def _expert_index(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """One number for layer and expert."""
+    return frame.layer_id.to_numpy(np.int64) * info.num_experts + frame.expert_id.to_numpy(np.int64)
+
+
+def _expert_domains(con: DuckDBPyConnection, info: TraceInfo) -> np.ndarray:
+    """The name of the domain each expert belongs to, in order of layer and expert."""
+    if len(info.domains) < 2:
+        return np.full(info.num_layers * info.num_experts, NONE, dtype=object)
+    tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), info)
+    return np.array([*info.domains, NONE], dtype=object)[expert_domain(tokens_LEG).ravel()]
+
+
+def _points(
+    frame: pd.DataFrame, features_PF: csr_matrix, *, seed: int, total: int, smallest_share: float
+) -> Points:
+    components = max(1, min(MAX_COMPONENTS, features_PF.shape[0] - 1, features_PF.shape[1] - 1))
+    svd = TruncatedSVD(components, random_state=seed)
+    reduced_PS = svd.fit_transform(features_PF).astype(np.float32)
+    return Points(
+        frame=frame,
+        reduced_PS=reduced_PS,
+        min_cluster_size=max(5, round(len(frame) * smallest_share)),
+        parameters={
+            "seed": seed,
+            "points": len(frame),
+            "points_in_trace": total,
+            "svd_components": components,
+            "svd_explained_variance": float(np.nansum(svd.explained_variance_ratio_)),
+            "versions": {name: version(name) for name in ("scikit-learn", "umap-learn", "numpy")},
+        },
+    )
+
+
+def _clusters(reduced_PS: np.ndarray, min_cluster_size: int) -> np.ndarray:
+    density = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=5, copy=True)
+    return density.fit_predict(reduced_PS[:, :CLUSTER_COMPONENTS])
+
+
+def _umap(reduced_PS: np.ndarray, seed: int) -> np.ndarray:
+    """Exact neighbours are found here: UMAP's own search is compiled first, for half a minute."""
+    from umap import UMAP  # takes seconds to import
+
+    neighbors = _neighbors(len(reduced_PS))
+    search = NearestNeighbors(n_neighbors=neighbors, algorithm="brute").fit(reduced_PS)
+    distances_PN, indices_PN = search.kneighbors(reduced_PS)
+    layout = UMAP(
+        n_neighbors=neighbors,
+        init="pca",
+        random_state=seed,
+        n_jobs=1,
+        precomputed_knn=(indices_PN, distances_PN.astype(np.float32)),
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "precomputed_knn")  # no points are added later
+        return layout.fit_transform(reduced_PS)
+
+
+def _neighbors(num_points: int) -> int:
+    return min(NEIGHBORS, num_points - 1)
