@@ -1,0 +1,36 @@
+"""Fixtures that several test files share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.traces import write_empty_trace, write_tiny_trace
+
+
+@pytest.fixture(scope="session")
+def tiny_trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file described in tests/traces.py."""
+    path = tmp_path_factory.mktemp("traces") / "tiny.duckdb"
+    write_tiny_trace(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def empty_trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("traces") / "empty.duckdb"
+    write_empty_trace(path)
+    return path
+
+
+@pytest.fixture
+def tiny(tiny_trace: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(tiny_trace), read_only=True) as con:
+        yield con
+
+
+@pytest.fixture
+def empty(empty_trace: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(empty_trace), read_only=True) as con:
+        yield con

@@ -1,0 +1,163 @@
+"""Against the tiny trace of tests/traces.py, whose tables say what is expected here."""
+
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+from analysis import queries
+from tests.traces import SCHEMA
+
+QUESTIONS = sorted(queries.SQL.glob("*.sql"))
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda path: path.stem)
+def test_every_question_prepares_against_the_schema(question: Path):
+    with duckdb.connect() as con:
+        con.execute(SCHEMA.read_text())
+        con.execute(f"PREPARE question AS {question.read_text()}")
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda path: path.stem)
+def test_every_question_says_what_a_row_means_and_has_a_function(question: Path):
+    assert question.read_text().startswith("-- ")
+    assert question.stem == "domains" or callable(getattr(queries, question.stem))
+
+
+def test_trace_info(tiny):
+    info = queries.trace_info(tiny)
+    assert (info.num_layers, info.num_experts, info.top_k) == (2, 4, 2)
+    assert (info.num_documents, info.num_tokens) == (3, 8)
+    assert info.domains == ("math", "code", "unlabelled")
+    assert info.config == {"seed": 7}
+
+
+def test_own_domains_come_after_the_six_and_before_the_unlabelled():
+    found = ["unlabelled", "law", "other", "biology", "math"]
+    ordered = sorted(found, key=queries._domain_order)
+    assert ordered == ["math", "other", "biology", "law", "unlabelled"]
+
+
+def test_documents(tiny):
+    frame = queries.documents(tiny)
+    assert frame.tokens.tolist() == [3, 3, 2]
+    assert frame.domain.tolist() == ["math", "code", "unlabelled"]
+    assert frame.text.tolist() == ["1 + 1", "x = 1", "hi x"]
+
+
+def test_document_text_of_an_unknown_document_is_refused(tiny):
+    assert queries.document_text(tiny, 1) == "x = 1"
+    with pytest.raises(ValueError, match="no document 9"):
+        queries.document_text(tiny, 9)
+
+
+def test_domain_tokens(tiny):
+    frame = queries.domain_tokens(tiny)
+    assert frame.domain.tolist() == ["math", "code", "unlabelled"]
+    assert frame.tokens.tolist() == [3, 3, 2]
+    assert frame.mean_loss.tolist() == [1.5, 2.0, 4.0]  # of the tokens whose loss is known
+
+
+def test_expert_tokens_keeps_dead_experts(tiny):
+    tokens_LE = queries.load_array(queries.expert_tokens(tiny), queries.trace_info(tiny))
+    assert tokens_LE.tolist() == [[5, 8, 3, 0], [4, 4, 4, 4]]
+
+
+def test_expert_tokens_of_one_phase_and_of_one_domain(tiny):
+    info = queries.trace_info(tiny)
+    decoded = queries.load_array(queries.expert_tokens(tiny, phase="decode"), info)
+    assert decoded.tolist() == [[1, 1, 0, 0], [0, 1, 0, 1]]
+    unlabelled = queries.load_array(queries.expert_tokens(tiny, domain="unlabelled"), info)
+    assert unlabelled.tolist() == [[2, 2, 0, 0], [1, 1, 1, 1]]
+
+
+def test_expert_tokens_refuses_an_unknown_phase(tiny):
+    with pytest.raises(ValueError, match="prefill"):
+        queries.expert_tokens(tiny, phase="training")
+
+
+def test_expert_domain_tokens_has_every_combination(tiny):
+    info = queries.trace_info(tiny)
+    frame = queries.expert_domain_tokens(tiny)
+    assert len(frame) == 2 * 4 * 3
+    tokens_LEG = queries.domain_array(frame, info)
+    assert tokens_LEG[0].tolist() == [[3, 0, 2], [3, 3, 2], [0, 3, 0], [0, 0, 0]]
+
+
+def test_document_routing(tiny):
+    frame = queries.document_routing(tiny, 1)
+    assert len(frame) == 3 * 2 * 2
+    last = frame[(frame.position == 2) & (frame.layer_id == 1)]
+    assert last.expert_id.tolist() == [2, 3]
+    assert last.weight.tolist() == pytest.approx([0.9, 0.1])
+    assert last.entropy.tolist() == [0.5, 0.5]
+
+
+def test_top_tokens_are_those_above_the_experts_load(tiny):
+    frame = queries.expert_top_tokens(tiny, 0, 2)  # chosen by 3 of 8 tokens: 3/8 are expected
+    assert frame.text.tolist() == ["x", " =", " 1"]
+    assert frame.expected.tolist() == [0.375, 0.375, 0.75]
+    assert frame.share_of_token.tolist() == [1.0, 1.0, 0.5]  # " 1" is in document 0 too
+    assert frame.mean_weight.tolist() == pytest.approx([0.75, 0.75, 0.9])
+
+
+def test_top_tokens_are_limited(tiny):
+    assert len(queries.expert_top_tokens(tiny, 0, 2, limit=1)) == 1
+
+
+def test_contexts_show_the_strongest_token_of_each_document(tiny):
+    frame = queries.expert_contexts(tiny, 1, 2)
+    first, second = frame.to_dict("records")
+    assert (first["doc_id"], first["before"], first["text"], first["after"]) == (1, "x =", " 1", "")
+    assert (second["doc_id"], second["before"], second["text"]) == (2, "", "hi")
+    assert second["after"] == " x"
+
+
+def test_coactivation_has_every_pair(tiny):
+    info = queries.trace_info(tiny)
+    frame = queries.coactivation(tiny, 0)
+    assert len(frame) == 6
+    pairs_EE = queries.pair_array(frame, info)
+    assert pairs_EE.tolist() == [[0, 5, 0, 0], [5, 0, 3, 0], [0, 3, 0, 0], [0, 0, 0, 0]]
+
+
+def test_transitions_have_every_pair(tiny):
+    info = queries.trace_info(tiny)
+    frame = queries.transitions(tiny, 0)
+    assert len(frame) == 16
+    tokens_EE = queries.transition_array(frame, info)
+    assert tokens_EE[0].tolist() == [4, 4, 1, 1]  # 3 x (0, 1), then (0, 2) and (1, 3)
+    assert tokens_EE[2].tolist() == [0, 0, 3, 3]
+    assert queries.transitions(tiny, 1).empty
+
+
+def test_gate_summary(tiny):
+    frame = queries.gate_summary(tiny)
+    assert frame.mean_entropy.tolist() == [1.0, 0.5]
+    assert frame.mean_margin.tolist() == [0.5, 0.5]
+
+
+def test_sampled_tokens_keep_the_order_of_the_sample(tiny):
+    sample = pd.DataFrame({"doc_id": [2, 0], "position": [1, 0]})
+    assert queries.token_texts(tiny, sample) == [" x", "1"]
+    choices = queries.token_choices(tiny, sample).query("layer_id == 1 and rank == 0")
+    assert choices.set_index("point").expert_id.to_dict() == {0: 1, 1: 0}
+
+
+def test_document_load_adds_the_phases(tiny):
+    load = queries.document_load(tiny).query("doc_id == 2 and layer_id == 0")
+    assert load.expert_id.tolist() == [0, 1]
+    assert load.tokens.tolist() == [2, 2]
+
+
+def test_every_question_has_an_answer_on_an_empty_trace(empty):
+    info = queries.trace_info(empty)
+    assert info.domains == ()
+    assert queries.load_array(queries.expert_tokens(empty), info).sum() == 0
+    assert queries.domain_array(queries.expert_domain_tokens(empty), info).shape == (2, 4, 0)
+    for question in (queries.documents, queries.domain_tokens, queries.gate_summary):
+        assert question(empty).empty
+    assert queries.expert_top_tokens(empty, 0, 0).empty
+    assert queries.expert_contexts(empty, 0, 0).empty
+    assert queries.coactivation(empty, 0).tokens.tolist() == [0] * 6

@@ -1,0 +1,84 @@
+"""A trace small enough to count by hand: two layers of four experts, two chosen a token.
+
+| document | domain | tokens | layer 0 chooses | layer 1 chooses |
+|---|---|---|---|---|
+| 0 | math | "1", " +", " 1" | 0, 1 each | 0, 1 each |
+| 1 | code | "x", " =", " 1" | 2, 1 each | 2, 3 each |
+| 2 | none | "hi", then " x" generated | 0, 1 each | 0, 2 then 1, 3 |
+
+So layer 0 has loads 5, 8, 3, 0 (expert 3 is dead) and layer 1 is balanced: 4, 4, 4, 4.
+The first choice weighs 0.75 and the second 0.25, except the last token of document 1: 0.9 and 0.1.
+"""
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+SCHEMA = Path(__file__).parents[1] / "data" / "schema.sql"
+
+TOKENS = (  # doc_id, position, token_id, text, phase, loss
+    (0, 0, 1, "1", 0, None),
+    (0, 1, 2, " +", 0, 2.0),
+    (0, 2, 3, " 1", 0, 1.0),
+    (1, 0, 4, "x", 0, None),
+    (1, 1, 5, " =", 0, 3.0),
+    (1, 2, 3, " 1", 0, 1.0),
+    (2, 0, 6, "hi", 0, None),
+    (2, 1, 7, " x", 1, 4.0),
+)
+DOCUMENTS = (
+    (0, "math", "1 + 1", "sums.txt:1", "0" * 64),
+    (1, "code", "x = 1", "sums.txt:2", "1" * 64),
+    (2, None, "hi x", "sums.txt:3", "2" * 64),
+)
+CHOICES_TLK = np.array(
+    [[[0, 1], [0, 1]]] * 3 + [[[2, 1], [2, 3]]] * 3 + [[[0, 1], [0, 2]], [[0, 1], [1, 3]]]
+)
+
+ROLLUPS = """
+INSERT INTO document_load
+    SELECT doc_id, layer_id, expert_id, phase, count(*), sum(weight)
+    FROM routing JOIN token USING (doc_id, position) GROUP BY ALL;
+INSERT INTO coactivation
+    SELECT a.layer_id, a.expert_id, b.expert_id, count(*)
+    FROM routing AS a JOIN routing AS b USING (doc_id, position, layer_id)
+    WHERE a.expert_id < b.expert_id GROUP BY ALL;
+INSERT INTO transition
+    SELECT a.layer_id, a.expert_id, b.expert_id, count(*)
+    FROM routing AS a JOIN routing AS b USING (doc_id, position)
+    WHERE b.layer_id = a.layer_id + 1 GROUP BY ALL;
+"""
+
+
+def write_empty_trace(path: Path, *, num_layers: int = 2, num_experts: int = 4) -> None:
+    """A trace of a model that has read nothing."""
+    with duckdb.connect(str(path)) as con:
+        con.execute(SCHEMA.read_text())
+        con.execute(
+            "INSERT INTO trace VALUES ('tiny', 'routescope', 'toy', 'ab12', 'bytes', $1, $2, 1, "
+            "'softmax', 2, TIMESTAMP '2026-01-02 03:04:05', 7, '{\"seed\": 7}', 1)",
+            [num_layers, num_experts],
+        )
+        experts = [(layer, expert) for layer in range(num_layers) for expert in range(num_experts)]
+        con.executemany("INSERT INTO expert VALUES (?, ?)", experts)
+
+
+def write_tiny_trace(path: Path) -> None:
+    write_empty_trace(path)
+    with duckdb.connect(str(path)) as con:
+        con.executemany("INSERT INTO document VALUES (?, ?, ?, ?, ?)", DOCUMENTS)
+        con.executemany("INSERT INTO token VALUES (?, ?, ?, ?, ?, ?)", TOKENS)
+        for (doc_id, position, *_), chosen_LK in zip(TOKENS, CHOICES_TLK, strict=True):
+            weights = (0.9, 0.1) if (doc_id, position) == (1, 2) else (0.75, 0.25)
+            for layer_id, chosen_K in enumerate(chosen_LK):
+                con.execute(
+                    "INSERT INTO gate VALUES ($1, $2, $3, $4, 0.5)",
+                    [doc_id, position, layer_id, 1.0 / (1 + layer_id)],
+                )
+                for rank, expert_id in enumerate(chosen_K):
+                    con.execute(
+                        "INSERT INTO routing VALUES ($1, $2, $3, $4, $5, $6)",
+                        [doc_id, position, layer_id, rank, int(expert_id), weights[rank]],
+                    )
+        con.execute(ROLLUPS)
