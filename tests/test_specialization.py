@@ -1,0 +1,156 @@
+"""Two experts and two domains: a layer that shares everything, a layer that splits it."""
+
+import numpy as np
+import pytest
+
+from analysis import specialization
+from analysis.specialization import NO_DOMAIN
+
+SHARED = [[5, 5], [5, 5]]
+SPLIT = [[10, 0], [0, 10]]
+TOKENS_LEG = np.array([SHARED, SPLIT])
+
+
+def test_domain_share_is_of_the_expert():
+    assert specialization.domain_share(np.array([[[3, 1], [0, 0]]]))[0, 0].tolist() == [0.75, 0.25]
+
+
+def test_a_dead_expert_has_no_share_no_lift_and_no_divergence():
+    tokens_LEG = np.array([[[3, 1], [0, 0]]])
+    assert np.isnan(specialization.domain_share(tokens_LEG)[0, 1]).all()
+    assert np.isnan(specialization.domain_lift(tokens_LEG)[0, 1]).all()
+    assert np.isnan(specialization.jensen_shannon(tokens_LEG)[0, 1])
+
+
+def test_corpus_share_adds_the_experts():
+    assert specialization.corpus_share(np.array([[[3, 1], [0, 4]]])).tolist() == [[0.375, 0.625]]
+
+
+def test_lift_is_relative_to_an_unbalanced_corpus():
+    nine_to_one = np.array([[[90, 10], [90, 10], [0, 0]]])
+    assert specialization.domain_lift(nine_to_one)[0, 0].tolist() == [1.0, 1.0]
+    assert specialization.domain_lift(TOKENS_LEG)[1].tolist() == [[2.0, 0.0], [0.0, 2.0]]
+
+
+def test_lift_of_a_domain_without_tokens_is_undefined():
+    assert np.isnan(specialization.domain_lift(np.array([[[4, 0]]]))[0, 0, 1])
+
+
+def test_jensen_shannon():
+    # (1, 0) against (1/2, 1/2): the middle (3/4, 1/4) has 0.8113 bits, the two 0 and 1 bit
+    divergence_LE = specialization.jensen_shannon(TOKENS_LEG)
+    assert divergence_LE[0].tolist() == [0.0, 0.0]
+    assert divergence_LE[1].tolist() == pytest.approx([0.3113, 0.3113], abs=1e-4)
+
+
+def test_mutual_information_is_the_entropy_of_the_domain_when_experts_split_the_domains():
+    assert specialization.mutual_information(TOKENS_LEG).tolist() == pytest.approx([0, np.log(2)])
+    assert specialization.information_share(TOKENS_LEG).tolist() == pytest.approx([0, 1])
+
+
+def test_mutual_information_is_the_mean_divergence_of_experts_from_the_corpus():
+    tokens_LEG = np.array([[[30, 10], [5, 15]]])
+    share_EG = np.array([[0.75, 0.25], [0.25, 0.75]])
+    corpus_G = np.array([35, 25]) / 60
+    divergence_E = (share_EG * np.log(share_EG / corpus_G)).sum(-1)
+    expected = (40 * divergence_E[0] + 20 * divergence_E[1]) / 60
+    assert specialization.mutual_information(tokens_LEG)[0] == pytest.approx(expected)
+
+
+def test_mutual_information_null_is_what_a_random_router_shows():
+    rng = np.random.default_rng(0)
+    num_tokens, num_experts, top_k, num_domains = 4000, 8, 2, 4
+    chosen = []
+    for _ in range(30):
+        ids_TK = rng.random((num_tokens, num_experts)).argsort(-1)[:, :top_k]
+        domain_T = np.arange(num_tokens) % num_domains
+        tokens_EG = np.zeros((num_experts, num_domains))
+        np.add.at(tokens_EG, (ids_TK, domain_T[:, None]), 1)
+        chosen.append(tokens_EG)
+    measured = specialization.mutual_information(np.array(chosen)).mean()
+    null = specialization.mutual_information_null(
+        num_experts, top_k, num_domains=num_domains, num_tokens=num_tokens
+    )
+    assert null == (8 - 2) * (4 - 1) / (2 * 2 * 4000)
+    assert measured == pytest.approx(null, rel=0.2)
+
+
+def test_one_domain_says_what_to_do():
+    one_domain = np.array([[[4], [4]]])
+    for metric in (
+        specialization.information_share,
+        specialization.distinct_share,
+        specialization.expert_domain,
+    ):
+        with pytest.raises(ValueError, match="of one domain"):
+            metric(one_domain)
+    assert specialization.mutual_information(one_domain).tolist() == [0.0]
+
+
+def test_an_empty_trace_says_what_to_do():
+    for metric in (specialization.corpus_share, specialization.mutual_information):
+        with pytest.raises(ValueError, match="layer 0 has no routed tokens"):
+            metric(np.zeros((1, 4, 2)))
+
+
+def test_twins_are_not_distinct():
+    profiles = [[800, 200], [800, 200], [200, 800], [500, 500]]  # two twins, two that stand apart
+    assert specialization.distinct_share(np.array([profiles])).tolist() == [0.5]
+
+
+def test_distinct_share_counts_dead_and_rare_experts_as_not_distinct():
+    profiles = [[1000, 0], [0, 1000], [5, 5], [0, 0]]
+    assert specialization.distinct_share(np.array([profiles])).tolist() == [0.5]
+
+
+def test_the_distinct_threshold_is_about_ten_points_of_share_between_two_of_six_domains():
+    generalist, ten_points = [1000] * 6, [1600, 400, 1000, 1000, 1000, 1000]
+    five_points = [1300, 700, 1000, 1000, 1000, 1000]
+    assert specialization.distinct_share(np.array([[generalist, ten_points]])).tolist() == [1.0]
+    assert specialization.distinct_share(np.array([[generalist, five_points]])).tolist() == [0.0]
+
+
+def test_distinct_share_needs_enough_text():
+    with pytest.raises(ValueError, match="no expert with 1000 choices"):
+        specialization.distinct_share(TOKENS_LEG)
+
+
+def test_an_expert_belongs_to_the_domain_it_prefers():
+    tokens_LEG = np.array([[[900, 100], [100, 900], [500, 500], [0, 0]]])
+    assert specialization.expert_domain(tokens_LEG).tolist() == [[0, 1, NO_DOMAIN, NO_DOMAIN]]
+
+
+def test_a_preference_needs_a_margin_over_the_second_domain():
+    others = [200, 200, 2000]
+    tokens_LEG = np.array([[[1000, 1000, 0], others], [[1400, 600, 0], others]])
+    labels_LE = specialization.expert_domain(tokens_LEG)
+    assert labels_LE[:, 0].tolist() == [NO_DOMAIN, 0]  # lifts 1.83 and 1.83; 1.93 and 1.65
+
+
+def test_a_preference_needs_enough_choices():
+    tokens_LEG = np.array([[[99, 0], [901, 1000]]])
+    assert specialization.expert_domain(tokens_LEG)[0, 0] == NO_DOMAIN
+    assert specialization.expert_domain(tokens_LEG, min_tokens=99)[0, 0] == 0
+
+
+def test_experts_per_domain_counts_none():
+    tokens_LEG = np.array([[[900, 100], [100, 900], [500, 500], [0, 0]]])
+    table = specialization.experts_per_domain(tokens_LEG, ("math", "code"))
+    assert table.domain.tolist() == ["math", "code", "none"]
+    assert table.experts.tolist() == [1, 1, 2]
+    assert table.share.tolist() == [0.25, 0.25, 0.5]
+
+
+def test_experts_per_domain_by_layer_adds_up_to_the_whole():
+    tokens_LEG = np.array([SHARED, SPLIT]) * 100
+    table = specialization.experts_per_domain_by_layer(tokens_LEG, ("math", "code"))
+    assert table.layer_id.tolist() == [0, 0, 0, 1, 1, 1]
+    assert table.experts.tolist() == [0, 0, 2, 1, 1, 0]
+    assert table.share.tolist() == [0.0, 0.0, 1.0, 0.5, 0.5, 0.0]
+
+
+def test_specialization_table_has_a_row_a_layer():
+    table = specialization.specialization_table(TOKENS_LEG)
+    assert table.layer_id.tolist() == [0, 1]
+    assert table.information_share.tolist() == pytest.approx([0, 1])
+    assert table.mean_divergence.tolist() == pytest.approx([0, 0.3113], abs=1e-4)
