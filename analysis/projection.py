@@ -60,9 +60,9 @@ def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Po
     tokens = queries.tokens_by_domain(con)
     sample = _stratified(tokens, MAX_TOKENS, seed)
     choices = queries.token_choices(con, sample)
-    layer_weight = choices.groupby(["point", "layer_id"]).weight.transform("sum")
+    weights = _root_share(choices.weight, [choices.point, choices.layer_id])
     features_PF = csr_matrix(
-        (np.sqrt(choices.weight / layer_weight), (choices.point, _expert_index(choices, info))),
+        (weights, (choices.point, _expert_index(choices, info))),
         shape=(len(sample), info.num_layers * info.num_experts),
     )
     frame = sample.assign(text=queries.token_texts(con, sample), **_first_choices(choices, sample))
@@ -73,12 +73,10 @@ def project_prompts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> P
     """doc_id, domain, origin, tokens, text: by the share of each expert in each layer."""
     frame = queries.documents(con).query("tokens > 0").reset_index(drop=True)
     load = queries.document_load(con)
-    layer_tokens = load.groupby(["doc_id", "layer_id"]).tokens.transform("sum")
+    weights = _root_share(load.tokens, [load.doc_id, load.layer_id])
+    point = pd.Index(frame.doc_id).get_indexer(pd.Index(load.doc_id))
     features_PF = csr_matrix(
-        (
-            np.sqrt(load.tokens / layer_tokens),
-            (pd.Index(frame.doc_id).get_indexer(pd.Index(load.doc_id)), _expert_index(load, info)),
-        ),
+        (weights, (point, _expert_index(load, info))),
         shape=(len(frame), info.num_layers * info.num_experts),
     )
     return _points(frame, features_PF, seed=seed, total=info.num_documents, smallest_share=1 / 50)
@@ -86,19 +84,19 @@ def project_prompts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> P
 
 def project_experts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
     """layer_id, expert_id, tokens, domain (it belongs to): by the documents it is chosen in."""
-    frame = queries.expert_tokens(con)[["layer_id", "expert_id", "tokens"]]
-    frame = frame.assign(domain=_expert_domains(con, info)).query("tokens > 0")
+    experts = queries.expert_tokens(con)[["layer_id", "expert_id", "tokens"]]
     load = queries.document_load(con)
     expert = _expert_index(load, info)
-    document = load.doc_id.astype("category").cat.codes
-    share = load.tokens / load.groupby(expert).tokens.transform("sum")
-    num_points = info.num_layers * info.num_experts
-    features_PF = csr_matrix(
-        (np.sqrt(share), (expert, document)), shape=(num_points, document.max() + 1)
+    document, documents = pd.factorize(load.doc_id)
+    features_EF = csr_matrix(
+        (_root_share(load.tokens, expert), (expert, document)),
+        shape=(len(experts), len(documents)),
     )
-    features_PF = features_PF[_expert_index(frame, info)]
-    frame = frame.reset_index(drop=True)
-    return _points(frame, features_PF, seed=seed, total=num_points, smallest_share=1 / 50)
+    alive = experts.tokens > 0  # a dead expert has nothing to be laid out by
+    frame = experts.assign(domain=_expert_domains(con, info))[alive].reset_index(drop=True)
+    return _points(
+        frame, features_EF[alive.to_numpy()], seed=seed, total=len(experts), smallest_share=1 / 50
+    )
 
 
 def svd_map(points: Points) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -161,8 +159,7 @@ def _scores(label_ids_P: np.ndarray, cluster_ids_P: np.ndarray) -> tuple[float, 
 
 def _stratified(tokens: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
     """As many tokens of every domain, or all it has; in the order of the trace."""
-    if tokens.empty:
-        raise ValueError("this trace has no tokens; capture some first")
+    _require_points(tokens)
     shuffled = tokens.sample(frac=1, random_state=seed)
     share = size // tokens.domain.nunique()
     return shuffled.groupby("domain").head(share).sort_index().reset_index(drop=True)
@@ -177,6 +174,10 @@ def _first_choices(choices: pd.DataFrame, sample: pd.DataFrame) -> dict[str, pd.
     return {f"expert_{layer_id}": first[layer_id] for layer_id in first}
 
 
+def _root_share(values: pd.Series, groups: Any) -> pd.Series:
+    return (values / values.groupby(groups).transform("sum")).pow(0.5)
+
+
 def _expert_index(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
     """One number for layer and expert."""
     return frame.layer_id.to_numpy(np.int64) * info.num_experts + frame.expert_id.to_numpy(np.int64)
@@ -184,18 +185,20 @@ def _expert_index(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
 
 def _expert_domains(con: DuckDBPyConnection, info: TraceInfo) -> np.ndarray:
     """The name of the domain each expert belongs to, in order of layer and expert."""
-    if len(info.domains) < 2:
-        return np.full(info.num_layers * info.num_experts, NONE, dtype=object)
     tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), info)
+    if (tokens_LEG.sum(1) > 0).sum(-1).min(initial=0) < 2:  # nothing to prefer
+        return np.full(info.num_layers * info.num_experts, NONE, dtype=object)
     return np.array([*info.domains, NONE], dtype=object)[expert_domain(tokens_LEG).ravel()]
 
 
 def _points(
     frame: pd.DataFrame, features_PF: csr_matrix, *, seed: int, total: int, smallest_share: float
 ) -> Points:
+    _require_points(frame)
     components = max(1, min(MAX_COMPONENTS, features_PF.shape[0] - 1, features_PF.shape[1] - 1))
     svd = TruncatedSVD(components, random_state=seed)
-    reduced_PS = svd.fit_transform(features_PF).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # points that are all alike have no variance to explain
+        reduced_PS = svd.fit_transform(features_PF).astype(np.float32)
     return Points(
         frame=frame,
         reduced_PS=reduced_PS,
@@ -209,6 +212,11 @@ def _points(
             "versions": {name: version(name) for name in ("scikit-learn", "umap-learn", "numpy")},
         },
     )
+
+
+def _require_points(frame: pd.DataFrame) -> None:
+    if frame.empty:
+        raise ValueError("this trace has no routed tokens; capture some first")
 
 
 def _clusters(reduced_PS: np.ndarray, min_cluster_size: int) -> np.ndarray:

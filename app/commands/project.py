@@ -4,11 +4,12 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
 SEED = 0
+STAGES = 4
 
 
 def project(
@@ -17,45 +18,42 @@ def project(
 ) -> None:
     """Lay out the tokens, prompts and experts of a trace by their routing, and cluster them.
 
-    Written beside the trace as <name>.tokens.parquet, .prompts.parquet and .experts.parquet.
+    Written beside the trace: NAME.tokens.parquet, NAME.prompts.parquet, NAME.experts.parquet.
 
     Example: routescope project traces/demo.duckdb
     """
-    from data.store import open_trace
+    start = time.perf_counter()
+    made = _write_maps(trace, progress=sys.stderr if as_json else sys.stdout)
+    seconds = round(time.perf_counter() - start, 1)
+    if as_json:
+        print(json.dumps({"seconds": seconds, **made}))
+    else:
+        print(f"done in {seconds} s: {trace.stem}.{{{','.join(made)}}}.parquet")
 
+
+def _write_maps(trace: Path, *, progress: TextIO) -> dict[str, dict[str, Any]]:
+    """The tokens at once as the SVD sees them, then each map; the parameters of each by name."""
     from analysis import projection
     from analysis.queries import trace_info
     from data.sidecar import write_sidecar
-
-    start = time.perf_counter()
-    written: dict[str, dict[str, Any]] = {}
-
-    def say(stage: int, text: str) -> None:
-        print(f"stage {stage}/4: {text}", file=sys.stderr if as_json else sys.stdout, flush=True)
-
-    def write(what: str, made: tuple[Any, dict[str, Any]]) -> None:
-        frame, parameters = made
-        write_sidecar(trace, what, frame, parameters | identity)
-        written[what] = parameters
+    from data.store import open_trace
 
     with open_trace(trace) as con:
         info = trace_info(con)
-        identity = {"trace": info.name, "created_at": info.created_at.isoformat()}
-        say(1, f"reading the routing of {info.num_tokens:,} tokens")
+        print(f"stage 1/{STAGES}: reading {info.num_tokens:,} tokens", file=progress, flush=True)
         tokens = projection.project_tokens(con, info, seed=SEED)
-        write("tokens", projection.svd_map(tokens))
+        identity = {"trace": info.name, "created_at": info.created_at.isoformat()}
+        frame, parameters = projection.svd_map(tokens)
+        write_sidecar(trace, "tokens", frame, parameters | identity)
         prompts = projection.project_prompts(con, info, seed=SEED)
         experts = projection.project_experts(con, info, seed=SEED)
-    say(2, f"map of {len(prompts.frame):,} prompts")
-    write("prompts", projection.umap_map(prompts))
-    say(3, f"map of {len(tokens.frame):,} tokens")
-    write("tokens", projection.umap_map(tokens))
-    say(4, f"map of {len(experts.frame):,} experts")  # last: then all three are there
-    write("experts", projection.umap_map(experts))
-    seconds = round(time.perf_counter() - start, 1)
-    if as_json:
-        print(json.dumps({"seconds": seconds, **written}))
-    else:
-        print(
-            f"done in {seconds} s: {', '.join(f'{trace.stem}.{what}.parquet' for what in written)}"
-        )
+    made = {}  # experts last: who finds them finds all three finished
+    for stage, (what, points) in enumerate(
+        {"prompts": prompts, "tokens": tokens, "experts": experts}.items(), 2
+    ):
+        line = f"stage {stage}/{STAGES}: map of {len(points.frame):,} {what}"
+        print(line, file=progress, flush=True)
+        frame, parameters = projection.umap_map(points)
+        made[what] = parameters | identity
+        write_sidecar(trace, what, frame, made[what])
+    return made

@@ -1,0 +1,131 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from scipy.sparse import csr_matrix
+from typer.testing import CliRunner
+
+from analysis import projection, queries
+from app.commands.project import project
+from data.sidecar import read_sidecar
+
+
+def two_kinds(num_points: int = 60) -> projection.Points:
+    """Half of the points choose among experts 0 to 3, half among 4 to 7."""
+    rng = np.random.default_rng(0)
+    kind_P = np.repeat([0, 1], num_points // 2)
+    features_PF = np.zeros((num_points, 8))
+    for point, kind in enumerate(kind_P):
+        features_PF[point, 4 * kind : 4 * kind + 4] = np.sqrt(rng.dirichlet(np.full(4, 5.0)))
+    frame = pd.DataFrame({"domain": np.array(["math", "code"])[kind_P]})
+    return projection._points(
+        frame, csr_matrix(features_PF), seed=0, total=num_points, smallest_share=1 / 10
+    )
+
+
+def test_agreement_of_the_same_partition_is_one():
+    found = projection.agreement(["a", "a", "b", "b"] * 5, [7, 7, 3, 3] * 5, seed=0)
+    assert (found.nmi, found.ari, found.purity) == pytest.approx((1, 1, 1))
+    assert found.shuffled_nmi < 0.2
+    assert abs(found.shuffled_ari) < 0.1
+    assert found.shuffled_purity < 0.75
+
+
+def test_purity_is_the_share_of_each_clusters_majority():
+    found = projection.agreement(["a", "a", "b", "b"], [0, 0, 0, -1], seed=0)
+    assert found.purity == 0.75  # 2 of 3, and the one that is noise
+
+
+def test_agreement_is_the_same_for_the_same_seed():
+    labels, clusters = ["a", "b"] * 10, [0, 0, 1, 1, 2] * 4
+    first, second = (projection.agreement(labels, clusters, seed=3) for _ in range(2))
+    assert first == second
+
+
+def test_agreement_with_one_domain_is_refused():
+    with pytest.raises(ValueError, match="two or more"):
+        projection.agreement(["a", "a"], [0, 1], seed=0)
+
+
+def test_the_sample_has_as_many_tokens_of_every_domain():
+    tokens = pd.DataFrame({"doc_id": range(100), "domain": ["math"] * 80 + ["code"] * 20})
+    sample = projection._stratified(tokens, 60, seed=0)
+    assert sample.domain.value_counts().to_dict() == {"math": 30, "code": 20}  # all it has
+    assert sample.doc_id.is_monotonic_increasing
+
+
+def test_tokens_that_choose_alike_lie_together(tiny):
+    points = projection.project_tokens(tiny, queries.trace_info(tiny), seed=0)
+    assert points.frame.text.tolist() == ["1", " +", " 1", "x", " =", " 1", "hi", " x"]
+    assert points.frame.expert_1.tolist() == [0, 0, 0, 2, 2, 2, 0, 1]
+    near = np.linalg.norm(points.reduced_PS[0] - points.reduced_PS[1])
+    far = np.linalg.norm(points.reduced_PS[0] - points.reduced_PS[3])
+    assert near == pytest.approx(0, abs=1e-5)
+    assert far > 1
+
+
+def test_prompts_and_experts(tiny):
+    info = queries.trace_info(tiny)
+    prompts = projection.project_prompts(tiny, info, seed=0)
+    assert prompts.frame.doc_id.tolist() == [0, 1, 2]
+    experts = projection.project_experts(tiny, info, seed=0)
+    assert len(experts.frame) == 7  # of eight: expert 3 of layer 0 is dead
+    assert experts.parameters["points_in_trace"] == 8
+    assert set(experts.frame.domain) == {"none"}  # too few choices for a label
+
+
+@pytest.mark.parametrize("what", ["tokens", "prompts", "experts"])
+def test_an_empty_trace_says_what_to_do(empty, what):
+    with pytest.raises(ValueError, match="capture some first"):
+        getattr(projection, f"project_{what}")(empty, queries.trace_info(empty), seed=0)
+
+
+def test_too_few_points_keep_the_svd(tiny):
+    points = projection.project_prompts(tiny, queries.trace_info(tiny), seed=0)
+    frame, parameters = projection.umap_map(points)
+    assert parameters["method"] == "svd"
+    assert np.isfinite(frame[["x", "y"]]).all(axis=None)
+
+
+def test_one_point_has_a_place():
+    frame = pd.DataFrame({"domain": ["math"]})
+    points = projection._points(
+        frame, csr_matrix(np.ones((1, 4))), seed=0, total=1, smallest_share=1
+    )
+    assert np.isfinite(projection.svd_map(points)[0][["x", "y"]]).all(axis=None)
+
+
+def test_umap_finds_the_two_kinds_and_repeats_itself():
+    first, parameters = projection.umap_map(two_kinds())
+    assert parameters["method"] == "umap"
+    assert parameters["clusters"] == 2
+    assert parameters["agreement"]["purity"] > 0.9
+    assert parameters["agreement"]["shuffled_purity"] < 0.75
+    second, _ = projection.umap_map(two_kinds())
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_as_few_points_as_have_a_umap():
+    frame, parameters = projection.umap_map(two_kinds(projection.MIN_POINTS))
+    assert parameters["n_neighbors"] == projection.MIN_POINTS - 1
+    assert np.isfinite(frame[["x", "y"]]).all(axis=None)
+
+
+def test_the_command_writes_three_maps_beside_the_trace(tiny_trace: Path, tmp_path: Path):
+    trace = tmp_path / "mine.duckdb"
+    shutil.copy(tiny_trace, trace)
+    command = typer.Typer()
+    command.command()(project)
+    result = CliRunner().invoke(command, [str(trace), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["tokens"]["points"] == 8
+    assert "stage 1/4: reading 8 tokens" in result.stderr
+    for what, points in (("tokens", 8), ("prompts", 3), ("experts", 7)):
+        frame, parameters = read_sidecar(trace, what)
+        assert len(frame) == points
+        assert parameters["trace"] == "tiny"
+        assert parameters["versions"]["umap-learn"]
