@@ -1,0 +1,65 @@
+"""docs/metrics.md and the code name the same metrics."""
+
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from analysis import coactivation, load, projection, queries, saturation, specialization
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+FIELDS = ("Formula", "Range", "Null", "Source", "SQL")
+METRICS = (coactivation, load, saturation, specialization)
+TABLES = {  # the same metrics, collected
+    "load_table",
+    "domain_load_table",
+    "specialization_table",
+    "saturation_table",
+    "experts_per_domain_by_layer",
+}
+
+
+def public_functions(module: ModuleType) -> list[str]:
+    members = inspect.getmembers(module, inspect.isfunction)
+    own = [name for name, function in members if function.__module__ == module.__name__]
+    return [name for name in own if not name.startswith("_")]
+
+
+def entries() -> dict[str, str]:
+    parts = re.split(r"^#{2,3} ", DOCUMENT, flags=re.MULTILINE)
+    return {part.partition("\n")[0]: part for part in parts}
+
+
+@pytest.mark.parametrize("module", METRICS, ids=lambda module: module.__name__)
+def test_every_metric_has_an_entry(module: ModuleType):
+    assert set(public_functions(module)) - TABLES <= entries().keys()
+
+
+def test_every_entry_is_a_metric_with_all_its_fields():
+    known = {name for module in METRICS for name in public_functions(module)}
+    known.add(projection.agreement.__name__)
+    described = {name: entry for name, entry in entries().items() if "\n- Formula: " in entry}
+    assert described.keys() <= known
+    for name, entry in described.items():
+        assert all(f"\n- {field}: " in entry for field in FIELDS), name
+
+
+@pytest.mark.parametrize("question", sorted(queries.SQL.glob("*.sql")), ids=lambda path: path.stem)
+def test_every_query_is_linked(question: Path):
+    assert f"(../analysis/sql/{question.name})" in DOCUMENT
+
+
+def test_every_link_leads_to_a_query():
+    for name in re.findall(r"`?(\w+\.sql)`?", DOCUMENT):
+        assert (queries.SQL / name).is_file(), name
+
+
+def test_the_thresholds_are_those_of_the_code():
+    assert f"lift is ≥ {specialization.MIN_LIFT}" in DOCUMENT
+    assert f"≥ {specialization.MIN_MARGIN} times the second" in DOCUMENT
+    assert f"`n_eg ≥ {specialization.MIN_DOMAIN_TOKENS}`" in DOCUMENT
+    assert f"`n_e ≥ {specialization.MIN_PROFILE_TOKENS}`" in DOCUMENT
+    assert f"{specialization.MIN_DIVERGENCE} bits away" in DOCUMENT
+    assert f"≤ {projection.MAX_TOKENS:,} tokens" in DOCUMENT
