@@ -1,0 +1,114 @@
+"""The tokens of a corpus split in two files, and the training windows cut from them. numpy only.
+
+`SPLIT.tokens.bin`: uint16, documents one after another, each beginning with the end-of-text id,
+and one more such id after the last. `SPLIT.index.npz`: where documents start, their domain and
+their bytes. N = documents, W = windows, B = windows of a batch, P = positions of a window.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+PADDING = -1
+END_OF_TEXT_ID = 0
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedDocument:
+    token_ids: npt.NDArray[np.uint16]  # without the end-of-text id
+    domain: str
+    text_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStore:
+    tokens: npt.NDArray[np.uint16]
+    doc_start: Int64  # [N + 1]: document d is tokens[doc_start[d] : doc_start[d + 1]]
+    domain_id: npt.NDArray[np.uint8]  # [N]: index into domains
+    bytes_per_doc: Int64  # [N]: UTF-8 bytes of the text
+    domains: tuple[str, ...]
+
+    @classmethod
+    def load(cls, folder: Path, split: str) -> "TokenStore":
+        tokens_path, index_path = _paths(folder, split)
+        for path in (tokens_path, index_path):
+            if not path.is_file():
+                raise ValueError(f"{path} is missing; make it with `routescope corpus tokenize`")
+        with np.load(index_path) as index:
+            store = cls(
+                tokens=np.fromfile(tokens_path, dtype=np.uint16),
+                doc_start=index["doc_start"],
+                domain_id=index["domain_id"],
+                bytes_per_doc=index["bytes_per_doc"],
+                domains=tuple(index["domains"].tolist()),
+            )
+        if len(store.tokens) != store.doc_start[-1] + 1:
+            raise ValueError(
+                f"{tokens_path} holds {len(store.tokens)} tokens but its index wants"
+                f" {store.doc_start[-1] + 1}; tokenize again"
+            )
+        return store
+
+    def windows(self, length: int, *, epoch: int = 0, seed: int = 0) -> Int64:
+        """Rows (document, start in it, tokens from there) of one epoch, shuffled, [W, 3].
+
+        A window predicts `length` tokens from as many, so it reads one more. ceil(n / length) of
+        them, spread evenly, cover a document of n tokens; the inner ones are shifted a little in
+        every epoch, never so far that a token is left out. A shorter document has one, padded.
+        """
+        rng = np.random.default_rng((seed, epoch))
+        size_N = np.diff(self.doc_start)
+        windows_N = np.maximum(1, -(-size_N // length))
+        doc_W = np.repeat(np.arange(len(size_N)), windows_N)
+        first_N = np.cumsum(windows_N) - windows_N
+        rank_W = np.arange(len(doc_W)) - first_N[doc_W]
+        step_W = np.maximum(0, size_N - length)[doc_W] / np.maximum(1, windows_N - 1)[doc_W]
+        is_inner_W = (rank_W > 0) & (rank_W < windows_N[doc_W] - 1)
+        jitter_W = rng.uniform(-0.5, 0.5, len(doc_W)) * (length - step_W) * is_inner_W
+        start_W = np.floor(rank_W * step_W + jitter_W).astype(np.int64)
+        n_W = np.minimum(length, size_N[doc_W] - start_W) + 1
+        return np.stack([doc_W, start_W, n_W], axis=1)[rng.permutation(len(doc_W))]
+
+    def batch(self, windows_B3: Int64, length: int) -> Int64:
+        """Token ids of some windows, [B, length + 1], -1 where a document has ended."""
+        doc_B, start_B, n_B = windows_B3.T
+        offset_P = np.arange(length + 1)
+        position_BP = (self.doc_start[doc_B] + start_B)[:, None] + offset_P
+        ids_BP = self.tokens.take(position_BP, mode="clip").astype(np.int64)
+        ids_BP[offset_P >= n_B[:, None]] = PADDING
+        return ids_BP
+
+
+def write_tokens(
+    folder: Path, split: str, documents: Iterable[TokenizedDocument], domains: tuple[str, ...]
+) -> None:
+    """Writes both files of a split; they appear only when complete."""
+    tokens_path, index_path = _paths(folder, split)
+    partial = tokens_path.with_suffix(".partial")
+    end_of_text = np.full(1, END_OF_TEXT_ID, dtype=np.uint16)
+    sizes, domain_ids, text_bytes = [], [], []
+    with partial.open("wb") as file:
+        for document in documents:
+            file.write(end_of_text.tobytes() + document.token_ids.astype(np.uint16).tobytes())
+            sizes.append(1 + len(document.token_ids))
+            domain_ids.append(domains.index(document.domain))
+            text_bytes.append(document.text_bytes)
+        file.write(end_of_text.tobytes())
+    np.savez(
+        index_path,
+        doc_start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
+        domain_id=np.array(domain_ids, dtype=np.uint8),
+        bytes_per_doc=np.array(text_bytes, dtype=np.int64),
+        domains=np.array(domains),
+    )
+    os.replace(partial, tokens_path)
+
+
+def _paths(folder: Path, split: str) -> tuple[Path, Path]:
+    return folder / f"{split}.tokens.bin", folder / f"{split}.index.npz"
