@@ -25,6 +25,7 @@ class Document:
     text: str
     domain: str | None = None  # None: not labelled
     origin: str = ""  # where it came from: a file and line, or a corpus source
+    truncated_tokens: int = 0  # tokens beyond the model's context: in the text, never routed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class RoutingBatch:
         tokens, layers = self.expert_ids_TLK.shape[:2]
         if self.weights_TLK.shape != self.expert_ids_TLK.shape:
             raise ValueError(
-                f"weights {self.weights_TLK.shape} and expert ids {self.expert_ids_TLK.shape} differ"
+                f"weights are {self.weights_TLK.shape}, expert ids {self.expert_ids_TLK.shape}"
             )
         for name in ("doc_id_T", "position_T", "token_id_T", "phase_T", "loss_T", "token_text_T"):
             if len(getattr(self, name)) != tokens:
@@ -56,6 +57,50 @@ class RoutingBatch:
             gate_TL = getattr(self, name)
             if gate_TL is not None and gate_TL.shape != (tokens, layers):
                 raise ValueError(f"{name} is {gate_TL.shape}, routing {(tokens, layers)}")
+
+
+def concatenated(batches: list[RoutingBatch]) -> RoutingBatch:
+    """One batch of all rows, in the order given."""
+    if len(batches) == 1:
+        return batches[0]
+    return RoutingBatch(
+        doc_id_T=np.concatenate([batch.doc_id_T for batch in batches]),
+        position_T=np.concatenate([batch.position_T for batch in batches]),
+        token_id_T=np.concatenate([batch.token_id_T for batch in batches]),
+        phase_T=np.concatenate([batch.phase_T for batch in batches]),
+        loss_T=np.concatenate([batch.loss_T for batch in batches]),
+        token_text_T=[text for batch in batches for text in batch.token_text_T],
+        expert_ids_TLK=np.concatenate([batch.expert_ids_TLK for batch in batches]),
+        weights_TLK=np.concatenate([batch.weights_TLK for batch in batches]),
+        entropy_TL=_concatenated_gate([batch.entropy_TL for batch in batches]),
+        margin_TL=_concatenated_gate([batch.margin_TL for batch in batches]),
+        documents=tuple(document for batch in batches for document in batch.documents),
+    )
+
+
+def _concatenated_gate(gates: list[np.ndarray | None]) -> np.ndarray | None:
+    known = [gate_TL for gate_TL in gates if gate_TL is not None]
+    if len(known) not in (0, len(gates)):
+        raise ValueError(f"{len(known)} of {len(gates)} batches have gate values; give all or none")
+    return np.concatenate(known) if known else None
+
+
+def selected(batch: RoutingBatch, rows: np.ndarray) -> RoutingBatch:
+    """The given rows (indices), in that order, and the documents whose rows are among them."""
+    kept = set(np.unique(batch.doc_id_T[rows]).tolist())
+    return RoutingBatch(
+        doc_id_T=batch.doc_id_T[rows],
+        position_T=batch.position_T[rows],
+        token_id_T=batch.token_id_T[rows],
+        phase_T=batch.phase_T[rows],
+        loss_T=batch.loss_T[rows],
+        token_text_T=[batch.token_text_T[row] for row in rows.tolist()],
+        expert_ids_TLK=batch.expert_ids_TLK[rows],
+        weights_TLK=batch.weights_TLK[rows],
+        entropy_TL=None if batch.entropy_TL is None else batch.entropy_TL[rows],
+        margin_TL=None if batch.margin_TL is None else batch.margin_TL[rows],
+        documents=tuple(document for document in batch.documents if document.doc_id in kept),
+    )
 
 
 class TraceSink(Protocol):

@@ -1,0 +1,178 @@
+"""`routescope capture` and `routescope demo`: texts through a model into a trace."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from app.tracing import (
+    CHECKPOINT,
+    DEMO_TOKENS,
+    HELDOUT,
+    REPOSITORY,
+    Sampling,
+    Tracer,
+    demo_documents,
+    load_tracer,
+)
+from data.prompts import read_documents, summarize_prompts
+from data.routing import Document
+from data.store import TraceStore, discard_partial, partial_path
+
+DEMO = REPOSITORY / "traces" / "demo.duckdb"
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+INTERRUPTED = 130
+
+
+def capture(
+    prompts: Annotated[
+        Path,
+        typer.Argument(
+            help="UTF-8. txt: one prompt a line. csv, jsonl, parquet: a column `text` or `prompt`, "
+            "and `domain` if there are labels."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The trace to write, a .duckdb file.")],
+    model: Annotated[Path, typer.Option(help="Folder of a model.")] = CHECKPOINT,
+    generate: Annotated[
+        int, typer.Option(min=0, help="Continue every prompt by so many tokens; 0: only read it.")
+    ] = 0,
+    temperature: Annotated[
+        float, typer.Option(help="Of the continuation; 0 takes the likeliest token.")
+    ] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Sample from this much of the probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the continuation.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished trace.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run prompts through a model and store where every token was routed.
+
+    Example: routescope capture prompts.jsonl --out traces/mine.duckdb
+    """
+    found = summarize_prompts(prompts)
+    sampling = None
+    if generate:
+        sampling = Sampling(new_tokens=generate, temperature=temperature, top_p=top_p, seed=seed)
+    tracer = load_tracer(model)
+    described = {"file": prompts.name, "sha256": found.sha256, "skipped_rows": found.skipped}
+    description = tracer.description(out.stem, prompts=described, sampling=sampling)
+    begin = TraceStore.resume if resume else TraceStore.create
+    figures = write_trace(
+        tracer,
+        read_documents(prompts),
+        begin(out, description),
+        total=found.documents,
+        sampling=sampling,
+    )
+    report(figures | {"skipped_rows": found.skipped, "path": str(out)}, as_json=as_json)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The trace to write.")] = DEMO,
+    model: Annotated[Path, typer.Option(help="Folder of a model.")] = CHECKPOINT,
+    as_json: Json = False,
+) -> None:
+    """Make the demo trace: shipped held-out texts of all six domains through the shipped model.
+
+    Example: routescope demo
+    """
+    tracer = load_tracer(model)
+    documents = list(demo_documents(tracer))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    discard_partial(out)  # of a demo that was cut short
+    described = {"file": HELDOUT.name, "tokens_per_domain": DEMO_TOKENS}
+    store = TraceStore.create(out, tracer.description(out.stem, prompts=described))
+    figures = write_trace(tracer, documents, store, total=len(documents))
+    report(figures | {"path": str(out)}, as_json=as_json)
+
+
+def write_trace(
+    tracer: Tracer,
+    documents: Iterable[Document],
+    store: TraceStore,
+    *,
+    total: int,
+    sampling: Sampling | None = None,
+) -> dict[str, Any]:
+    """Fill the store under a progress bar; the figures of the summary."""
+    started = time.perf_counter()
+    stored = store.stored_doc_ids()
+    try:
+        with store, progress_bar(total, done=len(stored)) as on_progress:
+            captured = tracer.capture(
+                documents, store, sampling=sampling, stored=stored, on_progress=on_progress
+            )
+    except KeyboardInterrupt:
+        explain_interruption(store.path)
+        raise typer.Exit(INTERRUPTED) from None
+    seconds = time.perf_counter() - started
+    return asdict(captured) | {
+        "resumed_documents": len(stored),
+        "seconds": round(seconds, 2),
+        "tokens_per_second": round(captured.tokens / seconds),
+    }
+
+
+def explain_interruption(path: Path) -> None:
+    partial = partial_path(path)
+    if partial.exists():
+        line = f"interrupted; {partial} holds what is done: add --resume to go on"
+    else:
+        line = "interrupted before anything was stored"
+    print(line, file=sys.stderr)
+
+
+@contextmanager
+def progress_bar(total: int, *, done: int) -> Iterator[Callable[[int, int], None]]:
+    """Documents of all, tokens a second; on a terminal only."""
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("documents  {task.fields[rate]:,.0f} tokens/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=total, completed=done, rate=0.0)
+        started = time.perf_counter()
+
+        def advance(tokens: int, documents: int) -> None:
+            rate = tokens / (time.perf_counter() - started)
+            progress.update(task, completed=done + documents, rate=rate)
+
+        yield advance
+
+
+def report(figures: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(figures))
+        return
+    print(
+        f"{figures['path']}: {figures['documents']:,} documents, {figures['tokens']:,} tokens "
+        f"in {figures['seconds']} s ({figures['tokens_per_second']:,} tokens/s)"
+    )
+    if figures["resumed_documents"]:
+        print(f"{figures['resumed_documents']:,} documents were stored before")
+    if figures["truncated_documents"]:
+        print(
+            f"{figures['truncated_documents']:,} documents were longer than the context: "
+            f"{figures['truncated_tokens']:,} tokens cut"
+        )
+    if figures.get("skipped_rows"):
+        print(f"{figures['skipped_rows']:,} rows without text skipped")

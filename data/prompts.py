@@ -1,0 +1,247 @@
+"""Documents from a file of a user's: txt, csv, jsonl or parquet.
+
+- txt: one prompt a line; blank lines are ignored.
+- csv, jsonl, parquet: one prompt a row, in a column or field `text` or `prompt`, with an optional
+  `domain`. Rows without text are skipped and counted.
+
+Everything is UTF-8. What cannot be read is a ValueError that names the line.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.routing import Document
+
+TEXT_NAMES = ("text", "prompt")
+DOMAIN_CHARACTERS = 100
+PARQUET_ROWS = 256  # read at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a prompt file may hold."""
+
+    documents: int = 1_000_000
+    characters: int = 1_000_000  # of one document
+    total_characters: int = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSummary:
+    """A prompt file that was read to its end without an error."""
+
+    documents: int
+    skipped: int  # rows without text
+    sha256: str  # of all texts and domains
+
+
+# (line or row number, text, domain); text None or blank: a row without text
+Row = tuple[int, str | None, str | None]
+
+
+def read_documents(path: Path, limits: Limits = Limits()) -> Iterator[Document]:
+    """The prompts of a file, numbered from 0."""
+    doc_id = 0
+    for place, text, domain in rows(path, limits):
+        if text is not None:
+            yield Document(doc_id=doc_id, text=text, domain=domain, origin=f"{path.name}:{place}")
+            doc_id += 1
+
+
+def summarize_prompts(path: Path, limits: Limits = Limits()) -> PromptSummary:
+    """Read the whole file, so that nothing has to be undone when its last line is bad."""
+    digest = hashlib.sha256()
+    documents = skipped = 0
+    for _, text, domain in rows(path, limits):
+        if text is None:
+            skipped += 1
+            continue
+        documents += 1
+        digest.update(json.dumps([text, domain]).encode())
+    if documents == 0:
+        raise ValueError(f"{path.name} holds no prompts")
+    return PromptSummary(documents=documents, skipped=skipped, sha256=digest.hexdigest())
+
+
+def rows(path: Path, limits: Limits) -> Iterator[Row]:
+    """Checked rows: the text is None where a row has none."""
+    documents = characters = 0
+    for place, text, domain in reader(path)(path, limits):
+        where = f"{path.name}:{place}"
+        text = checked_text(text, where, limits)
+        yield place, text, checked_domain(domain, where)
+        if text is None:
+            continue
+        documents += 1
+        characters += len(text)
+        if documents > limits.documents or characters > limits.total_characters:
+            raise ValueError(
+                f"{where}: more than {limits.documents:,} prompts or "
+                f"{limits.total_characters:,} characters; split the file"
+            )
+
+
+def reader(path: Path) -> Callable[[Path, Limits], Iterator[Row]]:
+    readers = {".txt": txt_rows, ".csv": csv_rows, ".jsonl": jsonl_rows, ".parquet": parquet_rows}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path.name} is not one of {', '.join(readers)}")
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    return readers[path.suffix.lower()]
+
+
+def checked_text(text: Any, where: str, limits: Limits) -> str | None:
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return None
+    if not isinstance(text, str):
+        raise ValueError(f"{where}: the text is {type(text).__name__}, not a string")
+    if len(text) > limits.characters:
+        raise ValueError(
+            f"{where}: {len(text):,} characters, the limit is {limits.characters:,}; split it"
+        )
+    if "\0" in text:
+        raise ValueError(f"{where}: a NUL byte; is this a text file?")
+    if not encodable(text):
+        raise ValueError(f"{where}: half a surrogate pair, which is no character")
+    return text
+
+
+def checked_domain(domain: Any, where: str) -> str | None:
+    if domain is None or (isinstance(domain, str) and not domain.strip()):
+        return None
+    if not isinstance(domain, str):
+        raise ValueError(f"{where}: the domain is {type(domain).__name__}, not a string")
+    if len(domain) > DOMAIN_CHARACTERS or not domain.isprintable():
+        raise ValueError(f"{where}: a domain is one line of at most {DOMAIN_CHARACTERS} characters")
+    return domain.strip()
+
+
+def encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
+    """Numbered lines with their ends, none longer than a document and its quoting may be."""
+    longest = 2 * limits.characters + 1_000
+    number = 1
+    try:
+        with path.open(encoding="utf-8-sig", newline="" if path.suffix == ".csv" else None) as file:
+            while line := file.readline(longest + 1):
+                if len(line) > longest:
+                    raise ValueError(
+                        f"{path.name}:{number}: a line of more than {longest:,} characters"
+                    )
+                yield number, line
+                number += 1
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path.name} is not UTF-8 (byte {error.object[error.start]:#04x} after line "
+            f"{number - 1}); save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+
+
+def txt_rows(path: Path, limits: Limits) -> Iterator[Row]:
+    for number, line in lines(path, limits):
+        if line.strip():
+            yield number, line.rstrip("\n"), None
+
+
+def csv_rows(path: Path, limits: Limits) -> Iterator[Row]:
+    csv.field_size_limit(2 * limits.characters)
+    table = csv.reader((line for _, line in lines(path, limits)), strict=True)
+    try:
+        header = next(table, None)
+        if header is None:
+            raise ValueError(f"{path.name} is empty")
+        text, domain = columns([name.strip() for name in header], path.name)
+        for fields in table:
+            if not fields:
+                continue
+            if len(fields) != len(header):
+                raise ValueError(
+                    f"{path.name}:{table.line_num}: {len(fields)} fields, the header has "
+                    f"{len(header)}"
+                )
+            yield table.line_num, fields[text], None if domain is None else fields[domain]
+    except csv.Error as error:
+        raise ValueError(f"{path.name}:{table.line_num}: {error}") from error
+
+
+def columns(names: list[str], file_name: str) -> tuple[int, int | None]:
+    """Where the text and the domain are."""
+    found = [name for name in names if name in TEXT_NAMES]
+    if len(found) != 1 or names.count("domain") > 1:
+        problem = "no column" if not found else "more than one column"
+        shown = ", ".join(repr(name[:40]) for name in names[:10])
+        raise ValueError(
+            f"{file_name} has {problem} named text or prompt, or two named domain; found {shown}"
+        )
+    return names.index(found[0]), names.index("domain") if "domain" in names else None
+
+
+def jsonl_rows(path: Path, limits: Limits) -> Iterator[Row]:
+    for number, line in lines(path, limits):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            problem = str(error) if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            raise ValueError(f"{path.name}:{number}: not JSON: {problem}") from error
+        if not isinstance(value, dict):
+            raise ValueError(f"{path.name}:{number}: {type(value).__name__}, not an object")
+        found = [name for name in TEXT_NAMES if name in value]
+        if len(found) != 1:
+            raise ValueError(
+                f"{path.name}:{number}: an object needs one of the fields text and prompt, "
+                f"found {', '.join(repr(name[:40]) for name in list(value)[:10]) or 'none'}"
+            )
+        yield number, value[found[0]], value.get("domain")
+
+
+def parquet_rows(path: Path, limits: Limits) -> Iterator[Row]:
+    """In small batches: what a footer says of sizes is not to be trusted."""
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            names = file.schema_arrow.names
+            text, domain = columns(names, path.name)
+            wanted = [names[text]] + ([] if domain is None else ["domain"])
+            for name in wanted:
+                check_type(file.schema_arrow.field(name), path.name)
+            number = 1
+            for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
+                yield from numbered(batch, number, wanted)
+                number += len(batch)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path.name} is not readable Parquet: {first_line(error)}") from error
+
+
+def check_type(field: pa.Field, file_name: str) -> None:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise ValueError(f"{file_name}: column {field.name!r} is {field.type}, not strings")
+
+
+def numbered(batch: pa.RecordBatch, number: int, wanted: list[str]) -> Iterator[Row]:
+    texts = batch.column(wanted[0]).to_pylist()
+    domains = batch.column("domain").to_pylist() if len(wanted) > 1 else [None] * len(batch)
+    for offset, (text, domain) in enumerate(zip(texts, domains, strict=True)):
+        yield number + offset, text, domain
+
+
+def first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,186 @@
+"""What a batch becomes in a trace: table columns, and the sums that pages read. NumPy only.
+
+T = tokens, L = MoE layers, K = most experts any token chose, E = routed experts,
+R = rows of `routing`, S = runs of tokens of one document and one phase.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from data.routing import NO_EXPERT, RoutingBatch
+
+
+def token_table(batch: RoutingBatch) -> pa.Table:
+    return pa.table(
+        {
+            "doc_id": batch.doc_id_T,
+            "position": batch.position_T,
+            "token_id": batch.token_id_T,
+            "text": pa.array(batch.token_text_T, pa.string()),
+            "phase": batch.phase_T,
+            "loss": pa.array(batch.loss_T, from_pandas=True),  # NaN becomes NULL
+        }
+    )
+
+
+@dataclass(slots=True)
+class RoutingTables:
+    """Rows of `routing` and `gate`. The columns that never change are made once."""
+
+    num_layers: int
+    top_k: int
+    layer_id_R: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint16))
+    rank_R: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint16))
+
+    def routing(self, batch: RoutingBatch) -> pa.Table:
+        expert_id_R = batch.expert_ids_TLK.reshape(-1)
+        rows = len(expert_id_R)
+        self._grow(rows)
+        columns = {
+            "doc_id": repeated(batch.doc_id_T, self.num_layers * self.top_k),
+            "position": repeated(batch.position_T, self.num_layers * self.top_k),
+            "layer_id": self.layer_id_R[:rows],
+            "rank": self.rank_R[:rows],
+            "expert_id": expert_id_R.view(np.uint16),
+            "weight": batch.weights_TLK.reshape(-1),
+        }
+        chosen_R = expert_id_R != NO_EXPERT
+        if not chosen_R.all():
+            columns = {name: values[chosen_R] for name, values in columns.items()}
+        return pa.table(columns)
+
+    def gate(self, batch: RoutingBatch) -> pa.Table:
+        decisions = len(batch.doc_id_T) * self.num_layers
+        self._grow(decisions * self.top_k)
+        unknown = pa.nulls(decisions, pa.float32())
+        entropy_TL, margin_TL = batch.entropy_TL, batch.margin_TL
+        return pa.table(
+            {
+                "doc_id": repeated(batch.doc_id_T, self.num_layers),
+                "position": repeated(batch.position_T, self.num_layers),
+                "layer_id": self.layer_id_R[: decisions * self.top_k : self.top_k],
+                "entropy": unknown if entropy_TL is None else nullable(entropy_TL),
+                "margin": unknown if margin_TL is None else nullable(margin_TL),
+            }
+        )
+
+    def _grow(self, rows: int) -> None:
+        if len(self.rank_R) >= rows:
+            return
+        tokens = -(-rows // (self.num_layers * self.top_k))
+        layers_LK = np.repeat(np.arange(self.num_layers, dtype=np.uint16), self.top_k)
+        self.layer_id_R = np.tile(layers_LK, tokens)
+        self.rank_R = np.tile(np.arange(self.top_k, dtype=np.uint16), tokens * self.num_layers)
+
+
+def repeated(values_T: np.ndarray, times: int) -> np.ndarray:
+    """Each value `times` times in a row."""
+    return np.broadcast_to(values_T[:, None], (len(values_T), times)).reshape(-1)
+
+
+def nullable(values_TL: np.ndarray) -> pa.Array:
+    return pa.array(values_TL.reshape(-1), from_pandas=True)  # NaN becomes NULL
+
+
+def document_load_table(batch: RoutingBatch, *, num_experts: int) -> pa.Table:
+    """Choices and weight of each (document, layer, expert, phase) that occurs."""
+    starts = np.diff(batch.doc_id_T, prepend=batch.doc_id_T[0] + 1) != 0
+    starts |= np.diff(batch.phase_T, prepend=batch.phase_T[0]) != 0
+    segment_T = np.cumsum(starts) - 1
+    first_S = np.flatnonzero(starts)
+    layers = [
+        layer_load(
+            segment_T,
+            batch.expert_ids_TLK[:, layer],
+            batch.weights_TLK[:, layer],
+            num_experts=num_experts,
+        )
+        for layer in range(batch.expert_ids_TLK.shape[1])
+    ]
+    segment, expert_id, tokens, weight_sum = (
+        np.concatenate(columns) for columns in zip(*layers, strict=True)
+    )
+    layer_id = np.repeat(np.arange(len(layers), dtype=np.uint16), [len(x[0]) for x in layers])
+    order = np.argsort(segment, kind="stable")  # from layers first to documents first
+    return pa.table(
+        {
+            "doc_id": batch.doc_id_T[first_S][segment[order]],
+            "layer_id": layer_id[order],
+            "expert_id": expert_id[order].astype(np.uint16),
+            "phase": batch.phase_T[first_S][segment[order]],
+            "tokens": tokens[order].astype(np.uint32),
+            "weight_sum": weight_sum[order],
+        }
+    )
+
+
+def layer_load(
+    segment_T: np.ndarray, expert_ids_TK: np.ndarray, weights_TK: np.ndarray, *, num_experts: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(segment, expert_id, tokens, weight_sum) of the pairs that occur in one layer."""
+    cell = (segment_T[:, None] * num_experts + expert_ids_TK).reshape(-1)
+    weight = weights_TK.reshape(-1)
+    chosen = expert_ids_TK.reshape(-1) != NO_EXPERT
+    if not chosen.all():
+        cell, weight = cell[chosen], weight[chosen]
+    tokens = np.bincount(cell)
+    occurs = np.flatnonzero(tokens)
+    weight_sum = np.bincount(cell, weights=weight)[occurs]
+    return occurs // num_experts, occurs % num_experts, tokens[occurs], weight_sum
+
+
+@dataclass(slots=True)
+class PairCounts:
+    """Which experts are chosen together in a layer, and which follow which in the next."""
+
+    coactivation_LEE: np.ndarray  # int64, [layer, a, b] with a < b
+    transition_LEE: np.ndarray  # int64, [layer, expert, expert of layer + 1], L - 1 layers
+
+    @classmethod
+    def empty(cls, *, num_layers: int, num_experts: int) -> "PairCounts":
+        shape = (num_experts, num_experts)
+        return cls(
+            np.zeros((num_layers, *shape), np.int64), np.zeros((num_layers - 1, *shape), np.int64)
+        )
+
+    def add(self, expert_ids_TLK: np.ndarray) -> None:
+        num_layers, num_experts = self.coactivation_LEE.shape[:2]
+        ids_LKT = np.ascontiguousarray(expert_ids_TLK.transpose(1, 2, 0), np.int64)
+        first, second = np.triu_indices(ids_LKT.shape[1], 1)
+        for layer in range(num_layers):
+            ids_KT = ids_LKT[layer]
+            low = np.minimum(ids_KT[first], ids_KT[second])
+            high = np.maximum(ids_KT[first], ids_KT[second])
+            self.coactivation_LEE[layer] += counted(low, high, num_experts)
+            if layer + 1 < num_layers:
+                current, following = ids_KT[:, None], ids_LKT[layer + 1][None]
+                self.transition_LEE[layer] += counted(current, following, num_experts)
+
+    def coactivation_table(self) -> pa.Table:
+        return pair_table(self.coactivation_LEE, ("expert_a", "expert_b"))
+
+    def transition_table(self) -> pa.Table:
+        return pair_table(self.transition_LEE, ("expert_id", "next_expert_id"))
+
+
+def counted(row: np.ndarray, column: np.ndarray, size: int) -> np.ndarray:
+    """How often each (row, column) occurs, as a square matrix; choices not made do not count."""
+    cell = (row * size + column).reshape(-1)
+    if (row == NO_EXPERT).any() or (column == NO_EXPERT).any():
+        made = (row != NO_EXPERT) & (column != NO_EXPERT)
+        cell = cell[made.reshape(-1)]
+    return np.bincount(cell, minlength=size * size).reshape(size, size)
+
+
+def pair_table(counts_LEE: np.ndarray, names: tuple[str, str]) -> pa.Table:
+    layer_id, row, column = np.nonzero(counts_LEE)
+    return pa.table(
+        {
+            "layer_id": layer_id.astype(np.uint16),
+            names[0]: row.astype(np.uint16),
+            names[1]: column.astype(np.uint16),
+            "tokens": counts_LEE[layer_id, row, column].astype(np.uint64),
+        }
+    )

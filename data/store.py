@@ -1,0 +1,289 @@
+"""A trace on disk: one DuckDB file, written by one TraceStore, read through open_trace."""
+
+import json
+import os
+import queue
+import re
+import threading
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+
+from data.routing import NO_EXPERT, RoutingBatch
+from data.writer import TraceWriter
+
+FORMAT_VERSION = 1
+SCHEMA = Path(__file__).with_name("schema.sql")
+QUEUE_BATCHES = 4  # between the producer and the writer thread
+
+ISOLATED = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "allow_persistent_secrets": False,
+    "python_enable_replacements": False,
+}
+Settings = dict[str, str | bool | int | float | list[str]]
+WRITER_SETTINGS: Settings = {
+    **ISOLATED,
+    "memory_limit": "512MB",
+    "threads": str(min(16, os.cpu_count() or 1)),
+}
+READER_SETTINGS: Settings = {
+    **ISOLATED,
+    "enable_external_access": False,
+    "memory_limit": "1GB",
+    "threads": min(4, os.cpu_count() or 1),
+    "lock_configuration": True,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceDescription:
+    """What a capture is of. A resumed capture must have the same."""
+
+    name: str
+    source: str  # routescope, transformers, sglang, ...
+    model_name: str
+    model_sha256: str
+    tokenizer: str
+    num_layers: int  # MoE layers
+    num_experts: int  # routed experts a layer
+    num_shared_experts: int
+    scoring: str  # softmax, sigmoid
+    top_k: int | None  # None where it varies from token to token
+    seed: int | None
+    config: dict[str, Any]  # the model's configuration, the capture's, versions; becomes JSON
+
+
+class TraceStore:
+    """Takes batches, writes them in a thread, renames the file when its block ends well.
+
+    A block that ends with an exception leaves `<name>.duckdb.partial`, which holds whole
+    documents only and which `resume` continues; without any document it is deleted.
+    """
+
+    def __init__(self, path: Path, description: TraceDescription) -> None:
+        """Open the partial file of `path`: use `create` or `resume`."""
+        self.path = path
+        self._description = description
+        self._connection = connect(partial_path(path), read_only=False)
+        config = self._connection.execute("SELECT config FROM trace").fetchall()[0][0]
+        self._trace = TraceWriter(
+            self._connection,
+            num_layers=description.num_layers,
+            num_experts=description.num_experts,
+            config=json.loads(config),
+        )
+        self._stored = self._trace.restore()
+        self._error: Exception | None = None
+        self._queue: queue.Queue[RoutingBatch | None] = queue.Queue(QUEUE_BATCHES)
+        self._thread = threading.Thread(target=self._drain, name="trace-writer", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def create(cls, path: Path, description: TraceDescription) -> Self:
+        partial = partial_path(path)
+        if path.suffix != ".duckdb":
+            raise ValueError(f"a trace is a .duckdb file, {path.name} is not")
+        if path.exists():
+            raise ValueError(f"{path} exists; delete it or choose another name")
+        if partial.exists():
+            raise ValueError(f"{partial} is an unfinished capture; add --resume or delete it")
+        create_empty(partial, description)
+        return cls(path, description)
+
+    @classmethod
+    def resume(cls, path: Path, description: TraceDescription) -> Self:
+        partial = partial_path(path)
+        if not partial.exists():
+            found = f"{path} is complete" if path.exists() else f"there is no {partial}"
+            raise ValueError(f"{found}; start without --resume")
+        require_same(partial, description)
+        return cls(path, description)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._queue.put(None)
+            self._thread.join()
+            if kind is None:
+                self._raise_error()
+                self._trace.finish()
+        finally:
+            empty = not self._connection.execute("FROM document LIMIT 1").fetchall()
+            self._connection.close()
+            if kind is not None and empty:
+                discard_partial(self.path)
+        if kind is None:
+            partial_path(self.path).rename(self.path)
+
+    def stored_doc_ids(self) -> set[int]:
+        """Documents that the file held when it was resumed."""
+        return self._stored
+
+    def write(self, batch: RoutingBatch) -> None:
+        """Hand rows to the writer thread; waits while that is behind. Document ids must ascend."""
+        self._raise_error()
+        self._check(batch)
+        self._queue.put(batch)
+
+    def _check(self, batch: RoutingBatch) -> None:
+        layers, top_k = batch.expert_ids_TLK.shape[1:]
+        expected = self._description
+        if layers != expected.num_layers:
+            raise ValueError(f"routing of {layers} layers, the trace has {expected.num_layers}")
+        if expected.top_k not in (None, top_k):
+            raise ValueError(f"{top_k} choices a token, the trace has {expected.top_k}")
+        least = NO_EXPERT if expected.top_k is None else 0
+        ids_TLK = batch.expert_ids_TLK
+        if ids_TLK.size and (ids_TLK.min() < least or ids_TLK.max() >= expected.num_experts):
+            raise ValueError(
+                f"expert ids from {ids_TLK.min()} to {ids_TLK.max()} in a trace of "
+                f"{expected.num_experts} experts"
+            )
+
+    def _drain(self) -> None:
+        """The writer thread. After an error it only empties the queue, so that no one waits."""
+        while (batch := self._queue.get()) is not None:
+            if self._error is None:
+                self._attempt(self._trace.write, batch)
+        if self._error is None:
+            self._attempt(self._trace.flush)
+
+    def _attempt(self, step: Any, *arguments: RoutingBatch) -> None:
+        try:
+            step(*arguments)
+        except Exception as error:  # handed to the producer, in _raise_error
+            self._error = error
+
+    def _raise_error(self) -> None:
+        if isinstance(self._error, duckdb.Error):
+            partial = partial_path(self.path)
+            raise ValueError(f"cannot write {partial}: {first_line(self._error)}") from self._error
+        if self._error is not None:
+            raise self._error
+
+
+def partial_path(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
+def discard_partial(path: Path) -> None:
+    """Delete the unfinished capture of `path`."""
+    for suffix in (".partial", ".partial.wal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def create_empty(partial: Path, description: TraceDescription) -> None:
+    """The file appears with all its tables, or not at all."""
+    fresh = partial.with_name(partial.name + ".new")
+    fresh.unlink(missing_ok=True)
+    with connect(fresh, read_only=False) as connection:
+        connection.execute(SCHEMA.read_text(encoding="utf-8"))
+        values = asdict(description) | {
+            "config": json.dumps(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
+            "created_at": datetime.now(UTC).replace(tzinfo=None),
+            "format_version": FORMAT_VERSION,
+        }
+        names = ", ".join(values)
+        places = ", ".join(f"${name}" for name in values)
+        connection.execute(f"INSERT INTO trace ({names}) VALUES ({places})", values)
+        connection.execute(
+            "INSERT INTO expert SELECT layer_id, expert_id "
+            "FROM range($1) layers(layer_id), range($2) experts(expert_id) ORDER BY ALL",
+            [description.num_layers, description.num_experts],
+        )
+    fresh.rename(partial)
+
+
+def require_same(partial: Path, description: TraceDescription) -> None:
+    with connect(partial, read_only=True) as connection:
+        check_format(connection, partial)
+        cursor = connection.execute("SELECT * FROM trace")
+        names = [column[0] for column in cursor.description]
+        stored = dict(zip(names, cursor.fetchall()[0], strict=True))
+    stored["config"] = json.loads(stored["config"])
+    del stored["config"]["truncated"]
+    for name, value in asdict(description).items():
+        if stored[name] != value:
+            raise ValueError(
+                f"{partial} was begun with another {difference(name, stored[name], value)}; "
+                "resume it with the same, or delete it"
+            )
+
+
+def difference(name: str, stored: Any, given: Any) -> str:
+    """Names the first field that differs, with both values."""
+    if isinstance(stored, dict) and isinstance(given, dict):
+        for key in sorted(stored.keys() | given.keys()):
+            if stored.get(key) != given.get(key):
+                return difference(f"{name}.{key}", stored.get(key), given.get(key))
+    return f"{name} ({stored}, now {given})"
+
+
+def open_trace(path: Path) -> duckdb.DuckDBPyConnection:
+    """A finished trace, read-only, with no access to anything outside it."""
+    if path.suffix == ".partial":
+        whole = path.with_suffix("")
+        raise ValueError(
+            f"{path} is an unfinished capture; complete it with "
+            f"`routescope capture PROMPTS --out {whole} --resume`"
+        )
+    if not path.is_file():
+        if partial_path(path).exists():
+            return open_trace(partial_path(path))
+        raise ValueError(f"there is no trace {path}")
+    connection = connect(path, read_only=True)
+    try:
+        check_format(connection, path)
+    except ValueError:
+        connection.close()
+        raise
+    return connection
+
+
+def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    settings = READER_SETTINGS if read_only else WRITER_SETTINGS
+    try:
+        return duckdb.connect(str(path), read_only=read_only, config=settings)
+    except duckdb.Error as error:
+        if lock := re.search(r"lock is held in .*\(PID (\d+)\)", str(error)):
+            raise ValueError(
+                f"{path} is being written by process {lock[1]}; wait until it has finished"
+            ) from error
+        if "not a valid DuckDB database" in str(error):
+            raise ValueError(f"{path} is not a DuckDB file") from error
+        raise ValueError(f"cannot open {path}: {first_line(error)}") from error
+
+
+def check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    try:
+        rows = connection.execute("SELECT format_version FROM trace").fetchall()
+    except duckdb.CatalogException as error:
+        raise ValueError(
+            f"{path} is a DuckDB file but not a trace: it has no table trace"
+        ) from error
+    except duckdb.Error as error:
+        raise ValueError(f"cannot read {path}: {first_line(error)}") from error
+    if [row[0] for row in rows] != [FORMAT_VERSION]:
+        found = ", ".join(str(row[0]) for row in rows) or "no version"
+        raise ValueError(
+            f"{path} has trace format {found}, this RouteScope reads {FORMAT_VERSION}: "
+            "capture again"
+        )
+
+
+def first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

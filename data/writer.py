@@ -1,0 +1,179 @@
+"""What turns batches into the rows of a trace: whole documents, a transaction at a time."""
+
+import hashlib
+import json
+from itertools import pairwise
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from data.rollups import PairCounts, RoutingTables, document_load_table, token_table
+from data.routing import NO_EXPERT, RoutingBatch, concatenated, selected
+
+TRANSACTION_TOKENS = 16_384  # at least, in whole documents
+INSERT_ROWS = 2_000_000  # of routing at once: bounds the memory of a batch of any size
+
+
+class TraceWriter:
+    """Writes to an open trace. What it has not committed, nobody sees."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        *,
+        num_layers: int,
+        num_experts: int,
+        config: dict[str, Any],
+    ) -> None:
+        self.connection = connection
+        self.config = config
+        self.num_layers = num_layers
+        self.num_experts = num_experts
+        self.last_doc_id = -1
+        self.tables: RoutingTables | None = None
+        self.pairs = PairCounts.empty(num_layers=num_layers, num_experts=num_experts)
+        self.unfinished: list[RoutingBatch] = []  # rows of documents that are not complete
+        self.waiting: list[RoutingBatch] = []  # whole documents of the next transaction
+        self.waiting_tokens = 0
+
+    def write(self, batch: RoutingBatch) -> None:
+        """Hold rows until their document is complete, documents until they fill a transaction."""
+        complete_T = np.isin(batch.doc_id_T, [document.doc_id for document in batch.documents])
+        if complete_T.all() and not self.unfinished:
+            self._add(batch)
+        else:
+            self.unfinished.append(batch)
+            if batch.documents:
+                self._add_finished()
+        if self.waiting_tokens >= TRANSACTION_TOKENS:
+            self.flush()
+
+    def _add_finished(self) -> None:
+        held = concatenated(self.unfinished)
+        order = np.argsort(held.doc_id_T, kind="stable")
+        whole = [document.doc_id for document in held.documents]
+        complete_T = np.isin(held.doc_id_T[order], whole)
+        self.unfinished = []
+        if not complete_T.all():
+            self.unfinished = [selected(held, order[~complete_T])]
+        self._add(selected(held, order[complete_T]))
+
+    def _add(self, batch: RoutingBatch) -> None:
+        for document in batch.documents:
+            if document.doc_id <= self.last_doc_id:
+                raise ValueError(
+                    f"document {document.doc_id} came after {self.last_doc_id}; "
+                    "documents must come once each, with ascending ids"
+                )
+            self.last_doc_id = document.doc_id
+        self.waiting.append(batch)
+        self.waiting_tokens += len(batch.doc_id_T)
+
+    def flush(self) -> None:
+        """One transaction: everything about the waiting documents."""
+        if not self.waiting:
+            return
+        batch = concatenated(self.waiting)
+        self.waiting, self.waiting_tokens = [], 0
+        self.connection.begin()
+        self._insert_documents(batch)
+        for part in parts(batch, tokens=max(1, INSERT_ROWS // batch.expert_ids_TLK[0].size)):
+            self._insert_rows(part)
+        self.connection.commit()
+
+    def _insert_documents(self, batch: RoutingBatch) -> None:
+        self._insert("document", document_table(batch))
+        cut = [document.truncated_tokens for document in batch.documents]
+        if any(cut):
+            truncated = self.config["truncated"]
+            truncated["documents"] += sum(tokens > 0 for tokens in cut)
+            truncated["tokens"] += sum(cut)
+            self.connection.execute("UPDATE trace SET config = $1", [json.dumps(self.config)])
+
+    def _insert_rows(self, batch: RoutingBatch) -> None:
+        top_k = batch.expert_ids_TLK.shape[2]
+        if self.tables is None or self.tables.top_k != top_k:
+            self.tables = RoutingTables(self.num_layers, top_k)
+        self._insert("token", token_table(batch))
+        self._insert("routing", self.tables.routing(batch))
+        self._insert("gate", self.tables.gate(batch))
+        self._insert("document_load", document_load_table(batch, num_experts=self.num_experts))
+        self.pairs.add(batch.expert_ids_TLK)
+
+    def _insert(self, table: str, rows: pa.Table) -> None:
+        self.connection.register("rows", rows)
+        self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM rows")
+        self.connection.unregister("rows")
+
+    def finish(self) -> None:
+        """Write the sums over all documents and put everything into the file itself."""
+        if self.unfinished:
+            begun = sorted({int(doc_id) for held in self.unfinished for doc_id in held.doc_id_T})
+            raise ValueError(f"documents {begun[:5]} were begun and never completed")
+        self.flush()
+        self.connection.begin()
+        self.connection.execute("DELETE FROM coactivation")  # of a finish that was cut short
+        self.connection.execute("DELETE FROM transition")
+        self._insert("coactivation", self.pairs.coactivation_table())
+        self._insert("transition", self.pairs.transition_table())
+        self.connection.commit()
+        self.connection.execute("CHECKPOINT")
+
+    def restore(self) -> set[int]:
+        """Go on after the documents of the file: their ids, and the pairs counted again."""
+        tokens = self.connection.execute(
+            "SELECT doc_id, count(*) AS tokens FROM token GROUP BY doc_id ORDER BY doc_id"
+        ).fetchnumpy()
+        doc_ids, ends = tokens["doc_id"], np.cumsum(tokens["tokens"])
+        splits = np.flatnonzero(np.diff(ends // TRANSACTION_TOKENS)) + 1
+        for low, high in pairwise([0, *splits, len(doc_ids)]):
+            if low < high:
+                self.pairs.add(self._stored_ids(*doc_ids[[low, high - 1]].tolist()))
+        stored = self.connection.execute("SELECT doc_id FROM document").fetchall()
+        self.last_doc_id = max((row[0] for row in stored), default=-1)
+        return {row[0] for row in stored}
+
+    def _stored_ids(self, first_doc_id: int, last_doc_id: int) -> np.ndarray:
+        """expert_ids_TLK of a range of documents."""
+        rows = self.connection.execute(
+            "SELECT doc_id, position, layer_id, rank, expert_id FROM routing "
+            "WHERE doc_id BETWEEN $1 AND $2",
+            [first_doc_id, last_doc_id],
+        ).fetchnumpy()
+        starts = np.diff(rows["doc_id"], prepend=0) != 0
+        starts |= np.diff(rows["position"], prepend=0) != 0
+        starts[0] = True
+        token = np.cumsum(starts) - 1
+        shape = (token[-1] + 1, self.num_layers, int(rows["rank"].max()) + 1)
+        expert_ids_TLK = np.full(shape, NO_EXPERT, np.int16)
+        expert_ids_TLK[token, rows["layer_id"], rows["rank"]] = rows["expert_id"]
+        return expert_ids_TLK
+
+
+def document_table(batch: RoutingBatch) -> pa.Table:
+    return pa.table(
+        {
+            "doc_id": pa.array([document.doc_id for document in batch.documents], pa.uint32()),
+            "domain": pa.array([document.domain for document in batch.documents], pa.string()),
+            "text": pa.array([document.text for document in batch.documents], pa.string()),
+            "origin": pa.array([document.origin for document in batch.documents], pa.string()),
+            "sha256": pa.array(
+                [hashlib.sha256(document.text.encode()).hexdigest() for document in batch.documents]
+            ),
+        }
+    )
+
+
+def parts(batch: RoutingBatch, *, tokens: int) -> list[RoutingBatch]:
+    """The batch in pieces of whole documents, of at most so many tokens where that is possible."""
+    if len(batch.doc_id_T) <= tokens:
+        return [batch]
+    ends = np.flatnonzero(np.diff(batch.doc_id_T)) + 1
+    bounds = [0]
+    for end, following in pairwise([*ends.tolist(), len(batch.doc_id_T)]):
+        if following - bounds[-1] > tokens:
+            bounds.append(end)
+    bounds.append(len(batch.doc_id_T))
+    return [selected(batch, np.arange(low, high)) for low, high in pairwise(bounds)]

@@ -1,0 +1,237 @@
+"""Runs documents through a model and hands their routing to a sink.
+
+B = sequences, S = positions, V = vocabulary, T = recorded tokens, R = their rows among B * S.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from data.routing import DECODE, PREFILL, Document, RoutingBatch, TraceSink
+from model.encoded import Encode, Encoded, batches, encoded_documents, windows
+from model.generate import generate
+from model.recording import Decisions, Recording, Transfer, recorded_routing
+from model.transformer import Transformer
+
+START_TOKEN_ID = 0  # <|endoftext|>: precedes every document, as in training, and is not recorded
+WINDOW_BATCHES = 8  # documents of so many batches are sorted by length before they are batched
+
+Progress = Callable[[int, int], None]  # tokens done, documents done
+
+
+class CaptureCancelledError(Exception):
+    """The caller asked to stop; what the sink got is whole documents."""
+
+
+@dataclass(slots=True)
+class Captured:
+    """What a capture has done."""
+
+    documents: int = 0
+    tokens: int = 0
+    truncated_documents: int = 0
+    truncated_tokens: int = 0
+
+    def add(self, document: Document, *, tokens: int) -> None:
+        self.documents += 1
+        self.tokens += tokens
+        self.truncated_documents += document.truncated_tokens > 0
+        self.truncated_tokens += document.truncated_tokens
+
+
+@torch.inference_mode()
+def capture_documents(
+    model: Transformer,
+    encode: Encode,
+    documents: Iterable[Document],
+    sink: TraceSink,
+    *,
+    batch_tokens: int | None = None,
+    stored: Collection[int] = (),
+    on_progress: Progress = lambda tokens, documents: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Captured:
+    """Record routing and loss of every token of the documents that are not `stored`.
+
+    The sink receives documents in their order. Tokens beyond the context are cut and counted.
+    """
+    if batch_tokens is None:
+        batch_tokens = 32_768 if model.embedding.weight.is_cuda else 2_048
+    captured = Captured()
+    fresh = (document for document in documents if document.doc_id not in stored)
+    encoded = encoded_documents(encode, fresh, room=model.config.context_length - 1)
+    unwritten: list[tuple[list[Encoded], list[tuple[list[int], Transfer]]]] = []
+    with recorded_routing(model) as recording:
+        for window in windows(encoded, tokens=batch_tokens * WINDOW_BATCHES):
+            transfers = []
+            for batch in batches(window, tokens=batch_tokens):
+                if cancelled():
+                    raise CaptureCancelledError
+                chosen = [window[index] for index in batch]
+                transfers.append((batch, forward(model, recording, chosen)))
+                for item in chosen:
+                    captured.add(item.document, tokens=len(item.token_ids))
+                on_progress(captured.tokens, captured.documents)
+            unwritten.append((window, transfers))
+            if len(unwritten) > 1:  # the device computes this window while that one is stored
+                sink.write(in_document_order(*unwritten.pop(0)))
+        for computed in unwritten:
+            sink.write(in_document_order(*computed))
+    return captured
+
+
+def forward(model: Transformer, recording: Recording, batch: list[Encoded]) -> Transfer:
+    """One forward of right-padded sequences; causal attention keeps the padding harmless."""
+    lengths = np.array([len(item.token_ids) for item in batch])
+    ids_BS = np.full((len(batch), lengths.max() + 1), START_TOKEN_ID, np.int64)
+    for ids_S, item in zip(ids_BS, batch, strict=True):
+        ids_S[1 : len(item.token_ids) + 1] = item.token_ids
+    position_S = np.arange(ids_BS.shape[1])
+    recorded_BS = (position_S > 0) & (position_S <= lengths[:, None])
+    device = model.embedding.weight.device
+    token_ids_BS = torch.from_numpy(ids_BS).to(device, non_blocking=True)
+    rows_R = torch.from_numpy(np.flatnonzero(recorded_BS)).to(device, non_blocking=True)
+    logits_BSV = model(token_ids_BS)
+    following = token_ids_BS.roll(-1, dims=1).flatten()
+    return recording.transfer(rows_R, token_loss(logits_BSV, following)[rows_R - 1])
+
+
+def token_loss(logits_BSV: Tensor, following_T: Tensor) -> Tensor:
+    """Nats of the token that follows each.
+
+    In slices: on a CPU one stays in the cache, on a GPU it bounds the float32 copy.
+    """
+    logits_TV = logits_BSV.flatten(0, 1)
+    rows = 4_096 if logits_TV.is_cuda else 64
+    slices = zip(logits_TV.split(rows), following_T.split(rows), strict=True)
+    return torch.cat([F.cross_entropy(x.float(), y, reduction="none") for x, y in slices])
+
+
+def in_document_order(
+    window: list[Encoded], transfers: list[tuple[list[int], Transfer]]
+) -> RoutingBatch:
+    order = [index for batch, _ in transfers for index in batch]
+    sizes = np.array([len(item.token_ids) for item in window])
+    rows_T = np.argsort(np.repeat(order, sizes[order]), kind="stable")
+    decided = joined([transfer.wait() for _, transfer in transfers])
+    doc_ids = np.array([item.document.doc_id for item in window], np.uint32)
+    return RoutingBatch(
+        doc_id_T=np.repeat(doc_ids, sizes),
+        position_T=np.concatenate([np.arange(size, dtype=np.uint32) for size in sizes]),
+        token_id_T=np.array([x for item in window for x in item.token_ids], np.uint32),
+        phase_T=np.full(len(rows_T), PREFILL, np.uint8),
+        token_text_T=[piece for item in window for piece in item.pieces],
+        documents=tuple(item.document for item in window),
+        **{name: values_T[rows_T] for name, values_T in decided.items()},
+    )
+
+
+def joined(decisions: list[Decisions]) -> dict[str, Any]:
+    """The fields of a RoutingBatch that the model decided."""
+    names = ("expert_ids_TLK", "weights_TLK", "entropy_TL", "margin_TL", "loss_T")
+    return {name: np.concatenate([getattr(d, name) for d in decisions]) for name in names}
+
+
+@torch.inference_mode()
+def capture_generation(
+    model: Transformer,
+    encode: Encode,
+    decode: Callable[[list[int]], str],
+    documents: Iterable[Document],
+    sink: TraceSink,
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    top_p: float,
+    seed: int,
+    stored: Collection[int] = (),
+    on_progress: Progress = lambda tokens, documents: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Captured:
+    """Continue every document; record prompt and continuation, which become its text.
+
+    The last token is sampled but never routed: it is in the text and has no row. A prompt is cut
+    where it would leave no room for `max_new_tokens`, in the text too.
+    """
+    room = model.config.context_length - 1 - max_new_tokens
+    if max_new_tokens < 1 or room < 1:
+        raise ValueError(
+            f"{max_new_tokens} new tokens do not fit beside a prompt in a context of "
+            f"{model.config.context_length}; ask for 1 to {model.config.context_length - 2}"
+        )
+    captured = Captured()
+    fresh = (document for document in documents if document.doc_id not in stored)
+    with recorded_routing(model) as recording:
+        for prompt in encoded_documents(encode, fresh, room=room):
+            fed = [START_TOKEN_ID, *prompt.token_ids]
+            sampled = generate(
+                model,
+                fed,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                top_p=top_p,
+                seed=seed + prompt.document.doc_id,
+            )
+            continuation: list[int] = []
+            decisions: list[Decisions] = []
+            for token_id in sampled:
+                if cancelled():
+                    raise CaptureCancelledError
+                following = torch.tensor([*fed[1:], token_id], device=recording.output.device)
+                loss = token_loss(recording.output, following)
+                decisions.append(recording.transfer(loss_R=loss).wait())
+                continuation.append(token_id)
+                fed = [token_id]
+                on_progress(
+                    captured.tokens + len(prompt.token_ids) + len(decisions), captured.documents
+                )
+            batch = continued(prompt, continuation, decisions, decode)
+            sink.write(batch)
+            captured.add(batch.documents[0], tokens=len(batch.doc_id_T))
+    return captured
+
+
+def continued(
+    prompt: Encoded,
+    continuation: list[int],
+    decisions: list[Decisions],
+    decode: Callable[[list[int]], str],
+) -> RoutingBatch:
+    """One document of prompt and continuation, without the last token's row."""
+    token_ids = [*prompt.token_ids, *continuation[:-1]]
+    pieces = continuation_pieces(continuation, decode)
+    decided = joined(decisions)
+    # rows are the start token and `token_ids`; losses are of the token that follows each row
+    loss_T = decided.pop("loss_T")[:-1]
+    text = "".join([*prompt.pieces, *pieces])
+    decode_tokens = len(continuation) - 1
+    return RoutingBatch(
+        doc_id_T=np.full(len(token_ids), prompt.document.doc_id, np.uint32),
+        position_T=np.arange(len(token_ids), dtype=np.uint32),
+        token_id_T=np.array(token_ids, np.uint32),
+        phase_T=np.repeat([PREFILL, DECODE], [len(prompt.token_ids), decode_tokens]).astype(
+            np.uint8
+        ),
+        loss_T=loss_T,
+        token_text_T=[*prompt.pieces, *pieces[:-1]],
+        documents=(replace(prompt.document, text=text),),
+        **{name: values[1:] for name, values in decided.items()},
+    )
+
+
+def continuation_pieces(token_ids: list[int], decode: Callable[[list[int]], str]) -> list[str]:
+    """What each token adds; the last token of a split character adds the character."""
+    pieces: list[str] = []
+    held: list[int] = []
+    for token_id in token_ids:
+        held.append(token_id)
+        text = decode(held)
+        split = text.endswith("\N{REPLACEMENT CHARACTER}") and len(held) < 4
+        pieces.append("" if split else text)
+        held = held if split else []
+    return pieces

@@ -1,0 +1,62 @@
+"""Documents as token ids, grouped so that little of a batch is padding."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
+
+from data.routing import Document
+
+ENCODED_AT_ONCE = 64  # documents
+
+# What texts become: the token ids of each, and the text that each token adds.
+Encode = Callable[[list[str]], list[tuple[list[int], list[str]]]]
+
+
+class Encoded(NamedTuple):
+    document: Document
+    token_ids: list[int]  # cut to the context
+    pieces: list[str]
+
+
+def encoded_documents(
+    encode: Encode, documents: Iterable[Document], *, room: int
+) -> Iterator[Encoded]:
+    """Each document with at most `room` tokens; what is cut off is counted in the document."""
+    remaining = iter(documents)
+    while some := list(islice(remaining, ENCODED_AT_ONCE)):
+        encodings = encode([document.text for document in some])
+        for document, (token_ids, pieces) in zip(some, encodings, strict=True):
+            cut = max(0, len(token_ids) - room)
+            yield Encoded(
+                replace(document, truncated_tokens=cut) if cut else document,
+                token_ids[:room],
+                pieces[:room],
+            )
+
+
+def windows(encoded: Iterable[Encoded], *, tokens: int) -> Iterator[list[Encoded]]:
+    """Documents in their order, in groups of at least so many tokens but for the last."""
+    window: list[Encoded] = []
+    size = 0
+    for item in encoded:
+        window.append(item)
+        size += len(item.token_ids)
+        if size >= tokens:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window
+
+
+def batches(window: list[Encoded], *, tokens: int) -> Iterator[list[int]]:
+    """Indices of documents of similar length, at most so many tokens with start and padding."""
+    batch: list[int] = []
+    for index in sorted(range(len(window)), key=lambda index: len(window[index].token_ids)):
+        width = len(window[index].token_ids) + 1
+        if batch and width * (len(batch) + 1) > tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
