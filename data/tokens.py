@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -100,7 +101,7 @@ def write_tokens(
             domain_ids.append(domains.index(document.domain))
             text_bytes.append(document.text_bytes)
         file.write(end_of_text.tobytes())
-    np.savez(
+    np.savez_compressed(
         index_path,
         doc_start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
         domain_id=np.array(domain_ids, dtype=np.uint8),
@@ -108,6 +109,29 @@ def write_tokens(
         domains=np.array(domains),
     )
     os.replace(partial, tokens_path)
+
+
+class DomainSize(TypedDict):
+    documents: int
+    text_bytes: int
+    tokens: int  # document starts not counted
+    bytes_per_token: float | None  # None where there is no text
+
+
+def domain_sizes(store: TokenStore) -> dict[str, DomainSize]:
+    text_tokens_N = np.diff(store.doc_start) - 1
+    sizes = {}
+    for domain_id, domain in enumerate(store.domains):
+        is_domain_N = store.domain_id == domain_id
+        text_bytes = int(store.bytes_per_doc[is_domain_N].sum())
+        tokens = int(text_tokens_N[is_domain_N].sum())
+        sizes[domain] = DomainSize(
+            documents=int(is_domain_N.sum()),
+            text_bytes=text_bytes,
+            tokens=tokens,
+            bytes_per_token=text_bytes / tokens if tokens else None,
+        )
+    return sizes
 
 
 def _paths(folder: Path, split: str) -> tuple[Path, Path]:
