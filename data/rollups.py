@@ -1,7 +1,7 @@
 """What a batch becomes in a trace: table columns, and the sums that pages read. NumPy only.
 
 T = tokens, L = MoE layers, K = most experts any token chose, E = routed experts,
-R = rows of `routing`, S = runs of tokens of one document and one phase.
+R = rows of `routing`, N = documents.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from data.routing import NO_EXPERT, RoutingBatch
+from data.routing import NO_EXPERT, PHASES, RoutingBatch
 
 
 def token_table(batch: RoutingBatch) -> pa.Table:
@@ -86,10 +86,8 @@ def nullable(values_TL: np.ndarray) -> pa.Array:
 
 def document_load_table(batch: RoutingBatch, *, num_experts: int) -> pa.Table:
     """Choices and weight of each (document, layer, expert, phase) that occurs."""
-    starts = np.diff(batch.doc_id_T, prepend=batch.doc_id_T[0] + 1) != 0
-    starts |= np.diff(batch.phase_T, prepend=batch.phase_T[0]) != 0
-    segment_T = np.cumsum(starts) - 1
-    first_S = np.flatnonzero(starts)
+    doc_id_N, document_T = np.unique(batch.doc_id_T, return_inverse=True)
+    segment_T = document_T * len(PHASES) + batch.phase_T
     layers = [
         layer_load(
             segment_T,
@@ -103,13 +101,13 @@ def document_load_table(batch: RoutingBatch, *, num_experts: int) -> pa.Table:
         np.concatenate(columns) for columns in zip(*layers, strict=True)
     )
     layer_id = np.repeat(np.arange(len(layers), dtype=np.uint16), [len(x[0]) for x in layers])
-    order = np.argsort(segment, kind="stable")  # from layers first to documents first
+    order = np.argsort(segment, kind="stable")  # documents first, then layers
     return pa.table(
         {
-            "doc_id": batch.doc_id_T[first_S][segment[order]],
+            "doc_id": doc_id_N[segment[order] // len(PHASES)],
             "layer_id": layer_id[order],
             "expert_id": expert_id[order].astype(np.uint16),
-            "phase": batch.phase_T[first_S][segment[order]],
+            "phase": (segment[order] % len(PHASES)).astype(np.uint8),
             "tokens": tokens[order].astype(np.uint32),
             "weight_sum": weight_sum[order],
         }
@@ -119,7 +117,10 @@ def document_load_table(batch: RoutingBatch, *, num_experts: int) -> pa.Table:
 def layer_load(
     segment_T: np.ndarray, expert_ids_TK: np.ndarray, weights_TK: np.ndarray, *, num_experts: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(segment, expert_id, tokens, weight_sum) of the pairs that occur in one layer."""
+    """(segment, expert_id, tokens, weight_sum) of the pairs that occur in one layer.
+
+    A segment is the part of a document that is of one phase.
+    """
     cell = (segment_T[:, None] * num_experts + expert_ids_TK).reshape(-1)
     weight = weights_TK.reshape(-1)
     chosen = expert_ids_TK.reshape(-1) != NO_EXPERT

@@ -146,7 +146,7 @@ class TraceWriter:
         starts |= np.diff(rows["position"], prepend=0) != 0
         starts[0] = True
         token = np.cumsum(starts) - 1
-        shape = (token[-1] + 1, self.num_layers, int(rows["rank"].max()) + 1)
+        shape = (token[-1] + 1, self.num_layers, int(np.max(rows["rank"])) + 1)
         expert_ids_TLK = np.full(shape, NO_EXPERT, np.int16)
         expert_ids_TLK[token, rows["layer_id"], rows["rank"]] = rows["expert_id"]
         return expert_ids_TLK
