@@ -34,6 +34,9 @@ class Limits:
     total_characters: int = 1_000_000_000
 
 
+DEFAULT_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSummary:
     """A prompt file that was read to its end without an error."""
@@ -47,7 +50,7 @@ class PromptSummary:
 Row = tuple[int, str | None, str | None]
 
 
-def read_documents(path: Path, limits: Limits = Limits()) -> Iterator[Document]:
+def read_documents(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Document]:
     """The prompts of a file, numbered from 0."""
     doc_id = 0
     for place, text, domain in rows(path, limits):
@@ -56,7 +59,7 @@ def read_documents(path: Path, limits: Limits = Limits()) -> Iterator[Document]:
             doc_id += 1
 
 
-def summarize_prompts(path: Path, limits: Limits = Limits()) -> PromptSummary:
+def summarize_prompts(path: Path, limits: Limits = DEFAULT_LIMITS) -> PromptSummary:
     """Read the whole file, so that nothing has to be undone when its last line is bad."""
     digest = hashlib.sha256()
     documents = skipped = 0
@@ -137,7 +140,9 @@ def lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
     longest = 2 * limits.characters + 1_000
     number = 1
     try:
-        with path.open(encoding="utf-8-sig", newline="" if path.suffix == ".csv" else None) as file:
+        with path.open(
+            encoding="utf-8-sig", newline="" if path.suffix.lower() == ".csv" else None
+        ) as file:
             while line := file.readline(longest + 1):
                 if len(line) > longest:
                     raise ValueError(
@@ -214,14 +219,14 @@ def jsonl_rows(path: Path, limits: Limits) -> Iterator[Row]:
 
 
 def parquet_rows(path: Path, limits: Limits) -> Iterator[Row]:
-    """In small batches: what a footer says of sizes is not to be trusted."""
+    """A row at a time from dictionaries: a small file can hold one long text a million times."""
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
-            names = file.schema_arrow.names
-            text, domain = columns(names, path.name)
-            wanted = [names[text]] + ([] if domain is None else ["domain"])
-            for name in wanted:
-                check_type(file.schema_arrow.field(name), path.name)
+        schema = pq.read_schema(path)
+        text, domain = columns(schema.names, path.name)
+        wanted = [schema.names[text]] + ([] if domain is None else ["domain"])
+        for name in wanted:
+            check_type(schema.field(name), path.name)
+        with pq.ParquetFile(path, memory_map=True, read_dictionary=wanted) as file:
             number = 1
             for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
                 yield from numbered(batch, number, wanted)
@@ -237,10 +242,9 @@ def check_type(field: pa.Field, file_name: str) -> None:
 
 
 def numbered(batch: pa.RecordBatch, number: int, wanted: list[str]) -> Iterator[Row]:
-    texts = batch.column(wanted[0]).to_pylist()
-    domains = batch.column("domain").to_pylist() if len(wanted) > 1 else [None] * len(batch)
-    for offset, (text, domain) in enumerate(zip(texts, domains, strict=True)):
-        yield number + offset, text, domain
+    domains = batch.column("domain") if "domain" in wanted else pa.nulls(len(batch))
+    for offset, (text, domain) in enumerate(zip(batch.column(wanted[0]), domains, strict=True)):
+        yield number + offset, text.as_py(), domain.as_py()
 
 
 def first_line(error: Exception) -> str:

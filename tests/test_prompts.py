@@ -1,0 +1,182 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.prompts import DEFAULT_LIMITS, Limits, read_documents, summarize_prompts
+
+Write = Callable[[str, bytes | str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write_file(name: str, content: bytes | str) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write_file
+
+
+def read(path: Path, limits: Limits = DEFAULT_LIMITS) -> list[tuple[str, str | None]]:
+    return [(document.text, document.domain) for document in read_documents(path, limits)]
+
+
+def parquet(path: Path, **columns: object) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_txt_is_one_prompt_a_line(write: Write):
+    path = write("p.txt", "\ufefffirst \r\n\r\n  second\n \nthird")
+    documents = list(read_documents(path))
+    assert [document.text for document in documents] == ["first ", "  second", "third"]
+    assert [document.doc_id for document in documents] == [0, 1, 2]
+    assert [document.origin for document in documents] == ["p.txt:1", "p.txt:3", "p.txt:5"]
+    assert {document.domain for document in documents} == {None}
+
+
+def test_csv_has_a_text_and_an_optional_domain_column(write: Write):
+    path = write("p.csv", 'domain,note,text\nmath,a,"1, 2\n3"\n,b,hello\n')
+    assert read(path) == [("1, 2\n3", "math"), ("hello", None)]
+    assert read(write("q.csv", "prompt\none\n\ntwo\n")) == [("one", None), ("two", None)]
+
+
+def test_jsonl_has_an_object_a_line(write: Write):
+    path = write("p.jsonl", '{"prompt": "a\\nb", "domain": " code "}\n\n{"text": "c", "x": NaN}\n')
+    assert read(path) == [("a\nb", "code"), ("c", None)]
+
+
+def test_parquet_reads_strings_of_any_width(tmp_path: Path):
+    domains = pa.array(["math", None, "math"]).dictionary_encode()
+    texts = pa.array(["a", "b", "c"], pa.large_string())
+    path = parquet(tmp_path / "p.parquet", text=texts, domain=domains, other=[[1], [2], [3]])
+    assert read(path) == [("a", "math"), ("b", None), ("c", "math")]
+
+
+def test_rows_without_text_are_counted_not_numbered(write: Write):
+    path = write("p.csv", "text,domain\na,x\n  ,x\nb,x\n")
+    assert [document.doc_id for document in read_documents(path)] == [0, 1]
+    summary = summarize_prompts(path)
+    assert (summary.documents, summary.skipped) == (2, 1)
+
+
+def test_the_hash_is_of_texts_and_domains_whatever_the_format(write: Write):
+    in_csv = summarize_prompts(write("p.csv", "text,domain\na,math\n"))
+    in_jsonl = summarize_prompts(write("p.jsonl", '{"text": "a", "domain": "math"}'))
+    other = summarize_prompts(write("q.csv", "text,domain\na,code\n"))
+    assert in_csv.sha256 == in_jsonl.sha256 != other.sha256
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.txt", "", "p.txt holds no prompts"),
+        ("p.txt", " \n\n", "p.txt holds no prompts"),
+        ("p.csv", "", "p.csv is empty"),
+        ("p.csv", "text\n", "p.csv holds no prompts"),
+        ("p.md", "hello", r"p.md is not one of \.txt, \.csv, \.jsonl, \.parquet"),
+        ("p.txt", "ok\ncaf\xe9".encode("latin-1"), "p.txt is not UTF-8 .byte 0xe9 after line 1"),
+        ("p.txt", "text".encode("utf-16"), "p.txt is not UTF-8"),
+        ("p.csv", "text\ncaf\xe9".encode("latin-1"), "p.csv is not UTF-8"),
+        ("p.txt", "a\nb\0c\n", "p.txt:2: a NUL byte"),
+        ("p.csv", "text\na\0\n", "p.csv:2: a NUL byte"),
+        ("p.csv", "question;domain\na;b\n", "no column named text or prompt.*'question;domain'"),
+        ("p.csv", "text,prompt\na,b\n", "more than one column named text or prompt"),
+        ("p.csv", "text,domain\na\n", "p.csv:2: 1 fields, the header has 2"),
+        ("p.csv", 'text\n"open', "p.csv:2: unexpected end of data"),
+        ("p.jsonl", '{"text": "a"}\n{"text": ', "p.jsonl:2: not JSON: Expecting value"),
+        ("p.jsonl", "[" * 100_000, "p.jsonl:1: not JSON"),
+        ("p.jsonl", '{"text": ' + "9" * 5_000 + "}", "p.jsonl:1: not JSON"),
+        ("p.jsonl", '["text"]', "p.jsonl:1: list, not an object"),
+        ("p.jsonl", '{"query": "a"}', "p.jsonl:1: an object needs one of .* found 'query'"),
+        ("p.jsonl", '{"text": 5}', "p.jsonl:1: the text is int, not a string"),
+        ("p.jsonl", '{"text": "a", "domain": {}}', "p.jsonl:1: the domain is dict"),
+        ("p.jsonl", '{"text": "\\ud800"}', "p.jsonl:1: half a surrogate pair"),
+        ("p.jsonl", '{"text": "a", "domain": "x\\ny"}', "p.jsonl:1: a domain is one line"),
+        ("p.parquet", "not parquet", "p.parquet is not readable Parquet"),
+    ],
+)
+def test_a_bad_file_is_one_line(write: Write, name: str, content: bytes | str, message: str):
+    with pytest.raises(ValueError, match=message) as raised:
+        summarize_prompts(write(name, content))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_line_of_ten_megabytes_is_refused_with_the_limit(write: Write):
+    for name, content in (
+        ("p.txt", "x" * 10_000_000),
+        ("p.csv", "text\n" + "x" * 10_000_000),
+        ("p.csv", 'text\n"' + "x\n" * 5_000_000 + '"'),
+        ("p.jsonl", '{"text": "' + "x" * 10_000_000 + '"}'),
+    ):
+        with pytest.raises(ValueError, match=r"limit|a line of more than 2,001,000 characters"):
+            summarize_prompts(write(name, content))
+
+
+def test_limits_hold_for_the_whole_file(write: Write):
+    path = write("p.txt", "abc\n" * 4)
+    assert len(read(path, Limits(documents=4))) == 4
+    with pytest.raises(ValueError, match=r"p\.txt:4: more than 3 prompts"):
+        read(path, Limits(documents=3))
+    with pytest.raises(ValueError, match=r"or\s+10 characters; split the file"):
+        read(path, Limits(total_characters=10))
+    with pytest.raises(ValueError, match=r"p\.txt:1: 3 characters, the limit is 2"):
+        read(path, Limits(characters=2))
+
+
+def test_parquet_of_other_types_is_refused(tmp_path: Path):
+    for column in (pa.array([b"a"]), pa.array([["a"]]), pa.array([{"a": 1}]), pa.array([1])):
+        path = parquet(tmp_path / "p.parquet", text=column)
+        with pytest.raises(ValueError, match=r"p\.parquet: column 'text' is .*, not strings"):
+            read(path)
+    with pytest.raises(ValueError, match="column 'domain' is"):
+        read(parquet(tmp_path / "p.parquet", text=["a"], domain=[1]))
+
+
+def test_a_parquet_bomb_stops_at_the_limit(tmp_path: Path):
+    """A few kilobytes on disk, 20 GB of text; then one of 2 TB in texts of 10 MB."""
+    for characters, message in ((100_000, "or 5,000,000 characters"), (10_000_000, "limit is")):
+        one_text = pa.array(["x" * characters])
+        texts = pa.DictionaryArray.from_arrays(pa.array([0] * 200_000, pa.int32()), one_text)
+        path = parquet(tmp_path / "bomb.parquet", text=texts)
+        assert path.stat().st_size < 600_000
+        with pytest.raises(ValueError, match=message):
+            read(path, Limits(total_characters=5_000_000))
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="there is no file"):
+        read(tmp_path / "absent.txt")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ValueError, match="there is no file"):
+        read(tmp_path / "folder.csv")
+
+
+@given(
+    suffix=st.sampled_from([".txt", ".csv", ".jsonl", ".parquet"]),
+    content=st.one_of(
+        st.binary(max_size=200),
+        st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")),
+        st.text('text,domain"{}[]:\n\r\0 ', max_size=200).map(str.encode),
+        st.binary(max_size=50).map(lambda middle: b"PAR1" + middle + b"PAR1"),
+    ),
+)
+def test_the_reader_raises_nothing_but_a_value_error_of_one_line(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, content: bytes
+):
+    path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    path.write_bytes(content)
+    problem = None
+    try:
+        summary = summarize_prompts(path)
+    except ValueError as error:
+        problem = str(error)
+    if problem is None:
+        assert len(read(path)) == summary.documents > 0
+    else:
+        assert "\n" not in problem
