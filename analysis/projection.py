@@ -26,9 +26,10 @@ from data.routing import NO_EXPERT
 
 MAX_TOKENS = 20_000  # points of the map of tokens, shared evenly by the domains
 MAX_COMPONENTS = 32
-CLUSTER_COMPONENTS = 10  # density means little in more dimensions
+CLUSTER_DIMENSIONS = 5  # of the UMAP that is clustered
 NEIGHBORS = 15
 MIN_POINTS = 10  # fewer have no neighbourhoods: they keep the SVD's picture
+ALIKE = 1e-6  # points within this distance are one point, and keep it too
 NOISE = -1  # the cluster of points that HDBSCAN leaves out
 SHUFFLES = 20
 
@@ -66,7 +67,7 @@ def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Po
         shape=(len(sample), info.num_layers * info.num_experts),
     )
     frame = sample.assign(text=queries.token_texts(con, sample), **_first_choices(choices, sample))
-    return _points(frame, features_PF, seed=seed, total=len(tokens), smallest_share=1 / 200)
+    return _points(frame, features_PF, seed=seed, total=len(tokens), smallest_share=1 / 100)
 
 
 def project_prompts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
@@ -108,17 +109,29 @@ def svd_map(points: Points) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def umap_map(points: Points) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """x, y from UMAP and clusters from HDBSCAN, both of the SVD's components."""
-    if len(points.frame) < MIN_POINTS:
+    """x, y from UMAP; clusters from HDBSCAN in a UMAP of more dimensions, not in the picture."""
+    num_points, components = points.reduced_PS.shape
+    alike = np.ptp(points.reduced_PS, 0).max() < ALIKE
+    if num_points < MIN_POINTS or components < 2 or alike:
         return svd_map(points)
     seed = points.parameters["seed"]
-    cluster_P = _clusters(points.reduced_PS, points.min_cluster_size)
-    xy_P2 = _umap(points.reduced_PS, seed)
+    neighbors = _neighbors(points.reduced_PS)
+    xy_P2 = _umap(points.reduced_PS, neighbors, dimensions=2, min_dist=0.1, seed=seed)
+    dense_PC = _umap(
+        points.reduced_PS,
+        neighbors,
+        dimensions=min(CLUSTER_DIMENSIONS, components),
+        min_dist=0.0,
+        seed=seed,
+    )
+    density = HDBSCAN(min_cluster_size=points.min_cluster_size, min_samples=5, copy=True)
+    cluster_P = density.fit_predict(dense_PC)
     frame = points.frame.assign(x=xy_P2[:, 0], y=xy_P2[:, 1], cluster=cluster_P)
     comparable = points.frame.domain.nunique() > 1
     return frame, points.parameters | {
         "method": "umap",
-        "n_neighbors": _neighbors(len(frame)),
+        "n_neighbors": neighbors[0].shape[1],
+        "cluster_dimensions": dense_PC.shape[1],
         "min_cluster_size": points.min_cluster_size,
         "clusters": len(set(cluster_P) - {NOISE}),
         "noise_share": float((cluster_P == NOISE).mean()),
@@ -186,7 +199,7 @@ def _expert_index(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
 def _expert_domains(con: DuckDBPyConnection, info: TraceInfo) -> np.ndarray:
     """The name of the domain each expert belongs to, in order of layer and expert."""
     tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), info)
-    if (tokens_LEG.sum(1) > 0).sum(-1).min(initial=0) < 2:  # nothing to prefer
+    if (tokens_LEG.sum(1) > 0).sum(-1).min() < 2:  # nothing to prefer
         return np.full(info.num_layers * info.num_experts, NONE, dtype=object)
     return np.array([*info.domains, NONE], dtype=object)[expert_domain(tokens_LEG).ravel()]
 
@@ -197,7 +210,9 @@ def _points(
     _require_points(frame)
     components = max(1, min(MAX_COMPONENTS, features_PF.shape[0] - 1, features_PF.shape[1] - 1))
     svd = TruncatedSVD(components, random_state=seed)
-    with np.errstate(invalid="ignore"):  # points that are all alike have no variance to explain
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # points that are all alike have no variance to explain
         reduced_PS = svd.fit_transform(features_PF).astype(np.float32)
     return Points(
         frame=frame,
@@ -208,10 +223,14 @@ def _points(
             "points": len(frame),
             "points_in_trace": total,
             "svd_components": components,
-            "svd_explained_variance": float(np.nansum(svd.explained_variance_ratio_)),
+            "svd_explained_variance": _finite_sum(svd.explained_variance_ratio_),
             "versions": {name: version(name) for name in ("scikit-learn", "umap-learn", "numpy")},
         },
     )
+
+
+def _finite_sum(shares: np.ndarray) -> float:
+    return float(shares[np.isfinite(shares)].sum())
 
 
 def _require_points(frame: pd.DataFrame) -> None:
@@ -219,29 +238,33 @@ def _require_points(frame: pd.DataFrame) -> None:
         raise ValueError("this trace has no routed tokens; capture some first")
 
 
-def _clusters(reduced_PS: np.ndarray, min_cluster_size: int) -> np.ndarray:
-    density = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=5, copy=True)
-    return density.fit_predict(reduced_PS[:, :CLUSTER_COMPONENTS])
-
-
-def _umap(reduced_PS: np.ndarray, seed: int) -> np.ndarray:
-    """Exact neighbours are found here: UMAP's own search is compiled first, for half a minute."""
-    from umap import UMAP  # takes seconds to import
-
-    neighbors = _neighbors(len(reduced_PS))
+def _neighbors(reduced_PS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Exact, indices and distances: UMAP's own search would compile for half a minute first."""
+    neighbors = min(NEIGHBORS, len(reduced_PS) - 1)
     search = NearestNeighbors(n_neighbors=neighbors, algorithm="brute").fit(reduced_PS)
     distances_PN, indices_PN = search.kneighbors(reduced_PS)
+    return indices_PN, distances_PN.astype(np.float32)
+
+
+def _umap(
+    reduced_PS: np.ndarray,
+    neighbors: tuple[np.ndarray, np.ndarray],
+    *,
+    dimensions: int,
+    min_dist: float,
+    seed: int,
+) -> np.ndarray:
+    from umap import UMAP  # takes seconds to import
+
     layout = UMAP(
-        n_neighbors=neighbors,
+        n_neighbors=neighbors[0].shape[1],
+        n_components=dimensions,
+        min_dist=min_dist,
         init="pca",
         random_state=seed,
         n_jobs=1,
-        precomputed_knn=(indices_PN, distances_PN.astype(np.float32)),
+        precomputed_knn=neighbors,
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "precomputed_knn")  # no points are added later
         return layout.fit_transform(reduced_PS)
-
-
-def _neighbors(num_points: int) -> int:
-    return min(NEIGHBORS, num_points - 1)

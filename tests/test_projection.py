@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,6 +79,16 @@ def test_prompts_and_experts(tiny):
     assert set(experts.frame.domain) == {"none"}  # too few choices for a label
 
 
+def test_experts_carry_the_domain_they_belong_to(tiny_trace: Path, tmp_path: Path):
+    path = tmp_path / "hundredfold.duckdb"
+    shutil.copy(tiny_trace, path)
+    with duckdb.connect(str(path)) as con:
+        con.execute("UPDATE document_load SET tokens = 100 * tokens")
+        experts = projection.project_experts(con, queries.trace_info(con), seed=0).frame
+    # layer 0: expert 0 serves math and unlabelled 1.6 times as often, expert 1 everything
+    assert experts.domain.tolist() == ["none", "none", "code", "math", "math", "code", "code"]
+
+
 @pytest.mark.parametrize("what", ["tokens", "prompts", "experts"])
 def test_an_empty_trace_says_what_to_do(empty, what):
     with pytest.raises(ValueError, match="capture some first"):
@@ -97,6 +108,16 @@ def test_one_point_has_a_place():
         frame, csr_matrix(np.ones((1, 4))), seed=0, total=1, smallest_share=1
     )
     assert np.isfinite(projection.svd_map(points)[0][["x", "y"]]).all(axis=None)
+
+
+def test_points_that_are_all_alike_keep_the_svd():
+    frame = pd.DataFrame({"domain": ["math", "code"] * 10})
+    points = projection._points(
+        frame, csr_matrix(np.full((20, 8), 0.5)), seed=0, total=20, smallest_share=1 / 10
+    )
+    parameters = projection.umap_map(points)[1]
+    assert parameters["method"] == "svd"
+    assert np.isfinite(parameters["svd_explained_variance"])
 
 
 def test_umap_finds_the_two_kinds_and_repeats_itself():
