@@ -6,13 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 from data.sources.source import Package
+
+ERROR_STARTS = ("E: ", "ERROR", "npm error")  # of apt-get, pip and npm
 
 
 class PackageError(Exception):
@@ -77,7 +78,7 @@ def _folder_name(name: str) -> str:
 def _fetch_command(package: Package) -> list[str]:
     return {
         "apt": ["apt-get", "download", package.name],
-        "npm": ["npm", "pack", "--silent", package.name],
+        "npm": ["npm", "pack", "--loglevel=error", package.name],
         "pip": [
             sys.executable,
             "-m",
@@ -98,8 +99,9 @@ def _run(command: list[str], *, cwd: Path) -> None:
     except FileNotFoundError:
         raise PackageError(f"{command[0]} is not on this machine") from None
     except subprocess.CalledProcessError as error:
-        last_line = (error.stderr.strip() or "no message").splitlines()[-1]
-        raise PackageError(f"`{' '.join(command)}` failed: {last_line}") from None
+        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        reason = next((line for line in lines if line.startswith(ERROR_STARTS)), lines[-1])
+        raise PackageError(f"`{' '.join(command)}` failed: {reason}") from None
 
 
 def _unpack(archive: Path, target: Path) -> None:
@@ -111,8 +113,7 @@ def _unpack(archive: Path, target: Path) -> None:
         with zipfile.ZipFile(archive) as wheel:
             wheel.extractall(target)
     else:
-        with tarfile.open(archive) as tarball:
-            tarball.extractall(target, filter="data")
+        _run(["tar", "xf", str(archive.resolve())], cwd=target)
 
 
 def _make_environment(package: Package, target: Path) -> None:
