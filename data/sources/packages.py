@@ -1,4 +1,4 @@
-"""Downloads ordinary packages by name and unpacks them in a cache folder; installs nothing."""
+"""Downloads ordinary packages by name and unpacks them in a cache folder, outside the system."""
 
 import hashlib
 import os
