@@ -102,11 +102,12 @@ class Tracer:
 
         config = self.model.config
         weight = self.model.embedding.weight
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
         where = {"device": weight.device.type, "dtype": str(weight.dtype).removeprefix("torch.")}
         return TraceDescription(
             name=name,
             source="routescope",
-            model_name=self.folder.resolve().name,
+            model_name=f"DeepSeekMoE {parameters / 1e6:.1f} M",
             model_sha256=model_sha256(self.folder),
             tokenizer=f"byte-level BPE, {self.tokenizer.get_vocab_size():,} entries",
             num_layers=config.num_moe_layers,
@@ -152,7 +153,7 @@ def load_tracer(folder: Path = CHECKPOINT) -> Tracer:
     return Tracer(folder, model, tokenizer)
 
 
-def demo_documents(tracer: Tracer, path: Path = HELDOUT) -> Iterator[Document]:
+def demo_documents(tracer: Tracer, path: Path) -> Iterator[Document]:
     """The first shipped held-out documents of each domain, to about equal tokens a domain."""
     if not path.is_file():
         raise ValueError(f"{path} is missing; it belongs to the repository")

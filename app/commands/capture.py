@@ -65,10 +65,10 @@ def capture(
 
     Example: routescope capture prompts.jsonl --out traces/mine.duckdb
     """
-    found = summarize_prompts(prompts)
     sampling = None
     if generate:
         sampling = Sampling(new_tokens=generate, temperature=temperature, top_p=top_p, seed=seed)
+    found = summarize_prompts(prompts)
     tracer = load_tracer(model)
     described = {"file": prompts.name, "sha256": found.sha256, "skipped_rows": found.skipped}
     description = tracer.description(out.stem, prompts=described, sampling=sampling)
@@ -93,7 +93,7 @@ def demo(
     Example: routescope demo
     """
     tracer = load_tracer(model)
-    documents = list(demo_documents(tracer))
+    documents = list(demo_documents(tracer, HELDOUT))
     out.parent.mkdir(parents=True, exist_ok=True)
     discard_partial(out)  # of a demo that was cut short
     described = {"file": HELDOUT.name, "tokens_per_domain": DEMO_TOKENS}
