@@ -4,11 +4,11 @@ import sys
 
 import typer
 
-from app.commands import capture, corpus, describe, project, train
+from app.commands import capture, corpus, model, project, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(corpus.app, name="corpus")
-app.add_typer(describe.app, name="model")
+app.add_typer(model.app, name="model")
 app.command()(train.train)
 app.command()(capture.capture)
 app.command()(capture.demo)

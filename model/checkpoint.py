@@ -3,12 +3,11 @@
 import hashlib
 import json
 import os
-import shutil
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -126,8 +125,6 @@ def save_progress(
 
 def load_progress(folder: Path, model: Transformer, optimizer: torch.optim.Optimizer) -> int:
     """Restore what `save_progress` wrote; the number of steps done."""
-    from safetensors import safe_open
-
     path = folder / "progress.safetensors"
     with safe_open(path, "pt") as file:
         step = int(file.metadata()["step"])
@@ -142,7 +139,7 @@ def load_progress(folder: Path, model: Transformer, optimizer: torch.optim.Optim
     for name, parameter in model.named_parameters():
         prefix = f"optimizer.{name}."
         optimizer.state[parameter] = {
-            key.removeprefix(prefix): value if key.endswith(".step") else value.to(parameter.device)
+            key.removeprefix(prefix): value.to(parameter.device)
             for key, value in tensors.items()
             if key.startswith(prefix)
         }
@@ -153,10 +150,3 @@ def write_atomically(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
-
-
-def publish(folder: Path, target: Path, names: list[str]) -> None:
-    """Copy finished files of a training folder to where they are shipped."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        shutil.copyfile(folder / name, target / name)

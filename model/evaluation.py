@@ -5,7 +5,7 @@ B = sequences, S = positions, V = vocabulary, N = documents, G = domains.
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ def document_nats(
 
 
 def bits_per_byte(
-    nats_N: np.ndarray, bytes_N: np.ndarray, domain_N: np.ndarray, domains: list[str]
+    nats_N: np.ndarray, bytes_N: np.ndarray, domain_N: np.ndarray, domains: Sequence[str]
 ) -> dict[str, float]:
     """By domain, and "all" over every byte."""
     result = {

@@ -23,19 +23,20 @@ class Experts(nn.Module):
 
     def forward(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         num_experts, top_k = self.gate_up_EDF.shape[0], expert_ids_TK.shape[1]
-        sorted_ids, order = expert_ids_TK.reshape(-1).sort(stable=True)
+        ids = expert_ids_TK.reshape(-1).to(torch.int16)  # half the passes of a radix sort
+        sorted_ids, order = ids.sort(stable=True)
         token = order // top_k
         # offs[e] is where expert e's rows end; grouped_mm wants int32
-        ends = torch.arange(num_experts, device=x_TD.device)
+        ends = torch.arange(num_experts, device=x_TD.device, dtype=torch.int16)
         offs = torch.searchsorted(sorted_ids, ends, right=True).to(torch.int32)
         dtype = compute_dtype(x_TD)
-        hidden = F.grouped_mm(
-            x_TD.to(dtype).index_select(0, token), self.gate_up_EDF.to(dtype), offs=offs
-        )
-        gate, up = hidden.chunk(2, dim=-1)
+        # rows are gathered from and summed in float32: sums in bfloat16 are slow and coarse
+        rows = x_TD.float().index_select(0, token).to(dtype)
+        gate, up = F.grouped_mm(rows, self.gate_up_EDF.to(dtype), offs=offs).chunk(2, dim=-1)
         weight = weights_TK.reshape(-1)[order].to(dtype).unsqueeze(-1)
         rows = F.grouped_mm(F.silu(gate) * up * weight, self.down_EFD.to(dtype), offs=offs)
-        return torch.zeros_like(x_TD, dtype=dtype).index_add(0, token, rows)
+        sum_TD = torch.zeros_like(x_TD, dtype=torch.float32).index_add(0, token, rows.float())
+        return sum_TD.to(dtype)
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:

@@ -18,24 +18,22 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch_BS: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Of token ids [B, S + 1] with -1 as padding: (to minimize, loss in nats per token,
-        tokens, balance loss, tokens_LE). Padding counts nowhere."""
+    def forward(self, batch_BS: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of token ids [B, S + 1] with -1 as padding: (cross-entropy in nats per token plus
+        balance losses, the balance losses alone, tokens, tokens_LE). Padding counts nowhere."""
         inputs_BS, targets_BS = batch_BS[:, :-1].clamp(min=0).long(), batch_BS[:, 1:].long()
         with torch.autocast(inputs_BS.device.type, dtype=torch.bfloat16):
             x_BSD, routed = self.model.hidden(inputs_BS)
             logits_TV = self.model.head(x_BSD).flatten(0, 1)
         loss = F.cross_entropy(logits_TV.float(), targets_BS.flatten(), ignore_index=-1)
         keep_T = (batch_BS[:, :-1] >= 0).flatten()
-        balances = [self.layer_balance(decided, keep_T) for decided in routed]
-        balance = sum((b for b, _ in balances), start=torch.zeros((), device=loss.device))
-        tokens_LE = (
-            torch.stack([tokens_E for _, tokens_E in balances])
-            if balances
-            else torch.zeros((), device=loss.device)
-        )
         tokens = (targets_BS >= 0).sum()
-        return loss + balance, loss.detach(), tokens, balance.detach(), tokens_LE
+        if not routed:
+            none = torch.zeros((), device=loss.device)
+            return loss, none, tokens, none
+        balances, tokens_LE = zip(*(self.layer_balance(r, keep_T) for r in routed), strict=True)
+        balance = torch.stack(balances).sum()
+        return loss + balance, balance.detach(), tokens, torch.stack(tokens_LE)
 
     def layer_balance(self, decided: Routed, keep_T: Tensor) -> tuple[Tensor, Tensor]:
         """(weighted balance loss, tokens_E) of one layer, over the tokens of this process."""

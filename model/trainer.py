@@ -174,14 +174,14 @@ class Trainer:
         if self.device.type == "cuda":
             batch_BS = batch_BS.pin_memory()
         batch_BS = batch_BS.to(self.device, non_blocking=True)
-        total, loss, tokens, balance, tokens_LE = self.objective(batch_BS)
+        total, balance, tokens, tokens_LE = self.objective(batch_BS)
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.model.config.balancing == "bias":
             self.update_biases(tokens_LE)
-        return loss * tokens, tokens, balance, norm, tokens_LE
+        return (total.detach() - balance) * tokens, tokens, balance, norm, tokens_LE
 
     def update_biases(self, tokens_LE: Tensor) -> None:
         if self.world > 1:

@@ -1,4 +1,4 @@
-"""`routescope model describe`: what a configuration costs."""
+"""`routescope model`: what a configuration costs, and a training made into what is shipped."""
 
 import json
 from dataclasses import asdict
@@ -8,11 +8,6 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(no_args_is_help=True, help="Models: what they are made of.")
-
-
-@app.callback()
-def group() -> None:
-    """Keep `describe` a subcommand although it is the only one."""
 
 
 @app.command(epilog="Example: routescope model describe 16b")
@@ -46,3 +41,32 @@ def describe(
     }
     for name, value in rows.items():
         print(f"{name:<26}{value:>12}")
+
+
+@app.command(epilog="Example: routescope model ship runs/tiny runs/tiny-dense")
+def ship(
+    moe: Annotated[Path, typer.Argument(help="Finished training of the model.")],
+    dense: Annotated[Path, typer.Argument(help="Finished training of its dense twin.")],
+    out: Annotated[Path, typer.Option(help="What the app loads.")] = Path("data/checkpoint"),
+) -> None:
+    """Copy weights, log, snapshots and both evaluations to where the app finds them."""
+    import shutil
+
+    from model.checkpoint import shard_paths, write_atomically
+
+    wanted = [moe / "evaluation.json", dense / "evaluation.json", moe / "snapshots.safetensors"]
+    if missing := [str(path) for path in wanted if not path.is_file()]:
+        raise ValueError(f"not a finished training: {', '.join(missing)} missing")
+    (out / "dense").mkdir(parents=True, exist_ok=True)
+    for stale in out.glob("model-*.safetensors"):
+        stale.unlink()
+    names = ["config.json", "train_config.json", "train_log.jsonl", "snapshots.safetensors"]
+    for path in [*shard_paths(moe), *(moe / name for name in names)]:
+        shutil.copyfile(path, out / path.name)
+    for name in ("train_config.json", "train_log.jsonl"):
+        shutil.copyfile(dense / name, out / "dense" / name)
+    evaluations = {
+        "moe": json.loads(wanted[0].read_text(encoding="utf-8")),
+        "dense": json.loads(wanted[1].read_text(encoding="utf-8")),
+    }
+    write_atomically(out / "evaluation.json", json.dumps(evaluations, indent=2) + "\n")
