@@ -1,0 +1,100 @@
+"""How many experts belong to each domain."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from app.figures.theme import Palette, domain_colors, frame, literal
+
+# Of 256 experts, as the article that this repository checks printed them (docs/metrics.md).
+ARTICLE_SHARE = {
+    "math": 0.148,
+    "code": 0.113,
+    "multilingual": 0.164,
+    "commonsense": 0.094,
+    "long": 0.074,
+    "other": 0.406,
+}
+
+
+def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
+    """A bar a domain with its count; a tick where the article puts it."""
+    colors = domain_colors(list(table.domain), palette)
+    rows = list(range(len(table)))
+    article = table.domain.map(ARTICLE_SHARE)
+    figure = go.Figure(
+        go.Bar(
+            x=table.share,
+            y=rows,
+            orientation="h",
+            marker={"color": [colors[name] for name in table.domain], "line": {"width": 0}},
+            hoverinfo="skip",
+        )
+    )
+    figure.add_scatter(
+        x=article,
+        y=rows,
+        mode="markers",
+        marker={"symbol": "line-ns", "size": 24, "line": {"width": 2, "color": palette.text}},
+        hovertemplate="article: %{x:.1%}<extra></extra>",
+    )
+    frame(figure, palette, height=44 * len(table) + 92)
+    figure.update_layout(bargap=0.36, margin={"r": 190, "t": 34})
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero", title_text="share of all experts")
+    figure.update_yaxes(
+        tickvals=rows,
+        ticktext=[literal(name) for name in table.domain],
+        range=[len(table) - 0.5, -0.5],
+        showgrid=False,
+        zeroline=False,
+    )
+    for row in rows:
+        printed = "" if pd.isna(article[row]) else f"{article[row]:.1%}"
+        _column(figure, row, f"<b>{table.experts[row]:,}</b>", place=44)
+        _column(figure, row, f"{table.share[row]:.1%}", place=104)
+        _column(figure, row, printed, place=182, color=palette.muted)
+    for place, head in ((44, "experts"), (104, "share"), (182, "article ┃")):
+        _column(figure, -0.5, head, place=place, color=palette.muted)
+        figure.layout.annotations[-1].yanchor = "bottom"
+    return figure
+
+
+def _column(
+    figure: go.Figure, row: float, text: str, *, place: int, color: str | None = None
+) -> None:
+    """A figure of a row, flush right at so many pixels beside the bars."""
+    figure.add_annotation(
+        text=text,
+        x=1,
+        xref="paper",
+        xshift=place,
+        y=row,
+        yref="y",
+        xanchor="right",
+        showarrow=False,
+    )
+    if color:
+        figure.layout.annotations[-1].font.color = color
+
+
+def domains_by_layer(table: pd.DataFrame, palette: Palette) -> go.Figure:
+    """A stacked bar a layer, in domain colours; experts of no domain come last."""
+    colors = domain_colors(list(table.domain.unique()), palette)
+    figure = go.Figure()
+    for domain, rows in table.groupby("domain", sort=False):
+        figure.add_bar(
+            x=rows.experts,
+            y=rows.layer_id,
+            orientation="h",
+            name=literal(str(domain)),
+            marker={"color": colors[str(domain)], "line": {"width": 0}},
+            text=rows.experts.where(rows.experts > 1, "").astype(str),
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            hovertemplate=f"layer %{{y}}: %{{x}} experts, {literal(str(domain))}<extra></extra>",
+        )
+    frame(figure, palette, height=34 * table.layer_id.nunique() + 80, legend=True)
+    figure.update_layout(barmode="stack", bargap=0.25)
+    figure.update_xaxes(title_text="experts", showgrid=False)
+    figure.update_yaxes(title_text="MoE layer", autorange="reversed", dtick=1, showgrid=False)
+    return figure

@@ -1,0 +1,85 @@
+"""A heatmap whose cells can be clicked.
+
+Plotly reports no clicks on a heatmap, so invisible marks lie on its cells: they carry hover text
+and the cell's (row, column). R = rows, C = columns.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.figures.theme import Palette, frame, scale
+
+RATIOS = {-3: "⅛×", -2: "¼×", -1: "½×", 0: "1×", 1: "2×", 2: "4×", 3: "8×", 4: "16×"}
+
+
+def cell_heatmap(
+    values_RC: np.ndarray,
+    palette: Palette,
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    hover_RC: np.ndarray,
+    coloraxis: dict,
+    height: int,
+) -> go.Figure:
+    """NaN cells stay empty. Labels must be escaped already; axes are positions."""
+    num_rows, num_columns = values_RC.shape
+    row, column = np.divmod(np.arange(values_RC.size), num_columns)
+    gap = 1 if values_RC.size <= 5000 else 0
+    figure = go.Figure(
+        [
+            go.Heatmap(z=values_RC, coloraxis="coloraxis", hoverinfo="skip", xgap=gap, ygap=gap),
+            go.Scatter(
+                x=column,
+                y=row,
+                mode="markers",
+                marker={"opacity": 0, "size": 18, "color": palette.accent},
+                customdata=np.stack([row, column], axis=-1),
+                text=hover_RC.ravel(),
+                hovertemplate="%{text}<extra></extra>",
+            ),
+        ]
+    )
+    frame(figure, palette, height=height)
+    figure.update_layout(
+        coloraxis=coloraxis, dragmode="zoom", hovermode="closest", hoverdistance=40
+    )
+    figure.update_xaxes(**_ticks(columns), range=[-0.5, num_columns - 0.5], showgrid=False)
+    figure.update_yaxes(**_ticks(rows), range=[num_rows - 0.5, -0.5], showgrid=False)
+    figure.update_xaxes(zeroline=False, fixedrange=True)
+    figure.update_yaxes(zeroline=False, fixedrange=True)
+    return figure
+
+
+def ratio_axis(palette: Palette, *, limit: int, title: str) -> dict:
+    """Colours of a log2 ratio: the same limits on every page that shows it, 1x in the middle."""
+    ticks = list(range(-limit, limit + 1))
+    text = [RATIOS[tick] for tick in ticks]
+    text[0], text[-1] = f"≤ {text[0]}", f"≥ {text[-1]}"
+    bar = _bar(palette, title) | {"tickvals": ticks, "ticktext": text}
+    return {"colorscale": scale(palette.diverging), "cmin": -limit, "cmax": limit, "colorbar": bar}
+
+
+def amount_axis(palette: Palette, *, high: float, title: str, tickformat: str) -> dict:
+    """Colours of an amount from 0."""
+    bar = _bar(palette, title) | {"tickformat": tickformat}
+    return {"colorscale": scale(palette.sequential), "cmin": 0, "cmax": high, "colorbar": bar}
+
+
+def _bar(palette: Palette, title: str) -> dict:
+    return {
+        "thickness": 10,
+        "len": 1,
+        "outlinewidth": 0,
+        "ticks": "",
+        "tickfont": {"color": palette.muted, "size": 12},
+        "title": {"text": title, "side": "top", "font": {"color": palette.muted, "size": 12}},
+    }
+
+
+def _ticks(labels: Sequence[str]) -> dict:
+    step = max(1, round(len(labels) / 64))
+    places = list(range(0, len(labels), step))
+    return {"tickvals": places, "ticktext": [labels[place] for place in places], "ticks": ""}

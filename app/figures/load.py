@@ -1,0 +1,58 @@
+"""How evenly the experts of every layer are used.
+
+L = MoE layers, E = routed experts.
+"""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.figures.heatmap import cell_heatmap, ratio_axis
+from app.figures.theme import Palette
+
+LIMIT = 2  # log2: from a quarter to four times the balanced load
+
+
+def load_order(tokens_LE: np.ndarray, *, by_load: bool) -> np.ndarray:
+    """Expert id of every cell: in order of number, or each layer from its busiest on."""
+    if by_load:
+        return np.argsort(-tokens_LE, axis=-1, kind="stable")
+    return np.broadcast_to(np.arange(tokens_LE.shape[1]), tokens_LE.shape)
+
+
+def load_heatmap(
+    tokens_LE: np.ndarray, palette: Palette, *, order_LE: np.ndarray, by_load: bool
+) -> go.Figure:
+    """Colour = load relative to balanced; a cross is a dead expert."""
+    sorted_LE = np.take_along_axis(tokens_LE, order_LE, -1)
+    ratio_LE = sorted_LE / tokens_LE.mean(-1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        log_LE = np.clip(np.log2(ratio_LE), -LIMIT - 1, LIMIT + 1)
+    hover = [
+        [
+            f"layer {layer}, expert {order_LE[layer, place]}<br>"
+            f"<b>{ratio_LE[layer, place]:.2f}×</b> balanced, {sorted_LE[layer, place]:,} choices"
+            for place in range(tokens_LE.shape[1])
+        ]
+        for layer in range(len(tokens_LE))
+    ]
+    figure = cell_heatmap(
+        log_LE,
+        palette,
+        rows=[f"layer {layer}" for layer in range(len(tokens_LE))],
+        columns=[str(place) for place in range(tokens_LE.shape[1])],
+        hover_RC=np.array(hover),
+        coloraxis=ratio_axis(palette, limit=LIMIT, title="load"),
+        height=max(260, 38 * len(tokens_LE) + 90),
+    )
+    dead = np.argwhere(sorted_LE == 0)
+    if len(dead):
+        figure.add_scatter(
+            x=dead[:, 1],
+            y=dead[:, 0],
+            mode="markers",
+            marker={"symbol": "x-thin", "size": 7, "line": {"width": 1.5, "color": palette.text}},
+            hoverinfo="skip",
+        )
+    title = "place in the layer, busiest first" if by_load else "expert"
+    figure.update_xaxes(title_text=title, tickfont={"size": 10}, tickangle=0)
+    return figure

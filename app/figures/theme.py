@@ -1,0 +1,125 @@
+"""Colours that mean the same on every page, and the frame every figure shares.
+
+Domains: Paul Tol's bright scheme, told apart with any colour vision. Log-ratios: blue under,
+orange over, the page's own background at 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import plotly.graph_objects as go
+
+from analysis.specialization import NONE
+from data.routing import UNLABELLED
+
+DOMAIN_COLORS = {
+    "math": "#4477aa",
+    "code": "#e3596b",
+    "multilingual": "#2a8c3f",
+    "commonsense": "#c4a935",
+    "long": "#b0458a",
+    "other": "#4fb3d4",
+}
+FOREIGN_COLORS = ("#117733", "#882255", "#999933", "#332288", "#cc6677", "#44aa99", "#aa4499")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Palette:
+    ground: str  # the page
+    text: str
+    muted: str  # secondary text, references
+    grid: str
+    neutral: str  # marks that mean "no preference"
+    accent: str
+    diverging: tuple[str, ...]  # under, ..., at 0, ..., over
+    sequential: tuple[str, ...]  # little to much
+
+
+LIGHT = Palette(
+    ground="#fdfdfb",
+    text="#24282d",
+    muted="#6a7077",
+    grid="#e6e6df",
+    neutral="#b9bdc1",
+    accent="#1b6b73",
+    diverging=("#12406f", "#3d7fb8", "#a9cbe6", "#f6f5f1", "#f3c293", "#d9802e", "#8f3f00"),
+    sequential=("#f6f5f1", "#cfe3e1", "#8fc1c1", "#4a969b", "#1b6b73", "#0b3f46"),
+)
+DARK = Palette(
+    ground="#14171a",
+    text="#e3e5e7",
+    muted="#9aa1a8",
+    grid="#2b3035",
+    neutral="#5a6168",
+    accent="#5fb6bd",
+    diverging=("#a5d3fb", "#5d9bd3", "#2d567e", "#1d2125", "#74441a", "#cf7d33", "#ffc48a"),
+    sequential=("#1d2125", "#1d4449", "#2a6a71", "#459aa2", "#7fcdd2", "#d3f3f3"),
+)
+
+
+def domain_colors(domains: Sequence[str], palette: Palette) -> dict[str, str]:
+    """One colour a domain, the same on every page; labels that are not ours follow in order."""
+    foreign = [domain for domain in domains if domain not in DOMAIN_COLORS]
+    colors = dict(DOMAIN_COLORS)
+    for place, domain in enumerate(foreign):
+        colors[domain] = FOREIGN_COLORS[place % len(FOREIGN_COLORS)]
+    return colors | {UNLABELLED: palette.neutral, NONE: palette.neutral}
+
+
+def scale(colors: Sequence[str]) -> list[list[float | str]]:
+    """Evenly spaced stops of a Plotly colour scale."""
+    last = len(colors) - 1
+    return [[place / last, color] for place, color in enumerate(colors)]
+
+
+def depth_colors(count: int, palette: Palette) -> list[str]:
+    """From the first layer (pale) to the last (strong): colour is depth."""
+    ramp = palette.sequential[2:]
+    steps = [place * (len(ramp) - 1) / max(count - 1, 1) for place in range(count)]
+    return [
+        _mixed(ramp[int(step)], ramp[min(int(step) + 1, len(ramp) - 1)], step % 1) for step in steps
+    ]
+
+
+def _mixed(low: str, high: str, part: float) -> str:
+    channels = [
+        round(int(low[at : at + 2], 16) * (1 - part) + int(high[at : at + 2], 16) * part)
+        for at in (1, 3, 5)
+    ]
+    return "#{:02x}{:02x}{:02x}".format(*channels)
+
+
+def visible(text: str) -> str:
+    """Blanks and line ends of a token as marks."""
+    shown = text.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")
+    return shown if shown.strip(" ") else "␣" * len(shown)
+
+
+def literal(text: str) -> str:
+    """Text as Plotly shows it unchanged: its markup escaped."""
+    return escape(visible(text), quote=False)
+
+
+def frame(figure: go.Figure, palette: Palette, *, height: int, legend: bool = False) -> go.Figure:
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 34 if legend else 10, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "Source Sans, sans-serif", "size": 13, "color": palette.text},
+        showlegend=legend,
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left"},
+        hoverlabel={"font": {"family": "Source Sans, sans-serif", "size": 13}},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": palette.muted},
+    )
+    axis = {
+        "gridcolor": palette.grid,
+        "zerolinecolor": palette.grid,
+        "linecolor": palette.grid,
+        "automargin": True,
+        "title": {"font": {"size": 13, "color": palette.muted}, "standoff": 10},
+    }
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis, zeroline=False)
+    return figure

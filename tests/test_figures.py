@@ -1,0 +1,199 @@
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from app.figures import clusters, domains, load, specialization, theme, tokens, training
+from app.figures.heatmap import cell_heatmap, ratio_axis
+from app.figures.theme import DARK, LIGHT, domain_colors, literal, visible
+from data.routing import DOMAINS
+
+MARKUP = '<b>x</b> <a href="javascript:alert(1)">c</a>'
+
+
+def cells(values_RC: np.ndarray) -> go.Figure:
+    hover_RC = np.full(values_RC.shape, "cell")
+    return cell_heatmap(
+        values_RC,
+        LIGHT,
+        rows=["a", "b"],
+        columns=["0", "1", "2"],
+        hover_RC=hover_RC,
+        coloraxis=ratio_axis(LIGHT, limit=2, title="lift"),
+        height=300,
+    )
+
+
+def test_marks_over_a_heatmap_carry_their_row_and_column() -> None:
+    marks = cells(np.zeros((2, 3))).data[1]
+    assert marks.customdata.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+    assert (marks.x[4], marks.y[4]) == (1, 1)
+
+
+def test_a_clickable_heatmap_does_not_select_by_dragging() -> None:
+    assert cells(np.zeros((2, 3))).layout.dragmode == "zoom"
+
+
+def test_log_ratios_have_the_page_in_the_middle_and_equal_ends() -> None:
+    axis = cells(np.zeros((2, 3))).layout.coloraxis
+    assert (axis.cmin, axis.cmax) == (-2, 2)
+    assert axis.colorscale[3] == (0.5, LIGHT.diverging[3])
+    assert list(axis.colorbar.ticktext) == ["≤ ¼×", "½×", "1×", "2×", "≥ 4×"]
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK])
+def test_every_domain_has_one_colour_of_its_own(palette: theme.Palette) -> None:
+    colors = domain_colors([*DOMAINS, "law", "unlabelled"], palette)
+    assert len({colors[name] for name in (*DOMAINS, "law", "none")}) == len(DOMAINS) + 2
+    assert colors["math"] == theme.DOMAIN_COLORS["math"]
+
+
+def test_text_in_a_figure_is_literal() -> None:
+    assert literal(MARKUP) == '&lt;b&gt;x&lt;/b&gt; &lt;a href="javascript:alert(1)"&gt;c&lt;/a&gt;'
+
+
+def test_blanks_of_a_token_are_visible() -> None:
+    assert [visible(text) for text in ("  ", "\n", "a\tb", " a")] == ["␣␣", "⏎", "a⇥b", " a"]
+
+
+def test_experts_per_domain_shows_counts_beside_the_article() -> None:
+    table = pd.DataFrame({"domain": ["math", "none"], "experts": [3, 1], "share": [0.75, 0.25]})
+    figure = domains.experts_per_domain_bars(table, LIGHT)
+    assert list(figure.data[0].x) == [0.75, 0.25]
+    written = [annotation.text for annotation in figure.layout.annotations]
+    assert written[:3] == ["<b>3</b>", "75.0%", "14.8%"]
+    assert written[5] == ""  # the article has no experts without a domain
+
+
+def test_experts_come_in_groups_of_their_strongest_domain() -> None:
+    lift_EG = np.array([[1.0, 2.0], [3.0, 0.5], [np.nan, np.nan], [1.5, 1.0]])
+    assert specialization.domain_order(lift_EG).tolist() == [1, 3, 0, 2]  # the dead one last
+
+
+def test_the_lift_heatmap_frames_the_chosen_expert() -> None:
+    lift_EG = np.array([[1.0, 2.0], [4.0, 0.0], [np.nan, np.nan]])
+    figure = specialization.lift_heatmap(
+        lift_EG,
+        np.array([[1, 2], [4, 0], [0, 0]]),
+        LIGHT,
+        domains=["math", MARKUP],
+        order_E=np.array([1, 0, 2]),
+        marked=0,
+    )
+    assert figure.data[0].z[:, 0].tolist() == [2.0, -3.0]  # expert 1: 4x, never
+    assert np.isnan(figure.data[0].z[:, 2]).all()  # dead
+    assert (figure.layout.shapes[0].x0, figure.layout.shapes[0].x1) == (0.5, 1.5)
+    assert "<a" not in figure.to_json()
+
+
+def test_the_load_heatmap_is_relative_to_balanced_and_marks_the_dead() -> None:
+    tokens_LE = np.array([[8, 4, 4, 0]])
+    order_LE = load.load_order(tokens_LE, by_load=True)
+    figure = load.load_heatmap(tokens_LE, LIGHT, order_LE=order_LE, by_load=True)
+    assert figure.data[0].z.tolist() == [[1.0, 0.0, 0.0, -3.0]]  # 8 is twice the mean of 4
+    assert (figure.data[2].x[0], figure.data[2].y[0]) == (3, 0)
+
+
+def test_load_in_order_of_number_keeps_the_ids() -> None:
+    order_LE = load.load_order(np.array([[1, 9]]), by_load=False)
+    assert order_LE.tolist() == [[0, 1]]
+
+
+def test_the_token_heatmap_prints_the_strongest_expert_of_each_cell() -> None:
+    first = pd.DataFrame(
+        {
+            "position": [0, 0, 1, 1],
+            "layer_id": [0, 1, 0, 1],
+            "expert_id": [5, 6, 7, 8],
+            "weight": [0.1, 0.2, 0.3, 0.4],
+        }
+    )
+    figure = tokens.token_heatmap(
+        first, LIGHT, tokens=[MARKUP, "\n"], categories_TL=None, colors=["#000000"], marked=1
+    )
+    assert figure.data[0].text.tolist() == [[5, 7], [6, 8]]
+    assert list(figure.layout.xaxis.ticktext) == ["&lt;b&gt;x&lt;/b&gt;…", "⏎"]
+    assert "<a" not in figure.to_json()
+
+
+def test_categories_have_bands_and_no_transitions() -> None:
+    first = pd.DataFrame({"position": [0], "layer_id": [0], "expert_id": [1], "weight": [1.0]})
+    figure = tokens.token_heatmap(
+        first,
+        LIGHT,
+        tokens=["a"],
+        categories_TL=np.array([[1]]),
+        colors=["#111111", "#222222"],
+        marked=0,
+    )
+    stops = [tuple(stop) for stop in figure.layout.coloraxis.colorscale]
+    assert stops == [(0.0, "#111111"), (0.5, "#111111"), (0.5, "#222222"), (1.0, "#222222")]
+
+
+def test_a_path_has_a_bar_for_every_choice() -> None:
+    routes = pd.DataFrame(
+        {"layer_id": [0, 0], "rank": [0, 1], "expert_id": [3, 4], "weight": [0.6, 0.01]}
+    )
+    figure = tokens.token_path(routes, LIGHT, colors=["#111111", "#222222"])
+    assert [trace.x[0] for trace in figure.data] == [0.6, 0.01]
+    assert [trace.text[0] for trace in figure.data] == ["3", ""]  # too narrow for a number
+
+
+POINTS = pd.DataFrame(
+    {
+        "x": [0.0, 1.0, 2.0],
+        "y": [0.0, 1.0, 2.0],
+        "domain": ["math", "code", "math"],
+        "cluster": [0, 1, -1],
+    }
+)
+
+
+def test_a_box_and_a_lasso_select_what_lies_inside() -> None:
+    box = {"box": [{"x": [1.5, 0.5], "y": [0.5, 1.5]}]}
+    triangle = {"lasso": [{"x": [-1, 3, -1], "y": [-1, -1, 3]}]}
+    assert clusters.inside_selection(POINTS, box).tolist() == [False, True, False]
+    assert clusters.inside_selection(POINTS, triangle).tolist() == [True, False, False]
+    assert not clusters.inside_selection(POINTS, {}).any()
+
+
+def test_clusters_are_numbered_on_the_map_and_noise_is_not() -> None:
+    figure = clusters.cluster_map(POINTS, ["a", "b", "c"], LIGHT)
+    assert [annotation.text for annotation in figure.layout.annotations] == ["<b>0</b>", "<b>1</b>"]
+    assert not figure.layout.showlegend
+
+
+def test_the_domain_map_has_a_trace_a_domain_in_its_colour() -> None:
+    figure = clusters.domain_map(POINTS, ["a", "b", "c"], LIGHT)
+    assert [(trace.name, len(trace.x)) for trace in figure.data] == [("math", 2), ("code", 1)]
+
+
+def test_the_largest_values_lie_on_top() -> None:
+    figure = clusters.value_map(
+        POINTS, np.array([0.5, 1.0, 0.0]), ["a", "b", "c"], LIGHT, title="e"
+    )
+    assert list(figure.data[0].marker.color) == [0.0, 0.5, 1.0]
+
+
+def test_layers_get_stronger_with_depth_and_only_the_ends_a_legend() -> None:
+    table = pd.DataFrame({"step": [1, 2] * 3, "layer_id": [0, 0, 1, 1, 2, 2], "v": [0.1] * 6})
+    figure = training.layer_lines(
+        table, LIGHT, value="v", title="v", reference=0.09, label="chance 9%"
+    )
+    assert [trace.showlegend for trace in figure.data] == [True, False, True]
+    assert figure.data[2].line.color == LIGHT.sequential[-1]
+
+
+def test_bits_show_both_models() -> None:
+    table = pd.DataFrame({"domain": ["math", "all"], "moe": [1.0, 1.1], "dense": [1.2, 1.3]})
+    figure = training.bits_bars(table, LIGHT)
+    assert [(trace.name, list(trace.x)) for trace in figure.data] == [
+        ("dense", [1.2, 1.3]),
+        ("MoE", [1.0, 1.1]),
+    ]
+
+
+def test_losses_of_both_models_are_drawn() -> None:
+    log = pd.DataFrame({"step": [1, 2], "loss": [5.0, 4.0]})
+    assert len(training.loss_lines(log, log, LIGHT).data) == 2
+    assert len(training.loss_lines(log, None, LIGHT).data) == 1

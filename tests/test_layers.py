@@ -1,0 +1,88 @@
+"""The rules of dependency, read from the import statements of every file."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = {
+    "model": {"duckdb", "pandas", "streamlit", "plotly", "analysis", "app"},
+    "analysis": {"torch", "streamlit", "plotly", "model", "app"},
+    "data": {"torch", "streamlit", "plotly", "model", "analysis", "app"},
+    "app/figures": {"torch", "streamlit", "duckdb"},
+}
+MODEL_MAY_USE = {"data.routing"}
+
+
+def imports(path: Path, *, at_import_time: bool = False) -> set[str]:
+    """Full names of the modules that a file imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if at_import_time else list(ast.walk(tree))
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def files(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def packages(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_a_layer_imports_nothing_above_it(folder: str) -> None:
+    crossing = {
+        str(path.relative_to(ROOT)): bad
+        for path in files(folder)
+        if (bad := packages(imports(path)) & FORBIDDEN[folder])
+    }
+    assert crossing == {}
+
+
+def test_model_knows_only_the_record_of_data() -> None:
+    for path in files("model"):
+        used = {name for name in imports(path) if name.startswith("data.")}
+        assert all(name.startswith(tuple(MODEL_MAY_USE)) for name in used), (path.name, used)
+
+
+def test_figures_query_nothing() -> None:
+    for path in files("app/figures"):
+        assert not {"analysis.queries", "data.store", "app.workspace"} & imports(path), path.name
+
+
+def test_only_app_imports_streamlit() -> None:
+    others = [path for folder in ("model", "analysis", "data") for path in files(folder)]
+    assert [path for path in others if "streamlit" in packages(imports(path))] == []
+
+
+def test_only_the_store_opens_a_file_of_duckdb() -> None:
+    opening = [
+        str(path.relative_to(ROOT))
+        for folder in ("app", "model", "analysis", "data")
+        for path in files(folder)
+        if "duckdb.connect(" in path.read_text(encoding="utf-8")
+    ]
+    assert opening == ["data/store.py"]
+
+
+def test_pages_do_not_pay_for_torch() -> None:
+    for path in files("app"):
+        now = packages(imports(path, at_import_time=True))
+        assert not {"torch", "model"} & now, f"{path.name} imports torch before it is needed"
+
+
+def test_pages_are_short_and_files_are_not_long() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in files("app")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines()))
+        > (80 if path.parent.name == "views" else 300)
+    }
+    assert long == {}

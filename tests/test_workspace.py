@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from app import workspace
+
+
+@pytest.fixture
+def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path / "traces"))
+    (tmp_path / "traces").mkdir()
+    return tmp_path / "traces"
+
+
+def test_only_finished_traces_are_listed_the_demo_first(traces: Path) -> None:
+    for name in ("late.duckdb", "demo.duckdb", "cut.duckdb.partial", "demo.tokens.parquet"):
+        (traces / name).touch()
+    assert [trace.name for trace in workspace.traces()] == ["demo", "late"]
+
+
+def test_a_changed_file_has_another_identity(traces: Path) -> None:
+    (traces / "a.duckdb").write_bytes(b"1")
+    before = workspace.trace_file(traces / "a.duckdb").identity
+    (traces / "a.duckdb").write_bytes(b"22")
+    assert workspace.trace_file(traces / "a.duckdb").identity != before
+
+
+@pytest.mark.parametrize("name", ["", "../up", "/etc/passwd", "a" * 65, ".hidden", "a\nb", "a/b"])
+def test_a_name_that_is_not_plain_is_refused(traces: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="letters"):
+        workspace.new_trace_path(name)
+
+
+def test_a_taken_name_is_refused(traces: Path) -> None:
+    (traces / "mine.duckdb").touch()
+    with pytest.raises(ValueError, match="exists"):
+        workspace.new_trace_path("mine")
+
+
+def test_readers_share_a_connection_and_not_a_cursor(tiny_trace: Path) -> None:
+    trace = workspace.trace_file(tiny_trace)
+    with workspace.cursor(trace) as first, workspace.cursor(trace) as second:
+        assert first is not second
+        assert first.execute("SELECT count(*) FROM token").fetchone() == (8,)
+
+
+def test_a_cursor_cannot_write(tiny_trace: Path) -> None:
+    with (
+        workspace.cursor(workspace.trace_file(tiny_trace)) as con,
+        pytest.raises(duckdb.InvalidInputException),
+    ):
+        con.execute("DELETE FROM token")
