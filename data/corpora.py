@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.duplicates import Duplicates
+from data.routing import DOMAINS
 from data.sources.catalogue import SOURCES
 from data.sources.packages import PackageCache, PackageError
-from data.sources.source import DOMAINS, Folders, Source, Text
+from data.sources.source import Folders, Source, Text
 from data.sources.text import clean, paragraph_cut
 
 SPLITS = ("train", "heldout")

@@ -22,7 +22,8 @@ class Objective(nn.Module):
         """Of token ids [B, S + 1] with -1 as padding: (cross-entropy in nats per token plus
         balance losses, the balance losses alone, tokens, tokens_LE). Padding counts nowhere."""
         inputs_BS, targets_BS = batch_BS[:, :-1].clamp(min=0).long(), batch_BS[:, 1:].long()
-        with torch.autocast(inputs_BS.device.type, dtype=torch.bfloat16):
+        on_gpu = inputs_BS.device.type == "cuda"  # bfloat16 is slower than float32 on most CPUs
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=on_gpu):
             x_BSD, routed = self.model.hidden(inputs_BS)
             logits_TV = self.model.head(x_BSD).flatten(0, 1)
         loss = F.cross_entropy(logits_TV.float(), targets_BS.flatten(), ignore_index=-1)

@@ -30,7 +30,7 @@ class Snapshots:
     def record(self, model: Transformer, step: int) -> None:
         tensors = load_file(self.path) if self.path.exists() and step > 1 else {}
         device = model.embedding.weight.device
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device.type == "cuda"):
             _, routed = model.hidden(self.sample_BS.to(device))
         ids_TLK = torch.stack([decided.expert_ids_TK for decided in routed], dim=1)
         tensors[f"step_{step:08}"] = ids_TLK.to(torch.uint8).cpu()

@@ -84,7 +84,7 @@ def tokenize(
     Example: routescope corpus tokenize --corpus corpus
     """
     from data.corpora import read_documents, sample_texts
-    from data.sources.source import DOMAINS
+    from data.routing import DOMAINS
     from data.tokenizer import load_tokenizer, tokenized, train_tokenizer
     from data.tokens import write_tokens
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-DOMAINS = ("math", "code", "multilingual", "commonsense", "long", "other")
+from data.routing import DOMAINS
 
 
 @dataclass(frozen=True, slots=True)
