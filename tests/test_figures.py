@@ -112,7 +112,7 @@ def test_the_token_heatmap_prints_the_strongest_expert_of_each_cell() -> None:
         first, LIGHT, tokens=[MARKUP, "\n"], categories_TL=None, colors=["#000000"], marked=1
     )
     assert figure.data[0].text.tolist() == [[5, 7], [6, 8]]
-    assert list(figure.layout.xaxis.ticktext) == ["&lt;b&gt;x&lt;/b&gt;…", "⏎"]
+    assert list(figure.layout.xaxis.ticktext) == ["&lt;b&gt;x&lt;/b&gt; …", "⏎"]
     assert "<a" not in figure.to_json()
 
 
