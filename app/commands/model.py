@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from app.tracing import CHECKPOINT, load_tracer
+
 app = typer.Typer(no_args_is_help=True, help="Models: what they are made of.")
 
 
@@ -41,6 +43,35 @@ def describe(
     }
     for name, value in rows.items():
         print(f"{name:<26}{value:>12}")
+
+
+@app.command(epilog='Example: routescope model generate "The sum of 12 and 30 is" --tokens 40')
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The text to continue.")],
+    folder: Annotated[Path, typer.Option("--model", help="Folder of a model.")] = CHECKPOINT,
+    tokens: Annotated[int, typer.Option(min=1, help="New tokens, at most.")] = 100,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Sample from this much of the probability.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+) -> None:
+    """Print the prompt and its continuation."""
+    from data.tokenizer import decode
+    from data.tokens import END_OF_TEXT_ID
+    from model.generate import generate as continued
+
+    tracer = load_tracer(folder)
+    prompt_ids = [END_OF_TEXT_ID, *tracer.tokenizer.encode(prompt).ids]
+    new_ids = list(
+        continued(
+            tracer.model,
+            prompt_ids,
+            max_new_tokens=tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+        )
+    )
+    print(decode(tracer.tokenizer, prompt_ids[1:] + new_ids))
 
 
 @app.command(epilog="Example: routescope model ship runs/tiny runs/tiny-dense")
