@@ -87,18 +87,22 @@ def capture_documents(
 
 def forward(model: Transformer, recording: Recording, batch: list[Encoded]) -> Transfer:
     """One forward of right-padded sequences; causal attention keeps the padding harmless."""
+    token_ids_BS, rows_R = padded(batch, model.embedding.weight.device)
+    logits_BSV = model(token_ids_BS)
+    following_T = token_ids_BS.roll(-1, dims=1).flatten()
+    return recording.transfer(rows_R, token_loss(logits_BSV, following_T)[rows_R - 1])
+
+
+def padded(batch: list[Encoded], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(token_ids_BS with the start token, rows_R of the documents' own tokens)"""
     lengths = np.array([len(item.token_ids) for item in batch])
     ids_BS = np.full((len(batch), lengths.max() + 1), START_TOKEN_ID, np.int64)
     for ids_S, item in zip(ids_BS, batch, strict=True):
         ids_S[1 : len(item.token_ids) + 1] = item.token_ids
     position_S = np.arange(ids_BS.shape[1])
     recorded_BS = (position_S > 0) & (position_S <= lengths[:, None])
-    device = model.embedding.weight.device
-    token_ids_BS = torch.from_numpy(ids_BS).to(device, non_blocking=True)
-    rows_R = torch.from_numpy(np.flatnonzero(recorded_BS)).to(device, non_blocking=True)
-    logits_BSV = model(token_ids_BS)
-    following = token_ids_BS.roll(-1, dims=1).flatten()
-    return recording.transfer(rows_R, token_loss(logits_BSV, following)[rows_R - 1])
+    rows_R = torch.from_numpy(np.flatnonzero(recorded_BS))
+    return torch.from_numpy(ids_BS).to(device), rows_R.to(device)
 
 
 def token_loss(logits_BSV: Tensor, following_T: Tensor) -> Tensor:

@@ -112,8 +112,9 @@ class Recording:
         expert_ids, weights = self._executed[layer]
         router_logits = self._router_logits[layer]
         if rows_R is not None:
-            expert_ids, weights = expert_ids[rows_R], weights[rows_R]
-            router_logits = router_logits[rows_R]
+            expert_ids, weights, router_logits = (
+                values.index_select(0, rows_R) for values in (expert_ids, weights, router_logits)
+            )
         gate = self._gates[layer]
         scores = gate_scores(gate, router_logits)
         bias_E = getattr(gate, "bias_E", None)
@@ -142,7 +143,8 @@ def gate_scores(gate: nn.Module, router_logits_TE: Tensor) -> Tensor:
 def entropy(scores_TE: Tensor) -> Tensor:
     """Nats of scores / sum(scores): sum(-s log s) / sum(s) + log sum(s)."""
     total_T = scores_TE.sum(-1)
-    return torch.special.entr(scores_TE).sum(-1) / total_T + total_T.log()
+    log_TE = scores_TE.clamp_min(torch.finfo(torch.float32).tiny).log()  # 0 log 0 is 0
+    return total_T.log() - (scores_TE * log_TE).sum(-1) / total_T
 
 
 def margin(chosen_by_TE: Tensor, expert_ids_TK: Tensor) -> Tensor:
