@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -79,8 +80,9 @@ class TraceWriter:
         self.waiting, self.waiting_tokens = [], 0
         self.connection.begin()
         self._insert_documents(batch)
-        for part in parts(batch, tokens=max(1, INSERT_ROWS // batch.expert_ids_TLK[0].size)):
-            self._insert_rows(part)
+        with ThreadPoolExecutor(1) as beside:
+            for part in parts(batch, tokens=max(1, INSERT_ROWS // batch.expert_ids_TLK[0].size)):
+                self._insert_rows(part, beside)
         self.connection.commit()
 
     def _insert_documents(self, batch: RoutingBatch) -> None:
@@ -92,15 +94,19 @@ class TraceWriter:
             truncated["tokens"] += sum(cut)
             self.connection.execute("UPDATE trace SET config = $1", [json.dumps(self.config)])
 
-    def _insert_rows(self, batch: RoutingBatch) -> None:
+    def _insert_rows(self, batch: RoutingBatch, beside: ThreadPoolExecutor) -> None:
+        document_load = beside.submit(self._sum, batch)  # NumPy counts while DuckDB inserts
         top_k = batch.expert_ids_TLK.shape[2]
         if self.tables is None or self.tables.top_k != top_k:
             self.tables = RoutingTables(self.num_layers, top_k)
         self._insert("token", token_table(batch))
         self._insert("routing", self.tables.routing(batch))
         self._insert("gate", self.tables.gate(batch))
-        self._insert("document_load", document_load_table(batch, num_experts=self.num_experts))
+        self._insert("document_load", document_load.result())
+
+    def _sum(self, batch: RoutingBatch) -> pa.Table:
         self.pairs.add(batch.expert_ids_TLK)
+        return document_load_table(batch, num_experts=self.num_experts)
 
     def _insert(self, table: str, rows: pa.Table) -> None:
         self.connection.register("rows", rows)
