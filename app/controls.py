@@ -116,10 +116,10 @@ def show(
     )
 
 
-def clicked(key: str) -> list[int] | None:
-    """customdata of the mark that was clicked in a figure shown with on_select."""
+def clicked(key: str) -> tuple[int, int] | None:
+    """(row, column) of the cell that was clicked in a heatmap shown with on_select."""
     points = st.session_state[key].selection.points
-    return [int(value) for value in points[0]["customdata"]] if points else None
+    return (int(points[0]["y"]), int(points[0]["x"])) if points else None
 
 
 def table(frame: pd.DataFrame, *, name: str, trace: str) -> None:

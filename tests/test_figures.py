@@ -24,10 +24,10 @@ def cells(values_RC: np.ndarray) -> go.Figure:
     )
 
 
-def test_marks_over_a_heatmap_carry_their_row_and_column() -> None:
+def test_marks_over_a_heatmap_lie_on_its_cells() -> None:
     marks = cells(np.zeros((2, 3))).data[1]
-    assert marks.customdata.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
-    assert (marks.x[4], marks.y[4]) == (1, 1)
+    assert marks.x.tolist() == [0, 1, 2, 0, 1, 2]
+    assert marks.y.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_clickable_heatmap_does_not_select_by_dragging() -> None:

@@ -1,7 +1,7 @@
 """A heatmap whose cells can be clicked.
 
-Plotly reports no clicks on a heatmap, so invisible marks lie on its cells: they carry hover text
-and the cell's (row, column). R = rows, C = columns.
+Plotly reports no clicks on a heatmap, so invisible marks lie on its cells: they carry hover text,
+and the cell's column and row as x and y. R = rows, C = columns.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,6 @@ def cell_heatmap(
                 y=row,
                 mode="markers",
                 marker={"opacity": 0, "size": 18, "color": palette.accent},
-                customdata=np.stack([row, column], axis=-1),
                 text=hover_RC.ravel(),
                 hovertemplate="%{text}<extra></extra>",
             ),

@@ -12,7 +12,7 @@ ALL = "all domains"
 
 trace, info = controls.page("Do all experts carry their share?")
 with st.container(horizontal=True, gap="large"):
-    by_load = controls.choice("Experts in order of", ["number", "load"], key="order") == "load"
+    by_load = controls.choice("Experts in order of", ["number", "load"], key="sort") == "load"
     domain = st.selectbox(
         "Texts", [ALL, *info.domains], key="domain", bind="query-params", width=200
     )
@@ -56,8 +56,9 @@ controls.show(
     on_select="rerun",
 )
 if cell := controls.clicked("load"):
-    target = {"trace": trace.name, "layer": cell[0], "expert": int(order_LE[cell[0], cell[1]])}
-    st.switch_page("views/specialization.py", query_params={k: str(v) for k, v in target.items()})
+    st.session_state.layer = cell[0]
+    st.session_state.expert = int(order_LE[cell])
+    st.switch_page("views/specialization.py")
 controls.note(
     f"{tokens_LE[0].sum():,} choices a layer. Orange: above the balanced load, blue: below, "
     "cross: dead. Click a cell to open the expert's card."

@@ -1,0 +1,122 @@
+"""The app as a stranger uses it, in a real browser."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.hostile import HOSTILE
+
+PAGES = {
+    "": "Which domain does each expert work for?",
+    "specialization": "Which experts prefer which domain?",
+    "load_balance": "Do all experts carry their share?",
+    "domain_clusters": "Do texts of one domain travel together?",
+    "prompts": "Which experts does my text use?",
+    "training": "When did the experts settle, and was it worth it?",
+    "export": "What can I take away?",
+}
+
+
+def settled(page: Page) -> None:
+    """The script has answered the last action: it may not have begun yet, so give it a moment."""
+    page.wait_for_timeout(300)
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def opened(page: Page, path: str) -> Page:
+    page.goto(f"/{path}")
+    page.locator(".rs-question").wait_for()
+    settled(page)
+    return page
+
+
+def cell(page: Page, *, row: int, column: int, rows: int, columns: int) -> tuple[float, float]:
+    """The middle of a heatmap's cell on the screen."""
+    box = page.locator(".js-plotly-plot .heatmaplayer image").first.bounding_box()
+    assert box
+    x = box["x"] + box["width"] * (column + 0.5) / columns
+    return x, box["y"] + box["height"] * (row + 0.5) / rows
+
+
+@pytest.mark.parametrize("trace", ["plain", "hostile"])
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_opens(page: Page, path: str, trace: str) -> None:
+    opened(page, f"{path}?trace={trace}")
+    expect(page.locator(".rs-question")).to_have_text(PAGES[path])
+    expect(page.locator(".rs-question img, .rs-answer img, .rs-context img")).to_have_count(0)
+
+
+def test_a_click_on_a_cell_opens_the_expert(page: Page) -> None:
+    opened(page, "specialization?trace=plain&order=number")
+    page.mouse.click(*cell(page, row=0, column=2, rows=3, columns=4))
+    settled(page)
+    expect(page.get_by_role("heading", name="Expert 2 of layer 0")).to_be_visible()
+    assert "expert=2" in page.url
+
+
+def test_a_click_on_a_load_leads_to_the_expert(page: Page) -> None:
+    opened(page, "load_balance?trace=plain")
+    page.mouse.click(*cell(page, row=1, column=3, rows=2, columns=4))
+    expect(page.get_by_role("heading", name="Expert 3 of layer 1")).to_be_visible()
+    assert re.search(r"specialization\?.*layer=1", page.url)
+
+
+def test_a_table_is_downloaded_as_csv(page: Page) -> None:
+    opened(page, "load_balance?trace=plain")
+    button = page.get_by_test_id("stDownloadButton").first
+    with page.expect_download() as download:
+        button.get_by_role("button").click()
+    assert download.value.suggested_filename == "plain-load_by_layer.csv"
+    with Path(download.value.path()).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["load_imbalance"] for row in rows] == ["2.0", "1.0"]  # 8 / 4 and 4 / 4
+
+
+def test_an_export_guards_formulas(page: Page) -> None:
+    opened(page, "export?trace=hostile")
+    with page.expect_download() as download:
+        page.locator(".st-key-csv_texts button").click()
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    assert "'=cmd()" in text
+    assert '"=cmd()' not in text
+
+
+def test_uploaded_prompts_are_run_and_a_chip_shows_the_path(page: Page, tmp_path: Path) -> None:
+    opened(page, "prompts?trace=plain")
+    prompts = tmp_path / "prompts.csv"
+    with prompts.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["text", "domain"], [HOSTILE, "math"], ["the cat", "code"]])
+    page.set_input_files("input[type=file]", str(prompts))
+    page.get_by_text("prompts.csv").wait_for()
+    page.get_by_role("button", name="Run").click()
+    page.get_by_text("your run").wait_for(timeout=60_000)
+    settled(page)
+    chips = page.locator(".chip")
+    shown = "".join(
+        chip.removesuffix(id_)
+        for chip, id_ in zip(
+            chips.all_text_contents(), page.locator(".chip sub").all_text_contents(), strict=True
+        )
+    )
+    assert shown.replace("␣", " ") == HOSTILE
+    chips.nth(3).click()
+    settled(page)
+    expect(page.get_by_label("Token", exact=True)).to_have_value("3")
+    assert "token=3" in page.url
+
+
+def test_hostile_text_is_shown_as_it_is(page: Page) -> None:
+    opened(page, "specialization?trace=hostile&expert=0")
+    expect(page.locator(".rs-context b").first).to_have_text(HOSTILE)
+
+
+def test_dark_mode_has_dark_figures(page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
+    opened(page, "load_balance?trace=plain")
+    tick = page.locator(".js-plotly-plot .ytick text").first
+    fill = tick.evaluate("element => getComputedStyle(element).fill")
+    assert fill == "rgb(227, 229, 231)"  # the light text of the dark palette
