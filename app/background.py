@@ -24,7 +24,7 @@ def build_demo() -> None:
         return
     job = all_jobs().get("demo") or all_jobs().start("demo", _DEMO, _capture_demo, lane="model")
     if job.active:
-        st.info("First start: the shipped model reads its demo texts. This takes about a minute.")
+        st.info("First start: the shipped model reads its demo texts. This takes a minute or two.")
         progress.show(job, key="demo")
         return
     progress.outcome(job, failed="The demo trace could not be made.")

@@ -58,9 +58,9 @@ def sentence(what: str, points: pd.DataFrame, parameters: dict[str, Any]) -> str
     if not agreement:
         return f"{text}."
     return (
-        f"{text}; {agreement['purity']:.0%} lie in a cluster of their own domain, against "
-        f"{agreement['shuffled_purity']:.0%} by chance (NMI {agreement['nmi']:.2f} against "
-        f"{agreement['shuffled_nmi']:.2f})."
+        f"{text}; {agreement['purity']:.0%} share their cluster's most frequent domain, against "
+        f"{agreement['shuffled_purity']:.0%} if domains were shuffled (NMI {agreement['nmi']:.2f} "
+        f"against {agreement['shuffled_nmi']:.2f})."
     )
 
 
@@ -107,5 +107,5 @@ def agreement(trace: TraceFile, parameters: dict[str, Any], what: str) -> None:
         "clusters": [found[name] for name in measures],
         "domains_shuffled": [found[f"shuffled_{name}"] for name in measures],
     }
-    with st.expander("How well do clusters agree with domains?", icon=":material/join_inner:"):
-        controls.table(pd.DataFrame(rows), name=f"agreement_of_{what}", trace=trace.name)
+    st.markdown("**Clusters against domains**")
+    controls.table(pd.DataFrame(rows), name=f"agreement_of_{what}", trace=trace.name)

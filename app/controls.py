@@ -139,14 +139,15 @@ def _column(values: pd.Series) -> Any:
 
 def download(frame: pd.DataFrame, *, name: str, trace: str) -> None:
     st.download_button(
-        "CSV",
+        f"{name.replace('_', ' ')}.csv",
         lambda: report.csv_text(frame),
         file_name=report.file_name(trace, name) + ".csv",
         mime="text/csv",
         on_click="ignore",
         key=f"csv_{name}",
+        type="tertiary",
         icon=":material/download:",
-        help=f"{name.replace('_', ' ')}: {len(frame):,} rows",
+        help=f"{len(frame):,} rows",
     )
 
 

@@ -126,7 +126,7 @@ def _add(
 
 
 def _framed(figure: go.Figure, palette: Palette, *, legend: bool = False) -> go.Figure:
-    frame(figure, palette, height=600, legend=legend)
+    frame(figure, palette, height=560, legend=legend)
     figure.update_layout(dragmode="lasso", legend={"itemsizing": "constant"})
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False, scaleanchor="x")

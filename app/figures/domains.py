@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.figures.theme import Palette, domain_colors, frame, literal
+from app.figures.theme import Palette, column_text, domain_colors, frame, literal
 
 # Of 256 experts, as the article that this repository checks printed them (docs/metrics.md).
 ARTICLE_SHARE = {
@@ -49,31 +49,13 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
     )
     for row in rows:
         printed = "" if pd.isna(article[row]) else f"{article[row]:.1%}"
-        _column(figure, row, f"<b>{table.experts[row]:,}</b>", place=44)
-        _column(figure, row, f"{table.share[row]:.1%}", place=104)
-        _column(figure, row, printed, place=182, color=palette.muted)
+        column_text(figure, row, f"<b>{table.experts[row]:,}</b>", place=44)
+        column_text(figure, row, f"{table.share[row]:.1%}", place=104)
+        column_text(figure, row, printed, place=182, color=palette.muted)
     for place, head in ((44, "experts"), (104, "share"), (182, "article ┃")):
-        _column(figure, -0.5, head, place=place, color=palette.muted)
+        column_text(figure, -0.5, head, place=place, color=palette.muted)
         figure.layout.annotations[-1].yanchor = "bottom"
     return figure
-
-
-def _column(
-    figure: go.Figure, row: float, text: str, *, place: int, color: str | None = None
-) -> None:
-    """A figure of a row, flush right at so many pixels beside the bars."""
-    figure.add_annotation(
-        text=text,
-        x=1,
-        xref="paper",
-        xshift=place,
-        y=row,
-        yref="y",
-        xanchor="right",
-        showarrow=False,
-    )
-    if color:
-        figure.layout.annotations[-1].font.color = color
 
 
 def domains_by_layer(table: pd.DataFrame, palette: Palette) -> go.Figure:

@@ -10,9 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.heatmap import RATIOS, cell_heatmap, ratio_axis
-from app.figures.theme import Palette, domain_colors, frame, literal
+from app.figures.theme import Palette, column_text, domain_colors, frame, literal
 
 LIMIT = 2  # log2: from a quarter to four times
+REACH = 3  # log2: bars end at an eighth and eight times
 
 
 def domain_order(lift_EG: np.ndarray) -> np.ndarray:
@@ -65,27 +66,23 @@ def lift_heatmap(
 
 
 def lift_bars(lift_G: np.ndarray, domains: Sequence[str], palette: Palette) -> go.Figure:
-    """One expert's lift by domain, from the line of chance."""
+    """One expert's lift by domain, to both sides of chance; the numbers in a column."""
     colors = domain_colors(domains, palette)
-    log_G = np.log2(np.clip(lift_G, 1 / 16, 16))
     rows = list(range(len(domains)))
     figure = go.Figure(
         go.Bar(
-            x=log_G,
+            x=np.log2(np.clip(lift_G, 2.0**-REACH, 2.0**REACH)),
             y=rows,
             orientation="h",
             marker={"color": [colors[domain] for domain in domains]},
-            text=[f"{lift:.2f}×" for lift in lift_G],
-            textposition="outside",
-            cliponaxis=False,
             hoverinfo="skip",
         )
     )
     frame(figure, palette, height=34 * len(domains) + 60)
-    reach = max(float(np.nanmax(np.abs(log_G))), 1.0) * 1.7
-    ticks = [tick for tick in RATIOS if abs(tick) <= reach]
+    figure.update_layout(margin={"r": 58}, bargap=0.32)
+    ticks = [-REACH + 1, 0, REACH - 1]
     figure.update_xaxes(
-        range=[-reach, reach],
+        range=[-REACH, REACH],
         tickvals=ticks,
         ticktext=[RATIOS[tick] for tick in ticks],
         zeroline=True,
@@ -97,6 +94,8 @@ def lift_bars(lift_G: np.ndarray, domains: Sequence[str], palette: Palette) -> g
         autorange="reversed",
         showgrid=False,
     )
+    for row in rows:
+        column_text(figure, row, f"{lift_G[row]:.2f}×", place=56)
     return figure
 
 

@@ -123,3 +123,21 @@ def frame(figure: go.Figure, palette: Palette, *, height: int, legend: bool = Fa
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis, zeroline=False)
     return figure
+
+
+def column_text(
+    figure: go.Figure, row: float, text: str, *, place: int, color: str | None = None
+) -> None:
+    """A figure of a row, flush right at so many pixels beside the bars."""
+    figure.add_annotation(
+        text=text,
+        x=1,
+        xref="paper",
+        xshift=place,
+        y=row,
+        yref="y",
+        xanchor="right",
+        showarrow=False,
+    )
+    if color:
+        figure.layout.annotations[-1].font.color = color

@@ -82,7 +82,7 @@ def token_path(routes: pd.DataFrame, palette: Palette, *, colors: Sequence[str])
             y=rows.layer_id,
             orientation="h",
             marker={"color": rows.color, "line": {"color": palette.ground, "width": 2}},
-            text=rows.expert_id.where(rows.weight >= 0.02).map(
+            text=rows.expert_id.where(rows.weight >= 0.03).map(
                 lambda e: "" if pd.isna(e) else f"{e:.0f}"
             ),
             textposition="inside",

@@ -59,18 +59,21 @@ def draw() -> tuple[pd.DataFrame, dict]:
 
 
 controls.answer(cluster_points.sentence(what, points, parameters))
-shown, selection = draw()
-controls.note(cluster_points.scope(what, parameters, shown=len(shown)))
-inside_P = inside_selection(points, selection)
-if inside_P.any():
-    cluster_points.selected(trace, points[inside_P], what, of=len(points))
-else:
-    controls.note("Draw around points to read their texts.")
-cluster_points.agreement(trace, parameters, what)
-with st.expander("Or choose a cluster from a list", icon=":material/list:"):
+left, right = st.columns([3, 2], gap="large")
+with left:
+    shown, selection = draw()
+    controls.note(cluster_points.scope(what, parameters, shown=len(shown)))
+with right:
     clusters = sorted(set(points.cluster))
-    cluster = st.selectbox("Cluster", clusters, index=None, key="cluster")
-    if cluster is not None:
-        cluster_points.selected(trace, points[points.cluster == cluster], what, of=len(points))
+    cluster = st.selectbox(
+        "Draw around points, or choose a cluster", clusters, index=None, placeholder="cluster"
+    )
+    chosen_P = inside_selection(points, selection)
+    if cluster is not None and not chosen_P.any():
+        chosen_P = (points.cluster == cluster).to_numpy()
+    if chosen_P.any():
+        cluster_points.selected(trace, points[chosen_P], what, of=len(points))
+    else:
+        cluster_points.agreement(trace, parameters, what)
 controls.download(points.replace({np.nan: None}), name=f"map_of_{what}", trace=trace.name)
 controls.method("Maps", "agreement")

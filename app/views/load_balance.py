@@ -56,9 +56,8 @@ controls.show(
     on_select="rerun",
 )
 if cell := controls.clicked("load"):
-    st.session_state.layer = cell[0]
-    st.session_state.expert = int(order_LE[cell])
-    st.switch_page("views/specialization.py")
+    target = {"layer": str(cell[0]), "expert": str(order_LE[cell])}
+    st.switch_page("views/specialization.py", query_params=target)
 controls.note(
     f"{tokens_LE[0].sum():,} choices a layer. Orange: above the balanced load, blue: below, "
     "cross: dead. Click a cell to open the expert's card."

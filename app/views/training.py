@@ -1,5 +1,7 @@
 """What did training do to loss, balance and routing?"""
 
+import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from app import controls, training_record, workspace
@@ -16,40 +18,32 @@ palette = controls.palette()
 log, null = record.log, record.saturation_null
 controls.headline(training_record.headline(record))
 controls.answer(training_record.sentence(record))
-left, right = st.columns(2, gap="large")
-with left:
-    if record.saturation is not None:
-        st.markdown("**Router saturation**")
-        figure = layer_lines(
-            record.saturation,
-            palette,
-            value="saturation",
-            title="share of final choices",
-            reference=null,
-            label=f"chance {null:.0%}",
-        )
-        controls.show(
-            figure, alt="Lines: router saturation by step, a layer each", key="saturation"
-        )
-        controls.download(record.saturation, name="router_saturation", trace="training")
-    st.markdown("**Loss**")
-    figure = loss_lines(log, record.dense_log, palette)
-    controls.show(figure, alt="Lines: training loss by step", key="loss")
-    controls.download(log, name="training_log", trace="training")
-with right:
-    if record.bits is not None:
-        st.markdown("**Held-out text, MoE and dense twin**")
-        controls.show(bits_bars(record.bits, palette), alt="Bits per byte by domain", key="bits")
-        controls.download(record.bits, name="bits_per_byte", trace="training")
-    st.markdown("**Balance**")
+
+
+def panel(title: str, figure: go.Figure, table: pd.DataFrame, name: str) -> None:
+    with panels[len(drawn) % 2]:
+        drawn.append(title)
+        st.markdown(f"**{title}**")
+        controls.show(figure, alt=f"{title} by training step", key=name)
+        controls.download(table, name=name, trace="training")
+
+
+panels, drawn = st.columns(2, gap="large"), list[str]()
+if record.saturation is not None:
     figure = layer_lines(
-        record.violation,
+        record.saturation,
         palette,
-        value="max_violation",
-        title="MaxVio",
-        reference=0,
-        label="balanced",
+        value="saturation",
+        title="share of final choices",
+        reference=null,
+        label=f"chance {null:.0%}",
     )
-    controls.show(figure, alt="Lines: MaxVio by step, a layer each", key="violation")
-    controls.download(record.violation, name="max_violation", trace="training")
+    panel("Router saturation", figure, record.saturation, "router_saturation")
+if record.bits is not None:
+    panel("Held-out text", bits_bars(record.bits, palette), record.bits, "bits_per_byte")
+panel("Loss", loss_lines(log, record.dense_log, palette), log, "training_log")
+figure = layer_lines(
+    record.violation, palette, value="max_violation", title="MaxVio", reference=0, label="balanced"
+)
+panel("Balance", figure, record.violation, "max_violation")
 controls.method("router_saturation", "saturation_null", "max_violation")

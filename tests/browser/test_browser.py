@@ -36,7 +36,10 @@ def opened(page: Page, path: str) -> Page:
 
 def cell(page: Page, *, row: int, column: int, rows: int, columns: int) -> tuple[float, float]:
     """The middle of a heatmap's cell on the screen."""
-    box = page.locator(".js-plotly-plot .heatmaplayer image").first.bounding_box()
+    image = page.locator(".js-plotly-plot .heatmaplayer image").first
+    image.wait_for()
+    page.wait_for_timeout(500)  # the chart takes its final width after it is drawn
+    box = image.bounding_box()
     assert box
     x = box["x"] + box["width"] * (column + 0.5) / columns
     return x, box["y"] + box["height"] * (row + 0.5) / rows
@@ -59,7 +62,10 @@ def test_a_click_on_a_cell_opens_the_expert(page: Page) -> None:
 
 
 def test_a_click_on_a_load_leads_to_the_expert(page: Page) -> None:
-    opened(page, "load_balance?trace=plain")
+    opened(page, "specialization?trace=plain&layer=0&expert=1")
+    page.get_by_role("link", name="Load balance").click()
+    page.get_by_text("Do all experts").wait_for()
+    settled(page)
     page.mouse.click(*cell(page, row=1, column=3, rows=2, columns=4))
     expect(page.get_by_role("heading", name="Expert 3 of layer 1")).to_be_visible()
     assert re.search(r"specialization\?.*layer=1", page.url)
@@ -117,6 +123,7 @@ def test_hostile_text_is_shown_as_it_is(page: Page) -> None:
 def test_dark_mode_has_dark_figures(page: Page) -> None:
     page.emulate_media(color_scheme="dark")
     opened(page, "load_balance?trace=plain")
+    cell(page, row=0, column=0, rows=2, columns=4)  # waits for the chart
     tick = page.locator(".js-plotly-plot .ytick text").first
     fill = tick.evaluate("element => getComputedStyle(element).fill")
     assert fill == "rgb(227, 229, 231)"  # the light text of the dark palette
