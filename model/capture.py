@@ -60,8 +60,9 @@ def capture_documents(
 
     The sink receives documents in their order. Tokens beyond the context are cut and counted.
     """
+    on_gpu = model.embedding.weight.is_cuda
     if batch_tokens is None:
-        batch_tokens = 32_768 if model.embedding.weight.is_cuda else 2_048
+        batch_tokens = 32_768 if on_gpu else 2_048
     captured = Captured()
     fresh = (document for document in documents if document.doc_id not in stored)
     encoded = encoded_documents(encode, fresh, room=model.config.context_length - 1)
@@ -78,7 +79,7 @@ def capture_documents(
                     captured.add(item.document, tokens=len(item.token_ids))
                 on_progress(captured.tokens, captured.documents)
             unwritten.append((window, transfers))
-            if len(unwritten) > 1:  # the device computes this window while that one is stored
+            if len(unwritten) > on_gpu:  # a GPU computes this window while the last is stored
                 sink.write(in_document_order(*unwritten.pop(0)))
         for computed in unwritten:
             sink.write(in_document_order(*computed))
