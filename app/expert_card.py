@@ -79,8 +79,8 @@ def _contexts(contexts: pd.DataFrame) -> None:
 def _context(row: Any, color: str) -> str:
     """One line of HTML: everything from the trace is escaped, colours are our own."""
     before, token, after = (escape(visible(text)) for text in (row.before, row.text, row.after))
+    mark = f'<i style="background:{color}" title="{escape(row.domain)}"></i>'
     return (
-        f'<p class="rs-context"><i style="background:{color}" title="{escape(row.domain)}"></i>'
-        f'<small>{row.weight:.2f}</small>{before}<b style="background:{color}44">{token}</b>'
-        f"{after}</p>"
+        f'<p class="rs-context"><span>{mark}<small>{row.weight:.2f}</small></span>'
+        f'<span>{before}<b style="background:{color}44">{token}</b>{after}</span></p>'
     )

@@ -29,7 +29,7 @@ def _status(job: Job) -> str:
     if job.stop.is_set():
         return "stopping"
     if job.state == "queued":
-        return "waiting for another job"
+        return "waiting to start"
     if job.total:
         return f"{job.done:,} of {job.total:,} {job.unit}"
     return "starting"

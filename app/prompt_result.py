@@ -130,9 +130,7 @@ def _heatmap(first: pd.DataFrame, tokens: list[str], colors: Meaning, selected: 
 def _path(routing: pd.DataFrame, tokens: list[str], colors: Meaning, selected: int) -> None:
     st.subheader("The path of one token", anchor=False)
     left, right = st.columns([1, 3], gap="large")
-    token = left.number_input(
-        "Token", 0, len(tokens) - 1, key="token", bind="query-params", step=1
-    )
+    token = left.number_input("Token", 0, len(tokens) - 1, key="token", bind="query-params", step=1)
     routes = routing[
         routing.position == routing.position.drop_duplicates().sort_values().iloc[token]
     ]

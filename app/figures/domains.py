@@ -76,7 +76,7 @@ def domains_by_layer(table: pd.DataFrame, palette: Palette) -> go.Figure:
             hovertemplate=f"layer %{{y}}: %{{x}} experts, {literal(str(domain))}<extra></extra>",
         )
     frame(figure, palette, height=34 * table.layer_id.nunique() + 80, legend=True)
-    figure.update_layout(barmode="stack", bargap=0.25)
+    figure.update_layout(barmode="stack", bargap=0.25, legend={"traceorder": "normal"})
     figure.update_xaxes(title_text="experts", showgrid=False)
     figure.update_yaxes(title_text="MoE layer", autorange="reversed", dtick=1, showgrid=False)
     return figure

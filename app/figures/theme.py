@@ -111,7 +111,7 @@ def frame(figure: go.Figure, palette: Palette, *, height: int, legend: bool = Fa
         showlegend=legend,
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left"},
         hoverlabel={"font": {"family": "Source Sans, sans-serif", "size": 13}},
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": palette.muted},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": palette.muted, "activecolor": palette.accent},
     )
     axis = {
         "gridcolor": palette.grid,

@@ -59,6 +59,7 @@ def bits_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
             y0=row,
             y1=row,
             line={"color": palette.neutral, "width": 2},
+            layer="below",
         )
     ring = {"symbol": "circle-open", "size": 11, "color": palette.muted, "line": {"width": 2}}
     disc = {"size": 12, "color": [colors[name] for name in names]}

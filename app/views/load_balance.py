@@ -24,6 +24,10 @@ order_LE = load_order(tokens_LE, by_load=by_load)
 table = load.load_table(tokens_LE)
 
 
+def choices(table: pd.DataFrame) -> pd.DataFrame:
+    return table.rename(columns={"tokens": "choices"})
+
+
 def sentence() -> str:
     worst, best = int(table.max_violation.argmax()), int(table.max_violation.argmin())
     dead = int(table.dead_experts.sum())
@@ -63,10 +67,10 @@ controls.note(
     "cross: dead. Click a cell to open the expert's card."
 )
 st.markdown("**Layer by layer**")
-controls.table(table, name="load_by_layer", trace=trace.name)
+controls.table(choices(table), name="load_by_layer", trace=trace.name)
 with st.expander("Every layer and domain", icon=":material/layers:"):
     by_domain = load.domain_load_table(tokens_LEG, info.domains)
-    controls.table(by_domain, name="load_by_layer_and_domain", trace=trace.name)
+    controls.table(choices(by_domain), name="load_by_layer_and_domain", trace=trace.name)
 cells = pd.DataFrame(frame).assign(
     relative=frame.tokens / np.repeat(tokens_LE.mean(-1), info.num_experts)
 )
