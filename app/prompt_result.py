@@ -50,21 +50,24 @@ def show(trace: TraceFile, info: TraceInfo, doc_id: int, colors: Meaning) -> Non
     tokens = first.drop_duplicates("position").text.tolist()
     layer_id = controls.layer(info)
     here = first[first.layer_id == layer_id]
-    selected = min(st.session_state.get("token", 0), len(tokens) - 1)
-    controls.answer(_sentence(here, layer_id, colors))
-    token_strip.show(
-        tokens,
-        experts=here.expert_id.tolist(),
-        categories=_categories(here, colors),
-        colors=colors.colors,
-        selected=selected,
-        on_click=_select,
-    )
-    if colors.names:
-        controls.legend(colors.names)
-    controls.note(f"{colors.note} The small number is the strongest expert of layer {layer_id}.")
-    _heatmap(first, tokens, colors, selected)
-    _path(routing, tokens, colors, selected)
+    text, every_layer, path = st.container(), st.container(), st.container()
+    with path:  # drawn first: its number is the token that the others mark
+        selected = _path(routing, tokens, colors)
+    with text:
+        controls.answer(_sentence(here, layer_id, colors))
+        token_strip.show(
+            tokens,
+            experts=here.expert_id.tolist(),
+            categories=_categories(here, colors),
+            colors=colors.colors,
+            selected=selected,
+            on_click=_select,
+        )
+        if colors.names:
+            controls.legend(colors.names)
+        controls.note(f"{colors.note} Small number: the strongest expert of layer {layer_id}.")
+    with every_layer:
+        _heatmap(first, tokens, colors, selected)
     controls.download(routing, name=f"routing_of_text_{doc_id}", trace=trace.name)
 
 
@@ -101,7 +104,7 @@ def _heatmap(first: pd.DataFrame, tokens: list[str], colors: Meaning, selected: 
     if parts > 1:
         if st.session_state.get("part", 1) > parts:
             del st.session_state["part"]
-        part = st.pagination(parts, key="part")
+        part = st.pagination(parts, default=selected // WINDOW + 1, key="part")
     begin = (part - 1) * WINDOW
     shown = first[first.position.rank(method="dense").between(begin + 1, begin + WINDOW)]
     num_layers = shown.layer_id.nunique()
@@ -127,9 +130,12 @@ def _heatmap(first: pd.DataFrame, tokens: list[str], colors: Meaning, selected: 
     controls.note(f"Tokens {begin} to {end - 1} of {len(tokens)}; numbers are experts.")
 
 
-def _path(routing: pd.DataFrame, tokens: list[str], colors: Meaning, selected: int) -> None:
+def _path(routing: pd.DataFrame, tokens: list[str], colors: Meaning) -> int:
+    """The token that is chosen, by its place in the text."""
     st.subheader("The path of one token", anchor=False)
     left, right = st.columns([1, 3], gap="large")
+    if st.session_state.get("token", 0) >= len(tokens):  # chosen in a longer text
+        st.session_state.token = 0
     token = left.number_input("Token", 0, len(tokens) - 1, key="token", bind="query-params", step=1)
     routes = routing[
         routing.position == routing.position.drop_duplicates().sort_values().iloc[token]
@@ -142,6 +148,7 @@ def _path(routing: pd.DataFrame, tokens: list[str], colors: Meaning, selected: i
         figure = token_path(routes, controls.palette(), colors=category)
         controls.show(figure, alt=f"Bars: experts of token {token} by layer", key="path")
         controls.note("A row a layer: the experts this token chose, as wide as their weight.")
+    return int(token)
 
 
 def _figures(routes: pd.DataFrame) -> None:

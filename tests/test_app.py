@@ -208,6 +208,26 @@ def test_a_file_that_cannot_be_read_is_a_message(
     assert app.error[0].value == "This cannot be run:"
 
 
+def test_a_token_of_a_longer_text_is_forgotten(traces: Path, model: Path, tiny_trace: Path) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts", token="2")
+    assert app.number_input(key="token").value == 2
+    app.text_area(key="pasted").set_value("t")
+    app = run_to_its_end(run_button(app).click().run())
+    assert not app.exception
+    assert app.number_input(key="token").value == 0
+
+
+@pytest.mark.parametrize("token", ["9999", "-1", "x"])
+def test_a_link_to_a_token_that_is_not_there_is_ignored(
+    token: str, traces: Path, tiny_trace: Path
+) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts", token=token, text="77")
+    assert not app.exception
+    assert app.number_input(key="token").value == 0
+
+
 def test_the_training_page_compares_with_the_dense_twin(
     traces: Path, model: Path, tiny_trace: Path
 ) -> None:

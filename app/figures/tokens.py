@@ -53,9 +53,7 @@ def token_heatmap(
         height=34 * len(expert_LT) + 110,
     )
     if len(tokens) <= 64:
-        figure.data[0].update(
-            text=expert_LT, texttemplate="%{text}", textfont={"size": 11}, opacity=0.85
-        )
+        figure.data[0].update(text=expert_LT, texttemplate="%{text}", textfont={"size": 11})
     figure.update_xaxes(tickangle=-60, tickfont={"size": 11})
     if 0 <= marked < len(tokens):
         figure.add_shape(
