@@ -181,17 +181,19 @@ def overhead(
     }
     seconds = interleaved(variants, arguments.repetitions, device)
     print(f"\n{tokens:,} tokens in {len(groups)} batches, median of {arguments.repetitions}")
-    print(f"{'':<30}{'tokens/s':>12}{'over bare':>12}")
+    print(f"{'':<30}{'tokens/s':>12}{'over bare':>12}{'lowest, highest':>20}")
     percent = {}
     for name, each in seconds.items():
-        ratios = [a / b for a, b in zip(each, seconds["bare forward"], strict=True)]
-        percent[name] = 100 * (median(ratios) - 1)
-        print(f"{name:<30}{tokens / median(each):>12,.0f}{percent[name]:>11.1f}%")
+        over = [100 * (a / b - 1) for a, b in zip(each, seconds["bare forward"], strict=True)]
+        percent[name] = median(over)
+        spread = f"{min(over):.1f} to {max(over):.1f}"
+        print(f"{name:<30}{tokens / median(each):>12,.0f}{percent[name]:>11.1f}%{spread:>20}")
     return {
         "bare_tokens_per_second": round(tokens / median(seconds["bare forward"])),
         "hooks_percent": round(percent["hooks and copy"], 1),
         "loss_percent": round(percent["and loss"], 1),
         "capture_percent": round(percent["and storing (whole capture)"], 1),
+        "load_average": os.getloadavg()[0],  # above the cores: others were measured too
         "capture_bar_percent": BARS[arguments.device],
     }
 

@@ -30,7 +30,7 @@ ISOLATED = {
 Settings = dict[str, str | bool | int | float | list[str]]
 WRITER_SETTINGS: Settings = {
     **ISOLATED,
-    "memory_limit": "512MB",
+    "memory_limit": "256MB",
     "threads": str(min(16, os.cpu_count() or 1)),
 }
 READER_SETTINGS: Settings = {
@@ -120,11 +120,11 @@ class TraceStore:
             self._thread.join()
             if kind is None:
                 self._raise_error()
-                self._trace.finish()
+                self._attempt(self._trace.finish)
+                self._raise_error()
         finally:
-            empty = not self._connection.execute("FROM document LIMIT 1").fetchall()
             self._connection.close()
-            if kind is not None and empty:
+            if kind is not None and self._trace.documents == 0:
                 discard_partial(self.path)
         if kind is None:
             partial_path(self.path).rename(self.path)

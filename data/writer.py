@@ -32,6 +32,7 @@ class TraceWriter:
         self.config = config
         self.num_layers = num_layers
         self.num_experts = num_experts
+        self.documents = 0  # committed
         self.last_doc_id = -1
         self.tables: RoutingTables | None = None
         self.pairs = PairCounts.empty(num_layers=num_layers, num_experts=num_experts)
@@ -84,6 +85,7 @@ class TraceWriter:
             for part in parts(batch, tokens=max(1, INSERT_ROWS // batch.expert_ids_TLK[0].size)):
                 self._insert_rows(part, beside)
         self.connection.commit()
+        self.documents += len(batch.documents)
 
     def _insert_documents(self, batch: RoutingBatch) -> None:
         self._insert("document", document_table(batch))
@@ -137,9 +139,11 @@ class TraceWriter:
         for low, high in pairwise([0, *splits, len(doc_ids)]):
             if low < high:
                 self.pairs.add(self._stored_ids(*doc_ids[[low, high - 1]].tolist()))
-        stored = self.connection.execute("SELECT doc_id FROM document").fetchall()
-        self.last_doc_id = max((row[0] for row in stored), default=-1)
-        return {row[0] for row in stored}
+        rows = self.connection.execute("SELECT doc_id FROM document").fetchall()
+        stored = {row[0] for row in rows}
+        self.documents = len(stored)
+        self.last_doc_id = max(stored, default=-1)
+        return stored
 
     def _stored_ids(self, first_doc_id: int, last_doc_id: int) -> np.ndarray:
         """expert_ids_TLK of a range of documents."""
