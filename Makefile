@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test check install clean
+.PHONY: app test
 
 app: $(VENV)/.installed
 	$(BIN)/streamlit run app

@@ -46,4 +46,8 @@ figure = layer_lines(
     record.violation, palette, value="max_violation", title="MaxVio", reference=0, label="balanced"
 )
 panel("Balance", figure, record.violation, "max_violation")
+if record.saturation is None:
+    with panels[len(drawn) % 2]:
+        st.markdown("**Router saturation**")
+        st.info("No routing was recorded along this training: snapshots.safetensors is missing.")
 controls.method("router_saturation", "saturation_null", "max_violation")
