@@ -185,13 +185,13 @@ class Trainer:
 
     def update_biases(self, tokens_LE: Tensor) -> None:
         if self.world > 1:
+            tokens_LE = tokens_LE.clone()
             distributed.all_reduce(tokens_LE)
         for moe, tokens_E in zip(self.model.moe_layers(), tokens_LE, strict=True):
             moe.gate.update_bias(tokens_E, rate=self.model.config.bias_update_rate)
 
     def report(self, window: "Window") -> Progress:
         loss, tokens, balance, norm, max_violation_L = window.read()
-        tokens *= self.world
         if not math.isfinite(loss):
             raise DivergedError(
                 f"the loss is {loss} by step {self.step}; the last checkpoint in {self.folder} "
@@ -238,6 +238,11 @@ class Window:
         self.tokens_LE = tokens_LE if self.tokens_LE is None else self.tokens_LE + tokens_LE
 
     def read(self) -> tuple[float, int, float, float, list[float]]:
+        """(loss, tokens, balance loss, gradient norm, MaxVio by layer), over all processes."""
+        if distributed.is_initialized():
+            distributed.all_reduce(self.sums)
+            if self.tokens_LE is not None:
+                distributed.all_reduce(self.tokens_LE)
         loss_sum, tokens, balance, norm, steps = self.sums.tolist()
         max_violation_L: list[float] = []
         if self.num_moe_layers and self.tokens_LE is not None:

@@ -1,6 +1,9 @@
 """Training: resume is exact, schedules and logs are what they say."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +85,25 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path)
     with pytest.raises(DivergedError, match="by step 4"):
         trainer.run(on_progress=poison, should_stop=lambda: False)
     assert (tmp_path / "progress.safetensors").read_bytes() == before
+
+
+def test_two_processes_train_like_one(tmp_path: Path) -> None:
+    one = trained(tmp_path / "one")
+    script = "from tests.test_trainer import trained; import sys, pathlib; "
+    script += "trained(pathlib.Path(sys.argv[1]))"
+    command = ["torch.distributed.run", "--nproc-per-node", "2", "--standalone", "--no-python"]
+    subprocess.run(
+        [sys.executable, "-m", *command, sys.executable, "-c", script, str(tmp_path / "two")],
+        check=True,
+        capture_output=True,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    lines = (tmp_path / "two" / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
+    two = [json.loads(line) for line in lines]
+    assert two[0]["tokens"] == 56
+    # the processes average gradients over unequal padding, and balance over their own tokens
+    assert [line["loss"] for line in two] == pytest.approx(one, rel=0.01)
 
 
 def test_the_learning_rate_warms_up_linearly_and_ends_at_its_floor() -> None:

@@ -1,6 +1,7 @@
 """`routescope train`: from tokens to a checkpoint with its evaluation."""
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -47,7 +48,7 @@ def train(
     import torch
 
     from model.config import PRESETS, dense_twin
-    from model.trainer import TrainConfig, Trainer, process_rank
+    from model.trainer import DivergedError, TrainConfig, Trainer, process_rank
     from model.transformer import Transformer
 
     if preset not in PRESETS:
@@ -72,7 +73,11 @@ def train(
         sample_BS=heldout_sample(heldout, config.context_length),
     )
     deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-    finished = run_with_bar(trainer.run, steps, rank, lambda: time.monotonic() > deadline)
+    try:
+        finished = run_with_bar(trainer.run, steps, rank, lambda: time.monotonic() > deadline)
+    except DivergedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
     if rank:
         return
     summary: dict[str, object] = {"finished": finished, "step": trainer.step}
