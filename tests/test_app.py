@@ -14,8 +14,11 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
 from app import background
+from app.commands.capture import demo
 from app.jobs import all_jobs
-from app.tracing import HELDOUT
+from app.tracing import CHECKPOINT
+from data.routing import DOMAINS
+from data.store import open_trace
 from data.tokenizer import train_tokenizer
 from model.checkpoint import save_model
 from model.transformer import Transformer
@@ -240,14 +243,36 @@ def run_button(app: AppTest) -> Button:
     return next(button for button in app.button if button.label == "Run")
 
 
-@pytest.mark.skipif(not HELDOUT.is_file(), reason="data/heldout.parquet is not here")
+@pytest.fixture(scope="session")
+def demo_traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the demo trace, made of the shipped model and texts."""
+    folder = tmp_path_factory.mktemp("demo")
+    demo(out=folder / "demo.duckdb")
+    return folder
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_shows_the_demo(name: str, traces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    demo = ROOT / "traces" / "demo.duckdb"
-    if not demo.is_file():
-        pytest.skip("traces/demo.duckdb is not built; `routescope demo` builds it")
-    monkeypatch.setenv("ROUTESCOPE_MODEL", str(ROOT / "data" / "checkpoint"))
-    monkeypatch.setenv("ROUTESCOPE_TRACES", str(demo.parent))
+def test_a_page_shows_the_demo(
+    name: str, traces: Path, demo_traces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROUTESCOPE_MODEL", str(CHECKPOINT))
+    monkeypatch.setenv("ROUTESCOPE_TRACES", str(demo_traces))
     app = page(name)
     assert not app.exception
     assert PAGES[name] in texts(app)
+
+
+def test_the_demo_is_large_and_balanced(demo_traces: Path) -> None:
+    with open_trace(demo_traces / "demo.duckdb") as con:
+        tokens = dict(
+            con.execute(
+                "SELECT domain, count(*) FROM token JOIN document USING (doc_id) GROUP BY domain"
+            ).fetchall()
+        )
+        dead = con.execute(
+            "SELECT count(*) FROM expert ANTI JOIN document_load USING (layer_id, expert_id)"
+        ).fetchone()
+    assert set(tokens) == set(DOMAINS)
+    assert sum(tokens.values()) >= 100_000
+    assert max(tokens.values()) < 1.1 * min(tokens.values())
+    assert dead == (0,)
