@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from model.trainer import Progress as TrainingProgress
+    from model.trainer import Trainer
     from model.transformer import Transformer
 
 SAMPLE_SEQUENCES = 36  # of the context's length: the fixed held-out sample for saturation
@@ -29,7 +30,7 @@ def train(
     dense: Annotated[
         bool, typer.Option(help="Train the dense twin of equal activated parameters.")
     ] = False,
-    steps: Annotated[int, typer.Option(help="Of the whole schedule.")] = 18_000,
+    steps: Annotated[int, typer.Option(help="Of the whole schedule.")] = 16_400,
     batch_size: Annotated[
         int, typer.Option(help="Sequences a step, all processes together.")
     ] = 128,
@@ -43,52 +44,59 @@ def train(
 ) -> None:
     """Train a preset on one GPU if there is one, several under torchrun, else on the CPU.
 
-    Example: routescope train runs/tiny --corpus corpus --steps 18000
+    Example: routescope train runs/tiny --corpus corpus
     """
+    from model.trainer import DivergedError, TrainConfig, Trainer
+
+    training, heldout = TokenStore.load(corpus, "train"), TokenStore.load(corpus, "heldout")
+    model = new_model(preset, dense=dense)
+    length = model.config.context_length
+    schedule = TrainConfig(
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup_steps=warmup_steps,
+        seed=seed,
+    )
+    trainer = Trainer(
+        model,
+        schedule,
+        folder,
+        batch_of=batches(training, length, batch_size, seed=seed),
+        sample_BS=heldout_sample(heldout, length),
+    )
+    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    try:
+        finished = run_with_bar(trainer, lambda: time.monotonic() > deadline)
+    except DivergedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    if trainer.rank > 0:
+        return
+    bits = write_evaluation(model, heldout, folder) if finished else None
+    if as_json:
+        print(json.dumps({"finished": finished, "step": trainer.step, "bits_per_byte": bits}))
+    elif finished:
+        print(f"finished: {folder} holds the weights, bits per byte in evaluation.json")
+    else:
+        print(f"stopped at step {trainer.step} of {steps}; run the same command to go on")
+
+
+def new_model(preset: str, *, dense: bool) -> "Transformer":
+    """On this process's GPU if there is one."""
     import torch
 
     from model.config import PRESETS, dense_twin
-    from model.trainer import DivergedError, TrainConfig, Trainer, process_rank
+    from model.trainer import process_rank
     from model.transformer import Transformer
 
     if preset not in PRESETS:
         raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
     config = dense_twin(PRESETS[preset]()) if dense else PRESETS[preset]()
-    training, heldout = TokenStore.load(corpus, "train"), TokenStore.load(corpus, "heldout")
     rank, _ = process_rank()
-    device = f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
     torch.set_float32_matmul_precision("high")
-    model = Transformer(config).to(device)
-    trainer = Trainer(
-        model,
-        TrainConfig(
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            warmup_steps=warmup_steps,
-            seed=seed,
-        ),
-        folder,
-        batch_of=batches(training, config.context_length, batch_size, seed=seed),
-        sample_BS=heldout_sample(heldout, config.context_length),
-    )
-    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-    try:
-        finished = run_with_bar(trainer.run, steps, rank, lambda: time.monotonic() > deadline)
-    except DivergedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
-    if rank:
-        return
-    summary: dict[str, object] = {"finished": finished, "step": trainer.step}
-    if finished:
-        summary["bits_per_byte"] = write_evaluation(model, heldout, folder)
-    if as_json:
-        print(json.dumps(summary))
-    elif finished:
-        print(f"finished: {folder} holds the weights, bits per byte in evaluation.json")
-    else:
-        print(f"stopped at step {trainer.step} of {steps}; run the same command to go on")
+    device = f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    return Transformer(config).to(device)
 
 
 def batches(
@@ -129,9 +137,7 @@ def heldout_sample(store: TokenStore, length: int) -> "torch.Tensor":
     return torch.from_numpy(np.stack(rows).astype(np.int64))
 
 
-def run_with_bar(
-    run: Callable[..., bool], steps: int, rank: int, should_stop: Callable[[], bool]
-) -> bool:
+def run_with_bar(trainer: "Trainer", should_stop: Callable[[], bool]) -> bool:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -148,14 +154,14 @@ def run_with_bar(
     )
     from rich.console import Console
 
-    with Progress(*columns, disable=rank > 0, console=Console(stderr=True)) as bar:
-        task = bar.add_task("compiling", total=steps)
+    with Progress(*columns, disable=trainer.rank > 0, console=Console(stderr=True)) as bar:
+        task = bar.add_task("compiling", total=trainer.config.steps)
 
         def show(done: "TrainingProgress") -> None:
             rate = f"{done.tokens_per_second / 1e3:,.0f} k tokens/s"
             bar.update(task, completed=done.step, description=f"loss {done.loss:.3f}  {rate}")
 
-        return run(on_progress=show, should_stop=should_stop)
+        return trainer.run(on_progress=show, should_stop=should_stop)
 
 
 def write_evaluation(model: "Transformer", heldout: TokenStore, folder: Path) -> dict[str, float]:
