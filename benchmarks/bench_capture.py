@@ -180,19 +180,25 @@ def overhead(
         "and storing (whole capture)": stored,
     }
     seconds = interleaved(variants, arguments.repetitions, device)
+    bare_seconds = seconds["bare forward"]
     print(f"\n{tokens:,} tokens in {len(groups)} batches, median of {arguments.repetitions}")
-    print(f"{'':<30}{'tokens/s':>12}{'over bare':>12}{'lowest, highest':>20}")
-    percent = {}
+    print(f"{'':<30}{'tokens/s':>12}{'over bare':>12}{'lowest, highest':>20}{'CPU time':>12}")
+    percent, cpu_percent = {}, {}
     for name, each in seconds.items():
-        over = [100 * (a / b - 1) for a, b in zip(each, seconds["bare forward"], strict=True)]
-        percent[name] = median(over)
-        spread = f"{min(over):.1f} to {max(over):.1f}"
-        print(f"{name:<30}{tokens / median(each):>12,.0f}{percent[name]:>11.1f}%{spread:>20}")
+        over = 100 * (np.array(each) / np.array(bare_seconds) - 1)  # wall, CPU of each repetition
+        percent[name], cpu_percent[name] = np.median(over, axis=0).tolist()
+        spread = f"{over[:, 0].min():.1f} to {over[:, 0].max():.1f}"
+        rate = tokens / median(wall for wall, _ in each)
+        print(
+            f"{name:<30}{rate:>12,.0f}{percent[name]:>11.1f}%{spread:>20}{cpu_percent[name]:>11.1f}%"
+        )
     return {
-        "bare_tokens_per_second": round(tokens / median(seconds["bare forward"])),
+        "bare_tokens_per_second": round(tokens / median(wall for wall, _ in bare_seconds)),
         "hooks_percent": round(percent["hooks and copy"], 1),
         "loss_percent": round(percent["and loss"], 1),
         "capture_percent": round(percent["and storing (whole capture)"], 1),
+        "capture_cpu_percent": round(cpu_percent["and storing (whole capture)"], 1),
+        "threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0],  # above the cores: others were measured too
         "capture_bar_percent": BARS[arguments.device],
     }
@@ -210,17 +216,18 @@ def grouped(encoded: list[Encoded], batch_tokens: int) -> list[list[Encoded]]:
 @torch.inference_mode()
 def interleaved(
     variants: dict[str, Callable[[], None]], repetitions: int, device: torch.device | None = None
-) -> dict[str, list[float]]:
-    """Seconds of every variant, in turns, after one round to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
+) -> dict[str, list[tuple[float, float]]]:
+    """(wall, CPU) seconds of every variant, in turns, after one round to warm up."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
     for repetition in range(repetitions + 1):
         for name, variant in variants.items():
-            started = time.perf_counter()
+            started, started_cpu = time.perf_counter(), time.process_time()
             variant()
             if device is not None and device.type == "cuda":
                 torch.cuda.synchronize()
             if repetition:
-                seconds[name].append(time.perf_counter() - started)
+                wall, cpu = time.perf_counter() - started, time.process_time() - started_cpu
+                seconds[name].append((wall, cpu))
     return seconds
 
 
@@ -281,7 +288,7 @@ def writer(model: Transformer, *, tokens: int = 16_384, batches: int = 24) -> di
         },
         repetitions=3,
     )
-    rates = {name: rows / median(each) for name, each in seconds.items()}
+    rates = {name: rows / median(wall for wall, _ in each) for name, each in seconds.items()}
     print(f"\n{rows:,} rows of token, routing and gate in {batches} transactions")
     print(f"{'':<30}{'rows/s':>12}{'TraceStore':>12}")
     for name, rate in rates.items():
