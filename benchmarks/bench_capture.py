@@ -69,14 +69,14 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=CHECKPOINT)
     parser.add_argument("--preset", choices=PRESETS, help="random weights instead of --model")
     parser.add_argument("--layers", type=int, default=4, help="of the preset, first dense ones too")
-    parser.add_argument("--tokens", type=int, help="a repetition; by default 32k, on a GPU 1M")
+    parser.add_argument("--tokens", type=int, help="a repetition; by default 64k, on a GPU 1M")
     parser.add_argument("--batch-tokens", type=int, help="by default what a capture takes")
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--memory-tokens", type=int, default=1_000_000)
     parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)  # the child's trace
     arguments = parser.parse_args()
     if arguments.tokens is None:
-        arguments.tokens = 32_768 if arguments.device == "cpu" else 1_048_576
+        arguments.tokens = 65_536 if arguments.device == "cpu" else 1_048_576
     if arguments.batch_tokens is None:
         arguments.batch_tokens = 2_048 if arguments.device == "cpu" else 32_768
     return arguments

@@ -13,8 +13,8 @@ import pyarrow as pa
 from data.rollups import PairCounts, RoutingTables, document_load_table, token_table
 from data.routing import NO_EXPERT, RoutingBatch, concatenated, selected
 
-TRANSACTION_TOKENS = 16_384  # at least, in whole documents
-INSERT_ROWS = 2_000_000  # of routing at once: bounds the memory of a batch of any size
+TRANSACTION_TOKENS = 65_536  # at least, in whole documents
+INSERT_ROWS = 4_000_000  # of routing at once: bounds the memory of a batch of any size
 
 
 class TraceWriter:
@@ -97,14 +97,17 @@ class TraceWriter:
             self.connection.execute("UPDATE trace SET config = $1", [json.dumps(self.config)])
 
     def _insert_rows(self, batch: RoutingBatch, beside: ThreadPoolExecutor) -> None:
-        document_load = beside.submit(self._sum, batch)  # NumPy counts while DuckDB inserts
         top_k = batch.expert_ids_TLK.shape[2]
         if self.tables is None or self.tables.top_k != top_k:
             self.tables = RoutingTables(self.num_layers, top_k)
-        self._insert("token", token_table(batch))
-        self._insert("routing", self.tables.routing(batch))
-        self._insert("gate", self.tables.gate(batch))
-        self._insert("document_load", document_load.result())
+        made = {  # NumPy makes the next table while DuckDB inserts one
+            "routing": beside.submit(self.tables.routing, batch),
+            "token": beside.submit(token_table, batch),
+            "gate": beside.submit(self.tables.gate, batch),
+            "document_load": beside.submit(self._sum, batch),
+        }
+        for table in list(made):
+            self._insert(table, made.pop(table).result())
 
     def _sum(self, batch: RoutingBatch) -> pa.Table:
         self.pairs.add(batch.expert_ids_TLK)

@@ -109,12 +109,13 @@ def padded(batch: list[Encoded], device: torch.device) -> tuple[Tensor, Tensor]:
 def token_loss(logits_BSV: Tensor, following_T: Tensor) -> Tensor:
     """Nats of the token that follows each.
 
-    In slices: on a CPU one stays in the cache, on a GPU it bounds the float32 copy.
+    In slices: on a CPU one stays in the cache, on a GPU it bounds what is in float32.
     """
     logits_TV = logits_BSV.flatten(0, 1)
     rows = 4_096 if logits_TV.is_cuda else 64
     slices = zip(logits_TV.split(rows), following_T.split(rows), strict=True)
-    return torch.cat([F.cross_entropy(x.float(), y, reduction="none") for x, y in slices])
+    logs = ((F.log_softmax(x, dim=-1, dtype=torch.float32), y) for x, y in slices)
+    return torch.cat([F.nll_loss(log_TV, y, reduction="none") for log_TV, y in logs])
 
 
 def in_document_order(
