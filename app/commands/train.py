@@ -30,7 +30,7 @@ def train(
     dense: Annotated[
         bool, typer.Option(help="Train the dense twin of equal activated parameters.")
     ] = False,
-    steps: Annotated[int, typer.Option(help="Of the whole schedule.")] = 16_400,
+    steps: Annotated[int, typer.Option(help="Of the whole schedule.")] = 22_000,
     batch_size: Annotated[
         int, typer.Option(help="Sequences a step, all processes together.")
     ] = 128,
