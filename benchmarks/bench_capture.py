@@ -34,7 +34,15 @@ from data.rollups import RoutingTables, token_table
 from data.routing import Document, RoutingBatch
 from data.store import SCHEMA, TraceDescription, TraceStore, open_trace
 from data.tokenizer import load_tokenizer
-from model.capture import batches, capture_documents, encoded_documents, padded, token_loss, windows
+from model.capture import (
+    batches,
+    capture_documents,
+    encoded_documents,
+    padded,
+    token_loss,
+    window_tokens,
+    windows,
+)
 from model.checkpoint import load_model
 from model.config import PRESETS
 from model.encoded import Encode, Encoded
@@ -208,7 +216,7 @@ def grouped(encoded: list[Encoded], batch_tokens: int) -> list[list[Encoded]]:
     """The batches that a capture makes, window by window."""
     return [
         [window[index] for index in batch]
-        for window in windows(encoded, tokens=8 * batch_tokens)
+        for window in windows(encoded, tokens=window_tokens(batch_tokens))
         for batch in batches(window, tokens=batch_tokens)
     ]
 

@@ -28,10 +28,11 @@ ISOLATED = {
     "python_enable_replacements": False,
 }
 Settings = dict[str, str | bool | int | float | list[str]]
+WRITER_THREADS = min(16, os.cpu_count() or 1)
 WRITER_SETTINGS: Settings = {
     **ISOLATED,
-    "memory_limit": "256MB",
-    "threads": str(min(16, os.cpu_count() or 1)),
+    "memory_limit": f"{max(256, 128 * WRITER_THREADS)}MB",  # with less, threads wait for memory
+    "threads": str(WRITER_THREADS),
 }
 READER_SETTINGS: Settings = {
     **ISOLATED,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,7 @@ from data.routing import NO_EXPERT, RoutingBatch, concatenated, selected
 
 TRANSACTION_TOKENS = 65_536  # at least, in whole documents
 INSERT_ROWS = 4_000_000  # of routing at once: bounds the memory of a batch of any size
+TABLE_THREADS = min(4, max(1, (os.cpu_count() or 1) // 2))  # make tables while DuckDB inserts
 
 
 class TraceWriter:
@@ -81,7 +83,7 @@ class TraceWriter:
         self.waiting, self.waiting_tokens = [], 0
         self.connection.begin()
         self._insert_documents(batch)
-        with ThreadPoolExecutor(1) as beside:
+        with ThreadPoolExecutor(TABLE_THREADS) as beside:
             for part in parts(batch, tokens=max(1, INSERT_ROWS // batch.expert_ids_TLK[0].size)):
                 self._insert_rows(part, beside)
         self.connection.commit()
@@ -100,7 +102,7 @@ class TraceWriter:
         top_k = batch.expert_ids_TLK.shape[2]
         if self.tables is None or self.tables.top_k != top_k:
             self.tables = RoutingTables(self.num_layers, top_k)
-        made = {  # NumPy makes the next table while DuckDB inserts one
+        made = {  # NumPy makes tables while DuckDB inserts others
             "routing": beside.submit(self.tables.routing, batch),
             "token": beside.submit(token_table, batch),
             "gate": beside.submit(self.tables.gate, batch),

@@ -19,7 +19,6 @@ from model.recording import Decisions, Recording, Transfer, recorded_routing
 from model.transformer import Transformer
 
 START_TOKEN_ID = 0  # <|endoftext|>: precedes every document, as in training, and is not recorded
-WINDOW_BATCHES = 8  # documents of so many batches are sorted by length before they are batched
 
 Progress = Callable[[int, int], None]  # tokens done, documents done
 
@@ -68,7 +67,7 @@ def capture_documents(
     encoded = encoded_documents(encode, fresh, room=model.config.context_length - 1)
     unwritten: list[tuple[list[Encoded], list[tuple[list[int], Transfer]]]] = []
     with recorded_routing(model) as recording:
-        for window in windows(encoded, tokens=batch_tokens * WINDOW_BATCHES):
+        for window in windows(encoded, tokens=window_tokens(batch_tokens)):
             transfers = []
             for batch in batches(window, tokens=batch_tokens):
                 if cancelled():
@@ -84,6 +83,11 @@ def capture_documents(
         for computed in unwritten:
             sink.write(in_document_order(*computed))
     return captured
+
+
+def window_tokens(batch_tokens: int) -> int:
+    """Documents of so many tokens are sorted by length before they are batched."""
+    return max(16_384, 2 * batch_tokens)
 
 
 def forward(model: Transformer, recording: Recording, batch: list[Encoded]) -> Transfer:
