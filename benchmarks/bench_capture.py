@@ -35,12 +35,12 @@ from data.routing import Document, RoutingBatch
 from data.store import SCHEMA, TraceDescription, TraceStore, open_trace
 from data.tokenizer import load_tokenizer
 from model.capture import (
+    WINDOW_BATCHES,
     batches,
     capture_documents,
     encoded_documents,
     padded,
     token_loss,
-    window_tokens,
     windows,
 )
 from model.checkpoint import load_model
@@ -147,7 +147,7 @@ def overhead(
 ) -> dict[str, object]:
     encoded = documents_of(model, encode, arguments.tokens)
     tokens = sum(len(item.token_ids) for item in encoded)
-    groups = grouped(encoded, arguments.batch_tokens)
+    groups = grouped(encoded, arguments.batch_tokens, WINDOW_BATCHES[arguments.device])
     device = model.embedding.weight.device
 
     def bare() -> None:
@@ -212,11 +212,11 @@ def overhead(
     }
 
 
-def grouped(encoded: list[Encoded], batch_tokens: int) -> list[list[Encoded]]:
+def grouped(encoded: list[Encoded], batch_tokens: int, window_batches: int) -> list[list[Encoded]]:
     """The batches that a capture makes, window by window."""
     return [
         [window[index] for index in batch]
-        for window in windows(encoded, tokens=window_tokens(batch_tokens))
+        for window in windows(encoded, tokens=window_batches * batch_tokens)
         for batch in batches(window, tokens=batch_tokens)
     ]
 

@@ -19,6 +19,7 @@ from model.recording import Decisions, Recording, Transfer, recorded_routing
 from model.transformer import Transformer
 
 START_TOKEN_ID = 0  # <|endoftext|>: precedes every document, as in training, and is not recorded
+WINDOW_BATCHES = {"cpu": 8, "cuda": 2}  # documents sorted by length before they are batched
 
 Progress = Callable[[int, int], None]  # tokens done, documents done
 
@@ -59,7 +60,8 @@ def capture_documents(
 
     The sink receives documents in their order. Tokens beyond the context are cut and counted.
     """
-    on_gpu = model.embedding.weight.is_cuda
+    device = model.embedding.weight.device.type
+    on_gpu = device == "cuda"
     if batch_tokens is None:
         batch_tokens = 32_768 if on_gpu else 2_048
     captured = Captured()
@@ -67,7 +69,7 @@ def capture_documents(
     encoded = encoded_documents(encode, fresh, room=model.config.context_length - 1)
     unwritten: list[tuple[list[Encoded], list[tuple[list[int], Transfer]]]] = []
     with recorded_routing(model) as recording:
-        for window in windows(encoded, tokens=window_tokens(batch_tokens)):
+        for window in windows(encoded, tokens=WINDOW_BATCHES[device] * batch_tokens):
             transfers = []
             for batch in batches(window, tokens=batch_tokens):
                 if cancelled():
@@ -83,11 +85,6 @@ def capture_documents(
         for computed in unwritten:
             sink.write(in_document_order(*computed))
     return captured
-
-
-def window_tokens(batch_tokens: int) -> int:
-    """Documents of so many tokens are sorted by length before they are batched."""
-    return max(16_384, 2 * batch_tokens)
 
 
 def forward(model: Transformer, recording: Recording, batch: list[Encoded]) -> Transfer:
