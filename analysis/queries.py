@@ -17,6 +17,7 @@ from duckdb import DuckDBPyConnection
 from data.routing import DOMAINS, PHASES, UNLABELLED
 
 SQL = Path(__file__).parent / "sql"
+MAX_DOCUMENTS = 5_000  # whose single choices are read, where sums are not enough
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,3 +188,29 @@ def _domain_order(domain: str) -> tuple[int, str]:
     if domain == UNLABELLED:
         return len(DOMAINS) + 1, domain
     return (DOMAINS.index(domain) if domain in DOMAINS else len(DOMAINS)), domain
+
+
+def layer_choices(
+    con: DuckDBPyConnection, layer_id: int, *, documents: int = MAX_DOCUMENTS
+) -> pd.DataFrame:
+    """doc_id, position, token_id, rank, expert_id; of so many documents, always the same."""
+    return _frame(con, "layer_choices", layer_id=layer_id, documents=documents)
+
+
+def token_id_choices(con: DuckDBPyConnection, layer_id: int) -> pd.DataFrame:
+    """token_id, doc_id, expert_id, tokens, first_tokens (of rank 0); only what was chosen."""
+    return _frame(con, "token_id_choices", layer_id=layer_id)
+
+
+def token_ids(con: DuckDBPyConnection) -> pd.DataFrame:
+    """token_id, text, tokens."""
+    return _frame(con, "token_ids")
+
+
+def choice_array(frame: pd.DataFrame, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
+    """chosen_TE (bool) and document_T of layer_choices()."""
+    place = frame.doc_id.astype("uint64") * 2**32 + frame.position
+    token, first = np.unique(place, return_index=True)
+    chosen_TE = np.zeros((len(token), info.num_experts), dtype=bool)
+    chosen_TE[np.searchsorted(token, place), frame.expert_id] = True
+    return chosen_TE, frame.doc_id.to_numpy()[first]

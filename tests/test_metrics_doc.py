@@ -7,11 +7,11 @@ from types import ModuleType
 
 import pytest
 
-from analysis import coactivation, load, projection, queries, saturation, specialization
+from analysis import coactivation, load, pairs, projection, queries, saturation, specialization
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
 FIELDS = ("Formula", "Range", "Null", "Source", "SQL")
-METRICS = (coactivation, load, saturation, specialization)
+METRICS = (coactivation, load, pairs, saturation, specialization)
 TABLES = {  # the same metrics, collected
     "load_table",
     "domain_load_table",
@@ -62,4 +62,5 @@ def test_the_thresholds_are_those_of_the_code():
     assert f"`n_eg ≥ {specialization.MIN_DOMAIN_TOKENS}`" in DOCUMENT
     assert f"`n_e ≥ {specialization.MIN_PROFILE_TOKENS}`" in DOCUMENT
     assert f"{specialization.MIN_DIVERGENCE} bits away" in DOCUMENT
+    assert f"expected in fewer than {pairs.MIN_EXPECTED} tokens" in DOCUMENT
     assert f"≤ {projection.MAX_TOKENS:,} tokens" in DOCUMENT

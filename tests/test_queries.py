@@ -151,6 +151,33 @@ def test_document_load_adds_the_phases(tiny):
     assert load.tokens.tolist() == [2, 2]
 
 
+def test_layer_choices_as_an_array(tiny):
+    frame = queries.layer_choices(tiny, 0)
+    assert frame.columns.tolist() == ["doc_id", "position", "token_id", "rank", "expert_id"]
+    chosen_TE, document_T = queries.choice_array(frame, queries.trace_info(tiny))
+    assert chosen_TE.astype(int)[[0, 3]].tolist() == [[1, 1, 0, 0], [0, 1, 1, 0]]
+    assert document_T.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+
+
+def test_layer_choices_of_a_sample_are_whole_documents(tiny):
+    frame = queries.layer_choices(tiny, 0, documents=2)
+    assert frame.groupby("doc_id").position.nunique().to_dict() == {0: 3, 1: 3}
+
+
+def test_choices_by_token_id(tiny):
+    frame = queries.token_id_choices(tiny, 1).query("token_id == 3")  # " 1" is in two documents
+    assert frame.doc_id.tolist() == [0, 0, 1, 1]
+    assert frame.expert_id.tolist() == [0, 1, 2, 3]
+    assert frame.tokens.tolist() == [1, 1, 1, 1]
+    assert frame.first_tokens.tolist() == [1, 0, 1, 0]
+
+
+def test_token_ids(tiny):
+    frame = queries.token_ids(tiny)
+    assert frame.text.tolist() == ["1", " +", " 1", "x", " =", "hi", " x"]
+    assert frame.tokens.tolist() == [1, 1, 2, 1, 1, 1, 1]
+
+
 def test_every_question_has_an_answer_on_an_empty_trace(empty):
     info = queries.trace_info(empty)
     assert info.domains == ()
@@ -161,3 +188,7 @@ def test_every_question_has_an_answer_on_an_empty_trace(empty):
     assert queries.expert_top_tokens(empty, 0, 0).empty
     assert queries.expert_contexts(empty, 0, 0).empty
     assert queries.coactivation(empty, 0).tokens.tolist() == [0] * 6
+    chosen_TE, _ = queries.choice_array(queries.layer_choices(empty, 0), info)
+    assert chosen_TE.shape == (0, 4)
+    assert queries.token_id_choices(empty, 0).empty
+    assert queries.token_ids(empty).empty

@@ -1,0 +1,175 @@
+"""Which experts are chosen together more or less often than two nulls say.
+
+Uniform: k of E drawn uniformly for every token. Load: every token keeps its k and every expert its
+load, and nothing else is preferred; what curveball swaps of the token x expert matrix sample, here
+from its maximum-entropy law (analysis/fixed_loads.py). The spread is taken over documents.
+
+T = tokens, N = documents, E = routed experts, P = pairs a < b, V = values of k that occur.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.fixed_loads import FixedLoads, fixed_loads
+
+MIN_EXPECTED = 5  # tokens; below it a count is too far from normal
+DOCUMENTS_AT_ONCE = 256  # bounds memory
+
+
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """One layer's choices; document_T counts from 0, tokens that chose nothing are left out."""
+
+    chosen_TE: np.ndarray
+    document_T: np.ndarray
+    k_V: np.ndarray
+    k_NV: np.ndarray  # tokens of a document that chose k experts
+    tokens_V: np.ndarray
+
+
+def pair_significance(chosen_TE: np.ndarray, document_T: np.ndarray) -> pd.DataFrame:
+    """Every pair of one layer against both nulls.
+
+    expert_a, expert_b, tokens; then for "uniform" and for "load": expected tokens, lift, z, p and
+    q (Benjamini-Hochberg over the layer's pairs); z_swaps, which takes tokens for independent;
+    reason, why the load columns are empty.
+    """
+    choices = _choices(chosen_TE, document_T)
+    num_experts = chosen_TE.shape[-1]
+    pairs_P = np.triu_indices(num_experts, 1)
+    uniform_V = choices.k_V * (choices.k_V - 1) / (num_experts * (num_experts - 1))
+    uniform = FixedLoads(
+        single_VE=np.zeros((len(choices.k_V), num_experts)),
+        pair_VP=np.repeat(uniform_V[:, None], len(pairs_P[0]), axis=1),
+        slope_PE=np.zeros((len(pairs_P[0]), num_experts)),
+        variance_P=np.full(len(pairs_P[0]), choices.tokens_V @ (uniform_V * (1 - uniform_V))),
+    )
+    load, reason_P = _load_null(choices)
+    table = pd.DataFrame({"expert_a": pairs_P[0], "expert_b": pairs_P[1]})
+    table["tokens"], *spreads = _spread(choices, (uniform, load))
+    for name, null, spread_P in zip(("uniform", "load"), (uniform, load), spreads, strict=True):
+        table = table.join(_tests(table.tokens, choices, null=null, spread_P=spread_P, name=name))
+    known = reason_P == ""
+    swaps_P: pd.Series = (table.tokens - table.expected_load) / np.sqrt(
+        np.where(known, load.variance_P, 1)
+    )
+    table["z_swaps"] = swaps_P.where(known)
+    table.loc[~known, ["z_load", "p_load"]] = np.nan
+    table["q_load"] = _adjusted(table.p_load)
+    few_P = known & table.p_load.isna()
+    few = "one document" if len(choices.k_NV) < 2 else f"fewer than {MIN_EXPECTED} tokens expected"
+    return table.assign(reason=np.where(few_P, few, reason_P)).convert_dtypes()
+
+
+def _choices(chosen_TE: np.ndarray, document_T: np.ndarray) -> _Choices:
+    k_T = chosen_TE.sum(-1)
+    num_experts = chosen_TE.shape[-1]
+    routed_T = k_T > 0
+    if not routed_T.any():
+        raise ValueError("no routed tokens in this layer; capture a trace with tokens")
+    if num_experts < 2 or k_T.max() < 2:
+        raise ValueError(
+            f"every token chooses one of {num_experts} experts; pairs need two chosen a token"
+        )
+    if k_T[routed_T].min() == num_experts:
+        raise ValueError(
+            f"every token chooses all {num_experts} experts: which are chosen together says nothing"
+        )
+    document_T = np.unique(document_T[routed_T], return_inverse=True)[1]
+    k_V, value_T = np.unique(k_T[routed_T], return_inverse=True)
+    k_NV = np.zeros((document_T.max() + 1, len(k_V)), dtype=np.int64)
+    np.add.at(k_NV, (document_T, value_T), 1)
+    return _Choices(chosen_TE[routed_T], document_T, k_V, k_NV, k_NV.sum(0))
+
+
+def _load_null(choices: _Choices) -> tuple[FixedLoads, np.ndarray]:
+    """The law for all experts, and why it says nothing about a pair ("" where it does).
+
+    Dead experts and those that every token chose are fixed by their load and left out of the fit.
+    """
+    tokens_E = choices.chosen_TE.sum(0)
+    dead_E, always_E = tokens_E == 0, tokens_E == len(choices.chosen_TE)
+    free_E = ~(dead_E | always_E)
+    a_P, b_P = np.triu_indices(len(tokens_E), 1)
+    reason_P = np.where(always_E[a_P] | always_E[b_P], "an expert that every token chose", "")
+    reason_P = np.where(dead_E[a_P] | dead_E[b_P], "a dead expert", reason_P)
+    free_k_V = choices.k_V - always_E.sum()
+    law = fixed_loads(tokens_E[free_E], k_V=free_k_V, tokens_V=choices.tokens_V)
+    num_values, num_pairs = len(choices.k_V), len(a_P)
+    single_VE = np.repeat(always_E[None].astype(float), num_values, axis=0)
+    single_VE[:, free_E] = law.single_VE
+    pair_VP = single_VE[:, a_P] * single_VE[:, b_P]  # exact where either is dead or always chosen
+    free_P = free_E[a_P] & free_E[b_P]
+    pair_VP[:, free_P] = law.pair_VP
+    slope_PE = np.zeros((num_pairs, len(tokens_E)))
+    slope_PE[np.ix_(free_P, free_E)] = law.slope_PE
+    variance_P = np.zeros(num_pairs)
+    variance_P[free_P] = law.variance_P
+    return FixedLoads(single_VE, pair_VP, slope_PE, variance_P), reason_P
+
+
+def _spread(choices: _Choices, nulls: tuple[FixedLoads, ...]) -> list[np.ndarray]:
+    """Tokens of every pair, then for each null the variance of that number over documents.
+
+    A residual is a document's count less its expectation, and less what its loads explain: the
+    loads of the null are those of the trace, so they follow the documents. What a document adds to
+    the difference in proportion to its length is the effect, not spread.
+    """
+    num_documents, num_experts = len(choices.k_NV), choices.chosen_TE.shape[-1]
+    tokens_N = choices.k_NV.sum(-1)
+    a_P, b_P = np.triu_indices(num_experts, 1)
+    edges = np.append(0, np.cumsum(tokens_N))
+    tokens_P = np.zeros(len(a_P), dtype=np.int64)
+    sums = [np.zeros((3, len(a_P))) for _ in nulls]  # of residuals, times length, squared
+    for start in range(0, num_documents, DOCUMENTS_AT_ONCE):
+        chunk = slice(start, start + DOCUMENTS_AT_ONCE)
+        rows = [choices.chosen_TE[a:b] for a, b in pairwise(edges[start : chunk.stop + 1])]
+        both_NEE = np.stack([chosen.T.astype(np.float32) @ chosen for chosen in rows])
+        load_NE = np.diagonal(both_NEE, axis1=1, axis2=2)
+        pairs_NP = both_NEE[:, a_P, b_P]
+        tokens_P += pairs_NP.sum(0).astype(np.int64)
+        k_NV = choices.k_NV[chunk]
+        for sums_P, null in zip(sums, nulls, strict=True):
+            explained_NP = (load_NE - k_NV @ null.single_VE) @ null.slope_PE.T
+            residual_NP = pairs_NP - k_NV @ null.pair_VP - explained_NP
+            sums_P += residual_NP.sum(0), tokens_N[chunk] @ residual_NP, (residual_NP**2).sum(0)
+    return [tokens_P, *(_variance(tokens_N, *sums_P) for sums_P in sums)]
+
+
+def _variance(
+    tokens_N: np.ndarray, sum_P: np.ndarray, by_length_P: np.ndarray, square_P: np.ndarray
+) -> np.ndarray:
+    num_documents, rate_P = len(tokens_N), sum_P / tokens_N.sum()
+    square_P = square_P - 2 * rate_P * by_length_P + rate_P**2 * (tokens_N @ tokens_N)
+    return square_P * num_documents / max(num_documents - 1, 1)
+
+
+def _tests(
+    tokens_P: pd.Series, choices: _Choices, *, null: FixedLoads, spread_P: np.ndarray, name: str
+) -> pd.DataFrame:
+    """z from the spread over documents, which is at least that of independent tokens."""
+    num_documents = len(choices.k_NV)
+    expected_P = choices.tokens_V @ null.pair_VP
+    lift_P = np.divide(
+        tokens_P, expected_P, out=np.full(len(expected_P), np.nan), where=expected_P > 0
+    )
+    enough_P = (expected_P >= MIN_EXPECTED) & (null.variance_P > 0) & (num_documents > 1)
+    variance_P = np.maximum(spread_P, null.variance_P)
+    z_P = (tokens_P - expected_P) / np.sqrt(np.where(enough_P, variance_P, 1))
+    z_P = z_P.where(enough_P)
+    p_P = pd.Series(2 * stats.t.sf(z_P.abs(), max(num_documents - 1, 1)))
+    columns = {"expected": expected_P, "lift": lift_P, "z": z_P, "p": p_P, "q": _adjusted(p_P)}
+    return pd.DataFrame({f"{column}_{name}": values for column, values in columns.items()})
+
+
+def _adjusted(p_P: pd.Series) -> pd.Series:
+    """Benjamini-Hochberg over the pairs that have a p."""
+    known_P = p_P.notna()
+    q_P = pd.Series(np.nan, index=p_P.index)
+    if known_P.any():
+        q_P[known_P] = stats.false_discovery_control(p_P[known_P].to_numpy(dtype=float))
+    return q_P

@@ -1,0 +1,168 @@
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import pairs
+from analysis.fixed_loads import fixed_loads
+from tests.routers import random_choices
+
+
+def curveball(chosen_TE: np.ndarray, rng: np.random.Generator, swaps: int) -> np.ndarray:
+    """Trades of what one of two tokens chose and the other did not (Strona et al. 2014)."""
+    chosen_TE = chosen_TE.copy()
+    for _ in range(swaps):
+        one, other = rng.choice(len(chosen_TE), 2, replace=False)
+        (differ,) = np.nonzero(chosen_TE[one] != chosen_TE[other])
+        mine = rng.permutation(differ)[: chosen_TE[one, differ].sum()]
+        chosen_TE[one, differ] = np.isin(differ, mine)
+        chosen_TE[other, differ] = ~np.isin(differ, mine)
+    return chosen_TE
+
+
+def pair_tokens(chosen_TE: np.ndarray) -> np.ndarray:
+    counts_EE = chosen_TE.T.astype(int) @ chosen_TE
+    return counts_EE[np.triu_indices(len(counts_EE), 1)]
+
+
+def test_equal_loads_give_the_uniform_null():
+    law = fixed_loads(np.full(6, 50), k_V=np.array([3]), tokens_V=np.array([100]))
+    assert law.single_VE[0] == pytest.approx(3 / 6)
+    assert law.pair_VP[0] == pytest.approx(3 * 2 / (6 * 5))
+
+
+def test_the_law_is_that_of_products_of_weights():
+    weights_E = np.array([1.0, 2.0, 4.0, 1.0])  # so {1, 2} is 8 times as likely as {0, 3}
+    chance = {ab: weights_E[list(ab)].prod() for ab in combinations(range(4), 2)}
+    share_E = np.zeros(4)
+    for ab, weight in chance.items():
+        share_E[list(ab)] += weight / sum(chance.values())
+    law = fixed_loads(share_E * 800, k_V=np.array([2]), tokens_V=np.array([800]))
+    expected = [chance[ab] / sum(chance.values()) for ab in combinations(range(4), 2)]
+    assert law.pair_VP[0] == pytest.approx(expected, abs=1e-7)
+
+
+def test_the_law_keeps_every_load_of_64_uneven_experts():
+    loads_E = 1.0 / np.arange(1, 65) ** 0.7
+    tokens_E = loads_E * 6 / loads_E.sum() * 10_000
+    law = fixed_loads(tokens_E, k_V=np.array([6]), tokens_V=np.array([10_000]))
+    assert law.single_VE[0] * 10_000 == pytest.approx(tokens_E, abs=1e-3)
+    assert law.pair_VP.sum() == pytest.approx(6 * 5 / 2)
+
+
+@pytest.mark.parametrize("vary", [False, True])
+def test_the_load_null_is_what_curveball_swaps_sample(vary):
+    rng = np.random.default_rng(0)
+    chosen_TE, _ = random_choices(
+        rng, num_tokens=60, top_k=3, log_weights_E=[1.5, 0.5, 0, 0, -0.5, -1]
+    )
+    if vary:
+        chosen_TE[::3] = np.eye(6, dtype=bool)[chosen_TE[::3].argmax(-1)]  # a third chooses one
+    samples = []
+    for _ in range(1_200):
+        chosen_TE = curveball(chosen_TE, rng, 60)
+        samples.append(pair_tokens(chosen_TE))
+    k_V, tokens_V = np.unique(chosen_TE.sum(-1), return_counts=True)
+    law = fixed_loads(chosen_TE.sum(0), k_V=k_V, tokens_V=tokens_V)
+    assert tokens_V @ law.pair_VP == pytest.approx(np.mean(samples, 0), abs=0.35)  # of up to 26
+    assert np.sqrt(law.variance_P) == pytest.approx(np.std(samples, 0), rel=0.12, abs=0.1)
+
+
+def test_two_experts_that_come_together_stand_out():
+    rng = np.random.default_rng(1)
+    chosen_TE, document_T = random_choices(
+        rng, num_tokens=12_000, top_k=3, log_weights_E=np.zeros(10)
+    )
+    joined_T = rng.random(len(chosen_TE)) < 0.1
+    chosen_TE[joined_T] = False
+    chosen_TE[np.ix_(joined_T, [0, 1])] = True
+    chosen_TE[joined_T, rng.integers(2, 10, joined_T.sum())] = True
+    table = pairs.pair_significance(chosen_TE, document_T).set_index(["expert_a", "expert_b"])
+    first, second = table.z_load.abs().sort_values(ascending=False).head(2)
+    assert table.z_load.idxmax() == (0, 1)
+    assert first > 20
+    assert (
+        second < first / 3
+    )  # the others meet a little more often where 0 and 1 leave them together
+
+
+def test_uneven_loads_are_pairs_for_the_uniform_null_only():
+    rng = np.random.default_rng(2)
+    log_weights_E = [2, 2, 0, 0, 0, 0, 0, 0]
+    chosen_TE, document_T = random_choices(
+        rng, num_tokens=8_000, top_k=2, log_weights_E=log_weights_E
+    )
+    table = pairs.pair_significance(chosen_TE, document_T)
+    assert table.z_uniform[0] > 10  # experts 0 and 1 are busy, so they meet
+    assert abs(table.z_load[0]) < 3
+    assert (table.q_uniform < 0.05).mean() > 0.9
+    assert (table.q_load < 0.05).sum() == 0
+
+
+def test_documents_that_repeat_themselves_fool_swaps_and_not_the_z_score():
+    rng = np.random.default_rng(3)
+    false = {"documents": [], "swaps": []}
+    for _ in range(10):
+        chosen_TE, document_T = random_choices(
+            rng, num_tokens=8_000, top_k=3, log_weights_E=np.zeros(12), documents=100, style=1.0
+        )
+        table = pairs.pair_significance(chosen_TE, document_T)
+        false["documents"].append((table.p_load < 0.05).mean())
+        false["swaps"].append((table.z_swaps.abs() > 1.96).mean())
+    assert np.mean(false["documents"]) < 0.065
+    assert np.mean(false["swaps"]) > 0.2
+
+
+def test_counts_and_expectations_of_four_tokens():
+    chosen_TE = np.array([[1, 1, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]], dtype=bool)
+    table = pairs.pair_significance(chosen_TE, np.array([0, 0, 1, 1]))
+    assert table.tokens.tolist() == [2, 1, 1]
+    assert table.expected_uniform.tolist() == pytest.approx([4 / 3] * 3)  # 4 x 2 x 1 / (3 x 2)
+    assert table.expected_load.tolist() == pytest.approx([2, 1, 1])  # at k = 2 of 3 loads decide
+    assert table.reason.unique().tolist() == ["fewer than 5 tokens expected"]
+    assert table.p_load.isna().all()
+
+
+def test_what_a_load_fixes_is_said_and_left_empty():
+    rng = np.random.default_rng(4)
+    free_TE, document_T = random_choices(rng, num_tokens=900, top_k=2, log_weights_E=np.zeros(5))
+    always, dead = np.ones((900, 1), bool), np.zeros((900, 1), bool)
+    table = pairs.pair_significance(np.hstack([free_TE, always, dead]), document_T)
+    reasons = table.set_index(["expert_a", "expert_b"]).reason
+    assert reasons[(0, 1)] == ""
+    assert reasons[(0, 5)] == "an expert that every token chose"
+    assert reasons[(5, 6)] == "a dead expert"
+    empty = table[table.reason != ""]
+    assert empty[["z_load", "p_load", "q_load", "z_swaps"]].isna().all(axis=None)
+    assert (empty.expected_load - empty.tokens).abs().max() < 1e-6
+    assert not np.isinf(table.select_dtypes("number").astype(float)).any(axis=None)
+
+
+def test_one_document_has_no_spread():
+    rng = np.random.default_rng(5)
+    chosen_TE, _ = random_choices(rng, num_tokens=600, top_k=2, log_weights_E=np.zeros(4))
+    table = pairs.pair_significance(chosen_TE, np.zeros(600, dtype=int))
+    assert table.reason.unique().tolist() == ["one document"]
+    assert table[["z_uniform", "q_uniform", "z_load", "q_load"]].isna().all(axis=None)
+    assert table.z_swaps.notna().all()
+
+
+@pytest.mark.parametrize(
+    ("chosen_TE", "message"),
+    [
+        (np.eye(4, dtype=bool), "one of 4 experts"),
+        (np.ones((4, 3), dtype=bool), "all 3 experts"),
+        (np.zeros((4, 3), dtype=bool), "no routed tokens"),
+    ],
+    ids=["one chosen", "all chosen", "nothing chosen"],
+)
+def test_a_layer_without_pairs_is_refused(chosen_TE, message):
+    with pytest.raises(ValueError, match=message):
+        pairs.pair_significance(chosen_TE, np.arange(4))
+
+
+def test_empty_cells_are_not_nan():
+    chosen_TE = np.array([[1, 1, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]], dtype=bool)
+    table = pairs.pair_significance(chosen_TE, np.array([0, 0, 1, 1]))
+    assert table.p_load[0] is pd.NA
