@@ -214,3 +214,11 @@ def choice_array(frame: pd.DataFrame, info: TraceInfo) -> tuple[np.ndarray, np.n
     chosen_TE = np.zeros((len(token), info.num_experts), dtype=bool)
     chosen_TE[np.searchsorted(token, place), frame.expert_id] = True
     return chosen_TE, frame.doc_id.to_numpy()[first]
+
+
+def first_choice_array(frame: pd.DataFrame, token_ids: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """tokens_VE of token_id_choices(), first choices only; rows are those of token_ids()."""
+    tokens_VE = np.zeros((len(token_ids), info.num_experts), dtype=np.int64)
+    row = np.searchsorted(token_ids.token_id, frame.token_id)
+    np.add.at(tokens_VE, (row, frame.expert_id.to_numpy()), frame.first_tokens.to_numpy())
+    return tokens_VE

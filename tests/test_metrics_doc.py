@@ -7,16 +7,28 @@ from types import ModuleType
 
 import pytest
 
-from analysis import coactivation, load, pairs, projection, queries, saturation, specialization
+from analysis import (
+    coactivation,
+    conditional,
+    load,
+    pairs,
+    projection,
+    queries,
+    saturation,
+    specialization,
+    vocabulary,
+)
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
 FIELDS = ("Formula", "Range", "Null", "Source", "SQL")
-METRICS = (coactivation, load, pairs, saturation, specialization)
+METRICS = (coactivation, conditional, load, pairs, saturation, specialization, vocabulary)
 TABLES = {  # the same metrics, collected
     "load_table",
     "domain_load_table",
     "specialization_table",
     "saturation_table",
+    "vocabulary_table",
+    "vocabulary_summary",
     "experts_per_domain_by_layer",
 }
 
@@ -63,4 +75,6 @@ def test_the_thresholds_are_those_of_the_code():
     assert f"`n_e ≥ {specialization.MIN_PROFILE_TOKENS}`" in DOCUMENT
     assert f"{specialization.MIN_DIVERGENCE} bits away" in DOCUMENT
     assert f"expected in fewer than {pairs.MIN_EXPECTED} tokens" in DOCUMENT
+    assert f"fewer than {vocabulary.MIN_OCCURRENCES} occurrences" in DOCUMENT
+    assert f"to n = {vocabulary.MAX_EXACT}" in DOCUMENT
     assert f"≤ {projection.MAX_TOKENS:,} tokens" in DOCUMENT

@@ -172,6 +172,13 @@ def test_choices_by_token_id(tiny):
     assert frame.first_tokens.tolist() == [1, 0, 1, 0]
 
 
+def test_first_choices_by_token_id(tiny):
+    info, ids = queries.trace_info(tiny), queries.token_ids(tiny)
+    tokens_VE = queries.first_choice_array(queries.token_id_choices(tiny, 1), ids, info)
+    assert tokens_VE[2].tolist() == [1, 0, 1, 0]  # " 1" in documents 0 and 1
+    assert tokens_VE.sum() == 8
+
+
 def test_token_ids(tiny):
     frame = queries.token_ids(tiny)
     assert frame.text.tolist() == ["1", " +", " 1", "x", " =", "hi", " x"]
