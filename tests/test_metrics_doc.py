@@ -10,6 +10,7 @@ import pytest
 from analysis import (
     coactivation,
     conditional,
+    definitions,
     load,
     pairs,
     projection,
@@ -21,7 +22,16 @@ from analysis import (
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
 FIELDS = ("Formula", "Range", "Null", "Source", "SQL")
-METRICS = (coactivation, conditional, load, pairs, saturation, specialization, vocabulary)
+METRICS = (
+    coactivation,
+    conditional,
+    definitions,
+    load,
+    pairs,
+    saturation,
+    specialization,
+    vocabulary,
+)
 TABLES = {  # the same metrics, collected
     "load_table",
     "domain_load_table",
