@@ -4,42 +4,69 @@ import pytest
 from analysis.conditional import conditional_information
 
 
-def routed_by_token(rng: np.random.Generator, *, domain_effect: float) -> tuple:
+def routed_by_token(rng: np.random.Generator, *, domain_effect: float, style: float = 0.0) -> tuple:
     """6,000 tokens of 40 ids that each domain uses unlike the others; one of 8 experts a token."""
-    domain_T = np.arange(6_000) % 3
+    document_T = np.arange(6_000) // 50  # 120 documents
+    domain_T = document_T % 3
     use_GV = rng.dirichlet(np.full(40, 0.5), size=3)
     id_T = np.array([rng.choice(40, p=use_GV[g]) for g in domain_T])
     score_TE = 2 * rng.normal(size=(40, 8))[id_T] + rng.gumbel(size=(6_000, 8))
     score_TE += domain_effect * rng.normal(size=(3, 8))[domain_T]
-    return np.eye(8, dtype=bool)[score_TE.argmax(-1)], id_T, domain_T
+    score_TE += style * rng.normal(size=(120, 8))[document_T]
+    return np.eye(8, dtype=bool)[score_TE.argmax(-1)], id_T, document_T, domain_T
 
 
 def test_nothing_is_left_where_token_identity_alone_drives_routing():
-    chosen_TE, id_T, domain_T = routed_by_token(np.random.default_rng(0), domain_effect=0.0)
-    found = conditional_information(chosen_TE, id_T, domain_T)
+    chosen_TE, id_T, document_T, domain_T = routed_by_token(
+        np.random.default_rng(0), domain_effect=0.0
+    )
+    found = conditional_information(chosen_TE, id_T, document_T, domain_T)
     assert abs(found.corrected) < 0.004  # nats
     assert found.p > 0.05
-    unconditional = conditional_information(chosen_TE, np.zeros_like(id_T), domain_T)
+    unconditional = conditional_information(chosen_TE, np.zeros_like(id_T), document_T, domain_T)
     assert unconditional.corrected > 0.01  # the same routing, the token not known
     assert unconditional.p < 0.02
 
 
 def test_a_domain_that_moves_every_token_is_found():
-    chosen_TE, id_T, domain_T = routed_by_token(np.random.default_rng(1), domain_effect=1.0)
-    found = conditional_information(chosen_TE, id_T, domain_T)
+    chosen_TE, id_T, document_T, domain_T = routed_by_token(
+        np.random.default_rng(1), domain_effect=1.0
+    )
+    found = conditional_information(chosen_TE, id_T, document_T, domain_T)
     assert found.corrected > 0.05
     assert found.p < 0.02
 
 
 def test_a_domain_that_decides_between_two_experts_tells_ln_2():
     domain_T = np.arange(4_000) % 2
-    found = conditional_information(np.eye(2, dtype=bool)[domain_T], np.zeros(4_000, int), domain_T)
+    chosen_TE = np.eye(2, dtype=bool)[domain_T]
+    document_T = np.arange(4_000) // 2 * 2 + domain_T
+    found = conditional_information(chosen_TE, np.zeros(4_000, int), document_T, domain_T)
     assert found.plug_in == pytest.approx(np.log(2))
     assert found.null < 0.001
 
 
+def test_documents_with_a_style_of_their_own_are_no_domains():
+    rng = np.random.default_rng(2)
+    found = [
+        conditional_information(*routed_by_token(rng, domain_effect=0.0, style=1.0))
+        for _ in range(10)
+    ]
+    assert np.mean([one.plug_in - one.null for one in found]) > 0.003  # shuffled tokens are fooled
+    assert -0.006 < np.mean([one.corrected for one in found]) < 0.001
+    assert sum(one.p < 0.05 for one in found) == 0
+
+
+def test_a_token_that_always_goes_to_one_expert_leaves_nothing_to_say():
+    id_T = np.arange(40) % 2
+    with pytest.raises(ValueError, match="nothing is left"):
+        conditional_information(
+            np.eye(2, dtype=bool)[id_T], id_T, np.arange(40), np.arange(40) // 20
+        )
+
+
 def test_one_domain_or_no_tokens_are_refused():
     with pytest.raises(ValueError, match="one domain"):
-        conditional_information(np.ones((3, 1), bool), np.arange(3), np.zeros(3, int))
+        conditional_information(np.ones((3, 1), bool), np.arange(3), np.arange(3), np.zeros(3, int))
     with pytest.raises(ValueError, match="no routed tokens"):
-        conditional_information(np.zeros((3, 2), bool), np.arange(3), np.arange(3))
+        conditional_information(np.zeros((3, 2), bool), np.arange(3), np.arange(3), np.arange(3))
