@@ -1,7 +1,8 @@
 """One typed function per question; each runs the file of its name in analysis/sql.
 
 A connection comes first: give every thread its own cursor. Documents without a label have the
-domain "unlabelled". L = MoE layers, E = routed experts, G = domains.
+domain "unlabelled". L = MoE layers, E = routed experts, G = domains, N =
+documents.
 """
 
 import json
@@ -137,6 +138,19 @@ def token_texts(con: DuckDBPyConnection, sample: pd.DataFrame) -> list[str]:
 def document_load(con: DuckDBPyConnection) -> pd.DataFrame:
     """doc_id, layer_id, expert_id, tokens; both phases, only what was chosen."""
     return _frame(con, "document_load")
+
+
+def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
+    """tokens_NLE (int32) of the documents with a token, ascending doc_id, and their domain_id_N:
+    places in info.domains."""
+    load = document_load(con)
+    doc_ids = np.unique(load.doc_id)
+    shape = (len(doc_ids), info.num_layers, info.num_experts)
+    tokens_NLE = np.zeros(shape, dtype=np.int32)
+    document_N = np.searchsorted(doc_ids, load.doc_id)
+    tokens_NLE[document_N, load.layer_id, load.expert_id] = load.tokens
+    domain_N = documents(con).set_index("doc_id").domain[doc_ids]
+    return tokens_NLE, pd.Index(info.domains).get_indexer(pd.Index(domain_N))
 
 
 def load_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:

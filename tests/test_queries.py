@@ -199,3 +199,15 @@ def test_every_question_has_an_answer_on_an_empty_trace(empty):
     assert chosen_TE.shape == (0, 4)
     assert queries.token_id_choices(empty, 0).empty
     assert queries.token_ids(empty).empty
+
+
+def test_document_array_counts_choices_by_document(tiny):
+    tokens_NLE, domain_id_N = queries.document_array(tiny, queries.trace_info(tiny))
+    assert tokens_NLE[:, 0].tolist() == [[3, 3, 0, 0], [0, 3, 3, 0], [2, 2, 0, 0]]
+    assert tokens_NLE.dtype == "int32"
+    assert domain_id_N.tolist() == [0, 1, 2]
+
+
+def test_document_array_of_an_empty_trace(empty):
+    tokens_NLE, domain_id_N = queries.document_array(empty, queries.trace_info(empty))
+    assert (tokens_NLE.shape, domain_id_N.shape) == ((0, 2, 4), (0,))

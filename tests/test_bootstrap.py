@@ -1,0 +1,45 @@
+"""Documents drawn again within their domain, and the intervals read from them."""
+
+import numpy as np
+import pytest
+
+from analysis import bootstrap
+
+
+def test_every_resample_keeps_the_documents_of_every_domain():
+    domain_id_N = np.array([0, 1, 1, 0, 1])
+    weights_RN = bootstrap.bootstrap_weights(domain_id_N, resamples=50)
+    assert (weights_RN[:, domain_id_N == 0].sum(-1) == 2).all()
+    assert (weights_RN[:, domain_id_N == 1].sum(-1) == 3).all()
+    assert weights_RN.max() == 3  # with replacement
+
+
+def test_loads_are_the_weighted_documents():
+    tokens_NLE = np.array([[[1, 2]], [[10, 20]], [[100, 200]]])
+    domain_id_N = np.array([0, 0, 1])
+    weights_RN = bootstrap.bootstrap_weights(domain_id_N, resamples=4, seed=3)
+    (tokens_EGR,) = bootstrap.bootstrap_loads(
+        tokens_NLE, domain_id_N, num_domains=3, resamples=4, seed=3
+    )
+    assert tokens_EGR[0, 0].tolist() == (weights_RN @ [1, 10, 0]).tolist()
+    assert tokens_EGR[1, 1].tolist() == [200] * 4
+    assert tokens_EGR[:, 2].tolist() == [[0] * 4] * 2  # a domain without documents
+
+
+def test_few_documents_take_a_wider_quantile():
+    few, many = bootstrap.student_quantile(np.array([2, 10_000]))
+    assert few == pytest.approx(12.706 * np.sqrt(2), rel=1e-4)
+    assert many == pytest.approx(1.96, abs=0.001)
+
+
+def test_accelerated_interval_without_bias_and_skewness_is_the_percentile_interval():
+    low, high = bootstrap.accelerated_interval(
+        np.arange(1.0, 1000.0)[None], np.array([500.0]), np.array([0.0]), np.array([1.95996])
+    )
+    assert (low[0], high[0]) == pytest.approx((25, 975), abs=0.01)
+
+
+def test_basic_interval_mirrors_the_percentiles():
+    resampled_R = np.arange(1.0, 1000.0)  # the estimate is 300, resampling pushed it to 500
+    low, high = bootstrap.basic_interval(resampled_R[None], np.array([300.0]), 1.95996)
+    assert (low[0], high[0]) == pytest.approx((600 - 975, 600 - 25), abs=0.01)
