@@ -30,7 +30,7 @@ def lift_table(
     lift that q < 0.05 finds in 80 of 100 such traces), enough (that is at most MIN_LIFT, or the
     cell has q < 0.05), note (what cannot be said and why, else empty).
     """
-    _require_documents(tokens_NLE, domain_id_N)
+    require_documents(tokens_NLE, domain_id_N)
     num_domains = len(domains)
     p_LEG = preference_p(tokens_NLE, domain_id_N, num_domains=num_domains, seed=seed)
     loads = bootstrap_loads(tokens_NLE, domain_id_N, num_domains=num_domains, seed=seed)
@@ -86,7 +86,7 @@ def unsaid(tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence
     return lines
 
 
-def _require_documents(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> None:
+def require_documents(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> None:
     if tokens_NLE.shape[0] != len(domain_id_N):
         raise ValueError(
             f"{tokens_NLE.shape[0]} documents with {len(domain_id_N)} labels; pass one a document"

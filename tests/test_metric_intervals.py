@@ -1,0 +1,78 @@
+"""Figures of a layer over documents: estimate, interval, null."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import load, specialization
+from analysis.metric_intervals import metric_table
+from tests.planted import DOMAINS, holds_no_number_that_is_none, planted
+
+
+def by_metric(tokens_NLE: np.ndarray, domain_id_N: np.ndarray, **given) -> pd.DataFrame:
+    table = metric_table(tokens_NLE, domain_id_N, **{"domains": DOMAINS} | given)
+    assert holds_no_number_that_is_none(table)
+    return table[table.layer_id == 0].set_index("metric")
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return by_metric(*planted(documents=60))
+
+
+def test_the_estimate_is_the_metric_of_the_whole_trace(table: pd.DataFrame):
+    tokens_NLE, domain_id_N = planted(documents=60)
+    tokens_LEG = (tokens_NLE[:, 0].T @ np.eye(3)[domain_id_N])[None]
+    assert table.estimate["gini"] == load.gini(tokens_LEG.sum(-1))[0]
+    information = specialization.mutual_information(tokens_LEG)[0]
+    assert table.estimate["mutual_information"] == pytest.approx(information)
+
+
+def test_the_interval_holds_the_corrected_estimate(table: pd.DataFrame):
+    known = table.dropna(subset=["low"])
+    assert set(table.index) - set(known.index) == {"dead_experts"}
+    assert ((known.low <= known.corrected) & (known.corrected <= known.high)).all()
+    assert table.corrected["mutual_information"] < table.estimate["mutual_information"]
+
+
+def test_the_null_is_balance_or_permuted_labels(table: pd.DataFrame):
+    assert table.null["load_imbalance"] == table.null["normalized_entropy"] == 1
+    assert table.null["busiest_share"] == pytest.approx(3 / 8)
+    assert table.low["mutual_information"] > table.null["mutual_information"] > 0
+    nothing = by_metric(*planted(lift=1.0))
+    assert nothing.low["mutual_information"] == 0
+    near = pytest.approx(nothing.null["mutual_information"], rel=0.5)
+    assert nothing.estimate["mutual_information"] == near
+
+
+def test_one_domain_leaves_the_load():
+    tokens_NLE, domain_id_N = planted()
+    table = by_metric(tokens_NLE, np.zeros_like(domain_id_N), domains=("unlabelled",))
+    assert table.low["gini"] > 0
+    assert table.note["mutual_information"] == "one domain: nothing to compare"
+    assert table.loc["mutual_information", ["estimate", "low", "null"]].isna().all()
+
+
+def test_few_documents_have_no_interval():
+    table = by_metric(*planted(documents=2))
+    assert table.note["gini"] == "not enough prompts to say how sure this is"
+    assert table.estimate["gini"] > 0
+    assert table.low["gini"] is pd.NA
+
+
+def test_few_choices_refuse_distinct_share_in_its_own_words():
+    table = by_metric(*planted(documents=5))
+    assert "no expert with 1000 choices" in table.note["distinct_share"]
+
+
+def test_a_dead_layer_has_no_figures():
+    tokens_NLE, domain_id_N = planted()
+    tokens_NLE = np.concatenate([np.zeros_like(tokens_NLE), tokens_NLE], 1)
+    table = by_metric(tokens_NLE, domain_id_N)
+    assert table.estimate.dropna().to_dict() == {"dead_experts": 8}
+    assert all("no routed tokens" in table.note[name] for name in ("gini", "distinct_share"))
+
+
+def test_one_expert():
+    table = by_metric(planted()[0][..., :1], planted()[1])
+    assert table.estimate["load_imbalance"] == table.high["load_imbalance"] == 1
