@@ -162,8 +162,13 @@ def pad(layers: list[Tensor], fill: float) -> list[Tensor]:
 
 def moe_layers(model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
     """(gate, experts) of every MoE layer, first to last."""
-    children = (dict(module.named_children()) for module in model.modules())
-    return [(c["gate"], c["experts"]) for c in children if "gate" in c and "experts" in c]
+    return [(children["gate"], children["experts"]) for children in moe_children(model)]
+
+
+def moe_children(model: nn.Module) -> list[dict[str, nn.Module]]:
+    """The children of every MoE layer, by name."""
+    children = [dict(module.named_children()) for module in model.modules()]
+    return [named for named in children if "gate" in named and "experts" in named]
 
 
 @contextmanager

@@ -1,0 +1,226 @@
+"""What the model would do if its routing were different: changes that end with their block.
+
+They work on any model of the contract in model/recording.py whose gate weighs its experts by their
+scores, as they are or made to sum to 1. Blocks may be nested: all changes are in force at once,
+and where two contradict each other the inner one decides.
+
+T = tokens, E = routed experts, K = chosen.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from model.recording import gate_scores, moe_children
+
+Experts = Mapping[int, Sequence[int]]  # of each MoE layer named
+
+
+@dataclass(slots=True)
+class Choice:
+    """How the tokens of one forward of one gate choose: what a change may alter."""
+
+    layer: int
+    scores_TE: Tensor
+    preference_TE: Tensor  # the largest are chosen: scores and bias, -inf: never, inf: always
+    factor_E: Tensor  # of the weight
+    top_k: int
+
+    def indices(self, experts: Sequence[int]) -> Tensor:
+        num_experts = self.scores_TE.shape[-1]
+        for expert in experts:
+            if not 0 <= expert < num_experts:
+                raise ValueError(
+                    f"MoE layer {self.layer} has experts 0 to {num_experts - 1}, not {expert}"
+                )
+        return torch.tensor(list(experts), dtype=torch.long, device=self.scores_TE.device)
+
+    def taken(self) -> Tensor:
+        """expert_ids_TK, the largest score first."""
+        if not 1 <= self.top_k <= self.scores_TE.shape[-1]:
+            raise ValueError(
+                f"a token of MoE layer {self.layer} chooses 1 to {self.scores_TE.shape[-1]} "
+                f"experts, not {self.top_k}"
+            )
+        preference_TK, chosen_TK = self.preference_TE.topk(self.top_k, dim=-1)
+        if preference_TK.isneginf().any():
+            raise ValueError(
+                f"fewer than {self.top_k} experts of MoE layer {self.layer} are left to choose "
+                "from; mask fewer, or choose fewer a token"
+            )
+        order_TK = self.scores_TE.gather(-1, chosen_TK).argsort(
+            dim=-1, descending=True, stable=True
+        )
+        return chosen_TK.gather(-1, order_TK)
+
+
+Change = Callable[[Choice], None]
+
+
+class Rerouting:
+    """The one hook of a gate: chooses again under every change in force, the outermost first."""
+
+    handle: RemovableHandle
+
+    def __init__(self, layer: int) -> None:
+        self.layer = layer
+        self.changes: list[Change] = []
+
+    def __call__(
+        self, gate: nn.Module, arguments: Any, output: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        router_logits_TE, weights_TK, expert_ids_TK = output
+        scores_TE = gate_scores(gate, router_logits_TE)
+        bias_E = getattr(gate, "bias_E", None)
+        choice = Choice(
+            self.layer,
+            scores_TE,
+            scores_TE.clone() if bias_E is None else scores_TE + bias_E,
+            torch.ones_like(scores_TE[0]),
+            expert_ids_TK.shape[-1],
+        )
+        weigh = self.rule(scores_TE.gather(-1, expert_ids_TK), weights_TK)
+        for change in self.changes:
+            change(choice)
+        taken_TK = choice.taken()
+        new_TK = weigh(scores_TE.gather(-1, taken_TK)) * choice.factor_E[taken_TK]
+        return router_logits_TE, new_TK.to(weights_TK.dtype), taken_TK
+
+    def rule(self, scores_TK: Tensor, weights_TK: Tensor) -> Callable[[Tensor], Tensor]:
+        """How the gate made weights of scores, read from what it gave."""
+        for weigh in (as_they_are, renormalized):
+            if torch.allclose(weigh(scores_TK), weights_TK.float(), rtol=0.01, atol=1e-6):
+                return weigh
+        raise ValueError(
+            f"the gate of MoE layer {self.layer} does not weigh experts by their scores, nor by "
+            "scores that sum to 1: what it would give to other experts is not known"
+        )
+
+
+def as_they_are(scores_TK: Tensor) -> Tensor:
+    return scores_TK
+
+
+def renormalized(scores_TK: Tensor) -> Tensor:
+    return scores_TK / scores_TK.sum(-1, keepdim=True)
+
+
+@contextmanager
+def masked(model: nn.Module, experts: Experts) -> Iterator[None]:
+    """No token reaches these experts: each chooses again, its k best among the rest."""
+
+    def mask(choice: Choice) -> None:
+        choice.preference_TE[:, choice.indices(experts[choice.layer])] = -torch.inf
+
+    with rerouted(model, dict.fromkeys(experts, mask)):
+        yield
+
+
+@contextmanager
+def masked_top(model: nn.Module, count: int) -> Iterator[None]:
+    """Every token loses the `count` experts it scores highest, in every layer (2401.06066, 4.5)."""
+
+    def mask(choice: Choice) -> None:
+        if not 0 <= count <= choice.scores_TE.shape[-1] - choice.top_k:
+            raise ValueError(
+                f"masking the top {count} of {choice.scores_TE.shape[-1]} experts leaves fewer "
+                f"than {choice.top_k}; mask 0 to {choice.scores_TE.shape[-1] - choice.top_k}"
+            )
+        top_TC = choice.scores_TE.topk(count, dim=-1).indices
+        choice.preference_TE.scatter_(-1, top_TC, -torch.inf)
+
+    with rerouted(model, dict.fromkeys(range(len(moe_children(model))), mask)):
+        yield
+
+
+@contextmanager
+def forced(model: nn.Module, experts: Experts) -> Iterator[None]:
+    """Every token chooses these experts, each with its own score as weight, and then its best."""
+
+    def force(choice: Choice) -> None:
+        indices = choice.indices(experts[choice.layer])
+        if len(set(experts[choice.layer])) > choice.top_k:
+            raise ValueError(
+                f"{len(set(experts[choice.layer]))} experts of MoE layer {choice.layer} are "
+                f"forced, and a token chooses {choice.top_k}; force fewer"
+            )
+        choice.preference_TE[:, indices] = torch.inf
+
+    with rerouted(model, dict.fromkeys(experts, force)):
+        yield
+
+
+@contextmanager
+def activated(model: nn.Module, top_k: int) -> Iterator[None]:
+    """Every token chooses `top_k` experts, in every layer."""
+
+    def change(choice: Choice) -> None:
+        choice.top_k = top_k
+
+    with rerouted(model, dict.fromkeys(range(len(moe_children(model))), change)):
+        yield
+
+
+@contextmanager
+def scaled(model: nn.Module, experts: Experts, *, factor: float) -> Iterator[None]:
+    """The weights of these experts times `factor`; who is chosen stays."""
+
+    def scale(choice: Choice) -> None:
+        choice.factor_E[choice.indices(experts[choice.layer])] *= factor
+
+    with rerouted(model, dict.fromkeys(experts, scale)):
+        yield
+
+
+@contextmanager
+def without_shared(model: nn.Module) -> Iterator[None]:
+    """The shared experts of every layer add nothing."""
+    shared = [named.get("shared_experts") for named in moe_children(model)]
+    if not shared or None in shared:
+        raise ValueError("the model has MoE layers without shared experts: nothing to leave out")
+    with ExitStack() as stack:
+        for module in shared:
+            assert module is not None
+            stack.callback(module.register_forward_hook(_nothing).remove)
+        yield
+
+
+def _nothing(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
+    return torch.zeros_like(output)
+
+
+@contextmanager
+def rerouted(model: nn.Module, changes: Mapping[int, Change]) -> Iterator[None]:
+    """Each MoE layer named chooses under its change."""
+    layers = moe_children(model)
+    if not layers:
+        raise ValueError("the model has no MoE layer (a module with children gate and experts)")
+    for layer in changes:
+        if not 0 <= layer < len(layers):
+            raise ValueError(f"the model has MoE layers 0 to {len(layers) - 1}, not {layer}")
+    with ExitStack() as stack:
+        for layer, change in changes.items():
+            stack.enter_context(_changed(layers[layer]["gate"], layer, change))
+        yield
+
+
+@contextmanager
+def _changed(gate: nn.Module, layer: int, change: Change) -> Iterator[None]:
+    """The hook comes with the first change of a gate and goes with the last."""
+    hooks = gate._forward_hooks.values()  # torch has no public way to look
+    rerouting = next((hook for hook in hooks if isinstance(hook, Rerouting)), None)
+    if rerouting is None:
+        rerouting = Rerouting(layer)
+        rerouting.handle = gate.register_forward_hook(rerouting)
+    rerouting.changes.append(change)
+    try:
+        yield
+    finally:
+        rerouting.changes.remove(change)
+        if not rerouting.changes:
+            rerouting.handle.remove()
