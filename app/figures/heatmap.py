@@ -52,6 +52,35 @@ def cell_heatmap(
     return figure
 
 
+def dot_cells(figure: go.Figure, cells_RC: np.ndarray, palette: Palette) -> None:
+    """A dot on each of these cells, seen on every colour of the scale."""
+    row, column = np.nonzero(cells_RC)
+    figure.add_scatter(
+        x=column,
+        y=row,
+        mode="markers",
+        marker={"size": 6, "color": palette.text, "line": {"width": 1, "color": palette.ground}},
+        unselected={"marker": {"opacity": 1}},
+        hoverinfo="skip",
+    )
+
+
+def hatch_cells(figure: go.Figure, cells_RC: np.ndarray, palette: Palette) -> None:
+    """Lines instead of a colour: a heatmap has no pattern, a bar over its cell has."""
+    row, column = np.nonzero(cells_RC)
+    pattern = {"shape": "/", "size": 6, "solidity": 0.22, "fgcolor": palette.muted}
+    figure.add_bar(
+        x=column,
+        y=np.ones(len(row)),
+        base=row - 0.5,
+        width=1,
+        marker={"pattern": pattern | {"bgcolor": palette.ground}, "line": {"width": 0}},
+        unselected={"marker": {"opacity": 1}},
+        hoverinfo="skip",
+    )
+    figure.update_layout(barmode="overlay")
+
+
 def ratio_axis(palette: Palette, *, limit: int, title: str) -> dict:
     """Colours of a log2 ratio: the same limits on every page that shows it, 1x in the middle."""
     ticks = list(range(-limit, limit + 1))

@@ -22,15 +22,15 @@ def load_order(tokens_LE: np.ndarray, *, by_load: bool) -> np.ndarray:
 def load_heatmap(
     tokens_LE: np.ndarray, palette: Palette, *, order_LE: np.ndarray, by_load: bool
 ) -> go.Figure:
-    """Colour = load relative to balanced; a cross is a dead expert."""
+    """Colour = load relative to balanced; a cross is a dead expert, a layer without tokens is empty."""
     sorted_LE = np.take_along_axis(tokens_LE, order_LE, -1)
-    ratio_LE = sorted_LE / tokens_LE.mean(-1, keepdims=True)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio_LE = sorted_LE / tokens_LE.mean(-1, keepdims=True)
         log_LE = np.clip(np.log2(ratio_LE), -LIMIT - 1, LIMIT + 1)
     hover = [
         [
             f"layer {layer}, expert {order_LE[layer, place]}<br>"
-            f"<b>{ratio_LE[layer, place]:.2f}×</b> balanced, {sorted_LE[layer, place]:,} choices"
+            + _ratio_text(ratio_LE[layer, place], sorted_LE[layer, place], tokens_LE[layer].sum())
             for place in range(tokens_LE.shape[1])
         ]
         for layer in range(len(tokens_LE))
@@ -44,7 +44,7 @@ def load_heatmap(
         coloraxis=ratio_axis(palette, limit=LIMIT, title="load"),
         height=max(260, 38 * len(tokens_LE) + 90),
     )
-    dead = np.argwhere(sorted_LE == 0)
+    dead = np.argwhere((sorted_LE == 0) & ~np.isnan(ratio_LE))
     if len(dead):
         figure.add_scatter(
             x=dead[:, 1],
@@ -56,3 +56,9 @@ def load_heatmap(
     title = "place in the layer, busiest first" if by_load else "expert"
     figure.update_xaxes(title_text=title, tickfont={"size": 10}, tickangle=0)
     return figure
+
+
+def _ratio_text(ratio: float, tokens: int, of: int) -> str:
+    if np.isnan(ratio):
+        return "no token was routed in this layer"
+    return f"<b>{ratio:.2f}×</b> balanced<br>{tokens:,} of the layer's {of:,} choices"

@@ -25,7 +25,7 @@ def loss_lines(moe: pd.DataFrame, dense: pd.DataFrame | None, palette: Palette) 
 def layer_lines(
     table: pd.DataFrame, palette: Palette, *, value: str, title: str, reference: float, label: str
 ) -> go.Figure:
-    """A line a layer, pale to strong with depth; the reference is dotted."""
+    """A line a layer, pale to strong with depth; the reference is dotted, named in the legend."""
     layers = sorted(table.layer_id.unique())
     figure = go.Figure()
     for layer, color in zip(layers, depth_colors(len(layers), palette), strict=True):
@@ -33,13 +33,10 @@ def layer_lines(
         name = f"layer {layer}" if layer in (layers[0], layers[-1]) else ""
         _line(figure, here.step, here[value], color, name=name, hover=f"layer {layer}")
         figure.data[-1].showlegend = bool(name)
+    ends = pd.Series([table.step.min(), table.step.max()])
+    level = pd.Series([reference, reference])
+    _line(figure, ends, level, palette.muted, name=label, dash="dot")
     frame(figure, palette, height=340, legend=True)
-    figure.add_hline(
-        y=reference,
-        line={"color": palette.muted, "dash": "dot", "width": 1.5},
-        annotation={"text": label, "font": {"color": palette.muted, "size": 12}},
-        annotation_position="top right",
-    )
     figure.update_xaxes(**STEP)
     figure.update_yaxes(title_text=title, rangemode="tozero")
     return figure

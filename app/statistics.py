@@ -1,0 +1,148 @@
+"""Intervals, nulls and tests of a trace: computed once, then shared by every page.
+
+N = documents, L = MoE layers, E = routed experts, G = domains.
+"""
+
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis import bootstrap, metric_intervals, permutation, queries, significance
+from analysis.metric_intervals import MIN_FREEDOM, metric_table
+from analysis.queries import TraceInfo
+from analysis.significance import NOT_ENOUGH, lift_table, specialists
+from app import workspace
+from app.workspace import TraceFile
+
+SEED = 0
+WAIT = "Drawing these documents anew, 1,000 times…"  # under a spinner: tables here are slow
+LIFT_COLUMNS = (
+    *("layer_id", "expert_id", "domain", "estimate", "low", "high", "p", "q"),
+    *("n_documents", "n_tokens", "smallest_detectable", "note"),
+)
+METRIC_COLUMNS = (
+    *("layer_id", "metric", "estimate", "corrected", "low", "high", "null"),
+    *("n_documents", "n_tokens", "note"),
+)
+LOAD_METRICS = tuple(metric.__name__ for metric in metric_intervals.LOAD_METRICS)
+DOMAIN_METRICS = tuple(metric.__name__ for metric in metric_intervals.DOMAIN_METRICS)
+_BY_IDENTITY: dict[Any, Any] = {TraceFile: lambda trace: trace.identity}
+
+
+@st.cache_data(max_entries=4, show_spinner=False, hash_funcs=_BY_IDENTITY)
+def documents(trace: TraceFile, _info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
+    """tokens_NLE and domain_id_N of queries.document_array."""
+    with workspace.cursor(trace) as con:
+        return queries.document_array(con, _info)
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
+def lifts(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
+    """The lift_table of the trace."""
+    return lift_table(*documents(trace, _info), domains=_info.domains, seed=SEED)
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=_BY_IDENTITY)
+def metrics(trace: TraceFile, _info: TraceInfo, domain: str | None = None) -> pd.DataFrame:
+    """The metric_table of all documents or of one domain's, with n_documents and n_tokens."""
+    tokens_NLE, domain_id_N = documents(trace, _info)
+    with workspace.cursor(trace) as con:
+        tokens = queries.domain_tokens(con).set_index("domain").tokens
+    if domain is not None:
+        member_N = domain_id_N == _info.domains.index(domain)
+        tokens_NLE, domain_id_N, tokens = tokens_NLE[member_N], domain_id_N[member_N], tokens[[domain]]
+    table = metric_table(tokens_NLE, domain_id_N, domains=_info.domains, seed=SEED)
+    routed_L = np.where(tokens_NLE.any((0, 2)), tokens.sum(), 0)
+    counted = {"n_documents": len(domain_id_N), "n_tokens": routed_L[table.layer_id]}
+    return table.assign(**counted)[list(METRIC_COLUMNS)]
+
+
+def domain_metrics(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
+    """The load metrics of every domain that has documents: domain, then as in metrics()."""
+    _, domain_id_N = documents(trace, info)
+    present = [info.domains[domain_id] for domain_id in np.unique(domain_id_N)]
+    tables = [load_metrics(metrics(trace, info, domain)) for domain in present]
+    table = pd.concat(tables, keys=present, names=["domain", None])
+    return table.reset_index("domain").reset_index(drop=True)
+
+
+def load_metrics(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table.metric.isin(LOAD_METRICS)].reset_index(drop=True)
+
+
+def specialization_metrics(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table.metric.isin(DOMAIN_METRICS)].reset_index(drop=True)
+
+
+def mean_over_layers(table: pd.DataFrame, metric: str) -> pd.Series:
+    """estimate, low, high, null; NA where no layer has one.
+
+    The interval is the mean of the layers' intervals: that of layers that err together, so it is
+    rather too wide than too narrow.
+    """
+    rows = table[table.metric == metric]
+    return rows[["estimate", "low", "high", "null"]].mean()
+
+
+def counted_specialists(table: pd.DataFrame, lifts: pd.DataFrame) -> pd.DataFrame:
+    """A table by domain, or layer and domain, of experts: with the experts whose preference is
+    significant, and those of which nothing can be said."""
+    keys = [name for name in ("layer_id", "domain") if name in table]
+    sure = specialists(lifts)
+    counts = lifts.groupby(keys).agg(n_documents=("n_documents", "first"))
+    counts["significant"] = sure[sure.low > 0].groupby(keys).size()
+    counts["not_enough"] = lifts[lifts.note == NOT_ENOUGH].groupby(keys).size()
+    counts = counts.fillna(0).astype("Int64")[["significant", "not_enough", "n_documents"]]
+    return table.join(counts, on=keys)
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
+def unsaid(trace: TraceFile, _info: TraceInfo) -> list[str]:
+    """What this trace cannot show and why, a line each."""
+    tokens_NLE, domain_id_N = documents(trace, _info)
+    lines = significance.unsaid(tokens_NLE, domain_id_N, domains=_info.domains)
+    if len(domain_id_N) - len(np.unique(domain_id_N)) < MIN_FREEDOM:
+        texts = "1 text" if len(domain_id_N) == 1 else f"{len(domain_id_N)} texts"
+        lines.append(f"{texts}: {NOT_ENOUGH} how sure the figures of a layer are. No intervals.")
+    if _info.top_k is None:
+        lines.append(
+            "The number of chosen experts varies from token to token: shares are of choices, in "
+            "which a token counts once for each expert that it chose."
+        )
+    elif _info.top_k == _info.num_experts:
+        lines.append(
+            "Every token chooses every expert (k = E): every load is balanced and no preference "
+            "can show."
+        )
+    with workspace.cursor(trace) as con:
+        if queries.expert_tokens(con).weight_sum.isna().any():
+            lines.append(
+                "This trace has expert ids without mixing weights: choices are counted, weights "
+                "are not shown."
+            )
+    return lines
+
+
+def show_unsaid(trace: TraceFile, info: TraceInfo) -> None:
+    """Shown literally: domains are named."""
+    if lines := unsaid(trace, info):
+        items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+        st.html(f'<ul class="rs-unsaid">{items}</ul>')
+
+
+def described(trace: TraceFile, info: TraceInfo) -> dict[str, Any]:
+    """How the figures of an export were tested."""
+    return {
+        "sample": "document",
+        "interval": f"{bootstrap.CONFIDENCE:.0%}",
+        "family_size": significance.family_size(lifts(trace, info)),
+        "false_discovery_rate": f"Benjamini-Hochberg, q < {significance.MAX_Q}",
+        "resamples": bootstrap.RESAMPLES,
+        "permutations": permutation.PERMUTATIONS,
+        "permutations_of_a_null": metric_intervals.NULL_PERMUTATIONS,
+        "seed": SEED,
+        "unsaid": unsaid(trace, info),
+    }
