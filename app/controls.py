@@ -123,9 +123,21 @@ def clicked(key: str) -> tuple[int, int] | None:
 
 
 def table(frame: pd.DataFrame, *, name: str, trace: str) -> None:
-    headings: dict[Any, Any] = {column: _column(frame[column]) for column in frame}
-    st.dataframe(frame, hide_index=True, alt=name.replace("_", " "), column_config=headings)
+    preview(frame, name=name)
     download(frame, name=name, trace=trace)
+
+
+def preview(frame: pd.DataFrame, *, name: str) -> None:
+    """A table on the page. A column without any value is left out; an empty cell stays empty."""
+    shown = frame.loc[:, ~(frame.isna() | (frame == "")).all()]
+    headings: dict[Any, Any] = {column: _column(shown[column]) for column in shown}
+    st.dataframe(
+        shown,
+        hide_index=True,
+        alt=name.replace("_", " "),
+        column_config=headings,
+        placeholder="",
+    )
 
 
 def _column(values: pd.Series) -> Any:

@@ -10,6 +10,7 @@ import streamlit as st
 from analysis import queries, specialization
 from analysis.queries import TraceInfo
 from app import controls, workspace
+from app.figures.intervals import MEASURES, RATIO, probability
 from app.figures.specialization import lift_bars
 from app.figures.theme import domain_colors, visible
 from app.workspace import TraceFile
@@ -18,41 +19,71 @@ CONTEXTS = 8
 
 
 def show(
-    trace: TraceFile, info: TraceInfo, tokens_EG: np.ndarray, *, layer_id: int, expert_id: int
+    trace: TraceFile,
+    info: TraceInfo,
+    rows: pd.DataFrame,
+    tokens_E: np.ndarray,
+    metrics: pd.DataFrame,
+    *,
+    expert_id: int,
 ) -> None:
-    """tokens_EG: choices of that layer by expert and domain."""
-    tokens_E = tokens_EG.sum(-1)
+    """rows and tokens_E: the lift_table and the choices of one layer."""
+    layer_id = int(rows.layer_id.iloc[0])
     st.subheader(f"Expert {expert_id} of layer {layer_id}", anchor="expert")
     if not tokens_E[expert_id]:
         st.info("No token of this trace chose this expert.")
         return
-    lift_EG = specialization.domain_lift(tokens_EG[None])[0]
-    divergence = specialization.jensen_shannon(tokens_EG[None])[0, expert_id]
-    best = int(np.nanargmax(lift_EG[expert_id]))
-    controls.headline(
-        [
-            ("Load", f"{tokens_E[expert_id] / tokens_E.mean():.2f}×", "balanced 1×"),
-            ("Choices", f"{tokens_E[expert_id]:,}", f"balanced {tokens_E.mean():,.0f}"),
-            ("Strongest domain", info.domains[best], f"{lift_EG[expert_id, best]:.2f}× chance"),
-            ("Divergence from corpus", f"{divergence:.3f} bits", "no preference 0, most 1"),
-        ]
-    )
+    own = rows[rows.expert_id == expert_id].reset_index(drop=True)
+    compared = own.estimate.notna().any()
+    load = [
+        ("Load", f"{tokens_E[expert_id] / tokens_E.mean():.2f}×", "balanced 1×"),
+        ("Choices", f"{tokens_E[expert_id]:,}", f"balanced {tokens_E.mean():,.0f}"),
+    ]
+    controls.headline([*load, *(_preference(rows, own, metrics) if compared else [])])
     with workspace.cursor(trace) as con:
         tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=40)
         contexts = queries.expert_contexts(con, layer_id, expert_id, limit=CONTEXTS)
     left, middle, right = st.columns([4, 4, 7], gap="large")
     with left:
         st.markdown("**Chosen for domains**")
-        bars = lift_bars(lift_EG[expert_id], info.domains, controls.palette())
-        controls.show(bars, alt="Bars: lift of each domain for this expert", key="expert_lift")
+        if compared:
+            bars = lift_bars(own, controls.palette())
+            controls.show(bars, alt="Bars: lift of each domain for this expert", key="expert_lift")
+        else:
+            controls.note("One domain: nothing to compare.")
     with middle:
         st.markdown("**Chosen for tokens**")
         _tokens(tokens, name=f"layer_{layer_id}_expert_{expert_id}_tokens", trace=trace.name)
     with right:
-        st.markdown("**Where it weighs most**")
+        weighed = contexts.weight.notna().all()
+        st.markdown("**Where it weighs most**" if weighed else "**Where it is chosen**")
         _contexts(contexts)
         name = f"layer_{layer_id}_expert_{expert_id}_contexts"
         controls.download(contexts, name=name, trace=trace.name)
+
+
+def _preference(
+    rows: pd.DataFrame, own: pd.DataFrame, metrics: pd.DataFrame
+) -> list[tuple[str, str, str]]:
+    """Headline of the domain of highest lift, and of the divergence from all texts."""
+    best = own.loc[int(own.estimate.argmax())]
+    known = [RATIO.text(2**best.estimate)]
+    if not pd.isna(best.low):
+        known[0] += f" ({RATIO.span(2**best.low, 2**best.high)})"
+    if not pd.isna(best.q):
+        known.append(f"q {probability(best.q)}")
+    tokens_EG = rows.n_tokens.to_numpy().reshape(-1, len(own))
+    divergence = specialization.jensen_shannon(tokens_EG[None])[0, best.expert_id]
+    measure = MEASURES["mean_divergence"]
+    chance = metrics[(metrics.layer_id == best.layer_id) & (metrics.metric == "mean_divergence")]
+    return [
+        ("Strongest domain", best.domain, ", ".join([*known, "by chance 1×"])),
+        (
+            "Divergence from all texts",
+            measure.text(divergence),
+            f"shuffled labels {measure.text(chance.null.iloc[0])}, most 1",
+        ),
+    ]
 
 
 def _tokens(tokens: pd.DataFrame, *, name: str, trace: str) -> None:
@@ -80,7 +111,8 @@ def _context(row: Any, color: str) -> str:
     """One line of HTML: everything from the trace is escaped, colours are our own."""
     before, token, after = (escape(visible(text)) for text in (row.before, row.text, row.after))
     mark = f'<i style="background:{color}" title="{escape(row.domain)}"></i>'
+    weight = "" if np.isnan(row.weight) else f"{row.weight:.2f}"
     return (
-        f'<p class="rs-context"><span>{mark}<small>{row.weight:.2f}</small></span>'
+        f'<p class="rs-context"><span>{mark}<small>{weight}</small></span>'
         f'<span>{before}<b style="background:{color}44">{token}</b>{after}</span></p>'
     )

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,16 @@ import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from analysis import load, queries, specialization
+from analysis import queries
 from analysis.queries import TraceInfo
-from app import workspace
+from analysis.significance import specialists
+from app import evidence, workspace
 from app.jobs import Job
 from app.workspace import TraceFile
 from data.report import TRACE_TABLES, trace_table, write_zip
 
 Table = Callable[[DuckDBPyConnection, TraceInfo], pd.DataFrame]
-
-
-def _load(con: DuckDBPyConnection, info: TraceInfo) -> np.ndarray:
-    return queries.load_array(queries.expert_tokens(con), info)
-
-
-def _domains(con: DuckDBPyConnection, info: TraceInfo) -> np.ndarray:
-    return queries.domain_array(queries.expert_domain_tokens(con), info)
+Statistic = Callable[[TraceFile, TraceInfo], pd.DataFrame]
 
 
 def _every_layer(query: Callable[[DuckDBPyConnection, int], pd.DataFrame]) -> Table:
@@ -38,7 +33,7 @@ def _every_layer(query: Callable[[DuckDBPyConnection, int], pd.DataFrame]) -> Ta
     return table
 
 
-LOAD_TABLES: dict[str, tuple[str, Table]] = {
+TABLES: dict[str, tuple[str, Table]] = {
     "domains": (
         "Texts, tokens and mean loss of each domain",
         lambda con, info: queries.domain_tokens(con),
@@ -47,14 +42,6 @@ LOAD_TABLES: dict[str, tuple[str, Table]] = {
     "expert_load": (
         "Choices of every expert, dead ones too",
         lambda con, info: queries.expert_tokens(con),
-    ),
-    "load_by_layer": (
-        "Balance metrics of every layer",
-        lambda con, info: load.load_table(_load(con, info)),
-    ),
-    "load_by_layer_and_domain": (
-        "Balance metrics of every layer and domain",
-        lambda con, info: load.domain_load_table(_domains(con, info), info.domains),
     ),
     "expert_domain_tokens": (
         "Choices of every expert by domain",
@@ -70,42 +57,62 @@ LOAD_TABLES: dict[str, tuple[str, Table]] = {
         _every_layer(queries.transitions),
     ),
 }
-DOMAIN_TABLES: dict[str, tuple[str, Table]] = {
+STATISTICS: dict[str, tuple[str, Statistic]] = {
+    "load_by_layer": (
+        "Balance of every layer, with intervals",
+        lambda trace, info: evidence.load_metrics(evidence.metrics(trace, info)),
+    ),
+    "load_by_layer_and_domain": (
+        "Balance of every layer and domain, with intervals",
+        evidence.domain_metrics,
+    ),
+}
+DOMAIN_STATISTICS: dict[str, tuple[str, Statistic]] = {
+    "specialization_by_layer": (
+        "What an expert tells about the domain, by layer, with intervals",
+        lambda trace, info: evidence.specialization_metrics(evidence.metrics(trace, info)),
+    ),
+    "expert_domain_lift": (
+        "log2 lift of every expert and domain, with interval and test",
+        lambda trace, info: evidence.lifts(trace, info)[list(evidence.LIFT_COLUMNS)],
+    ),
+    "specialists": (
+        "Those with q < 0.05 and a lift of at least 1.5, surest first",
+        lambda trace, info: specialists(evidence.lifts(trace, info))[list(evidence.LIFT_COLUMNS)],
+    ),
     "experts_per_domain": (
         "How many experts work for each domain",
-        lambda con, info: specialization.experts_per_domain(_domains(con, info), info.domains),
+        lambda trace, info: evidence.experts_per_domain(
+            _domains(trace, info), evidence.lifts(trace, info), info.domains
+        ),
     ),
     "experts_per_domain_by_layer": (
         "The same in every layer",
-        lambda con, info: specialization.experts_per_domain_by_layer(
-            _domains(con, info), info.domains
+        lambda trace, info: evidence.experts_per_domain_by_layer(
+            _domains(trace, info), evidence.lifts(trace, info), info.domains
         ),
-    ),
-    "expert_domain_lift": (
-        "How much more than by chance each expert serves each domain",
-        lambda con, info: lift_table(_domains(con, info), info),
-    ),
-    "specialization_by_layer": (
-        "What an expert tells about the domain, by layer",
-        lambda con, info: specialization.specialization_table(_domains(con, info)),
     ),
 }
 
 
-def lift_table(tokens_LEG: np.ndarray, info: TraceInfo) -> pd.DataFrame:
-    """layer_id, expert_id, domain, tokens, lift."""
-    ids = pd.MultiIndex.from_product(
-        [range(info.num_layers), range(info.num_experts), info.domains],
-        names=["layer_id", "expert_id", "domain"],
-    )
-    lift_LEG = specialization.domain_lift(tokens_LEG)
-    table = pd.DataFrame({"tokens": tokens_LEG.ravel(), "lift": lift_LEG.ravel()}, index=ids)
-    return table.reset_index()
-
-
-def tables(info: TraceInfo) -> dict[str, tuple[str, Table]]:
+def tables(trace: TraceFile, info: TraceInfo) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
     """name -> (what a row is, how to make it)."""
-    return LOAD_TABLES | (DOMAIN_TABLES if len(info.domains) > 1 else {})
+    compared = (_domains(trace, info).sum((0, 1)) > 0).sum() > 1
+    found = STATISTICS | (DOMAIN_STATISTICS if compared else {})
+    return {
+        name: (title, partial(_counts, table, trace, info))
+        for name, (title, table) in TABLES.items()
+    } | {name: (title, partial(table, trace, info)) for name, (title, table) in found.items()}
+
+
+def _counts(table: Table, trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
+    with workspace.cursor(trace) as con:
+        return table(con, info)
+
+
+def _domains(trace: TraceFile, info: TraceInfo) -> np.ndarray:
+    with workspace.cursor(trace) as con:
+        return queries.domain_array(queries.expert_domain_tokens(con), info)
 
 
 def manifest(trace: TraceFile, info: TraceInfo, *, raw: bool) -> dict[str, Any]:
@@ -116,6 +123,7 @@ def manifest(trace: TraceFile, info: TraceInfo, *, raw: bool) -> dict[str, Any]:
         "trace_file": {"name": trace.path.name, "bytes": trace.size},
         "model_sha256": info.model_sha256,
         "filters": {"phase": "all", "domain": "all", "raw_tables": raw},
+        "statistics": evidence.described(trace, info),
         "versions": {package: version(package) for package in packages},
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "formula_guard": "text that starts like a formula has a leading apostrophe",
@@ -127,7 +135,7 @@ def build_zip(job: Job, trace: TraceFile, *, raw: bool) -> Path:
     path = workspace.scratch() / f"{uuid.uuid4().hex}.zip"
     with workspace.cursor(trace) as con:
         info = queries.trace_info(con)
-        chosen = {name: _chunks(con, info, table) for name, (_, table) in tables(info).items()}
+        chosen = {name: _whole(table) for name, (_, table) in tables(trace, info).items()}
         if raw:
             chosen |= {f"trace_{name}": _raw(con, name) for name in TRACE_TABLES}
 
@@ -139,10 +147,8 @@ def build_zip(job: Job, trace: TraceFile, *, raw: bool) -> Path:
     return path
 
 
-def _chunks(
-    con: DuckDBPyConnection, info: TraceInfo, table: Table
-) -> Callable[[], Iterable[pd.DataFrame]]:
-    return lambda: [table(con, info)]
+def _whole(table: partial[pd.DataFrame]) -> Callable[[], Iterable[pd.DataFrame]]:
+    return lambda: [table()]
 
 
 def _raw(con: DuckDBPyConnection, name: str) -> Callable[[], Iterable[pd.DataFrame]]:

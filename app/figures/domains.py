@@ -14,10 +14,11 @@ ARTICLE_SHARE = {
     "long": 0.074,
     "other": 0.406,
 }
+COLUMNS = ((44, "experts"), (104, "share"), (164, "sure"), (224, "unsaid"), (304, "article ┃"))
 
 
 def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
-    """A bar a domain with its count; a tick where the article puts it."""
+    """A bar a domain with its counts; a tick where the article puts it."""
     colors = domain_colors(list(table.domain), palette)
     rows = list(range(len(table)))
     article = table.domain.map(ARTICLE_SHARE)
@@ -38,7 +39,7 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
         hovertemplate="article: %{x:.1%}<extra></extra>",
     )
     frame(figure, palette, height=44 * len(table) + 92)
-    figure.update_layout(bargap=0.36, margin={"r": 190, "t": 34})
+    figure.update_layout(bargap=0.36, margin={"r": 312, "t": 34})
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", title_text="share of all experts")
     figure.update_yaxes(
         tickvals=rows,
@@ -51,8 +52,11 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
         printed = "" if pd.isna(article[row]) else f"{article[row]:.1%}"
         column_text(figure, row, f"<b>{table.experts[row]:,}</b>", place=44)
         column_text(figure, row, f"{table.share[row]:.1%}", place=104)
-        column_text(figure, row, printed, place=182, color=palette.muted)
-    for place, head in ((44, "experts"), (104, "share"), (182, "article ┃")):
+        for name, place in (("significant", 164), ("not_enough", 224)):
+            count = table[name][row]
+            column_text(figure, row, "" if pd.isna(count) else f"{count:,}", place=place)
+        column_text(figure, row, printed, place=304, color=palette.muted)
+    for place, head in COLUMNS:
         column_text(figure, -0.5, head, place=place, color=palette.muted)
         figure.layout.annotations[-1].yanchor = "bottom"
     return figure

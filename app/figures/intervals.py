@@ -1,11 +1,14 @@
 """A number with its interval and its null, in words and as a figure."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.theme import Palette, frame
+
+DASH = "\N{EN DASH}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class Measure:
 
     def span(self, low: float, high: float) -> str:
         """Empty where there is no interval."""
-        return "" if pd.isna(low) else f"{low:{self.form}}".rstrip("%") + f"–{self.text(high)}"
+        return "" if pd.isna(low) else f"{low:{self.form}}".rstrip("%") + f"{DASH}{self.text(high)}"
 
 
 MEASURES = {
@@ -94,11 +97,13 @@ def layer_intervals(
     frame(figure, palette, height=280, legend=True)
     figure.update_xaxes(title_text="MoE layer", dtick=1 if len(rows) <= 32 else 4, showgrid=False)
     percent = {"tickformat": ".0%"} if measure.form.endswith("%") else {}
-    figure.update_yaxes(title_text=f"{measure.title}{measure.unit and f' ({measure.unit.strip()})'}")
+    figure.update_yaxes(
+        title_text=f"{measure.title}{measure.unit and f' ({measure.unit.strip()})'}"
+    )
     return figure.update_yaxes(**percent)
 
 
-def _hover(row, measure: Measure, null: str) -> str:
+def _hover(row: Any, measure: Measure, null: str) -> str:
     lines = [f"layer {row.layer_id}", f"<b>{measure.text(row.estimate)}</b> as counted"]
     if not pd.isna(row.low):
         corrected, span = measure.text(row.corrected), measure.span(row.low, row.high)

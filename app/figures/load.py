@@ -22,7 +22,7 @@ def load_order(tokens_LE: np.ndarray, *, by_load: bool) -> np.ndarray:
 def load_heatmap(
     tokens_LE: np.ndarray, palette: Palette, *, order_LE: np.ndarray, by_load: bool
 ) -> go.Figure:
-    """Colour = load relative to balanced; a cross is a dead expert, a layer without tokens is empty."""
+    """Colour = load relative to balanced; cross: dead expert; a layer without tokens is empty."""
     sorted_LE = np.take_along_axis(tokens_LE, order_LE, -1)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio_LE = sorted_LE / tokens_LE.mean(-1, keepdims=True)

@@ -103,8 +103,8 @@ def lift_bars(rows: pd.DataFrame, palette: Palette) -> go.Figure:
             },
             error_x={
                 "type": "data",
-                "array": log.high - log.estimate,
-                "arrayminus": log.estimate - log.low,
+                "array": (log.high - log.estimate).clip(0),
+                "arrayminus": (log.estimate - log.low).clip(0),
                 "color": palette.text,
                 "thickness": 1.2,
                 "width": 3,
@@ -132,7 +132,10 @@ def lift_bars(rows: pd.DataFrame, palette: Palette) -> go.Figure:
     for place, estimate, found in zip(places, rows.estimate, sure, strict=True):
         text = RATIO.text(2**estimate) if not pd.isna(estimate) else ""
         column_text(
-            figure, place, f"{text} •" if found else text, place=68 if found else 56,
+            figure,
+            place,
+            f"{text} •" if found else text,
+            place=68 if found else 56,
             color=None if found else palette.muted,
         )
     return figure

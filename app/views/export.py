@@ -5,12 +5,14 @@ from functools import partial
 
 import streamlit as st
 
-from app import controls, export, progress, workspace
+from app import controls, evidence, export, progress
 from app.jobs import all_jobs
 from data.report import csv_text, file_name
 
 trace, info = controls.page("What can I take away?")
-tables = export.tables(info)
+with st.spinner(evidence.WAIT):
+    evidence.lifts(trace, info)  # the manifest counts its tests
+tables = export.tables(trace, info)
 controls.answer(
     f"{len(tables)} tables of the trace {trace.name} as CSV, one by one or all in one zip with a "
     "manifest that says which model, which trace and how many rows."
@@ -18,8 +20,7 @@ controls.answer(
 
 
 def csv_of(name: str) -> str:
-    with workspace.cursor(trace) as con:
-        return csv_text(tables[name][1](con, info))
+    return csv_text(tables[name][1]())
 
 
 left, right = st.columns([3, 2], gap="large")

@@ -1,29 +1,31 @@
 """Which experts prefer which domain?"""
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
-from analysis import queries, specialization
-from app import controls, expert_card, export, workspace
-from app.figures.specialization import domain_order, information_lines, lift_heatmap
+from analysis import queries
+from app import controls, evidence, expert_card, specialists, workspace
+from app.figures.intervals import MEASURES, layer_intervals, reference
+from app.figures.specialization import domain_order, lift_grid, lift_heatmap
 
 trace, info = controls.page("Which experts prefer which domain?")
 with workspace.cursor(trace) as con:
-    tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), info)
-if np.count_nonzero(tokens_LEG.any((0, 1))) < 2:
-    st.info(
-        "Preferences need texts of two or more labelled domains: capture prompts with a domain."
-    )
-    st.stop()
+    tokens_LE = queries.load_array(queries.expert_tokens(con), info)
+with st.spinner(evidence.WAIT):
+    lifts, metrics = evidence.lifts(trace, info), evidence.metrics(trace, info)
+compared = lifts.estimate.notna().any()
 
 bar = st.container(horizontal=True, gap="large")
 with bar:
     layer_id = controls.layer(info)
-    order = controls.choice("Experts in order of", ["domain", "number"], key="order")
-tokens_EG = tokens_LEG[layer_id]
-lift_EG = specialization.domain_lift(tokens_LEG)[layer_id]
-table = specialization.specialization_table(tokens_LEG)
-order_E = domain_order(lift_EG) if order == "domain" else np.arange(info.num_experts)
+rows = lifts[lifts.layer_id == layer_id].reset_index(drop=True)
+if compared:
+    with bar:
+        order = controls.choice("Experts in order of", ["domain", "number"], key="order")
+    log_EG = lift_grid(rows, "estimate", info.domains)
+    by_domain = order == "domain"
+    order_E = domain_order(np.exp2(log_EG)) if by_domain else np.arange(info.num_experts)
 with bar:
     expert_id = st.selectbox(
         "Expert", range(info.num_experts), key="expert", bind="query-params", width=140
@@ -35,40 +37,44 @@ def choose() -> None:
         st.session_state.expert = int(order_E[cell[1]])
 
 
-def sentence() -> str:
-    strong = int((np.nan_to_num(lift_EG) >= specialization.MIN_LIFT).any(-1).sum())
-    g = int(np.nanargmax(np.nanmax(lift_EG, axis=0)))
-    expert = int(np.nanargmax(lift_EG[:, g]))
-    told = table.information_share[layer_id]
+def told() -> str:
+    row = metrics[(metrics.layer_id == layer_id) & (metrics.metric == "information_share")].iloc[0]
+    measure = MEASURES["information_share"]
+    if pd.isna(row.estimate):
+        return ""
     return (
-        f"In layer {layer_id}, {strong} of {info.num_experts} experts are chosen at least "
-        f"{specialization.MIN_LIFT:g} times as often in some domain as by chance; the strongest is "
-        f"expert {expert} for {info.domains[g]} ({lift_EG[expert, g]:.1f}×). One choice tells "
-        f"{told:.1%} of what there is to know about the domain."
+        f" One choice tells {measure.text(row.estimate)} of what there is to know about the domain "
+        f"({reference(row, measure, 'shuffled labels')})."
     )
 
 
-controls.answer(sentence())
-controls.show(
-    lift_heatmap(
-        lift_EG,
-        tokens_EG,
-        controls.palette(),
-        domains=info.domains,
-        order_E=order_E,
-        marked=expert_id,
-    ),
-    alt=f"Heatmap: lift of every domain for every expert of layer {layer_id}",
-    key="lift",
-    on_select=choose,
-)
-controls.note("Orange: more often than chance, blue: less. Click a cell to open the expert's card.")
-expert_card.show(trace, info, tokens_EG, layer_id=layer_id, expert_id=expert_id)
+if compared:
+    controls.answer(specialists.sentence(rows, layer_id=layer_id, told=told()))
+    controls.show(
+        lift_heatmap(
+            rows, controls.palette(), domains=info.domains, order_E=order_E, marked=expert_id
+        ),
+        alt=f"Heatmap: lift of every domain for every expert of layer {layer_id}",
+        key="lift",
+        on_select=choose,
+    )
+    controls.note(specialists.marks(lifts))
+    controls.note(f"{specialists.NOT_SHOWN} {specialists.power(rows)}")
+evidence.show_unsaid(trace, info)
+expert_card.show(trace, info, rows, tokens_LE[layer_id], metrics, expert_id=expert_id)
+if not compared:
+    st.stop()
 
+specialists.table(lifts, trace=trace.name)
 with st.expander("Every layer", icon=":material/layers:"):
-    figure = information_lines(table, controls.palette(), marked=layer_id)
-    controls.show(figure, alt="Bars: information about the domain by layer", key="information")
-    controls.table(table, name="specialization_by_layer", trace=trace.name)
-lifts = export.lift_table(tokens_LEG, info)
-controls.download(lifts, name="expert_domain_lift", trace=trace.name)
+    titles = {MEASURES[name].title: name for name in evidence.DOMAIN_METRICS}
+    metric = titles[controls.choice("Figure", list(titles), key="figure")]
+    figure = layer_intervals(
+        metrics, controls.palette(), metric=metric, null="shuffled labels", marked=layer_id
+    )
+    controls.show(figure, alt=f"{metric} by layer, with intervals", key="information")
+    by_layer = evidence.specialization_metrics(metrics)
+    controls.table(by_layer, name="specialization_by_layer", trace=trace.name)
+cells = lifts[list(evidence.LIFT_COLUMNS)]
+controls.download(cells, name="expert_domain_lift", trace=trace.name)
 controls.method("domain_lift", "expert_domain", "jensen_shannon", "information_share")

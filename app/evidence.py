@@ -3,6 +3,7 @@
 N = documents, L = MoE layers, E = routed experts, G = domains.
 """
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import bootstrap, metric_intervals, permutation, queries, significance
+from analysis import bootstrap, metric_intervals, permutation, queries, significance, specialization
 from analysis.metric_intervals import MIN_FREEDOM, metric_table
 from analysis.queries import TraceInfo
 from analysis.significance import NOT_ENOUGH, lift_table, specialists
@@ -53,11 +54,15 @@ def metrics(trace: TraceFile, _info: TraceInfo, domain: str | None = None) -> pd
         tokens = queries.domain_tokens(con).set_index("domain").tokens
     if domain is not None:
         member_N = domain_id_N == _info.domains.index(domain)
-        tokens_NLE, domain_id_N, tokens = tokens_NLE[member_N], domain_id_N[member_N], tokens[[domain]]
+        tokens_NLE, domain_id_N, tokens = (
+            tokens_NLE[member_N],
+            domain_id_N[member_N],
+            tokens[[domain]],
+        )
     table = metric_table(tokens_NLE, domain_id_N, domains=_info.domains, seed=SEED)
     routed_L = np.where(tokens_NLE.any((0, 2)), tokens.sum(), 0)
-    counted = {"n_documents": len(domain_id_N), "n_tokens": routed_L[table.layer_id]}
-    return table.assign(**counted)[list(METRIC_COLUMNS)]
+    table = table.assign(n_documents=len(domain_id_N), n_tokens=routed_L[table.layer_id])
+    return table[list(METRIC_COLUMNS)]
 
 
 def domain_metrics(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
@@ -87,16 +92,38 @@ def mean_over_layers(table: pd.DataFrame, metric: str) -> pd.Series:
     return rows[["estimate", "low", "high", "null"]].mean()
 
 
-def counted_specialists(table: pd.DataFrame, lifts: pd.DataFrame) -> pd.DataFrame:
-    """A table by domain, or layer and domain, of experts: with the experts whose preference is
-    significant, and those of which nothing can be said."""
-    keys = [name for name in ("layer_id", "domain") if name in table]
+def compared_layers(tokens_LEG: np.ndarray) -> np.ndarray:
+    """The layers with tokens of two or more domains [L]."""
+    return (tokens_LEG.sum(1) > 0).sum(-1) > 1
+
+
+def experts_per_domain(
+    tokens_LEG: np.ndarray, lifts: pd.DataFrame, domains: Sequence[str]
+) -> pd.DataFrame:
+    """As of analysis, of the compared layers, with n_documents, the experts whose preference is
+    sure (significant), and those of which nothing can be said (not_enough)."""
+    compared_LEG = tokens_LEG[compared_layers(tokens_LEG)]
+    table = specialization.experts_per_domain(compared_LEG, domains)
+    return table.join(_counted(lifts, ["domain"]), on="domain")
+
+
+def experts_per_domain_by_layer(
+    tokens_LEG: np.ndarray, lifts: pd.DataFrame, domains: Sequence[str]
+) -> pd.DataFrame:
+    layers = np.flatnonzero(compared_layers(tokens_LEG))
+    table = specialization.experts_per_domain_by_layer(tokens_LEG[layers], domains)
+    table["layer_id"] = layers[table.layer_id]
+    keys = ["layer_id", "domain"]
+    return table.join(_counted(lifts, keys), on=keys)
+
+
+def _counted(lifts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     sure = specialists(lifts)
     counts = lifts.groupby(keys).agg(n_documents=("n_documents", "first"))
-    counts["significant"] = sure[sure.low > 0].groupby(keys).size()
+    counts["significant"] = sure[(sure.low > 0).fillna(False)].groupby(keys).size()
     counts["not_enough"] = lifts[lifts.note == NOT_ENOUGH].groupby(keys).size()
-    counts = counts.fillna(0).astype("Int64")[["significant", "not_enough", "n_documents"]]
-    return table.join(counts, on=keys)
+    counts = counts[["significant", "not_enough", "n_documents"]]
+    return counts.astype("Int64").fillna(0)
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)

@@ -1,0 +1,99 @@
+"""The experts that surely prefer a domain, in words and as a table."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.significance import MAX_Q, NOT_ENOUGH, family_size, specialists
+from analysis.specialization import MIN_LIFT
+from app import controls
+from app.evidence import LIFT_COLUMNS
+from app.figures.intervals import RATIO
+
+NOT_SHOWN = (
+    "The figure shows which experts and domains go together, not why: whether an expert is needed "
+    "for its domain shows only when it is taken away."
+)
+COLUMNS = {
+    "layer_id": st.column_config.NumberColumn("layer"),
+    "expert_id": st.column_config.NumberColumn("expert"),
+    "domain": st.column_config.TextColumn("domain"),
+    "lift": st.column_config.NumberColumn("lift", format="%.2f×"),
+    "low": st.column_config.NumberColumn("from", format="%.2f×", help="lower end, 95 %"),
+    "high": st.column_config.NumberColumn("to", format="%.2f×", help="upper end, 95 %"),
+    "q": st.column_config.NumberColumn("q", format="%.2g"),
+    "n_documents": st.column_config.NumberColumn("texts", format="localized"),
+    "n_tokens": st.column_config.NumberColumn("choices", format="localized"),
+}
+
+
+def sentence(rows: pd.DataFrame, *, layer_id: int, told: str) -> str:
+    """Of one layer's rows of a lift_table."""
+    found = specialists(rows)
+    experts = rows.expert_id.nunique()
+    if found.empty:
+        return (
+            f"In layer {layer_id}, no expert is surely chosen at least {MIN_LIFT:g} times as often "
+            f"in some domain as by chance (q < {MAX_Q}).{told}"
+        )
+    best = found.iloc[0]
+    span = "" if pd.isna(best.low) else f", {RATIO.span(2**best.low, 2**best.high)}"
+    return (
+        f"In layer {layer_id}, {found.expert_id.nunique()} of {experts} experts are surely chosen "
+        f"at least {MIN_LIFT:g} times as often in some domain as by chance; the surest is expert "
+        f"{best.expert_id} for {best.domain} ({RATIO.text(2**best.estimate)}{span}).{told}"
+    )
+
+
+def marks(lifts: pd.DataFrame) -> str:
+    """How to read the heatmap, and how many cells were tested at once."""
+    return (
+        "Orange: more often than chance, blue: less. Dot: q < 0.05 "
+        f"({family_size(lifts):,} cells tested at once, Benjamini-Hochberg). "
+        f"Hatched: {NOT_ENOUGH}. Click a cell to open the expert's card."
+    )
+
+
+def power(rows: pd.DataFrame) -> str:
+    """What the texts of a layer's rows can show at best; empty where nothing is tested."""
+    known = rows.smallest_detectable.dropna()
+    if known.empty:
+        return ""
+    texts = rows.n_documents[rows.n_documents > 0]
+    counted = _texts(int(texts.min()), int(texts.max()))
+    least, middle, most = (RATIO.text(2 ** float(known.quantile(level))) for level in (0, 0.5, 1))
+    unsaid = int((rows.note == NOT_ENOUGH).sum())
+    left_out = f" {unsaid} of {len(rows)} cells of this layer need more." if unsaid else ""
+    return (
+        f"With {counted} a domain, 80 of 100 such traces would find a lift of {middle} in the "
+        f"median cell of this layer ({least} in the easiest, {most} in the hardest).{left_out}"
+    )
+
+
+def _texts(fewest: int, most: int) -> str:
+    return f"{most:,} texts" if fewest == most else f"{fewest:,} to {most:,} texts"
+
+
+def table(lifts: pd.DataFrame, *, trace: str) -> None:
+    """Every specialist, the surest first: by the lower end of its interval."""
+    found = specialists(lifts)
+    st.markdown(
+        f"**Specialists of every layer, by the lower end of their interval** ({len(found):,})"
+    )
+    if found.empty:
+        controls.note(
+            f"No expert has q < {MAX_Q} and a lift of at least {MIN_LIFT:g}×. The CSV of all cells "
+            "has every lift with its interval."
+        )
+        return
+    shown = found.assign(
+        lift=np.exp2(found.estimate), low=np.exp2(found.low), high=np.exp2(found.high)
+    )
+    st.dataframe(
+        shown[list(COLUMNS)],
+        hide_index=True,
+        height=min(36 * len(shown) + 38, 330),
+        column_config=COLUMNS,
+        alt="Specialists: layer, expert, domain, lift with its interval",
+    )
+    controls.download(found[list(LIFT_COLUMNS)], name="specialists", trace=trace)
