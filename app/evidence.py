@@ -20,6 +20,10 @@ from app.workspace import TraceFile
 
 SEED = 0
 WAIT = "Drawing these documents anew, 1,000 times…"  # under a spinner: tables here are slow
+READING = (
+    "Dot: as counted. Bar: where 95 % of other samples of as many texts would put it, less what "
+    "few texts add by themselves."
+)
 LIFT_COLUMNS = (
     *("layer_id", "expert_id", "domain", "estimate", "low", "high", "p", "q"),
     *("n_documents", "n_tokens", "smallest_detectable", "note"),

@@ -43,7 +43,7 @@ def show(
     with workspace.cursor(trace) as con:
         tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=40)
         contexts = queries.expert_contexts(con, layer_id, expert_id, limit=CONTEXTS)
-    left, middle, right = st.columns([4, 4, 7], gap="large")
+    left, middle, right = st.columns([5, 4, 6], gap="large")
     with left:
         st.markdown("**Chosen for domains**")
         if compared:
@@ -67,7 +67,7 @@ def _preference(
 ) -> list[tuple[str, str, str]]:
     """Headline of the domain of highest lift, and of the divergence from all texts."""
     best = own.loc[int(own.estimate.argmax())]
-    known = [RATIO.text(2**best.estimate)]
+    known = [RATIO.text(float(2**best.estimate))]
     if not pd.isna(best.low):
         known[0] += f" ({RATIO.span(2**best.low, 2**best.high)})"
     if not pd.isna(best.q):
@@ -80,8 +80,8 @@ def _preference(
         ("Strongest domain", best.domain, ", ".join([*known, "by chance 1×"])),
         (
             "Divergence from all texts",
-            measure.text(divergence),
-            f"shuffled labels {measure.text(chance.null.iloc[0])}, most 1",
+            measure.text(float(divergence)),
+            f"shuffled labels {measure.text(float(chance.null.iloc[0]))}, most 1",
         ),
     ]
 

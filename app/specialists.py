@@ -33,15 +33,16 @@ def sentence(rows: pd.DataFrame, *, layer_id: int, told: str) -> str:
     experts = rows.expert_id.nunique()
     if found.empty:
         return (
-            f"In layer {layer_id}, no expert is surely chosen at least {MIN_LIFT:g} times as often "
-            f"in some domain as by chance (q < {MAX_Q}).{told}"
+            f"In layer {layer_id}, no expert is chosen at least {MIN_LIFT:g} times as often in "
+            f"some domain as by chance and more than luck explains (q < {MAX_Q}).{told}"
         )
     best = found.iloc[0]
     span = "" if pd.isna(best.low) else f", {RATIO.span(2**best.low, 2**best.high)}"
     return (
-        f"In layer {layer_id}, {found.expert_id.nunique()} of {experts} experts are surely chosen "
-        f"at least {MIN_LIFT:g} times as often in some domain as by chance; the surest is expert "
-        f"{best.expert_id} for {best.domain} ({RATIO.text(2**best.estimate)}{span}).{told}"
+        f"In layer {layer_id}, {found.expert_id.nunique()} of {experts} experts are chosen at "
+        f"least {MIN_LIFT:g} times as often in some domain as by chance, more than luck explains "
+        f"(q < {MAX_Q}); the surest is expert {best.expert_id} for {best.domain} "
+        f"({RATIO.text(2**best.estimate)}{span}).{told}"
     )
 
 

@@ -59,7 +59,7 @@ def dot_cells(figure: go.Figure, cells_RC: np.ndarray, palette: Palette) -> None
         x=column,
         y=row,
         mode="markers",
-        marker={"size": 6, "color": palette.text, "line": {"width": 1, "color": palette.ground}},
+        marker={"size": 5, "color": palette.text, "line": {"width": 1, "color": palette.ground}},
         unselected={"marker": {"opacity": 1}},
         hoverinfo="skip",
     )

@@ -23,6 +23,11 @@ class Measure:
         """Empty where there is no number."""
         return "" if pd.isna(value) else f"{value:{self.form}}{self.unit}"
 
+    def short(self, value: float) -> str:
+        """A null: 1 and not 1.00."""
+        whole = float(value).is_integer() and not self.form.endswith("%")
+        return f"{value:.0f}{self.unit}" if whole else self.text(value)
+
     def span(self, low: float, high: float) -> str:
         """Empty where there is no interval."""
         return "" if pd.isna(low) else f"{low:{self.form}}".rstrip("%") + f"{DASH}{self.text(high)}"
@@ -53,7 +58,10 @@ def probability(value: float) -> str:
 
 def reference(row: pd.Series, measure: Measure, null: str) -> str:
     """What stands under a number: its interval, then what chance or balance would give."""
-    known = [measure.span(row.low, row.high), f"{null} {measure.text(row.null)}"]
+    known = [
+        measure.span(row.low, row.high),
+        "" if pd.isna(row.null) else f"{null} {measure.short(row.null)}",
+    ]
     return ", ".join(part for part in known if part)
 
 
@@ -104,10 +112,13 @@ def layer_intervals(
 
 
 def _hover(row: Any, measure: Measure, null: str) -> str:
-    lines = [f"layer {row.layer_id}", f"<b>{measure.text(row.estimate)}</b> as counted"]
+    lines = [f"layer {row.layer_id}"]
+    if not pd.isna(row.estimate):
+        lines.append(f"<b>{measure.text(row.estimate)}</b> as counted")
     if not pd.isna(row.low):
         corrected, span = measure.text(row.corrected), measure.span(row.low, row.high)
         lines.append(f"{corrected} ({span}) less what few texts add")
-    lines.append(f"{null} {measure.text(row.null)}")
+    if not pd.isna(row.null):
+        lines.append(f"{null} {measure.short(row.null)}")
     lines.append(f"{row.n_documents:,} texts, {row.n_tokens:,} tokens")
     return "<br>".join([*lines, row.note] if row.note else lines)

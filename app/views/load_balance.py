@@ -60,10 +60,7 @@ with left:
 with right:
     controls.preview(table[table.metric == metric].drop(columns=["metric"]), name=metric)
     controls.download(table, name="load_by_layer", trace=trace.name)
-controls.note(
-    "Dot: as counted. Bar: where 95 % of other samples of as many texts would put it, less what "
-    "few texts add by themselves. Tick: every expert with the same load."
-)
+controls.note(evidence.READING + " Tick: every expert with the same load.")
 with st.expander("Every layer and domain", icon=":material/layers:"):
     shown = by_domain[by_domain.metric == metric].drop(columns="metric")
     controls.preview(shown, name=f"{metric} by domain")

@@ -54,8 +54,9 @@ with left:
         key="experts_per_domain",
     )
     controls.note(
-        "experts: the domain of highest lift, at least 1.5×. sure: q < 0.05, lift at least 1.5× "
-        f"and an interval above 1×, for any number of domains. unsaid: {NOT_ENOUGH}."
+        "experts: those whose highest lift, at least 1.5×, is in this domain. sure: those with a "
+        "lift of at least 1.5×, q < 0.05 and an interval above 1×; one can be sure of several "
+        f"domains. unsaid: {NOT_ENOUGH}."
     )
 with right:
     controls.table(texts.rename(columns={"documents": "texts"}), name="domains", trace=trace.name)

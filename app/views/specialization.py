@@ -69,12 +69,18 @@ specialists.table(lifts, trace=trace.name)
 with st.expander("Every layer", icon=":material/layers:"):
     titles = {MEASURES[name].title: name for name in evidence.DOMAIN_METRICS}
     metric = titles[controls.choice("Figure", list(titles), key="figure")]
-    figure = layer_intervals(
-        metrics, controls.palette(), metric=metric, null="shuffled labels", marked=layer_id
-    )
-    controls.show(figure, alt=f"{metric} by layer, with intervals", key="information")
-    by_layer = evidence.specialization_metrics(metrics)
-    controls.table(by_layer, name="specialization_by_layer", trace=trace.name)
+    left, right = st.columns(2, gap="large")
+    with left:
+        figure = layer_intervals(
+            metrics, controls.palette(), metric=metric, null="shuffled labels", marked=layer_id
+        )
+        controls.show(figure, alt=f"{metric} by layer, with intervals", key="information")
+    with right:
+        shown = metrics[metrics.metric == metric].drop(columns="metric")
+        controls.preview(shown, name=f"{metric} by layer")
+        by_layer = evidence.specialization_metrics(metrics)
+        controls.download(by_layer, name="specialization_by_layer", trace=trace.name)
+    controls.note(evidence.READING + " Tick: the same with labels shuffled over texts.")
 cells = lifts[list(evidence.LIFT_COLUMNS)]
 controls.download(cells, name="expert_domain_lift", trace=trace.name)
 controls.method("domain_lift", "expert_domain", "jensen_shannon", "information_share")
