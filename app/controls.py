@@ -17,6 +17,9 @@ from data import report
 Selection = Literal["points"] | tuple[Literal["box", "lasso"], ...]
 
 
+SAMPLE_SIZES = {"n_documents": "texts", "n_tokens": "tokens"}  # as pages call them
+
+
 def palette() -> Palette:
     return DARK if st.context.theme.type == "dark" else LIGHT
 
@@ -141,7 +144,8 @@ def preview(frame: pd.DataFrame, *, name: str) -> None:
 
 
 def _column(values: pd.Series) -> Any:
-    title = str(values.name).removesuffix("_id").replace("_", " ")
+    name = str(values.name)
+    title = SAMPLE_SIZES.get(name, name.removesuffix("_id").replace("_", " "))
     if pd.api.types.is_float_dtype(values):
         return st.column_config.NumberColumn(title, format="%.3f")
     if pd.api.types.is_integer_dtype(values):

@@ -66,8 +66,8 @@ def _preference(
     rows: pd.DataFrame, own: pd.DataFrame, metrics: pd.DataFrame
 ) -> list[tuple[str, str, str]]:
     """Headline of the domain of highest lift, and of the divergence from all texts."""
-    best = own.loc[int(own.estimate.argmax())]
-    known = [RATIO.text(float(2**best.estimate))]
+    best = own.iloc[int(own.estimate.argmax())]
+    known = [RATIO.text(2**best.estimate)]
     if not pd.isna(best.low):
         known[0] += f" ({RATIO.span(2**best.low, 2**best.high)})"
     if not pd.isna(best.q):

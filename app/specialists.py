@@ -8,7 +8,7 @@ from analysis.significance import MAX_Q, NOT_ENOUGH, family_size, specialists
 from analysis.specialization import MIN_LIFT
 from app import controls
 from app.evidence import LIFT_COLUMNS
-from app.figures.intervals import RATIO
+from app.figures.intervals import MEASURES, RATIO, reference
 
 NOT_SHOWN = (
     "The figure shows which experts and domains go together, not why: whether an expert is needed "
@@ -27,8 +27,9 @@ COLUMNS = {
 }
 
 
-def sentence(rows: pd.DataFrame, *, layer_id: int, told: str) -> str:
-    """Of one layer's rows of a lift_table."""
+def sentence(rows: pd.DataFrame, metrics: pd.DataFrame, *, layer_id: int) -> str:
+    """Of one layer's rows of a lift_table, and the metric_table."""
+    told = _told(metrics, layer_id)
     found = specialists(rows)
     experts = rows.expert_id.nunique()
     if found.empty:
@@ -43,6 +44,17 @@ def sentence(rows: pd.DataFrame, *, layer_id: int, told: str) -> str:
         f"least {MIN_LIFT:g} times as often in some domain as by chance, more than luck explains "
         f"(q < {MAX_Q}); the surest is expert {best.expert_id} for {best.domain} "
         f"({RATIO.text(2**best.estimate)}{span}).{told}"
+    )
+
+
+def _told(metrics: pd.DataFrame, layer_id: int) -> str:
+    row = metrics[(metrics.layer_id == layer_id) & (metrics.metric == "information_share")].iloc[0]
+    measure = MEASURES["information_share"]
+    if pd.isna(row.estimate):
+        return ""
+    return (
+        f" One choice tells {measure.text(row.estimate)} of what there is to know about the domain "
+        f"({reference(row, measure, 'shuffled labels')})."
     )
 
 

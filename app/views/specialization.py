@@ -1,12 +1,11 @@
 """Which experts prefer which domain?"""
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from analysis import queries
 from app import controls, evidence, expert_card, specialists, workspace
-from app.figures.intervals import MEASURES, layer_intervals, reference
+from app.figures.intervals import MEASURES, layer_intervals
 from app.figures.specialization import domain_order, lift_grid, lift_heatmap
 
 trace, info = controls.page("Which experts prefer which domain?")
@@ -37,19 +36,8 @@ def choose() -> None:
         st.session_state.expert = int(order_E[cell[1]])
 
 
-def told() -> str:
-    row = metrics[(metrics.layer_id == layer_id) & (metrics.metric == "information_share")].iloc[0]
-    measure = MEASURES["information_share"]
-    if pd.isna(row.estimate):
-        return ""
-    return (
-        f" One choice tells {measure.text(row.estimate)} of what there is to know about the domain "
-        f"({reference(row, measure, 'shuffled labels')})."
-    )
-
-
 if compared:
-    controls.answer(specialists.sentence(rows, layer_id=layer_id, told=told()))
+    controls.answer(specialists.sentence(rows, metrics, layer_id=layer_id))
     controls.show(
         lift_heatmap(
             rows, controls.palette(), domains=info.domains, order_E=order_E, marked=expert_id
