@@ -3,7 +3,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from app.figures import clusters, domains, load, specialization, theme, tokens, training
+from analysis.significance import NOT_ENOUGH
+from app.figures import clusters, domains, intervals, load, specialization, theme, tokens, training
 from app.figures.heatmap import cell_heatmap, ratio_axis
 from app.figures.theme import DARK, LIGHT, domain_colors, literal, visible
 from data.routing import DOMAINS
@@ -58,11 +59,14 @@ def test_blanks_of_a_token_are_visible() -> None:
 
 def test_experts_per_domain_shows_counts_beside_the_article() -> None:
     table = pd.DataFrame({"domain": ["math", "none"], "experts": [3, 1], "share": [0.75, 0.25]})
+    table = table.assign(
+        significant=pd.array([4, None], "Int64"), not_enough=pd.array([2, None], "Int64")
+    )
     figure = domains.experts_per_domain_bars(table, LIGHT)
     assert list(figure.data[0].x) == [0.75, 0.25]
     written = [annotation.text for annotation in figure.layout.annotations]
-    assert written[:3] == ["<b>3</b>", "75.0%", "14.8%"]
-    assert written[5] == ""  # the article has no experts without a domain
+    assert written[:5] == ["<b>3</b>", "75.0%", "4", "2", "14.8%"]
+    assert written[7:10] == ["", "", ""]  # experts without a domain: not sure, not in the article
 
 
 def test_experts_come_in_groups_of_their_strongest_domain() -> None:
@@ -70,20 +74,84 @@ def test_experts_come_in_groups_of_their_strongest_domain() -> None:
     assert specialization.domain_order(lift_EG).tolist() == [1, 3, 0, 2]  # the dead one last
 
 
-def test_the_lift_heatmap_frames_the_chosen_expert() -> None:
-    lift_EG = np.array([[1.0, 2.0], [4.0, 0.0], [np.nan, np.nan]])
+def lifts() -> pd.DataFrame:
+    """Expert 0 is sure for code, 1 unsaid for math, 2 dead."""
+    rows = [
+        (0, "math", -1.0, -2.0, 0.5, 0.5, 0.6, ""),
+        (0, "code", 1.0, 0.5, 1.5, 1e-6, 1e-5, ""),
+        (1, "math", 2.0, None, None, 0.2, 0.3, NOT_ENOUGH),
+        (1, "code", -9.0, None, None, 0.04, 0.06, ""),
+        (2, "math", None, None, None, None, None, "never chosen"),
+        (2, "code", None, None, None, None, None, "never chosen"),
+    ]
+    names = ["expert_id", "domain", "estimate", "low", "high", "p", "q", "note"]
+    table = pd.DataFrame(rows, columns=names).astype(dict.fromkeys(names[2:-1], "Float64"))
+    detectable = pd.array([0.5, 0.5, 0.9, 0.5, None, None], "Float64")
+    return table.assign(layer_id=0, n_documents=40, n_tokens=1234, smallest_detectable=detectable)
+
+
+def test_the_lift_heatmap_frames_the_chosen_expert_and_hatches_what_it_cannot_say() -> None:
     figure = specialization.lift_heatmap(
-        lift_EG,
-        np.array([[1, 2], [4, 0], [0, 0]]),
-        LIGHT,
-        domains=["math", MARKUP],
-        order_E=np.array([1, 0, 2]),
-        marked=0,
+        lifts(), LIGHT, domains=["math", "code"], order_E=np.array([1, 0, 2]), marked=0
     )
-    assert figure.data[0].z[:, 0].tolist() == [2.0, -3.0]  # expert 1: 4x, never
-    assert np.isnan(figure.data[0].z[:, 2]).all()  # dead
+    heatmap, _, hatched, dots = figure.data
+    assert np.isnan(heatmap.z[:, 2]).all()  # dead
+    assert np.isnan(heatmap.z[0, 0])  # not enough prompts to say: no colour
+    assert (heatmap.z[1, 0], heatmap.z[0, 1]) == (-3.0, -1.0)
+    assert (list(hatched.x), list(hatched.base)) == ([0], [-0.5])
+    assert hatched.marker.pattern.shape == "/"
+    assert (list(dots.x), list(dots.y)) == ([1], [1])  # expert 0, code
     assert (figure.layout.shapes[0].x0, figure.layout.shapes[0].x1) == (0.5, 1.5)
-    assert "<a" not in figure.to_json()
+
+
+def test_a_cell_says_all_that_is_known_of_it_and_no_more() -> None:
+    _, sure, unsaid, _, dead, _ = (
+        specialization.lift_text(row) for row in lifts().replace("code", MARKUP).itertuples()
+    )
+    assert "<b>2.00×</b> (1.41\N{EN DASH}2.83×), by chance 1×" in sure  # 2**0.5 to 2**1.5
+    assert "p < 0.0001, q < 0.0001<br>40 texts, 1,234 choices" in sure
+    assert "<a" not in sure
+    assert unsaid.endswith("these texts can show 1.87×<br><i>not enough prompts to say</i>")
+    assert dead == "expert 2, math<br>40 texts, 1,234 choices<br><i>never chosen</i>"
+
+
+def test_bars_of_an_expert_have_intervals_and_pale_where_not_sure() -> None:
+    figure = specialization.lift_bars(lifts().head(2), LIGHT)
+    bars = figure.data[0]
+    assert list(bars.error_x.array) == [1.5, 0.5]
+    assert list(bars.error_x.arrayminus) == [1.0, 0.5]
+    assert list(bars.marker.opacity) == [0.45, 1.0]
+    assert [text.text for text in figure.layout.annotations] == ["0.50×", "2.00× •"]
+
+
+def metrics() -> pd.DataFrame:
+    """Two layers: one with an interval, one without tokens."""
+    names = ["estimate", "corrected", "low", "high", "null"]
+    rows = [[0.2, 0.19, 0.15, 0.25, 0.01], [None] * 5]
+    table = pd.DataFrame(rows, columns=names).astype("Float64")
+    note = ["", "no tokens"]
+    return table.assign(
+        layer_id=[0, 1], metric="information_share", n_documents=9, n_tokens=[100, 0], note=note
+    )
+
+
+def test_a_metric_of_every_layer_has_its_interval_and_its_null() -> None:
+    bars, nulls, dots = intervals.layer_intervals(
+        metrics(), LIGHT, metric="information_share", null="shuffled labels"
+    ).data
+    assert list(bars.y) == [0.15, 0.25, None, None, None, None]
+    assert nulls.y[0] == 0.01
+    assert dots.y[0] == 0.2
+    assert "19.0% (15.0\N{EN DASH}25.0%) less what few texts add" in dots.text[0]
+    assert dots.text[1] == "layer 1<br>9 texts, 0 tokens<br>no tokens"
+
+
+def test_a_number_without_an_interval_is_written_without_one() -> None:
+    measure = intervals.MEASURES["load_imbalance"]
+    row = pd.Series({"low": pd.NA, "high": pd.NA, "null": 1.0})
+    assert intervals.reference(row, measure, "balanced") == "balanced 1×"
+    assert measure.text(float("nan")) == ""
+    assert [intervals.probability(p) for p in (0.0, 0.0219, 1.0)] == ["< 0.0001", "0.022", "1"]
 
 
 def test_the_load_heatmap_is_relative_to_balanced_and_marks_the_dead() -> None:
@@ -92,6 +160,15 @@ def test_the_load_heatmap_is_relative_to_balanced_and_marks_the_dead() -> None:
     figure = load.load_heatmap(tokens_LE, LIGHT, order_LE=order_LE, by_load=True)
     assert figure.data[0].z.tolist() == [[1.0, 0.0, 0.0, -3.0]]  # 8 is twice the mean of 4
     assert (figure.data[2].x[0], figure.data[2].y[0]) == (3, 0)
+
+
+def test_a_layer_without_tokens_is_empty_and_says_so() -> None:
+    tokens_LE = np.array([[1, 3], [0, 0]])
+    order_LE = load.load_order(tokens_LE, by_load=False)
+    figure = load.load_heatmap(tokens_LE, LIGHT, order_LE=order_LE, by_load=False)
+    assert np.isnan(figure.data[0].z[1]).all()
+    assert len(figure.data) == 2  # no cross: nothing could choose its experts
+    assert "nan" not in figure.data[1].text[3]
 
 
 def test_load_in_order_of_number_keeps_the_ids() -> None:
@@ -180,7 +257,8 @@ def test_layers_get_stronger_with_depth_and_only_the_ends_a_legend() -> None:
     figure = training.layer_lines(
         table, LIGHT, value="v", title="v", reference=0.09, label="chance 9%"
     )
-    assert [trace.showlegend for trace in figure.data] == [True, False, True]
+    assert [trace.showlegend for trace in figure.data[:3]] == [True, False, True]
+    assert (figure.data[3].name, list(figure.data[3].y)) == ("chance 9%", [0.09, 0.09])
     assert figure.data[2].line.color == LIGHT.sequential[-1]
 
 
