@@ -1,5 +1,6 @@
 """What the pages share: the trace on show, the frame of a page, a figure with its table."""
 
+import re
 from html import escape
 from typing import Any, Literal
 
@@ -79,6 +80,11 @@ def headline(figures: list[tuple[str, str, str]]) -> None:
     """(label, value, what to compare it with): a number never stands alone."""
     for column, (label, value, reference) in zip(st.columns(len(figures)), figures, strict=True):
         column.metric(label, value, reference, delta_color="off", delta_arrow="off")
+
+
+def unmarked(text: str) -> str:
+    """Text as Markdown shows it unchanged: a metric's value is Markdown."""
+    return re.sub(r"([^\w\s])", r"\\\1", text)
 
 
 def layer(info: TraceInfo) -> int:

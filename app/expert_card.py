@@ -77,7 +77,7 @@ def _preference(
     measure = MEASURES["mean_divergence"]
     chance = metrics[(metrics.layer_id == best.layer_id) & (metrics.metric == "mean_divergence")]
     return [
-        ("Strongest domain", best.domain, ", ".join([*known, "by chance 1×"])),
+        ("Strongest domain", controls.unmarked(best.domain), ", ".join([*known, "by chance 1×"])),
         (
             "Divergence from all texts",
             measure.text(float(divergence)),

@@ -15,6 +15,7 @@ from streamlit.testing.v1.element_tree import Button
 
 from app import background
 from app.commands.capture import demo
+from app.controls import unmarked
 from app.jobs import all_jobs
 from app.tracing import CHECKPOINT
 from data.routing import DOMAINS
@@ -134,6 +135,11 @@ def test_a_hostile_text_and_domain_are_escaped(name: str, traces: Path, tiny_tra
     assert "<img" not in texts(app)
     marked = [*app.markdown, *app.caption, *app.info, *app.warning, *app.header, *app.subheader]
     assert not [element for element in marked if "evil.test" in element.value]
+    assert not [metric for metric in app.metric if "![a](" in f"{metric.value} {metric.delta}"]
+
+
+def test_text_in_markdown_is_unmarked() -> None:
+    assert unmarked("![a](b) :red[x] $y$ math") == r"\!\[a\]\(b\) \:red\[x\] \$y\$ math"
 
 
 def test_a_broken_trace_is_an_error_and_not_a_traceback(traces: Path) -> None:
