@@ -3,6 +3,7 @@
 N = documents, L = MoE layers, E = routed experts, G = domains.
 """
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -66,7 +67,15 @@ def metrics(trace: TraceFile, _info: TraceInfo, domain: str | None = None) -> pd
     table = metric_table(tokens_NLE, domain_id_N, domains=_info.domains, seed=SEED)
     routed_L = np.where(tokens_NLE.any((0, 2)), tokens.sum(), 0)
     table = table.assign(n_documents=len(domain_id_N), n_tokens=routed_L[table.layer_id])
+    table["note"] = [
+        _of_layer(note, layer) for note, layer in zip(table.note, table.layer_id, strict=True)
+    ]
     return table[list(METRIC_COLUMNS)]
+
+
+def _of_layer(note: str, layer_id: int) -> str:
+    """Layers are measured one by one: a refusal calls each of them layer 0."""
+    return re.sub(r"^layer 0\b", f"layer {layer_id}", note)
 
 
 def domain_metrics(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:

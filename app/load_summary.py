@@ -25,7 +25,7 @@ def mean(table: pd.DataFrame, metric: str, label: str, null: str) -> tuple[str, 
 
 def dead(table: pd.DataFrame, num_experts: int) -> tuple[str, str, str]:
     """Layers without tokens have no dead experts: nothing could choose them."""
-    counts = table[table.metric == "dead_experts"].estimate.dropna()
+    counts = table[(table.metric == "dead_experts") & (table.n_tokens > 0)].estimate
     return "Dead experts", f"{int(counts.sum())}", f"of {len(counts) * num_experts:,}"
 
 

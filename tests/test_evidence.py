@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.queries import TraceInfo
-from app import background, controls, evidence, export, workspace
+from app import background, controls, evidence, export, load_summary, workspace
 from app.jobs import Job
 from app.workspace import TraceFile
 from data.report import csv_text
@@ -188,7 +188,9 @@ def test_a_layer_without_tokens_counts_none(traces: Path) -> None:
     trace, info = opened("dead_layer", traces)
     table = evidence.metrics(trace, info)
     assert table.groupby("layer_id").n_tokens.first().tolist() == [480, 0]
-    assert table[table.layer_id == 1].estimate.isna().sum() > 5
+    imbalance = table[table.metric == "load_imbalance"].set_index("layer_id").loc[1]
+    assert imbalance.note.startswith("layer 1 has no routed tokens")
+    assert load_summary.dead(table, num_experts=8) == ("Dead experts", "0", "of 8")
 
 
 def test_the_mean_over_layers_skips_those_without_a_number() -> None:

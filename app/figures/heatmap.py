@@ -74,7 +74,10 @@ def hatch_cells(figure: go.Figure, cells_RC: np.ndarray, palette: Palette) -> No
         y=np.ones(len(row)),
         base=row - 0.5,
         width=1,
-        marker={"pattern": pattern | {"bgcolor": palette.ground}, "line": {"width": 0}},
+        marker={
+            "pattern": pattern | {"bgcolor": palette.ground},
+            "line": {"width": 1, "color": palette.ground},
+        },
         unselected={"marker": {"opacity": 1}},
         hoverinfo="skip",
     )
