@@ -78,10 +78,15 @@ def _of_layer(note: str, layer_id: int) -> str:
     return re.sub(r"^layer 0\b", f"layer {layer_id}", note)
 
 
+def read_domains(trace: TraceFile, info: TraceInfo) -> list[str]:
+    """The domains that have tokens."""
+    _, domain_id_N = documents(trace, info)
+    return [info.domains[domain_id] for domain_id in np.unique(domain_id_N)]
+
+
 def domain_metrics(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
     """The load metrics of every domain that has documents: domain, then as in metrics()."""
-    _, domain_id_N = documents(trace, info)
-    present = [info.domains[domain_id] for domain_id in np.unique(domain_id_N)]
+    present = read_domains(trace, info)
     tables = [load_metrics(metrics(trace, info, domain)) for domain in present]
     table = pd.concat(tables, keys=present, names=["domain", None])
     return table.reset_index("domain").reset_index(drop=True)

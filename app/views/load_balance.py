@@ -12,12 +12,14 @@ from app.figures.load import load_heatmap, load_order
 ALL = "all domains"
 
 trace, info = controls.page("Do all experts carry their share?")
-with st.spinner(evidence.WAIT):
-    by_domain = evidence.domain_metrics(trace, info)
 with st.container(horizontal=True, gap="large"):
     by_load = controls.choice("Experts in order of", ["number", "load"], key="sort") == "load"
     domain = st.selectbox(
-        "Texts", [ALL, *by_domain.domain.unique()], key="domain", bind="query-params", width=200
+        "Texts",
+        [ALL, *evidence.read_domains(trace, info)],
+        key="domain",
+        bind="query-params",
+        width=200,
     )
 only = None if domain == ALL else domain
 with workspace.cursor(trace) as con:
@@ -61,10 +63,13 @@ with right:
     controls.preview(table[table.metric == metric].drop(columns=["metric"]), name=metric)
     controls.download(table, name="load_by_layer", trace=trace.name)
 controls.note(evidence.READING + " Tick: every expert with the same load.")
-with st.expander("Every layer and domain", icon=":material/layers:"):
-    shown = by_domain[by_domain.metric == metric].drop(columns="metric")
-    controls.preview(shown, name=f"{metric} by domain")
-    controls.download(by_domain, name="load_by_layer_and_domain", trace=trace.name)
+domains = st.expander("Every layer and domain", icon=":material/layers:", on_change="rerun")
+if domains.open:
+    with domains, st.spinner(evidence.WAIT):
+        by_domain = evidence.domain_metrics(trace, info)
+        shown = by_domain[by_domain.metric == metric].drop(columns="metric")
+        controls.preview(shown, name=f"{metric} by domain")
+        controls.download(by_domain, name="load_by_layer_and_domain", trace=trace.name)
 cells = pd.DataFrame(frame).assign(
     relative=frame.tokens / np.repeat(tokens_LE.mean(-1), info.num_experts)
 )
