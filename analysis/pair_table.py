@@ -13,6 +13,7 @@ from analysis.pairs import MIN_EXPECTED
 
 Null = Literal["load", "uniform"]
 NEVER = "never together: no logarithm"
+ZERO_LOW = "the interval reaches down to never: no lower logarithm"
 
 
 def pair_table(
@@ -43,6 +44,8 @@ def pair_table(
             "reason": why_P.mask((why_P == "") & (tests.tokens == 0), NEVER),
         }
     )
+    reaches_P = (table.reason == "") & table.low.isna()
+    table["reason"] = table.reason.mask(reaches_P, ZERO_LOW)
     order = table.z.abs().fillna(-1).astype(float).argsort(kind="stable")
     return table.iloc[order[::-1]].reset_index(drop=True)
 

@@ -41,6 +41,19 @@ def cluster_order(log_SS: np.ndarray) -> np.ndarray:
     return hierarchy.leaves_list(links)
 
 
+def follow_order(
+    lift_EE: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with like successors side by side, each column at the row that it follows most."""
+    lift_SS = np.nan_to_num(lift_EE[np.ix_(rows, columns)])
+    if len(rows) > 2:
+        place_S = np.log2(lift_SS.clip(2.0**-LIMIT, 2.0**LIMIT))
+        rows_in_order = hierarchy.linkage(place_S, "average", optimal_ordering=True)
+        leaves_S = hierarchy.leaves_list(rows_in_order)
+        rows, lift_SS = rows[leaves_S], lift_SS[leaves_S]
+    return rows, columns[np.argsort(lift_SS.argmax(0), kind="stable")]
+
+
 def pair_heatmap(
     tests: pd.DataFrame, palette: Palette, *, log_EE: np.ndarray, order_S: np.ndarray, null: str
 ) -> go.Figure:

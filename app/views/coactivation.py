@@ -8,6 +8,7 @@ from analysis.pair_table import Null
 from app import controls, pair_tests, workspace
 from app.figures.coactivation import (
     cluster_order,
+    follow_order,
     log_lift,
     most_active,
     pair_heatmap,
@@ -47,7 +48,7 @@ def show_pairs() -> None:
     )
     shown, all_experts = len(order_S), info.num_experts
     controls.note(pair_tests.scope(found, null=null, shown=shown, num_experts=all_experts))
-    st.markdown("**Every pair, the surest first**")
+    st.markdown("**Every pair, the surest first** (estimate: log2 lift)")
     controls.table(table, name="expert_pairs", trace=trace.name)
 
 
@@ -62,6 +63,8 @@ def show_transitions() -> None:
         return
     lift_EE = coactivation.transition_lift(tokens_EE)
     rows, columns = most_active(tokens_LE[layer_id]), most_active(tokens_LE[layer_id + 1])
+    if order == "company":
+        rows, columns = follow_order(lift_EE, rows, columns)
     figure = transition_heatmap(
         tokens_EE, lift_EE, controls.palette(), rows=rows, columns=columns, layer_id=layer_id
     )
