@@ -79,6 +79,9 @@ def _choices(chosen_TE: np.ndarray, document_T: np.ndarray) -> _Choices:
         raise ValueError(
             f"every token chooses all {num_experts} experts: which are chosen together says nothing"
         )
+    load_E = chosen_TE.sum(0)
+    if np.isin(load_E, (0, routed_T.sum())).all():
+        raise ValueError("every token chooses the same experts: there is nothing to compare with")
     document_T = np.unique(document_T[routed_T], return_inverse=True)[1]
     k_V, value_T = np.unique(k_T[routed_T], return_inverse=True)
     k_NV = np.zeros((document_T.max() + 1, len(k_V)), dtype=np.int64)

@@ -47,7 +47,7 @@ CASES: dict[str, tuple[np.ndarray, np.ndarray, dict]] = {
 }
 SAID = {
     ("coactivation", "one document"): "Not enough prompts to say",
-    ("coactivation", "one token"): "Not enough prompts to say",
+    ("coactivation", "one token"): "every token chooses the same experts",
     ("coactivation", "k is 1"): "every token chooses one of 4 experts",
     ("coactivation", "k is E"): "every token chooses all 4 experts",
     ("coactivation", "one layer"): "the only MoE layer",
