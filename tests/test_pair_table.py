@@ -6,7 +6,7 @@ from analysis.pairs import pair_significance
 from tests.routers import random_choices
 
 
-def tested(documents: int) -> tuple:
+def layer_tests(documents: int) -> tuple:
     chosen_TE, document_T = random_choices(
         np.random.default_rng(0),
         num_tokens=400,
@@ -19,7 +19,7 @@ def tested(documents: int) -> tuple:
 
 @pytest.mark.parametrize("null", ["load", "uniform"])
 def test_the_surest_pair_comes_first(null):
-    tests, num_tokens = tested(20)
+    tests, num_tokens = layer_tests(20)
     table = pair_table(tests, layer_id=3, null=null, num_documents=20, num_tokens=num_tokens)
     assert table.z.abs().is_monotonic_decreasing
     assert (table.layer_id == 3).all()
@@ -29,7 +29,7 @@ def test_the_surest_pair_comes_first(null):
 
 @pytest.mark.parametrize("null", ["load", "uniform"])
 def test_one_document_has_lifts_and_a_reason(null):
-    tests, num_tokens = tested(1)
+    tests, num_tokens = layer_tests(1)
     table = pair_table(tests, layer_id=0, null=null, num_documents=1, num_tokens=num_tokens)
     assert table.estimate.notna().all()
     assert table[["low", "high", "z", "p", "q"]].isna().all(axis=None)

@@ -145,7 +145,8 @@ def _marks(figure: go.Figure, where_RC: np.ndarray, *, symbol: str, size: int, c
     marker = {"symbol": symbol, "size": size, "color": color, "opacity": 0.6}
     marks = go.Scatter(x=column, y=row, mode="markers", marker=marker, hoverinfo="skip")
     figure.add_trace(marks)
-    figure.data = (figure.data[0], *figure.data[2:], figure.data[1])  # hover stays on top
+    *below, hover, last = figure.data
+    figure.data = (*below, last, hover)  # hover stays on top
 
 
 def _labelled(figure: go.Figure, across: str, down: str) -> go.Figure:

@@ -3,17 +3,10 @@
 import numpy as np
 import streamlit as st
 
-from analysis import coactivation, pair_table, queries
+from analysis import pair_table, queries
 from analysis.pair_table import Null
-from app import controls, pair_tests, workspace
-from app.figures.coactivation import (
-    cluster_order,
-    follow_order,
-    log_lift,
-    most_active,
-    pair_heatmap,
-    transition_heatmap,
-)
+from app import controls, pair_tests, transitions, workspace
+from app.figures.coactivation import cluster_order, log_lift, most_active, pair_heatmap
 
 NULLS: dict[str, Null] = {"fixed loads": "load", "k of E": "uniform"}
 
@@ -24,7 +17,6 @@ with st.container(horizontal=True, gap="large"):
     order = controls.choice("Experts in order of", ["company", "number"], key="order")
 with workspace.cursor(trace) as con:
     tokens_LE = queries.load_array(queries.expert_tokens(con), info)
-    tokens_EE = queries.transition_array(queries.transitions(con, layer_id), info)
 found = pair_tests.layer_pairs(trace.identity, layer_id, _trace=trace)
 
 
@@ -52,35 +44,9 @@ def show_pairs() -> None:
     controls.table(table, name="expert_pairs", trace=trace.name)
 
 
-def show_transitions() -> None:
-    st.markdown("**From this layer to the next**")
-    if layer_id + 1 == info.num_layers:
-        only = "the only" if info.num_layers == 1 else "the last"
-        controls.note(f"Layer {layer_id} is {only} MoE layer of this trace: nothing follows it.")
-        return
-    if not tokens_EE.any():
-        controls.note("No token chose experts in both layers: there are no transitions.")
-        return
-    lift_EE = coactivation.transition_lift(tokens_EE)
-    rows, columns = most_active(tokens_LE[layer_id]), most_active(tokens_LE[layer_id + 1])
-    if order == "company":
-        rows, columns = follow_order(lift_EE, rows, columns)
-    figure = transition_heatmap(
-        tokens_EE, lift_EE, controls.palette(), rows=rows, columns=columns, layer_id=layer_id
-    )
-    alt = f"Heatmap: which experts of layer {layer_id + 1} follow those of layer {layer_id}"
-    controls.show(figure, alt=alt, key="transitions")
-    controls.note(
-        "Against independent choices in the two layers. No test: a token makes several "
-        "transitions at once, and its word alone ties one layer to the next."
-    )
-    table = pair_table.transition_table(tokens_EE, layer_id=layer_id)
-    controls.download(table, name="expert_transitions", trace=trace.name)
-
-
 if found.reason:
     st.info(f"Layer {layer_id} has no pairs to show: {found.reason}.")
 else:
     show_pairs()
-show_transitions()
+transitions.show(trace, info, tokens_LE, layer_id=layer_id, by_company=order == "company")
 controls.method("pair_significance", "coactivation_lift", "transition_lift")
