@@ -228,14 +228,14 @@ def test_pairs_are_marked_where_sure_and_struck_where_unknown() -> None:
     figure = coactivation.pair_heatmap(
         tests, LIGHT, log_EE=log_EE, order_S=np.array([0, 1, 2]), null="load"
     )
-    sure, unknown, hover = figure.data[1:]
+    cells, sure, unknown = figure.data
     assert list(zip(sure.x, sure.y, strict=True)) == [(1, 0), (0, 1)]
     assert list(zip(unknown.x, unknown.y, strict=True)) == [(2, 1), (1, 2)]
     assert (
         "9</b> tokens<br>loads fixed: 3 expected, 3.00× [2.00, 4.00], z 6.0, q 0.01"
-        in (hover.text[1])
+        in (cells.text[0, 1])
     )
-    assert "no test: fewer than 5 tokens expected" in hover.text[5]
+    assert "no test: fewer than 5 tokens expected" in cells.text[1, 2]
     assert log_EE[1, 2] == -coactivation.LIMIT - 1  # never, but expected
 
 

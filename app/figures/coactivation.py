@@ -145,11 +145,13 @@ def _marks(figure: go.Figure, where_RC: np.ndarray, *, symbol: str, size: int, c
     marker = {"symbol": symbol, "size": size, "color": color, "opacity": 0.6}
     marks = go.Scatter(x=column, y=row, mode="markers", marker=marker, hoverinfo="skip")
     figure.add_trace(marks)
-    *below, hover, last = figure.data
-    figure.data = (*below, last, hover)  # hover stays on top
 
 
 def _labelled(figure: go.Figure, across: str, down: str) -> go.Figure:
+    cells, marks, *rest = figure.data  # nothing is clicked here: the cells carry their own text
+    text = np.reshape(marks.text, np.shape(cells.z))
+    cells.update(text=text, hoverinfo=None, hovertemplate="%{text}<extra></extra>")
+    figure.data = (cells, *rest)
     small = {"tickfont": {"size": 9}, "tickangle": 0}
     figure.update_xaxes(title_text=across, **small)
     figure.update_yaxes(title_text=down, **small)
