@@ -56,6 +56,15 @@ def transition_probability(tokens_EE: np.ndarray) -> np.ndarray:
     return np.divide(tokens_EE, followed, out=share, where=followed > 0)
 
 
+def transition_lift(tokens_EE: np.ndarray) -> np.ndarray:
+    """n_ab over what the loads of both layers give, n_a n_b / n [E, E]; NaN for dead experts."""
+    followed, led = tokens_EE.sum(-1, keepdims=True), tokens_EE.sum(-2, keepdims=True)
+    independent = followed.astype(float) * led
+    lift = np.full(tokens_EE.shape, np.nan)
+    total = tokens_EE.astype(float) * tokens_EE.sum((-2, -1), keepdims=True)
+    return np.divide(total, independent, out=lift, where=independent > 0)
+
+
 def _without_diagonal(matrix_EE: np.ndarray) -> np.ndarray:
     num_experts = matrix_EE.shape[-1]
     matrix_EE[..., np.arange(num_experts), np.arange(num_experts)] = np.nan

@@ -129,7 +129,10 @@ def _vocabulary_rows(trace: TraceArrays) -> Iterator[Row]:
 
 
 def _training_rows(trace: TraceArrays) -> Iterator[Row]:
-    name, missing = "router saturation", "no routing snapshots; train with them first"
+    name, missing = (
+        "router saturation",
+        "no routing snapshots in a trace; the page Training has them",
+    )
 
     def value(of: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
         if trace.snapshots is None:

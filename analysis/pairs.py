@@ -34,9 +34,9 @@ class _Choices:
 def pair_significance(chosen_TE: np.ndarray, document_T: np.ndarray) -> pd.DataFrame:
     """Every pair of one layer against both nulls.
 
-    expert_a, expert_b, tokens; then for "uniform" and for "load": expected tokens, lift, z, p and
-    q (Benjamini-Hochberg over the layer's pairs); z_swaps, which takes tokens for independent;
-    reason, why the load columns are empty.
+    expert_a, expert_b, tokens; then for "uniform" and "load": expected tokens, lift and the ends of
+    its 95 % interval, z, p and q (Benjamini-Hochberg over the layer's pairs); z_swaps, which
+    takes tokens for independent; reason, why the load columns are empty.
     """
     choices = _choices(chosen_TE, document_T)
     num_experts = chosen_TE.shape[-1]
@@ -58,7 +58,7 @@ def pair_significance(chosen_TE: np.ndarray, document_T: np.ndarray) -> pd.DataF
         np.where(known, load.variance_P, 1)
     )
     table["z_swaps"] = swaps_P.where(known)
-    table.loc[~known, ["z_load", "p_load"]] = np.nan
+    table.loc[~known, ["low_load", "high_load", "z_load", "p_load"]] = np.nan
     table["q_load"] = _adjusted(table.p_load)
     few_P = known & table.p_load.isna()
     few = "one document" if len(choices.k_NV) < 2 else f"fewer than {MIN_EXPECTED} tokens expected"
@@ -79,6 +79,9 @@ def _choices(chosen_TE: np.ndarray, document_T: np.ndarray) -> _Choices:
         raise ValueError(
             f"every token chooses all {num_experts} experts: which are chosen together says nothing"
         )
+    load_E = chosen_TE.sum(0)
+    if np.isin(load_E, (0, routed_T.sum())).all():
+        raise ValueError("every token chooses the same experts: there is nothing to compare with")
     document_T = np.unique(document_T[routed_T], return_inverse=True)[1]
     k_V, value_T = np.unique(k_T[routed_T], return_inverse=True)
     k_NV = np.zeros((document_T.max() + 1, len(k_V)), dtype=np.int64)
@@ -159,10 +162,20 @@ def _tests(
     )
     enough_P = (expected_P >= MIN_EXPECTED) & (null.variance_P > 0) & (num_documents > 1)
     variance_P = np.maximum(spread_P, null.variance_P)
-    z_P = (tokens_P - expected_P) / np.sqrt(np.where(enough_P, variance_P, 1))
-    z_P = z_P.where(enough_P)
+    deviation_P = np.sqrt(np.where(enough_P, variance_P, 1))
+    z_P = ((tokens_P - expected_P) / deviation_P).where(enough_P)
     p_P = pd.Series(2 * stats.t.sf(z_P.abs(), max(num_documents - 1, 1)))
-    columns = {"expected": expected_P, "lift": lift_P, "z": z_P, "p": p_P, "q": _adjusted(p_P)}
+    reach_P = stats.t.isf(0.025, max(num_documents - 1, 1)) * deviation_P
+    safe_P = np.where(enough_P, expected_P, 1)
+    columns = {
+        "expected": expected_P,
+        "lift": lift_P,
+        "low": ((tokens_P - reach_P) / safe_P).clip(lower=0).where(enough_P),
+        "high": ((tokens_P + reach_P) / safe_P).where(enough_P),
+        "z": z_P,
+        "p": p_P,
+        "q": _adjusted(p_P),
+    }
     return pd.DataFrame({f"{column}_{name}": values for column, values in columns.items()})
 
 

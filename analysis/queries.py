@@ -140,6 +140,11 @@ def document_load(con: DuckDBPyConnection) -> pd.DataFrame:
     return _frame(con, "document_load")
 
 
+def document_weights(con: DuckDBPyConnection) -> pd.DataFrame:
+    """doc_id, layer_id, expert_id, weight_sum; both phases, only what was chosen."""
+    return _frame(con, "document_weights")
+
+
 def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
     """tokens_NLE (int32) of the documents with a token, ascending doc_id, and their domain_id_N:
     places in info.domains."""

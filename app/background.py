@@ -1,4 +1,4 @@
-"""Jobs that start by themselves: the demo trace, and the projection of a trace."""
+"""Jobs that start by themselves: the demo trace, and what is computed beside a trace."""
 
 import shutil
 import sys
@@ -53,11 +53,21 @@ def project(trace: TraceFile) -> Job | None:
         return None
     key = f"project|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
-        key, "Projecting", lambda job: _project(job, trace), lane="projection"
+        key, "Projecting", lambda job: _run(job, trace, "project"), lane="projection"
     )
 
 
-def _project(job: Job, trace: TraceFile) -> None:
+def information(trace: TraceFile) -> Job | None:
+    """The same for what the domain tells beyond the token."""
+    if sidecar_path(trace.path, "information").is_file():
+        return None
+    key = f"information|{trace.identity}"
+    return all_jobs().get(key) or all_jobs().start(
+        key, "Subjects beyond words", lambda job: _run(job, trace, "information"), lane="projection"
+    )
+
+
+def _run(job: Job, trace: TraceFile, command: str) -> None:
     """In a process of its own: numba threads cannot hurt the pages, and cancel is real."""
     slower = ("nice", "-n", "10") if shutil.which("nice") else ()
-    jobs.run_command(job, [*slower, *COMMAND, "project", str(trace.path)])
+    jobs.run_command(job, [*slower, *COMMAND, command, str(trace.path)])

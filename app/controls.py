@@ -42,6 +42,7 @@ def page(question: str) -> tuple[TraceFile, TraceInfo]:
     _facts(info)
     if trace.name == workspace.DEMO:
         background.project(trace)
+        background.information(trace)
     if not info.num_tokens:
         st.info("This trace holds no tokens. Capture text with `routescope capture`.")
         st.stop()

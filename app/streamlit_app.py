@@ -18,6 +18,8 @@ st.navigation(
             ),
             st.Page("views/specialization.py", title="Specialization", icon=":material/grid_on:"),
             st.Page("views/load_balance.py", title="Load balance", icon=":material/balance:"),
+            st.Page("views/coactivation.py", title="Co-activation", icon=":material/hub:"),
+            st.Page("views/vocabulary.py", title="Vocabulary", icon=":material/abc:"),
             st.Page(
                 "views/domain_clusters.py", title="Domain clusters", icon=":material/bubble_chart:"
             ),

@@ -30,6 +30,8 @@ PAGES = {
     "overview": "Which domain does each expert work for?",
     "specialization": "Which experts prefer which domain?",
     "load_balance": "Do all experts carry their share?",
+    "coactivation": "Which experts work together?",
+    "vocabulary": "Do experts follow the word or the subject?",
     "domain_clusters": "Do texts of one domain travel together?",
     "prompts": "Which experts does my text use?",
     "training": "When did the experts settle, and was it worth it?",
@@ -44,6 +46,7 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path / "traces"))
     monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "model"))
     monkeypatch.setattr(background, "project", lambda trace: None)
+    monkeypatch.setattr(background, "information", lambda trace: None)
     (tmp_path / "traces").mkdir()
     return tmp_path / "traces"
 

@@ -79,3 +79,9 @@ def test_transition_probability_adds_up_to_one():
     probability_EE = coactivation.transition_probability(tokens_EE)
     assert probability_EE[0].tolist() == [0.4, 0.4, 0.2, 0.0]
     assert np.isnan(probability_EE[1]).all()  # a dead expert is followed by nothing
+
+
+def test_transitions_that_follow_the_loads_have_lift_1():
+    tokens_EE = np.array([[4, 2, 0], [2, 1, 0], [0, 0, 0]])  # rows 6 and 3, columns 6 and 3, of 9
+    assert coactivation.transition_lift(tokens_EE)[:2, :2].tolist() == [[1, 1], [1, 1]]
+    assert np.isnan(coactivation.transition_lift(tokens_EE)[2]).all()

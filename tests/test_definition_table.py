@@ -60,7 +60,7 @@ def test_ids_only_have_no_gate_score_and_no_loss():
 
 def test_what_a_trace_lacks_is_one_line_each():
     bare = replace(TRACE, ids_TK=None, snapshots=None, pairs_EE=np.zeros((4, 4), int))
-    assert {"no routing snapshots; train with them first"} < reasons(bare)
+    assert {"no routing snapshots in a trace; the page Training has them"} < reasons(bare)
     assert "one domain: a lift compares domains" in reasons(
         replace(bare, domain_id_N=np.zeros(2, int))
     )

@@ -4,7 +4,18 @@ import plotly.graph_objects as go
 import pytest
 
 from analysis.significance import NOT_ENOUGH
-from app.figures import clusters, domains, intervals, load, specialization, theme, tokens, training
+from app.figures import (
+    clusters,
+    coactivation,
+    domains,
+    intervals,
+    load,
+    specialization,
+    theme,
+    tokens,
+    training,
+    vocabulary,
+)
 from app.figures.heatmap import cell_heatmap, ratio_axis
 from app.figures.theme import DARK, LIGHT, domain_colors, literal, visible
 from data.routing import DOMAINS
@@ -275,3 +286,49 @@ def test_losses_of_both_models_are_drawn() -> None:
     log = pd.DataFrame({"step": [1, 2], "loss": [5.0, 4.0]})
     assert len(training.loss_lines(log, log, LIGHT).data) == 2
     assert len(training.loss_lines(log, None, LIGHT).data) == 1
+
+
+def test_friends_stand_side_by_side() -> None:
+    log_EE = np.full((4, 4), -2.0)
+    log_EE[[0, 2], [2, 0]] = log_EE[[1, 3], [3, 1]] = 3.0
+    places = coactivation.cluster_order(log_EE).tolist()
+    assert abs(places.index(0) - places.index(2)) == 1
+    assert abs(places.index(1) - places.index(3)) == 1
+
+
+def test_pairs_are_marked_where_sure_and_struck_where_unknown() -> None:
+    tests = pd.DataFrame({"expert_a": [0, 0, 1], "expert_b": [1, 2, 2], "tokens": [9, 8, 0]})
+    for null in ("load", "uniform"):
+        known = {"expected": [3.0, 8.0, 1.0], "lift": [3.0, 1.0, 0.0], "low": [2.0, 0.5, None]}
+        known |= {"high": [4.0, 1.5, None], "z": [6.0, 0.0, None], "q": [0.01, 0.9, None]}
+        tests = tests.assign(**{f"{column}_{null}": values for column, values in known.items()})
+    tests = tests.assign(reason=["", "", "fewer than 5 tokens expected"]).convert_dtypes()
+    log_EE = coactivation.log_lift(tests, 3, null="load")
+    figure = coactivation.pair_heatmap(
+        tests, LIGHT, log_EE=log_EE, order_S=np.array([0, 1, 2]), null="load"
+    )
+    cells, sure, unknown = figure.data
+    assert list(zip(sure.x, sure.y, strict=True)) == [(1, 0), (0, 1)]
+    assert list(zip(unknown.x, unknown.y, strict=True)) == [(2, 1), (1, 2)]
+    assert (
+        "9</b> tokens<br>loads fixed: 3 expected, 3.00× [2.00, 4.00], z 6.0, q 0.01"
+        in (cells.text[0, 1])
+    )
+    assert "no test: fewer than 5 tokens expected" in cells.text[1, 2]
+    assert log_EE[1, 2] == -coactivation.LIMIT - 1  # never, but expected
+
+
+def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
+    columns = ("plain", "share", "expected", "corrected")
+    table = pd.DataFrame({"layer_id": [0, 1], **{name: [0.5, None] for name in columns}})
+    figure = vocabulary.vocabulary_lines(table.convert_dtypes(), LIGHT, marked=0)
+    assert [line.y for line in figure.data] == [(0.5, None)] * 4
+
+
+def test_information_below_its_null_is_no_bar() -> None:
+    table = pd.DataFrame(
+        {"layer_id": [0], "information": [0.3], "information_null": [0.1], "information_p": [0.02]}
+    ).assign(beyond=-0.1, p=0.9)
+    alone, beyond = vocabulary.information_bars(table, LIGHT).data
+    assert alone.y == pytest.approx((0.2,))
+    assert beyond.y == (0.0,)

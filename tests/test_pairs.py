@@ -3,6 +3,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis import pairs
 from analysis.fixed_loads import fixed_loads
@@ -166,3 +167,20 @@ def test_empty_cells_are_not_nan():
     chosen_TE = np.array([[1, 1, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]], dtype=bool)
     table = pairs.pair_significance(chosen_TE, np.array([0, 0, 1, 1]))
     assert table.p_load[0] is pd.NA
+
+
+def test_tokens_that_all_choose_the_same_experts_are_refused():
+    chosen_TE = np.array([[True, True, False, False]] * 3)
+    with pytest.raises(ValueError, match="every token chooses the same experts"):
+        pairs.pair_significance(chosen_TE, np.arange(3))
+
+
+def test_the_interval_of_a_lift_is_as_wide_as_its_t():
+    chosen_TE, document_T = random_choices(
+        np.random.default_rng(0), num_tokens=1_000, top_k=2, log_weights_E=[0.5, 0, 0, 0]
+    )
+    found = pairs.pair_significance(chosen_TE, document_T).iloc[0]
+    assert found.low_load < found.lift_load < found.high_load
+    deviation = (found.tokens - found.expected_load) / found.z_load
+    half_width = stats.t.isf(0.025, 99) * deviation / found.expected_load
+    assert found.high_load - found.lift_load == pytest.approx(half_width)

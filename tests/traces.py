@@ -82,3 +82,36 @@ def write_tiny_trace(path: Path) -> None:
                         [doc_id, position, layer_id, rank, int(expert_id), weights[rank]],
                     )
         con.execute(ROLLUPS)
+
+
+def write_choices(
+    path: Path, ids_TLK: np.ndarray, document_T: np.ndarray, **options: object
+) -> None:
+    """A trace of those choices, -1 where a token made none; a document's domain is a or b by turns.
+
+    num_experts; labels=False and ids_only=True leave out domains and gates.
+    """
+    num_experts = int(str(options.get("num_experts", 4)))
+    write_empty_trace(path, num_layers=ids_TLK.shape[1], num_experts=num_experts)
+    rows = [
+        (int(doc_id), place, layer, rank, int(expert), 1 / ids_TLK.shape[2])
+        for place, doc_id in enumerate(document_T)
+        for layer, ids_K in enumerate(ids_TLK[place])
+        for rank, expert in enumerate(ids_K[ids_K >= 0])
+    ]
+    k_T = (ids_TLK >= 0).sum(-1)
+    top_k = int(k_T.max()) if len(np.unique(k_T[k_T > 0])) == 1 else None
+    with duckdb.connect(str(path)) as con:
+        con.execute("UPDATE trace SET top_k = $1", [top_k])
+        for doc_id in np.unique(document_T).tolist():
+            domain = "ab"[doc_id % 2] if options.get("labels", True) else None
+            row = [doc_id, domain, f"text {doc_id}", "t:1", f"{doc_id:064d}"]
+            con.execute("INSERT INTO document VALUES ($1, $2, $3, $4, $5)", row)
+        tokens = [(int(doc), t, t % 3, f"w{t % 3}", 0, None) for t, doc in enumerate(document_T)]
+        con.executemany("INSERT INTO token VALUES (?, ?, ?, ?, ?, ?)", tokens)
+        con.executemany("INSERT INTO routing VALUES (?, ?, ?, ?, ?, ?)", rows)
+        if not options.get("ids_only"):
+            con.execute(
+                "INSERT INTO gate SELECT DISTINCT doc_id, position, layer_id, 1, 1 FROM routing"
+            )
+        con.execute(ROLLUPS)

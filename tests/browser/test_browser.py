@@ -13,6 +13,8 @@ PAGES = {
     "": "Which domain does each expert work for?",
     "specialization": "Which experts prefer which domain?",
     "load_balance": "Do all experts carry their share?",
+    "coactivation": "Which experts work together?",
+    "vocabulary": "Do experts follow the word or the subject?",
     "domain_clusters": "Do texts of one domain travel together?",
     "prompts": "Which experts does my text use?",
     "training": "When did the experts settle, and was it worth it?",

@@ -1,0 +1,56 @@
+"""What the domain tells about a layer's experts, by itself and once the token is known.
+
+T = tokens, N = documents, E = routed experts, G = domains, R = deals of domains to documents.
+"""
+
+import numpy as np
+import pandas as pd
+
+from analysis.conditional import PERMUTATIONS, conditional_information
+from analysis.queries import TraceInfo, choice_array
+from analysis.specialization import mutual_information
+
+NUMBERS = ("information", "information_null", "information_p", "plug_in", "null", "beyond", "p")
+
+
+def information_row(
+    choices: pd.DataFrame, domains: pd.Series, info: TraceInfo, *, layer_id: int
+) -> dict[str, object]:
+    """A layer: I(expert; domain), its mean over dealt domains and its rank among them; the same
+    given the token id (plug_in, null, p), and beyond, plug_in less null; nats per choice.
+
+    choices are layer_choices(), domains the domain of every doc_id; reason says why it is empty.
+    """
+    row: dict[str, object] = {"layer_id": layer_id, **dict.fromkeys(NUMBERS)}
+    if choices.empty:
+        return row | {"n_documents": 0, "n_tokens": 0, "reason": "no routed tokens in this layer"}
+    chosen_TE, document_T = choice_array(choices, info)
+    token_id_T = choices.drop_duplicates(["doc_id", "position"]).token_id.to_numpy()
+    doc_ids, document_T = np.unique(document_T, return_inverse=True)
+    domain_N = pd.Index(info.domains).get_indexer(pd.Index(domains[doc_ids]))
+    row |= {"n_documents": len(doc_ids), "n_tokens": len(chosen_TE), "reason": ""}
+    try:
+        found = conditional_information(chosen_TE, token_id_T, document_T, domain_N[document_T])
+    except ValueError as error:
+        return row | {"reason": str(error)}
+    tokens_NE = np.zeros((len(doc_ids), info.num_experts))
+    np.add.at(tokens_NE, document_T, chosen_TE)
+    row |= _information(tokens_NE, domain_N, num_domains=len(info.domains))
+    null = found.null + found.document_excess
+    return row | {"plug_in": found.plug_in, "null": null, "beyond": found.corrected, "p": found.p}
+
+
+def _information(
+    tokens_NE: np.ndarray, domain_N: np.ndarray, *, num_domains: int, seed: int = 0
+) -> dict[str, object]:
+    rng = np.random.default_rng(seed)
+    dealt_RN = [domain_N, *(rng.permutation(domain_N) for _ in range(PERMUTATIONS))]
+    one_hot = np.eye(num_domains)
+    tokens_REG = np.stack([tokens_NE.T @ one_hot[dealt_N] for dealt_N in dealt_RN])
+    observed, *dealt = mutual_information(tokens_REG)
+    above = sum(value >= observed - 1e-12 for value in dealt)
+    return {
+        "information": float(observed),
+        "information_null": float(np.mean(dealt)),
+        "information_p": (1 + above) / (1 + PERMUTATIONS),
+    }

@@ -1,0 +1,47 @@
+"""`routescope information`: what the domain tells beyond the token, beside the trace."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def information(
+    trace: Annotated[Path, typer.Argument(help="A trace: a .duckdb file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure whether experts follow the domain beyond what the token alone decides.
+
+    Written beside the trace: NAME.information.parquet, a row a layer.
+
+    Example: routescope information traces/demo.duckdb
+    """
+    import pandas as pd
+
+    from analysis import queries
+    from analysis.conditional import PERMUTATIONS
+    from analysis.information_table import NUMBERS, information_row
+    from data.sidecar import write_sidecar
+    from data.store import open_trace
+
+    start = time.perf_counter()
+    rows = []
+    with open_trace(trace) as con:
+        info = queries.trace_info(con)
+        domains = queries.documents(con).set_index("doc_id").domain
+        for layer_id in range(info.num_layers):
+            line = f"stage {layer_id + 1}/{info.num_layers}: layer {layer_id}"
+            print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+            choices = queries.layer_choices(con, layer_id)
+            rows.append(information_row(choices, domains, info, layer_id=layer_id))
+    table = pd.DataFrame(rows).astype(dict.fromkeys(NUMBERS, "Float64"))
+    identity = {"trace": info.name, "created_at": info.created_at.isoformat()}
+    path = write_sidecar(trace, "information", table, {"permutations": PERMUTATIONS} | identity)
+    seconds = round(time.perf_counter() - start, 1)
+    if as_json:
+        print(json.dumps({"seconds": seconds, "file": path.name, "layers": len(table)}))
+    else:
+        print(f"done in {seconds} s: {path.name}")

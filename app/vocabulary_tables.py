@@ -1,0 +1,90 @@
+"""What the page Vocabulary reads of a trace, computed once."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from duckdb import DuckDBPyConnection
+
+from analysis import queries, vocabulary
+from analysis.definition_table import TraceArrays, definitions_table
+from analysis.queries import TraceInfo
+from app import workspace
+from app.workspace import TraceFile
+
+
+@st.cache_data(max_entries=16, show_spinner="Counting words by expert")
+def summary(identity: str, *, _trace: TraceFile) -> pd.DataFrame:
+    """vocabulary_summary() of every layer, of the trace with that identity."""
+    with workspace.cursor(_trace) as con:
+        info, ids = queries.trace_info(con), queries.token_ids(con)
+        layers = [_first_tokens(con, ids, info, layer) for layer in range(info.num_layers)]
+    columns = ["plain", "token_ids", "token_share", "share", "expected", "corrected", "reason"]
+    table = vocabulary.vocabulary_summary(layers).reindex(columns=["layer_id", *columns])
+    numbers = [column for column in columns if column not in ("token_ids", "reason")]
+    return table.astype(dict.fromkeys(numbers, "Float64"))
+
+
+@st.cache_data(max_entries=64, show_spinner="Counting words by expert")
+def token_table(identity: str, layer_id: int, *, _trace: TraceFile) -> pd.DataFrame:
+    """vocabulary_table() of one layer; no row where it has no routed tokens."""
+    with workspace.cursor(_trace) as con:
+        info, ids = queries.trace_info(con), queries.token_ids(con)
+        tokens_VE = _first_tokens(con, ids, info, layer_id)
+    if not tokens_VE.any():
+        return pd.DataFrame()
+    table = vocabulary.vocabulary_table(tokens_VE, ids)
+    table.insert(0, "layer_id", layer_id)
+    return table
+
+
+@st.cache_data(max_entries=64, show_spinner="Comparing definitions")
+def definitions(identity: str, layer_id: int, *, _trace: TraceFile) -> pd.DataFrame:
+    with workspace.cursor(_trace) as con:
+        table = definitions_table(trace_arrays(con, queries.trace_info(con), layer_id))
+    table.insert(0, "layer_id", layer_id)
+    return table
+
+
+def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> TraceArrays:
+    tokens_NLE, domain_id_N = queries.document_array(con, info)
+    load = queries.document_load(con)
+    doc_ids = np.unique(load.doc_id)
+    ids = queries.token_ids(con)
+    return TraceArrays(
+        layer_id=layer_id,
+        tokens_NLE=tokens_NLE.astype(np.int64),
+        domain_id_N=domain_id_N,
+        tokens_N=queries.documents(con).set_index("doc_id").tokens[doc_ids].to_numpy(),
+        first_tokens_VE=_first_tokens(con, ids, info, layer_id),
+        pairs_EE=queries.pair_array(queries.coactivation(con, layer_id), info),
+        ids_TK=_ranked(queries.layer_choices(con, layer_id), info),
+        weights_NLE=_weights(con, doc_ids, info),
+        snapshots=None,
+    )
+
+
+def _first_tokens(
+    con: DuckDBPyConnection, ids: pd.DataFrame, info: TraceInfo, layer_id: int
+) -> np.ndarray:
+    return queries.first_choice_array(queries.token_id_choices(con, layer_id), ids, info)
+
+
+def _ranked(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray | None:
+    """ids_TK, unless k varies."""
+    k = info.top_k
+    if k is None or len(choices) % k:
+        return None
+    if (choices["rank"].to_numpy().reshape(-1, k) != np.arange(k)).any():
+        return None
+    return choices.expert_id.to_numpy().reshape(-1, k)
+
+
+def _weights(con: DuckDBPyConnection, doc_ids: np.ndarray, info: TraceInfo) -> np.ndarray | None:
+    """weights_NLE, unless the source gave ids only: then no gate has an entropy either."""
+    if queries.gate_summary(con).mean_entropy.isna().all():
+        return None
+    frame = queries.document_weights(con)
+    weights_NLE = np.zeros((len(doc_ids), info.num_layers, info.num_experts))
+    document_N = np.searchsorted(doc_ids, frame.doc_id)
+    weights_NLE[document_N, frame.layer_id, frame.expert_id] = frame.weight_sum
+    return weights_NLE if np.isfinite(weights_NLE).all() else None

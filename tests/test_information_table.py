@@ -1,0 +1,60 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import queries
+from analysis.information_table import NUMBERS, information_row
+
+DOCUMENTS, TOKENS = 24, 40
+
+
+def choices(chosen: np.ndarray, token_id: np.ndarray) -> pd.DataFrame:
+    """One choice a token."""
+    columns = {
+        "doc_id": np.repeat(np.arange(DOCUMENTS), TOKENS),
+        "position": np.tile(np.arange(TOKENS), DOCUMENTS),
+        "token_id": token_id,
+        "rank": 0,
+        "expert_id": chosen,
+    }
+    return pd.DataFrame(columns)
+
+
+@pytest.fixture
+def domains() -> pd.Series:
+    return pd.Series(["math", "code"] * (DOCUMENTS // 2), name="domain")
+
+
+def test_an_expert_of_the_subject_is_found_beyond_the_word(tiny, domains):
+    info = queries.trace_info(tiny)  # of four experts
+    rng = np.random.default_rng(0)
+    subject = np.repeat((domains == "math").to_numpy(int), TOKENS)
+    expert = np.where(rng.random(subject.size) < 0.5, subject, 2)
+    frame = choices(expert, rng.integers(0, 5, subject.size))
+    row = information_row(frame, domains, info, layer_id=1)
+    assert row["beyond"] == pytest.approx(0.5 * np.log(2), abs=0.05)
+    assert row["information"] == pytest.approx(0.5 * np.log(2), abs=0.05)
+    assert row["p"] == row["information_p"] == pytest.approx(1 / 51)
+    assert (row["n_documents"], row["n_tokens"]) == (DOCUMENTS, DOCUMENTS * TOKENS)
+
+
+def test_an_expert_of_the_word_tells_of_the_subject_but_not_beyond(tiny, domains):
+    info = queries.trace_info(tiny)
+    rng = np.random.default_rng(0)
+    subject = np.repeat((domains == "math").to_numpy(int), TOKENS)
+    token_id = 2 * rng.integers(0, 2, subject.size) + subject * (rng.random(subject.size) < 0.5)
+    expert = np.where(rng.random(subject.size) < 0.9, token_id, rng.integers(0, 4, subject.size))
+    row = information_row(choices(expert, token_id), domains, info, layer_id=0)
+    assert row["information"] > 0.1
+    assert row["information_p"] == pytest.approx(1 / 51)
+    assert abs(row["beyond"]) < 0.01
+
+
+def test_what_cannot_be_said_has_a_reason_and_no_number(tiny, domains):
+    info = queries.trace_info(tiny)
+    frame = choices(np.zeros(DOCUMENTS * TOKENS, int), np.zeros(DOCUMENTS * TOKENS, int))
+    one_domain = information_row(frame, domains.replace("code", "math"), info, layer_id=0)
+    nothing = information_row(frame.head(0), domains, info, layer_id=0)
+    for row in (one_domain, nothing):
+        assert row["reason"]
+        assert all(row[name] is None for name in NUMBERS)
