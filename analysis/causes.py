@@ -17,7 +17,6 @@ CONTROLS = 4
 POOL = 8  # experts closest in load, of which the controls are drawn
 
 
-
 def matched_controls(
     load_E: np.ndarray, expert_id: int, *, excluded: set[int] = frozenset(), seed: int = 0
 ) -> list[int]:
