@@ -3,19 +3,22 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from analysis import queries, significance
-from analysis.causes import cause_row, matched_controls
+from analysis.causes import cause_table, matched_controls
 from analysis.queries import TraceInfo
 from app.tracing import Tracer
 from data.pieces import encoder
 from data.routing import UNLABELLED, Document
 from data.sidecar import read_sidecar, write_sidecar
+
+if TYPE_CHECKING:
+    from model.ablation import DocumentLoss
 
 WHAT = "causes"
 Expert = tuple[int, int]  # layer, expert
@@ -86,7 +89,7 @@ def ablate(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> pd.DataFrame:
-    """A row an expert of `targets` (layer_id, expert_id, domain)."""
+    """The rows of cause_table for every expert of `targets` (layer_id, expert_id, domain)."""
     from model.ablation import document_losses
     from model.encoded import encoded_documents
     from model.intervene import masked
@@ -95,45 +98,64 @@ def ablate(
     room = tracer.model.config.context_length - 1
     encoded = list(encoded_documents(encoder(tracer.tokenizer), sampled, room=room))
     load_LE = queries.load_array(queries.expert_tokens(con, domain=None), info)
-    claims = claimed(con, info)
-    controls: list[list[int]] = []
-    for row in targets.itertuples():
-        same = (claims.layer_id == row.layer_id) & (claims.domain == row.domain)
-        excluded = set(claims.expert_id[same])
-        load_E = load_LE[row.layer_id]
-        controls.append(matched_controls(load_E, row.expert_id, excluded=excluded, seed=seed))
-    wanted = {
-        (row.layer_id, expert)
-        for row, others in zip(targets.itertuples(), controls, strict=True)
-        for expert in [row.expert_id, *others]
-    }
+    groups = [
+        Group(row.layer_id, row.domain, [row.expert_id, *matched_controls(load_E, row.expert_id)])
+        for row in targets.itertuples()
+        for load_E in [load_LE[row.layer_id]]
+    ]
     interventions = {
-        f"{layer}:{expert}": partial(masked, tracer.model, {layer: [expert]})
-        for layer, expert in sorted(wanted)
+        f"{group.layer_id}:{expert}": partial(masked, tracer.model, {group.layer_id: [expert]})
+        for group in groups
+        for expert in group.experts
     }
     losses = document_losses(
         tracer.model, encoded, interventions, on_progress=on_progress, cancelled=cancelled
     )
-    change_VN = losses.nats_VN - losses.nats_VN[0]
     domain_N = np.array([item.document.domain for item in encoded])
-    rows: list[dict[str, Any]] = []
-    for row, others in zip(targets.itertuples(), controls, strict=True):
-        place = [losses.variants.index(f"{row.layer_id}:{e}") for e in [row.expert_id, *others]]
-        own_N = domain_N == row.domain
-        found = cause_row(change_VN[place[0]], change_VN[place[1:]], losses.tokens_N, own_N)
-        names = {"layer_id": row.layer_id, "expert_id": row.expert_id, "domain": row.domain}
-        rows.append(names | found | {"controls": " ".join(map(str, others)), "seed": seed})
-    return pd.DataFrame(rows)
+    return pd.concat([_causes(group, losses, domain_N, seed=seed) for group in groups])
+
+
+class Group(NamedTuple):
+    """A specialist, first, and its controls."""
+
+    layer_id: int
+    domain: str
+    experts: list[int]
+
+
+def _causes(
+    group: Group, losses: "DocumentLoss", domain_N: np.ndarray, *, seed: int
+) -> pd.DataFrame:
+    change_VN = losses.nats_VN - losses.nats_VN[0]
+    own, *controls = [losses.variants.index(f"{group.layer_id}:{e}") for e in group.experts]
+    table = cause_table(
+        change_VN[own],
+        change_VN[controls],
+        losses.tokens_N,
+        domain_N == group.domain,
+        seed=seed,
+    )
+    table.insert(0, "layer_id", group.layer_id)
+    table.insert(1, "expert_id", group.experts[0])
+    table.insert(2, "domain", group.domain)
+    return table.assign(controls=" ".join(map(str, group.experts[1:])), seed=seed)
 
 
 def store(trace: Path, rows: pd.DataFrame, parameters: dict[str, Any]) -> pd.DataFrame:
     """Adds rows to those stored beside the trace; an expert ablated again is replaced."""
-    known = read_sidecar(trace, WHAT)
-    if known is not None and known[1].get("model_sha256") == parameters["model_sha256"]:
-        rows = pd.concat([known[0], rows], ignore_index=True)
-        rows = rows.drop_duplicates(["layer_id", "expert_id", "domain"], keep="last")
+    known = stored(trace, model_sha256=parameters["model_sha256"])
+    if known is not None:
+        rows = pd.concat([known, rows], ignore_index=True)
+        names = ["layer_id", "expert_id", "domain", "group"]
+        rows = rows.drop_duplicates(names, keep="last", ignore_index=True)
     write_sidecar(trace, WHAT, rows, parameters)
     return rows
+
+
+def stored(trace: Path, *, model_sha256: str) -> pd.DataFrame | None:
+    """What was measured on this model; None if nothing was."""
+    known = read_sidecar(trace, WHAT)
+    return known[0] if known and known[1].get("model_sha256") == model_sha256 else None
 
 
 def targets_of(claims: pd.DataFrame, experts: list[Expert] | None, *, top: int) -> pd.DataFrame:

@@ -20,8 +20,9 @@ DOCUMENTS = [
 
 @pytest.fixture
 def model() -> Transformer:
-    torch.manual_seed(0)
-    return Transformer(small_config()).eval()
+    model = Transformer(small_config()).eval()
+    model.initialize(seed=0)
+    return model
 
 
 def alone(model: Transformer, ids: list[int]) -> float:

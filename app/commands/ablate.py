@@ -2,14 +2,18 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from analysis import queries
 from app import ablation
-from app.commands.capture import INTERRUPTED, Json, progress_bar
+from app.commands.capture import INTERRUPTED, Json
 from app.tracing import CHECKPOINT, load_tracer
 from data.store import open_trace
 
@@ -38,7 +42,7 @@ def ablate(
         if targets.empty:
             raise ValueError("the trace has no claimed specialist; nothing to leave out")
         try:
-            with progress_bar(0) as bar:
+            with progress_bar() as advance:
                 rows = ablation.ablate(
                     tracer,
                     con,
@@ -46,7 +50,7 @@ def ablate(
                     targets,
                     tokens_per_domain=tokens,
                     seed=seed,
-                    on_progress=lambda done, total: bar(0, done),
+                    on_progress=advance,
                 )
         except KeyboardInterrupt:
             print("interrupted; nothing was stored", file=sys.stderr)
@@ -56,4 +60,13 @@ def ablate(
     if as_json:
         print(json.dumps(rows.astype(object).where(rows.notna(), None).to_dict("records")))
         return
-    print(rows.to_string(index=False))
+    print(rows.drop(columns=["controls", "seed"]).to_string(index=False, float_format="%.4f"))
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """Forwards of all; on a terminal only."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("batches")
+        yield lambda done, total: progress.update(task, completed=done, total=total)
