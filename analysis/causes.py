@@ -117,5 +117,4 @@ def _counts(tokens_N: np.ndarray, of_N: np.ndarray) -> dict[str, int]:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    missing = {name: pd.array(table[name], dtype="Float64") for name in ("estimate", "low", "high")}
-    return table.assign(**missing)
+    return table.astype(dict.fromkeys(("estimate", "low", "high"), "Float64"))

@@ -47,12 +47,12 @@ def parse_experts(text: str, info: TraceInfo) -> list[Expert]:
     return list(dict.fromkeys(found))
 
 
-def require_usable(tracer: Tracer, info: TraceInfo) -> None:
+def require_usable(folder: Path, info: TraceInfo) -> None:
     from model.checkpoint import model_sha256
 
-    if model_sha256(tracer.folder) != info.model_sha256:
+    if model_sha256(folder) != info.model_sha256:
         raise ValueError(
-            f"the trace was made by model {info.model_sha256[:8]}, {tracer.folder} holds another; "
+            f"the trace was made by model {info.model_sha256[:8]}, {folder} holds another; "
             "name its folder with --model"
         )
     if len([name for name in info.domains if name != UNLABELLED]) < 2:
@@ -69,12 +69,12 @@ def sample_documents(
     chosen = frame[(before < tokens_per_domain) & (frame.tokens > 0)]
     return [
         Document(
-            doc_id=int(row.doc_id),
-            text=queries.document_text(con, int(row.doc_id)),
-            domain=row.domain,
-            origin=row.origin,
+            doc_id=row["doc_id"],
+            text=queries.document_text(con, row["doc_id"]),
+            domain=row["domain"],
+            origin=row["origin"],
         )
-        for row in chosen.sort_values("doc_id").itertuples()
+        for row in chosen.sort_values("doc_id").to_dict("records")
     ]
 
 
@@ -98,11 +98,11 @@ def ablate(
     room = tracer.model.config.context_length - 1
     encoded = list(encoded_documents(encoder(tracer.tokenizer), sampled, room=room))
     load_LE = queries.load_array(queries.expert_tokens(con, domain=None), info)
-    groups = [
-        Group(row.layer_id, row.domain, [row.expert_id, *matched_controls(load_E, row.expert_id)])
-        for row in targets.itertuples()
-        for load_E in [load_LE[row.layer_id]]
-    ]
+    groups = []
+    for row in targets.to_dict("records"):
+        layer_id, expert_id = row["layer_id"], row["expert_id"]
+        experts = [expert_id, *matched_controls(load_LE[layer_id], expert_id)]
+        groups.append(Group(layer_id, row["domain"], experts))
     interventions = {
         f"{group.layer_id}:{expert}": partial(masked, tracer.model, {group.layer_id: [expert]})
         for group in groups
@@ -112,7 +112,8 @@ def ablate(
         tracer.model, encoded, interventions, on_progress=on_progress, cancelled=cancelled
     )
     domain_N = np.array([item.document.domain for item in encoded])
-    return pd.concat([_causes(group, losses, domain_N, seed=seed) for group in groups])
+    tables = [_causes(group, losses, domain_N, seed=seed) for group in groups]
+    return pd.concat(tables, ignore_index=True)
 
 
 class Group(NamedTuple):

@@ -30,6 +30,7 @@ PAGES = {
     "specialization": "Which experts prefer which domain?",
     "load_balance": "Do all experts carry their share?",
     "domain_clusters": "Do texts of one domain travel together?",
+    "causes": "Does removing a specialist hurt its own domain?",
     "prompts": "Which experts does my text use?",
     "training": "When did the experts settle, and was it worth it?",
     "export": "What can I take away?",

@@ -36,8 +36,8 @@ def ablate(
     with open_trace(trace) as con:
         info = queries.trace_info(con)
         named = None if experts is None else ablation.parse_experts(experts, info)
+        ablation.require_usable(model, info)
         tracer = load_tracer(model)
-        ablation.require_usable(tracer, info)
         targets = ablation.targets_of(ablation.claimed(con, info), named, top=top)
         if targets.empty:
             raise ValueError("the trace has no claimed specialist; nothing to leave out")
