@@ -91,6 +91,7 @@ def change_points(table: pd.DataFrame, palette: Palette) -> go.Figure:
         bar="error_x",
     )
     frame(figure, palette, height=340)
+    figure.data[0].error_x.color = palette.muted
     figure.update_xaxes(title_text="change of loss (nats per token)", rangemode="tozero")
     figure.update_yaxes(
         tickvals=list(range(len(here))),

@@ -7,8 +7,8 @@ from app import ablation, causes_job, controls, workspace
 from app.figures.causes import cause_rows, change_lines, change_points
 
 TITLES = {
-    "top experts masked": "experts with the highest scores masked for every token",
-    "experts activated": "routed experts activated for every token",
+    "top experts masked": "best experts masked for each token",
+    "experts activated": "routed experts activated (else 6)",
 }
 
 trace, info = controls.page("Does removing a specialist hurt its own domain?")
