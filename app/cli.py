@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from app.commands import capture, corpus, information, model, project, train
+from app.commands import ablate, capture, corpus, information, model, project, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(corpus.app, name="corpus")
@@ -14,6 +14,7 @@ app.command()(capture.capture)
 app.command()(capture.demo)
 app.command()(project.project)
 app.command()(information.information)
+app.command()(ablate.ablate)
 
 
 def main() -> None:

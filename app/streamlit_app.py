@@ -23,6 +23,7 @@ st.navigation(
             st.Page(
                 "views/domain_clusters.py", title="Domain clusters", icon=":material/bubble_chart:"
             ),
+            st.Page("views/causes.py", title="Causes", icon=":material/content_cut:"),
         ],
         "Model": [
             st.Page("views/prompts.py", title="Prompts", icon=":material/edit_note:"),

@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from analysis import (
+    causes,
     coactivation,
     conditional,
     definitions,
@@ -23,6 +24,7 @@ from analysis import (
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
 FIELDS = ("Formula", "Range", "Null", "Source", "SQL")
 METRICS = (
+    causes,
     coactivation,
     conditional,
     definitions,

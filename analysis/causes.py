@@ -1,0 +1,120 @@
+"""Whether an expert matters to its domain: the change of loss when no token may choose it.
+
+N = documents, C = control experts, R = resamples, E = routed experts. Changes are nats per token.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.bootstrap import basic_interval, bootstrap_weights, student_quantile
+from analysis.significance import MIN_INTERVAL_DOCUMENTS
+
+CONFIRMED = "confirmed"
+NOT_CONFIRMED = "not confirmed"
+TOO_LITTLE = "too little data"
+CONTROLS = 4
+DECISIVE = ("own", "own - others", "own - controls")
+
+
+def matched_controls(load_E: np.ndarray, expert_id: int) -> list[int]:
+    """The CONTROLS living experts of the layer closest to it in load, the closest first."""
+    nearest = np.argsort(np.abs(load_E - load_E[expert_id]), kind="stable")
+    found = [int(e) for e in nearest if e != expert_id and load_E[e] > 0][:CONTROLS]
+    if not found:
+        raise ValueError(
+            f"no other expert of the layer is ever chosen: none to compare expert {expert_id} with"
+        )
+    return found
+
+
+def cause_table(
+    change_N: np.ndarray,
+    control_change_CN: np.ndarray,
+    tokens_N: np.ndarray,
+    own_N: np.ndarray,
+    *,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """A row a group: own, others, controls (on the own domain), own - others, own - controls.
+
+    group, estimate, low, high, n_documents, n_tokens, verdict (the same in every row). Missing
+    where there is no document, and the interval where there are too few.
+    """
+    control_N = control_change_CN.mean(0)
+    members = {
+        "own": (own_N, change_N),
+        "others": (~own_N, change_N),
+        "controls": (own_N, control_N),
+    }
+    weights_RN = bootstrap_weights(own_N.astype(int), seed=seed)
+    both = np.concatenate([np.ones((1, len(own_N))), weights_RN])  # the sample, then resamples
+    values = {
+        name: _per_token(both, nats_N, tokens_N, of_N) for name, (of_N, nats_N) in members.items()
+    }
+    values["own - others"] = values["own"] - values["others"]
+    values["own - controls"] = values["own"] - values["controls"]
+    counted = {name: of_N for name, (of_N, _) in members.items()}
+    counted |= {"own - others": np.ones_like(own_N), "own - controls": own_N}
+    fewest = {name: int(of_N.sum()) for name, of_N in counted.items()}
+    fewest["own - others"] = min(fewest["own"], fewest["others"])
+    rows = [
+        {"group": name} | _interval(all_R, fewest[name]) | _counts(tokens_N, counted[name])
+        for name, all_R in values.items()
+    ]
+    table = _typed(pd.DataFrame(rows))
+    return table.assign(verdict=_verdict(table))
+
+
+def domain_changes(
+    change_N: np.ndarray,
+    tokens_N: np.ndarray,
+    domain_id_N: np.ndarray,
+    *,
+    domains: Sequence[str],
+    seed: int = 0,
+) -> pd.DataFrame:
+    """A row a domain with documents: domain, estimate, low, high, n_documents, n_tokens."""
+    weights_RN = bootstrap_weights(domain_id_N, seed=seed)
+    both = np.concatenate([np.ones((1, len(domain_id_N))), weights_RN])
+    rows = []
+    for domain_id in np.unique(domain_id_N):
+        of_N = domain_id_N == domain_id
+        found = _interval(_per_token(both, change_N, tokens_N, of_N), int(of_N.sum()))
+        rows.append({"domain": domains[domain_id]} | found | _counts(tokens_N, of_N))
+    return _typed(pd.DataFrame(rows))
+
+
+def _verdict(table: pd.DataFrame) -> str:
+    low = table.set_index("group").low[list(DECISIVE)]
+    if low.isna().any():
+        return TOO_LITTLE
+    return CONFIRMED if (low > 0).all() else NOT_CONFIRMED
+
+
+def _per_token(
+    weights_RN: np.ndarray, nats_N: np.ndarray, tokens_N: np.ndarray, of_N: np.ndarray
+) -> np.ndarray:
+    tokens_R = weights_RN[:, of_N] @ tokens_N[of_N].astype(float)
+    nats_R = weights_RN[:, of_N] @ nats_N[of_N]
+    return np.divide(nats_R, tokens_R, out=np.full_like(nats_R, np.nan), where=tokens_R > 0)
+
+
+def _interval(values_R: np.ndarray, num_documents: int) -> dict[str, Any]:
+    """The first value is the sample's own, the others its resamples'."""
+    estimate, resampled_R = values_R[0], values_R[1:]
+    low = high = np.float64(np.nan)
+    if num_documents >= MIN_INTERVAL_DOCUMENTS:
+        quantile = float(student_quantile(np.array(num_documents)))
+        low, high = basic_interval(resampled_R, estimate, quantile)
+    return {"estimate": float(estimate), "low": float(low), "high": float(high)}
+
+
+def _counts(tokens_N: np.ndarray, of_N: np.ndarray) -> dict[str, int]:
+    return {"n_documents": int(of_N.sum()), "n_tokens": int(tokens_N[of_N].sum())}
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype(dict.fromkeys(("estimate", "low", "high"), "Float64"))

@@ -1,0 +1,173 @@
+"""Experts of a trace left out of its model: which, on which documents, and what came of it."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from duckdb import DuckDBPyConnection
+
+from analysis import queries, significance
+from analysis.causes import cause_table, matched_controls
+from analysis.queries import TraceInfo
+from app.tracing import Tracer
+from data.pieces import encoder
+from data.routing import UNLABELLED, Document
+from data.sidecar import read_sidecar, write_sidecar
+
+if TYPE_CHECKING:
+    from model.ablation import DocumentLoss
+
+WHAT = "causes"
+Expert = tuple[int, int]  # layer, expert
+
+
+def claimed(con: DuckDBPyConnection, info: TraceInfo) -> pd.DataFrame:
+    """Specialists by lift, surest first: layer_id, expert_id, domain and their interval."""
+    tokens_NLE, domain_id_N = queries.document_array(con, info)
+    table = significance.lift_table(tokens_NLE, domain_id_N, domains=info.domains)
+    return significance.specialists(table)
+
+
+def parse_experts(text: str, info: TraceInfo) -> list[Expert]:
+    """`3:17,5:2` as layer and expert."""
+    found = []
+    for part in text.split(","):
+        layer, _, expert = part.strip().partition(":")
+        if not (layer.isdigit() and expert.isdigit()):
+            raise ValueError(f"{part!r} is not LAYER:EXPERT; write for example 3:17,5:2")
+        if int(layer) >= info.num_layers or int(expert) >= info.num_experts:
+            raise ValueError(
+                f"there is no expert {part.strip()}: layers are 0 to {info.num_layers - 1}, "
+                f"experts 0 to {info.num_experts - 1}"
+            )
+        found.append((int(layer), int(expert)))
+    return list(dict.fromkeys(found))
+
+
+def require_usable(folder: Path, info: TraceInfo) -> None:
+    from model.checkpoint import model_sha256
+
+    if model_sha256(folder) != info.model_sha256:
+        raise ValueError(
+            f"the trace was made by model {info.model_sha256[:8]}, {folder} holds another; "
+            "name its folder with --model"
+        )
+    if len([name for name in info.domains if name != UNLABELLED]) < 2:
+        raise ValueError("the trace has fewer than two labelled domains: no own and other domains")
+
+
+def sample_documents(
+    con: DuckDBPyConnection, *, tokens_per_domain: int, seed: int
+) -> list[Document]:
+    """Labelled documents in seeded random order until each domain has so many tokens."""
+    frame = queries.documents(con)
+    frame = frame[frame.domain != UNLABELLED].sample(frac=1, random_state=seed)
+    before = frame.groupby("domain").tokens.cumsum() - frame.tokens
+    chosen = frame[(before < tokens_per_domain) & (frame.tokens > 0)]
+    return [
+        Document(
+            doc_id=row["doc_id"],
+            text=queries.document_text(con, row["doc_id"]),
+            domain=row["domain"],
+            origin=row["origin"],
+        )
+        for row in chosen.sort_values("doc_id").to_dict("records")
+    ]
+
+
+def ablate(
+    tracer: Tracer,
+    con: DuckDBPyConnection,
+    info: TraceInfo,
+    targets: pd.DataFrame,
+    *,
+    tokens_per_domain: int,
+    seed: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> pd.DataFrame:
+    """The rows of cause_table for every expert of `targets` (layer_id, expert_id, domain)."""
+    from model.ablation import document_losses
+    from model.encoded import encoded_documents
+    from model.intervene import masked
+
+    sampled = sample_documents(con, tokens_per_domain=tokens_per_domain, seed=seed)
+    room = tracer.model.config.context_length - 1
+    encoded = list(encoded_documents(encoder(tracer.tokenizer), sampled, room=room))
+    load_LE = queries.load_array(queries.expert_tokens(con, domain=None), info)
+    groups = []
+    for row in targets.to_dict("records"):
+        layer_id, expert_id = row["layer_id"], row["expert_id"]
+        experts = [expert_id, *matched_controls(load_LE[layer_id], expert_id)]
+        groups.append(Group(layer_id, row["domain"], experts))
+    interventions = {
+        f"{group.layer_id}:{expert}": partial(masked, tracer.model, {group.layer_id: [expert]})
+        for group in groups
+        for expert in group.experts
+    }
+    losses = document_losses(
+        tracer.model, encoded, interventions, on_progress=on_progress, cancelled=cancelled
+    )
+    domain_N = np.array([item.document.domain for item in encoded])
+    tables = [_causes(group, losses, domain_N, seed=seed) for group in groups]
+    return pd.concat(tables, ignore_index=True)
+
+
+class Group(NamedTuple):
+    """A specialist, first, and its controls."""
+
+    layer_id: int
+    domain: str
+    experts: list[int]
+
+
+def _causes(
+    group: Group, losses: "DocumentLoss", domain_N: np.ndarray, *, seed: int
+) -> pd.DataFrame:
+    change_VN = losses.nats_VN - losses.nats_VN[0]
+    own, *controls = [losses.variants.index(f"{group.layer_id}:{e}") for e in group.experts]
+    table = cause_table(
+        change_VN[own],
+        change_VN[controls],
+        losses.tokens_N,
+        domain_N == group.domain,
+        seed=seed,
+    )
+    table.insert(0, "layer_id", group.layer_id)
+    table.insert(1, "expert_id", group.experts[0])
+    table.insert(2, "domain", group.domain)
+    return table.assign(controls=" ".join(map(str, group.experts[1:])), seed=seed)
+
+
+def store(trace: Path, rows: pd.DataFrame, parameters: dict[str, Any]) -> pd.DataFrame:
+    """Adds rows to those stored beside the trace; an expert ablated again is replaced."""
+    known = stored(trace, model_sha256=parameters["model_sha256"])
+    if known is not None:
+        rows = pd.concat([known, rows], ignore_index=True)
+        names = ["layer_id", "expert_id", "domain", "group"]
+        rows = rows.drop_duplicates(names, keep="last", ignore_index=True)
+    write_sidecar(trace, WHAT, rows, parameters)
+    return rows
+
+
+def stored(trace: Path, *, model_sha256: str) -> pd.DataFrame | None:
+    """What was measured on this model; None if nothing was."""
+    known = read_sidecar(trace, WHAT)
+    return known[0] if known and known[1].get("model_sha256") == model_sha256 else None
+
+
+def targets_of(claims: pd.DataFrame, experts: list[Expert] | None, *, top: int) -> pd.DataFrame:
+    """Experts named, each with the domain it is surest in; else the `top` surest a domain."""
+    if experts is None:
+        return claims.groupby("domain", sort=False).head(top).reset_index(drop=True)
+    pairs = list(zip(claims.layer_id, claims.expert_id, strict=True))
+    for layer, expert in experts:
+        if (layer, expert) not in pairs:
+            raise ValueError(
+                f"expert {layer}:{expert} is no claimed specialist of this trace: it has no own "
+                "domain to compare with; see the page Specialization"
+            )
+    return claims.iloc[[pairs.index(expert) for expert in experts]].reset_index(drop=True)

@@ -1,0 +1,72 @@
+"""`routescope ablate`: does removing a specialist hurt its own domain?"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from analysis import queries
+from app import ablation
+from app.commands.capture import INTERRUPTED, Json
+from app.tracing import CHECKPOINT, load_tracer
+from data.store import open_trace
+
+
+def ablate(
+    trace: Annotated[Path, typer.Option(help="A trace with labelled texts.")],
+    experts: Annotated[
+        str | None, typer.Option(help="LAYER:EXPERT, comma-separated; without: the surest.")
+    ] = None,
+    model: Annotated[Path, typer.Option(help="Folder of the trace's model.")] = CHECKPOINT,
+    top: Annotated[int, typer.Option(min=1, help="Without --experts: how many a domain.")] = 1,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens a domain, at least.")] = 4_000,
+    seed: Annotated[int, typer.Option(help="Draws the documents and the controls.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Leave experts out and measure the loss on their own domain, the others and controls.
+
+    Example: routescope ablate --trace traces/demo.duckdb --experts 3:17,5:2
+    """
+    with open_trace(trace) as con:
+        info = queries.trace_info(con)
+        named = None if experts is None else ablation.parse_experts(experts, info)
+        ablation.require_usable(model, info)
+        tracer = load_tracer(model)
+        targets = ablation.targets_of(ablation.claimed(con, info), named, top=top)
+        if targets.empty:
+            raise ValueError("the trace has no claimed specialist; nothing to leave out")
+        try:
+            with progress_bar() as advance:
+                rows = ablation.ablate(
+                    tracer,
+                    con,
+                    info,
+                    targets,
+                    tokens_per_domain=tokens,
+                    seed=seed,
+                    on_progress=advance,
+                )
+        except KeyboardInterrupt:
+            print("interrupted; nothing was stored", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+    parameters = {"model_sha256": info.model_sha256, "seed": seed, "tokens_per_domain": tokens}
+    ablation.store(trace, rows, parameters)
+    if as_json:
+        print(json.dumps(rows.astype(object).where(rows.notna(), None).to_dict("records")))
+        return
+    print(rows.drop(columns=["controls", "seed"]).to_string(index=False, float_format="%.4f"))
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """Forwards of all; on a terminal only."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("batches")
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,63 @@
+"""What documents cost a model under changes of its routing: sums of loss, document by document.
+
+N = documents, V = variants, R = rows of the documents' own tokens in a batch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from model.capture import CaptureCancelledError, padded, token_loss
+from model.encoded import Encoded, batches
+from model.transformer import Transformer
+
+BASELINE = "baseline"
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}
+
+Intervention = Callable[[], AbstractContextManager[None]]
+
+
+class DocumentLoss(NamedTuple):
+    """nats_VN of the tokens_N of each document; the first variant is the model as it is."""
+
+    variants: list[str]
+    nats_VN: np.ndarray
+    tokens_N: np.ndarray
+
+
+@torch.inference_mode()
+def document_losses(
+    model: Transformer,
+    documents: Sequence[Encoded],
+    interventions: Mapping[str, Intervention],
+    *,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> DocumentLoss:
+    """Every intervention on the same documents; progress is forwards done and in all."""
+    if BASELINE in interventions:
+        raise ValueError(f"{BASELINE!r} is the model as it is; name the intervention otherwise")
+    variants = {BASELINE: nullcontext, **interventions}
+    device = model.embedding.weight.device
+    grouped = list(batches(list(documents), tokens=BATCH_TOKENS[device.type]))
+    nats_VN = np.zeros((len(variants), len(documents)))
+    total = len(variants) * len(grouped)
+    for number, batch in enumerate(grouped):
+        chosen = [documents[index] for index in batch]
+        ids_BS, rows_R = padded(chosen, device)
+        following_T = ids_BS.roll(-1, dims=1).flatten()
+        place_R = np.repeat(np.arange(len(batch)), [len(item.token_ids) for item in chosen])
+        for variant, intervention in enumerate(variants.values()):
+            if cancelled():
+                raise CaptureCancelledError
+            with intervention():
+                loss_R = token_loss(model(ids_BS), following_T)[rows_R - 1]
+            nats_VN[variant, batch] = np.bincount(
+                place_R, loss_R.double().cpu().numpy(), minlength=len(batch)
+            )
+            on_progress(number * len(variants) + variant + 1, total)
+    tokens_N = np.array([len(item.token_ids) for item in documents])
+    return DocumentLoss(list(variants), nats_VN, tokens_N)
