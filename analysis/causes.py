@@ -105,10 +105,10 @@ def _per_token(
 def _interval(values_R: np.ndarray, num_documents: int) -> dict[str, Any]:
     """The first value is the sample's own, the others its resamples'."""
     estimate, resampled_R = values_R[0], values_R[1:]
-    low = high = np.float64(np.nan)
-    if num_documents >= MIN_INTERVAL_DOCUMENTS:
-        quantile = float(student_quantile(np.array(num_documents)))
-        low, high = basic_interval(resampled_R, estimate, quantile)
+    if num_documents < MIN_INTERVAL_DOCUMENTS:
+        return {"estimate": float(estimate), "low": np.nan, "high": np.nan}
+    quantile = float(student_quantile(np.array(num_documents)))
+    low, high = basic_interval(resampled_R, estimate, quantile)
     return {"estimate": float(estimate), "low": float(low), "high": float(high)}
 
 

@@ -43,7 +43,8 @@ def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
     figure.add_vline(x=0, line={"color": palette.neutral, "width": 1})
     figure.update_xaxes(title_text="change of loss without the expert (nats per token)")
     names = [
-        f"{literal(row.domain)}  {row.layer_id}:{row.expert_id}" for row in experts.itertuples()
+        f"{literal(str(row.domain))}  {row.layer_id}:{row.expert_id}"
+        for row in experts.itertuples()
     ]
     figure.update_yaxes(
         tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5]
@@ -121,13 +122,7 @@ def _points(
         "thickness": 1.5,
         "width": 3,
     }
-    hover = [
-        f"{literal(row.domain)}, {name}: {row.estimate:+.4f} nats per token"
-        + ("<br>no interval: too few texts" if pd.isna(row.low) else "")
-        + ("" if pd.isna(row.low) else f"<br>95 %: {row.low:+.4f} to {row.high:+.4f}")
-        + f"<br>{row.n_documents:,} texts, {row.n_tokens:,} tokens"
-        for row in table.itertuples()
-    ]
+    hover = [_told(row, name) for _, row in table.iterrows()]
     figure.add_scatter(
         x=x,
         y=y,
@@ -137,4 +132,14 @@ def _points(
         hovertext=hover,
         hovertemplate="%{hovertext}<extra></extra>",
         **{bar: interval},
+    )
+
+
+def _told(row: pd.Series, name: str) -> str:
+    known = "no interval: too few texts"
+    if not pd.isna(row.low):
+        known = f"95 %: {row.low:+.4f} to {row.high:+.4f}"
+    return (
+        f"{literal(row.domain)}, {name}: {row.estimate:+.4f} nats per token<br>{known}"
+        f"<br>{row.n_documents:,} texts, {row.n_tokens:,} tokens"
     )
