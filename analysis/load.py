@@ -37,7 +37,8 @@ def normalized_entropy(tokens_LE: np.ndarray) -> np.ndarray:
         return np.ones_like(_mean(tokens_LE))
     share_LE = tokens_LE / (num_experts * _mean(tokens_LE)[..., None])
     log_share_LE = np.log(share_LE, where=share_LE > 0, out=np.zeros_like(share_LE))
-    return np.abs((share_LE * log_share_LE).sum(-1)) / np.log(num_experts)
+    entropy_L = np.abs((share_LE * log_share_LE).sum(-1)) / np.log(num_experts)
+    return np.minimum(entropy_L, 1.0)  # rounding
 
 
 def busiest_share(tokens_LE: np.ndarray, n: int = 3) -> np.ndarray:

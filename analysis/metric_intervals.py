@@ -4,6 +4,7 @@ N = documents, L = MoE layers, E = routed experts, G = domains, R = resamples, P
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,10 +75,13 @@ def metric_table(
 
 def _layer_rows(
     tokens_REG: np.ndarray, tokens_PEG: np.ndarray, freedom: int
-) -> Iterator[dict[str, object]]:
+) -> Iterator[dict[str, Any]]:
     """tokens_PEG begins with the trace as it is."""
+    tokens_RE, tokens_1E = tokens_REG.sum(-1), tokens_PEG[:1].sum(-1)
+    balance_E = tokens_1E.mean() / np.maximum(tokens_1E[0], 1)
     for metric in LOAD_METRICS:
-        yield _row(metric, tokens_REG.sum(-1), tokens_PEG[:1].sum(-1), freedom)
+        row = _row(metric, tokens_RE, tokens_1E, freedom)
+        yield _reaching_balance(row, metric, tokens_RE * balance_E)
     for metric in DOMAIN_METRICS:
         slow = metric is specialization.distinct_share
         yield _row(metric, tokens_REG[: DISTINCT_RESAMPLES if slow else None], tokens_PEG, freedom)
@@ -85,8 +89,8 @@ def _layer_rows(
 
 def _row(
     metric: Metric, resampled: np.ndarray, permuted: np.ndarray, freedom: int
-) -> dict[str, object]:
-    row: dict[str, object] = dict.fromkeys(("estimate", "corrected", "low", "high", "null"))
+) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(("estimate", "corrected", "low", "high", "null"))
     row |= {"metric": metric.__name__, "note": ""}
     if metric in DOMAIN_METRICS and (permuted[0].sum(0) > 0).sum() == 1:
         return row | {"note": "one domain: nothing to compare"}
@@ -96,6 +100,22 @@ def _row(
         row |= _interval(metric, estimate, metric(resampled)[None], freedom)
     except ValueError as refused:
         row["note"] = str(refused)
+    return row
+
+
+def _reaching_balance(
+    row: dict[str, Any], metric: Metric, balanced_RE: np.ndarray
+) -> dict[str, Any]:
+    """The interval holds perfect balance if a balanced router shows as much in such documents.
+
+    Resampling alone cannot see this: an estimate of balance only errs to one side.
+    """
+    if row["low"] is None:
+        return row
+    sign = -1 if metric is load.normalized_entropy else 1
+    shown_R = sign * metric(balanced_RE)
+    if sign * row["estimate"] <= np.quantile(shown_R, CONFIDENCE):
+        row["high" if sign < 0 else "low"] = row["null"]
     return row
 
 

@@ -15,6 +15,7 @@ import streamlit as st
 from analysis import bootstrap, metric_intervals, permutation, queries, significance, specialization
 from analysis.metric_intervals import MIN_FREEDOM, metric_table
 from analysis.queries import TraceInfo
+from analysis.replication import replication
 from analysis.significance import NOT_ENOUGH, lift_table, specialists
 from app import workspace
 from app.workspace import TraceFile
@@ -49,6 +50,12 @@ def documents(trace: TraceFile, _info: TraceInfo) -> tuple[np.ndarray, np.ndarra
 def lifts(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
     """The lift_table of the trace."""
     return lift_table(*documents(trace, _info), domains=_info.domains, seed=SEED)
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
+def replicated(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
+    """The two rows of replication."""
+    return replication(*documents(trace, _info), domains=_info.domains, seed=SEED)
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=_BY_IDENTITY)

@@ -80,6 +80,10 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Statistic]] = {
         "Those with q < 0.05 and a lift of at least 1.5, surest first",
         lambda trace, info: specialists(evidence.lifts(trace, info))[list(evidence.LIFT_COLUMNS)],
     ),
+    "replication": (
+        "Whether specialists of some texts show in others",
+        evidence.replicated,
+    ),
     "experts_per_domain": (
         "How many experts work for each domain",
         lambda trace, info: evidence.experts_per_domain(

@@ -12,7 +12,7 @@ from app.figures.intervals import MEASURES, RATIO, reference
 
 NOT_SHOWN = (
     "The figure shows which experts and domains go together, not why: whether an expert is needed "
-    "for its domain shows only when it is taken away."
+    "for its domain shows only when it is taken away, on the page Causes."
 )
 COLUMNS = {
     "layer_id": st.column_config.NumberColumn("layer"),
@@ -85,6 +85,21 @@ def power(rows: pd.DataFrame) -> str:
 
 def _texts(fewest: int, most: int) -> str:
     return f"{most:,} texts" if fewest == most else f"{fewest:,} to {most:,} texts"
+
+
+def replicated(table: pd.DataFrame) -> str:
+    """The two rows of replication, in words."""
+    half, unseen = (row for _, row in table.iterrows())
+    if pd.isna(half.estimate) or pd.isna(unseen.estimate):
+        return f"Do they show in other texts? {half.note or unseen.note}."
+    span = "" if pd.isna(unseen.low) else f" ({unseen.low:.0%} to {unseen.high:.0%})"
+    return (
+        f"Do they show in other texts? Of the specialists of one half of the texts, "
+        f"{half.estimate:.0%} are specialists of the other half, by chance {half.null:.0%}; the "
+        f"lifts of the halves correlate by {half.correlation:.2f} (Spearman). In texts left out, "
+        f"{unseen.estimate:.0%}{span} of the specialists prefer the domain they are named after, "
+        f"by chance {unseen.null:.0%}."
+    )
 
 
 def table(lifts: pd.DataFrame, *, trace: str) -> None:

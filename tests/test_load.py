@@ -77,3 +77,9 @@ def test_domain_load_table_of_nothing():
     table = load.domain_load_table(np.zeros((2, 4, 1), dtype=int), ("math",))
     assert table.tokens.tolist() == [0, 0]
     assert table.gini.isna().all()
+
+
+def test_entropy_of_balance_is_one_and_never_more_by_rounding():
+    share_LE = np.full((1, 64), 1 / 64) * np.array([[1.0], [1 / 3], [7.0]])
+    assert (load.normalized_entropy(share_LE) <= 1).all()
+    assert load.normalized_entropy(share_LE) == pytest.approx(1)

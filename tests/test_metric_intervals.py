@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis import load, specialization
-from analysis.metric_intervals import metric_table
+from analysis.metric_intervals import LOAD_METRICS, metric_table
 from tests.planted import DOMAINS, holds_no_number_that_is_none, planted
 
 
@@ -76,3 +76,15 @@ def test_a_dead_layer_has_no_figures():
 def test_one_expert():
     table = by_metric(planted()[0][..., :1], planted()[1])
     assert table.estimate["load_imbalance"] == table.high["load_imbalance"] == 1
+
+
+def test_an_interval_of_an_even_layer_holds_balance_and_of_an_uneven_one_does_not():
+    even_NLE, domain_id_N = planted(lift=1.0)
+    uneven_NLE = even_NLE.copy()
+    uneven_NLE[..., 0] *= 5
+    for tokens_NLE, balanced in ((even_NLE, True), (uneven_NLE, False)):
+        table = metric_table(tokens_NLE, domain_id_N, domains=DOMAINS)
+        of_load = table.metric.isin([metric.__name__ for metric in LOAD_METRICS])
+        known = table[of_load & table.low.notna()]
+        assert len(known) == len(LOAD_METRICS) - 1
+        assert (((known.low <= known.null) & (known.null <= known.high)) == balanced).all()

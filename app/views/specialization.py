@@ -54,6 +54,9 @@ if not compared:
     st.stop()
 
 specialists.table(lifts, trace=trace.name)
+with st.spinner(evidence.WAIT):
+    repeated = evidence.replicated(trace, info)
+controls.note(specialists.replicated(repeated))
 with st.expander("Every layer", icon=":material/layers:"):
     titles = {MEASURES[name].title: name for name in evidence.DOMAIN_METRICS}
     metric = titles[controls.choice("Figure", list(titles), key="figure")]
@@ -71,4 +74,4 @@ with st.expander("Every layer", icon=":material/layers:"):
     controls.note(evidence.READING + " Tick: the same with labels shuffled over texts.")
 cells = lifts[list(evidence.LIFT_COLUMNS)]
 controls.download(cells, name="expert_domain_lift", trace=trace.name)
-controls.method("domain_lift", "expert_domain", "jensen_shannon", "information_share")
+controls.method("domain_lift", "lift_table", "replication", "jensen_shannon", "information_share")
