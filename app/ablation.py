@@ -1,5 +1,6 @@
 """Experts of a trace left out of its model: which, on which documents, and what came of it."""
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,20 +16,20 @@ from analysis.queries import TraceInfo
 from app.tracing import Tracer
 from data.pieces import encoder
 from data.routing import UNLABELLED, Document
-from data.sidecar import read_sidecar, write_sidecar
+from data.sidecar import read_sidecar, sidecar_path, write_sidecar
 
 if TYPE_CHECKING:
     from model.ablation import DocumentLoss
 
 WHAT = "causes"
+UNTESTED = "not tested"
 Expert = tuple[int, int]  # layer, expert
 
 
-def claimed(con: DuckDBPyConnection, info: TraceInfo) -> pd.DataFrame:
-    """Specialists by lift, surest first: layer_id, expert_id, domain and their interval."""
+def lifts(con: DuckDBPyConnection, info: TraceInfo) -> pd.DataFrame:
+    """The lift_table of the trace."""
     tokens_NLE, domain_id_N = queries.document_array(con, info)
-    table = significance.lift_table(tokens_NLE, domain_id_N, domains=info.domains)
-    return significance.specialists(table)
+    return significance.lift_table(tokens_NLE, domain_id_N, domains=info.domains)
 
 
 def parse_experts(text: str, info: TraceInfo) -> list[Expert]:
@@ -97,12 +98,7 @@ def ablate(
     sampled = sample_documents(con, tokens_per_domain=tokens_per_domain, seed=seed)
     room = tracer.model.config.context_length - 1
     encoded = list(encoded_documents(encoder(tracer.tokenizer), sampled, room=room))
-    load_LE = queries.load_array(queries.expert_tokens(con, domain=None), info)
-    groups = []
-    for row in targets.to_dict("records"):
-        layer_id, expert_id = row["layer_id"], row["expert_id"]
-        experts = [expert_id, *matched_controls(load_LE[layer_id], expert_id)]
-        groups.append(Group(layer_id, row["domain"], experts))
+    groups = groups_of(con, info, targets)
     interventions = {
         f"{group.layer_id}:{expert}": partial(masked, tracer.model, {group.layer_id: [expert]})
         for group in groups
@@ -112,8 +108,7 @@ def ablate(
         tracer.model, encoded, interventions, on_progress=on_progress, cancelled=cancelled
     )
     domain_N = np.array([item.document.domain for item in encoded])
-    tables = [_causes(group, losses, domain_N, seed=seed) for group in groups]
-    return pd.concat(tables, ignore_index=True)
+    return cause_tables(groups, losses, domain_N, seed=seed)
 
 
 class Group(NamedTuple):
@@ -122,6 +117,24 @@ class Group(NamedTuple):
     layer_id: int
     domain: str
     experts: list[int]
+
+
+def groups_of(con: DuckDBPyConnection, info: TraceInfo, targets: pd.DataFrame) -> list[Group]:
+    """Of every row of `targets` (layer_id, expert_id, domain)."""
+    load_LE = queries.load_array(queries.expert_tokens(con, domain=None), info)
+    rows = zip(targets.layer_id, targets.expert_id, targets.domain, strict=True)
+    return [
+        Group(layer, domain, [expert, *matched_controls(load_LE[layer], expert)])
+        for layer, expert, domain in rows
+    ]
+
+
+def cause_tables(
+    groups: list[Group], losses: "DocumentLoss", domain_N: np.ndarray, *, seed: int
+) -> pd.DataFrame:
+    """The rows of cause_table for every group, from losses whose variants are LAYER:EXPERT."""
+    tables = [_causes(group, losses, domain_N, seed=seed) for group in groups]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _causes(
@@ -143,14 +156,26 @@ def _causes(
 
 
 def store(trace: Path, rows: pd.DataFrame, parameters: dict[str, Any]) -> pd.DataFrame:
-    """Adds rows to those stored beside the trace; an expert ablated again is replaced."""
+    """Adds rows to those stored beside the trace and returns all.
+
+    Of an expert measured twice the measurement on more tokens stays, the later one if equal.
+    What another model left is dropped: the trace is not of that model any more.
+    """
     known = stored(trace, model_sha256=parameters["model_sha256"])
     if known is not None:
         rows = pd.concat([known, rows], ignore_index=True)
         names = ["layer_id", "expert_id", "domain", "group"]
-        rows = rows.drop_duplicates(names, keep="last", ignore_index=True)
+        rows = rows.sort_values("n_tokens", kind="stable")
+        rows = rows.drop_duplicates(names, keep="last").sort_index(ignore_index=True)
     write_sidecar(trace, WHAT, rows, parameters)
     return rows
+
+
+def adopt(folder: Path, trace: Path) -> None:
+    """What was measured on a model's demo comes with the model; stored() checks whose it is."""
+    shipped = sidecar_path(folder / trace.name, WHAT)
+    if shipped.is_file():
+        shutil.copyfile(shipped, sidecar_path(trace, WHAT))
 
 
 def stored(trace: Path, *, model_sha256: str) -> pd.DataFrame | None:
@@ -159,15 +184,32 @@ def stored(trace: Path, *, model_sha256: str) -> pd.DataFrame | None:
     return known[0] if known and known[1].get("model_sha256") == model_sha256 else None
 
 
-def targets_of(claims: pd.DataFrame, experts: list[Expert] | None, *, top: int) -> pd.DataFrame:
-    """Experts named, each with the domain it is surest in; else the `top` surest a domain."""
+def targets_of(lifts: pd.DataFrame, experts: list[Expert] | None, *, top: int) -> pd.DataFrame:
+    """The `top` surest specialists of every domain, or the experts named, each with the domain it
+    is surest in, or of highest lift if it is no specialist. Rows of the lift_table."""
+    claims = significance.specialists(lifts)
     if experts is None:
-        return claims.groupby("domain", sort=False).head(top).reset_index(drop=True)
-    pairs = list(zip(claims.layer_id, claims.expert_id, strict=True))
-    for layer, expert in experts:
-        if (layer, expert) not in pairs:
+        if claims.empty:
             raise ValueError(
-                f"expert {layer}:{expert} is no claimed specialist of this trace: it has no own "
-                "domain to compare with; see the page Specialization"
+                "the trace has no claimed specialist; name experts as LAYER:EXPERT to leave them out"
             )
-    return claims.iloc[[pairs.index(expert) for expert in experts]].reset_index(drop=True)
+        return claims.groupby("domain", sort=False).head(top).reset_index(drop=True)
+    highest = lifts.dropna(subset="estimate").sort_values("estimate", ascending=False)
+    highest = highest[highest.n_tokens > 0]
+    known = pd.concat([claims, highest], ignore_index=True)
+    known = known.drop_duplicates(["layer_id", "expert_id"]).set_index(["layer_id", "expert_id"])
+    for layer, expert in experts:
+        if (layer, expert) not in known.index:
+            raise ValueError(
+                f"expert {layer}:{expert} is never chosen in this trace: nothing to leave out"
+            )
+    return known.loc[experts].reset_index()
+
+
+def with_verdicts(found: pd.DataFrame, causes: pd.DataFrame | None) -> pd.DataFrame:
+    """Specialists with what leaving them out showed: verdict, UNTESTED where nobody did."""
+    if causes is None:
+        return found.assign(verdict=UNTESTED)
+    names = ["layer_id", "expert_id", "domain"]
+    own = causes[causes.group == "own"][[*names, "verdict"]]
+    return found.merge(own, on=names, how="left").fillna({"verdict": UNTESTED})

@@ -5,7 +5,7 @@ import sys
 
 import streamlit as st
 
-from app import jobs, progress, prompt_runs, workspace
+from app import ablation, jobs, progress, prompt_runs, workspace
 from app.jobs import Job, all_jobs
 from app.tracing import DEMO_TOKENS, HELDOUT, demo_documents
 from app.workspace import TraceFile
@@ -45,6 +45,7 @@ def _capture_demo(job: Job) -> None:
     described = {"file": HELDOUT.name, "tokens_per_domain": DEMO_TOKENS}
     description = tracer.description(workspace.DEMO, prompts=described)
     prompt_runs.capture(job, tracer, documents, path, description)
+    ablation.adopt(workspace.checkpoint(), path)
 
 
 def project(trace: TraceFile) -> Job | None:

@@ -57,7 +57,7 @@ def run(job: Job, trace: TraceFile, text: str) -> pd.DataFrame:
     with workspace.cursor(trace) as con:
         info = queries.trace_info(con)
         experts = ablation.parse_experts(text, info) if text.strip() else None
-        targets = ablation.targets_of(ablation.claimed(con, info), experts, top=1)
+        targets = ablation.targets_of(ablation.lifts(con, info), experts, top=1)
         try:
             rows = ablation.ablate(
                 prompt_runs.tracer(),

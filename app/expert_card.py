@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis import queries, specialization
 from analysis.queries import TraceInfo
-from app import controls, workspace
+from app import controls, specialists, workspace
 from app.figures.intervals import MEASURES, RATIO, probability
 from app.figures.specialization import lift_bars
 from app.figures.theme import domain_colors, visible
@@ -24,10 +24,11 @@ def show(
     rows: pd.DataFrame,
     tokens_E: np.ndarray,
     metrics: pd.DataFrame,
+    causes: pd.DataFrame | None,
     *,
     expert_id: int,
 ) -> None:
-    """rows and tokens_E: the lift_table and the choices of one layer."""
+    """rows and tokens_E: the lift_table and the choices of one layer; causes: as stored."""
     layer_id = int(rows.layer_id.iloc[0])
     st.subheader(f"Expert {expert_id} of layer {layer_id}", anchor="expert")
     if not tokens_E[expert_id]:
@@ -40,6 +41,8 @@ def show(
         ("Choices", f"{tokens_E[expert_id]:,}", f"balanced {tokens_E.mean():,.0f}"),
     ]
     controls.headline([*load, *(_preference(rows, own, metrics) if compared else [])])
+    if compared:
+        controls.note(specialists.left_out(causes, layer_id=layer_id, expert_id=expert_id))
     with workspace.cursor(trace) as con:
         tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=40)
         contexts = queries.expert_contexts(con, layer_id, expert_id, limit=CONTEXTS)

@@ -16,7 +16,7 @@ from duckdb import DuckDBPyConnection
 from analysis import queries
 from analysis.queries import TraceInfo
 from analysis.significance import specialists
-from app import evidence, workspace
+from app import ablation, evidence, workspace
 from app.jobs import Job
 from app.workspace import TraceFile
 from data.report import TRACE_TABLES, trace_table, write_zip
@@ -77,8 +77,8 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Statistic]] = {
         lambda trace, info: evidence.lifts(trace, info)[list(evidence.LIFT_COLUMNS)],
     ),
     "specialists": (
-        "Those with q < 0.05 and a lift of at least 1.5, surest first",
-        lambda trace, info: specialists(evidence.lifts(trace, info))[list(evidence.LIFT_COLUMNS)],
+        "Those with q < 0.05 and a lift of at least 1.5, surest first, and if they matter",
+        lambda trace, info: _specialists(trace, info),
     ),
     "replication": (
         "Whether specialists of some texts show in others",
@@ -97,6 +97,12 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Statistic]] = {
         ),
     ),
 }
+
+
+def _specialists(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
+    causes = ablation.stored(trace.path, model_sha256=info.model_sha256)
+    found = specialists(evidence.lifts(trace, info))[list(evidence.LIFT_COLUMNS)]
+    return ablation.with_verdicts(found, causes)
 
 
 def tables(trace: TraceFile, info: TraceInfo) -> dict[str, tuple[str, partial[pd.DataFrame]]]:

@@ -1,12 +1,14 @@
 """The experts that surely prefer a domain, in words and as a table."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from analysis.significance import MAX_Q, NOT_ENOUGH, family_size, specialists
 from analysis.specialization import MIN_LIFT
-from app import controls
+from app import ablation, controls
 from app.evidence import LIFT_COLUMNS
 from app.figures.intervals import MEASURES, RATIO, reference
 
@@ -22,6 +24,9 @@ COLUMNS = {
     "low": st.column_config.NumberColumn("from", format="%.2f×", help="lower end, 95 %"),
     "high": st.column_config.NumberColumn("to", format="%.2f×", help="upper end, 95 %"),
     "q": st.column_config.NumberColumn("q", format="%.2g"),
+    "verdict": st.column_config.TextColumn(
+        "without it", help="Does the loss on its domain rise when it is left out? See Causes."
+    ),
     "n_documents": st.column_config.NumberColumn("texts", format="localized"),
     "n_tokens": st.column_config.NumberColumn("choices", format="localized"),
 }
@@ -84,7 +89,27 @@ def power(rows: pd.DataFrame) -> str:
 
 
 def _texts(fewest: int, most: int) -> str:
-    return f"{most:,} texts" if fewest == most else f"{fewest:,} to {most:,} texts"
+    if fewest != most:
+        return f"{fewest:,} to {most:,} texts"
+    return "1 text" if most == 1 else f"{most:,} texts"
+
+
+def left_out(causes: pd.DataFrame | None, *, layer_id: int, expert_id: int) -> str:
+    """What leaving an expert out did to its own domains, in words."""
+    here = pd.DataFrame() if causes is None else causes[causes.group == "own"]
+    if len(here):
+        here = here[(here.layer_id == layer_id) & (here.expert_id == expert_id)]
+    if here.empty:
+        return "Whether the model needs it was not tested: leave it out on the page Causes."
+    return " ".join(_left_out(row) for row in here.itertuples())
+
+
+def _left_out(row: Any) -> str:
+    span = "" if pd.isna(row.low) else f" ({row.low:+.4f} to {row.high:+.4f})"
+    return (
+        f"Left out, the loss on {row.domain} changes by {row.estimate:+.4f} nats per token{span}: "
+        f"{row.verdict}."
+    )
 
 
 def replicated(table: pd.DataFrame) -> str:
@@ -102,9 +127,9 @@ def replicated(table: pd.DataFrame) -> str:
     )
 
 
-def table(lifts: pd.DataFrame, *, trace: str) -> None:
+def table(lifts: pd.DataFrame, causes: pd.DataFrame | None, *, trace: str) -> None:
     """Every specialist, the surest first: by the lower end of its interval."""
-    found = specialists(lifts)
+    found = ablation.with_verdicts(specialists(lifts), causes)
     st.markdown(
         f"**Specialists of every layer, by the lower end of their interval** ({len(found):,})"
     )
@@ -124,4 +149,4 @@ def table(lifts: pd.DataFrame, *, trace: str) -> None:
         column_config=COLUMNS,
         alt="Specialists: layer, expert, domain, lift with its interval",
     )
-    controls.download(found[list(LIFT_COLUMNS)], name="specialists", trace=trace)
+    controls.download(found[[*LIFT_COLUMNS, "verdict"]], name="specialists", trace=trace)

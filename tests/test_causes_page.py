@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from analysis import queries
-from app import ablation
-from app.figures.causes import cause_rows, change_lines, change_points
+from app import ablation, specialists
+from app.figures.causes import cause_rows, change_lines, change_points, verdict_bars
 from app.figures.theme import DARK, LIGHT
 from data.sidecar import sidecar_path
 from data.store import open_trace
@@ -73,6 +73,75 @@ def test_another_run_adds_rows_and_replaces_an_expert_measured_again(tmp_path):
     assert ablation.stored(trace, model_sha256="b") is None
 
 
+def test_a_measurement_on_fewer_tokens_does_not_replace_a_larger_one(tmp_path):
+    trace, parameters = tmp_path / "t.duckdb", {"model_sha256": "a"}
+    ablation.store(trace, causes(0), parameters)
+    smaller = causes(0, verdict="too little data").assign(n_tokens=30)
+    assert set(ablation.store(trace, smaller, parameters).verdict) == {"confirmed"}
+
+
+def test_bars_count_the_verdicts_of_a_domain():
+    table = pd.concat([causes(0), causes(1), causes(2, verdict="not confirmed")])
+    figure = verdict_bars(table, LIGHT)
+    assert {bar.name: list(bar.x) for bar in figure.data} == {
+        "confirmed": [2],
+        "not confirmed": [1],
+    }
+
+
+def test_a_specialist_carries_its_verdict():
+    found = pd.DataFrame({"layer_id": 0, "expert_id": [0, 1], "domain": "math"})
+    assert list(ablation.with_verdicts(found, causes(0)).verdict) == ["confirmed", "not tested"]
+    assert set(ablation.with_verdicts(found, None).verdict) == {"not tested"}
+    told = specialists.left_out(causes(0), layer_id=0, expert_id=0)
+    assert "changes by +0.5000 nats per token (+0.4000 to +0.6000): confirmed" in told
+    assert "not tested" in specialists.left_out(causes(0), layer_id=0, expert_id=1)
+
+
+def test_any_living_expert_can_be_named_and_a_dead_one_cannot():
+    lifts = pd.DataFrame(
+        {
+            "layer_id": 0,
+            "expert_id": [0, 0, 1, 1, 2, 2],
+            "domain": ["math", "code"] * 3,
+            "estimate": [0.1, -0.1, 1.0, -1.0, None, None],
+            "low": [None, None, 0.8, None, None, None],
+            "q": [0.5, 0.5, 0.01, 0.01, None, None],
+            "n_tokens": [9, 8, 9, 3, 0, 0],
+        }
+    ).astype({"estimate": "Float64", "low": "Float64", "q": "Float64"})
+    targets = ablation.targets_of(lifts, [(0, 1), (0, 0)], top=1)
+    assert list(targets.expert_id) == [1, 0] and set(targets.domain) == {"math"}
+    assert list(ablation.targets_of(lifts, None, top=1).expert_id) == [1]
+    with pytest.raises(ValueError, match="0:2 is never chosen"):
+        ablation.targets_of(lifts, [(0, 2)], top=1)
+    with pytest.raises(ValueError, match="no claimed specialist"):
+        ablation.targets_of(lifts.assign(q=0.5), None, top=1)
+
+
+def test_what_was_measured_comes_with_the_model(tmp_path):
+    ablation.store(tmp_path / "demo.duckdb", causes(), {"model_sha256": "a"})
+    (tmp_path / "traces").mkdir()
+    ablation.adopt(tmp_path, tmp_path / "traces" / "demo.duckdb")
+    ablation.adopt(tmp_path / "none", tmp_path / "traces" / "other.duckdb")
+    assert ablation.stored(tmp_path / "traces" / "demo.duckdb", model_sha256="a") is not None
+    assert ablation.stored(tmp_path / "traces" / "demo.duckdb", model_sha256="b") is None
+    assert not sidecar_path(tmp_path / "traces" / "other.duckdb", "causes").is_file()
+
+
+def test_the_page_shows_many_by_domain(traces: Path):  # noqa: F811
+    path = traces / "tiny.duckdb"
+    write_tiny_trace(path)
+    with open_trace(path) as con:
+        model_sha256 = queries.trace_info(con).model_sha256
+    many = pd.concat([causes(expert) for expert in range(12)], ignore_index=True)
+    ablation.store(path, many, {"model_sha256": model_sha256})
+    app = page("causes")
+    assert not app.exception
+    assert "Of 12 specialists left out 12 are confirmed" in texts(app)
+    assert "Shown: 8 of 12" in texts(app)
+
+
 def test_experts_are_named_by_layer_and_number(tmp_path):
     path = tmp_path / "t.duckdb"
     write_tiny_trace(path)
@@ -101,5 +170,5 @@ def test_the_page_shows_what_is_stored(traces: Path):  # noqa: F811
     assert sidecar_path(path, "causes").is_file()
     app = page("causes")
     assert not app.exception
-    assert "Of 1 specialists left out, 1 are confirmed" in texts(app)
+    assert "The specialist left out is confirmed" in texts(app)
     assert len(app.dataframe[0].value) == 5

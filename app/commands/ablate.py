@@ -38,9 +38,7 @@ def ablate(
         named = None if experts is None else ablation.parse_experts(experts, info)
         ablation.require_usable(model, info)
         tracer = load_tracer(model)
-        targets = ablation.targets_of(ablation.claimed(con, info), named, top=top)
-        if targets.empty:
-            raise ValueError("the trace has no claimed specialist; nothing to leave out")
+        targets = ablation.targets_of(ablation.lifts(con, info), named, top=top)
         try:
             with progress_bar() as advance:
                 rows = ablation.ablate(

@@ -3,6 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.causes import CONFIRMED, NOT_CONFIRMED, TOO_LITTLE
 from app.figures.theme import Palette, column_text, domain_colors, frame, literal
 
 ROW = 46  # pixels
@@ -14,12 +15,15 @@ NAMES = {"own": "own domain", "others": "other domains", "controls": "own domain
 def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
     """A row a specialist: change on its own domain, the others, and of its controls."""
     experts = table[table.group == "own"].reset_index(drop=True)
-    rows = {(row.layer_id, row.expert_id): place for place, row in enumerate(experts.itertuples())}
+    rows = {
+        (row.layer_id, row.expert_id, row.domain): place
+        for place, row in enumerate(experts.itertuples())
+    }
     figure = go.Figure()
     colors = domain_colors(list(experts.domain), palette)
     for group, symbol in SYMBOLS.items():
         here = table[table.group == group]
-        keys = zip(here.layer_id, here.expert_id, strict=True)
+        keys = zip(here.layer_id, here.expert_id, here.domain, strict=True)
         own = [colors[domain] for domain in here.domain]
         _points(
             figure,
@@ -49,6 +53,37 @@ def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
     figure.update_yaxes(
         tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5]
     )
+    return figure
+
+
+def verdict_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
+    """A bar a domain: how many of its specialists are confirmed, are not, or cannot be told."""
+    own = table[table.group == "own"]
+    domains = sorted(own.domain.unique())
+    colors = domain_colors(domains, palette)
+    shades: dict[str, str | list[str]] = {CONFIRMED: [colors[domain] for domain in domains]}
+    shades |= {NOT_CONFIRMED: palette.neutral, TOO_LITTLE: palette.grid}
+    figure = go.Figure()
+    for verdict, shade in shades.items():
+        of = own[own.verdict == verdict]
+        if of.empty:
+            continue
+        counts = of.groupby("domain").size().reindex(domains, fill_value=0).tolist()
+        figure.add_bar(
+            orientation="h",
+            y=[literal(domain) for domain in domains],
+            x=counts,
+            name=verdict,
+            marker={"color": shade},
+            text=counts,
+            textposition="inside",
+            insidetextanchor="start",
+            hovertemplate="%{y}: %{x} " + verdict + "<extra></extra>",
+        )
+    frame(figure, palette, height=90 + 30 * len(domains))
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title_text="specialists left out, one at a time")
+    figure.update_yaxes(autorange="reversed")
     return figure
 
 

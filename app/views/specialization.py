@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from analysis import queries
-from app import controls, evidence, expert_card, specialists, workspace
+from app import ablation, controls, evidence, expert_card, specialists, workspace
 from app.figures.intervals import MEASURES, layer_intervals
 from app.figures.specialization import domain_order, lift_grid, lift_heatmap
 
@@ -49,11 +49,12 @@ if compared:
     controls.note(specialists.marks(lifts))
     controls.note(f"{specialists.NOT_SHOWN} {specialists.power(rows)}")
 evidence.show_unsaid(trace, info)
-expert_card.show(trace, info, rows, tokens_LE[layer_id], metrics, expert_id=expert_id)
+causes = ablation.stored(trace.path, model_sha256=info.model_sha256)
+expert_card.show(trace, info, rows, tokens_LE[layer_id], metrics, causes, expert_id=expert_id)
 if not compared:
     st.stop()
 
-specialists.table(lifts, trace=trace.name)
+specialists.table(lifts, causes, trace=trace.name)
 with st.spinner(evidence.WAIT):
     repeated = evidence.replicated(trace, info)
 controls.note(specialists.replicated(repeated))
