@@ -191,7 +191,7 @@ def targets_of(lifts: pd.DataFrame, experts: list[Expert] | None, *, top: int) -
     if experts is None:
         if claims.empty:
             raise ValueError(
-                "the trace has no claimed specialist; name experts as LAYER:EXPERT to leave them out"
+                "the trace has no claimed specialist; name experts to leave out as LAYER:EXPERT"
             )
         return claims.groupby("domain", sort=False).head(top).reset_index(drop=True)
     highest = lifts.dropna(subset="estimate").sort_values("estimate", ascending=False)

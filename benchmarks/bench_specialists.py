@@ -108,9 +108,9 @@ def table(folder: Path) -> None:
     write_sidecar(CHECKPOINT / TRACE.name, ablation.WHAT, causes, parameters)
     print(parameters)
     own = causes[causes.group == "own"]
-    print(pd.crosstab(own.domain, own.verdict, margins=True).to_markdown())
+    print(pd.crosstab(own.domain, own.verdict, margins=True).to_string())
     mean = causes.pivot_table(index="domain", columns="group", values="estimate", sort=False)
-    print(mean.to_markdown(floatfmt="+.4f"))
+    print(mean.to_string(float_format="{:+.4f}".format))
 
 
 def main() -> None:

@@ -111,7 +111,8 @@ def test_any_living_expert_can_be_named_and_a_dead_one_cannot():
         }
     ).astype({"estimate": "Float64", "low": "Float64", "q": "Float64"})
     targets = ablation.targets_of(lifts, [(0, 1), (0, 0)], top=1)
-    assert list(targets.expert_id) == [1, 0] and set(targets.domain) == {"math"}
+    assert list(targets.expert_id) == [1, 0]
+    assert set(targets.domain) == {"math"}
     assert list(ablation.targets_of(lifts, None, top=1).expert_id) == [1]
     with pytest.raises(ValueError, match="0:2 is never chosen"):
         ablation.targets_of(lifts, [(0, 2)], top=1)
