@@ -8,20 +8,29 @@ from duckdb import DuckDBPyConnection
 from analysis import queries, vocabulary
 from analysis.definition_table import TraceArrays, definitions_table
 from analysis.queries import TraceInfo
+from analysis.vocabulary_rows import first_tokens, typed, vocabulary_rows
 from app import workspace
 from app.workspace import TraceFile
+from data.sidecar import read_sidecar
 
 
 @st.cache_data(max_entries=16, show_spinner="Counting words by expert")
 def summary(identity: str, *, _trace: TraceFile) -> pd.DataFrame:
     """vocabulary_summary() of every layer, of the trace with that identity."""
     with workspace.cursor(_trace) as con:
-        info, ids = queries.trace_info(con), queries.token_ids(con)
-        layers = [_first_tokens(con, ids, info, layer) for layer in range(info.num_layers)]
-    columns = ["plain", "token_ids", "token_share", "share", "expected", "corrected", "reason"]
-    table = vocabulary.vocabulary_summary(layers).reindex(columns=["layer_id", *columns])
-    numbers = [column for column in columns if column not in ("token_ids", "reason")]
-    return table.astype(dict.fromkeys(numbers, "Float64"))
+        stored = _stored(_trace, queries.trace_info(con))
+        return vocabulary_rows(con) if stored is None else stored
+
+
+def _stored(trace: TraceFile, info: TraceInfo) -> pd.DataFrame | None:
+    """What `routescope information` left beside this very trace."""
+    try:
+        found = read_sidecar(trace.path, "vocabulary")
+    except ValueError:  # damaged: counted again
+        return None
+    if found is None or found[1].get("created_at") != info.created_at.isoformat():
+        return None
+    return typed(found[0])
 
 
 @st.cache_data(max_entries=64, show_spinner="Counting words by expert")
@@ -29,7 +38,7 @@ def token_table(identity: str, layer_id: int, *, _trace: TraceFile) -> pd.DataFr
     """vocabulary_table() of one layer; no row where it has no routed tokens."""
     with workspace.cursor(_trace) as con:
         info, ids = queries.trace_info(con), queries.token_ids(con)
-        tokens_VE = _first_tokens(con, ids, info, layer_id)
+        tokens_VE = first_tokens(con, ids, info, layer_id)
     if not tokens_VE.any():
         return pd.DataFrame()
     table = vocabulary.vocabulary_table(tokens_VE, ids)
@@ -55,18 +64,12 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
         tokens_NLE=tokens_NLE.astype(np.int64),
         domain_id_N=domain_id_N,
         tokens_N=queries.documents(con).set_index("doc_id").tokens[doc_ids].to_numpy(),
-        first_tokens_VE=_first_tokens(con, ids, info, layer_id),
+        first_tokens_VE=first_tokens(con, ids, info, layer_id),
         pairs_EE=queries.pair_array(queries.coactivation(con, layer_id), info),
         ids_TK=_ranked(queries.layer_choices(con, layer_id), info),
         weights_NLE=_weights(con, doc_ids, info),
         snapshots=None,
     )
-
-
-def _first_tokens(
-    con: DuckDBPyConnection, ids: pd.DataFrame, info: TraceInfo, layer_id: int
-) -> np.ndarray:
-    return queries.first_choice_array(queries.token_id_choices(con, layer_id), ids, info)
 
 
 def _ranked(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray | None:

@@ -15,7 +15,8 @@ def information(
 ) -> None:
     """Measure whether experts follow the domain beyond what the token alone decides.
 
-    Written beside the trace: NAME.information.parquet, a row a layer.
+    Written beside the trace, a row a layer: NAME.information.parquet, and NAME.vocabulary.parquet
+    with how far experts follow the token.
 
     Example: routescope information traces/demo.duckdb
     """
@@ -24,6 +25,7 @@ def information(
     from analysis import queries
     from analysis.conditional import PERMUTATIONS
     from analysis.information_table import NUMBERS, information_row
+    from analysis.vocabulary_rows import vocabulary_rows
     from data.sidecar import write_sidecar
     from data.store import open_trace
 
@@ -31,6 +33,8 @@ def information(
     rows = []
     with open_trace(trace) as con:
         info = queries.trace_info(con)
+        identity = {"trace": info.name, "created_at": info.created_at.isoformat()}
+        write_sidecar(trace, "vocabulary", vocabulary_rows(con), identity)
         domains = queries.documents(con).set_index("doc_id").domain
         for layer_id in range(info.num_layers):
             line = f"stage {layer_id + 1}/{info.num_layers}: layer {layer_id}"
@@ -38,7 +42,6 @@ def information(
             choices = queries.layer_choices(con, layer_id)
             rows.append(information_row(choices, domains, info, layer_id=layer_id))
     table = pd.DataFrame(rows).astype(dict.fromkeys(NUMBERS, "Float64"))
-    identity = {"trace": info.name, "created_at": info.created_at.isoformat()}
     path = write_sidecar(trace, "information", table, {"permutations": PERMUTATIONS} | identity)
     seconds = round(time.perf_counter() - start, 1)
     if as_json:

@@ -13,6 +13,7 @@ NULLS: dict[str, Null] = {"fixed loads": "load", "k of E": "uniform"}
 trace, info = controls.page("Which experts work together?")
 with st.container(horizontal=True, gap="large"):
     layer_id = controls.layer(info)
+    asked = controls.choice("Experts of", ["one layer", "this and the next"], key="asked")
     null = NULLS[controls.choice("Chance means", list(NULLS), key="null")]
     order = controls.choice("Experts in order of", ["company", "number"], key="order")
 with workspace.cursor(trace) as con:
@@ -44,9 +45,10 @@ def show_pairs() -> None:
     controls.table(table, name="expert_pairs", trace=trace.name)
 
 
-if found.reason:
+if asked != "one layer":
+    transitions.show(trace, info, tokens_LE, layer_id=layer_id, by_company=order == "company")
+elif found.reason:
     st.info(f"Layer {layer_id} has no pairs to show: {found.reason}.")
 else:
     show_pairs()
-transitions.show(trace, info, tokens_LE, layer_id=layer_id, by_company=order == "company")
 controls.method("pair_significance", "coactivation_lift", "transition_lift")
