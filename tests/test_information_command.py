@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.vocabulary_rows import vocabulary_rows
+from analysis.vocabulary_rows import typed, vocabulary_rows
 from app.commands.information import information
 from data.sidecar import read_sidecar
 from data.store import open_trace
@@ -21,5 +21,5 @@ def test_a_row_a_layer_lies_beside_the_trace(tmp_path: Path, tiny_trace: Path, c
     words = read_sidecar(trace, "vocabulary")
     assert words is not None
     with open_trace(trace) as con:
-        pd.testing.assert_frame_equal(words[0], vocabulary_rows(con), check_dtype=False)
+        pd.testing.assert_frame_equal(typed(words[0]), vocabulary_rows(con), check_dtype=False)
     assert '"layers": 2' in capsys.readouterr().out
