@@ -49,7 +49,7 @@ def parse_experts(text: str, info: TraceInfo) -> list[Expert]:
 
 
 def require_usable(folder: Path, info: TraceInfo) -> None:
-    from model.checkpoint import model_sha256
+    from model.fingerprint import model_sha256
 
     if model_sha256(folder) != info.model_sha256:
         raise ValueError(

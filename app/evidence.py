@@ -54,7 +54,9 @@ def lifts(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
 def replicated(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
-    """The two rows of replication."""
+    """The two rows of replication, from beside the trace if they are there."""
+    if (stored := workspace.beside(trace, _info, "replication")) is not None:
+        return stored.astype(dict.fromkeys(stored.select_dtypes("float"), "Float64"))
     return replication(*documents(trace, _info), domains=_info.domains, seed=SEED)
 
 

@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from analysis import queries
+from analysis import pair_table, queries
 from analysis.queries import TraceInfo
 from analysis.significance import specialists
-from app import ablation, evidence, workspace
+from app import ablation, evidence, pair_tests, vocabulary_tables, workspace
 from app.jobs import Job
 from app.workspace import TraceFile
 from data.report import TRACE_TABLES, trace_table, write_zip
+from data.sidecar import read_sidecar, sidecar_path
 
 Table = Callable[[DuckDBPyConnection, TraceInfo], pd.DataFrame]
 Statistic = Callable[[TraceFile, TraceInfo], pd.DataFrame]
@@ -66,6 +67,18 @@ STATISTICS: dict[str, tuple[str, Statistic]] = {
         "Balance of every layer and domain, with intervals",
         evidence.domain_metrics,
     ),
+    "expert_pairs": (
+        "Pairs of experts against their loads: log2 lift with interval and test",
+        lambda trace, info: _pairs(trace, info),
+    ),
+    "vocabulary_by_layer": (
+        "How far experts follow the token, plain, by chance and corrected",
+        lambda trace, info: vocabulary_tables.summary(trace.identity, _trace=trace),
+    ),
+}
+BESIDE = {  # what was computed beside the trace, if it was
+    "information": ("information_beyond_token", "What the domain decides beyond the token"),
+    ablation.WHAT: ("causes", "Change of loss without an expert, with intervals and verdict"),
 }
 DOMAIN_STATISTICS: dict[str, tuple[str, Statistic]] = {
     "specialization_by_layer": (
@@ -99,6 +112,37 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Statistic]] = {
 }
 
 
+def _beside(trace: TraceFile) -> dict[str, tuple[str, Statistic]]:
+    return {
+        name: (title, partial(_read, what))
+        for what, (name, title) in BESIDE.items()
+        if sidecar_path(trace.path, what).is_file()
+    }
+
+
+def _read(what: str, trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
+    found = read_sidecar(trace.path, what)
+    return pd.DataFrame() if found is None else found[0]
+
+
+def _pairs(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
+    layers = []
+    for layer_id in range(info.num_layers):
+        found = pair_tests.layer_pairs(trace.identity, layer_id, _trace=trace)
+        if found.reason:
+            continue
+        layers.append(
+            pair_table.pair_table(
+                found.tests,
+                layer_id=layer_id,
+                null="load",
+                num_documents=found.num_documents,
+                num_tokens=found.num_tokens,
+            )
+        )
+    return pd.concat(layers, ignore_index=True) if layers else pd.DataFrame()
+
+
 def _specialists(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
     causes = ablation.stored(trace.path, model_sha256=info.model_sha256)
     found = specialists(evidence.lifts(trace, info))[list(evidence.LIFT_COLUMNS)]
@@ -108,7 +152,7 @@ def _specialists(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
 def tables(trace: TraceFile, info: TraceInfo) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
     """name -> (what a row is, how to make it)."""
     compared = (_domains(trace, info).sum((0, 1)) > 0).sum() > 1
-    found = STATISTICS | (DOMAIN_STATISTICS if compared else {})
+    found = STATISTICS | (DOMAIN_STATISTICS if compared else {}) | _beside(trace)
     return {
         name: (title, partial(_counts, table, trace, info))
         for name, (title, table) in TABLES.items()

@@ -14,7 +14,8 @@ from app.figures.intervals import MEASURES, RATIO, reference
 
 NOT_SHOWN = (
     "The figure shows which experts and domains go together, not why: whether an expert is needed "
-    "for its domain shows only when it is taken away, on the page Causes."
+    "for its domain shows only when it is taken away, on the page Causes. A router that was never "
+    "trained has such experts too, because domains use different words: see Vocabulary."
 )
 COLUMNS = {
     "layer_id": st.column_config.NumberColumn("layer"),

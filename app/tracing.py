@@ -98,7 +98,7 @@ class Tracer:
         self, name: str, *, prompts: dict[str, Any], sampling: Sampling | None = None
     ) -> TraceDescription:
         """`prompts` says which texts are read: a resumed capture must have the same."""
-        from model.checkpoint import model_sha256
+        from model.fingerprint import model_sha256
 
         config = self.model.config
         weight = self.model.embedding.weight

@@ -11,26 +11,14 @@ from analysis.queries import TraceInfo
 from analysis.vocabulary_rows import first_tokens, typed, vocabulary_rows
 from app import workspace
 from app.workspace import TraceFile
-from data.sidecar import read_sidecar
 
 
 @st.cache_data(max_entries=16, show_spinner="Counting words by expert")
 def summary(identity: str, *, _trace: TraceFile) -> pd.DataFrame:
     """vocabulary_summary() of every layer, of the trace with that identity."""
     with workspace.cursor(_trace) as con:
-        stored = _stored(_trace, queries.trace_info(con))
-        return vocabulary_rows(con) if stored is None else stored
-
-
-def _stored(trace: TraceFile, info: TraceInfo) -> pd.DataFrame | None:
-    """What `routescope information` left beside this very trace."""
-    try:
-        found = read_sidecar(trace.path, "vocabulary")
-    except ValueError:  # damaged: counted again
-        return None
-    if found is None or found[1].get("created_at") != info.created_at.isoformat():
-        return None
-    return typed(found[0])
+        stored = workspace.beside(_trace, queries.trace_info(con), "vocabulary")
+        return vocabulary_rows(con) if stored is None else typed(stored)
 
 
 @st.cache_data(max_entries=64, show_spinner="Counting words by expert")

@@ -24,8 +24,8 @@ from app.tracing import CHECKPOINT, HELDOUT, load_tracer
 from data.pieces import encoder
 from data.routing import DOMAINS, Document
 from model.ablation import Intervention, document_losses
-from model.checkpoint import model_sha256
 from model.encoded import Encoded, encoded_documents
+from model.fingerprint import model_sha256
 from model.intervene import activated, masked_top, without_shared
 from model.transformer import Transformer
 

@@ -45,8 +45,9 @@ def losses(folder: Path) -> None:
 
     from data.routing import Document
     from model.ablation import document_losses
-    from model.checkpoint import load_model, model_sha256
+    from model.checkpoint import load_model
     from model.encoded import Encoded
+    from model.fingerprint import model_sha256
     from model.intervene import masked
 
     read = np.load(folder / "documents.npz")

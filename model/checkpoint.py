@@ -1,6 +1,5 @@
 """A model on disk: safetensors shards and a JSON config. Nothing is ever unpickled."""
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, fields
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.config import ModelConfig
+from model.fingerprint import shard_paths
 from model.transformer import Transformer
 
 SHARD_BYTES = 16 * 2**20
@@ -86,24 +86,6 @@ def load_model(
         first_line = str(error).splitlines()[1].strip()
         raise ValueError(f"the weights in {folder} do not fit its config: {first_line}") from error
     return model.to(dtype).eval()
-
-
-def shard_paths(folder: Path) -> list[Path]:
-    paths = sorted(folder.glob("model-*.safetensors"))
-    if not paths:
-        raise ValueError(f"no weights in {folder}: model-*.safetensors is missing")
-    expected = int(paths[0].stem.rsplit("-", 1)[1])
-    if len(paths) != expected:
-        raise ValueError(f"{folder} has {len(paths)} of {expected} weight shards; copy the rest")
-    return paths
-
-
-def model_sha256(folder: Path) -> str:
-    """Over the config and every weight shard, in order."""
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for path in shard_paths(folder):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def save_progress(

@@ -86,6 +86,8 @@ def test_a_trace_with_little_to_say(
     ids_TLK, document_T, options = CASES[case]
     write_choices(tmp_path / "t.duckdb", ids_TLK, document_T, **options)
     app = page(name)
+    for toggle in app.toggle:
+        app = toggle.set_value(True).run()
     assert not app.exception
     assert SAID.get((name, case), "") in shown(app, frames)
     for frame in frames:

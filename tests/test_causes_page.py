@@ -139,7 +139,7 @@ def test_the_page_shows_many_by_domain(traces: Path):  # noqa: F811
     ablation.store(path, many, {"model_sha256": model_sha256})
     app = page("causes")
     assert not app.exception
-    assert "Of 12 specialists left out 12 are confirmed" in texts(app)
+    assert "Of 12 specialists left out, 12 are confirmed" in texts(app)
     assert "Shown: 8 of 12" in texts(app)
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from model import checkpoint
-from model.checkpoint import load_model, model_sha256, save_model, split_shards
+from model.checkpoint import load_model, save_model, split_shards
+from model.fingerprint import model_sha256
 from model.transformer import Transformer
 from tests.models import small_config
 

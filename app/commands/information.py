@@ -15,8 +15,8 @@ def information(
 ) -> None:
     """Measure whether experts follow the domain beyond what the token alone decides.
 
-    Written beside the trace, a row a layer: NAME.information.parquet, and NAME.vocabulary.parquet
-    with how far experts follow the token.
+    Written beside the trace: NAME.information.parquet, NAME.vocabulary.parquet with how far experts
+    follow the token, and NAME.replication.parquet with how far specialists repeat.
 
     Example: routescope information traces/demo.duckdb
     """
@@ -25,6 +25,7 @@ def information(
     from analysis import queries
     from analysis.conditional import PERMUTATIONS
     from analysis.information_table import NUMBERS, information_row
+    from analysis.replication import replication
     from analysis.vocabulary_rows import vocabulary_rows
     from data.sidecar import write_sidecar
     from data.store import open_trace
@@ -35,6 +36,8 @@ def information(
         info = queries.trace_info(con)
         identity = {"trace": info.name, "created_at": info.created_at.isoformat()}
         write_sidecar(trace, "vocabulary", vocabulary_rows(con), identity)
+        repeated = replication(*queries.document_array(con, info), domains=info.domains)
+        write_sidecar(trace, "replication", repeated, identity)
         domains = queries.documents(con).set_index("doc_id").domain
         for layer_id in range(info.num_layers):
             line = f"stage {layer_id + 1}/{info.num_layers}: layer {layer_id}"

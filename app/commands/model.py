@@ -83,7 +83,8 @@ def ship(
     """Copy weights, log, snapshots and both evaluations to where the app finds them."""
     import shutil
 
-    from model.checkpoint import shard_paths, write_atomically
+    from model.checkpoint import write_atomically
+    from model.fingerprint import shard_paths
 
     wanted = [moe / "evaluation.json", dense / "evaluation.json", moe / "snapshots.safetensors"]
     if missing := [str(path) for path in wanted if not path.is_file()]:

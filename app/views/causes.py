@@ -21,13 +21,18 @@ found = ablation.stored(trace.path, model_sha256=info.model_sha256)
 def sentence(table: pd.DataFrame) -> str:
     verdicts = table[table.group == "own"].verdict
     count, confirmed = len(verdicts), int((verdicts == CONFIRMED).sum())
-    of = "The specialist" if count == 1 else f"Of {count:,} specialists"
-    number = ("is" if confirmed else "is not") if count == 1 else f"{confirmed:,}"
-    verb = "" if count == 1 else ", 1 is" if confirmed == 1 else " are"
+    if count == 1:
+        told = f"The specialist left out is {'' if confirmed else 'not '}confirmed"
+    else:
+        told = f"Of {count:,} specialists left out, {confirmed:,} {_are(confirmed)} confirmed"
     return (
-        f"{of} left out {number}{verb} confirmed: the loss on the own domain rises, more than on "
-        "the others and more than without experts of like load."
+        f"{told}: confirmed means that the loss on the own domain rises, more than on the others "
+        "and more than without experts of like load."
     )
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def strongest(table: pd.DataFrame) -> pd.DataFrame:

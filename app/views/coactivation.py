@@ -45,10 +45,11 @@ def show_pairs() -> None:
     controls.table(table, name="expert_pairs", trace=trace.name)
 
 
-if asked != "one layer":
+if asked == "one layer":
+    if found.reason:
+        st.info(f"Layer {layer_id} has no pairs to show: {found.reason}.")
+    else:
+        show_pairs()
+if asked != "one layer" or layer_id + 1 == info.num_layers:
     transitions.show(trace, info, tokens_LE, layer_id=layer_id, by_company=order == "company")
-elif found.reason:
-    st.info(f"Layer {layer_id} has no pairs to show: {found.reason}.")
-else:
-    show_pairs()
 controls.method("pair_significance", "coactivation_lift", "transition_lift")

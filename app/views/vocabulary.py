@@ -47,7 +47,7 @@ controls.note(
 controls.download(summary, name="vocabulary_by_layer", trace=trace.name)
 show_tokens()
 beyond_words.show(trace, info)
-with st.expander("The same words, other definitions", icon=":material/compare_arrows:"):
+if st.toggle("The same words, other definitions", key="definitions"):
     controls.note(
         f"Figures of layer {layer_id} as a paper defines them, as code released with it computes "
         "them, and as RouteScope does. An empty value has its reason."
