@@ -52,6 +52,12 @@ def dead_experts(tokens_LE: np.ndarray) -> np.ndarray:
     return (tokens_LE == 0).sum(-1)
 
 
+def dropped_share(tokens_LE: np.ndarray, dropped_LE: np.ndarray) -> np.ndarray:
+    """Share of the choices of each layer that found their expert full."""
+    asked_LE = tokens_LE + dropped_LE
+    return dropped_LE.sum(-1) / (asked_LE.shape[-1] * _mean(asked_LE))
+
+
 def load_table(tokens_LE: np.ndarray) -> pd.DataFrame:
     """layer_id, tokens (choices), and every metric of this file; one row a layer."""
     return pd.DataFrame({"layer_id": np.arange(len(tokens_LE)), **_metrics(tokens_LE)})

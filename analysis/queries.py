@@ -78,13 +78,19 @@ def expert_tokens(
     return _frame(con, "expert_tokens", phase=number, domain=domain)
 
 
+def expert_dropped(con: DuckDBPyConnection, *, domain: str | None = None) -> pd.DataFrame:
+    """layer_id, expert_id, dropped (choices refused); every expert."""
+    return _frame(con, "expert_dropped", domain=domain)
+
+
 def expert_domain_tokens(con: DuckDBPyConnection) -> pd.DataFrame:
     """layer_id, expert_id, domain, tokens; every combination."""
     return _frame(con, "expert_domain_tokens")
 
 
 def document_routing(con: DuckDBPyConnection, doc_id: int) -> pd.DataFrame:
-    """position, token_id, text, phase, loss, layer_id, rank, expert_id, weight, entropy, margin."""
+    """position, token_id, text, phase, loss, layer_id, rank, expert_id, weight, entropy, margin,
+    dropped; a dropped choice has no rank and weight 0."""
     return _frame(con, "document_routing", doc_id=doc_id)
 
 
@@ -158,10 +164,10 @@ def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray
     return tokens_NLE, pd.Index(info.domains).get_indexer(pd.Index(domain_N))
 
 
-def load_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """tokens_LE of expert_tokens()."""
+def load_array(frame: pd.DataFrame, info: TraceInfo, *, counted: str = "tokens") -> np.ndarray:
+    """tokens_LE of expert_tokens(), or dropped_LE of expert_dropped()."""
     tokens_LE = np.zeros((info.num_layers, info.num_experts), dtype=np.int64)
-    tokens_LE[frame.layer_id, frame.expert_id] = frame.tokens
+    tokens_LE[frame.layer_id, frame.expert_id] = frame[counted]
     return tokens_LE
 
 

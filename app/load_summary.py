@@ -1,7 +1,9 @@
 """How even the load is, in words: from the load metrics of a metric_table."""
 
+import numpy as np
 import pandas as pd
 
+from analysis import load
 from app import evidence
 from app.figures.intervals import MEASURES, reference
 
@@ -27,6 +29,16 @@ def dead(table: pd.DataFrame, num_experts: int) -> tuple[str, str, str]:
     """Layers without tokens have no dead experts: nothing could choose them."""
     counts = table[(table.metric == "dead_experts") & (table.n_tokens > 0)].estimate
     return "Dead experts", f"{int(counts.sum())}", f"of {len(counts) * num_experts:,}"
+
+
+def dropped(tokens_LE: np.ndarray, dropped_LE: np.ndarray) -> list[tuple[str, str, str]]:
+    """Nothing where no choice was refused."""
+    if not dropped_LE.any():
+        return []
+    share_L = load.dropped_share(tokens_LE, dropped_LE)
+    worst = int(share_L.argmax())
+    share = dropped_LE.sum() / (tokens_LE.sum() + dropped_LE.sum())
+    return [("Dropped choices", f"{share:.1%}", f"layer {worst}: {share_L[worst]:.1%}")]
 
 
 def sentence(table: pd.DataFrame, num_experts: int) -> str:

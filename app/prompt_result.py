@@ -46,7 +46,7 @@ def meaning(reference: TraceFile, info: TraceInfo, shown: TraceInfo) -> Meaning:
 def show(trace: TraceFile, info: TraceInfo, doc_id: int, colors: Meaning) -> None:
     with workspace.cursor(trace) as con:
         routing = queries.document_routing(con, doc_id)
-    first = routing[routing["rank"] == 0].sort_values(["position", "layer_id"])
+    first = routing.drop_duplicates(["position", "layer_id"])  # a dropped one where all are
     tokens = first.drop_duplicates("position").text.tolist()
     layer_id = controls.layer(info)
     here = first[first.layer_id == layer_id]
@@ -60,6 +60,7 @@ def show(trace: TraceFile, info: TraceInfo, doc_id: int, colors: Meaning) -> Non
             experts=here.expert_id.tolist(),
             categories=_categories(here, colors),
             colors=colors.colors,
+            notes=_refusals(routing[routing.layer_id == layer_id], here),
             selected=selected,
             on_click=_select,
         )
@@ -89,6 +90,17 @@ def _sentence(here: pd.DataFrame, layer_id: int, colors: Meaning) -> str:
     if share.empty:
         return text
     return f"{text} Most often they work for {share.index[0]} ({share.iloc[0]:.0%} of the tokens)."
+
+
+def _refusals(here: pd.DataFrame, first: pd.DataFrame) -> list[str]:
+    """What each token was refused in one layer; empty where nothing."""
+    refused = here[here.dropped].groupby("position").expert_id.agg(list)
+    return [
+        f"refused by {', '.join(str(expert) for expert in refused[position])}, full"
+        if position in refused.index
+        else ""
+        for position in first.position
+    ]
 
 
 def _categories(rows: pd.DataFrame, colors: Meaning) -> list[int]:
@@ -143,11 +155,18 @@ def _path(routing: pd.DataFrame, tokens: list[str], colors: Meaning) -> int:
     with left:
         st.code(visible(tokens[token]), language=None)
         _figures(routes)
+    refused = routes[routes.dropped]
+    routes = routes[~routes.dropped]
     with right:
         category = [colors.colors[place] for place in _categories(routes, colors)]
         figure = token_path(routes, controls.palette(), colors=category)
         controls.show(figure, alt=f"Bars: experts of token {token} by layer", key="path")
         controls.note("A row a layer: the experts this token chose, as wide as their weight.")
+        if len(refused):
+            full = [
+                f"expert {row.expert_id} in layer {row.layer_id}" for row in refused.itertuples()
+            ]
+            controls.note(f"Dropped, because it was full: {', '.join(full)}.")
     return int(token)
 
 

@@ -4,10 +4,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
   strip.replaceChildren();
   const chips = data.tokens.map((text, index) => {
     const chip = document.createElement("button");
-    chip.className = "chip" + (index === data.selected ? " selected" : "");
+    const note = data.notes[index];
+    chip.className = "chip" + (index === data.selected ? " selected" : "") + (note ? " noted" : "");
     chip.style.setProperty("--color", data.colors[data.categories[index]]);
     chip.textContent = text;
-    chip.title = `token ${data.start + index}: expert ${data.experts[index]}`;
+    chip.title = `token ${data.start + index}: expert ${data.experts[index]}${note ? `; ${note}` : ""}`;
     chip.tabIndex = index === Math.max(data.selected, 0) ? 0 : -1;
     chip.setAttribute("aria-pressed", index === data.selected);
     const id = document.createElement("sub");

@@ -26,10 +26,11 @@ def show(
     experts: Sequence[int],
     categories: Sequence[int],
     colors: Sequence[str],
+    notes: Sequence[str],
     selected: int,
     on_click: Callable[[int], None],
 ) -> None:
-    """Calls on_click with the index of a chip that was clicked."""
+    """Calls on_click with the index of a chip that was clicked. A note marks its chip."""
 
     def clicked() -> None:
         index = st.session_state["strip"].token
@@ -44,6 +45,7 @@ def show(
             "experts": list(experts),
             "categories": list(categories),
             "colors": list(colors),
+            "notes": list(notes),
             "selected": selected,
             "start": 0,
         },

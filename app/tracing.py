@@ -27,6 +27,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CHECKPOINT = REPOSITORY / "data" / "checkpoint"
 HELDOUT = REPOSITORY / "data" / "heldout.parquet"
 DEMO_TOKENS = 20_000  # a domain, at least
+FAMILY = {
+    "softmax": "DeepSeekMoE",
+    "sigmoid": "DeepSeek-V3 gate",
+    "gshard": "GShard",
+    "switch": "Switch",
+    "hash": "Hash",
+}
+SCORING = {"sigmoid": "sigmoid", "hash": "hash"}  # else softmax
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +115,14 @@ class Tracer:
         return TraceDescription(
             name=name,
             source="routescope",
-            model_name=f"DeepSeekMoE {parameters / 1e6:.1f} M",
+            model_name=f"{FAMILY[config.router]} {parameters / 1e6:.1f} M",
             model_sha256=model_sha256(self.folder),
             tokenizer=f"byte-level BPE, {self.tokenizer.get_vocab_size():,} entries",
             num_layers=config.num_moe_layers,
             num_experts=config.num_experts,
             num_shared_experts=config.num_shared_experts,
-            scoring="softmax",
-            top_k=config.top_k,
+            scoring=SCORING.get(config.router, "softmax"),
+            top_k=config.top_k if config.capacity_factor is None else None,
             seed=sampling.seed if sampling else None,
             config={
                 "model": asdict(config),

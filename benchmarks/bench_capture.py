@@ -44,8 +44,8 @@ from model.capture import (
     windows,
 )
 from model.checkpoint import load_model
-from model.config import PRESETS
 from model.encoded import Encode, Encoded
+from model.presets import PRESETS
 from model.recording import recorded_routing
 from model.transformer import Transformer
 

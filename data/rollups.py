@@ -75,6 +75,31 @@ class RoutingTables:
         self.rank_R = np.tile(np.arange(self.top_k, dtype=np.uint16), tokens * self.num_layers)
 
 
+def dropped_table(batch: RoutingBatch) -> pa.Table:
+    """A row a choice that found its expert full."""
+    assert batch.dropped_ids_TLK is not None
+    token, layer_id, place = np.nonzero(batch.dropped_ids_TLK != NO_EXPERT)
+    return pa.table(
+        {
+            "doc_id": batch.doc_id_T[token],
+            "position": batch.position_T[token],
+            "layer_id": layer_id.astype(np.uint16),
+            "expert_id": batch.dropped_ids_TLK[token, layer_id, place].astype(np.uint16),
+        }
+    )
+
+
+def document_dropped_table(dropped: pa.Table) -> pa.Table:
+    """Refused choices of each (document, layer, expert) that occurs."""
+    keys = ["doc_id", "layer_id", "expert_id"]
+    counted = (
+        dropped.group_by(keys)
+        .aggregate([("position", "count")])
+        .sort_by([(key, "ascending") for key in keys])
+    )
+    return counted.rename_columns([*keys, "tokens"])
+
+
 def repeated(values_T: np.ndarray, times: int) -> np.ndarray:
     """Each value `times` times in a row."""
     return np.broadcast_to(values_T[:, None], (len(values_T), times)).reshape(-1)

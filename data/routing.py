@@ -42,6 +42,7 @@ class RoutingBatch:
     weights_TLK: np.ndarray  # float32, as multiplied with each expert's output
     entropy_TL: np.ndarray | None = None  # float32, nats of the gate's distribution; None: ids only
     margin_TL: np.ndarray | None = None  # float32, last chosen minus best rejected score
+    dropped_ids_TLK: np.ndarray | None = None  # int16: chosen, but full
     documents: tuple[Document, ...] = ()  # those that this batch completes
 
     def __post_init__(self) -> None:
@@ -50,6 +51,9 @@ class RoutingBatch:
             raise ValueError(
                 f"weights are {self.weights_TLK.shape}, expert ids {self.expert_ids_TLK.shape}"
             )
+        dropped_TLK = self.dropped_ids_TLK
+        if dropped_TLK is not None and dropped_TLK.shape[:2] != (tokens, layers):
+            raise ValueError(f"dropped_ids are {dropped_TLK.shape}, routing {(tokens, layers)}")
         for name in ("doc_id_T", "position_T", "token_id_T", "phase_T", "loss_T", "token_text_T"):
             if len(getattr(self, name)) != tokens:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, routing {tokens}")
@@ -72,16 +76,17 @@ def concatenated(batches: list[RoutingBatch]) -> RoutingBatch:
         token_text_T=[text for batch in batches for text in batch.token_text_T],
         expert_ids_TLK=np.concatenate([batch.expert_ids_TLK for batch in batches]),
         weights_TLK=np.concatenate([batch.weights_TLK for batch in batches]),
-        entropy_TL=_concatenated_gate([batch.entropy_TL for batch in batches]),
-        margin_TL=_concatenated_gate([batch.margin_TL for batch in batches]),
+        entropy_TL=_all_or_none([batch.entropy_TL for batch in batches], "gate values"),
+        margin_TL=_all_or_none([batch.margin_TL for batch in batches], "gate values"),
+        dropped_ids_TLK=_all_or_none([batch.dropped_ids_TLK for batch in batches], "drops"),
         documents=tuple(document for batch in batches for document in batch.documents),
     )
 
 
-def _concatenated_gate(gates: list[np.ndarray | None]) -> np.ndarray | None:
-    known = [gate_TL for gate_TL in gates if gate_TL is not None]
-    if len(known) not in (0, len(gates)):
-        raise ValueError(f"{len(known)} of {len(gates)} batches have gate values; give all or none")
+def _all_or_none(arrays: list[np.ndarray | None], what: str) -> np.ndarray | None:
+    known = [array for array in arrays if array is not None]
+    if len(known) not in (0, len(arrays)):
+        raise ValueError(f"{len(known)} of {len(arrays)} batches have {what}; give all or none")
     return np.concatenate(known) if known else None
 
 
@@ -99,6 +104,7 @@ def selected(batch: RoutingBatch, rows: np.ndarray) -> RoutingBatch:
         weights_TLK=batch.weights_TLK[rows],
         entropy_TL=None if batch.entropy_TL is None else batch.entropy_TL[rows],
         margin_TL=None if batch.margin_TL is None else batch.margin_TL[rows],
+        dropped_ids_TLK=None if batch.dropped_ids_TLK is None else batch.dropped_ids_TLK[rows],
         documents=tuple(document for document in batch.documents if document.doc_id in kept),
     )
 

@@ -57,6 +57,13 @@ CREATE TABLE gate (
     margin FLOAT                        -- last chosen minus best rejected score
 );
 
+CREATE TABLE dropped (                  -- chosen, but not executed: the expert was full
+    doc_id UINTEGER NOT NULL,
+    position UINTEGER NOT NULL,
+    layer_id USMALLINT NOT NULL,
+    expert_id USMALLINT NOT NULL
+);
+
 -- Rollups are sums, so shards merge by addition.
 CREATE TABLE document_load (
     doc_id UINTEGER NOT NULL,
@@ -65,6 +72,13 @@ CREATE TABLE document_load (
     phase UTINYINT NOT NULL,
     tokens UINTEGER NOT NULL,
     weight_sum DOUBLE NOT NULL
+);
+
+CREATE TABLE document_dropped (
+    doc_id UINTEGER NOT NULL,
+    layer_id USMALLINT NOT NULL,
+    expert_id USMALLINT NOT NULL,
+    tokens UINTEGER NOT NULL
 );
 
 CREATE TABLE coactivation (

@@ -6,8 +6,9 @@ their bytes. N = documents, W = windows, B = windows of a batch, P = positions o
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypedDict
 
@@ -84,6 +85,29 @@ class TokenStore:
         ids_BP = self.tokens.take(position_BP, mode="clip").astype(np.int64)
         ids_BP[offset_P >= n_B[:, None]] = PADDING
         return ids_BP
+
+
+def batches(
+    store: TokenStore, length: int, batch_size: int, *, seed: int
+) -> Callable[[int], Int64]:
+    """The batch of each step, a function of the step alone: a resumed training sees the same."""
+
+    @lru_cache(maxsize=1)
+    def windows(epoch: int) -> Int64:
+        return store.windows(length, epoch=epoch, seed=seed)
+
+    steps_per_epoch = len(windows(0)) // batch_size
+    if steps_per_epoch == 0:
+        raise ValueError(
+            f"the corpus gives {len(windows(0))} sequences of {length} tokens, "
+            f"fewer than one batch of {batch_size}; lower --batch-size"
+        )
+
+    def batch_of(step: int) -> Int64:
+        epoch, index = divmod(step, steps_per_epoch)
+        return store.batch(windows(epoch)[index * batch_size : (index + 1) * batch_size], length)
+
+    return batch_of
 
 
 def write_tokens(

@@ -11,7 +11,14 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from data.rollups import PairCounts, RoutingTables, document_load_table, token_table
+from data.rollups import (
+    PairCounts,
+    RoutingTables,
+    document_dropped_table,
+    document_load_table,
+    dropped_table,
+    token_table,
+)
 from data.routing import NO_EXPERT, RoutingBatch, concatenated, selected
 
 TRANSACTION_TOKENS = 65_536  # at least, in whole documents
@@ -110,6 +117,10 @@ class TraceWriter:
         }
         for table in list(made):
             self._insert(table, made.pop(table).result())
+        if batch.dropped_ids_TLK is not None:
+            dropped = dropped_table(batch)
+            self._insert("dropped", dropped)
+            self._insert("document_dropped", document_dropped_table(dropped))
 
     def _sum(self, batch: RoutingBatch) -> pa.Table:
         self.pairs.add(batch.expert_ids_TLK)

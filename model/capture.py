@@ -140,7 +140,9 @@ def in_document_order(
 
 def joined(decisions: list[Decisions]) -> dict[str, Any]:
     """The fields of a RoutingBatch that the model decided."""
-    names = ("expert_ids_TLK", "weights_TLK", "entropy_TL", "margin_TL", "loss_T")
+    names = ["expert_ids_TLK", "weights_TLK", "entropy_TL", "margin_TL", "loss_T"]
+    if decisions[0].dropped_ids_TLK is not None:
+        names.append("dropped_ids_TLK")
     return {name: np.concatenate([getattr(d, name) for d in decisions]) for name in names}
 
 

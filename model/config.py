@@ -1,6 +1,10 @@
-"""What a DeepSeekMoE transformer is made of, and the presets of the paper (arXiv 2401.06066)."""
+"""What a transformer of this project is made of. Its presets are in model/presets.py."""
 
+import math
 from dataclasses import dataclass, replace
+
+ROUTERS = ("softmax", "sigmoid", "gshard", "switch", "hash")
+FIXED_TOP_K = {"gshard": 2, "switch": 1, "hash": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +23,10 @@ class ModelConfig:
     top_k: int = 0  # routed experts per token
     num_shared_experts: int = 0  # always on
     expert_dim: int = 0  # inner width of one expert, routed or shared
-    expert_groups: int = 1  # D device groups of the device-level balance loss
+    router: str = "softmax"  # one of ROUTERS: model/router.py says what each does
+    capacity_factor: float | None = None  # of the balanced load of a sequence; None: no limit
+    expert_groups: int = 1  # D groups of experts: devices or nodes
+    groups_per_token: int | None = None  # M groups that a token may choose from; None: all
     balancing: str = "loss"  # "loss": balance losses; "bias": loss-free (arXiv 2408.15664)
     expert_loss_weight: float = 0.0  # alpha_1
     device_loss_weight: float = 0.0  # alpha_2
@@ -34,8 +41,11 @@ class ModelConfig:
             raise ValueError(f"balancing ({self.balancing!r}) must be 'loss' or 'bias'")
         if self.head_dim % 2:
             raise ValueError(f"head_dim ({self.head_dim}) must be even for rotary positions")
-        if self.num_experts == 0:
-            return
+        if self.num_experts:
+            self._check_experts()
+            self._check_router()
+
+    def _check_experts(self) -> None:
         if not 1 <= self.top_k <= self.num_experts:
             raise ValueError(
                 f"top_k ({self.top_k}) must be between 1 and num_experts ({self.num_experts})"
@@ -52,29 +62,99 @@ class ModelConfig:
                 f"expert_groups ({self.expert_groups}) must divide num_experts ({self.num_experts})"
             )
 
+    def _check_router(self) -> None:
+        if self.router not in ROUTERS:
+            raise ValueError(f"router ({self.router!r}) must be one of {', '.join(ROUTERS)}")
+        if self.top_k != FIXED_TOP_K.get(self.router, self.top_k):
+            raise ValueError(
+                f"top_k ({self.top_k}) must be {FIXED_TOP_K[self.router]} with the "
+                f"{self.router} router"
+            )
+        if self.router == "hash" and self.balancing == "bias":
+            raise ValueError("the hash router has nothing to balance; leave balancing at 'loss'")
+        if self.capacity_factor is not None and not self.capacity_factor > 0:
+            raise ValueError(f"capacity_factor ({self.capacity_factor}) must be positive, or none")
+        if self.groups_per_token is not None:
+            self._check_groups(self.groups_per_token)
+
+    def _check_groups(self, allowed: int) -> None:
+        if not 1 <= allowed <= self.expert_groups:
+            raise ValueError(
+                f"groups_per_token ({allowed}) must be between 1 and expert_groups "
+                f"({self.expert_groups})"
+            )
+        reachable = allowed * (self.num_experts // self.expert_groups)
+        if self.top_k > reachable:
+            raise ValueError(
+                f"top_k ({self.top_k}) is more than the {reachable} experts of "
+                f"{allowed} groups; allow more groups or choose fewer"
+            )
+
     @property
     def num_moe_layers(self) -> int:
         return self.num_layers - self.first_dense_layers if self.num_experts else 0
 
+    @property
+    def expert_capacity(self) -> int | None:
+        """Tokens that an expert takes of one sequence; None without a limit."""
+        if self.capacity_factor is None:
+            return None
+        balanced = self.top_k * self.context_length / self.num_experts
+        return math.ceil(self.capacity_factor * balanced)
 
-def tiny() -> ModelConfig:
-    """The model trained and shipped here: experts as in DeepSeekMoE 16B, 23.7 M parameters."""
-    return ModelConfig(
-        vocab_size=16_384,
-        context_length=512,
-        num_layers=8,
-        hidden_dim=256,
-        num_heads=4,
-        head_dim=64,
-        dense_ffn_dim=384,
-        first_dense_layers=1,
-        num_experts=64,
-        top_k=6,
-        num_shared_experts=2,
-        expert_dim=48,
-        expert_loss_weight=0.01,
-        init_std=0.02,
-        tied_embeddings=True,
+
+def segmented(config: ModelConfig, segments: int) -> ModelConfig:
+    """Every routed expert cut into `segments`, as many times more chosen (arXiv 2401.06066, 3.1).
+
+    Total and activated parameters stay.
+    """
+    if segments < 1 or config.expert_dim % segments:
+        raise ValueError(
+            f"{segments} segments do not divide an expert of width {config.expert_dim}"
+        )
+    return replace(
+        config,
+        num_experts=config.num_experts * segments,
+        top_k=config.top_k * segments,
+        expert_dim=config.expert_dim // segments,
+    )
+
+
+def with_shared(config: ModelConfig, shared: int) -> ModelConfig:
+    """`shared` of the routed experts always on, as many fewer chosen (arXiv 2401.06066, 3.2).
+
+    Total and activated parameters stay.
+    """
+    if not 0 <= shared < config.top_k:
+        raise ValueError(
+            f"{shared} shared experts of {config.top_k} activated ones leave none to choose; "
+            f"isolate 0 to {config.top_k - 1}"
+        )
+    return replace(
+        config,
+        num_experts=config.num_experts - shared,
+        top_k=config.top_k - shared,
+        num_shared_experts=config.num_shared_experts + shared,
+    )
+
+
+def dense(config: ModelConfig, *, width: int) -> ModelConfig:
+    """The same transformer with one FFN of that inner width in every block."""
+    return replace(
+        config,
+        dense_ffn_dim=width,
+        first_dense_layers=0,
+        num_experts=0,
+        top_k=0,
+        num_shared_experts=0,
+        expert_dim=0,
+        router="softmax",
+        capacity_factor=None,
+        expert_groups=1,
+        groups_per_token=None,
+        balancing="loss",
+        expert_loss_weight=0.0,
+        device_loss_weight=0.0,
     )
 
 
@@ -86,80 +166,4 @@ def dense_twin(config: ModelConfig) -> ModelConfig:
             f"dense_ffn_dim ({config.dense_ffn_dim}) must equal the activated expert width "
             f"({active_dim}) for a dense twin of equal activated parameters"
         )
-    return replace(
-        config,
-        dense_ffn_dim=active_dim,
-        first_dense_layers=0,
-        num_experts=0,
-        top_k=0,
-        num_shared_experts=0,
-        expert_dim=0,
-        expert_loss_weight=0.0,
-        device_loss_weight=0.0,
-    )
-
-
-def deepseekmoe_2b() -> ModelConfig:
-    """Validation model of section 4: 63 routed experts of a quarter FFN, 7 chosen, 1 shared."""
-    return ModelConfig(
-        vocab_size=8_000,
-        context_length=2048,
-        num_layers=9,
-        hidden_dim=1280,
-        num_heads=10,
-        head_dim=128,
-        dense_ffn_dim=0,
-        num_experts=63,
-        top_k=7,
-        num_shared_experts=1,
-        expert_dim=856,  # a quarter of 8 d / 3, to a multiple of 8
-        expert_loss_weight=0.01,
-    )
-
-
-def deepseekmoe_16b() -> ModelConfig:
-    """Section 5; widths from the released config.json."""
-    return ModelConfig(
-        vocab_size=102_400,
-        context_length=4096,
-        num_layers=28,
-        hidden_dim=2048,
-        num_heads=16,
-        head_dim=128,
-        dense_ffn_dim=10_944,
-        first_dense_layers=1,
-        num_experts=64,
-        top_k=6,
-        num_shared_experts=2,
-        expert_dim=1408,
-        expert_loss_weight=0.001,
-    )
-
-
-def deepseekmoe_145b() -> ModelConfig:
-    """Section 6: 128 routed experts of an eighth FFN, 12 chosen, 4 shared."""
-    return ModelConfig(
-        vocab_size=102_400,
-        context_length=4096,
-        num_layers=62,
-        hidden_dim=4096,
-        num_heads=32,
-        head_dim=128,
-        dense_ffn_dim=21_888,
-        first_dense_layers=1,
-        num_experts=128,
-        top_k=12,
-        num_shared_experts=4,
-        expert_dim=1408,  # gives the published 144.6 B
-        expert_groups=4,
-        expert_loss_weight=0.003,
-        device_loss_weight=0.05,
-    )
-
-
-PRESETS = {
-    "tiny": tiny,
-    "2b": deepseekmoe_2b,
-    "16b": deepseekmoe_16b,
-    "145b": deepseekmoe_145b,
-}
+    return dense(config, width=active_dim)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from model.recording import gate_scores, moe_children
+from model.recording import gate_preference, gate_scores, moe_children
 
 Experts = Mapping[int, Sequence[int]]  # of each MoE layer named
 
@@ -27,7 +27,7 @@ class Choice:
 
     layer: int
     scores_TE: Tensor
-    preference_TE: Tensor  # the largest are chosen: scores and bias, -inf: never, inf: always
+    preference_TE: Tensor  # the largest are chosen; -inf: never, inf: always
     factor_E: Tensor  # of the weight
     top_k: int
 
@@ -72,15 +72,19 @@ class Rerouting:
         self.changes: list[Change] = []
 
     def __call__(
-        self, gate: nn.Module, arguments: Any, output: tuple[Tensor, Tensor, Tensor]
+        self, gate: nn.Module, arguments: Any, output: tuple[Tensor | None, Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         router_logits_TE, weights_TK, expert_ids_TK = output
+        if router_logits_TE is None:
+            raise ValueError(
+                f"the gate of MoE layer {self.layer} has no scores (a hash of the token id): "
+                "there is nothing to choose again by"
+            )
         scores_TE = gate_scores(gate, router_logits_TE)
-        bias_E = getattr(gate, "bias_E", None)
         choice = Choice(
             self.layer,
             scores_TE,
-            scores_TE.clone() if bias_E is None else scores_TE + bias_E,
+            gate_preference(gate, scores_TE).clone(),
             torch.ones_like(scores_TE[0]),
             expert_ids_TK.shape[-1],
         )

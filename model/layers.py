@@ -1,6 +1,7 @@
 """The parts that MoE and dense transformers share.
 
-B = sequences, S = positions, T = tokens, D = model dim, H = heads, C = head dim, F = inner width.
+B = sequences, S = positions, T = tokens, D = model dim, H = heads, C = head dim, F = inner width,
+E = routed experts.
 """
 
 import torch
@@ -44,9 +45,10 @@ def rotate(x_BHSC: Tensor, cos_SC: Tensor, sin_SC: Tensor) -> Tensor:
 
 
 class KeyValueCache:
-    """Keys and values of the positions already seen by one attention layer."""
+    """What one block keeps of the positions already seen: keys, values, experts asked so far."""
 
     def __init__(self) -> None:
+        self.chosen_BE: Tensor | None = None  # of an MoE layer with a capacity
         self.keys_BHSC: Tensor | None = None
         self.values_BHSC: Tensor | None = None
 

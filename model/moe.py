@@ -1,7 +1,8 @@
 """The MoE layer: shared experts for every token, a few routed ones by choice.
 
-T = tokens, D = model dim, E = routed experts, K = experts per token, F = expert width.
-Children `gate` and `experts` are the capture contract: `experts` receives what is executed.
+B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed experts, K = experts per
+token, F = expert width. Children `gate` and `experts` are the capture contract: `experts` receives
+what is executed. Where the layer has a capacity, a choice that found its expert full weighs 0.
 """
 
 import torch
@@ -9,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import ModelConfig
-from model.layers import SwiGLU
-from model.router import SoftmaxRouter
+from model.layers import KeyValueCache, SwiGLU
+from model.router import admitted, new_router
 
 
 class Experts(nn.Module):
@@ -49,24 +50,37 @@ def compute_dtype(x: Tensor) -> torch.dtype:
 class MoE(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate = SoftmaxRouter(
-            config.hidden_dim,
-            num_experts=config.num_experts,
-            top_k=config.top_k,
-            bias_balancing=config.balancing == "bias",
-        )
+        self.gate = new_router(config)
         self.experts = Experts(config.hidden_dim, config.expert_dim, num_experts=config.num_experts)
         self.shared_experts = (
             SwiGLU(config.hidden_dim, config.num_shared_experts * config.expert_dim)
             if config.num_shared_experts
             else None
         )
+        self.num_experts = config.num_experts
 
-    def forward(self, x_BSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(output_BSD, router_logits_TE, expert_ids_TK)."""
+    def forward(
+        self, x_BSD: Tensor, token_ids_BS: Tensor, cache: KeyValueCache | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """(output_BSD, router_logits_TE, the expert_ids_TK chosen, those refused included)."""
         x_TD = x_BSD.reshape(-1, x_BSD.shape[-1])
-        router_logits_TE, weights_TK, expert_ids_TK = self.gate(x_TD)
+        router_logits_TE, weights_TK, expert_ids_TK = self.gate(x_TD, token_ids_BS)
+        if self.gate.capacity is not None:
+            kept_TK = self.admitted(expert_ids_TK, self.gate.capacity, len(x_BSD), cache)
+            weights_TK = weights_TK * kept_TK
         output_TD = self.experts(x_TD, expert_ids_TK, weights_TK)
         if self.shared_experts is not None:
             output_TD = output_TD + self.shared_experts(x_TD)
         return output_TD.view_as(x_BSD), router_logits_TE, expert_ids_TK
+
+    def admitted(
+        self, expert_ids_TK: Tensor, capacity: int, sequences: int, cache: KeyValueCache | None
+    ) -> Tensor:
+        """Whether each choice finds room; the cache remembers what came before."""
+        before_BE = cache.chosen_BE if cache else None
+        if before_BE is None:
+            before_BE = expert_ids_TK.new_zeros((sequences, self.num_experts), dtype=torch.int32)
+        kept_TK, chosen_BE = admitted(expert_ids_TK, before_BE, capacity=capacity)
+        if cache is not None:
+            cache.chosen_BE = chosen_BE
+        return kept_TK

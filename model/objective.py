@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.losses import device_balance, expert_balance, load_and_probability, tokens_per_expert
+from model.router import HashRouter, Router
 from model.transformer import Routed, Transformer
 
 
@@ -32,16 +33,23 @@ class Objective(nn.Module):
         if not routed:
             none = torch.zeros((), device=loss.device)
             return loss, none, tokens, none
-        balances, tokens_LE = zip(*(self.layer_balance(r, keep_T) for r in routed), strict=True)
+        gates = [moe.gate for moe in self.model.moe_layers()]
+        layers = [self.layer_balance(*pair, keep_T) for pair in zip(gates, routed, strict=True)]
+        balances, tokens_LE = zip(*layers, strict=True)
         balance = torch.stack(balances).sum()
         return loss + balance, balance.detach(), tokens, torch.stack(tokens_LE)
 
-    def layer_balance(self, decided: Routed, keep_T: Tensor) -> tuple[Tensor, Tensor]:
+    def layer_balance(self, gate: Router, decided: Routed, keep_T: Tensor) -> tuple[Tensor, Tensor]:
         """(weighted balance loss, tokens_E) of one layer, over the tokens of this process."""
         config = self.model.config
         tokens_E = tokens_per_expert(decided.expert_ids_TK, keep_T, config.num_experts)
-        scores_TE = F.softmax(decided.router_logits_TE, dim=-1)
-        load_E, probability_E = load_and_probability(scores_TE, tokens_E, keep_T, config.top_k)
+        if isinstance(gate, HashRouter) or decided.router_logits_TE is None:
+            return torch.zeros((), device=tokens_E.device), tokens_E
+        balanced_TK = decided.expert_ids_TK[:, : gate.balanced_choices]
+        balanced_E = tokens_per_expert(balanced_TK, keep_T, config.num_experts)
+        load_E, probability_E = load_and_probability(
+            gate.probabilities(decided.router_logits_TE), balanced_E, keep_T, balanced_TK.shape[1]
+        )
         weighted = config.expert_loss_weight * expert_balance(load_E, probability_E)
         if config.device_loss_weight:
             weighted = weighted + config.device_loss_weight * device_balance(

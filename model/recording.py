@@ -1,9 +1,10 @@
 """What a model routes, seen from outside: hooks on every MoE layer of any model.
 
 A MoE layer is a module with children `gate` and `experts`. The gate returns
-(router_logits_TE, weights_TK, expert_ids_TK); `experts` receives (hidden_TD, expert_ids_TK,
-weights_TK), which is what is executed. A gate may say how it scores (`scores`, else softmax) and
-what it adds to choose (`bias_E`, else nothing).
+(router_logits_TE, weights_TK, expert_ids_TK), the logits None where it has none; `experts` receives
+(hidden_TD, expert_ids_TK, weights_TK), which is what is executed. A gate may say how it scores
+(`scores`, else softmax), by what it chooses (`preference`, else its scores) and how many choices of
+a sequence an expert takes (`capacity`, else all): with one, a weight of 0 is a choice refused.
 
 T = tokens (sequences x positions, row-major), D = model dim, E = routed experts, K = chosen,
 L = MoE layers, R = recorded rows.
@@ -28,15 +29,17 @@ class Decisions:
 
     expert_ids_TLK: np.ndarray  # int16
     weights_TLK: np.ndarray  # float32
-    entropy_TL: np.ndarray  # float32, nats
-    margin_TL: np.ndarray  # float32; NaN where no expert was rejected
+    dropped_ids_TLK: np.ndarray | None  # int16: chosen, but full; None: no layer has a capacity
+    entropy_TL: np.ndarray  # float32, nats; NaN where the gate has no logits
+    margin_TL: np.ndarray  # float32; NaN where no expert was rejected, or without logits
     loss_T: np.ndarray  # float32, as given to `transfer`; NaN without
 
 
 class Transfer:
     """Decisions on their way to the host: one copy, which the next forward need not wait for."""
 
-    def __init__(self, *, expert_ids: Tensor, values: list[Tensor]) -> None:
+    def __init__(self, *, expert_ids: Tensor, values: list[Tensor], refusing_L: np.ndarray) -> None:
+        self._refusing_L = refusing_L  # bool: layers with a capacity
         self._ids_shape = expert_ids.shape
         self._value_shapes = [value.shape for value in values]
         parts = [*values, expert_ids]  # float32 first keeps both aligned
@@ -65,9 +68,15 @@ class Transfer:
             order_TLK = np.argsort(-weights_TLK, axis=-1, kind="stable")
             expert_ids_TLK = np.take_along_axis(expert_ids_TLK, order_TLK, axis=-1)
             weights_TLK = np.take_along_axis(weights_TLK, order_TLK, axis=-1)
+        dropped_ids_TLK = None
+        if self._refusing_L.any():
+            refused_TLK = (weights_TLK == 0) & self._refusing_L[:, None]
+            dropped_ids_TLK = np.where(refused_TLK, expert_ids_TLK, NO_EXPERT).astype(np.int16)
+            expert_ids_TLK = np.where(refused_TLK, NO_EXPERT, expert_ids_TLK).astype(np.int16)
         return Decisions(
             expert_ids_TLK=expert_ids_TLK,
             weights_TLK=weights_TLK,
+            dropped_ids_TLK=dropped_ids_TLK,
             entropy_TL=entropy_TL,
             margin_TL=margin_TL,
             loss_T=loss_T,
@@ -82,7 +91,7 @@ class Recording:
         self.clear()
 
     def clear(self) -> None:
-        self._router_logits: dict[int, Tensor] = {}
+        self._router_logits: dict[int, Tensor | None] = {}
         self._executed: dict[int, tuple[Tensor, Tensor]] = {}
         self.output: Any = None  # of the model
 
@@ -101,7 +110,8 @@ class Recording:
             loss_R = torch.full(expert_ids_RLK.shape[:1], torch.nan, device=expert_ids_RLK.device)
         values = [torch.stack(pad(weights, 0.0), dim=1)]
         values += [torch.stack(entropy, dim=1), torch.stack(margin, dim=1), loss_R.float()]
-        return Transfer(expert_ids=expert_ids_RLK, values=values)
+        refusing = [getattr(gate, "capacity", None) is not None for gate in self._gates]
+        return Transfer(expert_ids=expert_ids_RLK, values=values, refusing_L=np.array(refusing))
 
     def take(self) -> Decisions:
         """All rows of the last forward, now."""
@@ -112,22 +122,24 @@ class Recording:
         expert_ids, weights = self._executed[layer]
         router_logits = self._router_logits[layer]
         if rows_R is not None:
-            expert_ids, weights, router_logits = (
-                values.index_select(0, rows_R) for values in (expert_ids, weights, router_logits)
-            )
+            expert_ids, weights = (x.index_select(0, rows_R) for x in (expert_ids, weights))
+        if router_logits is None:
+            unknown = torch.full_like(weights[:, 0], torch.nan, dtype=torch.float32)
+            return expert_ids.to(torch.int16), weights.float(), unknown, unknown
+        if rows_R is not None:
+            router_logits = router_logits.index_select(0, rows_R)
         gate = self._gates[layer]
         scores = gate_scores(gate, router_logits)
-        bias_E = getattr(gate, "bias_E", None)
-        chosen_by = scores if bias_E is None else scores + bias_E
         return (
             expert_ids.to(torch.int16),
             weights.float(),
             entropy(scores),
-            margin(chosen_by, expert_ids),
+            margin(gate_preference(gate, scores), expert_ids),
         )
 
-    def keep_logits(self, layer: int, output: tuple[Tensor, ...]) -> None:
-        self._router_logits[layer] = output[0].detach()
+    def keep_logits(self, layer: int, output: tuple[Tensor | None, ...]) -> None:
+        logits = output[0]
+        self._router_logits[layer] = None if logits is None else logits.detach()
 
     def keep_executed(self, layer: int, arguments: list[Tensor]) -> None:
         _, expert_ids_TK, weights_TK = arguments[:3]
@@ -138,6 +150,11 @@ def gate_scores(gate: nn.Module, router_logits_TE: Tensor) -> Tensor:
     logits_TE = router_logits_TE.float()
     scores = getattr(gate, "scores", None)
     return F.softmax(logits_TE, dim=-1) if scores is None else scores(logits_TE)
+
+
+def gate_preference(gate: nn.Module, scores_TE: Tensor) -> Tensor:
+    preference = getattr(gate, "preference", None)
+    return scores_TE if preference is None else preference(scores_TE)
 
 
 def entropy(scores_TE: Tensor) -> Tensor:

@@ -1,45 +1,152 @@
-"""Which experts a token goes to.
+"""Which experts a token goes to. Every gate gives (router_logits_TE, weights_TK, expert_ids_TK).
 
-T = tokens, D = model dim, E = routed experts, K = experts per token.
+B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed experts, K = experts per
+token, G = expert groups, V = vocabulary.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.config import ModelConfig
+
 
 class SoftmaxRouter(nn.Module):
     """DeepSeekMoE's gate: softmax over all routed experts, top-k, weights not renormalized.
 
-    With `bias_balancing` the choice, but not the weight, adds `bias_E` to the scores
-    (loss-free balancing, arXiv 2408.15664).
+    The choice, but not the weight, adds `bias_E` (loss-free balancing, arXiv 2408.15664) and may be
+    limited to the groups of a token's best experts (device-limited routing, arXiv 2405.04434).
     """
 
     bias_E: Tensor
+    renormalizes = False  # weights of the chosen experts made to sum to 1
+    balanced_choices: int | None = None  # the first so many count for the balance loss; None: all
 
-    def __init__(self, dim: int, *, num_experts: int, top_k: int, bias_balancing: bool) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.weight_ED = nn.Parameter(torch.empty(num_experts, dim))
-        self.top_k = top_k
-        self.bias_balancing = bias_balancing
-        self.register_buffer("bias_E", torch.zeros(num_experts), persistent=bias_balancing)
+        self.weight_ED = nn.Parameter(torch.empty(config.num_experts, config.hidden_dim))
+        self.top_k = config.top_k
+        self.groups = config.expert_groups
+        self.groups_per_token = config.groups_per_token
+        self.capacity = config.expert_capacity  # choices an expert takes of one sequence
+        self.biased = config.balancing == "bias"
+        self.register_buffer("bias_E", torch.zeros(config.num_experts), persistent=self.biased)
 
     def scores(self, router_logits_TE: Tensor) -> Tensor:
         return F.softmax(router_logits_TE, dim=-1)
 
-    def forward(self, x_TD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(router_logits_TE in float32, weights_TK, expert_ids_TK with the largest score first)."""
+    def probabilities(self, router_logits_TE: Tensor) -> Tensor:
+        """What the balance loss spreads: scores that sum to 1."""
+        return self.scores(router_logits_TE)
+
+    def group_scores(self, preference_TGe: Tensor) -> Tensor:
+        """A group is as good as its best expert (arXiv 2405.04434, 2.1.2)."""
+        return preference_TGe.amax(-1)
+
+    def preference(self, scores_TE: Tensor) -> Tensor:
+        """By what experts are chosen, the largest first; -inf where a token may not go."""
+        preference_TE = scores_TE + self.bias_E if self.biased else scores_TE
+        if self.groups_per_token is None:
+            return preference_TE
+        preference_TGe = preference_TE.unflatten(-1, (self.groups, -1))
+        best_TM = self.group_scores(preference_TGe).topk(self.groups_per_token, dim=-1).indices
+        closed_TG = torch.ones_like(preference_TGe[..., 0], dtype=torch.bool)
+        closed_TG = closed_TG.scatter(-1, best_TM, False)
+        return preference_TGe.masked_fill(closed_TG.unsqueeze(-1), -torch.inf).flatten(-2)
+
+    def forward(
+        self, x_TD: Tensor, token_ids_BS: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits in float32; the chosen expert with the largest score first."""
         with torch.autocast(x_TD.device.type, enabled=False):
             router_logits_TE = F.linear(x_TD.float(), self.weight_ED.float())
         scores_TE = self.scores(router_logits_TE)
-        if not self.bias_balancing:
-            weights_TK, expert_ids_TK = scores_TE.topk(self.top_k, dim=-1)
-            return router_logits_TE, weights_TK, expert_ids_TK
-        chosen_TK = (scores_TE + self.bias_E).topk(self.top_k, dim=-1).indices
-        weights_TK, order_TK = scores_TE.gather(-1, chosen_TK).sort(dim=-1, descending=True)
-        return router_logits_TE, weights_TK, chosen_TK.gather(-1, order_TK)
+        chosen_TK = self.preference(scores_TE).topk(self.top_k, dim=-1).indices
+        weights_TK = scores_TE.gather(-1, chosen_TK)
+        if self.biased:
+            weights_TK, order_TK = weights_TK.sort(dim=-1, descending=True)
+            chosen_TK = chosen_TK.gather(-1, order_TK)
+        if self.renormalizes:
+            weights_TK = weights_TK / weights_TK.sum(-1, keepdim=True)
+        return router_logits_TE, weights_TK, chosen_TK
 
     @torch.no_grad()
     def update_bias(self, tokens_E: Tensor, *, rate: float) -> None:
         """One step of loss-free balancing: towards the experts below the mean load."""
         self.bias_E += rate * torch.sign(tokens_E.float().mean() - tokens_E.float())
+
+
+class SigmoidRouter(SoftmaxRouter):
+    """DeepSeek-V3's gate (arXiv 2412.19437, 2.1.2): experts scored one by one, weights sum to 1."""
+
+    renormalizes = True
+
+    def scores(self, router_logits_TE: Tensor) -> Tensor:
+        return torch.sigmoid(router_logits_TE)
+
+    def probabilities(self, router_logits_TE: Tensor) -> Tensor:
+        scores_TE = self.scores(router_logits_TE)
+        return scores_TE / scores_TE.sum(-1, keepdim=True)
+
+    def group_scores(self, preference_TGe: Tensor) -> Tensor:
+        """A group is as good as its K / M best experts together, M groups allowed."""
+        assert self.groups_per_token is not None
+        best = max(1, self.top_k // self.groups_per_token)
+        return preference_TGe.topk(min(best, preference_TGe.shape[-1]), dim=-1).values.sum(-1)
+
+
+class GShardRouter(SoftmaxRouter):
+    """GShard's top-2 gate (arXiv 2006.16668, algorithm 1): two weights that sum to 1, a loss over
+    first choices. The second expert is always asked, never by lot: models that are compared
+    activate as much for every token."""
+
+    renormalizes = True
+    balanced_choices = 1
+
+
+class SwitchRouter(SoftmaxRouter):
+    """Switch's top-1 gate (arXiv 2101.03961, 2.2): the weight is the probability itself."""
+
+
+class HashRouter(nn.Module):
+    """Hash layers (arXiv 2106.04426): the token id alone decides, by a fixed random table that
+    gives every expert as many ids. Weight 1, no logits, nothing to learn."""
+
+    expert_of_token_V: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.capacity = config.expert_capacity
+        order = torch.Generator("cpu").manual_seed(0)
+        table_V = torch.randperm(config.vocab_size, generator=order, device="cpu")
+        self.register_buffer("expert_of_token_V", table_V % config.num_experts, persistent=False)
+
+    def forward(self, x_TD: Tensor, token_ids_BS: Tensor) -> tuple[None, Tensor, Tensor]:
+        expert_ids_TK = self.expert_of_token_V[token_ids_BS.reshape(-1, 1)]
+        return None, torch.ones_like(expert_ids_TK, dtype=torch.float32), expert_ids_TK
+
+
+Router = SoftmaxRouter | HashRouter
+LEARNED = {
+    "softmax": SoftmaxRouter,
+    "sigmoid": SigmoidRouter,
+    "gshard": GShardRouter,
+    "switch": SwitchRouter,
+}
+
+
+def new_router(config: ModelConfig) -> Router:
+    return HashRouter(config) if config.router == "hash" else LEARNED[config.router](config)
+
+
+def admitted(expert_ids_TK: Tensor, before_BE: Tensor, *, capacity: int) -> tuple[Tensor, Tensor]:
+    """(which choices find room, the choices of every sequence so far): first come, first served.
+
+    An expert takes `capacity` choices of one sequence. Tokens come in order of position, so what is
+    refused depends on nothing that follows, and on no other sequence.
+    """
+    sequences, num_experts = before_BE.shape
+    ids_BC = expert_ids_TK.reshape(sequences, -1)
+    asked_BCE = F.one_hot(ids_BC, num_experts).to(torch.int32).cumsum(1) + before_BE.unsqueeze(1)
+    place_BC = asked_BCE.gather(-1, ids_BC.unsqueeze(-1)).squeeze(-1)
+    return (place_BC <= capacity).view_as(expert_ids_TK), asked_BCE[:, -1]

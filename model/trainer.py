@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from model.checkpoint import load_progress, save_model, save_progress
 from model.objective import Objective
+from model.router import SoftmaxRouter
 from model.snapshots import Snapshots, snapshot_steps
 from model.transformer import Transformer
 
@@ -188,6 +189,7 @@ class Trainer:
             tokens_LE = tokens_LE.clone()
             distributed.all_reduce(tokens_LE)
         for moe, tokens_E in zip(self.model.moe_layers(), tokens_LE, strict=True):
+            assert isinstance(moe.gate, SoftmaxRouter)  # a config refuses to bias a hash
             moe.gate.update_bias(tokens_E, rate=self.model.config.bias_update_rate)
 
     def report(self, window: "Window") -> Progress:

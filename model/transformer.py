@@ -17,7 +17,7 @@ from model.moe import MoE
 class Routed(NamedTuple):
     """What one MoE layer decided, for the balance losses."""
 
-    router_logits_TE: Tensor
+    router_logits_TE: Tensor | None  # None: a gate that learns nothing
     expert_ids_TK: Tensor
 
 
@@ -32,12 +32,17 @@ class Block(nn.Module):
         self.ffn = SwiGLU(config.hidden_dim, config.dense_ffn_dim) if dense else MoE(config)
 
     def forward(
-        self, x_BSD: Tensor, cos_SC: Tensor, sin_SC: Tensor, cache: KeyValueCache | None
+        self,
+        x_BSD: Tensor,
+        token_ids_BS: Tensor,
+        cos_SC: Tensor,
+        sin_SC: Tensor,
+        cache: KeyValueCache | None,
     ) -> tuple[Tensor, Routed | None]:
         x_BSD = x_BSD + self.attention(self.attention_norm(x_BSD), cos_SC, sin_SC, cache)
         normed_BSD = self.ffn_norm(x_BSD)
         if isinstance(self.ffn, MoE):
-            output_BSD, *decided = self.ffn(normed_BSD)
+            output_BSD, *decided = self.ffn(normed_BSD, token_ids_BS, cache)
             return x_BSD + output_BSD, Routed(*decided)
         return x_BSD + self.ffn(normed_BSD), None
 
@@ -92,7 +97,7 @@ class Transformer(nn.Module):
         routed: list[Routed] = []
         caches: list[KeyValueCache] | list[None] = cache or [None] * len(self.layers)
         for block, layer_cache in zip(self.layers, caches, strict=True):
-            x_BSD, decided = block(x_BSD, cos_SC, sin_SC, layer_cache)
+            x_BSD, decided = block(x_BSD, token_ids_BS, cos_SC, sin_SC, layer_cache)
             if decided is not None:
                 routed.append(decided)
         return self.norm(x_BSD), routed

@@ -1,6 +1,8 @@
 """Models small enough for a test."""
 
-from model.config import ModelConfig
+from dataclasses import replace
+
+from model.config import FIXED_TOP_K, ModelConfig
 
 
 def small_config() -> ModelConfig:
@@ -22,3 +24,9 @@ def small_config() -> ModelConfig:
         init_std=0.1,
         tied_embeddings=True,
     )
+
+
+def small_router(router: str = "softmax", **changes: object) -> ModelConfig:
+    """The same with another gate, which chooses as many as it is made for."""
+    top_k = FIXED_TOP_K.get(router, 2)
+    return replace(small_config(), router=router, top_k=top_k, **changes)  # type: ignore[arg-type]

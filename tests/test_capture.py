@@ -21,7 +21,7 @@ from model.encoded import Encoded, batches, windows
 from model.moe import MoE
 from model.recording import margin, recorded_routing
 from model.transformer import Transformer
-from tests.models import small_config
+from tests.models import small_config, small_router
 
 TEXTS = ["abcd", "a", "bcabcab", "dd", "cabdacbd", "b"]
 
@@ -65,6 +65,74 @@ def captured(model: Transformer, texts: list[str], **options: int) -> RoutingBat
     sink = Batches()
     capture_documents(model, encode, documents(texts), sink, **options)
     return sink.joined()
+
+
+def routed_by(router: str, **changes: object) -> Transformer:
+    built = Transformer(small_router(router, **changes))
+    built.initialize(seed=1)
+    return built.eval()
+
+
+# other gates
+
+
+def executed(model: Transformer, token_ids: list[int]) -> list[Tensor]:
+    """(expert_ids_TK, weights_TK) that reached the experts of each layer."""
+    seen: list[Tensor] = []
+    hooks = [
+        layer.experts.register_forward_pre_hook(lambda module, given: seen.extend(given[1:]))
+        for layer in model.moe_layers()
+    ]
+    with torch.inference_mode():
+        model(torch.tensor([[START_TOKEN_ID, *token_ids]]))
+    for hook in hooks:
+        hook.remove()
+    return [tensor[1:] for tensor in seen]
+
+
+@pytest.mark.parametrize(
+    ("router", "changes"),
+    [
+        ("softmax", {"expert_groups": 4, "groups_per_token": 2}),
+        ("sigmoid", {"balancing": "bias", "expert_groups": 2, "groups_per_token": 1}),
+        ("gshard", {}),
+        ("switch", {}),
+        ("hash", {}),
+    ],
+)
+def test_every_gate_is_recorded_as_executed(router: str, changes: dict[str, object]):
+    model = routed_by(router, **changes)
+    found = captured(model, ["cabdacbd"])
+    seen = executed(model, [3, 1, 2, 4, 1, 3, 2, 4])
+    np.testing.assert_array_equal(found.expert_ids_TLK, torch.stack(seen[::2], 1).numpy())
+    np.testing.assert_array_equal(found.weights_TLK, torch.stack(seen[1::2], 1).numpy())
+    assert found.dropped_ids_TLK is None
+
+
+def test_a_hash_has_neither_entropy_nor_margin():
+    found = captured(routed_by("hash"), ["ab"])
+    assert np.isnan(found.entropy_TL).all()
+    assert np.isnan(found.margin_TL).all()
+    assert not np.isnan(found.loss_T).any()
+
+
+def test_a_choice_that_is_refused_is_recorded_as_dropped_and_not_as_executed():
+    model = routed_by("hash", capacity_factor=0.5)  # 16 tokens on 8 experts: one each
+    found = captured(model, ["aabab", "b"])
+    a, b = (model.moe_layers()[0].gate.expert_of_token_V[i].item() for i in (1, 2))
+    assert a != b
+    assert found.expert_ids_TLK[:, 0, 0].tolist() == [a, -1, b, -1, -1, b]
+    assert found.dropped_ids_TLK[:, 0, 0].tolist() == [-1, a, -1, a, b, -1]
+    np.testing.assert_array_equal(found.expert_ids_TLK[:, 0], found.expert_ids_TLK[:, 1])
+
+
+def test_what_is_dropped_does_not_depend_on_the_batch():
+    model = routed_by("gshard", capacity_factor=0.5)
+    texts = ["aabbaaccaa", "a", "dcbaabcdab"]
+    together, alone = captured(model, texts), captured(model, texts, batch_tokens=1)
+    assert (together.dropped_ids_TLK != -1).any()
+    np.testing.assert_array_equal(together.dropped_ids_TLK, alone.dropped_ids_TLK)
+    np.testing.assert_array_equal(together.expert_ids_TLK, alone.expert_ids_TLK)
 
 
 # one forward

@@ -46,7 +46,14 @@ class OneLayer(nn.Module):
 
 
 def layer(*, top_k: int = 2, bias_E: list[float] | None = None) -> OneLayer:
-    gate = SoftmaxRouter(1, num_experts=4, top_k=top_k, bias_balancing=bias_E is not None)
+    config = replace(
+        small_config(),
+        hidden_dim=1,
+        num_experts=4,
+        top_k=top_k,
+        balancing="loss" if bias_E is None else "bias",
+    )
+    gate = SoftmaxRouter(config)
     gate.weight_ED.data = torch.tensor(SHARES).log().unsqueeze(1)
     if bias_E is not None:
         gate.bias_E = torch.tensor(bias_E)

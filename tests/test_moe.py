@@ -62,7 +62,7 @@ def test_the_layer_is_shared_experts_plus_weighted_routed_ones() -> None:
     for parameter in moe.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x_BSD = torch.randn(2, 3, 16)
-    output_BSD, _, expert_ids_TK = moe(x_BSD)
+    output_BSD, _, expert_ids_TK = moe(x_BSD, torch.zeros(2, 3, dtype=torch.long))
     _, weights_TK, _ = moe.gate(x_BSD.view(6, 16))
     routed_TD = loop_over_experts(moe.experts, x_BSD.view(6, 16), expert_ids_TK, weights_TK)
     assert moe.shared_experts is not None

@@ -137,6 +137,22 @@ def test_choices_that_were_not_made_have_no_row(tmp_path: Path):
     assert rows(path, "SELECT top_k FROM trace") == [(None,)]
 
 
+def test_dropped_choices_have_rows_and_sums_of_their_own(tmp_path: Path):
+    path = tmp_path / "dropped.duckdb"
+    batch = batch_of([3, 3, 5], [[[0, 1], [2, -1]], [[1, -1], [2, 0]], [[0, -1], [-1, -1]]])
+    dropped_TLK = np.array([[[-1, -1], [-1, 3]], [[-1, 3], [-1, -1]], [[-1, 3], [1, 3]]], np.int16)
+    with TraceStore.create(path, description(experts=4, top_k=None)) as store:
+        store.write(replace(batch, dropped_ids_TLK=dropped_TLK))
+    assert rows(path, "FROM dropped") == [
+        *((3, 0, 1, 3), (3, 1, 0, 3)),
+        *((5, 0, 0, 3), (5, 0, 1, 1), (5, 0, 1, 3)),
+    ]
+    assert rows(path, "FROM document_dropped WHERE layer_id = 1") == [
+        *((3, 1, 3, 1), (5, 1, 1, 1), (5, 1, 3, 1)),
+    ]
+    assert rows(path, "SELECT count(*) FROM routing") == [(7,)]
+
+
 def test_a_document_is_held_until_it_is_complete(tmp_path: Path):
     path = tmp_path / "t.duckdb"
     ids = [[[0, 1]] * 2]
@@ -426,7 +442,7 @@ def test_open_trace_refuses_an_unfinished_capture(tmp_path: Path):
 def test_open_trace_refuses_another_format(trace: Path):
     with duckdb.connect(str(trace)) as connection:
         connection.execute("UPDATE trace SET format_version = 9")
-    with pytest.raises(ValueError, match="has trace format 9, this RouteScope reads 1"):
+    with pytest.raises(ValueError, match="has trace format 9, this RouteScope reads 2"):
         open_trace(trace)
 
 

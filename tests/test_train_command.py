@@ -1,6 +1,7 @@
 """`routescope train` and `routescope model`, from the command line's side."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.commands.train import batches, heldout_sample
+from app.commands.train import heldout_sample
 from data.routing import DOMAINS
-from data.tokens import TokenizedDocument, TokenStore, write_tokens
+from data.tokens import TokenizedDocument, TokenStore, batches, write_tokens
+from model.presets import PRESETS
 
 runner = CliRunner()
 
@@ -69,7 +71,60 @@ def test_describe_prints_the_sizes_of_16b() -> None:
 def test_an_unknown_preset_is_named() -> None:
     result = runner.invoke(app, ["model", "describe", "17b"])
     assert isinstance(result.exception, ValueError)
-    assert "neither a preset (tiny, 2b, 16b, 145b) nor a folder" in str(result.exception)
+    assert "'17b' is neither a folder nor a preset" in str(result.exception)
+
+
+def test_describe_says_the_share_of_another_models_compute() -> None:
+    command = ["model", "describe", "145b", "--against", "deepseek-67b", "--json"]
+    described = json.loads(runner.invoke(app, command).stdout)
+    assert described["share_of_compute"] == pytest.approx(0.285, rel=0.03)
+
+
+def test_cutting_and_sharing_keep_the_parameters_of_the_experts() -> None:
+    cut = ["model", "describe", "mini-gshard", "--segments", "4", "--shared", "1", "--json"]
+    found, whole = (
+        json.loads(runner.invoke(app, command).stdout)
+        for command in (cut, ["model", "describe", "mini-deepseekmoe", "--json"])
+    )
+    assert found | {"preset": ""} == whole | {"preset": ""}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["mini-gshard", "--segments", "3"], "3 segments do not divide an expert of width 640"),
+        (["mini-gshard", "--shared", "2"], "leave none to choose"),
+        (["mini-dense", "--segments", "2"], "mini-dense is dense"),
+    ],
+)
+def test_an_impossible_cut_is_refused(options: list[str], message: str) -> None:
+    result = runner.invoke(app, ["model", "describe", *options])
+    assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"top_k": 65}, "top_k (65) must be between 1 and num_experts (64)"),
+        ({"capacity_factor": 0.0}, "capacity_factor (0.0) must be positive"),
+        ({"router": "dice"}, "router ('dice') must be one of softmax"),
+        ({"heads": 3}, "unknown fields ['heads']"),
+    ],
+)
+def test_a_config_file_that_cannot_be_is_refused(
+    change: dict[str, object], message: str, tmp_path: Path, corpus: Path
+) -> None:
+    config = asdict(PRESETS["tiny"]()) | change
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = tmp_path / "run"
+    command = ["train", str(run), "--corpus", str(corpus), "--preset", str(tmp_path)]
+    assert message in str(runner.invoke(app, command).exception)
+    assert not run.exists()
+
+
+def test_every_preset_is_listed() -> None:
+    listed = runner.invoke(app, ["model", "presets"]).stdout
+    assert all(f"{name} " in listed for name in PRESETS)
 
 
 def test_an_unfinished_training_is_not_shipped(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.config import ModelConfig, dense_twin, tiny
+from model.config import ModelConfig, dense_twin
 from model.counting import count
 from model.layers import rotary_tables, rotate
+from model.presets import tiny
 from model.transformer import Transformer
-from tests.models import small_config
+from tests.models import small_config, small_router
 
 
 def small_model(config: ModelConfig | None = None) -> Transformer:
@@ -29,6 +30,19 @@ def test_a_later_token_does_not_change_earlier_logits() -> None:
     change_S = (model(TOKENS_BS) - model(changed_BS)).abs().amax((0, 2))
     assert change_S[:8].max() < 1e-6  # rounding: another token moves the groups' borders
     assert change_S[8:].min() > 1e-3
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("cuts", [(1, 2, 12), (5, 6, 7, 12)])
+@pytest.mark.parametrize("router", ["gshard", "switch", "hash"])
+def test_the_cache_remembers_who_is_full(router: str, cuts: tuple[int, ...]) -> None:
+    model = small_model(small_router(router, capacity_factor=0.75))
+    cache = model.new_cache()
+    starts = (0, *cuts[:-1])
+    parts = [model(TOKENS_BS[:, a:b], cache=cache) for a, b in zip(starts, cuts, strict=True)]
+    torch.testing.assert_close(torch.cat(parts, 1), model(TOKENS_BS), rtol=1e-4, atol=1e-5)
+    unlimited = small_model(small_router(router))
+    assert not torch.allclose(model(TOKENS_BS), unlimited(TOKENS_BS))
 
 
 @torch.inference_mode()
@@ -71,6 +85,19 @@ def test_the_dense_twin_has_the_activated_parameters() -> None:
         ({"expert_dim": 0}, "expert_dim \\(0\\)"),
         ({"expert_groups": 3}, "expert_groups \\(3\\) must divide num_experts \\(8\\)"),
         ({"balancing": "none"}, "balancing \\('none'\\)"),
+        ({"router": "dice"}, "router \\('dice'\\) must be one of softmax, sigmoid, gshard"),
+        ({"router": "switch"}, "top_k \\(2\\) must be 1 with the switch router"),
+        ({"capacity_factor": 0.0}, "capacity_factor \\(0.0\\) must be positive"),
+        ({"capacity_factor": -1.0}, "capacity_factor \\(-1.0\\) must be positive"),
+        ({"expert_groups": 4, "groups_per_token": 5}, "groups_per_token \\(5\\)"),
+        (
+            {"top_k": 3, "expert_groups": 4, "groups_per_token": 1},
+            "top_k \\(3\\) is more than the 2 experts of 1 groups",
+        ),
+        (
+            {"router": "hash", "top_k": 1, "balancing": "bias"},
+            "the hash router has nothing to balance",
+        ),
     ],
 )
 def test_an_impossible_configuration_is_refused(change: dict, message: str) -> None:

@@ -57,7 +57,7 @@ def write_empty_trace(path: Path, *, num_layers: int = 2, num_experts: int = 4) 
         con.execute(SCHEMA.read_text())
         con.execute(
             "INSERT INTO trace VALUES ('tiny', 'routescope', 'toy', 'ab12', 'bytes', $1, $2, 1, "
-            "'softmax', 2, TIMESTAMP '2026-01-02 03:04:05', 7, '{\"seed\": 7}', 1)",
+            "'softmax', 2, TIMESTAMP '2026-01-02 03:04:05', 7, '{\"seed\": 7}', 2)",
             [num_layers, num_experts],
         )
         experts = [(layer, expert) for layer in range(num_layers) for expert in range(num_experts)]

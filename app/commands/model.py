@@ -7,32 +7,32 @@ from typing import Annotated
 
 import typer
 
+from app.model_choice import Segments, Shared, chosen_config
 from app.tracing import CHECKPOINT, load_tracer
 
 app = typer.Typer(no_args_is_help=True, help="Models: what they are made of.")
 
 
-@app.command(epilog="Example: routescope model describe 16b")
+@app.command(epilog="Example: routescope model describe 145b --against deepseek-67b")
 def describe(
-    preset: Annotated[str, typer.Argument(help="tiny, 2b, 16b, 145b, or a model's folder.")],
+    preset: Annotated[str, typer.Argument(help="A preset, or a model's folder.")],
+    segments: Segments = 1,
+    shared: Shared = 0,
+    against: Annotated[
+        str | None, typer.Option(help="Another one: compute as a share of its compute.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print total and activated parameters and training FLOPs, counted as the paper counts."""
-    from model.checkpoint import load_config
-    from model.config import PRESETS
     from model.counting import count
 
-    if preset in PRESETS:
-        config = PRESETS[preset]()
-    elif Path(preset).is_dir():
-        config = load_config(Path(preset))
-    else:
-        raise ValueError(f"{preset!r} is neither a preset ({', '.join(PRESETS)}) nor a folder")
-    counted = count(config)
-    if as_json:
-        print(json.dumps({"preset": preset, **asdict(counted)}))
-        return
+    counted = count(chosen_config(preset, segments=segments, shared=shared))
     flops = counted.training_flops_per_token
+    share = flops / count(chosen_config(against)).training_flops_per_token if against else None
+    if as_json:
+        compared = {} if against is None else {"against": against, "share_of_compute": share}
+        print(json.dumps({"preset": preset, **asdict(counted), **compared}))
+        return
     rows = {
         "parameters": f"{counted.parameters / 1e9:.4g} B",
         "activated per token": f"{counted.active_parameters / 1e9:.4g} B",
@@ -41,8 +41,32 @@ def describe(
         "training FLOPs per token": f"{flops / 1e9:.4g} G",
         f"per {counted.sequence_length} tokens": f"{flops * counted.sequence_length / 1e12:.4g} T",
     }
+    if share is not None:
+        rows[f"share of {against}"] = f"{share:.1%}"
     for name, value in rows.items():
         print(f"{name:<26}{value:>12}")
+
+
+@app.command(epilog="Example: routescope model presets")
+def presets(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """List every preset with its experts, parameters and training FLOPs."""
+    from model.counting import count
+    from model.presets import PRESETS
+
+    if as_json:
+        print(json.dumps({name: asdict(count(make())) for name, make in PRESETS.items()}))
+        return
+    print(f"{'preset':<26}{'experts':>14}{'parameters':>12}{'activated':>11}{'FLOPs/token':>13}")
+    for name, make in PRESETS.items():
+        config, counted = make(), count(make())
+        experts = f"{config.num_shared_experts}+{config.top_k} of {config.num_experts}"
+        print(
+            f"{name:<26}{experts if config.num_experts else 'dense':>14}"
+            f"{counted.parameters / 1e6:>10,.1f} M{counted.active_parameters / 1e6:>9,.1f} M"
+            f"{counted.training_flops_per_token / 1e9:>11,.3f} G"
+        )
 
 
 @app.command(epilog='Example: routescope model generate "The sum of 12 and 30 is" --tokens 40')

@@ -4,18 +4,19 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
-from data.tokens import TokenStore
+from app.model_choice import Preset, Segments, Shared, chosen_config
+from data.tokens import TokenStore, batches
 
 if TYPE_CHECKING:
     import torch
 
+    from model.config import ModelConfig
     from model.trainer import Progress as TrainingProgress
     from model.trainer import Trainer
     from model.transformer import Transformer
@@ -26,7 +27,9 @@ SAMPLE_SEQUENCES = 36  # of the context's length: the fixed held-out sample for 
 def train(
     folder: Annotated[Path, typer.Argument(help="Where the training lives; continued if begun.")],
     corpus: Annotated[Path, typer.Option(help="Folder of `routescope corpus tokenize`.")],
-    preset: Annotated[str, typer.Option(help="A preset of `routescope model describe`.")] = "tiny",
+    preset: Preset = "tiny",
+    segments: Segments = 1,
+    shared: Shared = 0,
     dense: Annotated[
         bool, typer.Option(help="Train the dense twin of equal activated parameters.")
     ] = False,
@@ -49,7 +52,7 @@ def train(
     from model.trainer import DivergedError, TrainConfig, Trainer
 
     training, heldout = TokenStore.load(corpus, "train"), TokenStore.load(corpus, "heldout")
-    model = new_model(preset, dense=dense)
+    model = new_model(chosen_config(preset, segments=segments, shared=shared), dense=dense)
     length = model.config.context_length
     schedule = TrainConfig(
         steps=steps,
@@ -82,44 +85,18 @@ def train(
         print(f"stopped at step {trainer.step} of {steps}; run the same command to go on")
 
 
-def new_model(preset: str, *, dense: bool) -> "Transformer":
+def new_model(config: "ModelConfig", *, dense: bool) -> "Transformer":
     """On this process's GPU if there is one."""
     import torch
 
-    from model.config import PRESETS, dense_twin
+    from model.config import dense_twin
     from model.trainer import process_rank
     from model.transformer import Transformer
 
-    if preset not in PRESETS:
-        raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
-    config = dense_twin(PRESETS[preset]()) if dense else PRESETS[preset]()
     rank, _ = process_rank()
     torch.set_float32_matmul_precision("high")
     device = f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
-    return Transformer(config).to(device)
-
-
-def batches(
-    store: TokenStore, length: int, batch_size: int, *, seed: int
-) -> Callable[[int], np.ndarray]:
-    """The batch of each step, a function of the step alone: a resumed training sees the same."""
-
-    @lru_cache(maxsize=1)
-    def windows(epoch: int) -> np.ndarray:
-        return store.windows(length, epoch=epoch, seed=seed)
-
-    steps_per_epoch = len(windows(0)) // batch_size
-    if steps_per_epoch == 0:
-        raise ValueError(
-            f"the corpus gives {len(windows(0))} sequences of {length} tokens, "
-            f"fewer than one batch of {batch_size}; lower --batch-size"
-        )
-
-    def batch_of(step: int) -> np.ndarray:
-        epoch, index = divmod(step, steps_per_epoch)
-        return store.batch(windows(epoch)[index * batch_size : (index + 1) * batch_size], length)
-
-    return batch_of
+    return Transformer(dense_twin(config) if dense else config).to(device)
 
 
 def heldout_sample(store: TokenStore, length: int) -> "torch.Tensor":

@@ -6,7 +6,7 @@ L = MoE layers, E = routed experts.
 import numpy as np
 import plotly.graph_objects as go
 
-from app.figures.heatmap import cell_heatmap, ratio_axis
+from app.figures.heatmap import amount_axis, cell_heatmap, ratio_axis
 from app.figures.theme import Palette
 
 LIMIT = 2  # log2: from a quarter to four times the balanced load
@@ -56,6 +56,37 @@ def load_heatmap(
     title = "place in the layer, busiest first" if by_load else "expert"
     figure.update_xaxes(title_text=title, tickfont={"size": 10}, tickangle=0)
     return figure
+
+
+def dropped_heatmap(
+    tokens_LE: np.ndarray, dropped_LE: np.ndarray, palette: Palette, *, order_LE: np.ndarray
+) -> go.Figure:
+    """Share of each expert's choices that it refused, being full; empty: nobody asked."""
+    refused_LE, kept_LE = (
+        np.take_along_axis(counts_LE, order_LE, -1) for counts_LE in (dropped_LE, tokens_LE)
+    )
+    asked_LE = refused_LE + kept_LE
+    unasked_LE = np.full(asked_LE.shape, np.nan)
+    share_LE = np.divide(refused_LE, asked_LE, out=unasked_LE, where=asked_LE > 0)
+    hover = [
+        [
+            f"layer {layer}, expert {order_LE[layer, place]}<br>{refused_LE[layer, place]:,} of "
+            f"{asked_LE[layer, place]:,} choices refused"
+            for place in range(asked_LE.shape[1])
+        ]
+        for layer in range(len(asked_LE))
+    ]
+    return cell_heatmap(
+        share_LE,
+        palette,
+        rows=[f"layer {layer}" for layer in range(len(asked_LE))],
+        columns=[str(place) for place in range(asked_LE.shape[1])],
+        hover_RC=np.array(hover),
+        coloraxis=amount_axis(
+            palette, high=float(np.nanmax(share_LE)), title="refused", tickformat=".0%"
+        ),
+        height=max(220, 38 * len(asked_LE) + 60),
+    )
 
 
 def _ratio_text(ratio: float, tokens: int, of: int) -> str:

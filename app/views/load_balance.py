@@ -7,7 +7,7 @@ import streamlit as st
 from analysis import queries
 from app import controls, evidence, load_summary, workspace
 from app.figures.intervals import MEASURES, layer_intervals
-from app.figures.load import load_heatmap, load_order
+from app.figures.load import dropped_heatmap, load_heatmap, load_order
 
 ALL = "all domains"
 
@@ -24,7 +24,9 @@ with st.container(horizontal=True, gap="large"):
 only = None if domain == ALL else domain
 with workspace.cursor(trace) as con:
     frame = queries.expert_tokens(con, domain=only)
+    refused = queries.expert_dropped(con, domain=only)
 tokens_LE = queries.load_array(frame, info)
+dropped_LE = queries.load_array(refused, info, counted="dropped")
 order_LE = load_order(tokens_LE, by_load=by_load)
 with st.spinner(evidence.WAIT):
     table = evidence.load_metrics(evidence.metrics(trace, info, only))
@@ -36,6 +38,7 @@ controls.headline(
         load_summary.mean(table, "gini", "Mean Gini", "balanced"),
         load_summary.mean(table, "busiest_share", "Three busiest carry", "balanced"),
         load_summary.dead(table, info.num_experts),
+        *load_summary.dropped(tokens_LE, dropped_LE),
     ]
 )
 controls.answer(load_summary.sentence(table, info.num_experts))
@@ -52,6 +55,13 @@ controls.note(
     f"{tokens_LE.sum(-1).max():,} choices a layer. Orange: above the balanced load, blue: below, "
     "cross: dead. Click a cell to open the expert's card."
 )
+if dropped_LE.any():
+    controls.show(
+        dropped_heatmap(tokens_LE, dropped_LE, controls.palette(), order_LE=order_LE),
+        alt="Heatmap: share of the choices of every expert that it refused, being full",
+        key="dropped",
+    )
+    controls.note("Of the choices of an expert, those refused because it was full. Same order.")
 evidence.show_unsaid(trace, info)
 titles = {MEASURES[name].title: name for name in evidence.LOAD_METRICS}
 metric = titles[controls.choice("Layer by layer", list(titles), key="figure")]
@@ -71,7 +81,10 @@ if domains.open:
         controls.preview(shown, name=f"{metric} by domain")
         controls.download(by_domain, name="load_by_layer_and_domain", trace=trace.name)
 cells = pd.DataFrame(frame).assign(
-    relative=frame.tokens / np.repeat(tokens_LE.mean(-1), info.num_experts)
+    relative=frame.tokens / np.repeat(tokens_LE.mean(-1), info.num_experts),
+    dropped=refused.dropped,
 )
 controls.download(cells, name="expert_load", trace=trace.name)
-controls.method("load_imbalance", "max_violation", "gini", "busiest_share", "dead_experts")
+controls.method(
+    *("load_imbalance", "max_violation", "gini", "busiest_share", "dead_experts", "dropped_share")
+)

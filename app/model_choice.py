@@ -1,0 +1,40 @@
+"""Which model a command is about: a preset or a file, cut and shared as the paper does."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from model.config import ModelConfig
+
+Preset = Annotated[
+    str, typer.Option(help="A name of `routescope model presets`, or a folder with a config.json.")
+]
+Segments = Annotated[int, typer.Option(help="Cut every routed expert into so many (m).")]
+Shared = Annotated[int, typer.Option(help="Isolate so many of the activated experts (K_s).")]
+
+
+def chosen_config(preset: str, *, segments: int = 1, shared: int = 0) -> "ModelConfig":
+    """Total and activated parameters are those of the preset, however it is cut."""
+    from dataclasses import replace
+
+    from model.checkpoint import load_config
+    from model.config import FIXED_TOP_K, segmented, with_shared
+    from model.presets import PRESETS
+
+    if preset in PRESETS:
+        config = PRESETS[preset]()
+    elif Path(preset).is_dir():
+        config = load_config(Path(preset))
+    else:
+        raise ValueError(
+            f"{preset!r} is neither a folder nor a preset; `routescope model presets` lists them"
+        )
+    if (segments, shared) == (1, 0):
+        return config
+    if config.num_experts == 0:
+        raise ValueError(f"{preset} is dense: it has no experts to cut or to share")
+    if config.router in FIXED_TOP_K:  # these choose one or two, by definition
+        config = replace(config, router="softmax")
+    return with_shared(segmented(config, segments), shared)
