@@ -249,3 +249,14 @@ def test_a_trace_without_domains_still_has_the_card_of_an_expert(traces: Path) -
     app = page("specialization", "no_labels", layer="1", expert="3")
     assert app.subheader[0].value == "Expert 3 of layer 1"
     assert app.metric[0].label == "Load"
+
+
+def test_the_page_shows_the_definitions_of_paper_and_released_code_beside_ours(
+    traces: Path,
+) -> None:
+    app = page("specialization", "top_1")
+    (table,) = [element.value for element in app.markdown if "side by side" in element.value]
+    assert "| metric | case | paper | released code | RouteScope |" in table
+    for metric in ("domain specialization (OLMoE)", "gate score (ESFT)", "selection (ESFT)"):
+        assert f"| {metric} |" in table
+    assert "balancedness" not in table

@@ -74,4 +74,9 @@ cells = pd.DataFrame(frame).assign(
     relative=frame.tokens / np.repeat(tokens_LE.mean(-1), info.num_experts)
 )
 controls.download(cells, name="expert_load", trace=trace.name)
-controls.method("load_imbalance", "max_violation", "gini", "busiest_share", "dead_experts")
+controls.method(
+    *("load_imbalance", "max_violation", "gini", "busiest_share", "dead_experts"),
+    *("balancedness_of_sums", "mean_balancedness", "batch_max_violation"),
+    *("load_balance_loss", "pooled_load_balance_loss"),
+    compared=("balancedness", "MaxVio", "load-balance loss"),
+)
