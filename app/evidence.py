@@ -31,7 +31,7 @@ LIFT_COLUMNS = (
     *("n_documents", "n_tokens", "smallest_detectable", "note"),
 )
 METRIC_COLUMNS = (
-    *("layer_id", "metric", "estimate", "corrected", "low", "high", "null"),
+    *("layer_id", "metric", "estimate", "corrected", "low", "high", "null", "p", "q"),
     *("n_documents", "n_tokens", "note"),
 )
 LOAD_METRICS = tuple(metric.__name__ for metric in metric_intervals.LOAD_METRICS)

@@ -26,7 +26,7 @@ PAGES = ("overview", "specialization", "load_balance", "export")
 LIFT_CSV = (
     "layer_id,expert_id,domain,estimate,low,high,p,q,n_documents,n_tokens,smallest_detectable,note"
 )
-METRIC_CSV = "layer_id,metric,estimate,corrected,low,high,null,n_documents,n_tokens,note"
+METRIC_CSV = "layer_id,metric,estimate,corrected,low,high,null,p,q,n_documents,n_tokens,note"
 
 Write = Callable[[Path], None]
 Edit = Callable[[RoutingBatch], RoutingBatch]

@@ -137,8 +137,8 @@ def test_bars_of_an_expert_have_intervals_and_pale_where_not_sure() -> None:
 
 def metrics() -> pd.DataFrame:
     """Two layers: one with an interval, one without tokens."""
-    names = ["estimate", "corrected", "low", "high", "null"]
-    rows = [[0.2, 0.19, 0.15, 0.25, 0.01], [None] * 5]
+    names = ["estimate", "corrected", "low", "high", "null", "p", "q"]
+    rows = [[0.2, 0.19, 0.15, 0.25, 0.01, 0.02, 0.04], [None] * 7]
     table = pd.DataFrame(rows, columns=names).astype("Float64")
     note = ["", "no tokens"]
     return table.assign(
@@ -154,6 +154,7 @@ def test_a_metric_of_every_layer_has_its_interval_and_its_null() -> None:
     assert nulls.y[0] == 0.01
     assert dots.y[0] == 0.2
     assert "19.0% (15.0\N{EN DASH}25.0%) less what few texts add" in dots.text[0]
+    assert "p 0.02, q 0.04 (over layers)" in dots.text[0]
     assert dots.text[1] == "layer 1<br>9 texts, 0 tokens<br>no tokens"
 
 
