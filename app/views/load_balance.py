@@ -67,8 +67,7 @@ domains = st.expander("Every layer and domain", icon=":material/layers:", on_cha
 if domains.open:
     with domains, st.spinner(evidence.WAIT):
         by_domain = evidence.domain_metrics(trace, info)
-        shown = by_domain[by_domain.metric == metric].drop(columns="metric")
-        controls.preview(shown, name=f"{metric} by domain")
+        controls.preview(by_domain[by_domain.metric == metric], name=f"{metric} by domain")
         controls.download(by_domain, name="load_by_layer_and_domain", trace=trace.name)
 cells = pd.DataFrame(frame).assign(
     relative=frame.tokens / np.repeat(tokens_LE.mean(-1), info.num_experts)
@@ -76,7 +75,6 @@ cells = pd.DataFrame(frame).assign(
 controls.download(cells, name="expert_load", trace=trace.name)
 controls.method(
     *("load_imbalance", "max_violation", "gini", "busiest_share", "dead_experts"),
-    *("balancedness_of_sums", "mean_balancedness", "batch_max_violation"),
-    *("load_balance_loss", "pooled_load_balance_loss"),
+    *("balancedness_of_sums", "mean_balancedness", "pooled_load_balance_loss"),
     compared=("balancedness", "MaxVio", "load-balance loss"),
 )

@@ -62,9 +62,8 @@ with st.expander("Every layer", icon=":material/layers:"):
     metric = titles[controls.choice("Figure", list(titles), key="figure")]
     left, right = st.columns(2, gap="large")
     with left:
-        null = "shuffled labels"
         figure = layer_intervals(
-            metrics, controls.palette(), metric=metric, null=null, marked=layer_id
+            metrics, controls.palette(), metric=metric, null="shuffled labels", marked=layer_id
         )
         controls.show(figure, alt=f"{metric} by layer, with intervals", key="information")
     with right:
