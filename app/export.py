@@ -35,15 +35,15 @@ def _every_layer(query: Callable[[DuckDBPyConnection, int], pd.DataFrame]) -> Ta
 
 
 TABLES: dict[str, tuple[str, Table]] = {
+    "expert_choices": (
+        "Choices and summed weight of every expert, dead ones too",
+        lambda con, info: queries.expert_tokens(con),
+    ),
     "domains": (
         "Texts, tokens and mean loss of each domain",
         lambda con, info: queries.domain_tokens(con),
     ),
     "texts": ("Every text with its domain and length", lambda con, info: queries.documents(con)),
-    "expert_load": (
-        "Choices of every expert, dead ones too",
-        lambda con, info: queries.expert_tokens(con),
-    ),
     "expert_domain_tokens": (
         "Choices of every expert by domain",
         lambda con, info: queries.expert_domain_tokens(con),
@@ -59,6 +59,10 @@ TABLES: dict[str, tuple[str, Table]] = {
     ),
 }
 STATISTICS: dict[str, tuple[str, Statistic]] = {
+    "expert_load": (
+        "log2 load of every expert over the layer's mean, with interval and test",
+        lambda trace, info: evidence.expert_loads(trace, info)[[*evidence.LOAD_COLUMNS]],
+    ),
     "load_by_layer": (
         "Balance of every layer, with intervals",
         lambda trace, info: evidence.load_metrics(evidence.metrics(trace, info)),
@@ -89,6 +93,10 @@ BESIDE: dict[str, tuple[str, str, Statistic]] = {  # computed beside the trace, 
     ),
 }
 DOMAIN_STATISTICS: dict[str, tuple[str, Statistic]] = {
+    "expert_load": (
+        "log2 load of every expert over the layer's mean, with interval and test",
+        lambda trace, info: evidence.expert_loads(trace, info)[[*evidence.LOAD_COLUMNS]],
+    ),
     "specialization_by_layer": (
         "What an expert tells about the domain, by layer, with intervals",
         lambda trace, info: evidence.specialization_metrics(evidence.metrics(trace, info)),

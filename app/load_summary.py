@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from analysis.significance import MAX_Q, NOT_ENOUGH, family_size
 from app import evidence
 from app.figures.intervals import MEASURES, reference
 
@@ -44,6 +45,16 @@ def sentence(table: pd.DataFrame, num_experts: int) -> str:
         f"Layer {worst.layer_id} is the least even: its busiest expert carries "
         f"{measure.text(worst.estimate)} the balanced load{span and f' ({span})'}, in layer "
         f"{best.layer_id} it is {measure.text(best.estimate)}. Over all layers {dead_text}."
+    )
+
+
+def marks(cells: pd.DataFrame) -> str:
+    """How to read the heatmap of an expert_load_table, and how many experts were tested at once."""
+    return (
+        f"{cells.groupby('layer_id').n_tokens.sum().max():,} choices a layer. Orange: above the "
+        f"balanced load, blue: below. Dot: q < {MAX_Q} ({family_size(cells):,} experts tested at "
+        f"once, Benjamini-Hochberg). Cross: dead. Hatched: {NOT_ENOUGH}. It shows who is busy, not "
+        "why. Click a cell to open the expert's card."
     )
 
 

@@ -1,8 +1,11 @@
+import re
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from analysis.expert_loads import expert_load_table
 from analysis.significance import NOT_ENOUGH
 from app.figures import (
     clusters,
@@ -166,20 +169,50 @@ def test_a_number_without_an_interval_is_written_without_one() -> None:
     assert [intervals.probability(p) for p in (0.0, 0.0219, 1.0)] == ["< 0.0001", "0.022", "1"]
 
 
+def loads(tokens_LE: np.ndarray, documents: int = 9) -> pd.DataFrame:
+    """Of so many documents that are all alike but for a choice of experts 0 and 1."""
+    tokens_NLE = np.tile(tokens_LE, (documents, 1, 1))
+    tokens_NLE[::2, :, 0] += tokens_LE[:, 0] > 1
+    return expert_load_table(tokens_NLE, np.zeros(documents, int))
+
+
 def test_the_load_heatmap_is_relative_to_balanced_and_marks_the_dead() -> None:
     tokens_LE = np.array([[8, 4, 4, 0]])
     order_LE = load.load_order(tokens_LE, by_load=True)
-    figure = load.load_heatmap(tokens_LE, LIGHT, order_LE=order_LE, by_load=True)
+    table = loads(tokens_LE)
+    figure = load.load_heatmap(tokens_LE, table, LIGHT, order_LE=order_LE, by_load=True)
     assert figure.data[0].z.tolist() == [[1.0, 0.0, 0.0, -3.0]]  # 8 is twice the mean of 4
-    assert (figure.data[2].x[0], figure.data[2].y[0]) == (3, 0)
+    cross = figure.data[-1]
+    assert (cross.x.tolist(), cross.y.tolist()) == ([3], [0])
+
+
+def test_a_cell_of_the_load_heatmap_has_its_interval_its_null_and_its_mark() -> None:
+    tokens_LE = np.array([[8, 4, 4, 0]])
+    order_LE = load.load_order(tokens_LE, by_load=False)
+    table = loads(tokens_LE)
+    cells, text, hatched, dots, _ = load.load_heatmap(
+        tokens_LE, table, LIGHT, order_LE=order_LE, by_load=False
+    ).data
+    assert re.search(r"<b>2\.07×</b> \(\d\.\d\d\N{EN DASH}\d\.\d\d×\), balanced 1×", text.text[0])
+    assert re.search(r"p [^,]+, q .*9 texts, 77 choices", text.text[0])
+    assert dots.x.tolist() == [0, 1, 2]
+    few = loads(tokens_LE, documents=3)
+    cells, _, hatched, dots, _ = load.load_heatmap(
+        tokens_LE, few, LIGHT, order_LE=order_LE, by_load=False
+    ).data
+    assert hatched.x.tolist() == [0, 1, 2]  # the fourth is dead: a cross says so
+    assert np.isnan(cells.z[0, :3]).all()
+    assert "not enough prompts to say" in load.load_text(next(few.itertuples()))
 
 
 def test_a_layer_without_tokens_is_empty_and_says_so() -> None:
     tokens_LE = np.array([[1, 3], [0, 0]])
     order_LE = load.load_order(tokens_LE, by_load=False)
-    figure = load.load_heatmap(tokens_LE, LIGHT, order_LE=order_LE, by_load=False)
+    table = loads(tokens_LE)
+    figure = load.load_heatmap(tokens_LE, table, LIGHT, order_LE=order_LE, by_load=False)
     assert np.isnan(figure.data[0].z[1]).all()
-    assert len(figure.data) == 2  # no cross: nothing could choose its experts
+    assert len(figure.data[-1].x) == 0  # no cross: nothing could choose its experts
+    assert "no token was routed in this layer" in figure.data[1].text[3]
     assert "nan" not in figure.data[1].text[3]
 
 

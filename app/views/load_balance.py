@@ -1,7 +1,5 @@
 """Do all experts carry their share?"""
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from analysis import queries
@@ -23,11 +21,11 @@ with st.container(horizontal=True, gap="large"):
     )
 only = None if domain == ALL else domain
 with workspace.cursor(trace) as con:
-    frame = queries.expert_tokens(con, domain=only)
-tokens_LE = queries.load_array(frame, info)
+    tokens_LE = queries.load_array(queries.expert_tokens(con, domain=only), info)
 order_LE = load_order(tokens_LE, by_load=by_load)
 with st.spinner(evidence.WAIT):
     table = evidence.load_metrics(evidence.metrics(trace, info, only))
+    cells = evidence.expert_loads(trace, info, only)
 
 controls.headline(
     [
@@ -40,7 +38,7 @@ controls.headline(
 )
 controls.answer(load_summary.sentence(table, info.num_experts))
 controls.show(
-    load_heatmap(tokens_LE, controls.palette(), order_LE=order_LE, by_load=by_load),
+    load_heatmap(tokens_LE, cells, controls.palette(), order_LE=order_LE, by_load=by_load),
     alt="Heatmap: load of every expert of every layer relative to a balanced layer",
     key="load",
     on_select="rerun",
@@ -48,10 +46,7 @@ controls.show(
 if cell := controls.clicked("load"):
     target = {"layer": str(cell[0]), "expert": str(order_LE[cell])}
     st.switch_page("views/specialization.py", query_params=target)
-controls.note(
-    f"{tokens_LE.sum(-1).max():,} choices a layer. Orange: above the balanced load, blue: below, "
-    "cross: dead. Click a cell to open the expert's card."
-)
+controls.note(load_summary.marks(cells))
 evidence.show_unsaid(trace, info)
 titles = {MEASURES[name].title: name for name in evidence.LOAD_METRICS}
 metric = titles[controls.choice("Layer by layer", list(titles), key="figure")]
@@ -69,12 +64,9 @@ if domains.open:
         by_domain = evidence.domain_metrics(trace, info)
         controls.preview(by_domain[by_domain.metric == metric], name=f"{metric} by domain")
         controls.download(by_domain, name="load_by_layer_and_domain", trace=trace.name)
-cells = pd.DataFrame(frame).assign(
-    relative=frame.tokens / np.repeat(tokens_LE.mean(-1), info.num_experts)
-)
-controls.download(cells, name="expert_load", trace=trace.name)
+controls.download(cells[[*evidence.LOAD_COLUMNS]], name="expert_load", trace=trace.name)
 controls.method(
-    *("load_imbalance", "max_violation", "gini", "busiest_share", "dead_experts"),
+    *("expert_load_table", "load_imbalance", "max_violation", "gini", "busiest_share"),
     *("balancedness_of_sums", "mean_balancedness", "pooled_load_balance_loss"),
     compared=("balancedness", "MaxVio", "load-balance loss"),
 )
