@@ -250,6 +250,7 @@ def test_a_trace_without_domains_still_has_the_card_of_an_expert(traces: Path) -
     app = page("specialization", "no_labels", layer="1", expert="3")
     assert app.subheader[0].value == "Expert 3 of layer 1"
     assert app.metric[0].label == "Load"
+    assert re.fullmatch(r"\d\.\d\d\N{EN DASH}\d\.\d\d×, balanced 1×, q \S+", app.metric[0].delta)
 
 
 def test_the_page_shows_the_definitions_of_paper_and_released_code_beside_ours(
