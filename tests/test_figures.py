@@ -330,7 +330,7 @@ def test_friends_stand_side_by_side() -> None:
     assert abs(places.index(1) - places.index(3)) == 1
 
 
-def test_pairs_are_marked_where_sure_and_struck_where_unknown() -> None:
+def test_pairs_are_marked_where_sure_and_hatched_without_a_colour_where_unknown() -> None:
     tests = pd.DataFrame({"expert_a": [0, 0, 1], "expert_b": [1, 2, 2], "tokens": [9, 8, 0]})
     for null in ("load", "uniform"):
         known = {"expected": [3.0, 8.0, 1.0], "lift": [3.0, 1.0, 0.0], "low": [2.0, 0.5, None]}
@@ -341,14 +341,16 @@ def test_pairs_are_marked_where_sure_and_struck_where_unknown() -> None:
     figure = coactivation.pair_heatmap(
         tests, LIGHT, log_EE=log_EE, order_S=np.array([0, 1, 2]), null="load"
     )
-    cells, sure, unknown = figure.data
+    cells, unknown, sure = figure.data
     assert list(zip(sure.x, sure.y, strict=True)) == [(1, 0), (0, 1)]
-    assert list(zip(unknown.x, unknown.y, strict=True)) == [(2, 1), (1, 2)]
+    assert list(zip(unknown.x, unknown.base + 0.5, strict=True)) == [(2, 1), (1, 2)]
+    assert np.isnan([cells.z[1, 2], cells.z[2, 1]]).all()
+    assert cells.z[0, 1] == np.log2(3)
     assert (
         "9</b> tokens<br>loads fixed: 3 expected, 3.00× [2.00, 4.00], z 6.0, q 0.01"
         in (cells.text[0, 1])
     )
-    assert "no test: fewer than 5 tokens expected" in cells.text[1, 2]
+    assert "not enough prompts to say: fewer than 5 tokens expected" in cells.text[1, 2]
     assert log_EE[1, 2] == -coactivation.LIMIT - 1  # never, but expected
 
 
