@@ -64,7 +64,7 @@ def scope(found: LayerPairs, *, null: Null, shown: int, num_experts: int) -> str
     """What was tested, on what, and what the marks mean."""
     tested = int(found.tests[f"q_{null}"].notna().sum())
     parts = [
-        f"Orange: more often, blue: less; dot: q < {SIGNIFICANT}, hatched: {NOT_ENOUGH}, or no test.",
+        f"Orange: more, blue: less often. Dot: q < {SIGNIFICANT}. Hatched: {NOT_ENOUGH}.",
         f"Family: the {tested:,} pairs of this layer that can be tested, Benjamini-Hochberg; the "
         f"sample is {found.num_documents:,} texts of {found.num_tokens:,} tokens.",
     ]
