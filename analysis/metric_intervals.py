@@ -4,15 +4,15 @@ N = documents, L = MoE layers, E = routed experts, G = domains, R = resamples, P
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis import load, specialization
-from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads
-from analysis.permutation import permuted_labels
+from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
+from analysis.permutation import false_discovery_rate, permuted_labels
 from analysis.significance import NOT_ENOUGH, require_documents
 
 Metric = Callable[[np.ndarray], np.ndarray]
@@ -42,12 +42,31 @@ DOMAIN_METRICS: tuple[Metric, ...] = (
     mean_divergence,
     specialization.distinct_share,
 )
+DISTANCES = (load.gini, load.coefficient_of_variation)  # noise adds to their squares
 UNBOUNDED = (
     load.load_imbalance,
     load.max_violation,
     load.coefficient_of_variation,
     specialization.mutual_information,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The choices of one layer, as they are and as they might have been."""
+
+    domain_id_N: np.ndarray
+    resampled_REG: np.ndarray
+    permuted_PEG: np.ndarray  # the first as it is, then with labels permuted over documents
+    without_NEG: np.ndarray  # each document left out
+
+    def freedom(self) -> int:
+        return len(self.domain_id_N) - len(np.unique(self.domain_id_N))
+
+    def balanced(self) -> np.ndarray:
+        """Resamples [R, E] as if every living expert had the same load."""
+        tokens_RE, tokens_E = self.resampled_REG.sum(-1), self.permuted_PEG[0].sum(-1)
+        return tokens_RE * (tokens_E.mean() / np.maximum(tokens_E, 1))
 
 
 def metric_table(
@@ -57,84 +76,92 @@ def metric_table(
 
     layer_id, metric, estimate (as everywhere), corrected (less what few documents add to it), low,
     high (95 % interval of the corrected), null (balanced load, or the mean of the estimate over
-    labels permuted over documents), note (what cannot be said and why, else empty).
+    labels permuted over documents), p (of the null), q (over the layers of the metric), note (what
+    cannot be said and why, else empty).
     """
     require_documents(tokens_NLE, domain_id_N)
     loads = bootstrap_loads(tokens_NLE, domain_id_N, num_domains=len(domains), seed=seed)
     labels_PN = permuted_labels(domain_id_N, permutations=NULL_PERMUTATIONS, seed=seed)
     member_PGN = (labels_PN[:, None] == np.arange(len(domains))[:, None]).astype(np.float32)
-    freedom = len(domain_id_N) - len(np.unique(domain_id_N))
     rows = []
     for layer_id, tokens_EGR in enumerate(loads):
-        tokens_PEG = (member_PGN @ tokens_NLE[:, layer_id].astype(np.float32)).swapaxes(1, 2)
-        for row in _layer_rows(np.moveaxis(tokens_EGR, -1, 0), tokens_PEG, freedom):
-            rows.append({"layer_id": layer_id} | row)
-    numbers = dict.fromkeys(("estimate", "corrected", "low", "high", "null"), "Float64")
-    return pd.DataFrame(rows).astype(numbers)
+        tokens_NE = tokens_NLE[:, layer_id].astype(np.float32)
+        tokens_PEG = (member_PGN @ tokens_NE).swapaxes(1, 2)
+        own_NEG = tokens_NE[:, :, None] * member_PGN[0].T[:, None]
+        layer = Layer(
+            domain_id_N, np.moveaxis(tokens_EGR, -1, 0), tokens_PEG, tokens_PEG[0] - own_NEG
+        )
+        rows += [{"layer_id": layer_id} | row for row in _layer_rows(layer)]
+    table = pd.DataFrame(rows)
+    table["q"] = table.groupby("metric").p.transform(_q)
+    numbers = ["estimate", "corrected", "low", "high", "null", "p", "q"]
+    return table.astype(dict.fromkeys(numbers, "Float64"))[["layer_id", "metric", *numbers, "note"]]
 
 
-def _layer_rows(
-    tokens_REG: np.ndarray, tokens_PEG: np.ndarray, freedom: int
-) -> Iterator[dict[str, Any]]:
-    """tokens_PEG begins with the trace as it is."""
-    tokens_RE, tokens_1E = tokens_REG.sum(-1), tokens_PEG[:1].sum(-1)
-    balance_E = tokens_1E.mean() / np.maximum(tokens_1E[0], 1)
-    for metric in LOAD_METRICS:
-        row = _row(metric, tokens_RE, tokens_1E, freedom)
-        yield _reaching_balance(row, metric, tokens_RE * balance_E)
-    for metric in DOMAIN_METRICS:
-        slow = metric is specialization.distinct_share
-        yield _row(metric, tokens_REG[: DISTINCT_RESAMPLES if slow else None], tokens_PEG, freedom)
+def _q(p: pd.Series) -> pd.Series:
+    return pd.Series(false_discovery_rate(p.to_numpy(float)), index=p.index)
 
 
-def _row(
-    metric: Metric, resampled: np.ndarray, permuted: np.ndarray, freedom: int
-) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(("estimate", "corrected", "low", "high", "null"))
-    row |= {"metric": metric.__name__, "note": ""}
-    if metric in DOMAIN_METRICS and (permuted[0].sum(0) > 0).sum() == 1:
-        return row | {"note": "one domain: nothing to compare"}
-    try:
-        estimate = metric(permuted[:1].astype(np.float64))
-        row |= {"estimate": estimate[0], "null": _null(metric, permuted)}
-        row |= _interval(metric, estimate, metric(resampled)[None], freedom)
-    except ValueError as refused:
-        row["note"] = str(refused)
-    return row
+def _layer_rows(layer: Layer) -> Iterator[dict[str, Any]]:
+    balanced_RE = layer.balanced()
+    for metric in (*LOAD_METRICS, *DOMAIN_METRICS):
+        row: dict[str, Any] = {"metric": metric.__name__}
+        row |= dict.fromkeys(("estimate", "corrected", "low", "high", "null", "p")) | {"note": ""}
+        if metric in DOMAIN_METRICS and (layer.permuted_PEG[0].sum(0) > 0).sum() == 1:
+            yield row | {"note": "one domain: nothing to compare"}
+            continue
+        try:
+            yield row | _figures(metric, layer, balanced_RE)
+        except ValueError as refused:
+            yield row | {"note": str(refused)}
 
 
-def _reaching_balance(
-    row: dict[str, Any], metric: Metric, balanced_RE: np.ndarray
-) -> dict[str, Any]:
-    """The interval holds perfect balance if a balanced router shows as much in such documents.
-
-    Resampling alone cannot see this: an estimate of balance only errs to one side.
-    """
-    if row["low"] is None:
-        return row
-    sign = -1 if metric is load.normalized_entropy else 1
-    shown_R = sign * metric(balanced_RE)
-    if sign * row["estimate"] <= np.quantile(shown_R, CONFIDENCE):
-        row["high" if sign < 0 else "low"] = row["null"]
-    return row
-
-
-def _null(metric: Metric, permuted: np.ndarray) -> float:
-    if metric in DOMAIN_METRICS:
-        return float(metric(permuted[1:]).mean())
-    return float(metric(np.ones((1, permuted.shape[-1])))[0])
-
-
-def _interval(
-    metric: Metric, estimate: np.ndarray, resampled_1R: np.ndarray, freedom: int
-) -> dict[str, object]:
+def _figures(metric: Metric, layer: Layer, balanced_RE: np.ndarray) -> dict[str, Any]:
+    of_domains = metric in DOMAIN_METRICS
+    tokens = layer.permuted_PEG[:1].astype(np.float64)
+    estimate = metric(tokens if of_domains else tokens.sum(-1))
+    if of_domains:
+        all_P = metric(layer.permuted_PEG)
+        observed, shown_P = all_P[0], all_P[1:]
+        found = {"estimate": estimate[0], "null": float(shown_P.mean())}
+    else:
+        observed, shown_P = estimate[0], metric(balanced_RE)
+        balanced_1E = np.ones((1, balanced_RE.shape[-1]))
+        found = {"estimate": estimate[0], "null": float(metric(balanced_1E)[0])}
     if metric is load.dead_experts:
-        return {"note": "no interval: documents drawn again choose no new expert"}
-    if freedom < MIN_FREEDOM:
-        return {"note": f"{NOT_ENOUGH} how sure this is"}
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
-    low, high = basic_interval(resampled_1R, estimate, quantile)
+        return found | {"note": "no interval: documents drawn again choose no new expert"}
+    if layer.freedom() < MIN_FREEDOM:
+        return found | {"note": f"{NOT_ENOUGH} how sure this is"}
+    found |= _interval(metric, estimate, layer)
+    sign = -1 if metric is load.normalized_entropy else 1
+    p = _rank_p(sign * observed, sign * shown_P)
+    if p > 1 - CONFIDENCE:
+        found["high" if sign < 0 else "low"] = 0.0 if of_domains else found["null"]
+    return found | {"p": p}
+
+
+def _rank_p(observed: float, shown_P: np.ndarray) -> float:
+    """How often chance shows as much: resampling alone cannot see that an estimate of nothing
+    errs to one side only."""
+    return float((1 + (shown_P >= observed).sum()) / (1 + len(shown_P)))
+
+
+def _interval(metric: Metric, estimate: np.ndarray, layer: Layer) -> dict[str, float]:
+    slow = metric is specialization.distinct_share
+    power = 2 if metric in DISTANCES else 1
+
+    def of(tokens_NEG: np.ndarray) -> np.ndarray:
+        return metric(tokens_NEG if metric in DOMAIN_METRICS else tokens_NEG.sum(-1)) ** power
+
+    resampled_R = of(layer.resampled_REG[: DISTINCT_RESAMPLES if slow else None])
+    without_N = np.zeros(len(layer.domain_id_N)) if slow else of(layer.without_NEG)
+    quantile = jackknife_quantile(without_N, layer.domain_id_N, error=float(resampled_R.std()))
+    low, high = basic_interval(resampled_R[None], estimate**power, quantile)
+    corrected = 2 * estimate**power - resampled_R.mean()
     smallest = 1.0 if metric is load.load_imbalance else 0.0
     largest = np.inf if metric in UNBOUNDED else 1.0
-    values = {"corrected": 2 * estimate - resampled_1R.mean(-1), "low": low, "high": high}
-    return {name: float(value[0].clip(smallest, largest)) for name, value in values.items()}
+    values = {"corrected": corrected, "low": low, "high": high}
+    return {
+        name: float((value[0].clip(0) ** (1 / power)).clip(smallest, largest))
+        for name, value in values.items()
+    }

@@ -11,6 +11,7 @@ import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from analysis import queries, significance
+from analysis.cause_tests import with_tests
 from analysis.causes import cause_table, matched_controls
 from analysis.queries import TraceInfo
 from app.tracing import Tracer
@@ -163,7 +164,7 @@ def store(trace: Path, rows: pd.DataFrame, parameters: dict[str, Any]) -> pd.Dat
     """
     known = stored(trace, model_sha256=parameters["model_sha256"])
     if known is not None:
-        rows = pd.concat([known, rows], ignore_index=True)
+        rows = pd.concat([known.drop(columns=["p", "q"]), rows], ignore_index=True)
         names = ["layer_id", "expert_id", "domain", "group"]
         rows = rows.sort_values("n_tokens", kind="stable")
         rows = rows.drop_duplicates(names, keep="last").sort_index(ignore_index=True)
@@ -179,9 +180,11 @@ def adopt(folder: Path, trace: Path) -> None:
 
 
 def stored(trace: Path, *, model_sha256: str) -> pd.DataFrame | None:
-    """What was measured on this model; None if nothing was."""
+    """What was measured on this model, with p and q over all experts tried; None if nothing was."""
     known = read_sidecar(trace, WHAT)
-    return known[0] if known and known[1].get("model_sha256") == model_sha256 else None
+    if not known or known[1].get("model_sha256") != model_sha256:
+        return None
+    return with_tests(known[0], family="group")
 
 
 def targets_of(lifts: pd.DataFrame, experts: list[Expert] | None, *, top: int) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from analysis.cause_tests import surely_confirmed
 from analysis.causes import CONFIRMED
 from app import controls
 from app.figures.causes import cause_rows, verdict_bars
@@ -45,7 +46,8 @@ def show(table: pd.DataFrame, *, trace: str) -> None:
             controls.show(bars, alt="Specialists by domain and verdict", key="causes_verdicts")
             controls.note(
                 "Coloured: confirmed. Of experts that do not matter, intervals of 95 % confirm at "
-                f"most 1 in 40 by chance: {len(own) / 40:.0f} of {len(own):,}."
+                f"most 1 in 40 by chance: {len(own) / 40:.0f} of {len(own):,}. With q < 0.05 over "
+                f"all {len(own):,} in each of the three: {surely_confirmed(table):,} confirmed."
             )
         with right:
             domain = controls.choice("Domain", list(own.domain.unique()), key="cause_domain")

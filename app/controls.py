@@ -174,13 +174,26 @@ def download(frame: pd.DataFrame, *, name: str, trace: str) -> None:
     )
 
 
-def method(*entries: str) -> None:
-    """The entries of docs/metrics.md that this page is made of."""
+def method(*entries: str, compared: tuple[str, ...] = ()) -> None:
+    """The entries of docs/metrics.md that this page is made of, and the rows of its definitions
+    side by side whose metric starts with one of `compared`."""
     with st.expander("How is this computed?", icon=":material/function:"):
         sections = _metric_sections()
         for entry in entries:
             st.markdown(sections[entry])
+        if compared:
+            st.markdown(f"##### Definitions, side by side\n\n{_side_by_side(compared)}")
         st.caption("From `docs/metrics.md`, which has every formula with its source.")
+
+
+def _side_by_side(compared: tuple[str, ...]) -> str:
+    """Paper, released code and RouteScope, on a toy case each."""
+    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+    section = text.split("\n## Definitions, side by side\n", 1)[1]
+    heads = ("| metric", "|---", *(f"| {metric}" for metric in compared))
+    return "\n".join(
+        line for line in section.split("\n### ")[0].split("\n") if line.startswith(heads)
+    )
 
 
 def _metric_sections() -> dict[str, str]:

@@ -13,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis import bootstrap, metric_intervals, permutation, queries, significance, specialization
+from analysis.expert_loads import expert_load_table
 from analysis.metric_intervals import MIN_FREEDOM, metric_table
 from analysis.queries import TraceInfo
 from analysis.replication import replication
@@ -30,8 +31,12 @@ LIFT_COLUMNS = (
     *("layer_id", "expert_id", "domain", "estimate", "low", "high", "p", "q"),
     *("n_documents", "n_tokens", "smallest_detectable", "note"),
 )
+LOAD_COLUMNS = (
+    *("layer_id", "expert_id", "estimate", "low", "high", "p", "q"),
+    *("n_documents", "n_tokens", "note"),
+)
 METRIC_COLUMNS = (
-    *("layer_id", "metric", "estimate", "corrected", "low", "high", "null"),
+    *("layer_id", "metric", "estimate", "corrected", "low", "high", "null", "p", "q"),
     *("n_documents", "n_tokens", "note"),
 )
 LOAD_METRICS = tuple(metric.__name__ for metric in metric_intervals.LOAD_METRICS)
@@ -50,6 +55,14 @@ def documents(trace: TraceFile, _info: TraceInfo) -> tuple[np.ndarray, np.ndarra
 def lifts(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
     """The lift_table of the trace."""
     return lift_table(*documents(trace, _info), domains=_info.domains, seed=SEED)
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=_BY_IDENTITY)
+def expert_loads(trace: TraceFile, _info: TraceInfo, domain: str | None = None) -> pd.DataFrame:
+    """The expert_load_table of all documents or of one domain's."""
+    tokens_NLE, domain_id_N = documents(trace, _info)
+    member_N = slice(None) if domain is None else domain_id_N == _info.domains.index(domain)
+    return expert_load_table(tokens_NLE[member_N], domain_id_N[member_N])
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)

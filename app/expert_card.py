@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis import queries, specialization
 from analysis.queries import TraceInfo
-from app import controls, specialists, workspace
+from app import controls, evidence, specialists, workspace
 from app.figures.intervals import MEASURES, RATIO, probability
 from app.figures.specialization import lift_bars
 from app.figures.theme import domain_colors, visible
@@ -36,8 +36,10 @@ def show(
         return
     own = rows[rows.expert_id == expert_id].reset_index(drop=True)
     compared = own.estimate.notna().any()
+    loads = evidence.expert_loads(trace, info)
+    cell = loads[(loads.layer_id == layer_id) & (loads.expert_id == expert_id)].iloc[0]
     load = [
-        ("Load", f"{tokens_E[expert_id] / tokens_E.mean():.2f}×", "balanced 1×"),
+        ("Load", *_load(cell)),
         ("Choices", f"{tokens_E[expert_id]:,}", f"balanced {tokens_E.mean():,.0f}"),
     ]
     controls.headline([*load, *(_preference(rows, own, metrics) if compared else [])])
@@ -63,6 +65,13 @@ def show(
         _contexts(contexts)
         name = f"layer_{layer_id}_expert_{expert_id}_contexts"
         controls.download(contexts, name=name, trace=trace.name)
+
+
+def _load(cell: pd.Series) -> tuple[str, str]:
+    """Over the balanced load, and what to compare it with."""
+    span = "" if pd.isna(cell.low) else f"{RATIO.span(2**cell.low, 2**cell.high)}, "
+    test = "" if pd.isna(cell.q) else f", q {probability(cell.q)}"
+    return RATIO.text(2**cell.estimate), f"{span}balanced 1×{test}"
 
 
 def _preference(

@@ -35,15 +35,15 @@ def _every_layer(query: Callable[[DuckDBPyConnection, int], pd.DataFrame]) -> Ta
 
 
 TABLES: dict[str, tuple[str, Table]] = {
+    "expert_choices": (
+        "Choices and summed weight of every expert, dead ones too",
+        lambda con, info: queries.expert_tokens(con),
+    ),
     "domains": (
         "Texts, tokens and mean loss of each domain",
         lambda con, info: queries.domain_tokens(con),
     ),
     "texts": ("Every text with its domain and length", lambda con, info: queries.documents(con)),
-    "expert_load": (
-        "Choices of every expert, dead ones too",
-        lambda con, info: queries.expert_tokens(con),
-    ),
     "expert_domain_tokens": (
         "Choices of every expert by domain",
         lambda con, info: queries.expert_domain_tokens(con),
@@ -59,6 +59,10 @@ TABLES: dict[str, tuple[str, Table]] = {
     ),
 }
 STATISTICS: dict[str, tuple[str, Statistic]] = {
+    "expert_load": (
+        "log2 load of every expert over the layer's mean, with interval and test",
+        lambda trace, info: evidence.expert_loads(trace, info)[[*evidence.LOAD_COLUMNS]],
+    ),
     "load_by_layer": (
         "Balance of every layer, with intervals",
         lambda trace, info: evidence.load_metrics(evidence.metrics(trace, info)),
@@ -76,11 +80,23 @@ STATISTICS: dict[str, tuple[str, Statistic]] = {
         lambda trace, info: vocabulary_tables.summary(trace.identity, _trace=trace),
     ),
 }
-BESIDE = {  # what was computed beside the trace, if it was
-    "information": ("information_beyond_token", "What the domain decides beyond the token"),
-    ablation.WHAT: ("causes", "Change of loss without an expert, with intervals and verdict"),
+BESIDE: dict[str, tuple[str, str, Statistic]] = {  # computed beside the trace, if it was
+    "information": (
+        "information_beyond_token",
+        "What the domain decides beyond the token",
+        lambda trace, info: _found(read_sidecar(trace.path, "information")),
+    ),
+    ablation.WHAT: (
+        "causes",
+        "Change of loss without an expert, with intervals, tests and verdict",
+        lambda trace, info: _causes(trace, info),
+    ),
 }
 DOMAIN_STATISTICS: dict[str, tuple[str, Statistic]] = {
+    "expert_load": (
+        "log2 load of every expert over the layer's mean, with interval and test",
+        lambda trace, info: evidence.expert_loads(trace, info)[[*evidence.LOAD_COLUMNS]],
+    ),
     "specialization_by_layer": (
         "What an expert tells about the domain, by layer, with intervals",
         lambda trace, info: evidence.specialization_metrics(evidence.metrics(trace, info)),
@@ -114,15 +130,19 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Statistic]] = {
 
 def _beside(trace: TraceFile) -> dict[str, tuple[str, Statistic]]:
     return {
-        name: (title, partial(_read, what))
-        for what, (name, title) in BESIDE.items()
+        name: (title, table)
+        for what, (name, title, table) in BESIDE.items()
         if sidecar_path(trace.path, what).is_file()
     }
 
 
-def _read(what: str, trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
-    found = read_sidecar(trace.path, what)
-    return pd.DataFrame() if found is None else found[0]
+def _found(stored: tuple[pd.DataFrame, dict[str, Any]] | None) -> pd.DataFrame:
+    return pd.DataFrame() if stored is None else stored[0]
+
+
+def _causes(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
+    known = ablation.stored(trace.path, model_sha256=info.model_sha256)
+    return pd.DataFrame() if known is None else known
 
 
 def _pairs(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:

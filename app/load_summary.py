@@ -1,9 +1,8 @@
 """How even the load is, in words: from the load metrics of a metric_table."""
 
-import numpy as np
 import pandas as pd
 
-from analysis import load
+from analysis.significance import MAX_Q, NOT_ENOUGH, family_size
 from app import evidence
 from app.figures.intervals import MEASURES, reference
 
@@ -31,16 +30,6 @@ def dead(table: pd.DataFrame, num_experts: int) -> tuple[str, str, str]:
     return "Dead experts", f"{int(counts.sum())}", f"of {len(counts) * num_experts:,}"
 
 
-def dropped(tokens_LE: np.ndarray, dropped_LE: np.ndarray) -> list[tuple[str, str, str]]:
-    """Nothing where no choice was refused."""
-    if not dropped_LE.any():
-        return []
-    share_L = load.dropped_share(tokens_LE, dropped_LE)
-    worst = int(share_L.argmax())
-    share = dropped_LE.sum() / (tokens_LE.sum() + dropped_LE.sum())
-    return [("Dropped choices", f"{share:.1%}", f"layer {worst}: {share_L[worst]:.1%}")]
-
-
 def sentence(table: pd.DataFrame, num_experts: int) -> str:
     worst, best = _extremes(table)
     measure = MEASURES["load_imbalance"]
@@ -56,6 +45,16 @@ def sentence(table: pd.DataFrame, num_experts: int) -> str:
         f"Layer {worst.layer_id} is the least even: its busiest expert carries "
         f"{measure.text(worst.estimate)} the balanced load{span and f' ({span})'}, in layer "
         f"{best.layer_id} it is {measure.text(best.estimate)}. Over all layers {dead_text}."
+    )
+
+
+def marks(cells: pd.DataFrame) -> str:
+    """How to read the heatmap of an expert_load_table, and how many experts were tested at once."""
+    return (
+        f"{cells.groupby('layer_id').n_tokens.sum().max():,} choices a layer. Orange: above the "
+        f"balanced load, blue: below. Dot: q < {MAX_Q} ({family_size(cells):,} experts tested at "
+        f"once, Benjamini-Hochberg). Cross: dead. Hatched: {NOT_ENOUGH}. It shows who is busy, not "
+        "why. Click a cell to open the expert's card."
     )
 
 

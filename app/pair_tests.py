@@ -7,6 +7,7 @@ import streamlit as st
 
 from analysis import pairs, queries
 from analysis.pair_table import Null
+from analysis.significance import NOT_ENOUGH
 from app import workspace
 from app.figures.coactivation import SIGNIFICANT
 from app.workspace import TraceFile
@@ -45,7 +46,7 @@ def sentence(found: LayerPairs, *, layer_id: int, null: Null) -> str:
     if q.isna().all():
         return (
             f"Not enough prompts to say which experts of layer {layer_id} prefer each other: no "
-            f"pair can be tested ({_why(found, null)}). The colours are what these tokens show."
+            f"pair can be tested ({_why(found, null)})."
         )
     sure = q < SIGNIFICANT
     more = int((sure & (tests[f"z_{null}"] > 0)).sum())
@@ -63,7 +64,7 @@ def scope(found: LayerPairs, *, null: Null, shown: int, num_experts: int) -> str
     """What was tested, on what, and what the marks mean."""
     tested = int(found.tests[f"q_{null}"].notna().sum())
     parts = [
-        f"Orange: more often, blue: less; dot: q < {SIGNIFICANT}, stroke: not enough to say.",
+        f"Orange: more, blue: less often. Dot: q < {SIGNIFICANT}. Hatched: {NOT_ENOUGH}.",
         f"Family: the {tested:,} pairs of this layer that can be tested, Benjamini-Hochberg; the "
         f"sample is {found.num_documents:,} texts of {found.num_tokens:,} tokens.",
     ]

@@ -22,18 +22,20 @@ from functools import partial
 
 import numpy as np
 import scipy
-from known_truth import DOMAINS, EXPERTS, NULLS, PLANTED, TOKENS, TOP_K, Truth
+from known_truth import DOMAINS, EXPERTS, NULLS, PLANTED, TOKENS, TOP_K, UNEVEN, Truth
 from scipy import stats
 
 from analysis import load, specialization
 from analysis.bootstrap import bootstrap_loads
 from analysis.conditional import conditional_information
 from analysis.influence import log_lift
-from analysis.metric_intervals import metric_table
+from analysis.metric_intervals import LOAD_METRICS, mean_divergence, metric_table
 from analysis.significance import MAX_Q, lift_table
 
 FALSE_BAR, COVERAGE_BAR, POWER_BAR = 6.5, (93, 97), 0.9
-CHECKED = (load.load_imbalance, load.gini, load.normalized_entropy, load.busiest_share)
+CHECKED = LOAD_METRICS[:1] + LOAD_METRICS[2:-1]  # MaxVio is load_imbalance - 1
+CHECKED_DOMAINS = (specialization.mutual_information, mean_divergence)
+METRIC_TRACES = 5  # times as many: a trace gives one interval of each figure
 
 
 # one trace each
@@ -89,7 +91,7 @@ def metric_trace(truth: Truth, seed: int) -> dict[str, float]:
     table = metric_table(tokens_NLE, domain_id_N, domains=DOMAINS, seed=seed).set_index("metric")
     tokens_LEG = truth.share_GE.T[None]
     true = {metric.__name__: float(metric(tokens_LEG.sum(-1))[0]) for metric in CHECKED}
-    true["mutual_information"] = float(specialization.mutual_information(tokens_LEG)[0])
+    true |= {metric.__name__: float(metric(tokens_LEG)[0]) for metric in CHECKED_DOMAINS}
     return {
         name: float(table.low[name] <= value <= table.high[name]) for name, value in true.items()
     }
@@ -161,7 +163,7 @@ def main() -> None:
     with ProcessPoolExecutor(2) as pool:
         figures["nulls"] = nulls(arguments.traces, pool)
         figures["planted"] = plants(arguments.traces, pool)
-        figures["metrics"] = metrics(arguments.traces, pool)
+        figures["metrics"] = metrics(METRIC_TRACES * arguments.traces, pool)
         figures["token"] = averaged(token_driven_trace, max(10, arguments.traces // 2), pool)
     print("\n## Token identity alone drives routing, nats a choice; p: share below 0.05")
     for name, value in figures["token"].items():  # type: ignore[attr-defined]
@@ -207,6 +209,8 @@ def metrics(traces: int, pool: ProcessPoolExecutor) -> dict[str, dict[str, float
     found = {}
     for name in ("heavy-tailed load", "autocorrelation, heavy tail, lengths differ"):
         found[name] = averaged(partial(metric_trace, NULLS[name]), traces, pool)
+    for name, truth in UNEVEN.items():
+        found[name] = averaged(partial(metric_trace, truth), traces, pool)
     for name in ("lift 2.0, mild", "lift 4.0, autocorrelation"):
         found[name] = averaged(partial(metric_trace, PLANTED[name][1]), traces, pool)
     for name, row in found.items():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 DOMAINS = ("math", "code", "multilingual", "commonsense", "long", "other")
 DOCUMENTS, TOKENS, EXPERTS, TOP_K = 50, 256, 64, 6  # documents a domain, tokens a document
@@ -42,6 +43,12 @@ def zipf() -> np.ndarray:
     return load_E / load_E.sum()
 
 
+def uneven(spread: float) -> np.ndarray:
+    """spread: of the logarithm of an expert's load."""
+    load_E = np.exp(spread * stats.norm.ppf((np.arange(EXPERTS) + 0.5) / EXPERTS))
+    return load_E / load_E.sum()
+
+
 def with_dead() -> np.ndarray:
     load_E = np.where(np.arange(EXPERTS) < 8, 0.0, 1.0)
     return load_E / load_E.sum()
@@ -71,6 +78,10 @@ NULLS = {
     "dead experts": Truth(same(with_dead())),
     "autocorrelation": Truth(same(uniform()), STRONG),
     "autocorrelation, heavy tail, lengths differ": Truth(same(zipf()), STRONG, 0.7),
+}
+UNEVEN = {
+    "uneven load, autocorrelation": Truth(same(uneven(0.3)), STRONG),
+    "nearly even load, autocorrelation": Truth(same(uneven(0.1)), STRONG),
 }
 PLANTED = {
     f"lift {lift}, {name}": (lift, Truth(planted(lift), concentration))

@@ -286,3 +286,20 @@ def test_the_demo_is_large_and_balanced(demo_traces: Path) -> None:
     assert sum(tokens.values()) >= 100_000
     assert max(tokens.values()) < 1.1 * min(tokens.values())
     assert dead == (0,)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    {
+        "load_balance": "| balancedness | loads (4, 0) and (6, 6) |",
+        "coactivation": "| co-activation (OLMoE) | two tokens choose 0, 1, 2 and 0, 2, 1 by rank |",
+        "vocabulary": "| vocabulary specialization (OLMoE) | id a",
+    }.items(),
+)
+def test_the_method_shows_the_definitions_of_paper_and_released_code_beside_ours(
+    name: str, told: str, traces: Path, tiny_trace: Path
+) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    (table,) = [element.value for element in page(name).markdown if "side by side" in element.value]
+    assert "| metric | case | paper | released code | RouteScope |" in table
+    assert told in table

@@ -43,3 +43,26 @@ def test_basic_interval_mirrors_the_percentiles():
     resampled_R = np.arange(1.0, 1000.0)  # the estimate is 300, resampling pushed it to 500
     low, high = bootstrap.basic_interval(resampled_R[None], np.array([300.0]), 1.95996)
     assert (low[0], high[0]) == pytest.approx((600 - 975, 600 - 25), abs=0.01)
+
+
+def test_the_quantile_widens_for_the_documents_of_small_domains():
+    domain_id_N = np.repeat(np.arange(5), 2)
+    unmoved_N = np.zeros(10)
+    found = bootstrap.jackknife_quantile(unmoved_N, domain_id_N, error=0.0)
+    assert found == pytest.approx(2.571 * np.sqrt(2), abs=1e-3)  # t of 10 - 5; n / (n - 1) = 2
+
+
+def test_the_quantile_is_as_wide_as_the_jackknife_finds():
+    domain_id_N = np.zeros(100, int)
+    without_N = np.tile([-0.1, 0.1], 50)  # its standard error: sqrt(0.99 * 100 * 0.01)
+    half = bootstrap.jackknife_quantile(without_N, domain_id_N, error=0.5 * np.sqrt(0.99))
+    assert half == pytest.approx(2 * 1.984, abs=1e-3)
+    wider = bootstrap.jackknife_quantile(without_N, domain_id_N, error=2.0)
+    assert wider == pytest.approx(1.984 * np.sqrt(100 / 99), abs=1e-3)
+
+
+def test_one_document_that_decides_leaves_little_freedom():
+    without_N = np.zeros(100)
+    without_N[0] = 1.0
+    even = bootstrap.jackknife_quantile(np.tile([-0.1, 0.1], 50), np.zeros(100, int), error=9.0)
+    assert bootstrap.jackknife_quantile(without_N, np.zeros(100, int), error=9.0) > 2 * even

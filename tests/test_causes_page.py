@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis import queries
+from analysis.cause_tests import with_tests
 from app import ablation, specialists
 from app.figures.causes import cause_rows, change_lines, change_points, verdict_bars
 from app.figures.theme import DARK, LIGHT
@@ -37,13 +38,16 @@ def causes(expert_id: int = 0, *, verdict: str = "confirmed", known: bool = True
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
 def test_a_row_a_specialist_with_its_interval_and_verdict(palette):
-    table = pd.concat([causes(0), causes(1, verdict="too little data", known=False)])
-    figure = cause_rows(table, palette)
+    table = pd.concat(
+        [causes(0), causes(1, verdict="too little data", known=False)], ignore_index=True
+    )
+    figure = cause_rows(with_tests(table, family="group"), palette)
     assert [trace.name for trace in figure.data] == [
         "own domain", "other domains", "own domain, matched controls"
     ]  # fmt: skip
     assert list(figure.data[0].x) == [0.5, 0.5]
     assert list(figure.data[0].error_x.array) == pytest.approx([0.1, 0])
+    assert "without effect 0<br>p < 0.0001, q < 0.0001" in figure.data[0].hovertext[0]
     assert "too few texts" in figure.data[0].hovertext[1]
     assert [note.text for note in figure.layout.annotations] == ["confirmed", "too little data"]
 
@@ -55,7 +59,7 @@ def test_experiments_have_a_line_or_a_point_a_domain():
         for value in (1, 2)
         for domain in ("math", "code", "all")
     ]
-    table = pd.DataFrame(rows)
+    table = with_tests(pd.DataFrame(rows), family="value")
     lines = change_lines(table, LIGHT, title="masked").data
     assert {line.name: list(line.x) for line in lines} == {"math": [1, 2], "code": [1, 2]}
     assert list(change_points(table[table.value == 1], LIGHT).data[0].x) == [0.1, 0.1]
@@ -141,6 +145,9 @@ def test_the_page_shows_many_by_domain(traces: Path):  # noqa: F811
     assert not app.exception
     assert "Of 12 specialists left out, 12 are confirmed" in texts(app)
     assert "Shown: 8 of 12" in texts(app)
+    assert "over all 12 in each of the three: 12 confirmed." in texts(app)
+    header = ablation.stored(path, model_sha256=model_sha256).columns
+    assert [*header[4:11]] == ["estimate", "low", "high", "p", "q", "n_documents", "n_tokens"]
 
 
 def test_experts_are_named_by_layer_and_number(tmp_path):

@@ -26,7 +26,7 @@ PAGES = ("overview", "specialization", "load_balance", "export")
 LIFT_CSV = (
     "layer_id,expert_id,domain,estimate,low,high,p,q,n_documents,n_tokens,smallest_detectable,note"
 )
-METRIC_CSV = "layer_id,metric,estimate,corrected,low,high,null,n_documents,n_tokens,note"
+METRIC_CSV = "layer_id,metric,estimate,corrected,low,high,null,p,q,n_documents,n_tokens,note"
 
 Write = Callable[[Path], None]
 Edit = Callable[[RoutingBatch], RoutingBatch]
@@ -170,7 +170,8 @@ def test_no_table_has_a_number_that_is_none(case: str, traces: Path) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_whatever_has_no_number_has_a_reason(case: str, traces: Path) -> None:
     trace, info = opened(case, traces)
-    for table in (evidence.lifts(trace, info), evidence.metrics(trace, info)):
+    for of in (evidence.lifts, evidence.metrics, evidence.expert_loads):
+        table = of(trace, info)
         assert (table.note[table.estimate.isna()] != "").all()
         assert table.estimate[table.low.notna()].notna().all()
 
@@ -249,3 +250,29 @@ def test_a_trace_without_domains_still_has_the_card_of_an_expert(traces: Path) -
     app = page("specialization", "no_labels", layer="1", expert="3")
     assert app.subheader[0].value == "Expert 3 of layer 1"
     assert app.metric[0].label == "Load"
+    assert re.fullmatch(r"\d\.\d\d\N{EN DASH}\d\.\d\d×, balanced 1×, q \S+", app.metric[0].delta)
+
+
+def test_the_page_shows_the_definitions_of_paper_and_released_code_beside_ours(
+    traces: Path,
+) -> None:
+    app = page("specialization", "top_1")
+    (table,) = [element.value for element in app.markdown if "side by side" in element.value]
+    assert "| metric | case | paper | released code | RouteScope |" in table
+    for metric in ("domain specialization (OLMoE)", "gate score (ESFT)", "selection (ESFT)"):
+        assert f"| {metric} |" in table
+    assert "balancedness" not in table
+
+
+def test_the_loads_of_experts_are_tested_together_and_leave_as_they_are_shown(traces: Path) -> None:
+    shown = words(page("load_balance", "two_documents"))
+    assert "(16 experts tested at once, Benjamini-Hochberg)" in shown  # 2 layers of 8
+    assert "balanced 1\\u00d7" in shown  # in the JSON of the figure
+    trace, info = opened("two_documents", traces)
+    table = evidence.expert_loads(trace, info, "long")
+    assert set(table.note) == {"not enough prompts to say"}  # two documents
+    assert table.n_tokens.sum() == 2 * 40 * 2 * 2
+    head = csv_text(evidence.expert_loads(trace, info)[[*evidence.LOAD_COLUMNS]]).splitlines()[0]
+    assert head.replace('"', "") == (
+        "layer_id,expert_id,estimate,low,high,p,q,n_documents,n_tokens,note"
+    )

@@ -1,8 +1,11 @@
+import re
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from analysis.expert_loads import expert_load_table
 from analysis.significance import NOT_ENOUGH
 from app.figures import (
     clusters,
@@ -137,8 +140,8 @@ def test_bars_of_an_expert_have_intervals_and_pale_where_not_sure() -> None:
 
 def metrics() -> pd.DataFrame:
     """Two layers: one with an interval, one without tokens."""
-    names = ["estimate", "corrected", "low", "high", "null"]
-    rows = [[0.2, 0.19, 0.15, 0.25, 0.01], [None] * 5]
+    names = ["estimate", "corrected", "low", "high", "null", "p", "q"]
+    rows = [[0.2, 0.19, 0.15, 0.25, 0.01, 0.02, 0.04], [None] * 7]
     table = pd.DataFrame(rows, columns=names).astype("Float64")
     note = ["", "no tokens"]
     return table.assign(
@@ -154,6 +157,7 @@ def test_a_metric_of_every_layer_has_its_interval_and_its_null() -> None:
     assert nulls.y[0] == 0.01
     assert dots.y[0] == 0.2
     assert "19.0% (15.0\N{EN DASH}25.0%) less what few texts add" in dots.text[0]
+    assert "p 0.02, q 0.04 (over layers)" in dots.text[0]
     assert dots.text[1] == "layer 1<br>9 texts, 0 tokens<br>no tokens"
 
 
@@ -165,20 +169,50 @@ def test_a_number_without_an_interval_is_written_without_one() -> None:
     assert [intervals.probability(p) for p in (0.0, 0.0219, 1.0)] == ["< 0.0001", "0.022", "1"]
 
 
+def loads(tokens_LE: np.ndarray, documents: int = 9) -> pd.DataFrame:
+    """Of so many documents that are all alike but for a choice of experts 0 and 1."""
+    tokens_NLE = np.tile(tokens_LE, (documents, 1, 1))
+    tokens_NLE[::2, :, 0] += tokens_LE[:, 0] > 1
+    return expert_load_table(tokens_NLE, np.zeros(documents, int))
+
+
 def test_the_load_heatmap_is_relative_to_balanced_and_marks_the_dead() -> None:
     tokens_LE = np.array([[8, 4, 4, 0]])
     order_LE = load.load_order(tokens_LE, by_load=True)
-    figure = load.load_heatmap(tokens_LE, LIGHT, order_LE=order_LE, by_load=True)
+    table = loads(tokens_LE)
+    figure = load.load_heatmap(tokens_LE, table, LIGHT, order_LE=order_LE, by_load=True)
     assert figure.data[0].z.tolist() == [[1.0, 0.0, 0.0, -3.0]]  # 8 is twice the mean of 4
-    assert (figure.data[2].x[0], figure.data[2].y[0]) == (3, 0)
+    cross = figure.data[-1]
+    assert (cross.x.tolist(), cross.y.tolist()) == ([3], [0])
+
+
+def test_a_cell_of_the_load_heatmap_has_its_interval_its_null_and_its_mark() -> None:
+    tokens_LE = np.array([[8, 4, 4, 0]])
+    order_LE = load.load_order(tokens_LE, by_load=False)
+    table = loads(tokens_LE)
+    cells, text, hatched, dots, _ = load.load_heatmap(
+        tokens_LE, table, LIGHT, order_LE=order_LE, by_load=False
+    ).data
+    assert re.search(r"<b>2\.07×</b> \(\d\.\d\d\N{EN DASH}\d\.\d\d×\), balanced 1×", text.text[0])
+    assert re.search(r"p [^,]+, q .*9 texts, 77 choices", text.text[0])
+    assert dots.x.tolist() == [0, 1, 2]
+    few = loads(tokens_LE, documents=3)
+    cells, _, hatched, dots, _ = load.load_heatmap(
+        tokens_LE, few, LIGHT, order_LE=order_LE, by_load=False
+    ).data
+    assert hatched.x.tolist() == [0, 1, 2]  # the fourth is dead: a cross says so
+    assert np.isnan(cells.z[0, :3]).all()
+    assert "not enough prompts to say" in load.load_text(next(few.itertuples()))
 
 
 def test_a_layer_without_tokens_is_empty_and_says_so() -> None:
     tokens_LE = np.array([[1, 3], [0, 0]])
     order_LE = load.load_order(tokens_LE, by_load=False)
-    figure = load.load_heatmap(tokens_LE, LIGHT, order_LE=order_LE, by_load=False)
+    table = loads(tokens_LE)
+    figure = load.load_heatmap(tokens_LE, table, LIGHT, order_LE=order_LE, by_load=False)
     assert np.isnan(figure.data[0].z[1]).all()
-    assert len(figure.data) == 2  # no cross: nothing could choose its experts
+    assert len(figure.data[-1].x) == 0  # no cross: nothing could choose its experts
+    assert "no token was routed in this layer" in figure.data[1].text[3]
     assert "nan" not in figure.data[1].text[3]
 
 
@@ -296,7 +330,7 @@ def test_friends_stand_side_by_side() -> None:
     assert abs(places.index(1) - places.index(3)) == 1
 
 
-def test_pairs_are_marked_where_sure_and_struck_where_unknown() -> None:
+def test_pairs_are_marked_where_sure_and_hatched_without_a_colour_where_unknown() -> None:
     tests = pd.DataFrame({"expert_a": [0, 0, 1], "expert_b": [1, 2, 2], "tokens": [9, 8, 0]})
     for null in ("load", "uniform"):
         known = {"expected": [3.0, 8.0, 1.0], "lift": [3.0, 1.0, 0.0], "low": [2.0, 0.5, None]}
@@ -307,14 +341,16 @@ def test_pairs_are_marked_where_sure_and_struck_where_unknown() -> None:
     figure = coactivation.pair_heatmap(
         tests, LIGHT, log_EE=log_EE, order_S=np.array([0, 1, 2]), null="load"
     )
-    cells, sure, unknown = figure.data
+    cells, unknown, sure = figure.data
     assert list(zip(sure.x, sure.y, strict=True)) == [(1, 0), (0, 1)]
-    assert list(zip(unknown.x, unknown.y, strict=True)) == [(2, 1), (1, 2)]
+    assert list(zip(unknown.x, unknown.base + 0.5, strict=True)) == [(2, 1), (1, 2)]
+    assert np.isnan([cells.z[1, 2], cells.z[2, 1]]).all()
+    assert cells.z[0, 1] == np.log2(3)
     assert (
         "9</b> tokens<br>loads fixed: 3 expected, 3.00× [2.00, 4.00], z 6.0, q 0.01"
         in (cells.text[0, 1])
     )
-    assert "no test: fewer than 5 tokens expected" in cells.text[1, 2]
+    assert "not enough prompts to say: fewer than 5 tokens expected" in cells.text[1, 2]
     assert log_EE[1, 2] == -coactivation.LIMIT - 1  # never, but expected
 
 

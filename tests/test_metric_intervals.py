@@ -88,3 +88,36 @@ def test_an_interval_of_an_even_layer_holds_balance_and_of_an_uneven_one_does_no
         known = table[of_load & table.low.notna()]
         assert len(known) == len(LOAD_METRICS) - 1
         assert (((known.low <= known.null) & (known.null <= known.high)) == balanced).all()
+
+
+def test_p_says_whether_the_null_shows_as_much():
+    uneven_NLE, domain_id_N = planted(documents=60)
+    uneven_NLE[..., 0] *= 5
+    found = by_metric(uneven_NLE, domain_id_N)
+    assert found.p["gini"] == found.p["normalized_entropy"] == pytest.approx(1 / 1001)
+    assert found.p["mutual_information"] == pytest.approx(1 / 101)
+    nothing = by_metric(*planted(lift=1.0))
+    assert (nothing.p.drop("dead_experts").dropna() > 0.05).all()
+    assert nothing.low["mean_divergence"] == 0
+    assert nothing.p["dead_experts"] is pd.NA
+
+
+def test_q_is_over_the_layers_of_the_figure():
+    even_NLE, domain_id_N = planted(lift=1.0, documents=60)
+    uneven_NLE = even_NLE.copy()
+    uneven_NLE[..., 0] *= 5
+    layers_NLE = np.concatenate([even_NLE, uneven_NLE], 1)
+    table = metric_table(layers_NLE, domain_id_N, domains=DOMAINS)
+    even, uneven = table[table.metric == "gini"].itertuples()
+    assert uneven.q == pytest.approx(2 * uneven.p)  # the smaller p of two
+    assert even.q == pytest.approx(even.p)
+
+
+def test_gini_loses_in_squares_what_noise_added_in_squares():
+    """Documents of one expert each: the load is even, and all unevenness is their luck."""
+    expert_N = np.arange(64) % 8
+    expert_N[:8] = 0
+    tokens_NLE = 10 * np.eye(8, dtype=np.int64)[expert_N][:, None]
+    found = by_metric(tokens_NLE, np.zeros(64, int), domains=("all",))
+    assert found.corrected["gini"] < found.estimate["gini"]
+    assert found.low["gini"] <= found.corrected["gini"] <= found.high["gini"]

@@ -4,6 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.causes import CONFIRMED, NOT_CONFIRMED, TOO_LITTLE
+from app.figures.intervals import probability
 from app.figures.theme import Palette, column_text, domain_colors, frame, literal
 
 ROW = 46  # pixels
@@ -173,7 +174,8 @@ def _points(
 def _told(row: pd.Series, name: str) -> str:
     known = "no interval: too few texts"
     if not pd.isna(row.low):
-        known = f"95 %: {row.low:+.4f} to {row.high:+.4f}"
+        known = f"95 %: {row.low:+.4f} to {row.high:+.4f}, without effect 0"
+        known += f"<br>p {probability(row.p)}, q {probability(row.q)}"
     return (
         f"{literal(row.domain)}, {name}: {row.estimate:+.4f} nats per token<br>{known}"
         f"<br>{row.n_documents:,} texts, {row.n_tokens:,} tokens"

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from app.figures.heatmap import cell_heatmap, ratio_axis
+from analysis.significance import NOT_ENOUGH
+from app.figures.heatmap import cell_heatmap, hatch_cells, ratio_axis
 from app.figures.theme import Palette
 
 LIMIT = 3  # log2: from an eighth to eight times
@@ -57,11 +58,13 @@ def follow_order(
 def pair_heatmap(
     tests: pd.DataFrame, palette: Palette, *, log_EE: np.ndarray, order_S: np.ndarray, null: str
 ) -> go.Figure:
-    """Experts by experts; a dot where q < 0.05, a stroke where nothing can be said."""
+    """Experts by experts; a dot where q < 0.05, hatched where nothing can be said."""
     names = [str(expert) for expert in order_S]
     place = np.ix_(order_S, order_S)
+    q_EE = _square(tests, tests[f"q_{null}"].to_numpy(float, na_value=np.nan), len(log_EE))[place]
+    unknown_EE = np.isnan(q_EE) & ~np.eye(len(order_S), dtype=bool)
     figure = cell_heatmap(
-        log_EE[place],
+        np.where(unknown_EE, np.nan, log_EE[place]),
         palette,
         rows=names,
         columns=names,
@@ -69,10 +72,8 @@ def pair_heatmap(
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
         height=max(360, 12 * len(order_S) + 90),
     )
-    q_EE = _square(tests, tests[f"q_{null}"].to_numpy(float, na_value=np.nan), len(log_EE))[place]
-    unknown_EE = np.isnan(q_EE) & ~np.eye(len(order_S), dtype=bool)
-    _marks(figure, q_EE < SIGNIFICANT, symbol="circle", size=3, color=palette.text)
-    _marks(figure, unknown_EE, symbol="line-ne-open", size=7, color=palette.muted)
+    hatch_cells(figure, unknown_EE, palette)
+    _dots(figure, q_EE < SIGNIFICANT, palette)
     return _labelled(figure, "expert", "expert")
 
 
@@ -124,7 +125,8 @@ def _pair_hover(tests: pd.DataFrame, num_experts: int) -> np.ndarray:
         ]
         lines += [_against(row, null) for null in WORDS]
         if row["reason"]:
-            lines.append(f"no test: {row['reason']}")
+            few = row["reason"].startswith(("fewer", "one document"))
+            lines.append(f"{NOT_ENOUGH if few else 'no test'}: {row['reason']}")
         hover_EE[row["expert_a"], row["expert_b"]] = "<br>".join(lines)
         hover_EE[row["expert_b"], row["expert_a"]] = "<br>".join(lines)
     return hover_EE
@@ -140,9 +142,9 @@ def _against(row: dict, null: str) -> str:
     return text
 
 
-def _marks(figure: go.Figure, where_RC: np.ndarray, *, symbol: str, size: int, color: str) -> None:
+def _dots(figure: go.Figure, where_RC: np.ndarray, palette: Palette) -> None:
     row, column = np.nonzero(where_RC)
-    marker = {"symbol": symbol, "size": size, "color": color, "opacity": 0.6}
+    marker = {"size": 3, "color": palette.text, "opacity": 0.6}
     marks = go.Scatter(x=column, y=row, mode="markers", marker=marker, hoverinfo="skip")
     figure.add_trace(marks)
 

@@ -120,5 +120,7 @@ def _hover(row: Any, measure: Measure, null: str) -> str:
         lines.append(f"{corrected} ({span}) less what few texts add")
     if not pd.isna(row.null):
         lines.append(f"{null} {measure.short(row.null)}")
+    if not pd.isna(row.p):
+        lines.append(f"p {probability(row.p)}, q {probability(row.q)} (over layers)")
     lines.append(f"{row.n_documents:,} texts, {row.n_tokens:,} tokens")
     return "<br>".join([*lines, row.note] if row.note else lines)

@@ -3,10 +3,21 @@
 L = MoE layers, E = routed experts.
 """
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
-from app.figures.heatmap import amount_axis, cell_heatmap, ratio_axis
+from analysis.significance import MAX_Q, NOT_ENOUGH
+from app.figures.heatmap import (
+    amount_axis,
+    cell_heatmap,
+    dot_cells,
+    hatch_cells,
+    ratio_axis,
+)
+from app.figures.intervals import RATIO, probability
 from app.figures.theme import Palette
 
 LIMIT = 2  # log2: from a quarter to four times the balanced load
@@ -20,39 +31,34 @@ def load_order(tokens_LE: np.ndarray, *, by_load: bool) -> np.ndarray:
 
 
 def load_heatmap(
-    tokens_LE: np.ndarray, palette: Palette, *, order_LE: np.ndarray, by_load: bool
+    tokens_LE: np.ndarray,
+    table: pd.DataFrame,
+    palette: Palette,
+    *,
+    order_LE: np.ndarray,
+    by_load: bool,
 ) -> go.Figure:
-    """Colour = load relative to balanced; cross: dead expert; a layer without tokens is empty."""
-    sorted_LE = np.take_along_axis(tokens_LE, order_LE, -1)
+    """Colour = load relative to balanced, from an expert_load_table; a layer without tokens is
+    empty. Dot: q < 0.05. Cross: dead expert. Hatched: too few documents to say."""
+
+    def grid(values: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(values.reshape(tokens_LE.shape), order_LE, -1)
+
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio_LE = sorted_LE / tokens_LE.mean(-1, keepdims=True)
-        log_LE = np.clip(np.log2(ratio_LE), -LIMIT - 1, LIMIT + 1)
-    hover = [
-        [
-            f"layer {layer}, expert {order_LE[layer, place]}<br>"
-            + _ratio_text(ratio_LE[layer, place], sorted_LE[layer, place], tokens_LE[layer].sum())
-            for place in range(tokens_LE.shape[1])
-        ]
-        for layer in range(len(tokens_LE))
-    ]
+        log_LE = grid(np.log2(tokens_LE / tokens_LE.mean(-1, keepdims=True)))
+    unsaid_LE = grid((table.note == NOT_ENOUGH).to_numpy())
     figure = cell_heatmap(
-        log_LE,
+        np.where(unsaid_LE, np.nan, np.clip(log_LE, -LIMIT - 1, LIMIT + 1)),
         palette,
         rows=[f"layer {layer}" for layer in range(len(tokens_LE))],
         columns=[str(place) for place in range(tokens_LE.shape[1])],
-        hover_RC=np.array(hover),
+        hover_RC=grid(np.array([load_text(row) for row in table.itertuples()])),
         coloraxis=ratio_axis(palette, limit=LIMIT, title="load"),
         height=max(260, 38 * len(tokens_LE) + 90),
     )
-    dead = np.argwhere((sorted_LE == 0) & ~np.isnan(ratio_LE))
-    if len(dead):
-        figure.add_scatter(
-            x=dead[:, 1],
-            y=dead[:, 0],
-            mode="markers",
-            marker={"symbol": "x-thin", "size": 7, "line": {"width": 1.5, "color": palette.text}},
-            hoverinfo="skip",
-        )
+    hatch_cells(figure, unsaid_LE, palette)
+    dot_cells(figure, grid((table.q < MAX_Q).fillna(False).to_numpy(bool)), palette)
+    _cross_cells(figure, np.isneginf(log_LE), palette)
     title = "place in the layer, busiest first" if by_load else "expert"
     figure.update_xaxes(title_text=title, tickfont={"size": 10}, tickangle=0)
     return figure
@@ -89,7 +95,24 @@ def dropped_heatmap(
     )
 
 
-def _ratio_text(ratio: float, tokens: int, of: int) -> str:
-    if np.isnan(ratio):
-        return "no token was routed in this layer"
-    return f"<b>{ratio:.2f}×</b> balanced<br>{tokens:,} of the layer's {of:,} choices"
+def _cross_cells(figure: go.Figure, cells_LE: np.ndarray, palette: Palette) -> None:
+    row, column = np.nonzero(cells_LE)
+    figure.add_scatter(
+        x=column,
+        y=row,
+        mode="markers",
+        marker={"symbol": "x-thin", "size": 7, "line": {"width": 1.5, "color": palette.text}},
+        hoverinfo="skip",
+    )
+
+
+def load_text(row: Any) -> str:
+    """All that is known of a cell, a line each."""
+    lines = [f"layer {row.layer_id}, expert {row.expert_id}"]
+    if not pd.isna(row.estimate):
+        span = "" if pd.isna(row.low) else f" ({RATIO.span(2**row.low, 2**row.high)})"
+        lines.append(f"<b>{RATIO.text(2**row.estimate)}</b>{span}, balanced 1×")
+    if not pd.isna(row.p):
+        lines.append(f"p {probability(row.p)}, q {probability(row.q)}")
+    lines.append(f"{row.n_documents:,} texts, {row.n_tokens:,} choices")
+    return "<br>".join([*lines, f"<i>{row.note}</i>"] if row.note else lines)

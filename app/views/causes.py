@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from analysis.cause_tests import with_tests
 from app import ablation, cause_figures, causes_job, controls, workspace
 from app.figures.causes import change_lines, change_points
 
@@ -26,7 +27,7 @@ causes_job.show(trace, info)
 path = workspace.checkpoint() / "causes.csv"
 if path.is_file():
     st.subheader("How much does the model depend on its routing?")
-    table = pd.read_csv(path)
+    table = with_tests(pd.read_csv(path), family="experiment")
     if set(table.model_sha256) != {info.model_sha256}:
         st.info("The trace was made by another model than these experiments.")
     controls.answer(

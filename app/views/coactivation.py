@@ -52,4 +52,8 @@ if asked == "one layer":
         show_pairs()
 if asked != "one layer" or layer_id + 1 == info.num_layers:
     transitions.show(trace, info, tokens_LE, layer_id=layer_id, by_company=order == "company")
-controls.method("pair_significance", "coactivation_lift", "transition_lift")
+controls.method(
+    *("pair_significance", "coactivation_lift", "corrected_coactivation_lift"),
+    *("coactivation_rate", "adjacent_coactivation_rate", "transition_lift"),
+    compared=("co-activation",),
+)

@@ -1,13 +1,11 @@
 """Do all experts carry their share?"""
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from analysis import queries
-from app import controls, evidence, load_summary, workspace
+from app import controls, dropped_choices, evidence, load_summary, workspace
 from app.figures.intervals import MEASURES, layer_intervals
-from app.figures.load import dropped_heatmap, load_heatmap, load_order
+from app.figures.load import load_heatmap, load_order
 
 ALL = "all domains"
 
@@ -23,13 +21,11 @@ with st.container(horizontal=True, gap="large"):
     )
 only = None if domain == ALL else domain
 with workspace.cursor(trace) as con:
-    frame = queries.expert_tokens(con, domain=only)
-    refused = queries.expert_dropped(con, domain=only)
-tokens_LE = queries.load_array(frame, info)
-dropped_LE = queries.load_array(refused, info, counted="dropped")
+    tokens_LE = queries.load_array(queries.expert_tokens(con, domain=only), info)
 order_LE = load_order(tokens_LE, by_load=by_load)
 with st.spinner(evidence.WAIT):
     table = evidence.load_metrics(evidence.metrics(trace, info, only))
+    cells = evidence.expert_loads(trace, info, only)
 
 controls.headline(
     [
@@ -38,12 +34,11 @@ controls.headline(
         load_summary.mean(table, "gini", "Mean Gini", "balanced"),
         load_summary.mean(table, "busiest_share", "Three busiest carry", "balanced"),
         load_summary.dead(table, info.num_experts),
-        *load_summary.dropped(tokens_LE, dropped_LE),
     ]
 )
 controls.answer(load_summary.sentence(table, info.num_experts))
 controls.show(
-    load_heatmap(tokens_LE, controls.palette(), order_LE=order_LE, by_load=by_load),
+    load_heatmap(tokens_LE, cells, controls.palette(), order_LE=order_LE, by_load=by_load),
     alt="Heatmap: load of every expert of every layer relative to a balanced layer",
     key="load",
     on_select="rerun",
@@ -51,17 +46,8 @@ controls.show(
 if cell := controls.clicked("load"):
     target = {"layer": str(cell[0]), "expert": str(order_LE[cell])}
     st.switch_page("views/specialization.py", query_params=target)
-controls.note(
-    f"{tokens_LE.sum(-1).max():,} choices a layer. Orange: above the balanced load, blue: below, "
-    "cross: dead. Click a cell to open the expert's card."
-)
-if dropped_LE.any():
-    controls.show(
-        dropped_heatmap(tokens_LE, dropped_LE, controls.palette(), order_LE=order_LE),
-        alt="Heatmap: share of the choices of every expert that it refused, being full",
-        key="dropped",
-    )
-    controls.note("Of the choices of an expert, those refused because it was full. Same order.")
+controls.note(load_summary.marks(cells))
+dropped_choices.show(trace, info, tokens_LE, domain=only, order_LE=order_LE)
 evidence.show_unsaid(trace, info)
 titles = {MEASURES[name].title: name for name in evidence.LOAD_METRICS}
 metric = titles[controls.choice("Layer by layer", list(titles), key="figure")]
@@ -77,14 +63,12 @@ domains = st.expander("Every layer and domain", icon=":material/layers:", on_cha
 if domains.open:
     with domains, st.spinner(evidence.WAIT):
         by_domain = evidence.domain_metrics(trace, info)
-        shown = by_domain[by_domain.metric == metric].drop(columns="metric")
-        controls.preview(shown, name=f"{metric} by domain")
+        controls.preview(by_domain[by_domain.metric == metric], name=f"{metric} by domain")
         controls.download(by_domain, name="load_by_layer_and_domain", trace=trace.name)
-cells = pd.DataFrame(frame).assign(
-    relative=frame.tokens / np.repeat(tokens_LE.mean(-1), info.num_experts),
-    dropped=refused.dropped,
-)
-controls.download(cells, name="expert_load", trace=trace.name)
+controls.download(cells[[*evidence.LOAD_COLUMNS]], name="expert_load", trace=trace.name)
 controls.method(
-    *("load_imbalance", "max_violation", "gini", "busiest_share", "dead_experts", "dropped_share")
+    *("expert_load_table", "load_imbalance", "max_violation", "gini", "busiest_share"),
+    "dropped_share",
+    *("balancedness_of_sums", "mean_balancedness", "pooled_load_balance_loss"),
+    compared=("balancedness", "MaxVio", "load-balance loss"),
 )

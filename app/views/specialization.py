@@ -23,8 +23,7 @@ if compared:
     with bar:
         order = controls.choice("Experts in order of", ["domain", "number"], key="order")
     log_EG = lift_grid(rows, "estimate", info.domains)
-    by_domain = order == "domain"
-    order_E = domain_order(np.exp2(log_EG)) if by_domain else np.arange(info.num_experts)
+    order_E = domain_order(np.exp2(log_EG)) if order == "domain" else np.arange(info.num_experts)
 with bar:
     expert_id = st.selectbox(
         "Expert", range(info.num_experts), key="expert", bind="query-params", width=140
@@ -68,11 +67,14 @@ with st.expander("Every layer", icon=":material/layers:"):
         )
         controls.show(figure, alt=f"{metric} by layer, with intervals", key="information")
     with right:
-        shown = metrics[metrics.metric == metric].drop(columns="metric")
-        controls.preview(shown, name=f"{metric} by layer")
         by_layer = evidence.specialization_metrics(metrics)
-        controls.download(by_layer, name="specialization_by_layer", trace=trace.name)
+        shown = by_layer[by_layer.metric == metric].drop(columns="metric")
+        controls.table(shown, name="specialization_by_layer", trace=trace.name)
     controls.note(evidence.READING + " Tick: the same with labels shuffled over texts.")
-cells = lifts[list(evidence.LIFT_COLUMNS)]
-controls.download(cells, name="expert_domain_lift", trace=trace.name)
-controls.method("domain_lift", "lift_table", "replication", "jensen_shannon", "information_share")
+controls.download(lifts[[*evidence.LIFT_COLUMNS]], name="expert_domain_lift", trace=trace.name)
+controls.method(
+    *("domain_lift", "lift_table", "replication", "jensen_shannon", "information_share"),
+    *("domain_token_share", "domain_choice_share", "esft_document_score"),
+    *("normalized_over_experts", "normalized_over_layers", "selected_experts"),
+    compared=("domain specialization", "gate score", "normalization", "selection"),
+)

@@ -50,4 +50,7 @@ if record.saturation is None:
     with panels[len(drawn) % 2]:
         st.markdown("**Router saturation**")
         st.info("No routing was recorded along this training: snapshots.safetensors is missing.")
-controls.method("router_saturation", "saturation_null", "max_violation")
+controls.method(
+    *("router_saturation", "first_choice_saturation", "saturation_null", "max_violation"),
+    compared=("router saturation", "MaxVio"),
+)

@@ -54,4 +54,8 @@ if st.toggle("The same words, other definitions", key="definitions"):
     )
     table = vocabulary_tables.definitions(trace.identity, layer_id, _trace=trace)
     controls.table(table, name="definitions", trace=trace.name)
-controls.method("vocabulary_specialization", "corrected_specialization", "conditional_information")
+controls.method(
+    *("vocabulary_specialization", "mean_vocabulary_share", "corrected_specialization"),
+    "conditional_information",
+    compared=("vocabulary specialization",),
+)
