@@ -18,8 +18,8 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import get_rolling_token_windows
 
-from analysis import evaluation
-from app.evaluation import Advance, named
+from analysis import chance
+from app.scoring import Advance, named
 from app.tracing import CHECKPOINT, Tracer, load_reader
 from data.tokenizer import decode
 
@@ -93,7 +93,7 @@ class RouteScopeLM(LM):
                 max_new_tokens=min(
                     settings["max_gen_toks"], self.reader.model.config.context_length // 2
                 ),
-                temperature=settings["temperature"],
+                temperature=settings.get("temperature", 0.0),
                 seed=number,
             )
             texts.append(completion.text)
@@ -159,13 +159,13 @@ def task_rows(results: dict[str, Any], task: str) -> pd.DataFrame:
         shares_N = np.array([sample[metric] for sample in used if is_share(sample.get(metric))])
         if len(used) and len(shares_N) == len(used) and np.isclose(shares_N.mean(), value):
             chance_N = np.array([choice_chance(sample, metric) for sample in used])
-            all_N = [evaluation.ALL] * len(used)
-            tables.append(evaluation.pass_rate(shares_N, all_N, metric=label, chance_N=chance_N))
+            all_N = [chance.ALL] * len(used)
+            tables.append(chance.pass_rate(shares_N, all_N, metric=label, chance_N=chance_N))
         else:
             error = results["results"][task].get(f"{metric}_stderr,{filter_name}")
             known = float(error) if isinstance(error, int | float) else float("nan")
             size = results["results"][task].get("sample_len", 0)
-            tables.append(evaluation.estimate_row(label, value, known, n=size))
+            tables.append(chance.estimate_row(label, value, known, n=size))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from app.code_runner import CodeLimits
 from app.commands.capture import INTERRUPTED, Json
-from app.evaluation import COLUMNS, CodeSettings, evaluate_task, named, records
+from app.scoring import COLUMNS, CodeSettings, evaluate_task, named, records
 from app.tracing import CHECKPOINT, HELDOUT, Tracer, load_reader
 from data.report import csv_text
 from data.tasks.files import read_tasks

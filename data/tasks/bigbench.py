@@ -12,12 +12,14 @@ from data.tasks.task import Question, Task, checked_choices, field, text_field
 
 
 def read_bigbench(path: Path, name: str) -> Task:
+    """Only multiple choice; an error names the example, counted from 0."""
     description = parsed(path)
-    examples = field(description, "examples", path.name)
+    place = f"{path.parent.name}/{path.name}"
+    examples = field(description, "examples", place)
     if not isinstance(examples, list) or not examples:
-        raise ValueError(f"{path.name}: field 'examples' holds no examples")
+        raise ValueError(f"{place}: field 'examples' holds no examples")
     questions = tuple(
-        question(example, description, f"{path.name}: example {number}")
+        question(example, description, f"{place}: example {number}")
         for number, example in enumerate(examples)
     )
     return Task(name=name, questions=questions)
@@ -40,6 +42,8 @@ def parsed(path: Path) -> dict[str, Any]:
 def question(example: Any, description: dict[str, Any], where: str) -> Question:
     if not isinstance(example, dict):
         raise ValueError(f"{where} is {type(example).__name__}, not an object")
+    if "target" in example and "target_scores" not in example:
+        raise ValueError(f"{where}: field 'target_scores' is missing: it is not multiple choice")
     scores = field(example, "target_scores", where)
     if not isinstance(scores, dict) or not all(
         isinstance(score, int | float) for score in scores.values()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import evaluation
+from analysis import chance
 from app.code_runner import DEFAULT_LIMITS, CodeLimits, run_program
 from app.tracing import Tracer
 from data.tasks.task import Problem, Question, Task
@@ -80,7 +80,7 @@ def text_rows(
     )
     nats_N = -np.bincount(owner, [item.nats for item in found], minlength=len(texts))
     bytes_N = np.array([len(text.encode()) for text in texts])
-    return Evaluated(evaluation.bits_per_byte(nats_N, bytes_N, domains, seed=seed))
+    return Evaluated(chance.bits_per_byte(nats_N, bytes_N, domains, seed=seed))
 
 
 def question_rows(
@@ -96,7 +96,7 @@ def question_rows(
     )
     bytes_NC = [np.array([len(c.encode()) for c in question.choices]) for question in questions]
     answers_N = [question.answers for question in questions]
-    table = evaluation.accuracy(found.nats_QC, bytes_NC, answers_N, domains)
+    table = chance.accuracy(found.nats_QC, bytes_NC, answers_N, domains)
     return Evaluated(table, cut=found.cut_prompts)
 
 
@@ -130,7 +130,7 @@ def problem_rows(
             passed_N[number] += (outcome == "passed") / code.samples
             on_progress(number * code.samples + sample + 1, len(problems) * code.samples)
         cut += written.cut > 0
-    return Evaluated(evaluation.pass_rate(passed_N, domains), cut=cut, outcomes=outcomes)
+    return Evaluated(chance.pass_rate(passed_N, domains), cut=cut, outcomes=outcomes)
 
 
 def named(table: pd.DataFrame, task: str) -> pd.DataFrame:
