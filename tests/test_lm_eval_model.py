@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lm_eval.api.instance import Instance
+from lm_eval.api.registry import get_model
+from lm_eval.tasks import TaskManager
 
-from app.commands.evaluate import harness_runner
-from app.lm_eval_model import RouteScopeLM, harness_rows, task_rows
+from app.commands.evaluate import LM_EVAL, harness_runner
+from app.lm_eval_model import RouteScopeLM, harness_rows, require_loadable, task_rows
 from app.scoring import CodeSettings, evaluate_task
 from app.tracing import load_reader
 from data.tasks.files import read_task
 from model.completion import complete
-from model.likelihood import log_likelihoods, text_windows
+from model.likelihood import continuation, log_likelihoods, text_windows
 from tests.test_capture_command import folder  # noqa: F401
 
 TASK = """
@@ -86,8 +88,6 @@ def test_requests_are_answered_with_the_numbers_of_our_functions(reader):
     asked = requests("loglikelihood", ("1+1=", "2"), ("", "ab"), ("z" * 40, "x"))
     found = model.loglikelihood(asked)
     encode = model.encode
-    from model.likelihood import continuation
-
     ours = log_likelihoods(
         reader.model,
         [continuation(encode, *request.args, context_length=16) for request in asked],
@@ -131,8 +131,6 @@ def test_generation_stops_where_the_task_says(reader):
 
 
 def test_the_harness_knows_it_by_name(folder: Path):  # noqa: F811
-    from lm_eval.api.registry import get_model
-
     assert get_model("routescope") is RouteScopeLM
     arguments = f"folder={folder}"
     model = get_model("routescope").create_from_arg_string(arguments, {"batch_size": 1})
@@ -151,20 +149,18 @@ def test_a_figure_that_is_no_share_keeps_the_harness_error():
     assert row["low"] == pytest.approx(9 - 1.96, abs=0.001)
 
 
-def test_an_unknown_and_an_unreadable_task_are_one_line(reader, tasks: Path):
-    (tasks / "lost.yaml").write_text(
-        TASK.format(data="absent.jsonl", cache="c").replace("toy", "lost")
-    )
-    settings = {"include": tasks, "limit": None, "run_code": False}
+def test_an_unknown_and_an_unreadable_task_are_one_line(tasks: Path):
+    lost = TASK.format(data="absent.jsonl", cache="c").replace("toy", "lost")
+    (tasks / "lost.yaml").write_text(lost)
+    manager = TaskManager(include_path=str(tasks), include_defaults=False)
+    require_loadable(manager, ["toy"])
     for name, problem in (("nothing", "no task 'nothing'"), ("lost", "'lost' cannot be loaded")):
         with pytest.raises(ValueError, match=problem) as refused:
-            harness_rows(reader, [name], on_progress=lambda done, total: None, **settings)
+            require_loadable(manager, [name])
         assert "\n" not in str(refused.value)
 
 
 def test_the_pinned_version_is_the_one_that_is_tested():
-    from app.commands.evaluate import LM_EVAL
-
     pinned = (Path(__file__).parents[1] / "requirements-dev.txt").read_text().splitlines()
     assert LM_EVAL in pinned
     assert harness_runner() is harness_rows
