@@ -19,7 +19,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import get_rolling_token_windows
 
 from analysis import chance
-from app.scoring import Advance, named
+from app.scoring import COLUMNS, Advance, named
 from app.tracing import CHECKPOINT, Tracer, load_reader
 from data.tokenizer import decode
 
@@ -129,7 +129,7 @@ def harness_rows(
         {"task": task, "unit": "questions", "used": size["effective"], "total": size["original"]}
         for task, size in results["n-samples"].items()
     ]
-    return pd.concat(tables, ignore_index=True), facts
+    return pd.concat([table for table in tables if len(table)], ignore_index=True), facts
 
 
 def require_loadable(manager: TaskManager, names: Sequence[str]) -> None:
@@ -166,7 +166,8 @@ def task_rows(results: dict[str, Any], task: str) -> pd.DataFrame:
             known = float(error) if isinstance(error, int | float) else float("nan")
             size = results["results"][task].get("sample_len", 0)
             tables.append(chance.estimate_row(label, value, known, n=size))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    empty = pd.DataFrame(columns=COLUMNS[1:])  # a group without a figure of its own
+    return pd.concat(tables, ignore_index=True) if tables else empty
 
 
 def is_share(value: object) -> bool:

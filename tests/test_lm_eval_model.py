@@ -149,6 +149,18 @@ def test_a_figure_that_is_no_share_keeps_the_harness_error():
     assert row["low"] == pytest.approx(9 - 1.96, abs=0.001)
 
 
+def test_written_answers_keep_their_share_without_a_chance_and_an_empty_group_has_no_row():
+    sample = {"filter": "none", "arguments": [("x", {})], "target": "y"}
+    results = {
+        "results": {"t": {"exact_match,none": 0.5}, "group": {"alias": "group"}},
+        "samples": {"t": [sample | {"exact_match": share} for share in (0.0, 1.0)]},
+    }
+    [row] = task_rows(results, "t").to_dict("records")
+    assert (row["estimate"], row["n"], row["verdict"]) == (0.5, 2, "chance unknown")
+    assert 0 < row["low"] < 0.5 < row["high"] < 1
+    assert len(task_rows(results, "group")) == 0
+
+
 def test_an_unknown_and_an_unreadable_task_are_one_line(tasks: Path):
     lost = TASK.format(data="absent.jsonl", cache="c").replace("toy", "lost")
     (tasks / "lost.yaml").write_text(lost)
