@@ -5,7 +5,7 @@ import torch
 
 from model.completion import Completion, complete
 from model.transformer import Transformer
-from tests.models import bigram_model
+from tests.bigram import bigram_model
 
 LETTERS = "\0abcd"  # the start ends a text
 

@@ -186,7 +186,7 @@ def test_a_dense_model_is_measured_too(tmp_path: Path):
     from model.checkpoint import save_model
     from model.config import dense_twin
     from model.transformer import Transformer
-    from tests.models import bigram_model
+    from tests.bigram import bigram_model
     from tests.test_capture_command import byte_tokenizer
 
     config = dense_twin(bigram_model(torch.full((257, 257), 1 / 257), context_length=16).config)

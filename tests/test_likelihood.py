@@ -14,7 +14,8 @@ from model.likelihood import (
     text_windows,
 )
 from model.transformer import Transformer
-from tests.models import bigram_model, small_config
+from tests.bigram import bigram_model
+from tests.models import small_config
 
 # the next token after: the start, a, b, c
 TABLE = torch.tensor(

@@ -10,7 +10,7 @@ from app.scoring import COLUMNS, CodeSettings, evaluate_task, named, records
 from app.tracing import Tracer
 from data.routing import Document
 from data.tasks.task import Problem, Question, Task
-from tests.models import bigram_model
+from tests.bigram import bigram_model
 from tests.test_capture_command import byte_tokenizer
 
 LINE = "f=1\n# "  # after each byte the next with probability 0.744, any other byte with 0.001
