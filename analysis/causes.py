@@ -4,13 +4,12 @@ N = documents, C = control experts, R = resamples, E = routed experts. Changes a
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.bootstrap import basic_interval, bootstrap_weights, student_quantile
-from analysis.significance import MIN_INTERVAL_DOCUMENTS
+from analysis.bootstrap import bootstrap_weights
+from analysis.ratios import ratio_interval, resampled_ratio
 
 CONFIRMED = "confirmed"
 NOT_CONFIRMED = "not confirmed"
@@ -52,7 +51,8 @@ def cause_table(
     weights_RN = bootstrap_weights(own_N.astype(int), seed=seed)
     both = np.concatenate([np.ones((1, len(own_N))), weights_RN])  # the sample, then resamples
     values = {
-        name: _per_token(both, nats_N, tokens_N, of_N) for name, (of_N, nats_N) in members.items()
+        name: resampled_ratio(both, nats_N, tokens_N, of_N)
+        for name, (of_N, nats_N) in members.items()
     }
     values["own - others"] = values["own"] - values["others"]
     values["own - controls"] = values["own"] - values["controls"]
@@ -61,7 +61,7 @@ def cause_table(
     fewest = {name: int(of_N.sum()) for name, of_N in counted.items()}
     fewest["own - others"] = min(fewest["own"], fewest["others"])
     rows = [
-        {"group": name} | _interval(all_R, fewest[name]) | _counts(tokens_N, counted[name])
+        {"group": name} | ratio_interval(all_R, fewest[name]) | _counts(tokens_N, counted[name])
         for name, all_R in values.items()
     ]
     table = _typed(pd.DataFrame(rows))
@@ -82,7 +82,7 @@ def domain_changes(
     rows = []
     for domain_id in np.unique(domain_id_N):
         of_N = domain_id_N == domain_id
-        found = _interval(_per_token(both, change_N, tokens_N, of_N), int(of_N.sum()))
+        found = ratio_interval(resampled_ratio(both, change_N, tokens_N, of_N), int(of_N.sum()))
         rows.append({"domain": domains[domain_id]} | found | _counts(tokens_N, of_N))
     return _typed(pd.DataFrame(rows))
 
@@ -92,24 +92,6 @@ def _verdict(table: pd.DataFrame) -> str:
     if low.isna().any():
         return TOO_LITTLE
     return CONFIRMED if (low > 0).all() else NOT_CONFIRMED
-
-
-def _per_token(
-    weights_RN: np.ndarray, nats_N: np.ndarray, tokens_N: np.ndarray, of_N: np.ndarray
-) -> np.ndarray:
-    tokens_R = weights_RN[:, of_N] @ tokens_N[of_N].astype(float)
-    nats_R = weights_RN[:, of_N] @ nats_N[of_N]
-    return np.divide(nats_R, tokens_R, out=np.full_like(nats_R, np.nan), where=tokens_R > 0)
-
-
-def _interval(values_R: np.ndarray, num_documents: int) -> dict[str, Any]:
-    """The first value is the sample's own, the others its resamples'."""
-    estimate, resampled_R = values_R[0], values_R[1:]
-    if num_documents < MIN_INTERVAL_DOCUMENTS:
-        return {"estimate": float(estimate), "low": np.nan, "high": np.nan}
-    quantile = float(student_quantile(np.array(num_documents)))
-    low, high = basic_interval(resampled_R, estimate, quantile)
-    return {"estimate": float(estimate), "low": float(low), "high": float(high)}
 
 
 def _counts(tokens_N: np.ndarray, of_N: np.ndarray) -> dict[str, int]:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from app.commands import ablate, capture, corpus, information, model, project, train
+from app.commands import ablate, capture, corpus, evaluate, information, model, project, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(corpus.app, name="corpus")
@@ -15,6 +15,7 @@ app.command()(capture.demo)
 app.command()(project.project)
 app.command()(information.information)
 app.command()(ablate.ablate)
+app.command()(evaluate.evaluate)
 
 
 def main() -> None:

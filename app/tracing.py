@@ -141,13 +141,20 @@ class Tracer:
 
 
 def load_tracer(folder: Path = CHECKPOINT) -> Tracer:
-    """The model of a folder, on the GPU in bfloat16 where there is one."""
-    import torch
-
-    from model.checkpoint import load_config, load_model
+    """A model with experts, as `load_reader` loads it."""
+    from model.checkpoint import load_config
 
     if load_config(folder).num_experts == 0:
         raise ValueError(f"the model in {folder} is dense: it has no experts to capture")
+    return load_reader(folder)
+
+
+def load_reader(folder: Path = CHECKPOINT) -> Tracer:
+    """The model of a folder, dense ones too, on the GPU in bfloat16 where there is one."""
+    import torch
+
+    from model.checkpoint import load_model
+
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     if torch.cuda.is_available():
         model = load_model(folder, device="cuda", dtype=torch.bfloat16)

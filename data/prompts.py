@@ -8,12 +8,14 @@ Everything is UTF-8. What cannot be read is a ValueError that names the line.
 """
 
 import csv
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -140,9 +142,7 @@ def lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
     longest = 2 * limits.characters + 1_000
     number = 1
     try:
-        with path.open(
-            encoding="utf-8-sig", newline="" if path.suffix.lower() == ".csv" else None
-        ) as file:
+        with opened(path) as file:
             while line := file.readline(longest + 1):
                 if len(line) > longest:
                     raise ValueError(
@@ -155,8 +155,17 @@ def lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
             f"{path.name} is not UTF-8 (byte {error.object[error.start]:#04x} after line "
             f"{number - 1}); save it as UTF-8"
         ) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path.name} is not a whole gzip file: {error}") from error
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
+
+
+def opened(path: Path) -> IO[str]:
+    """As text; only csv keeps its line ends."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig")
+    return path.open(encoding="utf-8-sig", newline="" if path.suffix.lower() == ".csv" else None)
 
 
 def txt_rows(path: Path, limits: Limits) -> Iterator[Row]:
@@ -199,6 +208,18 @@ def columns(names: list[str], file_name: str) -> tuple[int, int | None]:
 
 
 def jsonl_rows(path: Path, limits: Limits) -> Iterator[Row]:
+    for number, value in json_objects(path, limits):
+        found = [name for name in TEXT_NAMES if name in value]
+        if len(found) != 1:
+            raise ValueError(
+                f"{path.name}:{number}: an object needs one of the fields text and prompt, "
+                f"found {', '.join(repr(name[:40]) for name in list(value)[:10]) or 'none'}"
+            )
+        yield number, value[found[0]], value.get("domain")
+
+
+def json_objects(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, Any]]:
+    """Numbered lines of a jsonl file, each one object; blank lines are ignored."""
     for number, line in lines(path, limits):
         if not line.strip():
             continue
@@ -209,13 +230,7 @@ def jsonl_rows(path: Path, limits: Limits) -> Iterator[Row]:
             raise ValueError(f"{path.name}:{number}: not JSON: {problem}") from error
         if not isinstance(value, dict):
             raise ValueError(f"{path.name}:{number}: {type(value).__name__}, not an object")
-        found = [name for name in TEXT_NAMES if name in value]
-        if len(found) != 1:
-            raise ValueError(
-                f"{path.name}:{number}: an object needs one of the fields text and prompt, "
-                f"found {', '.join(repr(name[:40]) for name in list(value)[:10]) or 'none'}"
-            )
-        yield number, value[found[0]], value.get("domain")
+        yield number, value
 
 
 def parquet_rows(path: Path, limits: Limits) -> Iterator[Row]:

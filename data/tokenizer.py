@@ -45,7 +45,10 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """Loads a tokenizer; the special token's name inside a text is read as ordinary characters."""
     if not path.is_file():
         raise ValueError(f"no tokenizer at {path}; make one with `routescope corpus tokenize`")
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the package raises nothing narrower
+        raise ValueError(f"{path} is no tokenizer: {error}") from error
     tokenizer.encode_special_tokens = True
     return tokenizer
 

@@ -1,9 +1,9 @@
 """Documents as token ids, grouped so that little of a batch is padding."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from data.routing import Document
 
@@ -11,6 +11,11 @@ ENCODED_AT_ONCE = 64  # documents
 
 # What texts become: the token ids of each, and the text that each token adds.
 Encode = Callable[[list[str]], list[tuple[list[int], list[str]]]]
+
+
+class HasTokenIds(Protocol):
+    @property
+    def token_ids(self) -> list[int]: ...
 
 
 class Encoded(NamedTuple):
@@ -49,8 +54,8 @@ def windows(encoded: Iterable[Encoded], *, tokens: int) -> Iterator[list[Encoded
         yield window
 
 
-def batches(window: list[Encoded], *, tokens: int) -> Iterator[list[int]]:
-    """Indices of documents of similar length, at most so many tokens with start and padding."""
+def batches(window: Sequence[HasTokenIds], *, tokens: int) -> Iterator[list[int]]:
+    """Indices of those of similar length, at most so many tokens with start and padding."""
     batch: list[int] = []
     for index in sorted(range(len(window)), key=lambda index: len(window[index].token_ids)):
         width = len(window[index].token_ids) + 1

@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import duckdb
 import pytest
 
 from tests.traces import write_empty_trace, write_tiny_trace
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}  # read when lm_eval is imported
 
 
 @pytest.fixture(scope="session")

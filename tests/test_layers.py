@@ -7,9 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
-    "model": {"duckdb", "pandas", "streamlit", "plotly", "analysis", "app"},
-    "analysis": {"torch", "streamlit", "plotly", "model", "app"},
-    "data": {"torch", "streamlit", "plotly", "model", "analysis", "app"},
+    "model": {"duckdb", "pandas", "streamlit", "plotly", "lm_eval", "analysis", "app"},
+    "analysis": {"torch", "streamlit", "plotly", "lm_eval", "model", "app"},
+    "data": {"torch", "streamlit", "plotly", "lm_eval", "model", "analysis", "app"},
     "app/figures": {"torch", "streamlit", "duckdb"},
 }
 MODEL_MAY_USE = {"data.routing"}
@@ -60,6 +60,11 @@ def test_figures_query_nothing() -> None:
 def test_only_app_imports_streamlit() -> None:
     others = [path for folder in ("model", "analysis", "data") for path in files(folder)]
     assert [path for path in others if "streamlit" in packages(imports(path))] == []
+
+
+def test_the_app_does_not_need_lm_eval() -> None:
+    using = [path.name for path in files("app") if "lm_eval" in packages(imports(path))]
+    assert using == ["lm_eval_model.py"]
 
 
 def test_only_the_store_opens_a_file_of_duckdb() -> None:

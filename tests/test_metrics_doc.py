@@ -9,6 +9,7 @@ import pytest
 
 from analysis import (
     causes,
+    chance,
     coactivation,
     conditional,
     definitions,
@@ -26,6 +27,7 @@ DOCUMENT = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
 FIELDS = ("Formula", "Range", "Null", "Source", "SQL")
 METRICS = (
     causes,
+    chance,
     coactivation,
     conditional,
     definitions,
@@ -44,6 +46,8 @@ TABLES = {  # the same metrics, collected
     "vocabulary_table",
     "vocabulary_summary",
     "experts_per_domain_by_layer",
+    "verdict",
+    "estimate_row",
 }
 
 

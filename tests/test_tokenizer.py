@@ -80,3 +80,10 @@ def test_tokenized_documents_keep_order_domain_and_bytes():
     documents = list(tokenized(SHIPPED, rows))
     assert [(d.domain, d.text_bytes) for d in documents] == [("math", 2), ("code", 2)]
     assert decode(SHIPPED, documents[1].token_ids.tolist()) == "ab"
+
+
+def test_what_is_no_tokenizer_is_refused(tmp_path: Path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text("{}")
+    with pytest.raises(ValueError, match=r"tokenizer\.json is no tokenizer: "):
+        load_tokenizer(path)

@@ -1,0 +1,155 @@
+"""`routescope evaluate`: bits per byte, multiple choice and generated code, beside chance."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from app.code_runner import CodeLimits
+from app.commands.capture import INTERRUPTED, Json
+from app.scoring import COLUMNS, CodeSettings, evaluate_task, named, records
+from app.tracing import CHECKPOINT, HELDOUT, Tracer, load_reader
+from data.report import csv_text
+from data.tasks.files import read_tasks
+from data.tasks.task import Task
+
+HELDOUT_TEXTS = 40  # of each domain, where neither a task nor a limit is given
+LM_EVAL = "lm_eval==0.4.13"
+
+Measured = tuple[pd.DataFrame, list[dict[str, Any]]]  # rows, and how much of each task was used
+
+
+def evaluate(
+    model: Annotated[Path, typer.Option(help="Folder of a model.")] = CHECKPOINT,
+    tasks: Annotated[
+        list[Path] | None,
+        typer.Option(help="jsonl, parquet, bigbench's task.json, HumanEval.jsonl.gz; repeatable."),
+    ] = None,
+    harness: Annotated[str | None, typer.Option(help="Tasks of lm_eval, comma-separated.")] = None,
+    include_path: Annotated[
+        Path | None, typer.Option(help="Folder of your own tasks for lm_eval.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Questions a task, or texts a domain: drawn by --seed."),
+    ] = None,
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Run what the model writes. Limited, not sandboxed.")
+    ] = False,
+    samples: Annotated[int, typer.Option(min=1, help="Programs a problem.")] = 1,
+    temperature: Annotated[float, typer.Option(help="Of programs; 0: the likeliest token.")] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a program.")] = 256,
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds a program may run.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of sampling and intervals.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="A CSV of the rows.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model on the shipped held-out texts, or on tasks of yours, beside chance.
+
+    Example: routescope evaluate --tasks questions.jsonl --limit 200
+    """
+    code = CodeSettings(
+        samples=samples,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        limits=CodeLimits(seconds=timeout),
+    )
+    chosen = read_tasks(tasks or ([] if harness else [HELDOUT]))
+    require_folders(include_path, out)
+    run_harness = harness_runner() if harness else None
+    if not tasks and not harness and limit is None:
+        limit = HELDOUT_TEXTS
+    waiting = [task.name for task in chosen if task.problems and not run_code]
+    reader = load_reader(model)
+    try:
+        runnable = [task for task in chosen if task.name not in waiting]
+        found = [measured(reader, task, code, limit=limit, seed=seed) for task in runnable]
+        if run_harness:
+            names = [name.strip() for name in (harness or "").split(",") if name.strip()]
+            with progress_bar("lm_eval") as advance, redirect_stdout(sys.stderr):
+                settings = {"include": include_path, "limit": limit, "run_code": run_code}
+                found.append(run_harness(reader, names, on_progress=advance, **settings))
+    except KeyboardInterrupt:
+        print("interrupted; nothing was stored", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    report(found, waiting, out=out, as_json=as_json)
+
+
+def require_folders(include_path: Path | None, out: Path | None) -> None:
+    """Before anything long begins."""
+    if include_path is not None and not include_path.is_dir():
+        raise ValueError(f"there is no folder {include_path}")
+    if out is not None and not out.resolve().parent.is_dir():
+        raise ValueError(f"there is no folder {out.parent} to write {out.name} into")
+
+
+def harness_runner() -> Callable[..., Measured]:
+    try:
+        from app.lm_eval_model import harness_rows
+    except ModuleNotFoundError as error:
+        if error.name != "lm_eval":
+            raise
+        raise ValueError(f"--harness needs a package: pip install {LM_EVAL}") from error
+    return harness_rows
+
+
+def measured(
+    reader: Tracer, task: Task, code: CodeSettings, *, limit: int | None, seed: int
+) -> Measured:
+    used = task if limit is None else task.sample(limit, seed=seed)
+    with progress_bar(task.name) as advance:
+        found = evaluate_task(reader, used, code, seed=seed, on_progress=advance)
+    fact = {"task": task.name, "unit": task.unit, "used": len(used), "total": len(task)}
+    fact |= {"cut_prompts": found.cut, "context": reader.model.config.context_length}
+    if found.outcomes is not None:
+        fact["programs"] = found.outcomes
+    return named(found.table, task.name), [fact]
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """Texts, choices or programs of all; on a terminal only."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def report(found: list[Measured], waiting: list[str], *, out: Path | None, as_json: bool) -> None:
+    tables = [table for table, _ in found] or [pd.DataFrame(columns=COLUMNS)]
+    rows = pd.concat(tables, ignore_index=True)
+    facts = [fact for _, of_task in found for fact in of_task]
+    if out is not None:
+        out.write_text(csv_text(rows), encoding="utf-8", newline="")
+    if as_json:
+        print(json.dumps({"rows": records(rows), "tasks": facts, "not_run": waiting}))
+        return
+    if len(rows):
+        print(rows.map(shown).to_string(index=False))
+    for fact in facts:
+        print(described(fact))
+    for name in waiting:
+        print(f"{name}: not run; add --run-code to run what the model writes")
+
+
+def shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "" if value is pd.NA else str(value)
+
+
+def described(fact: dict[str, Any]) -> str:
+    line = f"{fact['task']}: {fact['used']:,} of {fact['total']:,} {fact['unit']}"
+    if cut := fact.get("cut_prompts"):
+        line += f"; {cut:,} prompts cut on the left to the context of {fact['context']:,} tokens"
+    if programs := fact.get("programs"):
+        line += "; programs " + ", ".join(f"{count:,} {what}" for what, count in programs.items())
+    return line
