@@ -5,7 +5,7 @@ import streamlit as st
 
 from analysis import queries, specialization
 from analysis.significance import NOT_ENOUGH
-from app import controls, evidence, load_summary, workspace
+from app import controls, diagnostics_panel, evidence, load_summary, workspace
 from app.figures.domains import ARTICLE_SHARE, domains_by_layer, experts_per_domain_bars
 
 trace, info = controls.page("Which domain does each expert work for?")
@@ -60,6 +60,8 @@ with left:
     )
 with right:
     controls.table(texts.rename(columns={"documents": "texts"}), name="domains", trace=trace.name)
+st.subheader("The article's three diagnostics", anchor=False)
+diagnostics_panel.show(trace, info)
 with st.expander("Layer by layer", icon=":material/layers:"):
     by_layer = evidence.experts_per_domain_by_layer(tokens_LEG, lifts, info.domains)
     controls.show(
@@ -71,5 +73,6 @@ with st.expander("Layer by layer", icon=":material/layers:"):
 article = table.domain.map(ARTICLE_SHARE).astype(float)
 controls.download(table.assign(article_share=article), name="experts_per_domain", trace=trace.name)
 controls.method(
-    "experts_per_domain", "expert_domain", "load_imbalance", "busiest_share", "information_share"
+    *("experts_per_domain", "expert_domain", "load_imbalance", "busiest_share"),
+    *("information_share", "distinct_share", "diagnostics"),
 )

@@ -1,0 +1,119 @@
+"""Models against one another on the same held-out documents, several seeds each.
+
+M = trainings, N = documents, R = resamples.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.bootstrap import bootstrap_weights
+from analysis.chance import ALL, bits_per_byte
+from analysis.ratios import ratio_interval, resampled_ratio
+
+CLEAR_SPREADS = 2.0  # of the seeds: a difference below is not called one
+BETTER, WORSE, UNDECIDED = "better", "worse", "not decided"
+
+
+def bits_table(losses: pd.DataFrame, documents: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """preset, domain, estimate, low, high, n, seeds, lowest, highest: bits per byte.
+
+    losses: preset, seed, doc_id, nats; documents: doc_id, domain, bytes. The estimate is the mean
+    over seeds, its interval that of other documents; lowest and highest are the seeds' own.
+    """
+    ordered = documents.sort_values("doc_id")
+    tables = []
+    for preset, runs in losses.groupby("preset", sort=False):
+        nats_MN = runs.pivot(index="seed", columns="doc_id", values="nats").to_numpy()
+        bytes_N, domain_N = ordered["bytes"].to_numpy(), ordered.domain.tolist()
+        table = bits_per_byte(nats_MN.mean(0), bytes_N, domain_N, seed=seed)
+        by_seed = [_bits(nats_N, bytes_N, domain_N) for nats_N in nats_MN]
+        spread = pd.DataFrame(by_seed)[table.domain]
+        tables.append(
+            table[["domain", "estimate", "low", "high", "n"]].assign(
+                preset=preset,
+                seeds=len(nats_MN),
+                lowest=spread.min().to_numpy(),
+                highest=spread.max().to_numpy(),
+            )
+        )
+    columns = ["preset", "domain", "estimate", "low", "high", "n", "seeds", "lowest", "highest"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def difference(
+    losses: pd.DataFrame,
+    documents: pd.DataFrame,
+    preset: str,
+    other: str,
+    *,
+    domain: str = ALL,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Bits per byte of `preset` less those of `other` on a domain, on the seeds of both.
+
+    low and high: other documents (95 %, drawn again within domains). spread: what another seed
+    moves such a difference by, one standard deviation. The verdict asks both: the interval without
+    0, and CLEAR_SPREADS spreads of the mean over the common seeds.
+    """
+    ordered = documents.sort_values("doc_id")
+    nats_SN = _paired(losses, preset, other)
+    domain_id_N = np.unique(ordered.domain, return_inverse=True)[1]
+    weights_RN = bootstrap_weights(domain_id_N, seed=seed)
+    both = np.concatenate([np.ones((1, len(ordered))), weights_RN])
+    of_N = np.array((ordered.domain == domain) | (domain == ALL))
+    bits_N = nats_SN.mean(0) / np.log(2)
+    fewest = int(np.bincount(domain_id_N[of_N])[np.unique(domain_id_N[of_N])].min())
+    values_R = resampled_ratio(both, bits_N, ordered["bytes"].to_numpy(), of_N)
+    found = ratio_interval(values_R, fewest)
+    spread, seeds = seed_spread(losses, documents, domain=domain), len(nats_SN)
+    return found | {"spread": spread, "seeds": seeds, "verdict": _verdict(found, spread, seeds)}
+
+
+def _paired(losses: pd.DataFrame, preset: str, other: str) -> np.ndarray:
+    """Differences of nats by common seed and document [S, N]: same seed, same data in order."""
+    first, second = (
+        losses[losses.preset == name].pivot(index="seed", columns="doc_id", values="nats")
+        for name in (preset, other)
+    )
+    common = first.index.intersection(second.index)
+    if common.empty:
+        raise ValueError(f"{preset} and {other} have no seed in common; train both with one")
+    return (first.loc[common] - second.loc[common]).to_numpy()
+
+
+def seed_spread(losses: pd.DataFrame, documents: pd.DataFrame, *, domain: str = ALL) -> float:
+    """Standard deviation over seeds of a difference of two models, bits per byte: pooled over the
+    pairs of presets with two common seeds or more."""
+    if domain != ALL:
+        documents = documents[documents.domain == domain]
+        losses = losses[losses.doc_id.isin(documents.doc_id)]
+    total = documents["bytes"].sum() * np.log(2)
+    means = losses.groupby(["preset", "seed"]).nats.sum().unstack("seed") / total
+    several = means[means.notna().sum(1) > 1]
+    squares, freedom = 0.0, 0
+    for place in range(len(several)):
+        for other in range(place):
+            found = (several.iloc[place] - several.iloc[other]).dropna()
+            squares += float(((found - found.mean()) ** 2).sum())
+            freedom += len(found) - 1
+    if freedom < 1:
+        return float("nan")
+    return float(np.sqrt(squares / freedom))
+
+
+def _verdict(found: dict[str, float], spread: float, seeds: int) -> str:
+    holds_zero = found["low"] <= 0 <= found["high"]
+    within_seeds = not abs(found["estimate"]) > CLEAR_SPREADS * spread / np.sqrt(seeds)
+    if holds_zero or within_seeds:
+        return UNDECIDED
+    return BETTER if found["estimate"] < 0 else WORSE
+
+
+def _bits(nats_N: np.ndarray, bytes_N: np.ndarray, domain_N: Sequence[str]) -> dict[str, float]:
+    frame = pd.DataFrame({"nats": nats_N, "bytes": bytes_N, "domain": list(domain_N)})
+    sums = frame.groupby("domain")[["nats", "bytes"]].sum()
+    sums.loc[ALL] = sums.sum()
+    return (sums.nats / sums["bytes"] / np.log(2)).to_dict()

@@ -1,0 +1,62 @@
+"""The article's three diagnostics of a conventional MoE, from the figures of a trace's layers."""
+
+from typing import Any
+
+import pandas as pd
+
+LOW_RESOURCE = frozenset({"bn", "sw", "tl", "km", "dz", "eu", "gl", "ny", "om", "ur", "gd"})
+DECLARATIONS = "udhr/"  # one text each of hundreds of languages
+ENGLISH = "udhr/eng"
+
+DISTINCT, BUSIEST = "distinct experts", "three busiest"
+SPREAD = "spread on low-resource languages"
+MEASURED = {  # diagnostic: the metric that it is
+    DISTINCT: "distinct_share",
+    BUSIEST: "busiest_share",
+    SPREAD: "coefficient_of_variation",
+}
+ARTICLE = {DISTINCT: 0.38, BUSIEST: 0.51, SPREAD: 0.47}  # of a conventional MoE
+
+
+def is_low_resource(origin: str) -> bool:
+    """Of a document's `origin`, source/language: a language with little text in the corpus."""
+    if origin.startswith(DECLARATIONS):
+        return origin != ENGLISH
+    _, _, language = origin.partition("/")
+    return language in LOW_RESOURCE
+
+
+def diagnostics(
+    whole: pd.DataFrame,
+    low_resource: pd.DataFrame | None,
+    *,
+    num_documents: int,
+    num_low_resource: int,
+) -> pd.DataFrame:
+    """diagnostic, estimate, low, high, null, article, n_documents, note: means over the layers.
+
+    Both are tables of metric_intervals.metric_table, of all documents and of those in low-resource
+    languages; None: there are none.
+    """
+    rows = [_row(name, whole, num_documents) for name in (DISTINCT, BUSIEST)]
+    if low_resource is None:
+        note = "no text of a low-resource language: no origin names one"
+        unknown = {"article": ARTICLE[SPREAD], "n_documents": 0, "note": note}
+        rows.append({"diagnostic": SPREAD, **unknown})
+    else:
+        rows.append(_row(SPREAD, low_resource, num_low_resource))
+    numbers = ("estimate", "low", "high", "null", "article")
+    table = pd.DataFrame(rows, columns=["diagnostic", *numbers, "n_documents", "note"])
+    return table.astype(dict.fromkeys(numbers, "Float64"))
+
+
+def _row(name: str, table: pd.DataFrame, num_documents: int) -> dict[str, Any]:
+    metric = table[table.metric == MEASURED[name]]
+    means = metric[["estimate", "low", "high", "null"]].mean()
+    return {
+        "diagnostic": name,
+        **{str(key): value for key, value in means.items()},
+        "article": ARTICLE[name],
+        "n_documents": num_documents,
+        "note": "; ".join(sorted({note for note in metric.note if note})),
+    }

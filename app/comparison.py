@@ -1,0 +1,214 @@
+"""The paper's comparison at our scale: what data/comparison/ holds, and the questions it answers.
+
+Made by benchmarks/bench_comparison.py from models trained on the same tokens.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow.parquet as pq
+import streamlit as st
+
+from analysis.comparison import BETTER, UNDECIDED, WORSE, bits_table, difference
+from app.tracing import HELDOUT, REPOSITORY
+
+FOLDER = REPOSITORY / "data" / "comparison"
+NAMES = {
+    "mini-dense": "Dense",
+    "mini-hash": "Hash",
+    "mini-switch": "Switch",
+    "mini-gshard": "GShard",
+    "mini-deepseekmoe": "DeepSeekMoE",
+    "mini-gshard-x1.5": "GShard ×1.5",
+    "mini-dense-x16": "Dense ×16, the bound",
+    "mini-deepseek-v3": "DeepSeek-V3 gate",
+    "mini-deepseekmoe-m1": "DeepSeekMoE, m = 1",
+    "mini-deepseekmoe-m2": "DeepSeekMoE, m = 2",
+    "mini-deepseekmoe-m8": "DeepSeekMoE, m = 8",
+    "mini-deepseekmoe-s0": "DeepSeekMoE, none shared",
+    "mini-deepseekmoe-s2": "DeepSeekMoE, 2 shared",
+    "mini-gshard-capacity": "GShard, capacity 1.25",
+    "mini-switch-capacity": "Switch, capacity 1.25",
+    "mini-dense-x1": "Dense ×1",
+    "mini-hash-x1": "Hash ×1",
+    "mini-switch-x1": "Switch ×1",
+}
+QUESTIONS = (  # (question, preset, against, what the paper found at 100 B tokens)
+    ("Do experts beat a dense model of equal compute?", "gshard", "dense", "better"),
+    ("Does a learned gate beat a hash?", "switch", "hash", "better"),
+    ("Do two experts beat one twice as wide?", "gshard", "switch", ""),
+    ("Is DeepSeekMoE better than GShard?", "deepseekmoe", "gshard", "better"),
+    ("Is DeepSeekMoE at GShard ×1.5?", "deepseekmoe", "gshard-x1.5", "equal"),
+    ("How far from the dense bound?", "deepseekmoe", "dense-x16", "equal"),
+    ("Does one shared expert help whole experts?", "deepseekmoe-m1", "gshard", "better"),
+    ("Does cutting in 2 help?", "deepseekmoe-m2", "deepseekmoe-m1", "better"),
+    ("Does cutting in 4 rather than 2 help?", "deepseekmoe", "deepseekmoe-m2", "better"),
+    ("Does cutting in 8 rather than 4 help?", "deepseekmoe-m8", "deepseekmoe", ""),
+    ("Does a shared expert help small ones?", "deepseekmoe", "deepseekmoe-s0", ""),
+    ("Do two shared experts beat one?", "deepseekmoe-s2", "deepseekmoe", "equal"),
+    ("Does the gate of DeepSeek-V3 beat its own?", "deepseek-v3", "deepseekmoe", ""),
+    ("What does a capacity cost GShard?", "gshard-capacity", "gshard", ""),
+    ("What does a capacity cost Switch?", "switch-capacity", "switch", ""),
+)
+
+
+TOLD = {BETTER: "better than", WORSE: "worse than", UNDECIDED: "not to be told apart from"}
+REDUNDANCY = ("GShard", "GShard ×1.5", "DeepSeekMoE")  # in these figures
+
+
+@dataclass(frozen=True)
+class Comparison:
+    runs: pd.DataFrame  # a row a training
+    losses: pd.DataFrame  # preset, seed, variant, doc_id, nats
+    documents: pd.DataFrame  # doc_id, domain, bytes
+    bits: pd.DataFrame  # as of analysis.comparison.bits_table
+    diagnostics: pd.DataFrame  # as of analysis.diagnostics, with preset
+
+    def plain(self) -> pd.DataFrame:
+        """Losses of the models as they are."""
+        return self.losses[self.losses.variant == ""]
+
+
+def read() -> Comparison:
+    if not (FOLDER / "losses.parquet").is_file():
+        raise ValueError(
+            f"{FOLDER.name} holds no comparison; `python benchmarks/bench_comparison.py pack` "
+            "writes it"
+        )
+    texts = pq.read_table(HELDOUT, columns=["doc_id", "domain", "text"]).to_pandas()
+    sizes = [len(text.encode()) for text in texts.text]
+    documents = texts.drop(columns="text").assign(bytes=sizes)
+    losses = pd.read_parquet(FOLDER / "losses.parquet")
+    losses = losses.astype({"preset": str, "variant": str, "nats": float})
+    plain = losses[losses.variant == ""]
+    ordered = pd.concat([plain[plain.preset == preset] for preset in NAMES])
+    return Comparison(
+        runs=pd.read_csv(FOLDER / "runs.csv"),
+        losses=losses,
+        documents=documents,
+        bits=bits_table(ordered, documents),
+        diagnostics=pd.read_csv(FOLDER / "diagnostics.csv"),
+    )
+
+
+@st.cache_resource(show_spinner="Reading the comparison…")
+def load() -> Comparison:
+    return read()
+
+
+def diagnosed() -> pd.DataFrame:
+    """The diagnostics of the two models, with `model`; empty where they were not trained."""
+    path = FOLDER / "diagnostics.csv"
+    if not path.is_file():
+        return pd.DataFrame()
+    table = pd.read_csv(path, keep_default_na=True).fillna({"note": ""})
+    return table.assign(model=table.preset.map(NAMES)).drop(columns="preset")
+
+
+@st.cache_data(show_spinner=False)
+def against(_found: Comparison, reference: str, *, domain: str) -> pd.DataFrame:
+    """Every model: model, bits, lowest, highest, seeds, n, difference, low, high, spread."""
+    bits = _found.bits[_found.bits.domain == domain].set_index("preset")
+    rows = []
+    for preset, name in NAMES.items():
+        measured = difference(_found.plain(), _found.documents, preset, reference, domain=domain)
+        own = bits.loc[preset]
+        rows.append(
+            {
+                "model": name,
+                "bits": own.estimate,
+                **{key: own[key] for key in ("lowest", "highest", "n", "seeds")},
+                "difference": measured["estimate"],
+                **{key: measured[key] for key in ("low", "high", "spread")},
+            }
+        )
+    return pd.DataFrame(rows).astype({"n": int, "seeds": int})
+
+
+@st.cache_data(show_spinner=False)
+def questions(_found: Comparison) -> pd.DataFrame:
+    """question, first, second, estimate, low, high (bits per byte, below 0: the first is better),
+    spread, seeds, verdict, paper."""
+    rows = []
+    for question, preset, other, paper in QUESTIONS:
+        pair = f"mini-{preset}", f"mini-{other}"
+        measured = difference(_found.plain(), _found.documents, *pair)
+        names = {"first": NAMES[pair[0]], "second": NAMES[pair[1]]}
+        rows.append({"question": question, **names, **measured, "paper": paper})
+    return pd.DataFrame(rows)
+
+
+def headline(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Bits per byte of the models that the paper compares."""
+    rows = table.set_index("model")
+    shown = ("Dense", "GShard", "DeepSeekMoE", "GShard ×1.5", "Dense ×16, the bound")
+    return [
+        (
+            name,
+            f"{rows.bits[name]:.3f}",
+            "the reference" if name == "GShard" else f"{rows.difference[name]:+.4f} to GShard",
+        )
+        for name in shown
+    ]
+
+
+def sentence(asked: pd.DataFrame) -> str:
+    mine = asked[asked["first"] == "DeepSeekMoE"].set_index("second")
+    main, more = mine.loc["GShard"], mine.loc["GShard ×1.5"]
+    return (
+        f"At this scale DeepSeekMoE is {TOLD[str(main.verdict)]} GShard ({main.estimate:+.4f} bits per "
+        f"byte over {main.seeds} seeds, {main.low:+.4f} to {main.high:+.4f}) and "
+        f"{TOLD[str(more.verdict)]} GShard with 1.5 times the expert parameters "
+        f"({more.estimate:+.4f}). It shows what these trainings did, not what more tokens would do."
+    )
+
+
+def variants(found: Comparison) -> pd.DataFrame:
+    """model, variant, value, loss, change: nats per token of seed 0 with experts masked, fewer
+    activated, or the shared one off or replaced by a routed one."""
+    seed_0 = found.losses[(found.losses.seed == 0) & found.losses.preset.isin(NAMES)]
+    sums = seed_0.groupby(["preset", "variant"], sort=False).nats.sum().reset_index()
+    sums["loss"] = sums.nats / int(found.runs.heldout_tokens.iloc[0])
+    plain = sums[sums.variant == ""].set_index("preset").loss
+    changed = sums[sums.variant != ""].reset_index(drop=True)
+    parts = changed.variant.str.extract(r"^(\D+?) ?(\d+)?(?:/16)?$")
+    return pd.DataFrame(
+        {
+            "model": changed.preset.map(NAMES),
+            "variant": parts[0],
+            "value": parts[1].astype("Int64"),
+            "loss": changed.loss,
+            "change": changed.loss - changed.preset.map(plain),
+        }
+    )
+
+
+def masked(changed: pd.DataFrame) -> pd.DataFrame:
+    """x: the share of routed experts masked, from 0."""
+    rows = changed[(changed.variant == "masked") & changed.model.isin(REDUNDANCY)]
+    start = rows.drop_duplicates("model").assign(value=0, loss=lambda x: x.loss - x.change)
+    return pd.concat([start, rows]).assign(x=lambda t: t.value.astype(float) / 16).sort_values("x")
+
+
+def activated(found: Comparison, changed: pd.DataFrame) -> pd.DataFrame:
+    """x: routed experts activated, up to all that the model was trained with."""
+    rows = changed[(changed.variant == "activated") & changed.model.isin(REDUNDANCY)]
+    trained = found.runs[found.runs.seed == 0].assign(model=lambda t: t.preset.map(NAMES))
+    top_k = trained.set_index("model").top_k
+    whole = rows.drop_duplicates("model").assign(
+        value=lambda t: t.model.map(top_k), loss=lambda t: t.loss - t.change
+    )
+    return pd.concat([rows, whole]).assign(x=lambda t: t.value.astype(float)).sort_values("x")
+
+
+def redundancy(changed: pd.DataFrame) -> str:
+    one = changed[(changed.variant == "masked") & (changed.value == 1)].set_index("model").change
+    mine, other = one["DeepSeekMoE"], one["GShard ×1.5"]
+    less = "less" if mine < other else "more"
+    shared = changed[(changed.model == "DeepSeekMoE") & (changed.variant == "shared replaced")]
+    return (
+        f"With a sixteenth of its experts masked DeepSeekMoE loses {less} than GShard ×1.5 "
+        f"({mine:+.2f} against {other:+.2f} nats per token); the paper saw that it "
+        f"loses more, and called its experts less redundant. Its shared expert replaced by a "
+        f"routed one costs {shared.change.iloc[0]:+.2f}."
+    )

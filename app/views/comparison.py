@@ -1,0 +1,66 @@
+"""Does DeepSeekMoE beat what came before it?"""
+
+import streamlit as st
+
+from app import comparison, controls
+from app.figures.comparison import change_lines, difference_rows
+from app.workspace import REPOSITORY
+
+REFERENCE = "mini-gshard"
+
+controls.title("Does DeepSeekMoE beat what came before it?")
+try:
+    found = comparison.load()
+except ValueError as error:
+    st.info(str(error))
+    st.stop()
+domain = controls.choice("Texts", ["all", *found.documents.domain.unique()], key="domain")
+table = comparison.against(found, REFERENCE, domain=domain)
+asked = comparison.questions(found)
+controls.headline(comparison.headline(table))
+controls.answer(comparison.sentence(asked))
+controls.show(
+    difference_rows(table, controls.palette(), reference="GShard"),
+    alt="Bits per byte of every model less those of GShard, with intervals",
+    key="differences",
+)
+controls.note(
+    "Bar: 95 % of other texts, paired. Band: two standard deviations of what another seed moves a "
+    "difference by; a single seed inside it decides nothing. Right: bits per byte. All read the "
+    f"same {found.runs.tokens.iloc[0] / 1e6:.0f} M tokens; same activated parameters unless ×n."
+)
+controls.download(table, name="bits_per_byte", trace="comparison")
+
+st.subheader("The paper's questions", anchor=False)
+controls.table(asked, name="questions", trace="comparison")
+controls.note(
+    "Difference in bits per byte, first less second: below 0 the first is better. A verdict needs "
+    "an interval without 0 and more than two spreads of the seeds. paper: what arXiv 2401.06066 "
+    "found with 2 B parameters and 100 B tokens."
+)
+
+st.subheader("How redundant are the experts?", anchor=False)
+changed = comparison.variants(found)
+left, right = st.columns(2, gap="large")
+with left:
+    st.markdown("**The best experts of each token masked**")
+    masked = comparison.masked(changed)
+    figure = change_lines(
+        masked, controls.palette(), title="routed experts masked", value="loss", percent=True
+    )
+    controls.show(figure, alt="Loss against the share of top experts masked", key="masked")
+with right:
+    st.markdown("**Fewer experts activated**")
+    fewer = comparison.activated(found, changed)
+    figure = change_lines(
+        fewer, controls.palette(), title="routed experts activated", value="loss", percent=False
+    )
+    controls.show(figure, alt="Loss against the number of activated experts", key="activated")
+controls.answer(comparison.redundancy(changed))
+controls.download(changed, name="interventions", trace="comparison")
+
+with st.expander("Every claim of the article", icon=":material/fact_check:"):
+    st.markdown((REPOSITORY / "docs" / "article.md").read_text(encoding="utf-8"))
+with st.expander("Trainings", icon=":material/show_chart:"):
+    controls.table(found.runs, name="trainings", trace="comparison")
+controls.method("bits_table", "difference", "seed_spread", "domain_changes")
