@@ -72,6 +72,30 @@ def difference(
     return found | {"spread": spread, "seeds": seeds, "verdict": _verdict(found, spread, seeds)}
 
 
+def variant_table(losses: pd.DataFrame, documents: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """preset, variant, bits, change, low, high, n: bits per byte of a model whose routing is
+    changed, and what the change costs, with the 95 % interval of other documents.
+
+    losses: preset, variant ("" is the model as it is), doc_id, nats of one seed.
+    """
+    ordered = documents.sort_values("doc_id")
+    bytes_N, everyone_N = ordered["bytes"].to_numpy(), np.ones(len(ordered), dtype=bool)
+    domain_id_N = np.unique(ordered.domain, return_inverse=True)[1]
+    both = np.concatenate([np.ones((1, len(ordered))), bootstrap_weights(domain_id_N, seed=seed)])
+    rows = []
+    for preset, runs in losses.groupby("preset", sort=False):
+        bits_VN = runs.pivot(index="variant", columns="doc_id", values="nats") / np.log(2)
+        plain_N = bits_VN.loc[""].to_numpy()
+        for variant in (name for name in runs.variant.unique() if name):
+            change_N = bits_VN.loc[variant].to_numpy() - plain_N
+            values_R = resampled_ratio(both, change_N, bytes_N, everyone_N)
+            found = ratio_interval(values_R, int(np.bincount(domain_id_N).min()))
+            bits = (plain_N + change_N).sum() / bytes_N.sum()
+            change = {"change": found["estimate"], "low": found["low"], "high": found["high"]}
+            rows.append({"preset": preset, "variant": variant, "bits": bits, **change})
+    return pd.DataFrame(rows).assign(n=len(ordered))
+
+
 def _paired(losses: pd.DataFrame, preset: str, other: str) -> np.ndarray:
     """Differences of nats by common seed and document [S, N]: same seed, same data in order."""
     first, second = (

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import streamlit as st
 
-from analysis.comparison import BETTER, UNDECIDED, WORSE, bits_table, difference
+from analysis.comparison import BETTER, UNDECIDED, WORSE, bits_table, difference, variant_table
 from app.tracing import HELDOUT, REPOSITORY
 
 FOLDER = REPOSITORY / "data" / "comparison"
@@ -155,39 +155,32 @@ def headline(table: pd.DataFrame) -> list[tuple[str, str, str]]:
 def sentence(asked: pd.DataFrame) -> str:
     mine = asked[asked["first"] == "DeepSeekMoE"].set_index("second")
     main, more = mine.loc["GShard"], mine.loc["GShard ×1.5"]
+    first, second = TOLD[str(main.verdict)], TOLD[str(more.verdict)]
     return (
-        f"At this scale DeepSeekMoE is {TOLD[str(main.verdict)]} GShard ({main.estimate:+.4f} bits per "
-        f"byte over {main.seeds} seeds, {main.low:+.4f} to {main.high:+.4f}) and "
-        f"{TOLD[str(more.verdict)]} GShard with 1.5 times the expert parameters "
-        f"({more.estimate:+.4f}). It shows what these trainings did, not what more tokens would do."
+        f"At this scale DeepSeekMoE is {first} GShard ({main.estimate:+.4f} bits per byte over "
+        f"{main.seeds} seeds, {main.low:+.4f} to {main.high:+.4f}) and {second} GShard with 1.5 "
+        f"times the expert parameters ({more.estimate:+.4f}). It shows what these trainings did, "
+        "not what more tokens would do."
     )
 
 
-def variants(found: Comparison) -> pd.DataFrame:
-    """model, variant, value, loss, change: nats per token of seed 0 with experts masked, fewer
-    activated, or the shared one off or replaced by a routed one."""
-    seed_0 = found.losses[(found.losses.seed == 0) & found.losses.preset.isin(NAMES)]
-    sums = seed_0.groupby(["preset", "variant"], sort=False).nats.sum().reset_index()
-    sums["loss"] = sums.nats / int(found.runs.heldout_tokens.iloc[0])
-    plain = sums[sums.variant == ""].set_index("preset").loss
-    changed = sums[sums.variant != ""].reset_index(drop=True)
-    parts = changed.variant.str.extract(r"^(\D+?) ?(\d+)?(?:/16)?$")
-    return pd.DataFrame(
-        {
-            "model": changed.preset.map(NAMES),
-            "variant": parts[0],
-            "value": parts[1].astype("Int64"),
-            "loss": changed.loss,
-            "change": changed.loss - changed.preset.map(plain),
-        }
-    )
+@st.cache_data(show_spinner=False)
+def variants(_found: Comparison) -> pd.DataFrame:
+    """model, variant, value, bits, change, low, high, n: bits per byte of seed 0 with experts
+    masked, fewer activated, or the shared one off or replaced by a routed one."""
+    seed_0 = _found.losses[(_found.losses.seed == 0) & _found.losses.preset.isin(NAMES)]
+    table = variant_table(seed_0, _found.documents)
+    parts = table.variant.str.extract(r"^(\D+?) ?(\d+)?(?:/16)?$")
+    table.insert(0, "model", table.preset.map(NAMES))
+    table.insert(2, "value", parts[1].astype("Int64"))
+    return table.assign(variant=parts[0]).drop(columns="preset")
 
 
 def masked(changed: pd.DataFrame) -> pd.DataFrame:
     """x: the share of routed experts masked, from 0."""
     rows = changed[(changed.variant == "masked") & changed.model.isin(REDUNDANCY)]
-    start = rows.drop_duplicates("model").assign(value=0, loss=lambda x: x.loss - x.change)
-    return pd.concat([start, rows]).assign(x=lambda t: t.value.astype(float) / 16).sort_values("x")
+    table = pd.concat([_as_it_is(rows).assign(value=0), rows])
+    return table.assign(x=lambda t: t.value.astype(float) / 16).sort_values("x")
 
 
 def activated(found: Comparison, changed: pd.DataFrame) -> pd.DataFrame:
@@ -195,10 +188,15 @@ def activated(found: Comparison, changed: pd.DataFrame) -> pd.DataFrame:
     rows = changed[(changed.variant == "activated") & changed.model.isin(REDUNDANCY)]
     trained = found.runs[found.runs.seed == 0].assign(model=lambda t: t.preset.map(NAMES))
     top_k = trained.set_index("model").top_k
-    whole = rows.drop_duplicates("model").assign(
-        value=lambda t: t.model.map(top_k), loss=lambda t: t.loss - t.change
-    )
+    whole = _as_it_is(rows).assign(value=lambda t: t.model.map(top_k))
     return pd.concat([rows, whole]).assign(x=lambda t: t.value.astype(float)).sort_values("x")
+
+
+def _as_it_is(rows: pd.DataFrame) -> pd.DataFrame:
+    """The end of each model's line where nothing is changed."""
+    return rows.drop_duplicates("model").assign(
+        bits=lambda t: t.bits - t.change, change=0.0, low=0.0, high=0.0
+    )
 
 
 def redundancy(changed: pd.DataFrame) -> str:
@@ -208,7 +206,7 @@ def redundancy(changed: pd.DataFrame) -> str:
     shared = changed[(changed.model == "DeepSeekMoE") & (changed.variant == "shared replaced")]
     return (
         f"With a sixteenth of its experts masked DeepSeekMoE loses {less} than GShard ×1.5 "
-        f"({mine:+.2f} against {other:+.2f} nats per token); the paper saw that it "
+        f"({mine:+.2f} against {other:+.2f} bits per byte); the paper saw that it "
         f"loses more, and called its experts less redundant. Its shared expert replaced by a "
         f"routed one costs {shared.change.iloc[0]:+.2f}."
     )

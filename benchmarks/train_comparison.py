@@ -59,9 +59,9 @@ RUNS = [  # (preset, seed), those that matter most first
     ("mini-deepseekmoe", 2),
     ("mini-gshard", 2),
     ("mini-gshard-x1.5", 2),
-    ("mini-dense-x4", 0),
 ]
 MASKED_SIXTEENTHS = (1, 2, 3, 4)  # of the routed experts, as in figure 4 of the paper
+MASKED_FROM = 15  # experts: of fewer a sixteenth is none
 
 
 def main() -> None:
@@ -180,7 +180,7 @@ def variants(model: Transformer) -> dict[str, Callable[[], AbstractContextManage
     if config.router == "hash" or config.groups_per_token or config.capacity_factor:
         return {}
     found: dict[str, Callable[[], AbstractContextManager[None]]] = {}
-    for part in MASKED_SIXTEENTHS:
+    for part in MASKED_SIXTEENTHS if config.num_experts >= MASKED_FROM else ():
         count = round(part * config.num_experts / 16)
         found[f"masked {part}/16"] = partial(masked_top, model, count)
     for count in range(1, config.top_k):

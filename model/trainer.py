@@ -136,10 +136,13 @@ class Trainer:
             if self.snapshots and self.rank == 0 and self.step in snapshots_at:
                 self.snapshots.record(self.model, self.step)
             last = self.step == self.config.steps
-            if self.step % self.config.log_every == 0 or last:
+            keep = last or self.step % self.config.checkpoint_every == 0
+            if (
+                keep or self.step % self.config.log_every == 0
+            ):  # no checkpoint unseen: it may be NaN
                 on_progress(self.report(window))
                 window = Window(self.model.config.num_moe_layers, self.device)
-            if last or self.step % self.config.checkpoint_every == 0:
+            if keep:
                 self.checkpoint()
             elif self.step % self.config.log_every == 0 and should_stop():
                 self.checkpoint()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparison import bits_table, difference, seed_spread
+from analysis.comparison import bits_table, difference, seed_spread, variant_table
 
 LN2 = np.log(2)
 DOCUMENTS = pd.DataFrame({"doc_id": range(20), "domain": ["a", "b"] * 10, "bytes": [100] * 20})
@@ -81,3 +81,12 @@ def test_a_verdict_needs_more_than_the_seeds_explain(second: float, verdict: str
     assert found["estimate"] == pytest.approx(1.0 - second, abs=0.01)
     assert found["low"] < found["estimate"] < found["high"]
     assert found["verdict"] == verdict
+
+
+def test_a_variant_costs_what_it_adds() -> None:
+    plain = losses({("a", 0): 1.0}).assign(variant="")
+    masked = plain.assign(variant="masked 1/16", nats=plain.nats + LN2 * 25.0)
+    row = variant_table(pd.concat([plain, masked]), DOCUMENTS).iloc[0]
+    assert row.variant == "masked 1/16"
+    assert row[["bits", "change"]].tolist() == pytest.approx([1.25, 0.25])
+    assert (row.low, row.high) == pytest.approx((0.25, 0.25))  # every document alike

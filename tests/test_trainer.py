@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from model.config import ModelConfig
 from model.snapshots import snapshot_steps
@@ -85,6 +86,24 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path)
     with pytest.raises(DivergedError, match="by step 4"):
         trainer.run(on_progress=poison, should_stop=lambda: False)
     assert (tmp_path / "progress.safetensors").read_bytes() == before
+
+
+def test_no_checkpoint_is_written_after_the_loss_was_lost(tmp_path: Path) -> None:
+    schedule = replace(SCHEDULE, log_every=5, checkpoint_every=2)  # the checkpoints come unlogged
+    model = Transformer(small_config())
+
+    def poisoned(step: int) -> np.ndarray:
+        if step == 3:
+            with torch.no_grad():
+                model.norm.weight_D.fill_(torch.nan)
+        return batch_of(step)
+
+    trainer = Trainer(model, schedule, tmp_path, batch_of=poisoned)
+    with pytest.raises(DivergedError, match="by step 4"):
+        trainer.run(on_progress=lambda progress: None, should_stop=lambda: False)
+    with safe_open(tmp_path / "progress.safetensors", "pt") as kept:
+        assert kept.metadata() == {"step": "2"}
+        assert kept.get_tensor("model.norm.weight_D").isfinite().all()
 
 
 def test_two_processes_train_like_one(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from app.figures.theme import Palette, column_text, frame, literal
 
 ROW = 27  # pixels
-COLORS = {"GShard": "#d9802e", "GShard ×1.5": "#8f5a1f", "DeepSeekMoE": "#1b6b73"}
+COLORS = {"GShard": "#d9802e", "GShard ×1.5": "#a0522d"}  # else the accent
 
 
 def difference_rows(table: pd.DataFrame, palette: Palette, *, reference: str) -> go.Figure:
@@ -75,25 +75,33 @@ def _told(row: Any, reference: str) -> str:
     return "<br>".join(lines)
 
 
-def change_lines(
-    table: pd.DataFrame, palette: Palette, *, title: str, value: str, percent: bool
-) -> go.Figure:
-    """A line a model. table: model, x, and the value drawn."""
+def change_lines(table: pd.DataFrame, palette: Palette, *, title: str, percent: bool) -> go.Figure:
+    """A line a model. table: model, x, bits, change, low, high, n."""
     figure = go.Figure()
+    form = ".1%" if percent else ".0f"
     for model, rows in table.groupby("model", sort=False):
+        color = COLORS.get(str(model), palette.accent)
         figure.add_scatter(
             x=rows.x,
-            y=rows[value],
+            y=rows.bits,
             mode="lines+markers",
             name=literal(str(model)),
-            line={"color": COLORS.get(str(model), palette.neutral), "width": 2},
+            line={"color": color, "width": 2},
             marker={"size": 8},
-            hovertemplate=f"{literal(str(model))}: %{{y:.3f}} at %{{x}}<extra></extra>",
+            text=[_changed(row, f"{row.x:{form}}") for row in rows.itertuples()],
+            hovertemplate="%{text}<extra></extra>",
         )
     frame(figure, palette, height=320, legend=True)
-    figure.update_xaxes(title_text=title, tickformat=".1%" if percent else "")
-    figure.update_yaxes(title_text="loss (nats per token)")
+    figure.update_xaxes(title_text=title, tickformat=".0%" if percent else "")
+    figure.update_yaxes(title_text="bits per byte")
     return figure
+
+
+def _changed(row: Any, at: str) -> str:
+    return (
+        f"<b>{literal(row.model)}</b>, {at}: {row.bits:.3f} bits per byte<br>"
+        f"{row.change:+.4f} ({row.low:+.4f} to {row.high:+.4f}), unchanged 0<br>{row.n:,} texts"
+    )
 
 
 def diagnostic_rows(table: pd.DataFrame, palette: Palette, *, percent: bool) -> go.Figure:

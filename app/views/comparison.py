@@ -45,15 +45,13 @@ left, right = st.columns(2, gap="large")
 with left:
     st.markdown("**The best experts of each token masked**")
     masked = comparison.masked(changed)
-    figure = change_lines(
-        masked, controls.palette(), title="routed experts masked", value="loss", percent=True
-    )
+    figure = change_lines(masked, controls.palette(), title="routed experts masked", percent=True)
     controls.show(figure, alt="Loss against the share of top experts masked", key="masked")
 with right:
     st.markdown("**Fewer experts activated**")
     fewer = comparison.activated(found, changed)
     figure = change_lines(
-        fewer, controls.palette(), title="routed experts activated", value="loss", percent=False
+        fewer, controls.palette(), title="routed experts activated", percent=False
     )
     controls.show(figure, alt="Loss against the number of activated experts", key="activated")
 controls.answer(comparison.redundancy(changed))
