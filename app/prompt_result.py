@@ -66,7 +66,11 @@ def show(trace: TraceFile, info: TraceInfo, doc_id: int, colors: Meaning) -> Non
         )
         if colors.names:
             controls.legend(colors.names)
-        controls.note(f"{colors.note} Small number: the strongest expert of layer {layer_id}.")
+        struck = " Struck through: a choice was dropped, its expert was full."
+        controls.note(
+            f"{colors.note} Small number: the strongest expert of layer {layer_id}."
+            + (struck if routing.dropped.any() else "")
+        )
     with every_layer:
         _heatmap(first, tokens, colors, selected)
     controls.download(routing, name=f"routing_of_text_{doc_id}", trace=trace.name)

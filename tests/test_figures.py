@@ -228,18 +228,20 @@ def test_the_token_heatmap_prints_the_strongest_expert_of_each_cell() -> None:
             "layer_id": [0, 1, 0, 1],
             "expert_id": [5, 6, 7, 8],
             "weight": [0.1, 0.2, 0.3, 0.4],
+            "dropped": [False, False, False, True],
         }
     )
     figure = tokens.token_heatmap(
         first, LIGHT, tokens=[MARKUP, "\n"], categories_TL=None, colors=["#000000"], marked=1
     )
-    assert figure.data[0].text.tolist() == [[5, 7], [6, 8]]
+    assert figure.data[0].text.tolist() == [[5, 7], [6, "(8)"]]  # the last one was dropped
     assert list(figure.layout.xaxis.ticktext) == ["&lt;b&gt;x&lt;/b&gt; …", "⏎"]
     assert "<a" not in figure.to_json()
 
 
 def test_categories_have_bands_and_no_transitions() -> None:
     first = pd.DataFrame({"position": [0], "layer_id": [0], "expert_id": [1], "weight": [1.0]})
+    first["dropped"] = False
     figure = tokens.token_heatmap(
         first,
         LIGHT,

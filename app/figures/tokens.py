@@ -22,15 +22,18 @@ def token_heatmap(
     """Layers by tokens, each cell with the id of its strongest expert.
 
     Colour is the category of that expert (an index of `colors`), or its weight where there is none.
-    `first`: position, layer_id, expert_id, weight of rank 0, tokens in order. `marked` is a column.
+    `first`: position, layer_id, expert_id, weight and dropped of the first choice, tokens in order;
+    a dropped one stands in brackets. `marked` is a column.
     """
     expert_LT = first.pivot(index="layer_id", columns="position", values="expert_id").to_numpy()
     weight_LT = first.pivot(index="layer_id", columns="position", values="weight").to_numpy()
+    dropped_LT = first.pivot(index="layer_id", columns="position", values="dropped").to_numpy(bool)
     positions = np.sort(first.position.unique())
     hover = [
         [
             f"token {positions[t]} <b>{literal(token)}</b><br>layer {layer}: expert "
-            f"{expert_LT[layer, t]}, weight {weight_LT[layer, t]:.2f}"
+            f"{expert_LT[layer, t]}, "
+            + ("full: dropped" if dropped_LT[layer, t] else f"weight {weight_LT[layer, t]:.2f}")
             for t, token in enumerate(tokens)
         ]
         for layer in range(len(expert_LT))
@@ -53,7 +56,9 @@ def token_heatmap(
         height=34 * len(expert_LT) + 110,
     )
     if len(tokens) <= 64:
-        figure.data[0].update(text=expert_LT, texttemplate="%{text}", textfont={"size": 11})
+        shown_LT = expert_LT.astype(object)
+        shown_LT[dropped_LT] = [f"({expert})" for expert in expert_LT[dropped_LT]]
+        figure.data[0].update(text=shown_LT, texttemplate="%{text}", textfont={"size": 11})
     figure.update_xaxes(tickangle=-60, tickfont={"size": 11})
     if 0 <= marked < len(tokens):
         figure.add_shape(
