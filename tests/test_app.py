@@ -36,8 +36,10 @@ PAGES = {
     "causes": "Does removing a specialist hurt its own domain?",
     "prompts": "Which experts does my text use?",
     "training": "When did the experts settle, and was it worth it?",
+    "comparison": "Does DeepSeekMoE beat what came before it?",
     "export": "What can I take away?",
 }
+OF_A_TRACE = [name for name in PAGES if name != "comparison"]  # that one reads what is shipped
 HOSTILE = '=HYPERLINK("http://evil.test") <img src=x onerror=alert(1)> ![a](http://evil.test/b.png)'
 
 
@@ -94,7 +96,7 @@ def texts(app: AppTest) -> str:
     return " ".join(str(element.proto.body) for element in app.get("html"))
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", OF_A_TRACE)
 def test_a_page_of_an_empty_workspace_says_what_to_do(name: str, traces: Path) -> None:
     app = page(name)
     assert not app.exception
@@ -110,7 +112,7 @@ def test_a_page_shows_a_tiny_trace(name: str, traces: Path, tiny_trace: Path) ->
     assert PAGES[name] in texts(app)
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", OF_A_TRACE)
 def test_a_page_of_a_trace_without_tokens_says_so(
     name: str, traces: Path, empty_trace: Path
 ) -> None:

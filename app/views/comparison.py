@@ -29,7 +29,8 @@ controls.note(
     "difference by; a single seed inside it decides nothing. Right: bits per byte. All read the "
     f"same {found.runs.tokens.iloc[0] / 1e6:.0f} M tokens; same activated parameters unless ×n."
 )
-controls.download(table, name="bits_per_byte", trace="comparison")
+controls.download(found.bits, name="bits_per_byte_by_domain", trace="comparison")
+controls.download(table, name="bits_less_those_of_gshard", trace="comparison")
 
 st.subheader("The paper's questions", anchor=False)
 controls.table(asked, name="questions", trace="comparison")
