@@ -3,6 +3,7 @@
 Made by benchmarks/bench_comparison.py from models trained on the same tokens.
 """
 
+import re
 from dataclasses import dataclass
 
 import pandas as pd
@@ -197,6 +198,12 @@ def _as_it_is(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop_duplicates("model").assign(
         bits=lambda t: t.bits - t.change, change=0.0, low=0.0, high=0.0
     )
+
+
+def claims() -> str:
+    """docs/article.md for a page: links into the repository lead nowhere there."""
+    text = (REPOSITORY / "docs" / "article.md").read_text(encoding="utf-8")
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
 
 
 def redundancy(changed: pd.DataFrame) -> str:

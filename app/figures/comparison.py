@@ -55,13 +55,7 @@ def difference_rows(table: pd.DataFrame, palette: Palette, *, reference: str) ->
     for row, bits in enumerate(table.bits):
         column_text(figure, row, f"{bits:.4f}", place=70)
     figure.update_xaxes(title_text=f"bits per byte, less those of {reference} (left is better)")
-    figure.update_yaxes(
-        tickvals=rows,
-        ticktext=[literal(name) for name in table.model],
-        range=[len(table) - 0.5, -0.5],
-        showgrid=False,
-    )
-    return figure
+    return _named_rows(figure, list(table.model))
 
 
 def _told(row: Any, reference: str) -> str:
@@ -146,13 +140,7 @@ def diagnostic_rows(table: pd.DataFrame, palette: Palette, *, percent: bool) -> 
     for row, estimate in enumerate(table.estimate):
         column_text(figure, row, "" if pd.isna(estimate) else f"{estimate:{form}}", place=56)
     figure.update_xaxes(rangemode="tozero", tickformat=".0%" if percent else "", nticks=5)
-    figure.update_yaxes(
-        tickvals=rows,
-        ticktext=[literal(name) for name in table.model],
-        range=[len(table) - 0.5, -0.5],
-        showgrid=False,
-    )
-    return figure
+    return _named_rows(figure, list(table.model))
 
 
 def _interval_text(row: Any, form: str) -> str:

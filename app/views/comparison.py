@@ -4,7 +4,6 @@ import streamlit as st
 
 from app import comparison, controls
 from app.figures.comparison import change_lines, difference_rows
-from app.workspace import REPOSITORY
 
 REFERENCE = "mini-gshard"
 
@@ -59,7 +58,7 @@ controls.answer(comparison.redundancy(changed))
 controls.download(changed, name="interventions", trace="comparison")
 
 with st.expander("Every claim of the article", icon=":material/fact_check:"):
-    st.markdown((REPOSITORY / "docs" / "article.md").read_text(encoding="utf-8"))
+    st.markdown(comparison.claims())
 with st.expander("Trainings", icon=":material/show_chart:"):
     controls.table(found.runs, name="trainings", trace="comparison")
 controls.method("bits_table", "difference", "seed_spread", "domain_changes")
