@@ -21,14 +21,8 @@ def difference_rows(table: pd.DataFrame, palette: Palette, *, reference: str) ->
     figure = go.Figure()
     rows = np.arange(len(table))
     spread = float(np.nanmax(table.spread)) if table.spread.notna().any() else 0.0
-    figure.add_vrect(
-        x0=-2 * spread,
-        x1=2 * spread,
-        fillcolor=palette.grid,
-        opacity=0.6,
-        line_width=0,
-        layer="below",
-    )
+    band = {"fillcolor": palette.grid, "opacity": 0.6, "line_width": 0, "layer": "below"}
+    figure.add_vrect(x0=-2 * spread, x1=2 * spread, **band)
     figure.add_vline(x=0, line={"color": palette.muted, "width": 1, "dash": "dot"})
     ends = [(low, high, None) for low, high in zip(table.low, table.high, strict=True)]
     figure.add_scatter(
@@ -42,11 +36,7 @@ def difference_rows(table: pd.DataFrame, palette: Palette, *, reference: str) ->
         x=table.difference,
         y=rows,
         mode="markers",
-        marker={
-            "size": 10,
-            "color": palette.accent,
-            "line": {"width": 1.5, "color": palette.ground},
-        },
+        marker=_dot(palette),
         text=[_told(row, reference) for row in table.itertuples()],
         hovertemplate="%{text}<extra></extra>",
     )
@@ -125,11 +115,7 @@ def diagnostic_rows(table: pd.DataFrame, palette: Palette, *, percent: bool) -> 
         x=table.estimate.astype(float),
         y=rows,
         mode="markers",
-        marker={
-            "size": 11,
-            "color": palette.accent,
-            "line": {"width": 1.5, "color": palette.ground},
-        },
+        marker=_dot(palette),
         text=[_interval_text(row, form) for row in table.itertuples()],
         hovertemplate="%{text}<extra></extra>",
     )
@@ -149,4 +135,18 @@ def _interval_text(row: Any, form: str) -> str:
     span = "no interval" if pd.isna(row.low) else f"{row.low:{form}} to {row.high:{form}}"
     return (
         f"<b>{literal(row.model)}</b>: {row.estimate:{form}} ({span})<br>{row.n_documents:,} texts"
+    )
+
+
+def _dot(palette: Palette) -> dict[str, Any]:
+    return {"size": 11, "color": palette.accent, "line": {"width": 1.5, "color": palette.ground}}
+
+
+def _named_rows(figure: go.Figure, names: list[str]) -> go.Figure:
+    """Rows from the top, each with its name."""
+    return figure.update_yaxes(
+        tickvals=list(range(len(names))),
+        ticktext=[literal(name) for name in names],
+        range=[len(names) - 0.5, -0.5],
+        showgrid=False,
     )
