@@ -1,6 +1,7 @@
 """`routescope train` and `routescope model`, from the command line's side."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from app.commands.train import heldout_sample
+from app.tracing import CHECKPOINT
 from data.routing import DOMAINS
+from data.store import open_trace
 from data.tokens import TokenizedDocument, TokenStore, batches, write_tokens
 from model.presets import PRESETS
 
@@ -46,6 +49,26 @@ def test_a_training_ends_with_weights_and_bits_per_byte(corpus: Path, tmp_path: 
     assert shipped.exit_code == 0
     described = runner.invoke(app, ["model", "describe", str(tmp_path / "shipped"), "--json"])
     assert json.loads(described.stdout)["parameters"] == 23_736_576
+
+
+def test_a_trained_model_can_be_captured_with_its_own_tokenizer(
+    corpus: Path, tmp_path: Path
+) -> None:
+    shutil.copyfile(CHECKPOINT / "tokenizer.json", corpus / "tokenizer.json")
+    run, trace = tmp_path / "run", tmp_path / "own.duckdb"
+    train = ["train", str(run), "--corpus", str(corpus), "--preset", "mini-switch-capacity"]
+    steps = ["--steps", "1", "--batch-size", "1", "--warmup-steps", "1"]
+    assert runner.invoke(app, [*train, *steps]).exit_code == 0
+    (tmp_path / "prompts.txt").write_text("the same the same the same the same")
+    capture = ["capture", str(tmp_path / "prompts.txt"), "--model", str(run), "--out", str(trace)]
+    assert runner.invoke(app, capture).exit_code == 0
+    with open_trace(trace) as con:
+        [(name, executed, dropped)] = con.execute(
+            "SELECT model_name, (SELECT count(*) FROM routing), (SELECT count(*) FROM dropped) "
+            "FROM trace"
+        ).fetchall()
+    assert name == "Switch 53.0 M"
+    assert executed + dropped == 6 * 8  # layers and tokens, one choice each
 
 
 def test_a_batch_depends_on_the_step_alone(corpus: Path) -> None:

@@ -97,6 +97,7 @@ def tokenize(
         rows = read_documents(corpus / f"{name}.parquet")
         write_tokens(corpus, split, tokenized(encoder, rows), DOMAINS)
         typer.echo(f"{split}: {corpus / split}.tokens.bin")
+    encoder.save(str(corpus / "tokenizer.json"))  # goes with every model trained on these tokens
 
 
 def _require_built(corpus: Path) -> None:

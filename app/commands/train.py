@@ -1,6 +1,7 @@
 """`routescope train`: from tokens to a checkpoint with its evaluation."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -77,6 +78,8 @@ def train(
     if trainer.rank > 0:
         return
     bits = write_evaluation(model, heldout, folder) if finished else None
+    if finished:
+        bring_tokenizer(corpus, folder)
     if as_json:
         print(json.dumps({"finished": finished, "step": trainer.step, "bits_per_byte": bits}))
     elif finished:
@@ -139,6 +142,16 @@ def run_with_bar(trainer: "Trainer", should_stop: Callable[[], bool]) -> bool:
             bar.update(task, completed=done.step, description=f"loss {done.loss:.3f}  {rate}")
 
         return trainer.run(on_progress=show, should_stop=should_stop)
+
+
+def bring_tokenizer(corpus: Path, folder: Path) -> None:
+    """A model is captured and evaluated with the tokenizer that made its tokens."""
+    source = corpus / "tokenizer.json"
+    if source.is_file():
+        shutil.copyfile(source, folder / "tokenizer.json")
+    else:
+        line = f"{corpus} has no tokenizer.json; copy its tokenizer to {folder} to capture with it"
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def write_evaluation(model: "Transformer", heldout: TokenStore, folder: Path) -> dict[str, float]:
