@@ -16,7 +16,7 @@ from duckdb import DuckDBPyConnection
 from analysis import pair_table, queries
 from analysis.queries import TraceInfo
 from analysis.significance import specialists
-from app import ablation, evidence, pair_tests, vocabulary_tables, workspace
+from app import ablation, evidence, pair_tests, transitions, vocabulary_tables, workspace
 from app.jobs import Job
 from app.workspace import TraceFile
 from data.report import TRACE_TABLES, trace_table, write_zip
@@ -74,6 +74,10 @@ STATISTICS: dict[str, tuple[str, Statistic]] = {
     "expert_pairs": (
         "Pairs of experts against their loads: log2 lift with interval and test",
         lambda trace, info: _pairs(trace, info),
+    ),
+    "expert_transitions": (
+        "Experts and those of the next layer: log2 lift with interval and test",
+        lambda trace, info: _transitions(trace, info),
     ),
     "vocabulary_by_layer": (
         "How far experts follow the token, plain, by chance and corrected",
@@ -160,6 +164,11 @@ def _pairs(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
                 num_tokens=found.num_tokens,
             )
         )
+    return pd.concat(layers, ignore_index=True) if layers else pd.DataFrame()
+
+
+def _transitions(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
+    layers = [transitions.layer_table(trace, layer) for layer in range(info.num_layers - 1)]
     return pd.concat(layers, ignore_index=True) if layers else pd.DataFrame()
 
 

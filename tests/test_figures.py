@@ -7,6 +7,7 @@ import pytest
 
 from analysis.expert_loads import expert_load_table
 from analysis.significance import NOT_ENOUGH
+from analysis.transitions import transition_significance
 from app.figures import (
     clusters,
     coactivation,
@@ -368,3 +369,18 @@ def test_information_below_its_null_is_no_bar() -> None:
     alone, beyond = vocabulary.information_bars(table, LIGHT).data
     assert alone.y == pytest.approx((0.2,))
     assert beyond.y == (0.0,)
+
+
+def test_a_transition_carries_its_interval_and_its_test_or_the_reason() -> None:
+    here_T = np.repeat([0, 1], 60)
+    joined_T = np.where(np.arange(120) % 6 < 5, here_T, 1 - here_T)
+    eye = np.eye(3, dtype=bool)
+    tests = transition_significance(eye[here_T], eye[joined_T], np.arange(120) % 12)
+    order = np.arange(3)
+    figure = coactivation.transition_heatmap(tests, LIGHT, rows=order, columns=order, layer_id=0)
+    hover = np.array(figure.data[0].text, dtype=object)
+    assert "expert 0, then 0<br><b>50</b> times, 30 by load alone, 1.67×" in hover[0, 0]
+    assert re.search(r"\[1\.\d\d, 1\.\d\d\], z \S+, p \S+, q \S+$", hover[0, 0])
+    assert hover[0, 2].endswith("no test: a dead expert")
+    dots = figure.data[-1]
+    assert list(zip(dots.x, dots.y, strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]

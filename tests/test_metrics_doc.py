@@ -13,6 +13,7 @@ from analysis import (
     coactivation,
     conditional,
     definitions,
+    excess,
     load,
     pairs,
     projection,
@@ -20,6 +21,7 @@ from analysis import (
     replication,
     saturation,
     specialization,
+    transitions,
     vocabulary,
 )
 
@@ -36,6 +38,7 @@ METRICS = (
     replication,
     saturation,
     specialization,
+    transitions,
     vocabulary,
 )
 TABLES = {  # the same metrics, collected
@@ -92,7 +95,7 @@ def test_the_thresholds_are_those_of_the_code():
     assert f"`n_eg ≥ {specialization.MIN_DOMAIN_TOKENS}`" in DOCUMENT
     assert f"`n_e ≥ {specialization.MIN_PROFILE_TOKENS}`" in DOCUMENT
     assert f"{specialization.MIN_DIVERGENCE} bits away" in DOCUMENT
-    assert f"expected in fewer than {pairs.MIN_EXPECTED} tokens" in DOCUMENT
+    assert f"expected in fewer than {excess.MIN_EXPECTED} tokens" in DOCUMENT
     assert f"fewer than {vocabulary.MIN_OCCURRENCES} occurrences" in DOCUMENT
     assert f"to n = {vocabulary.MAX_EXACT}" in DOCUMENT
     assert f"≤ {projection.MAX_TOKENS:,} tokens" in DOCUMENT
