@@ -14,6 +14,7 @@ import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from analysis import pair_table, queries
+from analysis.information_table import with_q
 from analysis.queries import TraceInfo
 from analysis.significance import specialists
 from app import ablation, evidence, pair_tests, transitions, vocabulary_tables, workspace
@@ -88,7 +89,7 @@ BESIDE: dict[str, tuple[str, str, Statistic]] = {  # computed beside the trace, 
     "information": (
         "information_beyond_token",
         "What the domain decides beyond the token",
-        lambda trace, info: _found(read_sidecar(trace.path, "information")),
+        lambda trace, info: with_q(_found(read_sidecar(trace.path, "information"))),
     ),
     ablation.WHAT: (
         "causes",

@@ -365,10 +365,17 @@ def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
 def test_information_below_its_null_is_no_bar() -> None:
     table = pd.DataFrame(
         {"layer_id": [0], "information": [0.3], "information_null": [0.1], "information_p": [0.02]}
-    ).assign(beyond=-0.1, p=0.9)
+    ).assign(beyond=-0.1, p=0.9, low=-0.2, high=0.05, null=0.15, n_documents=9, n_tokens=1234)
+    table = table.assign(q=0.95, information_q=0.04)
     alone, beyond = vocabulary.information_bars(table, LIGHT).data
     assert alone.y == pytest.approx((0.2,))
     assert beyond.y == (0.0,)
+    assert (beyond.error_y.array, beyond.error_y.arrayminus) == ((0.05,), (0.0,))
+    assert alone.customdata[0].startswith("0.1000 by chance<br>p 0.020, q 0.040 (over layers)")
+    assert beyond.customdata[0] == (
+        "95 % of samples: -0.2000 to 0.0500<br>0.1500 by chance<br>"
+        "p 0.900, q 0.950 (over layers)<br>9 texts, 1,234 tokens"
+    )
 
 
 def test_a_transition_carries_its_interval_and_its_test_or_the_reason() -> None:
