@@ -119,16 +119,12 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Statistic]] = {
         evidence.replicated,
     ),
     "experts_per_domain": (
-        "How many experts work for each domain",
-        lambda trace, info: evidence.experts_per_domain(
-            _domains(trace, info), evidence.lifts(trace, info), info.domains
-        ),
+        "How many experts work for each domain, with intervals",
+        lambda trace, info: evidence.counted_experts(trace, info)[0],
     ),
     "experts_per_domain_by_layer": (
         "The same in every layer",
-        lambda trace, info: evidence.experts_per_domain_by_layer(
-            _domains(trace, info), evidence.lifts(trace, info), info.domains
-        ),
+        lambda trace, info: evidence.counted_experts(trace, info)[1],
     ),
 }
 
