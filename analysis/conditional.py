@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import xlogy
 
+from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_weights, jackknife_quantile
+from analysis.ratios import resampled_ratio
+
+MIN_FREEDOM = 4  # documents beyond one a domain
 SHUFFLES = 10  # of domains within token ids: their mean varies little
 PERMUTATIONS = 50  # of domains over documents
 
@@ -20,6 +24,8 @@ class ConditionalInformation:
     null: float  # mean after shuffling domains within token id: what finite counts give
     document_excess: float  # what any grouping of these documents has beyond such a null
     corrected: float  # plug_in - null - document_excess
+    low: float  # of a 95 % interval, by corrected, which takes off rather too much
+    high: float  # by plug_in, which takes off nothing; both NaN where documents are few
     p: float  # over permutations of domains among documents
 
 
@@ -33,47 +39,105 @@ def conditional_information(
     seed: int = 0,
 ) -> ConditionalInformation:
     """Plug-in estimate against shuffles within token id, and against documents dealt at random."""
-    token_C, expert_C = np.nonzero(chosen_TE)
-    if len(token_C) == 0:
-        raise ValueError("no routed tokens in this layer; capture a trace with tokens")
+    counts = _counts(chosen_TE, token_id_T, document_T)
     domains, domain_T = np.unique(domain_id_T, return_inverse=True)
     if len(domains) < 2:
         raise ValueError("all tokens are of one domain; label documents of two or more domains")
-    _, first_N, row_T = np.unique(document_T, return_index=True, return_inverse=True)
-    id_T = np.unique(token_id_T, return_inverse=True)[1]
-    id_C = id_T[token_C]
-    cell = id_C * chosen_TE.shape[-1] + expert_C
-    cell_C = np.unique(cell, return_inverse=True)[1] * len(domains)
-    fixed = _log_sum(cell_C) - _log_sum(id_C)
-    by_id_T = np.argsort(id_T, kind="stable")
+    domain_N = domain_T[np.unique(document_T, return_index=True)[1]]
     rng = np.random.default_rng(seed)
-
-    def estimate(domain_T: np.ndarray) -> float:
-        domain_C = domain_T[token_C]
-        given = _log_sum(id_C * len(domains) + domain_C)
-        return (_log_sum(cell_C + domain_C) - given - fixed) / len(token_C)
-
-    def shuffled(domain_T: np.ndarray) -> np.ndarray:
-        shuffled_T = np.empty_like(domain_T)
-        shuffled_T[by_id_T] = domain_T[np.lexsort((rng.random(len(id_T)), id_T))]
-        return shuffled_T
-
-    plug_in = max(estimate(domain_T), 0.0)
-    null = float(np.mean([estimate(shuffled(domain_T)) for _ in range(SHUFFLES)]))
-    dealt = [rng.permutation(domain_T[first_N])[row_T] for _ in range(permutations)]
-    found = np.array([estimate(dealt_T) for dealt_T in dealt])
-    least = float(np.mean([estimate(shuffled(dealt_T)) for dealt_T in dealt]))
+    plug_in_N = counts.by_document(domain_T)
+    null_N = np.mean(
+        [counts.by_document(counts.shuffled(domain_T, rng)) for _ in range(SHUFFLES)], 0
+    )
+    num_choices = counts.choices_N.sum()
+    plug_in, null = max(float(plug_in_N.sum()), 0.0) / num_choices, null_N.sum() / num_choices
+    dealt = [rng.permutation(domain_N)[counts.document_T] for _ in range(permutations)]
+    found = np.array([counts.estimate(dealt_T) for dealt_T in dealt])
+    least = np.mean([counts.estimate(counts.shuffled(dealt_T, rng)) for dealt_T in dealt])
     if min(null, least) < 1e-12:
         raise ValueError(
             "no token id meets two domains and two experts: nothing is left to say beyond the token"
         )
     ratio = found / least
-    p = (1 + (ratio >= plug_in / null - 1e-12).sum()) / (1 + permutations)
-    excess = null * (float(ratio.mean()) - 1)
-    return ConditionalInformation(plug_in, null, excess, plug_in - null - excess, float(p))
+    p = float((1 + (ratio >= plug_in / null - 1e-12).sum()) / (1 + permutations))
+    excess = float(null * (ratio.mean() - 1))
+    low, _ = _interval(plug_in_N - null_N * ratio.mean(), counts.choices_N, domain_N, seed=seed)
+    _, high = _interval(plug_in_N, counts.choices_N, domain_N, seed=seed)
+    low = min(low, 0.0) if p > 1 - CONFIDENCE else low
+    beyond = float(plug_in - null - excess)
+    return ConditionalInformation(float(plug_in), float(null), excess, beyond, low, high, p)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """The choices, and in which (token id, expert) and token id each counts."""
+
+    token_C: np.ndarray
+    cell_C: np.ndarray
+    id_T: np.ndarray
+    document_T: np.ndarray  # counted from 0
+    choices_N: np.ndarray
+
+    def estimate(self, domain_T: np.ndarray) -> float:
+        """Plug-in information, nats per choice."""
+        cells, given, fixed = self._with_domain(domain_T)
+        sums = _log_sum(cells) - _log_sum(given) - _log_sum(self.cell_C) + _log_sum(fixed)
+        return sums / len(self.token_C)
+
+    def by_document(self, domain_T: np.ndarray) -> np.ndarray:
+        """What each document adds to the estimate times the choices, nats [N]."""
+        cells, given, fixed = self._with_domain(domain_T)
+        nats_C = _log_count(cells) - _log_count(given) - _log_count(self.cell_C)
+        nats_C += _log_count(fixed)
+        return np.bincount(self.document_T[self.token_C], nats_C, minlength=len(self.choices_N))
+
+    def shuffled(self, domain_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Domains dealt again among the occurrences of each token id."""
+        shuffled_T = np.empty_like(domain_T)
+        by_id_T = np.argsort(self.id_T, kind="stable")
+        shuffled_T[by_id_T] = domain_T[np.lexsort((rng.random(len(self.id_T)), self.id_T))]
+        return shuffled_T
+
+    def _with_domain(self, domain_T: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        domain_C, id_C = domain_T[self.token_C], self.id_T[self.token_C]
+        num_domains = domain_T.max() + 1
+        return self.cell_C * num_domains + domain_C, id_C * num_domains + domain_C, id_C
+
+
+def _counts(chosen_TE: np.ndarray, token_id_T: np.ndarray, document_T: np.ndarray) -> _Counts:
+    token_C, expert_C = np.nonzero(chosen_TE)
+    if len(token_C) == 0:
+        raise ValueError("no routed tokens in this layer; capture a trace with tokens")
+    id_T = np.unique(token_id_T, return_inverse=True)[1]
+    row_T = np.unique(document_T, return_inverse=True)[1]
+    cell = id_T[token_C] * chosen_TE.shape[-1] + expert_C
+    cell_C = np.unique(cell, return_inverse=True)[1]
+    choices_N = np.bincount(row_T[token_C], minlength=row_T.max() + 1)
+    return _Counts(token_C, cell_C, id_T, row_T, choices_N)
+
+
+def _interval(
+    beyond_N: np.ndarray, choices_N: np.ndarray, domain_id_N: np.ndarray, *, seed: int
+) -> tuple[float, float]:
+    """Of what documents add, over their choices: the tables stay, documents are drawn again."""
+    if len(domain_id_N) - len(np.unique(domain_id_N)) < MIN_FREEDOM:
+        return np.nan, np.nan
+    weights_RN = bootstrap_weights(domain_id_N, seed=seed)
+    whole_N = np.ones(len(domain_id_N), bool)
+    resampled_R = resampled_ratio(weights_RN, beyond_N, choices_N, whole_N)
+    without_N = (beyond_N.sum() - beyond_N) / (choices_N.sum() - choices_N)
+    quantile = jackknife_quantile(without_N, domain_id_N, error=float(resampled_R.std()))
+    estimate = np.array(beyond_N.sum() / choices_N.sum())
+    low, high = basic_interval(resampled_R, estimate, quantile)
+    return float(low), float(high)
 
 
 def _log_sum(cells_C: np.ndarray) -> float:
     """Sum over cells of n ln n."""
     tokens = np.bincount(cells_C)
     return float(xlogy(tokens, tokens).sum())
+
+
+def _log_count(cells_C: np.ndarray) -> np.ndarray:
+    """ln n of the cell of every choice."""
+    return np.log(np.maximum(np.bincount(cells_C), 1))[cells_C]

@@ -7,17 +7,28 @@ import numpy as np
 import pandas as pd
 
 from analysis.conditional import PERMUTATIONS, conditional_information
+from analysis.permutation import false_discovery_rate
 from analysis.queries import TraceInfo, choice_array
+from analysis.significance import NOT_ENOUGH
 from analysis.specialization import mutual_information
 
-NUMBERS = ("information", "information_null", "information_p", "plug_in", "null", "beyond", "p")
+TESTED = {"information_p": "information_q", "p": "q"}  # over the layers of a trace
+NUMBERS = (
+    *("information", "information_null", "information_p", "plug_in", "null"),
+    *("beyond", "low", "high", "p"),
+)
+COLUMNS = (
+    *("layer_id", "information", "information_null", "information_p", "information_q"),
+    *("plug_in", "null", "beyond", "low", "high", "p", "q", "n_documents", "n_tokens", "reason"),
+)
 
 
 def information_row(
     choices: pd.DataFrame, domains: pd.Series, info: TraceInfo, *, layer_id: int
 ) -> dict[str, object]:
     """A layer: I(expert; domain), its mean over dealt domains and its rank among them; the same
-    given the token id (plug_in, null, p), and beyond, plug_in less null; nats per choice.
+    given the token id (plug_in, null, p), and beyond, plug_in less null, with the ends low and high
+    of its 95 % interval; nats per choice.
 
     choices are layer_choices(), domains the domain of every doc_id; reason says why it is empty.
     """
@@ -37,7 +48,19 @@ def information_row(
     np.add.at(tokens_NE, document_T, chosen_TE)
     row |= _information(tokens_NE, domain_N, num_domains=len(info.domains))
     null = found.null + found.document_excess
-    return row | {"plug_in": found.plug_in, "null": null, "beyond": found.corrected, "p": found.p}
+    row |= {"plug_in": found.plug_in, "null": null, "beyond": found.corrected, "p": found.p}
+    if np.isnan(found.low):
+        return row | {"reason": f"{NOT_ENOUGH} how sure this is"}
+    return row | {"low": found.low, "high": found.high}
+
+
+def with_q(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of all layers, also those read from a file, with q by Benjamini and Hochberg."""
+    table = rows.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, "Float64"))
+    for p, q in TESTED.items():
+        found = false_discovery_rate(table[p].to_numpy(float, na_value=np.nan))
+        table[q] = pd.array(found, dtype="Float64")
+    return table
 
 
 def _information(

@@ -8,8 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analysis.coactivation import transition_lift
-from analysis.pairs import MIN_EXPECTED
+from analysis.excess import MIN_EXPECTED
 
 Null = Literal["load", "uniform"]
 NEVER = "never together: no logarithm"
@@ -41,37 +40,43 @@ def pair_table(
             **{column: tests[f"{column}_{null}"] for column in ("z", "p", "q")},
             "n_documents": num_documents,
             "n_tokens": num_tokens,
-            "reason": why_P.mask((why_P == "") & (tests.tokens == 0), NEVER),
+            "reason": why_P,
         }
     )
+    return _surest_first(table)
+
+
+def transition_table(
+    tests: pd.DataFrame, *, layer_id: int, num_documents: int, num_tokens: int
+) -> pd.DataFrame:
+    """transition_significance(), the surest first; columns as in pair_table."""
+    table = pd.DataFrame(
+        {
+            "layer_id": layer_id,
+            "expert_id": tests.expert_id,
+            "next_expert_id": tests.next_expert_id,
+            "tokens": tests.tokens,
+            "expected": tests.expected,
+            "estimate": _log2(tests.lift),
+            "low": _log2(tests.low),
+            "high": _log2(tests.high),
+            **{column: tests[column] for column in ("z", "p", "q")},
+            "n_documents": num_documents,
+            "n_tokens": num_tokens,
+            "reason": tests.reason,
+        }
+    )
+    return _surest_first(table)
+
+
+def _surest_first(table: pd.DataFrame) -> pd.DataFrame:
+    """With the reasons why a logarithm is empty."""
+    never_P = (table.reason == "") & (table.tokens == 0)
+    table["reason"] = table.reason.mask(never_P, NEVER)
     reaches_P = (table.reason == "") & table.low.isna()
     table["reason"] = table.reason.mask(reaches_P, ZERO_LOW)
     order = table.z.abs().fillna(-1).astype(float).argsort(kind="stable")
     return table.iloc[order[::-1]].reset_index(drop=True)
-
-
-def transition_table(tokens_EE: np.ndarray, *, layer_id: int) -> pd.DataFrame:
-    """layer_id, expert_id, next_expert_id, tokens, expected, estimate (log2 lift), reason."""
-    expert, following = np.indices(tokens_EE.shape).reshape(2, -1)
-    expected_EE = np.outer(tokens_EE.sum(1), tokens_EE.sum(0)) / max(tokens_EE.sum(), 1)
-    lift = pd.Series(transition_lift(tokens_EE).ravel()).convert_dtypes()
-    return pd.DataFrame(
-        {
-            "layer_id": layer_id,
-            "expert_id": expert,
-            "next_expert_id": following,
-            "tokens": tokens_EE.ravel(),
-            "expected": expected_EE.ravel(),
-            "estimate": _log2(lift),
-            "reason": lift.map(_why, na_action=None),
-        }
-    )
-
-
-def _why(lift: float) -> str:
-    if pd.isna(lift):
-        return "a dead expert"
-    return NEVER if lift == 0 else ""
 
 
 def _log2(lift: pd.Series) -> pd.Series:

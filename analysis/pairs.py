@@ -12,11 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from analysis.excess import MIN_EXPECTED, adjusted, document_variance, excess_tests
 from analysis.fixed_loads import FixedLoads, fixed_loads
 
-MIN_EXPECTED = 5  # tokens; below it a count is too far from normal
 DOCUMENTS_AT_ONCE = 256  # bounds memory
 
 
@@ -52,14 +51,21 @@ def pair_significance(chosen_TE: np.ndarray, document_T: np.ndarray) -> pd.DataF
     table = pd.DataFrame({"expert_a": pairs_P[0], "expert_b": pairs_P[1]})
     table["tokens"], *spreads = _spread(choices, (uniform, load))
     for name, null, spread_P in zip(("uniform", "load"), (uniform, load), spreads, strict=True):
-        table = table.join(_tests(table.tokens, choices, null=null, spread_P=spread_P, name=name))
+        tests = excess_tests(
+            table.tokens.to_numpy(),
+            choices.tokens_V @ null.pair_VP,
+            spread_P=spread_P,
+            least_P=null.variance_P,
+            num_documents=len(choices.k_NV),
+        )
+        table = table.join(tests.add_suffix(f"_{name}"))
     known = reason_P == ""
     swaps_P: pd.Series = (table.tokens - table.expected_load) / np.sqrt(
         np.where(known, load.variance_P, 1)
     )
     table["z_swaps"] = swaps_P.where(known)
     table.loc[~known, ["low_load", "high_load", "z_load", "p_load"]] = np.nan
-    table["q_load"] = _adjusted(table.p_load)
+    table["q_load"] = adjusted(table.p_load)
     few_P = known & table.p_load.isna()
     few = "one document" if len(choices.k_NV) < 2 else f"fewer than {MIN_EXPECTED} tokens expected"
     return table.assign(reason=np.where(few_P, few, reason_P)).convert_dtypes()
@@ -119,8 +125,7 @@ def _spread(choices: _Choices, nulls: tuple[FixedLoads, ...]) -> list[np.ndarray
     """Tokens of every pair, then for each null the variance of that number over documents.
 
     A residual is a document's count less its expectation, and less what its loads explain: the
-    loads of the null are those of the trace, so they follow the documents. What a document adds to
-    the difference in proportion to its length is the effect, not spread.
+    loads of the null are those of the trace, so they follow the documents.
     """
     num_documents, num_experts = len(choices.k_NV), choices.chosen_TE.shape[-1]
     tokens_N = choices.k_NV.sum(-1)
@@ -140,49 +145,4 @@ def _spread(choices: _Choices, nulls: tuple[FixedLoads, ...]) -> list[np.ndarray
             explained_NP = (load_NE - k_NV @ null.single_VE) @ null.slope_PE.T
             residual_NP = pairs_NP - k_NV @ null.pair_VP - explained_NP
             sums_P += residual_NP.sum(0), tokens_N[chunk] @ residual_NP, (residual_NP**2).sum(0)
-    return [tokens_P, *(_variance(tokens_N, *sums_P) for sums_P in sums)]
-
-
-def _variance(
-    tokens_N: np.ndarray, sum_P: np.ndarray, by_length_P: np.ndarray, square_P: np.ndarray
-) -> np.ndarray:
-    num_documents, rate_P = len(tokens_N), sum_P / tokens_N.sum()
-    square_P = square_P - 2 * rate_P * by_length_P + rate_P**2 * (tokens_N @ tokens_N)
-    return square_P * num_documents / max(num_documents - 1, 1)
-
-
-def _tests(
-    tokens_P: pd.Series, choices: _Choices, *, null: FixedLoads, spread_P: np.ndarray, name: str
-) -> pd.DataFrame:
-    """z from the spread over documents, which is at least that of independent tokens."""
-    num_documents = len(choices.k_NV)
-    expected_P = choices.tokens_V @ null.pair_VP
-    lift_P = np.divide(
-        tokens_P, expected_P, out=np.full(len(expected_P), np.nan), where=expected_P > 0
-    )
-    enough_P = (expected_P >= MIN_EXPECTED) & (null.variance_P > 0) & (num_documents > 1)
-    variance_P = np.maximum(spread_P, null.variance_P)
-    deviation_P = np.sqrt(np.where(enough_P, variance_P, 1))
-    z_P = ((tokens_P - expected_P) / deviation_P).where(enough_P)
-    p_P = pd.Series(2 * stats.t.sf(z_P.abs(), max(num_documents - 1, 1)))
-    reach_P = stats.t.isf(0.025, max(num_documents - 1, 1)) * deviation_P
-    safe_P = np.where(enough_P, expected_P, 1)
-    columns = {
-        "expected": expected_P,
-        "lift": lift_P,
-        "low": ((tokens_P - reach_P) / safe_P).clip(lower=0).where(enough_P),
-        "high": ((tokens_P + reach_P) / safe_P).where(enough_P),
-        "z": z_P,
-        "p": p_P,
-        "q": _adjusted(p_P),
-    }
-    return pd.DataFrame({f"{column}_{name}": values for column, values in columns.items()})
-
-
-def _adjusted(p_P: pd.Series) -> pd.Series:
-    """Benjamini-Hochberg over the pairs that have a p."""
-    known_P = p_P.notna()
-    q_P = pd.Series(np.nan, index=p_P.index)
-    if known_P.any():
-        q_P[known_P] = stats.false_discovery_control(p_P[known_P].to_numpy(dtype=float))
-    return q_P
+    return [tokens_P, *(document_variance(tokens_N, *sums_P) for sums_P in sums)]

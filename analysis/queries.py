@@ -234,11 +234,25 @@ def token_ids(con: DuckDBPyConnection) -> pd.DataFrame:
 
 def choice_array(frame: pd.DataFrame, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
     """chosen_TE (bool) and document_T of layer_choices()."""
-    place = frame.doc_id.astype("uint64") * 2**32 + frame.position
+    place = _places(frame)
     token, first = np.unique(place, return_index=True)
     chosen_TE = np.zeros((len(token), info.num_experts), dtype=bool)
     chosen_TE[np.searchsorted(token, place), frame.expert_id] = True
     return chosen_TE, frame.doc_id.to_numpy()[first]
+
+
+def transition_choices(
+    here: pd.DataFrame, following: pd.DataFrame, info: TraceInfo
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """chosen_TE of two layer_choices() and document_T, of the tokens that chose in both."""
+    here_T, next_T = _places(here), _places(following)
+    here, following = here[np.isin(here_T, next_T)], following[np.isin(next_T, here_T)]
+    here_TE, document_T = choice_array(here, info)
+    return here_TE, choice_array(following, info)[0], document_T
+
+
+def _places(frame: pd.DataFrame) -> np.ndarray:
+    return (frame.doc_id.astype("uint64") * 2**32 + frame.position).to_numpy()
 
 
 def first_choice_array(frame: pd.DataFrame, token_ids: pd.DataFrame, info: TraceInfo) -> np.ndarray:

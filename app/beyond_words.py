@@ -3,13 +3,13 @@
 import pandas as pd
 import streamlit as st
 
+from analysis.information_table import with_q
 from analysis.queries import TraceInfo
+from analysis.significance import MAX_Q
 from app import background, controls, progress
 from app.figures.vocabulary import information_bars
 from app.workspace import TraceFile
 from data.sidecar import read_sidecar
-
-SURE = 0.05
 
 
 def show(trace: TraceFile, info: TraceInfo) -> None:
@@ -31,7 +31,7 @@ def show(trace: TraceFile, info: TraceInfo) -> None:
     if found is None:
         controls.note("It appears here when it is ready, or make it with `routescope information`.")
         return
-    _bars(trace, found[0])
+    _bars(trace, with_q(found[0]))
 
 
 def _bars(trace: TraceFile, table: pd.DataFrame) -> None:
@@ -39,16 +39,17 @@ def _bars(trace: TraceFile, table: pd.DataFrame) -> None:
     if known.empty:
         controls.note(f"It cannot be said: {table.reason.iloc[0]}.")
         return
-    sure = known[(known.p < SURE) & (known.beyond > 0)]
+    sure = known[(known.q < MAX_Q) & (known.beyond > 0)]
     controls.answer(
         f"In {len(sure)} of {len(table)} layers the subject of a text decides something that the "
-        f"token does not (p < {SURE}). It does not say what: style and topic are both the subject."
+        f"token does not (q < {MAX_Q}). It does not say what: style and topic are both the subject."
     )
     alt = "Bars: information about the domain by layer, alone and beyond the token"
     controls.show(information_bars(known, controls.palette()), alt=alt, key="information")
     controls.note(
         "Nats a choice, less what texts dealt to domains at random give; 0 where that is more. "
-        f"p: the rank among 50 deals, {2 * len(known)} tests, not corrected. "
+        "Line: where 95 % of other samples of as many texts would put it; upwards it is long, "
+        "since what is taken off may be too much. p: the rank among 50 deals; q: over layers. "
         + " ".join(
             f"Layer {r.layer_id}: {r.reason}." for r in table[table.beyond.isna()].itertuples()
         )

@@ -13,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis import bootstrap, metric_intervals, permutation, queries, significance, specialization
+from analysis.domain_counts import ALL_LAYERS, domain_counts
 from analysis.expert_loads import expert_load_table
 from analysis.metric_intervals import MIN_FREEDOM, metric_table
 from analysis.queries import TraceInfo
@@ -38,6 +39,10 @@ LOAD_COLUMNS = (
 METRIC_COLUMNS = (
     *("layer_id", "metric", "estimate", "corrected", "low", "high", "null", "p", "q"),
     *("n_documents", "n_tokens", "note"),
+)
+COUNT_COLUMNS = (
+    *("domain", "experts", "share", "low", "high", "null", "p", "q"),
+    *("significant", "not_enough", "n_documents", "n_tokens", "note"),
 )
 LOAD_METRICS = tuple(metric.__name__ for metric in metric_intervals.LOAD_METRICS)
 DOMAIN_METRICS = tuple(metric.__name__ for metric in metric_intervals.DOMAIN_METRICS)
@@ -135,6 +140,25 @@ def mean_over_layers(table: pd.DataFrame, metric: str) -> pd.Series:
 def compared_layers(tokens_LEG: np.ndarray) -> np.ndarray:
     """The layers with tokens of two or more domains [L]."""
     return (tokens_LEG.sum(1) > 0).sum(-1) > 1
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
+def counted_experts(trace: TraceFile, _info: TraceInfo) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """experts_per_domain and experts_per_domain_by_layer with low, high, null, p, q, n_tokens,
+    note of domain_counts."""
+    tokens_NLE, domain_id_N = documents(trace, _info)
+    counts = domain_counts(tokens_NLE, domain_id_N, domains=_info.domains, seed=SEED)
+    tokens_LEG = np.einsum(
+        "nle,ng->leg", tokens_NLE, np.eye(len(_info.domains))[domain_id_N], optimize=True
+    )
+    found, keys = lifts(trace, _info), ["layer_id", "domain"]
+    whole = experts_per_domain(tokens_LEG, found, _info.domains)
+    by_layer = experts_per_domain_by_layer(tokens_LEG, found, _info.domains)
+    of_all = counts[counts.layer_id == ALL_LAYERS].drop(columns="layer_id").set_index("domain")
+    return (
+        whole.join(of_all, on="domain")[[*COUNT_COLUMNS]],
+        by_layer.join(counts.set_index(keys), on=keys)[["layer_id", *COUNT_COLUMNS]],
+    )
 
 
 def experts_per_domain(

@@ -14,9 +14,10 @@ import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from analysis import pair_table, queries
+from analysis.information_table import with_q
 from analysis.queries import TraceInfo
 from analysis.significance import specialists
-from app import ablation, evidence, pair_tests, vocabulary_tables, workspace
+from app import ablation, evidence, pair_tests, transitions, vocabulary_tables, workspace
 from app.jobs import Job
 from app.workspace import TraceFile
 from data.report import TRACE_TABLES, trace_table, write_zip
@@ -75,6 +76,10 @@ STATISTICS: dict[str, tuple[str, Statistic]] = {
         "Pairs of experts against their loads: log2 lift with interval and test",
         lambda trace, info: _pairs(trace, info),
     ),
+    "expert_transitions": (
+        "Experts and those of the next layer: log2 lift with interval and test",
+        lambda trace, info: _transitions(trace, info),
+    ),
     "vocabulary_by_layer": (
         "How far experts follow the token, plain, by chance and corrected",
         lambda trace, info: vocabulary_tables.summary(trace.identity, _trace=trace),
@@ -84,7 +89,7 @@ BESIDE: dict[str, tuple[str, str, Statistic]] = {  # computed beside the trace, 
     "information": (
         "information_beyond_token",
         "What the domain decides beyond the token",
-        lambda trace, info: _found(read_sidecar(trace.path, "information")),
+        lambda trace, info: with_q(_found(read_sidecar(trace.path, "information"))),
     ),
     ablation.WHAT: (
         "causes",
@@ -114,16 +119,12 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Statistic]] = {
         evidence.replicated,
     ),
     "experts_per_domain": (
-        "How many experts work for each domain",
-        lambda trace, info: evidence.experts_per_domain(
-            _domains(trace, info), evidence.lifts(trace, info), info.domains
-        ),
+        "How many experts work for each domain, with intervals",
+        lambda trace, info: evidence.counted_experts(trace, info)[0],
     ),
     "experts_per_domain_by_layer": (
         "The same in every layer",
-        lambda trace, info: evidence.experts_per_domain_by_layer(
-            _domains(trace, info), evidence.lifts(trace, info), info.domains
-        ),
+        lambda trace, info: evidence.counted_experts(trace, info)[1],
     ),
 }
 
@@ -160,6 +161,11 @@ def _pairs(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
                 num_tokens=found.num_tokens,
             )
         )
+    return pd.concat(layers, ignore_index=True) if layers else pd.DataFrame()
+
+
+def _transitions(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
+    layers = [transitions.layer_table(trace, layer) for layer in range(info.num_layers - 1)]
     return pd.concat(layers, ignore_index=True) if layers else pd.DataFrame()
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from analysis import pairs, queries
+from analysis import excess, pairs, queries
 from analysis.pair_table import Null
 from analysis.significance import NOT_ENOUGH
 from app import workspace
@@ -80,4 +80,4 @@ def _why(found: LayerPairs, null: Null) -> str:
         return "one text"
     if null == "load":
         return str(found.tests.reason.mode()[0])
-    return f"fewer than {pairs.MIN_EXPECTED} tokens expected"
+    return f"fewer than {excess.MIN_EXPECTED} tokens expected"

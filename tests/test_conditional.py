@@ -70,3 +70,34 @@ def test_one_domain_or_no_tokens_are_refused():
         conditional_information(np.ones((3, 1), bool), np.arange(3), np.arange(3), np.zeros(3, int))
     with pytest.raises(ValueError, match="no routed tokens"):
         conditional_information(np.zeros((3, 2), bool), np.arange(3), np.arange(3), np.arange(3))
+
+
+def test_the_interval_holds_what_is_true_however_much_chance_takes_off():
+    """Experts 0 and 1 follow the domain, 0.5 ln 2 nats; the ids say nothing."""
+    held = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        document_T = np.arange(2_000) // 50
+        domain_T = document_T % 2
+        expert_T = np.where(rng.random(2_000) < 0.5, domain_T, 2)
+        eye, id_T = np.eye(3, dtype=bool), rng.integers(0, 30, 2_000)
+        found = conditional_information(eye[expert_T], id_T, document_T, domain_T, permutations=5)
+        assert found.low < found.corrected < found.high
+        held.append(found.low <= 0.5 * np.log(2) <= found.high)
+    assert sum(held) >= 19
+
+
+def test_the_interval_of_nothing_holds_nothing():
+    rng = np.random.default_rng(2)
+    found = conditional_information(*routed_by_token(rng, domain_effect=0.0, style=1.0))
+    assert found.p > 0.05
+    assert found.low <= 0 <= found.high
+
+
+def test_few_documents_have_no_interval():
+    domain_T = np.repeat(np.arange(4) % 2, 20)
+    expert_T = np.arange(80) % 2
+    found = conditional_information(
+        np.eye(2, dtype=bool)[expert_T], np.zeros(80, int), np.repeat(np.arange(4), 20), domain_T
+    )
+    assert np.isnan([found.low, found.high]).all()

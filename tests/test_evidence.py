@@ -224,6 +224,18 @@ def test_sure_and_unsaid_experts_are_counted_by_domain() -> None:
     assert table.loc["none"].isna().sum() == 3
 
 
+def test_counts_of_experts_leave_with_their_intervals(traces: Path) -> None:
+    trace, info = opened("two_documents", traces)
+    whole, by_layer = evidence.counted_experts(trace, info)
+    assert list(whole) == [*evidence.COUNT_COLUMNS]
+    assert list(by_layer) == ["layer_id", *evidence.COUNT_COLUMNS]
+    assert whole.experts.sum() == by_layer.experts.sum() == 2 * 8  # layers, experts
+    assert whole.null.sum() == pytest.approx(16)
+    known = whole[whole.p.notna() & (whole.domain != "none")]
+    assert (known.low <= known.experts).all()
+    assert (known.high >= known.experts).all()
+
+
 def test_the_zip_says_how_it_was_tested(traces: Path) -> None:
     trace, _ = opened("top_1", traces)
     path = export.build_zip(Job("zip"), trace, raw=False)

@@ -7,6 +7,7 @@ import pytest
 
 from analysis.expert_loads import expert_load_table
 from analysis.significance import NOT_ENOUGH
+from analysis.transitions import transition_significance
 from app.figures import (
     clusters,
     coactivation,
@@ -81,6 +82,17 @@ def test_experts_per_domain_shows_counts_beside_the_article() -> None:
     written = [annotation.text for annotation in figure.layout.annotations]
     assert written[:5] == ["<b>3</b>", "75.0%", "4", "2", "14.8%"]
     assert written[7:10] == ["", "", ""]  # experts without a domain: not sure, not in the article
+    assert list(figure.data[0].text) == ["3 experts, math", "1 experts, none"]
+
+
+def test_the_counts_of_experts_carry_their_interval_and_null() -> None:
+    table = pd.DataFrame({"domain": ["math"], "experts": [3], "share": [0.75], "layer_id": 0})
+    table = table.assign(significant=4, not_enough=0, low=2.0, high=5.0, null=0.25, p=0.01, q=0.02)
+    told = "3 experts, math<br>95 % of samples: 2 to 5<br>labels shuffled over texts: 0.2<br>"
+    figure = domains.experts_per_domain_bars(table, LIGHT)
+    assert figure.data[0].text[0] == f"{told}p 0.01, q 0.02"
+    by_layer = domains.domains_by_layer(table.assign(note="why"), LIGHT)
+    assert by_layer.data[0].customdata[0] == f"{told}p 0.01, q 0.02<br>why"
 
 
 def test_experts_come_in_groups_of_their_strongest_domain() -> None:
@@ -366,7 +378,29 @@ def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
 def test_information_below_its_null_is_no_bar() -> None:
     table = pd.DataFrame(
         {"layer_id": [0], "information": [0.3], "information_null": [0.1], "information_p": [0.02]}
-    ).assign(beyond=-0.1, p=0.9)
+    ).assign(beyond=-0.1, p=0.9, low=-0.2, high=0.05, null=0.15, n_documents=9, n_tokens=1234)
+    table = table.assign(q=0.95, information_q=0.04)
     alone, beyond = vocabulary.information_bars(table, LIGHT).data
     assert alone.y == pytest.approx((0.2,))
     assert beyond.y == (0.0,)
+    assert (beyond.error_y.array, beyond.error_y.arrayminus) == ((0.05,), (0.0,))
+    assert alone.customdata[0].startswith("0.1000 by chance<br>p 0.020, q 0.040 (over layers)")
+    assert beyond.customdata[0] == (
+        "95 % of samples: -0.2000 to 0.0500<br>0.1500 by chance<br>"
+        "p 0.900, q 0.950 (over layers)<br>9 texts, 1,234 tokens"
+    )
+
+
+def test_a_transition_carries_its_interval_and_its_test_or_the_reason() -> None:
+    here_T = np.repeat([0, 1], 60)
+    joined_T = np.where(np.arange(120) % 6 < 5, here_T, 1 - here_T)
+    eye = np.eye(3, dtype=bool)
+    tests = transition_significance(eye[here_T], eye[joined_T], np.arange(120) % 12)
+    order = np.arange(3)
+    figure = coactivation.transition_heatmap(tests, LIGHT, rows=order, columns=order, layer_id=0)
+    hover = np.array(figure.data[0].text, dtype=object)
+    assert "expert 0, then 0<br><b>50</b> times, 30 by load alone, 1.67×" in hover[0, 0]
+    assert re.search(r"\[1\.\d\d, 1\.\d\d\], z \S+, p \S+, q \S+$", hover[0, 0])
+    assert hover[0, 2].endswith("no test: a dead expert")
+    dots = figure.data[-1]
+    assert list(zip(dots.x, dots.y, strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from analysis import queries
-from analysis.information_table import NUMBERS, information_row
+from analysis.information_table import COLUMNS, NUMBERS, information_row, with_q
 
 DOCUMENTS, TOKENS = 24, 40
 
@@ -35,6 +35,7 @@ def test_an_expert_of_the_subject_is_found_beyond_the_word(tiny, domains):
     assert row["beyond"] == pytest.approx(0.5 * np.log(2), abs=0.05)
     assert row["information"] == pytest.approx(0.5 * np.log(2), abs=0.05)
     assert row["p"] == row["information_p"] == pytest.approx(1 / 51)
+    assert row["low"] < 0.5 * np.log(2) < row["high"]
     assert (row["n_documents"], row["n_tokens"]) == (DOCUMENTS, DOCUMENTS * TOKENS)
 
 
@@ -58,3 +59,14 @@ def test_what_cannot_be_said_has_a_reason_and_no_number(tiny, domains):
     for row in (one_domain, nothing):
         assert row["reason"]
         assert all(row[name] is None for name in NUMBERS)
+
+
+def test_q_is_over_the_layers_also_of_rows_stored_without_it():
+    stored = pd.DataFrame({"layer_id": [0, 1, 2], "p": [0.02, 0.04, None], "information_p": 0.02})
+    table = with_q(stored)
+    assert list(table) == list(COLUMNS)
+    assert table.q.tolist()[:2] == pytest.approx([0.04, 0.04])  # 0.02 times 2 / 1, 0.04 times 2 / 2
+    assert table.information_q.tolist() == pytest.approx([0.02] * 3)
+    assert table[["low", "high"]].isna().all(axis=None)
+    assert pd.isna(table.q[2])
+    assert list(with_q(pd.DataFrame())) == list(COLUMNS)

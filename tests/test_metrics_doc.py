@@ -15,6 +15,8 @@ from analysis import (
     conditional,
     definitions,
     diagnostics,
+    domain_counts,
+    excess,
     load,
     pairs,
     projection,
@@ -22,6 +24,7 @@ from analysis import (
     replication,
     saturation,
     specialization,
+    transitions,
     vocabulary,
 )
 
@@ -35,11 +38,13 @@ METRICS = (
     conditional,
     definitions,
     diagnostics,
+    domain_counts,
     load,
     pairs,
     replication,
     saturation,
     specialization,
+    transitions,
     vocabulary,
 )
 TABLES = {  # the same metrics, collected
@@ -97,7 +102,7 @@ def test_the_thresholds_are_those_of_the_code():
     assert f"`n_eg ≥ {specialization.MIN_DOMAIN_TOKENS}`" in DOCUMENT
     assert f"`n_e ≥ {specialization.MIN_PROFILE_TOKENS}`" in DOCUMENT
     assert f"{specialization.MIN_DIVERGENCE} bits away" in DOCUMENT
-    assert f"expected in fewer than {pairs.MIN_EXPECTED} tokens" in DOCUMENT
+    assert f"expected in fewer than {excess.MIN_EXPECTED} tokens" in DOCUMENT
     assert f"fewer than {vocabulary.MIN_OCCURRENCES} occurrences" in DOCUMENT
     assert f"to n = {vocabulary.MAX_EXACT}" in DOCUMENT
     assert f"≤ {projection.MAX_TOKENS:,} tokens" in DOCUMENT

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.pair_table import NEVER, pair_table, transition_table
+from analysis.pair_table import pair_table
 from analysis.pairs import pair_significance
 from tests.routers import random_choices
 
@@ -34,11 +34,3 @@ def test_one_document_has_lifts_and_a_reason(null):
     assert table.estimate.notna().all()
     assert table[["low", "high", "z", "p", "q"]].isna().all(axis=None)
     assert set(table.reason) == {"one document"}
-
-
-def test_transitions_carry_their_reasons():
-    table = transition_table(np.array([[2, 0], [0, 2]]), layer_id=1)
-    assert table.estimate.tolist()[0] == 1  # 2 where 4 / 2 / 2 = 1 is expected
-    assert table.reason.tolist() == ["", NEVER, NEVER, ""]
-    dead = transition_table(np.array([[2, 0], [0, 0]]), layer_id=1)
-    assert dead.reason.tolist() == ["", *["a dead expert"] * 3]

@@ -159,6 +159,18 @@ def test_layer_choices_as_an_array(tiny):
     assert document_T.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
 
 
+def test_choices_of_two_layers_are_of_the_tokens_that_chose_in_both(tiny):
+    info = queries.trace_info(tiny)
+    here, following = queries.layer_choices(tiny, 0), queries.layer_choices(tiny, 1)
+    here_TE, next_TE, document_T = queries.transition_choices(here, following, info)
+    tokens_EE = queries.transition_array(queries.transitions(tiny, 0), info)
+    assert (here_TE.T.astype(int) @ next_TE == tokens_EE).all()
+    some = following[following.doc_id != 1]
+    here_TE, next_TE, document_T = queries.transition_choices(here, some, info)
+    assert document_T.tolist() == [0, 0, 0, 2, 2]
+    assert here_TE.sum() == next_TE.sum() == 10
+
+
 def test_layer_choices_of_a_sample_are_whole_documents(tiny):
     frame = queries.layer_choices(tiny, 0, documents=2)
     assert frame.groupby("doc_id").position.nunique().to_dict() == {0: 3, 1: 3}

@@ -26,7 +26,7 @@ def ablate(
     model: Annotated[Path, typer.Option(help="Folder of the trace's model.")] = CHECKPOINT,
     top: Annotated[int, typer.Option(min=1, help="Without --experts: how many a domain.")] = 1,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens a domain, at least.")] = 4_000,
-    seed: Annotated[int, typer.Option(help="Draws the documents and the controls.")] = 0,
+    seed: Annotated[int, typer.Option(help="Draws the documents; controls: nearest in load.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Leave experts out and measure the loss on their own domain, the others and controls.

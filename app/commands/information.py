@@ -24,7 +24,7 @@ def information(
 
     from analysis import queries
     from analysis.conditional import PERMUTATIONS
-    from analysis.information_table import NUMBERS, information_row
+    from analysis.information_table import information_row, with_q
     from analysis.replication import replication
     from analysis.vocabulary_rows import vocabulary_rows
     from data.sidecar import write_sidecar
@@ -44,7 +44,7 @@ def information(
             print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
             choices = queries.layer_choices(con, layer_id)
             rows.append(information_row(choices, domains, info, layer_id=layer_id))
-    table = pd.DataFrame(rows).astype(dict.fromkeys(NUMBERS, "Float64"))
+    table = with_q(pd.DataFrame(rows))
     path = write_sidecar(trace, "information", table, {"permutations": PERMUTATIONS} | identity)
     seconds = round(time.perf_counter() - start, 1)
     if as_json:

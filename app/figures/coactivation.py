@@ -78,36 +78,55 @@ def pair_heatmap(
 
 
 def transition_heatmap(
-    tokens_EE: np.ndarray,
-    lift_EE: np.ndarray,
-    palette: Palette,
-    *,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    layer_id: int,
+    tests: pd.DataFrame, palette: Palette, *, rows: np.ndarray, columns: np.ndarray, layer_id: int
 ) -> go.Figure:
-    """Experts of a layer by experts of the next; dead ones stay empty."""
+    """Experts of a layer by experts of the next; a dot where q < 0.05, hatched where nothing can
+    be said; dead ones stay empty."""
+    num_experts = int(tests.expert_id.max()) + 1
+    place = np.ix_(rows, columns)
     with np.errstate(divide="ignore"):
-        log_EE = np.clip(np.log2(lift_EE), -LIMIT - 1, LIMIT + 1)
-    expected_EE = np.outer(tokens_EE.sum(1), tokens_EE.sum(0)) / max(tokens_EE.sum(), 1)
-    hover = [
-        [
-            f"expert {a}, then {b}<br><b>{tokens_EE[a, b]:,}</b> times, {expected_EE[a, b]:,.0f} "
-            "by load alone"
-            for b in columns
-        ]
-        for a in rows
-    ]
+        log_EE = np.log2(transition_square(tests.lift, num_experts))
+    log_SS = np.clip(log_EE, -LIMIT - 1, LIMIT + 1)[place]
+    q_SS = transition_square(tests.q, num_experts)[place]
+    unknown_SS = np.isnan(q_SS) & ~np.isnan(log_SS)
+    cells = tests.to_dict("records")
     figure = cell_heatmap(
-        log_EE[np.ix_(rows, columns)],
+        np.where(unknown_SS, np.nan, log_SS),
         palette,
         rows=[str(expert) for expert in rows],
         columns=[str(expert) for expert in columns],
-        hover_RC=np.array(hover),
+        hover_RC=np.array(
+            [[_transition_hover(cells[a * num_experts + b]) for b in columns] for a in rows]
+        ),
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
         height=max(360, 12 * len(rows) + 90),
     )
+    hatch_cells(figure, unknown_SS, palette)
+    _dots(figure, q_SS < SIGNIFICANT, palette)
     return _labelled(figure, f"expert of layer {layer_id + 1}", f"expert of layer {layer_id}")
+
+
+def transition_square(values_P: pd.Series, num_experts: int) -> np.ndarray:
+    """A column of transition_significance [E, E]; NaN where it is empty."""
+    return values_P.to_numpy(float, na_value=np.nan).reshape(num_experts, num_experts)
+
+
+def _transition_hover(row: dict) -> str:
+    first = f"expert {row['expert_id']}, then {row['next_expert_id']}<br><b>{row['tokens']:,}</b>"
+    lines = [f"{first} times, {row['expected']:,.0f} by load alone"]
+    if pd.notna(row["lift"]):
+        lines[0] += f", {row['lift']:.2f}×"
+    if pd.notna(row["z"]):
+        span = f"[{row['low']:.2f}, {row['high']:.2f}]"
+        lines.append(f"{span}, z {row['z']:.1f}, p {row['p']:.2g}, q {row['q']:.2g}")
+    return "<br>".join([*lines, *_without_test(row["reason"])])
+
+
+def _without_test(reason: str) -> list[str]:
+    if not reason:
+        return []
+    few = reason.startswith(("fewer", "one document"))
+    return [f"{NOT_ENOUGH if few else 'no test'}: {reason}"]
 
 
 def _square(tests: pd.DataFrame, values_P: np.ndarray, num_experts: int) -> np.ndarray:
@@ -124,9 +143,7 @@ def _pair_hover(tests: pd.DataFrame, num_experts: int) -> np.ndarray:
             f"experts {row['expert_a']} and {row['expert_b']}: <b>{row['tokens']:,}</b> tokens"
         ]
         lines += [_against(row, null) for null in WORDS]
-        if row["reason"]:
-            few = row["reason"].startswith(("fewer", "one document"))
-            lines.append(f"{NOT_ENOUGH if few else 'no test'}: {row['reason']}")
+        lines += _without_test(row["reason"])
         hover_EE[row["expert_a"], row["expert_b"]] = "<br>".join(lines)
         hover_EE[row["expert_b"], row["expert_a"]] = "<br>".join(lines)
     return hover_EE

@@ -3,6 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from app.figures.intervals import probability
 from app.figures.theme import Palette, column_text, domain_colors, frame, literal
 
 # Of 256 experts, as the article that this repository checks printed them (docs/metrics.md).
@@ -28,7 +29,9 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
             y=rows,
             orientation="h",
             marker={"color": [colors[name] for name in table.domain], "line": {"width": 0}},
-            hoverinfo="skip",
+            text=[_hover(row) for row in table.to_dict("records")],
+            textposition="none",
+            hovertemplate="%{text}<extra></extra>",
         )
     )
     figure.add_scatter(
@@ -62,6 +65,18 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
     return figure
 
 
+def _hover(row: dict) -> str:
+    """The count with its interval, what shuffled labels give, and its test where there is one."""
+    lines = [f"{row['experts']:,} experts, {literal(str(row['domain']))}"]
+    if pd.notna(row.get("low")):
+        lines.append(f"95 % of samples: {row['low']:,.0f} to {row['high']:,.0f}")
+    if pd.notna(row.get("null")):
+        lines.append(f"labels shuffled over texts: {row['null']:,.1f}")
+    if pd.notna(row.get("p")):
+        lines.append(f"p {probability(row['p'])}, q {probability(row['q'])}")
+    return "<br>".join([*lines, row["note"]] if row.get("note") else lines)
+
+
 def domains_by_layer(table: pd.DataFrame, palette: Palette) -> go.Figure:
     """A stacked bar a layer, in domain colours; experts of no domain come last."""
     colors = domain_colors(list(table.domain.unique()), palette)
@@ -77,7 +92,8 @@ def domains_by_layer(table: pd.DataFrame, palette: Palette) -> go.Figure:
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
-            hovertemplate=f"layer %{{y}}: %{{x}} experts, {literal(str(domain))}<extra></extra>",
+            customdata=[_hover(row) for row in rows.to_dict("records")],
+            hovertemplate="layer %{y}: %{customdata}<extra></extra>",
         )
     frame(figure, palette, height=34 * table.layer_id.nunique() + 80, legend=True)
     figure.update_layout(barmode="stack", bargap=0.25, legend={"traceorder": "normal"})

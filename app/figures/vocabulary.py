@@ -32,26 +32,49 @@ def vocabulary_lines(table: pd.DataFrame, palette: Palette, *, marked: int) -> g
 
 
 def information_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
-    """I(expert; domain), and beyond the token, each less what chance gives; p on hover."""
+    """I(expert; domain), and beyond the token with its interval, each less what chance gives."""
     alone = (table.information - table.information_null).clip(lower=0)
-    bars = {
-        "domain alone": (alone, table.information_p, palette.neutral),
-        "domain beyond the token": (table.beyond.clip(lower=0), table.p, palette.accent),
-    }
     figure = go.Figure()
-    for name, (values, p, color) in bars.items():
-        known = values.notna()
+    bars = {
+        "domain alone": (alone, "information_", palette.neutral),
+        "domain beyond the token": (table.beyond.clip(lower=0), "", palette.accent),
+    }
+    for name, (values, of, color) in bars.items():
+        known = table[values.notna()]
         figure.add_bar(
-            x=table.layer_id[known].tolist(),
-            y=values[known].tolist(),
+            x=known.layer_id.tolist(),
+            y=values[values.notna()].tolist(),
             name=name,
             marker={"color": color},
-            customdata=p[known].tolist(),
+            customdata=[_information_hover(row, of) for row in known.to_dict("records")],
             hovertemplate=f"layer %{{x}}, {name}: %{{y:.4f}} nats"
-            "<br>p %{customdata:.3f}<extra></extra>",
+            "<br>%{customdata}<extra></extra>",
         )
+        if not of:
+            figure.data[-1].error_y = _reach(known, values[values.notna()], palette)
     frame(figure, palette, height=280, legend=True)
     figure.update_layout(bargap=0.35, barmode="group")
     figure.update_xaxes(title_text="MoE layer", dtick=1, showgrid=False)
     figure.update_yaxes(title_text="nats a choice", rangemode="tozero")
     return figure
+
+
+def _reach(known: pd.DataFrame, values: pd.Series, palette: Palette) -> dict:
+    """The interval as lengths of a line, above 0."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (known.high - values).clip(lower=0).fillna(0).tolist(),
+        "arrayminus": (values - known.low.clip(lower=0)).clip(lower=0).fillna(0).tolist(),
+        "color": palette.text,
+        "thickness": 1.5,
+        "width": 0,
+    }
+
+
+def _information_hover(row: dict, of: str) -> str:
+    null = row["information_null" if of else "null"]
+    lines = [f"{null:.4f} by chance", f"p {row[f'{of}p']:.3f}, q {row[f'{of}q']:.3f} (over layers)"]
+    if not of and pd.notna(row["low"]):
+        lines.insert(0, f"95 % of samples: {row['low']:.4f} to {row['high']:.4f}")
+    return "<br>".join([*lines, f"{row['n_documents']:,} texts, {row['n_tokens']:,} tokens"])

@@ -54,6 +54,7 @@ if asked != "one layer" or layer_id + 1 == info.num_layers:
     transitions.show(trace, info, tokens_LE, layer_id=layer_id, by_company=order == "company")
 controls.method(
     *("pair_significance", "coactivation_lift", "corrected_coactivation_lift"),
-    *("coactivation_rate", "adjacent_coactivation_rate", "transition_lift"),
+    *("coactivation_rate", "adjacent_coactivation_rate"),
+    *("transition_lift", "transition_significance"),
     compared=("co-activation",),
 )

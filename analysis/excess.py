@@ -1,0 +1,65 @@
+"""A count against what is expected of it, tested by its spread over documents.
+
+N = documents, P = counts that are tested together: pairs, transitions.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.permutation import false_discovery_rate
+
+MIN_EXPECTED = 5  # tokens; below it a count is too far from normal
+
+
+def document_variance(
+    tokens_N: np.ndarray, sum_P: np.ndarray, by_length_P: np.ndarray, square_P: np.ndarray
+) -> np.ndarray:
+    """Variance of a sum of residuals over documents, from the sums of the residuals, of those
+    times the length, and of their squares.
+
+    What a document adds to the difference in proportion to its length is the effect, not spread.
+    """
+    num_documents, rate_P = len(tokens_N), sum_P / tokens_N.sum()
+    square_P = square_P - 2 * rate_P * by_length_P + rate_P**2 * (tokens_N @ tokens_N)
+    return square_P * num_documents / max(num_documents - 1, 1)
+
+
+def excess_tests(
+    tokens_P: np.ndarray,
+    expected_P: np.ndarray,
+    *,
+    spread_P: np.ndarray,
+    least_P: np.ndarray,
+    num_documents: int,
+) -> pd.DataFrame:
+    """expected, lift and the ends low and high of its 95 % interval, z, p and q.
+
+    The variance of z is spread_P over documents, and at least that of independent tokens, least_P.
+    """
+    lift_P = np.divide(
+        tokens_P, expected_P, out=np.full(len(expected_P), np.nan), where=expected_P > 0
+    )
+    enough_P = (expected_P >= MIN_EXPECTED) & (least_P > 0) & (num_documents > 1)
+    deviation_P = np.sqrt(np.where(enough_P, np.maximum(spread_P, least_P), 1))
+    z_P = np.where(enough_P, (tokens_P - expected_P) / deviation_P, np.nan)
+    freedom = max(num_documents - 1, 1)
+    p_P = pd.Series(2 * stats.t.sf(np.abs(z_P), freedom))
+    reach_P = stats.t.isf(0.025, freedom) * deviation_P
+    safe_P = np.where(enough_P, expected_P, 1)
+    return pd.DataFrame(
+        {
+            "expected": expected_P,
+            "lift": lift_P,
+            "low": np.where(enough_P, np.maximum(tokens_P - reach_P, 0) / safe_P, np.nan),
+            "high": np.where(enough_P, (tokens_P + reach_P) / safe_P, np.nan),
+            "z": z_P,
+            "p": p_P,
+            "q": adjusted(p_P),
+        }
+    )
+
+
+def adjusted(p_P: pd.Series) -> pd.Series:
+    """Benjamini-Hochberg over those that have a p."""
+    return pd.Series(false_discovery_rate(p_P.to_numpy(float, na_value=np.nan)), index=p_P.index)

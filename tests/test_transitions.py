@@ -1,0 +1,115 @@
+"""What follows an expert by its loads alone is found by no test; what is planted, is."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.pair_table import NEVER, transition_table
+from analysis.transitions import transition_significance
+from tests.routers import random_choices
+
+
+def two_layers(*, seed: int, style: float = 0.0, documents: int = 100) -> tuple:
+    """Choices of two layers that know nothing of each other, of the same documents."""
+    rng = np.random.default_rng(seed)
+    options = {"num_tokens": 6_000, "top_k": 2, "documents": documents, "style": style}
+    here_TE, document_T = random_choices(rng, log_weights_E=[1, 0, 0, 0, 0, 0], **options)
+    next_TE, _ = random_choices(rng, log_weights_E=[0, 0, 0, 0, 0, 1], **options)
+    return here_TE, next_TE, document_T
+
+
+def test_counts_and_expectations_of_four_tokens():
+    here_TE = np.eye(2, dtype=bool)[[0, 0, 0, 1]]
+    next_TE = np.eye(2, dtype=bool)[[0, 0, 1, 1]]
+    table = transition_significance(here_TE, next_TE, np.array([0, 0, 1, 1]))
+    assert table.tokens.tolist() == [2, 1, 0, 1]
+    assert table.expected.tolist() == [1.5, 1.5, 0.5, 0.5]  # 3 times 2 of 4, then 1 times 2
+    assert table.lift.tolist() == pytest.approx([4 / 3, 2 / 3, 0, 2])
+    assert set(table.reason) == {"fewer than 5 tokens expected"}
+    assert table[["low", "high", "z", "p", "q"]].isna().all(axis=None)
+
+
+def test_the_spread_is_that_of_documents_and_the_interval_as_wide_as_its_t():
+    """Four documents of 20 tokens: 12, 10, 8 and 10 of them go from 0 to 0, loads all half."""
+    here, following = [], []
+    for joined in (12, 10, 8, 10):
+        pairs = [(0, 0)] * joined + [(1, 1)] * joined
+        pairs += [(0, 1)] * (20 - joined) + [(1, 0)] * (20 - joined)
+        here += [a for a, _ in pairs]
+        following += [b for _, b in pairs]
+    eye = np.eye(2, dtype=bool)
+    found = transition_significance(eye[here], eye[following], np.repeat(range(4), 40)).iloc[0]
+    assert (found.tokens, found.expected, found.z, found.p) == (40, 40, 0, 1)
+    least = 160 / 4 / 4  # independent tokens: T p (1 - p) q (1 - q)
+    spread = (2**2 + 0 + 2**2 + 0) * 4 / 3  # 10.67, more
+    assert spread > least
+    half = stats.t.isf(0.025, 3) * np.sqrt(spread) / 40
+    assert (found.low, found.high) == pytest.approx((1 - half, 1 + half))
+
+
+def test_documents_with_a_style_of_their_own_are_no_transitions():
+    p = np.concatenate(
+        [transition_significance(*two_layers(seed=seed, style=1.0)).p for seed in range(10)]
+    )
+    assert len(p) == 360
+    assert (p < 0.05).mean() < 0.065
+
+
+def test_independent_layers_pass_the_test_as_often_as_they_should():
+    p = np.concatenate([transition_significance(*two_layers(seed=seed)).p for seed in range(10)])
+    assert (p < 0.05).mean() < 0.065
+    assert (p < 0.5).mean() > 0.4
+
+
+def test_a_planted_transition_stands_out():
+    here_TE, next_TE, document_T = two_layers(seed=1)
+    led_T = here_TE[:, 2] & (np.arange(len(document_T)) % 2 == 0)
+    next_TE[led_T] = np.eye(6, dtype=bool)[3] | np.eye(6, dtype=bool)[5]
+    table = transition_significance(here_TE, next_TE, document_T)
+    best = table.loc[table.z.idxmax()]
+    assert (best.expert_id, best.next_expert_id) == (2, 3)
+    assert best.low > 1.3
+    assert best.q < 1e-6
+
+
+def test_what_loads_fix_and_one_document_have_reasons_and_no_test():
+    here_TE, next_TE, document_T = two_layers(seed=2)
+    here_TE[:, 0], here_TE[:, 1] = True, False
+    table = transition_significance(here_TE, next_TE, document_T)
+    reasons = table.set_index(["expert_id", "next_expert_id"]).reason
+    assert reasons[(0, 0)] == "an expert that every token chose"
+    assert reasons[(1, 0)] == "a dead expert"
+    assert reasons[(2, 0)] == ""
+    assert table[table.reason != ""].p.isna().all()
+    alone = transition_significance(here_TE, next_TE, np.zeros_like(document_T))
+    assert alone[alone.expert_id == 2].reason.unique().tolist() == ["one document"]
+
+
+def test_tokens_that_made_no_choice_in_a_layer_are_left_out():
+    here_TE, next_TE, document_T = two_layers(seed=3)
+    next_TE[::2] = False
+    whole = transition_significance(here_TE, next_TE, document_T)
+    half = transition_significance(here_TE[1::2], next_TE[1::2], document_T[1::2])
+    assert whole.equals(half)
+    with pytest.raises(ValueError, match="both layers"):
+        transition_significance(here_TE, np.zeros_like(next_TE), document_T)
+
+
+def test_the_table_carries_logs_intervals_tests_and_reasons():
+    here_TE, next_TE, document_T = two_layers(seed=1)
+    next_TE[here_TE[:, 0], 4] = False
+    tests = transition_significance(here_TE, next_TE, document_T)
+    table = transition_table(tests, layer_id=1, num_documents=100, num_tokens=6_000)
+    columns = [*("layer_id", "expert_id", "next_expert_id", "tokens", "expected", "estimate")]
+    columns += ["low", "high", "z", "p", "q", "n_documents", "n_tokens", "reason"]
+    assert list(table) == columns
+    assert table.z.abs().is_monotonic_decreasing
+    never = table[(table.expert_id == 0) & (table.next_expert_id == 4)].iloc[0]
+    assert never.reason == NEVER
+    assert pd.isna(never.estimate)
+    assert never.q < 0.05
+    known = table[table.tokens > 0]
+    assert known.estimate.to_numpy(float) == pytest.approx(
+        np.log2((known.tokens / known.expected).to_numpy(float))
+    )
