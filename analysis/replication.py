@@ -10,11 +10,16 @@ import pandas as pd
 from scipy import stats
 
 from analysis.influence import log_lift
+from analysis.permutation import false_discovery_rate, permuted_labels
 from analysis.significance import lift_table, require_documents, specialists
 
 SPLITS = 5
 FOLDS = 5
+PERMUTATIONS = 200  # of labels over the documents of the other half, or of those left out
 MIN_DOCUMENTS = 4  # of a domain: two in each half
+NUMBERS = ("estimate", "low", "high", "null", "p", "q", "correlation", "specialists")
+COLUMNS = ("check", *NUMBERS, "n_documents", "n_tokens", "note")
+OVERLAP = "p is of the correlation; no interval: one split halves the documents of another"
 
 
 def replication(
@@ -27,8 +32,9 @@ def replication(
     unseen_documents: FOLDS times a part of every domain is left out; the share of specialists of
     the rest that prefer, in the part left out, the domain they are named after.
 
-    check, estimate, low, high (95 %), null (chance), correlation, specialists (mean number
-    judged), n_documents, note.
+    check, estimate, low, high (95 %), null (chance), p (labels permuted over the documents of one
+    half: of the correlation; over those left out: of the estimate), q (over both), correlation,
+    specialists (mean number judged), n_documents, n_tokens (choices), note.
     """
     require_documents(tokens_NLE, domain_id_N)
     documents_G = np.bincount(domain_id_N, minlength=len(domains))
@@ -44,10 +50,10 @@ def replication(
         rows["split_half"] = _split_half(tokens_NLE, domain_id_N, domains, seed)
         rows["unseen_documents"] = _unseen(tokens_NLE, domain_id_N, domains, seed)
     table = pd.DataFrame([{"check": name, "note": note} | row for name, row in rows.items()])
-    numbers = ["estimate", "low", "high", "null", "correlation", "specialists"]
-    table = table.reindex(columns=["check", *numbers, "n_documents", "note"])
-    table["n_documents"] = len(domain_id_N)
-    return table.astype(dict.fromkeys(numbers, "Float64"))
+    table = table.reindex(columns=list(COLUMNS))
+    table["n_documents"], table["n_tokens"] = len(domain_id_N), int(tokens_NLE.sum())
+    table["q"] = false_discovery_rate(table.p.to_numpy(float))
+    return table.astype(dict.fromkeys(NUMBERS, "Float64"))
 
 
 def _parts(domain_id_N: np.ndarray, *, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -64,7 +70,7 @@ def _split_half(
 ) -> dict[str, object]:
     rng = np.random.default_rng(seed)
     again, chance, correlation, judged = [], [], [], []
-    for _ in range(SPLITS):
+    for split in range(SPLITS):
         half_N = _parts(domain_id_N, count=2, rng=rng)
         halves = [
             lift_table(tokens_NLE[half_N == half], domain_id_N[half_N == half], domains=domains)
@@ -75,15 +81,19 @@ def _split_half(
         judged.append((len(names[0]) + len(names[1])) / 2)
         again += [len(both) / len(own) for own in names if own]
         chance += [len(other) / len(halves[0]) for other in names]
-        lifts = np.stack([table.estimate.to_numpy(float, na_value=np.nan) for table in halves])
-        known = ~np.isnan(lifts).any(0)
-        correlation.append(_spearman(lifts[:, known]))
+        first_C = halves[0].estimate.to_numpy(float, na_value=np.nan)
+        other = tokens_NLE[half_N == 1], domain_id_N[half_N == 1]
+        found_P = _correlations(first_C, *other, num_domains=len(domains), seed=seed + split)
+        correlation.append(found_P)
     if not again:
         return {"specialists": 0.0, "note": "no specialist in any half"}
+    mean_P = np.mean(correlation, 0)
     return {
         "estimate": float(np.mean(again)),
         "null": float(np.mean(chance)),
-        "correlation": float(np.mean(correlation)),
+        "p": _rank_p(mean_P),
+        "correlation": float(mean_P[0]),
+        "note": OVERLAP,
         "specialists": float(np.mean(judged)),
     }
 
@@ -92,7 +102,6 @@ def _unseen(
     tokens_NLE: np.ndarray, domain_id_N: np.ndarray, domains: Sequence[str], seed: int
 ) -> dict[str, object]:
     fold_N = _parts(domain_id_N, count=FOLDS, rng=np.random.default_rng(seed))
-    member_NG = np.eye(len(domains))[domain_id_N]
     accuracy, judged = [], []
     for fold in range(FOLDS):
         seen_N = fold_N != fold
@@ -101,22 +110,26 @@ def _unseen(
         table = specialists(lift_table(tokens_NLE[seen_N], domain_id_N[seen_N], domains=domains))
         if table.empty:
             continue
-        tokens_LEG = np.einsum("nle,ng->leg", tokens_NLE[~seen_N], member_NG[~seen_N])
-        lift_LEG = np.nan_to_num(log_lift(tokens_LEG), nan=-np.inf)
-        named = table.groupby(["layer_id", "expert_id"]).domain.agg(set)
-        preferred = lift_LEG.argmax(-1)
-        right = [domains[preferred[cell]] in claimed for cell, claimed in named.items()]
-        accuracy.append(float(np.mean(right)))
+        lift_PLEG = _permuted_lifts(
+            tokens_NLE[~seen_N], domain_id_N[~seen_N], num_domains=len(domains), seed=seed + fold
+        )
+        named = [list(table[name]) for name in ("layer_id", "expert_id")]
+        preferred = np.nan_to_num(lift_PLEG, nan=-np.inf).argmax(-1)[:, *named]
+        claimed = [domains.index(name) for name in table.domain]
+        right = pd.DataFrame((preferred == claimed).T).groupby(named).any()  # of several domains
+        accuracy.append(right.mean().to_numpy())
         judged.append(len(right))
     if not accuracy:
         return {"specialists": 0.0, "note": "no specialist to judge"}
-    low, high = _fold_interval(np.array(accuracy))
+    low, high = _fold_interval(np.array([fold_P[0] for fold_P in accuracy]))
+    mean_P = np.mean(accuracy, 0)
     present = len(np.unique(domain_id_N))
     return {
-        "estimate": float(np.mean(accuracy)),
+        "estimate": float(mean_P[0]),
         "low": low,
         "high": high,
         "null": 1 / present,
+        "p": _rank_p(mean_P),
         "specialists": float(np.mean(judged)),
     }
 
@@ -135,6 +148,39 @@ def _names(table: pd.DataFrame) -> set[tuple[int, int, str]]:
     return set(zip(table.layer_id, table.expert_id, table.domain, strict=True))
 
 
-def _spearman(lifts: np.ndarray) -> float:
-    varies = lifts.shape[1] > 1 and (np.ptp(lifts, axis=1) > 0).all()
-    return float(stats.spearmanr(*lifts).statistic) if varies else 0.0
+def _permuted_lifts(
+    tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int, seed: int
+) -> np.ndarray:
+    """log2 lifts [1 + P, L, E, G]: by the labels as they are, then permuted over documents."""
+    labels_PN = permuted_labels(domain_id_N, permutations=PERMUTATIONS, seed=seed)
+    member_PGN = (labels_PN[:, None] == np.arange(num_domains)[:, None]).astype(np.float32)
+    tokens_PGC = member_PGN @ tokens_NLE.reshape(len(tokens_NLE), -1).astype(np.float32)
+    tokens_PGLE = tokens_PGC.reshape(-1, num_domains, *tokens_NLE.shape[1:])
+    return log_lift(np.moveaxis(tokens_PGLE, 1, -1).astype(np.float64))
+
+
+def _correlations(
+    first_C: np.ndarray,
+    tokens_NLE: np.ndarray,
+    domain_id_N: np.ndarray,
+    *,
+    num_domains: int,
+    seed: int,
+) -> np.ndarray:
+    """Spearman's of the lifts of one half with the other's, as they are and permuted [1 + P]."""
+    lifts = _permuted_lifts(tokens_NLE, domain_id_N, num_domains=num_domains, seed=seed)
+    other_PC = lifts.reshape(1 + PERMUTATIONS, -1)
+    known_C = ~(np.isnan(first_C) | np.isnan(other_PC).any(0))
+    ranks_PC = stats.rankdata(other_PC[:, known_C], axis=-1)
+    rank_C = stats.rankdata(first_C[known_C])
+    centred_PC = ranks_PC - ranks_PC.mean(-1, keepdims=True)
+    centred_C = rank_C - rank_C.mean()
+    spread_P = np.sqrt((centred_PC**2).sum(-1) * (centred_C**2).sum())
+    return np.divide(
+        centred_PC @ centred_C, spread_P, out=np.zeros(len(spread_P)), where=spread_P > 0
+    )
+
+
+def _rank_p(values_P: np.ndarray) -> float:
+    """How often permuted labels show as much as the first value."""
+    return float((1 + (values_P[1:] >= values_P[0] - 1e-12).sum()) / len(values_P))

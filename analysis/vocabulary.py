@@ -52,14 +52,19 @@ def corrected_specialization(observed_V: np.ndarray, expected_V: np.ndarray) -> 
 
 
 def vocabulary_table(
-    tokens_VE: np.ndarray, token_ids: pd.DataFrame, *, min_occurrences: int = MIN_OCCURRENCES
+    tokens_VE: np.ndarray,
+    token_ids: pd.DataFrame,
+    *,
+    min_occurrences: int = MIN_OCCURRENCES,
+    expected_V: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """A row a token id that occurs often enough, the most specialized first.
 
     token_id, text, occurrences, expert_id, share (of its busiest first expert), expected, corrected
     (empty where the layer's load leaves no room); rows of tokens_VE are those of token_ids.
+    expected_V, of the ids that occur often enough, is slow: pass it if it is known.
     """
-    expected_V, often_V = _expected(tokens_VE, min_occurrences)
+    expected_V, often_V = _expected(tokens_VE, min_occurrences, expected_V)
     tokens_VE = tokens_VE[often_V]
     share_V = vocabulary_specialization(tokens_VE)
     table = token_ids.loc[often_V, ["token_id", "text"]].assign(
@@ -74,18 +79,27 @@ def vocabulary_table(
 
 
 def vocabulary_summary(
-    layers: Sequence[np.ndarray], *, min_occurrences: int = MIN_OCCURRENCES
+    layers: Sequence[np.ndarray],
+    *,
+    min_occurrences: int = MIN_OCCURRENCES,
+    expected: Sequence[np.ndarray | None] | None = None,
 ) -> pd.DataFrame:
     """A row a layer, from its tokens_VE; means over token ids, each counted once.
 
     layer_id, plain (every id that occurs, rare ones included), token_ids that occur often enough,
     token_share (of the tokens that these make up), share, expected, corrected, reason (why empty).
     """
-    rows = [_summary(tokens_VE, min_occurrences) for tokens_VE in layers]
+    known = [None] * len(layers) if expected is None else expected
+    rows = [
+        _summary(tokens_VE, min_occurrences, expected_V)
+        for tokens_VE, expected_V in zip(layers, known, strict=True)
+    ]
     return pd.DataFrame(rows).rename_axis("layer_id").reset_index().convert_dtypes()
 
 
-def _summary(tokens_VE: np.ndarray, min_occurrences: int) -> dict[str, object]:
+def _summary(
+    tokens_VE: np.ndarray, min_occurrences: int, expected_V: np.ndarray | None
+) -> dict[str, object]:
     tokens_V = tokens_VE.sum(-1)
     if not tokens_V.any():
         return {"token_ids": 0, "reason": "no routed tokens"}
@@ -94,7 +108,7 @@ def _summary(tokens_VE: np.ndarray, min_occurrences: int) -> dict[str, object]:
     row = {"plain": plain, "token_ids": int(often_V.sum())}
     if not often_V.any():
         return row | {"token_share": 0.0, "reason": f"no token id occurs {min_occurrences} times"}
-    expected_V, _ = _expected(tokens_VE, min_occurrences)
+    expected_V, _ = _expected(tokens_VE, min_occurrences, expected_V)
     share_V = vocabulary_specialization(tokens_VE[often_V])
     corrected_V = corrected_specialization(share_V, expected_V)
     known = not np.isnan(corrected_V).any()
@@ -107,12 +121,16 @@ def _summary(tokens_VE: np.ndarray, min_occurrences: int) -> dict[str, object]:
     }
 
 
-def _expected(tokens_VE: np.ndarray, min_occurrences: int) -> tuple[np.ndarray, np.ndarray]:
+def _expected(
+    tokens_VE: np.ndarray, min_occurrences: int, expected_V: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Of the ids that occur often enough, and which these are; the load is that of all ids."""
     if not tokens_VE.any():
         raise ValueError("no routed tokens in this layer; capture a trace with tokens")
     tokens_V = tokens_VE.sum(-1)
     often_V = tokens_V >= max(min_occurrences, 1)
+    if expected_V is not None:
+        return expected_V, often_V
     share_E = tokens_VE.sum(0) / tokens_V.sum()
     return expected_specialization(tokens_V[often_V], share_E), often_V
 

@@ -12,6 +12,7 @@ from app.figures.theme import literal, visible
 from app.workspace import TraceFile
 
 LISTED = 200  # rows of a selection on screen
+UNTESTED = "no interval and no test: of other texts the map would be another"
 
 
 def hover(points: pd.DataFrame, what: str) -> list[str]:
@@ -98,14 +99,21 @@ def selected(trace: TraceFile, chosen: pd.DataFrame, what: str, *, of: int) -> N
 
 def agreement(trace: TraceFile, parameters: dict[str, Any], what: str) -> None:
     """Clusters against domains, beside shuffled domains."""
-    found = parameters.get("agreement")
-    if not found:
-        return
-    measures = ("nmi", "ari", "purity")
+    if parameters.get("agreement"):
+        st.markdown("**Clusters against domains**")
+        table = agreement_table(parameters)
+        controls.table(table, name=f"agreement_of_{what}", trace=trace.name)
+
+
+def agreement_table(parameters: dict[str, Any]) -> pd.DataFrame:
+    """A row a measure; docs/metrics.md says why low, high, p and q are empty."""
+    found, measures = parameters["agreement"], ("nmi", "ari", "purity")
     rows = {
         "measure": ["NMI", "ARI", "purity"],
         "clusters": [found[name] for name in measures],
         "domains_shuffled": [found[f"shuffled_{name}"] for name in measures],
+        **dict.fromkeys(("low", "high", "p", "q")),
+        "points": parameters["points"],
+        "note": UNTESTED,
     }
-    st.markdown("**Clusters against domains**")
-    controls.table(pd.DataFrame(rows), name=f"agreement_of_{what}", trace=trace.name)
+    return pd.DataFrame(rows)

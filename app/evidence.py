@@ -17,7 +17,7 @@ from analysis.domain_counts import ALL_LAYERS, domain_counts
 from analysis.expert_loads import expert_load_table
 from analysis.metric_intervals import MIN_FREEDOM, metric_table
 from analysis.queries import TraceInfo
-from analysis.replication import replication
+from analysis.replication import COLUMNS, NUMBERS, replication
 from analysis.significance import NOT_ENOUGH, lift_table, specialists
 from app import workspace
 from app.workspace import TraceFile
@@ -74,7 +74,7 @@ def expert_loads(trace: TraceFile, _info: TraceInfo, domain: str | None = None) 
 def replicated(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
     """The two rows of replication, from beside the trace if they are there."""
     if (stored := workspace.beside(trace, _info, "replication")) is not None:
-        return stored.astype(dict.fromkeys(stored.select_dtypes("float"), "Float64"))
+        return stored.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, "Float64"))
     return replication(*documents(trace, _info), domains=_info.domains, seed=SEED)
 
 

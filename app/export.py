@@ -81,8 +81,8 @@ STATISTICS: dict[str, tuple[str, Statistic]] = {
         lambda trace, info: _transitions(trace, info),
     ),
     "vocabulary_by_layer": (
-        "How far experts follow the token, plain, by chance and corrected",
-        lambda trace, info: vocabulary_tables.summary(trace.identity, _trace=trace),
+        "How far experts follow the token, by chance and corrected, with interval and test",
+        vocabulary_tables.summary,
     ),
 }
 BESIDE: dict[str, tuple[str, str, Statistic]] = {  # computed beside the trace, if it was

@@ -10,7 +10,7 @@ from analysis.significance import MAX_Q, NOT_ENOUGH, family_size, specialists
 from analysis.specialization import MIN_LIFT
 from app import ablation, controls
 from app.evidence import LIFT_COLUMNS
-from app.figures.intervals import MEASURES, RATIO, reference
+from app.figures.intervals import MEASURES, RATIO, probability, reference
 
 NOT_SHOWN = (
     "The figure shows which experts and domains go together, not why: whether an expert is needed "
@@ -122,10 +122,15 @@ def replicated(table: pd.DataFrame) -> str:
     return (
         f"Do they show in other texts? Of the specialists of one half of the texts, "
         f"{half.estimate:.0%} are specialists of the other half, by chance {half.null:.0%}; the "
-        f"lifts of the halves correlate by {half.correlation:.2f} (Spearman). In texts left out, "
+        f"lifts of the halves correlate by {half.correlation:.2f} (Spearman"
+        f"{_tested(half)}). In texts left out, "
         f"{unseen.estimate:.0%}{span} of the specialists prefer the domain they are named after, "
-        f"by chance {unseen.null:.0%}."
+        f"by chance {unseen.null:.0%}{_tested(unseen)}."
     )
+
+
+def _tested(row: pd.Series) -> str:
+    return "" if pd.isna(row.q) else f", q {probability(row.q)} by shuffled labels"
 
 
 def table(lifts: pd.DataFrame, causes: pd.DataFrame | None, *, trace: str) -> None:

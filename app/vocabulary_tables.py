@@ -8,28 +8,40 @@ from duckdb import DuckDBPyConnection
 from analysis import queries, vocabulary
 from analysis.definition_table import TraceArrays, definitions_table
 from analysis.queries import TraceInfo
-from analysis.vocabulary_rows import first_tokens, typed, vocabulary_rows
+from analysis.significance import MIN_INTERVAL_DOCUMENTS
+from analysis.vocabulary_rows import first_tokens, layer_tests, typed, vocabulary_rows
+from analysis.vocabulary_tests import id_columns
 from app import workspace
 from app.workspace import TraceFile
 
 
+def summary(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
+    """vocabulary_rows() from beside the trace, or at once and without p."""
+    stored = workspace.beside(trace, info, "vocabulary")
+    if stored is None or "p" not in stored:  # as written before words were dealt again
+        return _counted(trace.identity, _trace=trace)
+    return typed(stored)
+
+
 @st.cache_data(max_entries=16, show_spinner="Counting words by expert")
-def summary(identity: str, *, _trace: TraceFile) -> pd.DataFrame:
-    """vocabulary_summary() of every layer, of the trace with that identity."""
+def _counted(identity: str, *, _trace: TraceFile) -> pd.DataFrame:
     with workspace.cursor(_trace) as con:
-        stored = workspace.beside(_trace, queries.trace_info(con), "vocabulary")
-        return vocabulary_rows(con) if stored is None else typed(stored)
+        return vocabulary_rows(con, deals=0)
 
 
 @st.cache_data(max_entries=64, show_spinner="Counting words by expert")
 def token_table(identity: str, layer_id: int, *, _trace: TraceFile) -> pd.DataFrame:
-    """vocabulary_table() of one layer; no row where it has no routed tokens."""
+    """vocabulary_table() of one layer with id_columns(); no row where it has no routed tokens."""
     with workspace.cursor(_trace) as con:
         info, ids = queries.trace_info(con), queries.token_ids(con)
-        tokens_VE = first_tokens(con, ids, info, layer_id)
+        tests, frame = layer_tests(con, layer_id)
+    tokens_VE = queries.first_choice_array(frame, ids, info)
     if not tokens_VE.any():
         return pd.DataFrame()
-    table = vocabulary.vocabulary_table(tokens_VE, ids)
+    table = vocabulary.vocabulary_table(tokens_VE, ids, expected_V=tests.expected_V)
+    table = table.merge(id_columns(tests), on="token_id", how="left")
+    few = table.n_documents < MIN_INTERVAL_DOCUMENTS
+    table["note"] = np.where(few, f"in fewer than {MIN_INTERVAL_DOCUMENTS} texts: no interval", "")
     table.insert(0, "layer_id", layer_id)
     return table
 

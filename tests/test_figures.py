@@ -369,10 +369,17 @@ def test_pairs_are_marked_where_sure_and_hatched_without_a_colour_where_unknown(
 
 
 def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
-    columns = ("plain", "share", "expected", "corrected")
+    columns = ("plain", "share", "expected", "corrected", "null", "p", "q")
     table = pd.DataFrame({"layer_id": [0, 1], **{name: [0.5, None] for name in columns}})
+    table = table.assign(low=[0.25, None], high=[0.625, None], n_documents=9, n_tokens=1234)
     figure = vocabulary.vocabulary_lines(table.convert_dtypes(), LIGHT, marked=0)
     assert [line.y for line in figure.data] == [(0.5, None)] * 4
+    assert figure.data[3].error_y.array == (0.125, 0)
+    assert figure.data[3].error_y.arrayminus == (0.25, 0)
+    told = "<br>95 % of samples: 25.0% to 62.5%<br>50.0% with words dealt again within texts"
+    assert figure.data[3].customdata[0] == (
+        f"{told}<br>p 0.500, q 0.500 (over layers)<br>9 texts, 1,234 tokens"
+    )
 
 
 def test_information_below_its_null_is_no_bar() -> None:

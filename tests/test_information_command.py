@@ -26,6 +26,7 @@ def test_a_row_a_layer_lies_beside_the_trace(tmp_path: Path, tiny_trace: Path, c
     assert words is not None
     with open_trace(trace) as con:
         pd.testing.assert_frame_equal(typed(words[0]), vocabulary_rows(con), check_dtype=False)
+    assert {"low", "high", "null", "p", "q", "n_documents", "n_tokens"} <= set(words[0])
     assert '"layers": 2' in capsys.readouterr().out
 
 

@@ -24,6 +24,10 @@ def test_a_planted_specialist_repeats():
     assert table.null["unseen_documents"] == pytest.approx(1 / 3)
     assert table.specialists["unseen_documents"] == 1
     assert (table.n_documents == 120).all()
+    assert (table.n_tokens == 120 * 300).all()
+    assert table.p["split_half"] == pytest.approx(1 / 201)
+    assert table.p["unseen_documents"] < 0.03  # five times right of three domains: 1 in 243
+    assert table.q.max() == table.p.max()  # the larger of two stays, the smaller at most doubles
 
 
 def test_shuffled_labels_have_nothing_to_repeat():
@@ -45,6 +49,18 @@ def test_a_specialist_of_seen_documents_only_fails_on_the_unseen():
     table = by_check(moved, domain_id_N)
     assert table.estimate["unseen_documents"] == pytest.approx(0.8)
     assert table.low["unseen_documents"] < 0.8
+
+
+def test_lifts_of_halves_with_nothing_in_common_have_a_large_p():
+    tokens_NLE, domain_id_N = planted(documents=40)
+    first_C = np.random.default_rng(5).normal(size=24)
+    found_P = module._correlations(first_C, tokens_NLE, domain_id_N, num_domains=3, seed=0)
+    assert len(found_P) == 201
+    assert module._rank_p(found_P) > 0.05
+    itself_C = module._permuted_lifts(tokens_NLE, domain_id_N, num_domains=3, seed=0)[0].ravel()
+    found_P = module._correlations(itself_C, tokens_NLE, domain_id_N, num_domains=3, seed=0)
+    assert found_P[0] == pytest.approx(1)
+    assert module._rank_p(found_P) == pytest.approx(1 / 201)
 
 
 def test_parts_spread_every_domain():

@@ -24,11 +24,25 @@ def vocabulary_lines(table: pd.DataFrame, palette: Palette, *, marked: int) -> g
             line={"color": color, "dash": dash, "width": 3 if dash == "solid" else 1.5},
             hovertemplate=f"layer %{{x}}, {name}: %{{y:.1%}}<extra></extra>",
         )
+    corrected = figure.data[-1]
+    corrected.customdata = [_corrected_hover(row) for row in table.to_dict("records")]
+    corrected.hovertemplate = "layer %{x}, corrected: %{y:.1%}%{customdata}<extra></extra>"
+    corrected.error_y = _reach(table, table.corrected, palette)
     frame(figure, palette, height=300, legend=True)
     figure.add_vline(x=marked, line={"color": palette.grid, "width": 8}, layer="below")
     figure.update_xaxes(title_text="MoE layer", dtick=1, showgrid=False)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.05])
     return figure
+
+
+def _corrected_hover(row: dict) -> str:
+    lines = [""]
+    if pd.notna(row["low"]):
+        lines.append(f"95 % of samples: {row['low']:.1%} to {row['high']:.1%}")
+    if pd.notna(row["p"]):
+        lines.append(f"{row['null']:.1%} with words dealt again within texts")
+        lines.append(f"p {row['p']:.3f}, q {row['q']:.3f} (over layers)")
+    return "<br>".join([*lines, f"{row['n_documents']:,} texts, {row['n_tokens']:,} tokens"])
 
 
 def information_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
@@ -64,8 +78,8 @@ def _reach(known: pd.DataFrame, values: pd.Series, palette: Palette) -> dict:
     return {
         "type": "data",
         "symmetric": False,
-        "array": (known.high - values).clip(lower=0).fillna(0).tolist(),
-        "arrayminus": (values - known.low.clip(lower=0)).clip(lower=0).fillna(0).tolist(),
+        "array": (known.high - values).clip(lower=0).astype(float).fillna(0).tolist(),
+        "arrayminus": (values - known.low.clip(lower=0)).clip(0).astype(float).fillna(0).tolist(),
         "color": palette.text,
         "thickness": 1.5,
         "width": 0,

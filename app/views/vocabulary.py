@@ -10,7 +10,7 @@ from app.figures.vocabulary import vocabulary_lines
 
 trace, info = controls.page("Do experts follow the word or the subject?")
 layer_id = controls.layer(info)
-summary = vocabulary_tables.summary(trace.identity, _trace=trace)
+summary = vocabulary_tables.summary(trace, info)
 row = summary.iloc[layer_id]
 
 
@@ -41,8 +41,9 @@ alt = "Lines: vocabulary specialization by layer, plain, by chance and corrected
 controls.show(figure, alt=alt, key="vocabulary")
 controls.note(
     f"Frequent: {MIN_OCCURRENCES} occurrences or more. A rare id belongs to one expert by chance "
-    "(an id that occurs once always does), so the plain figure is high for any router. No test: "
-    "the gap to chance is the finding."
+    "(an id that occurs once always does), so the plain figure is high for any router. Line up and "
+    "down: 95 % of other samples of as many texts. p: the rank among 50 deals of the words of each "
+    "text."
 )
 controls.download(summary, name="vocabulary_by_layer", trace=trace.name)
 show_tokens()
