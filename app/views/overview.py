@@ -13,7 +13,7 @@ with workspace.cursor(trace) as con:
     texts = queries.domain_tokens(con)
     tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), info)
 with st.spinner(evidence.WAIT):
-    lifts, metrics = evidence.lifts(trace, info), evidence.metrics(trace, info)
+    metrics = evidence.metrics(trace, info)
 compared_L = evidence.compared_layers(tokens_LEG)
 
 
@@ -43,7 +43,8 @@ if not compared_L.any():
     evidence.show_unsaid(trace, info)
     controls.table(texts.rename(columns={"documents": "texts"}), name="domains", trace=trace.name)
     st.stop()
-table = evidence.experts_per_domain(tokens_LEG, lifts, info.domains)
+with st.spinner(evidence.WAIT):
+    table, by_layer = evidence.counted_experts(trace, info)
 controls.answer(sentence(table))
 evidence.show_unsaid(trace, info)
 left, right = st.columns([3, 2], gap="large")
@@ -63,7 +64,6 @@ with right:
 st.subheader("The article's three diagnostics", anchor=False)
 diagnostics_panel.show(trace, info)
 with st.expander("Layer by layer", icon=":material/layers:"):
-    by_layer = evidence.experts_per_domain_by_layer(tokens_LEG, lifts, info.domains)
     controls.show(
         domains_by_layer(by_layer, controls.palette()),
         alt="Stacked bars: experts per domain in each layer",
