@@ -7,11 +7,10 @@ import re
 from dataclasses import dataclass
 
 import pandas as pd
-import pyarrow.parquet as pq
 import streamlit as st
 
-from analysis.comparison import BETTER, UNDECIDED, WORSE, bits_table, difference, variant_table
-from app.tracing import HELDOUT, REPOSITORY
+from analysis.comparison import BETTER, UNDECIDED, WORSE
+from app.tracing import REPOSITORY
 
 FOLDER = REPOSITORY / "data" / "comparison"
 NAMES = {
@@ -57,44 +56,29 @@ TOLD = {BETTER: "better than", WORSE: "worse than", UNDECIDED: "not to be told a
 REDUNDANCY = ("GShard", "GShard ×1.5", "DeepSeekMoE")  # in these figures
 
 
+TABLES = ("runs", "bits", "differences", "questions", "interventions", "diagnostics")
+
+
 @dataclass(frozen=True)
 class Comparison:
+    """The tables of data/comparison/, as benchmarks/bench_comparison.py made them."""
+
     runs: pd.DataFrame  # a row a training
-    losses: pd.DataFrame  # preset, seed, variant, doc_id, nats
-    documents: pd.DataFrame  # doc_id, domain, bytes
     bits: pd.DataFrame  # as of analysis.comparison.bits_table
+    differences: pd.DataFrame  # a row a domain and model: bits per byte, and less those of GShard
+    questions: pd.DataFrame  # a row of QUESTIONS: names, difference, verdict, what the paper found
+    interventions: pd.DataFrame  # model, variant, value, bits, change, low, high, n
     diagnostics: pd.DataFrame  # as of analysis.diagnostics, with preset
 
-    def plain(self) -> pd.DataFrame:
-        """Losses of the models as they are."""
-        return self.losses[self.losses.variant == ""]
 
-
-def read() -> Comparison:
-    if not (FOLDER / "losses.parquet").is_file():
+@st.cache_data(show_spinner=False)
+def load() -> Comparison:
+    if missing := [name for name in TABLES if not (FOLDER / f"{name}.csv").is_file()]:
         raise ValueError(
-            f"{FOLDER.name} holds no comparison; `python benchmarks/bench_comparison.py pack` "
+            f"{FOLDER.name} has no {missing[0]}.csv; `python benchmarks/bench_comparison.py pack` "
             "writes it"
         )
-    texts = pq.read_table(HELDOUT, columns=["doc_id", "domain", "text"]).to_pandas()
-    sizes = [len(text.encode()) for text in texts.text]
-    documents = texts.drop(columns="text").assign(bytes=sizes)
-    losses = pd.read_parquet(FOLDER / "losses.parquet")
-    losses = losses.astype({"preset": str, "variant": str, "nats": float})
-    plain = losses[losses.variant == ""]
-    ordered = pd.concat([plain[plain.preset == preset] for preset in NAMES])
-    return Comparison(
-        runs=pd.read_csv(FOLDER / "runs.csv"),
-        losses=losses,
-        documents=documents,
-        bits=bits_table(ordered, documents),
-        diagnostics=pd.read_csv(FOLDER / "diagnostics.csv"),
-    )
-
-
-@st.cache_resource(show_spinner="Reading the comparison…")
-def load() -> Comparison:
-    return read()
+    return Comparison(**{name: pd.read_csv(FOLDER / f"{name}.csv") for name in TABLES})
 
 
 def diagnosed() -> pd.DataFrame:
@@ -104,39 +88,6 @@ def diagnosed() -> pd.DataFrame:
         return pd.DataFrame()
     table = pd.read_csv(path, keep_default_na=True).fillna({"note": ""})
     return table.assign(model=table.preset.map(NAMES)).drop(columns="preset")
-
-
-@st.cache_data(show_spinner=False)
-def against(_found: Comparison, reference: str, *, domain: str) -> pd.DataFrame:
-    """Every model: model, bits, lowest, highest, seeds, n, difference, low, high, spread."""
-    bits = _found.bits[_found.bits.domain == domain].set_index("preset")
-    rows = []
-    for preset, name in NAMES.items():
-        measured = difference(_found.plain(), _found.documents, preset, reference, domain=domain)
-        own = bits.loc[preset]
-        rows.append(
-            {
-                "model": name,
-                "bits": own.estimate,
-                **{key: own[key] for key in ("lowest", "highest", "n", "seeds")},
-                "difference": measured["estimate"],
-                **{key: measured[key] for key in ("low", "high", "spread")},
-            }
-        )
-    return pd.DataFrame(rows).astype({"n": int, "seeds": int})
-
-
-@st.cache_data(show_spinner=False)
-def questions(_found: Comparison) -> pd.DataFrame:
-    """question, first, second, estimate, low, high (bits per byte, below 0: the first is better),
-    spread, seeds, verdict, paper."""
-    rows = []
-    for question, preset, other, paper in QUESTIONS:
-        pair = f"mini-{preset}", f"mini-{other}"
-        measured = difference(_found.plain(), _found.documents, *pair)
-        names = {"first": NAMES[pair[0]], "second": NAMES[pair[1]]}
-        rows.append({"question": question, **names, **measured, "paper": paper})
-    return pd.DataFrame(rows)
 
 
 def headline(table: pd.DataFrame) -> list[tuple[str, str, str]]:
@@ -163,18 +114,6 @@ def sentence(asked: pd.DataFrame) -> str:
         f"times the expert parameters ({more.estimate:+.4f}). It shows what these trainings did, "
         "not what more tokens would do."
     )
-
-
-@st.cache_data(show_spinner=False)
-def variants(_found: Comparison) -> pd.DataFrame:
-    """model, variant, value, bits, change, low, high, n: bits per byte of seed 0 with experts
-    masked, fewer activated, or the shared one off or replaced by a routed one."""
-    seed_0 = _found.losses[(_found.losses.seed == 0) & _found.losses.preset.isin(NAMES)]
-    table = variant_table(seed_0, _found.documents)
-    parts = table.variant.str.extract(r"^(\D+?) ?(\d+)?(?:/16)?$")
-    table.insert(0, "model", table.preset.map(NAMES))
-    table.insert(2, "value", parts[1].astype("Int64"))
-    return table.assign(variant=parts[0]).drop(columns="preset")
 
 
 def masked(changed: pd.DataFrame) -> pd.DataFrame:

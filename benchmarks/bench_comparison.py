@@ -2,10 +2,9 @@
 
     python benchmarks/bench_comparison.py prepare corpus    # before the trainings
     python benchmarks/bench_comparison.py pack runs/comparison
-    python benchmarks/bench_comparison.py table
 
-`prepare` tokenizes the shipped held-out texts, `pack` writes data/comparison/, `table` prints
-what the app shows of it. N = documents, L = MoE layers, E = routed experts.
+`prepare` tokenizes the shipped held-out texts, `pack` writes data/comparison/: the losses by
+document and every table that the app shows. N = documents, L = MoE layers, E = routed experts.
 """
 
 import argparse
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from analysis.comparison import bits_table, difference, variant_table
 from analysis.diagnostics import diagnostics, is_low_resource
 from analysis.metric_intervals import metric_table
 from app import comparison
@@ -28,36 +28,90 @@ from model.counting import count
 from model.presets import PRESETS
 
 MASKED_FROM = 15  # experts: of fewer a sixteenth is none
+REFERENCE = "mini-gshard"
 DIAGNOSED = ("mini-gshard", "mini-deepseekmoe")  # seed 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=("prepare", "pack", "table"))
-    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("step", choices=("prepare", "pack"))
+    parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     if arguments.step == "prepare":
         rows = pq.read_table(HELDOUT).to_pylist()
         encoder = load_tokenizer(CHECKPOINT / "tokenizer.json")
         write_tokens(arguments.folder, "shipped", tokenized(encoder, rows), DOMAINS)
-    elif arguments.step == "pack":
-        pack(arguments.folder)
     else:
-        print_tables()
+        pack(arguments.folder)
 
 
 def pack(runs: Path) -> None:
-    """runs.csv, losses.parquet, diagnostics.csv: everything the page Comparison reads."""
     comparison.FOLDER.mkdir(exist_ok=True)
     folders = sorted(path.parent for path in runs.glob("*/done"))
-    pd.DataFrame([described(folder) for folder in folders]).to_csv(
-        comparison.FOLDER / "runs.csv", index=False
-    )
     losses = pd.concat([losses_of(folder) for folder in folders], ignore_index=True)
-    losses = losses.astype({"preset": "category", "variant": "category", "seed": "uint8"})
-    losses.to_parquet(comparison.FOLDER / "losses.parquet", compression="zstd", index=False)
-    tables = [diagnosed(runs / f"{preset}.0").assign(preset=preset) for preset in DIAGNOSED]
-    pd.concat(tables).to_csv(comparison.FOLDER / "diagnostics.csv", index=False)
+    small = losses.astype({"preset": "category", "variant": "category", "seed": "uint8"})
+    small.to_parquet(comparison.FOLDER / "losses.parquet", compression="zstd", index=False)
+    texts = pq.read_table(HELDOUT, columns=["doc_id", "domain", "text"]).to_pandas()
+    documents = texts.drop(columns="text").assign(bytes=[len(x.encode()) for x in texts.text])
+    losses = losses.astype({"nats": float})
+    plain = losses[losses.variant == ""]
+    ordered = pd.concat([plain[plain.preset == preset] for preset in comparison.NAMES])
+    bits = bits_table(ordered, documents)
+    tables = {
+        "runs": pd.DataFrame([described(folder) for folder in folders]),
+        "bits": bits,
+        "differences": differences(plain, documents, bits),
+        "questions": questions(plain, documents),
+        "interventions": interventions(losses[losses.seed == 0], documents),
+        "diagnostics": pd.concat(diagnosed(runs / f"{name}.0", name) for name in DIAGNOSED),
+    }
+    for name, table in tables.items():
+        table.to_csv(comparison.FOLDER / f"{name}.csv", index=False, float_format="%.7g")
+        print(f"\n{name}\n{table.to_string(float_format=lambda x: f'{x:.4f}')}")
+
+
+def differences(plain: pd.DataFrame, documents: pd.DataFrame, bits: pd.DataFrame) -> pd.DataFrame:
+    """domain, model, bits, lowest, highest, n, seeds; difference to GShard, low, high, spread."""
+    rows = []
+    for own in bits.itertuples():
+        measured = difference(plain, documents, own.preset, REFERENCE, domain=own.domain)
+        rows.append(
+            {
+                "domain": own.domain,
+                "model": comparison.NAMES[own.preset],
+                "bits": own.estimate,
+                "lowest": own.lowest,
+                "highest": own.highest,
+                "n": own.n,
+                "seeds": own.seeds,
+                "difference": measured["estimate"],
+                **{key: measured[key] for key in ("low", "high", "spread")},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def questions(plain: pd.DataFrame, documents: pd.DataFrame) -> pd.DataFrame:
+    """question, first, second, estimate, low, high (bits per byte, below 0: the first is better),
+    spread, seeds, verdict, paper."""
+    rows = []
+    for question, preset, other, paper in comparison.QUESTIONS:
+        pair = f"mini-{preset}", f"mini-{other}"
+        names = {"first": comparison.NAMES[pair[0]], "second": comparison.NAMES[pair[1]]}
+        measured = difference(plain, documents, *pair)
+        rows.append({"question": question, **names, **measured, "paper": paper})
+    return pd.DataFrame(rows)
+
+
+def interventions(seed_0: pd.DataFrame, documents: pd.DataFrame) -> pd.DataFrame:
+    """model, variant, value, bits, change, low, high, n: experts masked (value sixteenths), fewer
+    activated, or the shared one off or replaced by a routed one."""
+    known = seed_0[seed_0.preset.isin(comparison.NAMES)]
+    table = variant_table(known, documents)
+    parts = table.variant.str.extract(r"^(\D+?) ?(\d+)?(?:/16)?$")
+    table.insert(0, "model", table.preset.map(comparison.NAMES))
+    table.insert(2, "value", parts[1].astype("Int64"))
+    return table.assign(variant=parts[0]).drop(columns="preset")
 
 
 def name_of(folder: Path) -> tuple[str, int]:
@@ -113,32 +167,20 @@ def losses_of(folder: Path) -> pd.DataFrame:
     return table.astype({"doc_id": "uint16", "nats": "float32"})
 
 
-def diagnosed(folder: Path) -> pd.DataFrame:
+def diagnosed(folder: Path, preset: str) -> pd.DataFrame:
     frame = pq.read_table(HELDOUT).to_pandas()
     with np.load(folder / "results.npz") as results:
         tokens_NLE = results["tokens_NLE"]
     domain_id_N = pd.Index(DOMAINS).get_indexer(pd.Index(frame.domain))
     low_N = (frame.source + "/" + frame.sublabel).map(is_low_resource).to_numpy()
     one_N = np.zeros(int(low_N.sum()), dtype=int)
-    return diagnostics(
+    table = diagnostics(
         metric_table(tokens_NLE, domain_id_N, domains=DOMAINS),
         metric_table(tokens_NLE[low_N], one_N, domains=["low-resource"]),
         num_documents=len(frame),
         num_low_resource=len(one_N),
     )
-
-
-def print_tables() -> None:
-    found = comparison.read()
-    for name, table in (
-        ("bits per byte", found.bits.pivot(index="preset", columns="domain", values="estimate")),
-        ("over all documents", found.bits[found.bits.domain == "all"]),
-        ("questions", comparison.questions(found)),
-        ("variants", comparison.variants(found)),
-        ("diagnostics", found.diagnostics),
-        ("trainings", found.runs),
-    ):
-        print(f"\n{name}\n{table.to_string(float_format=lambda x: f'{x:.4f}')}")
+    return table.assign(preset=preset)
 
 
 if __name__ == "__main__":

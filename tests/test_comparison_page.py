@@ -3,19 +3,22 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.comparison import difference
 from app import comparison
 from app.figures.comparison import change_lines, diagnostic_rows, difference_rows
 from app.figures.theme import LIGHT
+from app.tracing import HELDOUT
 
 PAGE = str(Path(__file__).parents[1] / "app" / "views" / "comparison.py")
 
 
 @pytest.fixture(scope="module")
 def found() -> comparison.Comparison:
-    return comparison.read()
+    return comparison.load()
 
 
 def test_every_model_read_the_same_150_million_tokens_or_more(
@@ -33,6 +36,21 @@ def test_the_compared_models_activate_as_many_parameters(found: comparison.Compa
     runs = found.runs.drop_duplicates("preset").set_index("preset").active_parameters
     shared = [name for name in comparison.NAMES if "-x" not in name]
     assert (runs[shared] / runs["mini-gshard"]).between(0.99, 1.02).all()
+
+
+def test_the_tables_are_those_of_the_losses(found: comparison.Comparison) -> None:
+    losses = pd.read_parquet(comparison.FOLDER / "losses.parquet")
+    losses = losses.astype({"preset": str, "variant": str, "nats": float})
+    texts = pq.read_table(HELDOUT, columns=["doc_id", "domain", "text"]).to_pandas()
+    documents = texts.assign(bytes=[len(text.encode()) for text in texts.text])
+    plain = losses[losses.variant == ""]
+    for asked, (_, preset, other, _) in zip(
+        found.questions.itertuples(), comparison.QUESTIONS, strict=True
+    ):
+        again = difference(plain, documents, f"mini-{preset}", f"mini-{other}")
+        assert again["verdict"] == asked.verdict
+        for column in ("estimate", "low", "high", "spread"):
+            assert getattr(asked, column) == pytest.approx(again[column], rel=1e-4, abs=1e-7)
 
 
 def test_the_page_shows_every_question_and_claim() -> None:
@@ -84,7 +102,7 @@ def test_a_diagnostic_without_texts_has_a_reason_instead_of_a_dot() -> None:
 
 
 def test_lines_of_variants_begin_where_nothing_is_masked(found: comparison.Comparison) -> None:
-    table = comparison.masked(comparison.variants(found))
+    table = comparison.masked(found.interventions)
     figure = change_lines(table, LIGHT, title="masked", percent=True)
     assert {line.name for line in figure.data} == set(comparison.REDUNDANCY)
     gshard = next(line for line in figure.data if line.name == "GShard")

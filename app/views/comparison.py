@@ -5,17 +5,16 @@ import streamlit as st
 from app import comparison, controls
 from app.figures.comparison import change_lines, difference_rows
 
-REFERENCE = "mini-gshard"
-
 controls.title("Does DeepSeekMoE beat what came before it?")
 try:
     found = comparison.load()
 except ValueError as error:
     st.info(str(error))
     st.stop()
-domain = controls.choice("Texts", ["all", *found.documents.domain.unique()], key="domain")
-table = comparison.against(found, REFERENCE, domain=domain)
-asked = comparison.questions(found)
+names = [name for name in found.differences.domain.unique() if name != "all"]
+domain = controls.choice("Texts", ["all", *names], key="domain")
+table = found.differences[found.differences.domain == domain].reset_index(drop=True)
+asked = found.questions
 controls.headline(comparison.headline(table))
 controls.answer(comparison.sentence(asked))
 controls.show(
@@ -29,7 +28,7 @@ controls.note(
     f"same {found.runs.tokens.iloc[0] / 1e6:.0f} M tokens; same activated parameters unless ×n."
 )
 controls.download(found.bits, name="bits_per_byte_by_domain", trace="comparison")
-controls.download(table, name="bits_less_those_of_gshard", trace="comparison")
+controls.download(found.differences, name="bits_less_those_of_gshard", trace="comparison")
 
 st.subheader("The paper's questions", anchor=False)
 controls.table(asked, name="questions", trace="comparison")
@@ -40,7 +39,7 @@ controls.note(
 )
 
 st.subheader("How redundant are the experts?", anchor=False)
-changed = comparison.variants(found)
+changed = found.interventions
 left, right = st.columns(2, gap="large")
 with left:
     st.markdown("**The best experts of each token masked**")
