@@ -33,6 +33,7 @@ FAMILY = {
     "gshard": "GShard",
     "switch": "Switch",
     "hash": "Hash",
+    "dsr": "DSR",
 }
 SCORING = {"sigmoid": "sigmoid", "hash": "hash"}  # else softmax
 
@@ -122,7 +123,7 @@ class Tracer:
             num_experts=config.num_experts,
             num_shared_experts=config.num_shared_experts,
             scoring=SCORING.get(config.router, "softmax"),
-            top_k=config.top_k if config.capacity_factor is None else None,
+            top_k=None if config.varying_k else config.top_k,
             seed=sampling.seed if sampling else None,
             config={
                 "model": asdict(config),

@@ -29,7 +29,8 @@ from model.evaluation import document_nats, evaluation_batches
 from model.intervene import activated, masked_top, without_shared
 from model.presets import PRESETS
 from model.router import admitted
-from model.trainer import Progress, TrainConfig, Trainer
+from model.train_config import TrainConfig
+from model.trainer import Progress, Trainer
 from model.transformer import Transformer
 
 STEPS = 2_600
@@ -79,16 +80,16 @@ def main() -> None:
         preset, seed = arguments.one.split(":")
         train_one(preset, int(seed), arguments)
     else:
-        train_all(arguments)
+        chosen = set(arguments.only.split(",")) if arguments.only else set(PRESETS)
+        train_all([run for run in RUNS if run[0] in chosen], arguments)
 
 
-def train_all(arguments: argparse.Namespace) -> None:
+def train_all(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> None:
     """Every process takes the next training that is not finished, until the time is up."""
     deadline = time.monotonic() + 60 * arguments.minutes
-    chosen = set(arguments.only.split(",")) if arguments.only else set(PRESETS)
     waiting: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-    for preset, seed in RUNS:
-        if preset in chosen and not (folder_of(arguments.runs, preset, seed) / "done").exists():
+    for preset, seed in runs:
+        if not (folder_of(arguments.runs, preset, seed) / "done").exists():
             waiting.put((preset, seed))
     devices = max(1, torch.cuda.device_count()) * arguments.at_once
     threads = [
@@ -134,7 +135,7 @@ def train_one(preset: str, seed: int, arguments: argparse.Namespace) -> None:
     )
     length = model.config.context_length
     batch_of = batches(store, length, arguments.batch_size, seed=seed)
-    trainer = Trainer(model, schedule, folder, batch_of=batch_of)
+    trainer = Trainer(model, schedule, folder, batches=batch_of)
     began, rates = time.perf_counter(), list[float]()
 
     def note(done: Progress) -> None:

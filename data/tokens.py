@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 PADDING = -1
 END_OF_TEXT_ID = 0
+SAMPLE = 72  # held-out documents whose routing is recorded along a training
 
 Int64 = npt.NDArray[np.int64]
 
@@ -77,6 +78,20 @@ class TokenStore:
         n_W = np.minimum(length, size_N[doc_W] - start_W) + 1
         return np.stack([doc_W, start_W, n_W], axis=1)[rng.permutation(len(doc_W))]
 
+    def opening_windows(self, length: int) -> tuple[Int64, npt.NDArray[np.uint8]]:
+        """The first `length` tokens of SAMPLE documents that have as many, and their domains: as
+        many documents of each, the first ones."""
+        size_N = np.diff(self.doc_start)
+        each = SAMPLE // len(self.domains)
+        chosen_N = np.concatenate(
+            [
+                np.flatnonzero((self.domain_id == g) & (size_N >= length))[:each]
+                for g in range(len(self.domains))
+            ]
+        )
+        ids_NS = self.tokens[self.doc_start[chosen_N][:, None] + np.arange(length)]
+        return ids_NS.astype(np.int64), self.domain_id[chosen_N]
+
     def batch(self, windows_B3: Int64, length: int) -> Int64:
         """Token ids of some windows, [B, length + 1], -1 where a document has ended."""
         doc_B, start_B, n_B = windows_B3.T
@@ -108,6 +123,37 @@ def batches(
         return store.batch(windows(epoch)[index * batch_size : (index + 1) * batch_size], length)
 
     return batch_of
+
+
+class DomainWindows:
+    """Windows by domain: each domain's in a shuffled order of its own, anew when they run out."""
+
+    def __init__(self, store: TokenStore, *, seed: int) -> None:
+        self._store, self._seed = store, seed
+        self.domains = store.domains
+        size_N = np.diff(store.doc_start)
+        tokens_G = np.bincount(store.domain_id, weights=size_N, minlength=len(store.domains))
+        self.corpus_G = tokens_G / tokens_G.sum()  # share of the tokens
+        self._ordered = lru_cache(maxsize=4)(self._order)
+
+    def _order(self, length: int, epoch: int) -> list[Int64]:
+        """Windows of every domain."""
+        windows_W3 = self._store.windows(length, epoch=epoch, seed=self._seed)
+        domain_W = self._store.domain_id[windows_W3[:, 0]]
+        return [windows_W3[domain_W == g] for g in range(len(self.domains))]
+
+    def batch(self, domain_B: Int64, drawn_G: Int64, length: int) -> Int64:
+        """Token ids [B, length + 1], -1 where a document has ended: the next of each domain, after
+        the `drawn_G` that were drawn before."""
+        windows_B3 = np.empty((len(domain_B), 3), dtype=np.int64)
+        for g in np.unique(domain_B):
+            row_R = np.flatnonzero(domain_B == g)
+            count = len(self._ordered(length, 0)[g])
+            epoch_R, index_R = np.divmod(drawn_G[g] + np.arange(len(row_R)), count)
+            for epoch in np.unique(epoch_R):
+                here_R = epoch_R == epoch
+                windows_B3[row_R[here_R]] = self._ordered(length, int(epoch))[g][index_R[here_R]]
+        return self._store.batch(windows_B3, length)
 
 
 def write_tokens(

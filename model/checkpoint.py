@@ -89,9 +89,17 @@ def load_model(
 
 
 def save_progress(
-    folder: Path, model: Transformer, optimizer: torch.optim.Optimizer, *, step: int
+    folder: Path,
+    model: Transformer,
+    optimizer: torch.optim.Optimizer,
+    *,
+    step: int,
+    batches: str | None = None,
 ) -> None:
-    """Everything an exact resume needs, in float32; replaces the previous one in one rename."""
+    """Everything an exact resume needs, in float32; replaces the previous one in one rename.
+
+    `batches`: the state of where the sequences come from.
+    """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     if model.config.tied_embeddings:
@@ -101,15 +109,18 @@ def save_progress(
             tensors[f"optimizer.{names[id(parameter)]}.{key}"] = value
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     partial = folder / "progress.safetensors.partial"
-    save_file(on_cpu, partial, metadata={"step": str(step)})
+    metadata = {"step": str(step)} | ({} if batches is None else {"batches": batches})
+    save_file(on_cpu, partial, metadata=metadata)
     os.replace(partial, folder / "progress.safetensors")
 
 
-def load_progress(folder: Path, model: Transformer, optimizer: torch.optim.Optimizer) -> int:
-    """Restore what `save_progress` wrote; the number of steps done."""
+def load_progress(
+    folder: Path, model: Transformer, optimizer: torch.optim.Optimizer
+) -> tuple[int, str | None]:
+    """Restore what `save_progress` wrote; (the number of steps done, the state of the batches)."""
     path = folder / "progress.safetensors"
     with safe_open(path, "pt") as file:
-        step = int(file.metadata()["step"])
+        metadata = file.metadata()
     tensors = load_file(path)
     weights = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
     if model.config.tied_embeddings:
@@ -125,7 +136,7 @@ def load_progress(folder: Path, model: Transformer, optimizer: torch.optim.Optim
             for key, value in tensors.items()
             if key.startswith(prefix)
         }
-    return step
+    return int(metadata["step"]), metadata.get("batches")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-ROUTERS = ("softmax", "sigmoid", "gshard", "switch", "hash")
+ROUTERS = ("softmax", "sigmoid", "gshard", "switch", "hash", "dsr")
 FIXED_TOP_K = {"gshard": 2, "switch": 1, "hash": 1}
 
 
@@ -20,7 +20,9 @@ class ModelConfig:
     dense_ffn_dim: int  # inner width of a block without experts
     first_dense_layers: int = 0  # leading blocks without experts
     num_experts: int = 0  # routed experts per MoE layer, shared experts not counted
-    top_k: int = 0  # routed experts per token
+    top_k: int = 0  # routed experts per token; the most with the dsr router
+    min_k: int | None = None  # the fewest, dsr only
+    top_p: float | None = None  # dsr only: a token's experts are the fewest whose weights reach it
     num_shared_experts: int = 0  # always on
     expert_dim: int = 0  # inner width of one expert, routed or shared
     router: str = "softmax"  # one of ROUTERS: model/router.py says what each does
@@ -70,12 +72,36 @@ class ModelConfig:
                 f"top_k ({self.top_k}) must be {FIXED_TOP_K[self.router]} with the "
                 f"{self.router} router"
             )
+        self._check_dynamic()
         if self.router == "hash" and self.balancing == "bias":
             raise ValueError("the hash router has nothing to balance; leave balancing at 'loss'")
         if self.capacity_factor is not None and not self.capacity_factor > 0:
             raise ValueError(f"capacity_factor ({self.capacity_factor}) must be positive, or none")
         if self.groups_per_token is not None:
             self._check_groups(self.groups_per_token)
+
+    def _check_dynamic(self) -> None:
+        if self.router != "dsr":
+            if self.min_k is not None or self.top_p is not None:
+                raise ValueError(
+                    f"min_k ({self.min_k}) and top_p ({self.top_p}) are of the dsr router; "
+                    f"leave them out with the {self.router} router"
+                )
+            return
+        if self.min_k is None or not 1 <= self.min_k <= self.top_k:
+            raise ValueError(
+                f"min_k ({self.min_k}) must be between 1 and top_k ({self.top_k}) with the dsr "
+                "router"
+            )
+        if self.top_p is None or not 0 < self.top_p <= 1:
+            raise ValueError(
+                f"top_p ({self.top_p}) must be above 0 and at most 1 with the dsr router"
+            )
+        if self.capacity_factor is not None or self.balancing == "bias" or self.groups_per_token:
+            raise ValueError(
+                "the dsr router has neither capacity_factor, groups_per_token nor a bias: the "
+                "number of experts of a token varies"
+            )
 
     def _check_groups(self, allowed: int) -> None:
         if not 1 <= allowed <= self.expert_groups:
@@ -93,6 +119,11 @@ class ModelConfig:
     @property
     def num_moe_layers(self) -> int:
         return self.num_layers - self.first_dense_layers if self.num_experts else 0
+
+    @property
+    def varying_k(self) -> bool:
+        """Whether the number of experts differs from token to token."""
+        return self.router == "dsr" or self.capacity_factor is not None
 
     @property
     def expert_capacity(self) -> int | None:
@@ -116,6 +147,7 @@ def segmented(config: ModelConfig, segments: int) -> ModelConfig:
         config,
         num_experts=config.num_experts * segments,
         top_k=config.top_k * segments,
+        min_k=None if config.min_k is None else config.min_k * segments,
         expert_dim=config.expert_dim // segments,
     )
 
@@ -134,6 +166,7 @@ def with_shared(config: ModelConfig, shared: int) -> ModelConfig:
         config,
         num_experts=config.num_experts - shared,
         top_k=config.top_k - shared,
+        min_k=None if config.min_k is None else max(1, config.min_k - shared),
         num_shared_experts=config.num_shared_experts + shared,
     )
 
@@ -146,6 +179,8 @@ def dense(config: ModelConfig, *, width: int) -> ModelConfig:
         first_dense_layers=0,
         num_experts=0,
         top_k=0,
+        min_k=None,
+        top_p=None,
         num_shared_experts=0,
         expert_dim=0,
         router="softmax",

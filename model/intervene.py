@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from data.routing import NO_EXPERT
 from model.recording import gate_preference, gate_scores, moe_children
+from model.router import DynamicRouter
 
 Experts = Mapping[int, Sequence[int]]  # of each MoE layer named
 
@@ -29,7 +31,8 @@ class Choice:
     scores_TE: Tensor
     preference_TE: Tensor  # the largest are chosen; -inf: never, inf: always
     factor_E: Tensor  # of the weight
-    top_k: int
+    top_k: int  # the most experts of a token
+    min_k: int  # the fewest: a dynamic gate stops between them, any other takes them all
 
     def indices(self, experts: Sequence[int]) -> Tensor:
         num_experts = self.scores_TE.shape[-1]
@@ -40,23 +43,27 @@ class Choice:
                 )
         return torch.tensor(list(experts), dtype=torch.long, device=self.scores_TE.device)
 
-    def taken(self) -> Tensor:
-        """expert_ids_TK, the largest score first."""
+    def taken(self, gate: nn.Module) -> Tensor:
+        """expert_ids_TK, the largest score first; NO_EXPERT where a token takes fewer."""
         if not 1 <= self.top_k <= self.scores_TE.shape[-1]:
             raise ValueError(
                 f"a token of MoE layer {self.layer} chooses 1 to {self.scores_TE.shape[-1]} "
                 f"experts, not {self.top_k}"
             )
         preference_TK, chosen_TK = self.preference_TE.topk(self.top_k, dim=-1)
-        if preference_TK.isneginf().any():
+        closed_TK = preference_TK.isneginf()
+        if closed_TK[:, : self.min_k].any():
             raise ValueError(
-                f"fewer than {self.top_k} experts of MoE layer {self.layer} are left to choose "
+                f"fewer than {self.min_k} experts of MoE layer {self.layer} are left to choose "
                 "from; mask fewer, or choose fewer a token"
             )
-        order_TK = self.scores_TE.gather(-1, chosen_TK).argsort(
-            dim=-1, descending=True, stable=True
-        )
-        return chosen_TK.gather(-1, order_TK)
+        scores_TK = self.scores_TE.gather(-1, chosen_TK)
+        if isinstance(gate, DynamicRouter):
+            kept_TK = gate.kept(scores_TK, min_k=self.min_k, max_k=self.top_k)
+            kept_TK = (kept_TK | preference_TK.isposinf()) & ~closed_TK
+            scores_TK = scores_TK.masked_fill(~kept_TK, -1.0)
+            chosen_TK = chosen_TK.masked_fill(~kept_TK, NO_EXPERT)
+        return chosen_TK.gather(-1, scores_TK.argsort(dim=-1, descending=True, stable=True))
 
 
 Change = Callable[[Choice], None]
@@ -81,18 +88,22 @@ class Rerouting:
                 "there is nothing to choose again by"
             )
         scores_TE = gate_scores(gate, router_logits_TE)
+        min_k = max_k = expert_ids_TK.shape[-1]
+        if isinstance(gate, DynamicRouter):
+            min_k, max_k = int(gate.min_k), int(gate.max_k)
         choice = Choice(
             self.layer,
             scores_TE,
             gate_preference(gate, scores_TE).clone(),
             torch.ones_like(scores_TE[0]),
-            expert_ids_TK.shape[-1],
+            top_k=max_k,
+            min_k=min_k,
         )
-        weigh = self.rule(scores_TE.gather(-1, expert_ids_TK), weights_TK)
+        weigh = self.rule(of_chosen(scores_TE, expert_ids_TK), weights_TK)
         for change in self.changes:
             change(choice)
-        taken_TK = choice.taken()
-        new_TK = weigh(scores_TE.gather(-1, taken_TK)) * choice.factor_E[taken_TK]
+        taken_TK = choice.taken(gate)
+        new_TK = weigh(of_chosen(scores_TE, taken_TK)) * choice.factor_E[taken_TK.clamp(min=0)]
         return router_logits_TE, new_TK.to(weights_TK.dtype), taken_TK
 
     def rule(self, scores_TK: Tensor, weights_TK: Tensor) -> Callable[[Tensor], Tensor]:
@@ -104,6 +115,11 @@ class Rerouting:
             f"the gate of MoE layer {self.layer} does not weigh experts by their scores, nor by "
             "scores that sum to 1: what it would give to other experts is not known"
         )
+
+
+def of_chosen(scores_TE: Tensor, expert_ids_TK: Tensor) -> Tensor:
+    """The scores of the experts chosen [T, K]; 0 at NO_EXPERT."""
+    return scores_TE.gather(-1, expert_ids_TK.clamp(min=0)) * (expert_ids_TK != NO_EXPERT)
 
 
 def as_they_are(scores_TK: Tensor) -> Tensor:
@@ -130,10 +146,10 @@ def masked_top(model: nn.Module, count: int) -> Iterator[None]:
     """Every token loses the `count` experts it scores highest, in every layer (2401.06066, 4.5)."""
 
     def mask(choice: Choice) -> None:
-        if not 0 <= count <= choice.scores_TE.shape[-1] - choice.top_k:
+        if not 0 <= count <= choice.scores_TE.shape[-1] - choice.min_k:
             raise ValueError(
                 f"masking the top {count} of {choice.scores_TE.shape[-1]} experts leaves fewer "
-                f"than {choice.top_k}; mask 0 to {choice.scores_TE.shape[-1] - choice.top_k}"
+                f"than {choice.min_k}; mask 0 to {choice.scores_TE.shape[-1] - choice.min_k}"
             )
         top_TC = choice.scores_TE.topk(count, dim=-1).indices
         choice.preference_TE.scatter_(-1, top_TC, -torch.inf)
@@ -164,7 +180,7 @@ def activated(model: nn.Module, top_k: int) -> Iterator[None]:
     """Every token chooses `top_k` experts, in every layer."""
 
     def change(choice: Choice) -> None:
-        choice.top_k = top_k
+        choice.top_k = choice.min_k = top_k
 
     with rerouted(model, dict.fromkeys(range(len(moe_children(model))), change)):
         yield

@@ -1,8 +1,9 @@
 """The MoE layer: shared experts for every token, a few routed ones by choice.
 
-B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed experts, K = experts per
-token, F = expert width. Children `gate` and `experts` are the capture contract: `experts` receives
-what is executed. Where the layer has a capacity, a choice that found its expert full weighs 0.
+B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed experts, K = most experts
+per token, F = expert width. Children `gate` and `experts` are the capture contract: `experts`
+receives what is executed; NO_EXPERT is a place left empty. Where the layer has a capacity, a choice
+that found its expert full weighs 0.
 """
 
 import torch
@@ -11,11 +12,19 @@ from torch import Tensor, nn
 
 from model.config import ModelConfig
 from model.layers import KeyValueCache, SwiGLU
+from model.losses import by_expert
 from model.router import admitted, new_router
+
+# share of the experts chosen from which all of them compute: benchmarks/bench_experts.py
+ALL_FROM = {"cuda": 0.125, "cpu": 0.5, "meta": 1.0}
 
 
 class Experts(nn.Module):
-    """E SwiGLU experts as two stacked weights; tokens are sorted by expert, then multiplied."""
+    """E SwiGLU experts as two stacked weights.
+
+    Where a token chooses few of them, tokens are sorted by expert, then multiplied; where it
+    chooses many, every expert computes and what was not chosen weighs 0. Both give the same.
+    """
 
     def __init__(self, dim: int, inner_dim: int, *, num_experts: int) -> None:
         super().__init__()
@@ -23,13 +32,20 @@ class Experts(nn.Module):
         self.down_EFD = nn.Parameter(torch.empty(num_experts, inner_dim, dim))
 
     def forward(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
+        share = expert_ids_TK.shape[1] / self.gate_up_EDF.shape[0]
+        if share >= ALL_FROM[x_TD.device.type]:
+            return self.all_of_them(x_TD, expert_ids_TK, weights_TK)
+        return self.gathered(x_TD, expert_ids_TK, weights_TK)
+
+    def gathered(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         num_experts, top_k = self.gate_up_EDF.shape[0], expert_ids_TK.shape[1]
-        ids = expert_ids_TK.reshape(-1).to(torch.int16)  # half the passes of a radix sort
+        # int16: half the passes of a radix sort; an empty place goes to expert 0 with weight 0
+        ids = expert_ids_TK.reshape(-1).to(torch.int16)
         sorted_ids, order = ids.sort(stable=True)
-        token = order // top_k
         # offs[e] is where expert e's rows end; grouped_mm wants int32
         ends = torch.arange(num_experts, device=x_TD.device, dtype=torch.int16)
         offs = torch.searchsorted(sorted_ids, ends, right=True).to(torch.int32)
+        token = order // top_k
         dtype = compute_dtype(x_TD)
         # rows are gathered from and summed in float32: sums in bfloat16 are slow and coarse
         rows = x_TD.float().index_select(0, token).to(dtype)
@@ -38,6 +54,16 @@ class Experts(nn.Module):
         rows = F.grouped_mm(F.silu(gate) * up * weight, self.down_EFD.to(dtype), offs=offs)
         sum_TD = torch.zeros_like(x_TD, dtype=torch.float32).index_add(0, token, rows.float())
         return sum_TD.to(dtype)
+
+    def all_of_them(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
+        num_experts, dim, _ = self.gate_up_EDF.shape
+        dtype = compute_dtype(x_TD)
+        weights_TE = by_expert(weights_TK, expert_ids_TK, num_experts).to(dtype)
+        gate_up = self.gate_up_EDF.to(dtype).transpose(0, 1).reshape(dim, -1)
+        gate_up_TEF = (x_TD.to(dtype) @ gate_up).unflatten(-1, (num_experts, -1))
+        gate_TEF, up_TEF = gate_up_TEF.chunk(2, dim=-1)
+        hidden_TEF = F.silu(gate_TEF) * up_TEF * weights_TE.unsqueeze(-1)
+        return hidden_TEF.flatten(-2) @ self.down_EFD.to(dtype).flatten(0, 1)
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:

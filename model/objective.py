@@ -1,7 +1,10 @@
 """What training minimizes: cross-entropy plus the balance losses of every MoE layer.
 
-B = sequences, S = positions, T = tokens, E = routed experts, K = experts per token, L = MoE layers.
+B = sequences, S = positions, T = tokens, D = model dim, E = routed experts, K = experts per token,
+L = MoE layers, V = vocabulary.
 """
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +15,17 @@ from model.router import HashRouter, Router
 from model.transformer import Routed, Transformer
 
 
+class Losses(NamedTuple):
+    """Of one batch; padding counts nowhere."""
+
+    total: Tensor  # cross-entropy in nats per token plus the balance losses
+    balance: Tensor  # the balance losses alone, detached
+    nats_B: Tensor  # of every sequence, detached
+    targets: Tensor  # tokens predicted
+    inputs: Tensor  # tokens routed
+    tokens_LE: Tensor  # choices; without dimensions in a dense model
+
+
 class Objective(nn.Module):
     """The whole forward pass of a training step as one module, so that it compiles as one."""
 
@@ -19,25 +33,34 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch_BS: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of token ids [B, S + 1] with -1 as padding: (cross-entropy in nats per token plus
-        balance losses, the balance losses alone, tokens, tokens_LE). Padding counts nowhere."""
+    def forward(self, batch_BS: Tensor, perturbation_BSD: Tensor | None = None) -> Losses:
+        """`batch_BS`: token ids [B, S + 1], -1 is padding. `perturbation_BSD`: see Transformer."""
         inputs_BS, targets_BS = batch_BS[:, :-1].clamp(min=0).long(), batch_BS[:, 1:].long()
-        on_gpu = inputs_BS.device.type == "cuda"  # bfloat16 is slower than float32 on most CPUs
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=on_gpu):
-            x_BSD, routed = self.model.hidden(inputs_BS)
+        with autocast(inputs_BS):
+            x_BSD, routed = self.model.hidden(inputs_BS, perturbation_BSD=perturbation_BSD)
             logits_TV = self.model.head(x_BSD).flatten(0, 1)
-        loss = F.cross_entropy(logits_TV.float(), targets_BS.flatten(), ignore_index=-1)
+        nats_T = F.cross_entropy(
+            logits_TV.float(), targets_BS.flatten(), ignore_index=-1, reduction="none"
+        )
         keep_T = (batch_BS[:, :-1] >= 0).flatten()
-        tokens = (targets_BS >= 0).sum()
+        targets = (targets_BS >= 0).sum()
+        loss = nats_T.sum() / targets
+        nats_B = nats_T.detach().view(targets_BS.shape).sum(-1)
         if not routed:
             none = torch.zeros((), device=loss.device)
-            return loss, none, tokens, none
+            return Losses(loss, none, nats_B, targets, keep_T.sum(), none)
         gates = [moe.gate for moe in self.model.moe_layers()]
         layers = [self.layer_balance(*pair, keep_T) for pair in zip(gates, routed, strict=True)]
         balances, tokens_LE = zip(*layers, strict=True)
         balance = torch.stack(balances).sum()
-        return loss + balance, balance.detach(), tokens, torch.stack(tokens_LE)
+        return Losses(
+            total=loss + balance,
+            balance=balance.detach(),
+            nats_B=nats_B,
+            targets=targets,
+            inputs=keep_T.sum(),
+            tokens_LE=torch.stack(tokens_LE),
+        )
 
     def layer_balance(self, gate: Router, decided: Routed, keep_T: Tensor) -> tuple[Tensor, Tensor]:
         """(weighted balance loss, tokens_E) of one layer, over the tokens of this process."""
@@ -45,10 +68,12 @@ class Objective(nn.Module):
         tokens_E = tokens_per_expert(decided.expert_ids_TK, keep_T, config.num_experts)
         if isinstance(gate, HashRouter) or decided.router_logits_TE is None:
             return torch.zeros((), device=tokens_E.device), tokens_E
-        balanced_TK = decided.expert_ids_TK[:, : gate.balanced_choices]
-        balanced_E = tokens_per_expert(balanced_TK, keep_T, config.num_experts)
+        balanced_E = tokens_E
+        if gate.balanced_choices is not None:
+            balanced_TK = decided.expert_ids_TK[:, : gate.balanced_choices]
+            balanced_E = tokens_per_expert(balanced_TK, keep_T, config.num_experts)
         load_E, probability_E = load_and_probability(
-            gate.probabilities(decided.router_logits_TE), balanced_E, keep_T, balanced_TK.shape[1]
+            gate.probabilities(decided.router_logits_TE), balanced_E, keep_T
         )
         weighted = config.expert_loss_weight * expert_balance(load_E, probability_E)
         if config.device_loss_weight:
@@ -56,3 +81,62 @@ class Objective(nn.Module):
                 load_E, probability_E, groups=config.expert_groups
             )
         return weighted, tokens_E
+
+
+class Consistency(nn.Module):
+    """How far a small change of the embeddings carries outputs and routing: nats per token.
+
+    KL(clean || perturbed) of the next token, plus that of the experts, mean over MoE layers. Only
+    the perturbed side learns (as in virtual adversarial training, arXiv 1704.03976).
+    """
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch_BS: Tensor, perturbation_BSD: Tensor) -> Tensor:
+        inputs_BS = batch_BS[:, :-1].clamp(min=0).long()
+        with torch.no_grad():
+            clean_TV, clean_routing = self.distributions(inputs_BS, None)
+        moved_TV, moved_routing = self.distributions(inputs_BS, perturbation_BSD)
+        keep_T = (batch_BS[:, :-1] >= 0).flatten()
+        loss = divergence(clean_TV, moved_TV, keep_T)
+        layers = [
+            divergence(clean_TE, moved_TE, keep_T)
+            for clean_TE, moved_TE in zip(clean_routing, moved_routing, strict=True)
+        ]
+        return loss + torch.stack(layers).mean() if layers else loss
+
+    def distributions(
+        self, inputs_BS: Tensor, perturbation_BSD: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Log-probabilities of the next token [T, V] and of the experts [T, E] of every layer."""
+        with autocast(inputs_BS):
+            x_BSD, routed = self.model.hidden(inputs_BS, perturbation_BSD=perturbation_BSD)
+            logits_TV = self.model.head(x_BSD).flatten(0, 1)
+        scored = [
+            gate.probabilities(decided.router_logits_TE).clamp_min(1e-20).log()
+            for gate, decided in zip(
+                [moe.gate for moe in self.model.moe_layers()], routed, strict=True
+            )
+            if not isinstance(gate, HashRouter) and decided.router_logits_TE is not None
+        ]
+        return F.log_softmax(logits_TV.float(), dim=-1), scored
+
+
+def divergence(clean_TX: Tensor, moved_TX: Tensor, keep_T: Tensor) -> Tensor:
+    """KL(clean || moved) of log-probabilities, mean over kept tokens."""
+    kl_T = (clean_TX.exp() * (clean_TX - moved_TX)).sum(-1)
+    return (kl_T * keep_T).sum() / keep_T.sum().clamp(min=1)
+
+
+def within_ball(gradient_BSD: Tensor, embedded_BSD: Tensor, *, radius: float) -> Tensor:
+    """Along the gradient to the edge of an L2 ball: each sequence moves by `radius` of its norm."""
+    norm_B = embedded_BSD.float().flatten(1).norm(dim=1)
+    steepness_B = gradient_BSD.float().flatten(1).norm(dim=1).clamp_min(1e-30)
+    return gradient_BSD * (radius * norm_B / steepness_B)[:, None, None]
+
+
+def autocast(tensor: Tensor) -> torch.autocast:
+    """bfloat16 on a GPU; it is slower than float32 on most CPUs."""
+    return torch.autocast("cuda", dtype=torch.bfloat16, enabled=tensor.device.type == "cuda")

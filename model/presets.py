@@ -30,6 +30,23 @@ def tiny() -> ModelConfig:
     )
 
 
+def tiny_dsr() -> ModelConfig:
+    """The shipped model with 256 narrow experts and the article's dynamic router.
+
+    The limits of one training stage are narrower: model/stages.py.
+    """
+    return replace(
+        tiny(),
+        num_experts=256,
+        expert_dim=16,
+        num_shared_experts=6,  # as wide together as two of the shipped model
+        router="dsr",
+        top_k=256,
+        min_k=8,
+        top_p=0.8,
+    )
+
+
 def gshard_2b() -> ModelConfig:
     """16 experts of one standard FFN, 2 chosen: what the validation models of section 4 share."""
     return ModelConfig(
@@ -223,6 +240,7 @@ def compared(name: str, base: Callable[[], ModelConfig]) -> dict[str, Callable[[
 
 PRESETS = {
     "tiny": tiny,
+    "tiny-dsr": tiny_dsr,
     **compared("mini", gshard_mini),
     "mini-deepseek-v3": deepseek_v3_mini,
     **compared("2b", gshard_2b),

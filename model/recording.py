@@ -2,7 +2,8 @@
 
 A MoE layer is a module with children `gate` and `experts`. The gate returns
 (router_logits_TE, weights_TK, expert_ids_TK), the logits None where it has none; `experts` receives
-(hidden_TD, expert_ids_TK, weights_TK), which is what is executed. A gate may say how it scores
+(hidden_TD, expert_ids_TK, weights_TK), which is what is executed; a place after a token's last
+expert is NO_EXPERT with weight 0. A gate may say how it scores
 (`scores`, else softmax), by what it chooses (`preference`, else its scores) and how many choices of
 a sequence an expert takes (`capacity`, else all): with one, a weight of 0 is a choice refused.
 
@@ -166,8 +167,9 @@ def entropy(scores_TE: Tensor) -> Tensor:
 
 def margin(chosen_by_TE: Tensor, expert_ids_TK: Tensor) -> Tensor:
     """Last chosen minus best rejected; NaN where every expert was chosen."""
-    last_T = chosen_by_TE.gather(-1, expert_ids_TK).amin(-1)
-    rejected_TE = chosen_by_TE.scatter(-1, expert_ids_TK, -torch.inf)
+    ids_TK = expert_ids_TK.where(expert_ids_TK != NO_EXPERT, expert_ids_TK[:, :1])
+    last_T = chosen_by_TE.gather(-1, ids_TK).amin(-1)
+    rejected_TE = chosen_by_TE.scatter(-1, ids_TK, -torch.inf)
     return (last_T - rejected_TE.amax(-1)).nan_to_num_(posinf=torch.nan)
 
 

@@ -1,14 +1,17 @@
 """Which experts a token goes to. Every gate gives (router_logits_TE, weights_TK, expert_ids_TK).
 
-B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed experts, K = experts per
-token, G = expert groups, V = vocabulary.
+B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed experts, K = most experts
+per token, G = expert groups, V = vocabulary.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from data.routing import NO_EXPERT
 from model.config import ModelConfig
+
+SUB_GATES = 4  # an expert has so many in the DSR
 
 
 class SoftmaxRouter(nn.Module):
@@ -31,6 +34,10 @@ class SoftmaxRouter(nn.Module):
         self.capacity = config.expert_capacity  # choices an expert takes of one sequence
         self.biased = config.balancing == "bias"
         self.register_buffer("bias_E", torch.zeros(config.num_experts), persistent=self.biased)
+
+    def router_logits(self, x_TD: Tensor) -> Tensor:
+        with torch.autocast(x_TD.device.type, enabled=False):
+            return F.linear(x_TD.float(), self.weight_ED.float())
 
     def scores(self, router_logits_TE: Tensor) -> Tensor:
         return F.softmax(router_logits_TE, dim=-1)
@@ -58,8 +65,7 @@ class SoftmaxRouter(nn.Module):
         self, x_TD: Tensor, token_ids_BS: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Logits in float32; the chosen expert with the largest score first."""
-        with torch.autocast(x_TD.device.type, enabled=False):
-            router_logits_TE = F.linear(x_TD.float(), self.weight_ED.float())
+        router_logits_TE = self.router_logits(x_TD)
         scores_TE = self.scores(router_logits_TE)
         chosen_TK = self.preference(scores_TE).topk(self.top_k, dim=-1).indices
         weights_TK = scores_TE.gather(-1, chosen_TK)
@@ -108,6 +114,47 @@ class SwitchRouter(SoftmaxRouter):
     """Switch's top-1 gate (arXiv 2101.03961, 2.2): the weight is the probability itself."""
 
 
+class DynamicRouter(SoftmaxRouter):
+    """The dynamic specialized router (DSR): four sub-gates an expert, as many experts as needed.
+
+    A softmax over the sub-gates of all experts together, summed by expert: the same as a softmax
+    over experts of the logsumexp of their four logits, which is what it gives as logits. A token
+    goes to the smallest set of experts whose weights reach `top_p`, of `min_k` to `max_k`; the
+    rest of its K = top_k places are NO_EXPERT with weight 0. Weights are not renormalized.
+    """
+
+    min_k: Tensor
+    max_k: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        assert config.top_p is not None
+        assert config.min_k is not None
+        rows = SUB_GATES * config.num_experts
+        self.weight_ED = nn.Parameter(torch.empty(rows, config.hidden_dim))
+        self.top_p = config.top_p
+        # tensors: a stage of the training that changes them compiles nothing anew
+        self.register_buffer("min_k", torch.tensor(config.min_k), persistent=False)
+        self.register_buffer("max_k", torch.tensor(config.top_k), persistent=False)
+
+    def router_logits(self, x_TD: Tensor) -> Tensor:
+        return super().router_logits(x_TD).unflatten(-1, (-1, SUB_GATES)).logsumexp(-1)
+
+    def kept(self, weights_TK: Tensor, *, min_k: Tensor | int, max_k: Tensor | int) -> Tensor:
+        """Which choices, the preferred first, are in the smallest set that reaches top_p."""
+        before_TK = weights_TK.cumsum(-1) - weights_TK
+        rank_K = torch.arange(weights_TK.shape[-1], device=weights_TK.device)
+        return ((before_TK < self.top_p) | (rank_K < min_k)) & (rank_K < max_k)
+
+    def forward(
+        self, x_TD: Tensor, token_ids_BS: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        router_logits_TE, weights_TK, chosen_TK = super().forward(x_TD)
+        kept_TK = self.kept(weights_TK, min_k=self.min_k, max_k=self.max_k)
+        weights_TK = weights_TK.masked_fill(~kept_TK, 0.0)
+        return router_logits_TE, weights_TK, chosen_TK.masked_fill(~kept_TK, NO_EXPERT)
+
+
 class HashRouter(nn.Module):
     """Hash layers (arXiv 2106.04426): the token id alone decides, by a fixed random table that
     gives every expert as many ids. Weight 1, no logits, nothing to learn."""
@@ -132,6 +179,7 @@ LEARNED = {
     "sigmoid": SigmoidRouter,
     "gshard": GShardRouter,
     "switch": SwitchRouter,
+    "dsr": DynamicRouter,
 }
 
 

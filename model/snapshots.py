@@ -1,17 +1,34 @@
-"""Routing of one fixed held-out sample along a training, for router saturation.
+"""Routing of one fixed held-out sample along a training.
 
-B = sequences, S = positions, T = B * S tokens, K = experts per token, L = MoE layers.
+N = documents of the sample, S = positions, F = followed tokens, L = MoE layers, E = routed experts,
+K = most experts per token.
 """
 
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
+from model.losses import by_expert
+from model.objective import autocast
 from model.transformer import Transformer
+
+FOLLOWED = 16  # of so many positions one token is followed choice by choice
+AT_ONCE = 8  # documents
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Held-out text whose routing is recorded, one full window a document."""
+
+    token_ids_NS: np.ndarray
+    domain_id_N: np.ndarray
+    domains: tuple[str, ...]
 
 
 def snapshot_steps(last_step: int, count: int) -> list[int]:
@@ -20,21 +37,50 @@ def snapshot_steps(last_step: int, count: int) -> list[int]:
 
 
 class Snapshots:
-    """A safetensors file: `token_ids` int32 [T] and `step_00000001`, ... uint8 [T, L, K]."""
+    """A safetensors file: `domain_id` [N] and for each step `tokens_00000001` uint16 [N, L, E],
+    the choices of each document, and `chosen_00000001` uint8 [F, L, E / 8], packed bits."""
 
-    def __init__(self, path: Path, sample_BS: Tensor) -> None:
-        self.path = path
-        self.sample_BS = sample_BS
+    def __init__(self, path: Path, sample: Sample) -> None:
+        self.path, self.sample = path, sample
 
     @torch.inference_mode()
     def record(self, model: Transformer, step: int) -> None:
-        tensors = load_file(self.path) if self.path.exists() and step > 1 else {}
-        device = model.embedding.weight.device
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            _, routed = model.hidden(self.sample_BS.to(device))
-        ids_TLK = torch.stack([decided.expert_ids_TK for decided in routed], dim=1)
-        tensors[f"step_{step:08}"] = ids_TLK.to(torch.uint8).cpu()
-        tensors["token_ids"] = self.sample_BS.flatten().to(torch.int32)
+        """Replaces what an interrupted training recorded at this step and after it."""
+        found = load_file(self.path) if self.path.exists() else {}
+        kept = {
+            key: array
+            for key, array in found.items()
+            if key.startswith(("tokens_", "chosen_")) and int(key[-8:]) < step
+        }
+        tokens, chosen = zip(
+            *(self.routing(model, ids) for ids in self.sample_ids().split(AT_ONCE)),
+            strict=True,
+        )
+        kept["domain_id"] = self.sample.domain_id_N.astype(np.uint8)
+        kept[f"tokens_{step:08}"] = np.concatenate(tokens)
+        kept[f"chosen_{step:08}"] = np.concatenate(chosen)
+        num_experts = str(model.config.num_experts)
+        metadata = {"num_experts": num_experts, "domains": json.dumps(self.sample.domains)}
         partial = self.path.with_name(self.path.name + ".partial")
-        save_file(tensors, partial)
+        save_file(kept, partial, metadata=metadata)
         os.replace(partial, self.path)
+
+    def sample_ids(self) -> Tensor:
+        return torch.from_numpy(self.sample.token_ids_NS.astype(np.int64))
+
+    def routing(self, model: Transformer, ids_NS: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """(tokens_NLE, chosen_FLE packed) of some documents."""
+        ids_NS = ids_NS.to(model.embedding.weight.device)
+        with autocast(ids_NS):
+            _, routed = model.hidden(ids_NS)
+        chosen_TLE = torch.stack(
+            [
+                by_expert(
+                    torch.ones_like(ids_TK, dtype=torch.uint8), ids_TK, model.config.num_experts
+                )
+                for ids_TK in (decided.expert_ids_TK for decided in routed)
+            ],
+            dim=1,
+        )
+        tokens_NLE = chosen_TLE.unflatten(0, ids_NS.shape).sum(1).cpu().numpy().astype(np.uint16)
+        return tokens_NLE, np.packbits(chosen_TLE[::FOLLOWED].cpu().numpy(), axis=-1)

@@ -1,13 +1,13 @@
-"""Training: AdamW, warm-up then cosine decay, bf16 autocast, exact resume, JSONL metrics.
+"""Training: AdamW, warm-up then cosine decay or stages, bf16 autocast, exact resume, JSONL log.
 
-B = sequences, S = positions, T = tokens, E = routed experts, K = experts per token, L = MoE layers.
+B = sequences, S = positions, D = model dim, E = routed experts, L = MoE layers, G = domains.
 """
 
 import json
 import math
 import os
-import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -18,37 +18,19 @@ import torch.distributed as distributed
 from torch import Tensor, nn
 
 from model.checkpoint import load_progress, save_model, save_progress
-from model.objective import Objective
+from model.curriculum import SequenceSource, StagedBatches
+from model.objective import Consistency, Losses, Objective, within_ball
 from model.router import SoftmaxRouter
-from model.snapshots import Snapshots, snapshot_steps
+from model.snapshots import Sample, Snapshots, snapshot_steps
+from model.stages import Span, activate, check_stages, narrowed
+from model.train_config import TrainConfig, learning_rate
+from model.training_log import Window, append_line, cut_log
 from model.transformer import Transformer
 
+RADIUS = 0.1  # of the norm of a sequence's embeddings: the ball that adversaries stay in
+ADVERSARIAL_EVERY = 4  # one sequence of so many meets an adversary
+
 BatchOfStep = Callable[[int], np.ndarray]  # step -> token ids [B, S + 1], -1 is padding
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    steps: int  # the whole schedule
-    batch_size: int  # sequences a step, over all processes
-    learning_rate: float  # the peak
-    warmup_steps: int
-    final_learning_rate: float = 0.1  # of the peak, at the last step
-    weight_decay: float = 0.1  # matrices only
-    clip_norm: float = 1.0
-    log_every: int = 20  # steps
-    checkpoint_every: int = 2000  # steps
-    snapshots: int = 10  # log-spaced steps at which routing is recorded
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise ValueError(
-                f"steps ({self.steps}) and batch_size ({self.batch_size}) must be positive"
-            )
-        if not 0 <= self.warmup_steps <= self.steps:
-            raise ValueError(
-                f"warmup_steps ({self.warmup_steps}) must be between 0 and steps ({self.steps})"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +43,6 @@ class Progress:
 
 class DivergedError(RuntimeError):
     """The loss stopped being a number."""
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Of step `step`, counted from 0: linear warm-up, then a cosine to `final_learning_rate`."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    floor = config.final_learning_rate
-    return config.learning_rate * (floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2)
 
 
 def new_optimizer(model: Transformer, config: TrainConfig) -> torch.optim.AdamW:
@@ -91,33 +64,57 @@ class Trainer:
         config: TrainConfig,
         folder: Path,
         *,
-        batch_of: BatchOfStep,
-        sample_BS: Tensor | None = None,
+        batches: BatchOfStep | SequenceSource,
+        sample: Sample | None = None,
     ) -> None:
-        """`sample_BS`: held-out tokens whose routing is recorded along the way."""
-        self.config, self.folder, self.batch_of = config, folder, batch_of
-        self.model = model
+        """`batches`: of every step; with stages, where the sequences of a domain come from.
+        `sample`: held-out text whose routing is recorded along the way."""
+        self.config, self.folder, self.model = config, folder, model
         self.device = model.embedding.weight.device
         self.optimizer = new_optimizer(model, config)
         self.step = 0
         self.tokens = 0
         self.rank, self.world = process_rank()
-        objective: nn.Module = Objective(model)
+        self.spans = config.spans()
+        self.staged: StagedBatches | None = None
+        if config.stages:
+            architecture = model.config
+            check_stages(
+                config.stages, num_experts=architecture.num_experts, router=architecture.router
+            )
+            assert not callable(batches)
+            length = architecture.context_length
+            self.staged = StagedBatches(batches, context_length=length, seed=config.seed)
+        else:
+            assert callable(batches)
+            self.batch_of = batches
+        self.objective, self.consistency = self.compiled(Objective(model)), Consistency(model)
+        if self.device.type == "cuda":
+            self.consistency = cast(Consistency, torch.compile(self.consistency))
+        self.snapshots = (
+            Snapshots(folder / "snapshots.safetensors", sample)
+            if sample is not None and model.config.num_experts
+            else None
+        )
+        if uneven := [span.batch_size for span in self.spans if span.batch_size % self.world]:
+            raise ValueError(
+                f"batch_size ({uneven[0]}) must be a multiple of the {self.world} processes"
+            )
+
+    def compiled(self, objective: nn.Module) -> nn.Module:
         if self.device.type == "cuda":
             objective = cast(nn.Module, torch.compile(objective))
         if self.world > 1:
             objective = nn.parallel.DistributedDataParallel(objective)
-        self.objective = objective
-        with_experts = model.config.num_experts > 0
-        self.snapshots = (
-            Snapshots(folder / "snapshots.safetensors", sample_BS)
-            if sample_BS is not None and with_experts
-            else None
-        )
-        if config.batch_size % self.world:
-            raise ValueError(
-                f"batch_size ({config.batch_size}) must be a multiple of the {self.world} processes"
-            )
+        return objective
+
+    @property
+    def last_step(self) -> int:
+        return self.spans[-1].end
+
+    def span(self) -> Span:
+        """That the next step belongs to."""
+        return next(span for span in self.spans if self.step < span.end)
 
     def run(
         self, *, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool]
@@ -128,64 +125,113 @@ class Trainer:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.start_or_resume()
-        snapshots_at = set(snapshot_steps(self.config.steps, self.config.snapshots))
-        window = Window(self.model.config.num_moe_layers, self.device)
-        while self.step < self.config.steps:
-            window.add(*self.train_step())
+        snapshots_at = set(snapshot_steps(self.last_step, self.config.snapshots))
+        snapshots_at |= {span.end for span in self.spans}
+        window = self.window()
+        while self.step < self.last_step:
+            span = self.span()
+            self.train_step(span, window)
             self.step += 1
             if self.snapshots and self.rank == 0 and self.step in snapshots_at:
                 self.snapshots.record(self.model, self.step)
-            last = self.step == self.config.steps
+            last = self.step == self.last_step
             keep = last or self.step % self.config.checkpoint_every == 0
-            if (
-                keep or self.step % self.config.log_every == 0
-            ):  # no checkpoint unseen: it may be NaN
-                on_progress(self.report(window))
-                window = Window(self.model.config.num_moe_layers, self.device)
+            # no checkpoint unseen: it may be NaN
+            if keep or self.step % self.config.log_every == 0:
+                on_progress(self.report(window, span))
+                window = self.window()
             if keep:
                 self.checkpoint()
             elif self.step % self.config.log_every == 0 and should_stop():
                 self.checkpoint()
                 return False
         if self.rank == 0:
+            self.model.config = narrowed(self.model, self.spans[-1].stage)
             save_model(self.model, self.folder)
         return True
 
+    def window(self) -> Window:
+        domains = len(self.staged.source.domains) if self.staged else 0
+        return Window(self.model.config.num_moe_layers, domains, self.device)
+
     def start_or_resume(self) -> None:
         settings = self.folder / "train_config.json"
-        asked = asdict(self.config) | {"model": asdict(self.model.config)}
+        ends = [[span.stage.name, span.end] for span in self.spans] if self.staged else []
+        settled = asdict(self.config) | {"model": asdict(self.model.config), "stage_ends": ends}
+        asked = json.loads(json.dumps(settled))  # tuples are lists there
         if not (self.folder / "progress.safetensors").exists():
             self.model.initialize(seed=self.config.seed)
             settings.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
             (self.folder / "train_log.jsonl").write_text("", encoding="utf-8")
             return
         found = json.loads(settings.read_text(encoding="utf-8"))
-        if found != json.loads(json.dumps(asked)):
+        if found != asked:
             changed = sorted(key for key in asked if found.get(key) != asked[key])
             raise ValueError(
                 f"{self.folder} holds a training with other settings ({', '.join(changed)}); "
                 "continue it with its own settings or choose another folder"
             )
-        self.step = load_progress(self.folder, self.model, self.optimizer)
+        self.step, batches = load_progress(self.folder, self.model, self.optimizer)
+        if self.staged and batches is not None:
+            self.staged.restore(batches)
         self.tokens = cut_log(self.folder / "train_log.jsonl", self.step)
 
-    def train_step(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """(loss sum, tokens, balance loss, gradient norm, tokens_LE) of one step, on the device."""
+    def train_step(self, span: Span, window: Window) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.config)
-        rows = slice(self.rank, None, self.world)
-        batch_BS = torch.from_numpy(self.batch_of(self.step)[rows])
-        if self.device.type == "cuda":
-            batch_BS = batch_BS.pin_memory()
-        batch_BS = batch_BS.to(self.device, non_blocking=True)
-        total, balance, tokens, tokens_LE = self.objective(batch_BS)
-        total.backward()
+            group["lr"] = learning_rate(self.step, self.config, span)
+        activate(self.model, span.stage)
+        batch_BS, domain_B = self.batch(span)
+        losses, consistency = self.gradients(batch_BS, adversarial=span.stage.adversarial)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.model.config.balancing == "bias":
-            self.update_biases(tokens_LE)
-        return (total.detach() - balance) * tokens, tokens, balance, norm, tokens_LE
+            self.update_biases(losses.tokens_LE)
+        window.add(losses, norm=norm, consistency=consistency)
+        if domain_B is not None:
+            window.add_domains(domain_B, losses.nats_B, (batch_BS[:, 1:] >= 0).sum(-1))
+
+    def batch(self, span: Span) -> tuple[Tensor, Tensor | None]:
+        """(token ids [B, S + 1], the domains where they are known) of this process."""
+        rows = slice(self.rank, None, self.world)
+        if self.staged is None:
+            return self.on_device(self.batch_of(self.step)[rows]), None
+        ids_BS, domain_B = self.staged.draw(self.step, span)
+        return self.on_device(ids_BS[rows]), self.on_device(domain_B[rows])
+
+    def on_device(self, array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+    def gradients(self, batch_BS: Tensor, *, adversarial: bool) -> tuple[Losses, Tensor]:
+        """Backward of the batch; (its losses, the consistency under an adversary).
+
+        The adversary is free (arXiv 1904.12843): it moves the embeddings along the gradient that
+        the step computes anyway, so that what it costs is the consistency alone.
+        """
+        if not adversarial:
+            losses = self.objective(batch_BS)
+            losses.total.backward()
+            return losses, torch.zeros((), device=self.device)
+        inputs_BS = batch_BS[:, :-1].clamp(min=0)
+        embedded_BSD = self.model.embedding(inputs_BS).detach()
+        origin_BSD = torch.zeros_like(embedded_BSD, requires_grad=True)
+        alone = self.objective.no_sync() if self.world > 1 else nullcontext()  # type: ignore[operator]
+        with alone:
+            losses = self.objective(batch_BS, origin_BSD)
+            losses.total.backward()
+        assert origin_BSD.grad is not None
+        moved_BSD = within_ball(origin_BSD.grad, embedded_BSD, radius=RADIUS)
+        some = slice(None, None, ADVERSARIAL_EVERY)
+        consistency = self.consistency(batch_BS[some].contiguous(), moved_BSD[some].contiguous())
+        consistency.backward()
+        if self.world > 1:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    distributed.all_reduce(parameter.grad, op=distributed.ReduceOp.AVG)
+        return losses, consistency.detach()
 
     def update_biases(self, tokens_LE: Tensor) -> None:
         if self.world > 1:
@@ -195,76 +241,39 @@ class Trainer:
             assert isinstance(moe.gate, SoftmaxRouter)  # a config refuses to bias a hash
             moe.gate.update_bias(tokens_E, rate=self.model.config.bias_update_rate)
 
-    def report(self, window: "Window") -> Progress:
-        loss, tokens, balance, norm, max_violation_L = window.read()
-        if not math.isfinite(loss):
+    def report(self, window: Window, span: Span) -> Progress:
+        read = window.read()
+        if not math.isfinite(read.loss):
             raise DivergedError(
-                f"the loss is {loss} by step {self.step}; the last checkpoint in {self.folder} "
-                "is from before: lower the learning rate and continue from it"
+                f"the loss is {read.loss} by step {self.step}; the last checkpoint in "
+                f"{self.folder} is from before: lower the learning rate and continue from it"
             )
-        self.tokens += tokens
-        rate = tokens / window.seconds()
+        self.tokens += read.tokens
+        rate = read.tokens / read.seconds
+        line = {
+            "step": self.step,
+            "tokens": self.tokens,
+            "loss": read.loss,
+            "balance_loss": read.balance,
+            "learning_rate": learning_rate(self.step - 1, self.config, span),
+            "grad_norm": read.norm,
+            "tokens_per_second": round(rate),
+            "max_violation": read.violation_L,
+            "chosen": read.chosen_L,
+        }
+        if self.staged:
+            line |= self.staged.report(self.step - 1, span, read.domains_3G)
+            line["consistency"] = read.consistency if span.stage.adversarial else None
         if self.rank == 0:
-            line = {
-                "step": self.step,
-                "tokens": self.tokens,
-                "loss": loss,
-                "balance_loss": balance,
-                "learning_rate": learning_rate(self.step - 1, self.config),
-                "grad_norm": norm,
-                "tokens_per_second": round(rate),
-                "max_violation": max_violation_L,
-            }
-            with (self.folder / "train_log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-        return Progress(step=self.step, tokens=self.tokens, loss=loss, tokens_per_second=rate)
+            append_line(self.folder / "train_log.jsonl", line)
+        return Progress(step=self.step, tokens=self.tokens, loss=read.loss, tokens_per_second=rate)
 
     def checkpoint(self) -> None:
         if self.rank == 0:
-            save_progress(self.folder, self.model, self.optimizer, step=self.step)
+            batches = self.staged.state() if self.staged else None
+            save_progress(self.folder, self.model, self.optimizer, step=self.step, batches=batches)
         if self.world > 1:
             distributed.barrier()
-
-
-class Window:
-    """Sums since the last report, kept on the device: reading them is the only wait."""
-
-    def __init__(self, num_moe_layers: int, device: torch.device) -> None:
-        self.began = time.perf_counter()
-        self.sums = torch.zeros(5, dtype=torch.float64, device=device)
-        self.tokens_LE: Tensor | None = None
-        self.num_moe_layers = num_moe_layers
-
-    def add(
-        self, loss_sum: Tensor, tokens: Tensor, balance: Tensor, norm: Tensor, tokens_LE: Tensor
-    ) -> None:
-        one = torch.ones_like(loss_sum)
-        self.sums += torch.stack((loss_sum, tokens, balance, norm, one)).detach().double()
-        self.tokens_LE = tokens_LE if self.tokens_LE is None else self.tokens_LE + tokens_LE
-
-    def read(self) -> tuple[float, int, float, float, list[float]]:
-        """(loss, tokens, balance loss, gradient norm, MaxVio by layer), over all processes."""
-        if distributed.is_initialized():
-            distributed.all_reduce(self.sums)
-            if self.tokens_LE is not None:
-                distributed.all_reduce(self.tokens_LE)
-        loss_sum, tokens, balance, norm, steps = self.sums.tolist()
-        max_violation_L: list[float] = []
-        if self.num_moe_layers and self.tokens_LE is not None:
-            tokens_LE = self.tokens_LE
-            max_violation_L = (tokens_LE.amax(-1) / tokens_LE.mean(-1) - 1).tolist()
-        return loss_sum / tokens, int(tokens), balance / steps, norm / steps, max_violation_L
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self.began
-
-
-def cut_log(path: Path, step: int) -> int:
-    """Drop the lines after `step`, which are about to be repeated; tokens trained by then."""
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    kept = [line for line in lines if line["step"] <= step]
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    return kept[-1]["tokens"] if kept else 0
 
 
 def process_rank() -> tuple[int, int]:

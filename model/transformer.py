@@ -83,9 +83,16 @@ class Transformer(nn.Module):
         return [KeyValueCache() for _ in self.layers]
 
     def hidden(
-        self, token_ids_BS: Tensor, cache: list[KeyValueCache] | None = None
+        self,
+        token_ids_BS: Tensor,
+        cache: list[KeyValueCache] | None = None,
+        *,
+        perturbation_BSD: Tensor | None = None,
     ) -> tuple[Tensor, list[Routed]]:
-        """The normed state before the head, and each MoE layer's decision."""
+        """The normed state before the head, and each MoE layer's decision.
+
+        `perturbation_BSD` is added to the embeddings.
+        """
         start = cache[0].length if cache else 0
         end = start + token_ids_BS.shape[1]
         if end > self.config.context_length:
@@ -94,6 +101,8 @@ class Transformer(nn.Module):
             )
         cos_SC, sin_SC = self.cos_SC[start:end], self.sin_SC[start:end]
         x_BSD = self.embedding(token_ids_BS)
+        if perturbation_BSD is not None:
+            x_BSD = x_BSD + perturbation_BSD
         routed: list[Routed] = []
         caches: list[KeyValueCache] | list[None] = cache or [None] * len(self.layers)
         for block, layer_cache in zip(self.layers, caches, strict=True):

@@ -30,3 +30,9 @@ def small_router(router: str = "softmax", **changes: object) -> ModelConfig:
     """The same with another gate, which chooses as many as it is made for."""
     top_k = FIXED_TOP_K.get(router, 2)
     return replace(small_config(), router=router, top_k=top_k, **changes)  # type: ignore[arg-type]
+
+
+def small_dsr(**changes: object) -> ModelConfig:
+    """The same with the dynamic router: 2 to 6 of the eight experts."""
+    settings = {"router": "dsr", "top_k": 6, "min_k": 2, "top_p": 0.5, "init_std": 0.5}
+    return replace(small_config(), **(settings | changes))  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ KEEP_T = torch.tensor([True, True])
 def balances(expert_ids: list[list[int]], scores: list[list[float]]) -> tuple[float, float]:
     expert_ids_TK, scores_TE = torch.tensor(expert_ids), torch.tensor(scores)
     tokens_E = tokens_per_expert(expert_ids_TK, KEEP_T, 4)
-    load_E, probability_E = load_and_probability(scores_TE, tokens_E, KEEP_T, 2)
+    load_E, probability_E = load_and_probability(scores_TE, tokens_E, KEEP_T)
     return (
         expert_balance(load_E, probability_E).item(),
         device_balance(load_E, probability_E, groups=2).item(),

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data.routing import NO_EXPERT
 from model.moe import Experts, MoE
 from tests.models import small_config
 
@@ -46,6 +47,28 @@ def test_outputs_and_gradients_equal_the_loop(loaded: str) -> None:
     expected = torch.autograd.grad((expected_TD * direction_TD).sum(), inputs)
 
     assert_close(found_TD, expected_TD)
+    for found_gradient, expected_gradient in zip(found, expected, strict=True):
+        assert_close(found_gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("path", ["gathered", "all_of_them"])
+def test_both_paths_leave_empty_places_out(path: str) -> None:
+    torch.manual_seed(0)
+    experts = Experts(16, 8, num_experts=8)
+    for parameter in experts.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x_TD = torch.randn(40, 16, requires_grad=True)
+    expert_ids_TK = torch.rand(40, 8).topk(3).indices
+    weights_TK = torch.rand(40, 3)
+    empty_TK = torch.tensor([False, False, True]).expand(40, 3)
+    found_TD = getattr(experts, path)(
+        x_TD, expert_ids_TK.masked_fill(empty_TK, NO_EXPERT), weights_TK.masked_fill(empty_TK, 0.0)
+    )
+    expected_TD = loop_over_experts(experts, x_TD, expert_ids_TK[:, :2], weights_TK[:, :2])
+    assert_close(found_TD, expected_TD)
+    inputs = (x_TD, *experts.parameters())
+    found = torch.autograd.grad(found_TD.square().sum(), inputs)
+    expected = torch.autograd.grad(expected_TD.square().sum(), inputs)
     for found_gradient, expected_gradient in zip(found, expected, strict=True):
         assert_close(found_gradient, expected_gradient)
 

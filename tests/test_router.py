@@ -5,9 +5,18 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from model.router import HashRouter, SigmoidRouter, SoftmaxRouter, admitted, new_router
+from model.router import (
+    SUB_GATES,
+    DynamicRouter,
+    HashRouter,
+    SigmoidRouter,
+    SoftmaxRouter,
+    admitted,
+    new_router,
+)
 from tests.models import small_router
 
 
@@ -117,3 +126,73 @@ def test_tokens_that_come_later_change_nothing() -> None:
     asked = torch.randint(4, (20, 2), generator=torch.Generator().manual_seed(0))
     assert in_parts(asked, [1, 7, 8]) == in_parts(asked, [])
     assert in_parts(asked[:9], []) == in_parts(asked, [])[:18]
+
+
+def test_the_listing_of_the_article_cannot_route() -> None:
+    """As printed: 4 outputs an expert, softmax over the last axis, then its mean: always 1/4."""
+    outputs_TX = nn.Linear(16, SUB_GATES * 8)(torch.randn(32, 16))
+    shares_TEs = F.softmax(outputs_TX.view(32, 8, SUB_GATES), dim=-1)
+    weights_TE = shares_TEs.mean(dim=-1)
+    assert torch.allclose(weights_TE, torch.full((32, 8), 1 / SUB_GATES))
+
+
+def dynamic(**changes: object) -> DynamicRouter:
+    settings = {"router": "dsr", "num_experts": 4, "top_k": 4, "min_k": 1, "top_p": 0.75}
+    router = new_router(replace(small_router(), **(settings | changes)))  # type: ignore[arg-type]
+    assert isinstance(router, DynamicRouter)
+    return router
+
+
+def with_shares(shares: list[float], **changes: object) -> DynamicRouter:
+    """For the input 1, sub-gates that share out each expert's weight as 1 : 2 : 3 : 4."""
+    router = dynamic(hidden_dim=1, **changes)
+    parts = torch.tensor(shares)[:, None] * torch.tensor([0.1, 0.2, 0.3, 0.4])
+    router.weight_ED.data = parts.log().reshape(-1, 1)
+    return router
+
+
+SHARES = [0.05, 0.5, 0.15, 0.3]
+
+
+def test_dsr_is_a_softmax_over_all_sub_gates_summed_by_expert() -> None:
+    router, x_TD = dynamic(top_p=1.0), torch.randn(32, 16)
+    router.weight_ED.data.normal_()
+    logits_TE, weights_TK, ids_TK = router(x_TD)
+    shares_TX = F.softmax(x_TD @ router.weight_ED.T, dim=-1)
+    expected_TE = shares_TX.view(32, 4, SUB_GATES).sum(-1)
+    assert torch.allclose(router.scores(logits_TE), expected_TE, atol=1e-6)
+    assert torch.allclose(expected_TE.gather(-1, ids_TK), weights_TK, atol=1e-6)
+
+
+def test_dsr_takes_the_smallest_set_that_reaches_p() -> None:
+    assert chosen(with_shares(SHARES, top_p=0.5)) == {1: 0.5, -1: 0.0}
+    assert chosen(with_shares(SHARES, top_p=0.51)) == {1: 0.5, 3: 0.3, -1: 0.0}
+    assert chosen(with_shares(SHARES, top_p=0.9)) == {1: 0.5, 3: 0.3, 2: 0.15, -1: 0.0}
+
+
+def test_dsr_stays_within_the_fewest_and_the_most() -> None:
+    assert chosen(with_shares(SHARES, top_p=0.1, min_k=2)) == {1: 0.5, 3: 0.3, -1: 0.0}
+    assert chosen(with_shares(SHARES, top_p=1.0, top_k=2)) == {1: 0.5, 3: 0.3}
+
+
+def test_k_varies_by_token() -> None:
+    router = with_shares(SHARES, top_p=0.75)
+    ids_TK = router(torch.tensor([[0.0], [1.0], [5.0]]))[2]  # even shares, these, nearly one
+    assert (ids_TK >= 0).sum(-1).tolist() == [3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"top_p": 0.0}, r"top_p \(0.0\) must be above 0 and at most 1"),
+        ({"top_p": 1.1}, r"top_p \(1.1\)"),
+        ({"top_p": None}, r"top_p \(None\)"),
+        ({"min_k": 5}, r"min_k \(5\) must be between 1 and top_k \(4\)"),
+        ({"top_k": 5}, r"top_k \(5\) must be between 1 and num_experts \(4\)"),
+        ({"capacity_factor": 1.0}, "neither capacity_factor"),
+        ({"router": "softmax"}, "of the dsr router"),
+    ],
+)
+def test_what_a_dsr_cannot_be_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        dynamic(**changes)

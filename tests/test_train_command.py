@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.commands.train import heldout_sample
 from app.tracing import CHECKPOINT
 from data.routing import DOMAINS
 from data.store import open_trace
@@ -81,9 +80,10 @@ def test_a_batch_depends_on_the_step_alone(corpus: Path) -> None:
 
 
 def test_the_sample_takes_as_many_sequences_of_every_domain(corpus: Path) -> None:
-    sample_BS = heldout_sample(TokenStore.load(corpus, "heldout"), 512)
-    assert sample_BS.shape == (6, 512)  # one long enough document in each
-    assert sample_BS[:, 0].tolist() == [0] * 6  # each begins with <|endoftext|>
+    ids_NS, domain_id_N = TokenStore.load(corpus, "heldout").opening_windows(512)
+    assert ids_NS.shape == (6, 512)  # one long enough document in each
+    assert ids_NS[:, 0].tolist() == [0] * 6  # each begins with <|endoftext|>
+    assert domain_id_N.tolist() == list(range(6))
 
 
 def test_describe_prints_the_sizes_of_16b() -> None:

@@ -8,22 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from app.model_choice import Preset, Segments, Shared, chosen_config
-from data.tokens import TokenStore, batches
+from data.tokens import DomainWindows, TokenStore, batches
 
 if TYPE_CHECKING:
-    import torch
-
     from model.config import ModelConfig
+    from model.curriculum import SequenceSource
+    from model.stages import Stage
+    from model.trainer import BatchOfStep, Trainer
     from model.trainer import Progress as TrainingProgress
-    from model.trainer import Trainer
     from model.transformer import Transformer
-
-SAMPLE_SEQUENCES = 36  # of the context's length: the fixed held-out sample for saturation
-
 
 def train(
     folder: Annotated[Path, typer.Argument(help="Where the training lives; continued if begun.")],
@@ -34,12 +30,25 @@ def train(
     dense: Annotated[
         bool, typer.Option(help="Train the dense twin of equal activated parameters.")
     ] = False,
-    steps: Annotated[int, typer.Option(help="Of the whole schedule.")] = 22_000,
+    stages: Annotated[
+        str | None,
+        typer.Option(help="'article': its three stages; or a JSON file with a stage table."),
+    ] = None,
+    curriculum: Annotated[
+        bool, typer.Option(help="Leave out the dynamic curriculum of the stages.")
+    ] = True,
+    adversarial: Annotated[
+        bool, typer.Option(help="Leave out the adversarial training of the stages.")
+    ] = True,
+    steps: Annotated[int, typer.Option(help="Of the whole schedule, at full batches.")] = 22_000,
     batch_size: Annotated[
         int, typer.Option(help="Sequences a step, all processes together.")
     ] = 128,
     learning_rate: Annotated[float, typer.Option(help="The peak.")] = 2e-3,
     warmup_steps: Annotated[int, typer.Option(help="Linear warm-up.")] = 300,
+    snapshots: Annotated[
+        int, typer.Option(help="Steps at which routing is recorded, stage ends besides.")
+    ] = 12,
     seed: Annotated[int, typer.Option(help="Of weights and data order.")] = 0,
     minutes: Annotated[
         float | None, typer.Option(help="Checkpoint and stop after so long; run again to go on.")
@@ -50,7 +59,9 @@ def train(
 
     Example: routescope train runs/tiny --corpus corpus
     """
-    from model.trainer import DivergedError, TrainConfig, Trainer
+    from model.snapshots import Sample
+    from model.train_config import TrainConfig
+    from model.trainer import DivergedError, Trainer
 
     training, heldout = TokenStore.load(corpus, "train"), TokenStore.load(corpus, "heldout")
     model = new_model(chosen_config(preset, segments=segments, shared=shared), dense=dense)
@@ -60,15 +71,17 @@ def train(
         batch_size=batch_size,
         learning_rate=learning_rate,
         warmup_steps=warmup_steps,
+        snapshots=snapshots,
+        stages=chosen_stages(stages, curriculum=curriculum, adversarial=adversarial),
         seed=seed,
     )
-    trainer = Trainer(
-        model,
-        schedule,
-        folder,
-        batch_of=batches(training, length, batch_size, seed=seed),
-        sample_BS=heldout_sample(heldout, length),
-    )
+    source: SequenceSource | BatchOfStep
+    if schedule.stages:
+        source = DomainWindows(training, seed=seed)
+    else:
+        source = batches(training, length, batch_size, seed=seed)
+    sample = Sample(*heldout.opening_windows(length), heldout.domains)
+    trainer = Trainer(model, schedule, folder, batches=source, sample=sample)
     deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     try:
         finished = run_with_bar(trainer, lambda: time.monotonic() > deadline)
@@ -85,7 +98,24 @@ def train(
     elif finished:
         print(f"finished: {folder} holds the weights, bits per byte in evaluation.json")
     else:
-        print(f"stopped at step {trainer.step} of {steps}; run the same command to go on")
+        print(
+            f"stopped at step {trainer.step} of {trainer.last_step}; run the same command to go on"
+        )
+
+
+def chosen_stages(
+    stages: str | None, *, curriculum: bool, adversarial: bool
+) -> "tuple[Stage, ...]":
+    from model.stages import article_stages, read_stages, without
+
+    if stages is None:
+        if not (curriculum and adversarial):
+            raise ValueError(
+                "--no-curriculum and --no-adversarial leave out parts of stages; give --stages"
+            )
+        return ()
+    table = article_stages() if stages == "article" else read_stages(Path(stages))
+    return without(table, curriculum=not curriculum, adversarial=not adversarial)
 
 
 def new_model(config: "ModelConfig", *, dense: bool) -> "Transformer":
@@ -100,21 +130,6 @@ def new_model(config: "ModelConfig", *, dense: bool) -> "Transformer":
     torch.set_float32_matmul_precision("high")
     device = f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
     return Transformer(dense_twin(config) if dense else config).to(device)
-
-
-def heldout_sample(store: TokenStore, length: int) -> "torch.Tensor":
-    """The first full window of the first long enough documents, as many of each domain."""
-    import torch
-
-    sizes = np.diff(store.doc_start)
-    rows: list[np.ndarray] = []
-    for domain in range(len(store.domains)):
-        long_enough = np.flatnonzero((store.domain_id == domain) & (sizes >= length))
-        rows += [
-            store.tokens[store.doc_start[d] : store.doc_start[d] + length]
-            for d in long_enough[: SAMPLE_SEQUENCES // len(store.domains)]
-        ]
-    return torch.from_numpy(np.stack(rows).astype(np.int64))
 
 
 def run_with_bar(trainer: "Trainer", should_stop: Callable[[], bool]) -> bool:
@@ -135,7 +150,7 @@ def run_with_bar(trainer: "Trainer", should_stop: Callable[[], bool]) -> bool:
     from rich.console import Console
 
     with Progress(*columns, disable=trainer.rank > 0, console=Console(stderr=True)) as bar:
-        task = bar.add_task("compiling", total=trainer.config.steps)
+        task = bar.add_task("compiling", total=trainer.last_step)
 
         def show(done: "TrainingProgress") -> None:
             rate = f"{done.tokens_per_second / 1e3:,.0f} k tokens/s"

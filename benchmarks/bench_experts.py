@@ -1,0 +1,80 @@
+"""From how many chosen experts on is it faster that all of them compute?
+
+    python benchmarks/bench_experts.py
+
+Forward and backward of `tiny-dsr`'s experts by both paths of model/moe.py, in the types a training
+uses; the outputs are compared. T = tokens, D = model dim, K = experts per token.
+"""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from model.moe import Experts
+from model.presets import tiny_dsr
+
+CHOSEN = (4, 8, 16, 32, 64, 128, 256)
+TOKENS = {"cuda": 32_768, "cpu": 1_024}
+REPEATS = {"cuda": 20, "cpu": 3}
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    config = tiny_dsr()
+    experts = Experts(config.hidden_dim, config.expert_dim, num_experts=config.num_experts)
+    for parameter in experts.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    experts.to(device)
+    paths: list[Callable[..., Tensor]] = [experts.gathered, experts.all_of_them]
+    if device == "cuda":
+        paths = [torch.compile(path, dynamic=False) for path in paths]
+    print(f"{torch.cuda.get_device_name() if device == 'cuda' else platform.machine()}")
+    print(f"torch {torch.__version__}, {TOKENS[device]} tokens, {config.num_experts} experts")
+    print("| chosen | share | gathered ms | all ms | gathered / all | difference |")
+    print("|---|---|---|---|---|---|")
+    for top_k in CHOSEN:
+        x_TD = torch.randn(TOKENS[device], config.hidden_dim, device=device, requires_grad=True)
+        scores_TE = torch.rand(TOKENS[device], config.num_experts, device=device)
+        weights_TK, ids_TK = scores_TE.topk(top_k, dim=-1)
+        outputs, seconds = [], []
+        for path in paths:
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+                outputs.append(path(x_TD, ids_TK, weights_TK).detach().float())
+            seconds.append(timed(lambda path=path: step(path, x_TD, ids_TK, weights_TK), device))
+        gathered, every = seconds
+        difference = ((outputs[0] - outputs[1]).norm() / outputs[0].norm()).item()
+        share = top_k / config.num_experts
+        print(
+            f"| {top_k} | {share:.3f} | {1e3 * gathered:.2f} | {1e3 * every:.2f} "
+            f"| {gathered / every:.2f} | {difference:.1e} |",
+            flush=True,
+        )
+
+
+def step(path: Callable[..., Tensor], x_TD: Tensor, ids_TK: Tensor, weights_TK: Tensor) -> None:
+    with torch.autocast(x_TD.device.type, dtype=torch.bfloat16, enabled=x_TD.is_cuda):
+        output_TD = path(x_TD, ids_TK, weights_TK)
+    output_TD.float().sum().backward()
+
+
+def timed(once: Callable[[], None], device: str) -> float:
+    """Median seconds."""
+    found = []
+    for _ in range(3 + REPEATS[device]):
+        if device == "cuda":
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        once()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        found.append(time.perf_counter() - began)
+    return statistics.median(found[3:])
+
+
+if __name__ == "__main__":
+    main()
