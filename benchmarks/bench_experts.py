@@ -10,6 +10,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ def main() -> None:
         for path in paths:
             with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
                 outputs.append(path(x_TD, ids_TK, weights_TK).detach().float())
-            seconds.append(timed(lambda path=path: step(path, x_TD, ids_TK, weights_TK), device))
+            seconds.append(timed(partial(step, path, x_TD, ids_TK, weights_TK), device))
         gathered, every = seconds
         difference = ((outputs[0] - outputs[1]).norm() / outputs[0].norm()).item()
         share = top_k / config.num_experts

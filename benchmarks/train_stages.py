@@ -11,7 +11,6 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +29,9 @@ from model.train_config import TrainConfig
 from model.trainer import RADIUS, Trainer
 from model.transformer import Transformer
 
-STEPS = 1_600
+STEPS = 1_200
 BATCH_SIZE = 128  # sequences of 512 tokens
-ONE_STAGE = (Stage(name="one stage", percent=100, batch=1 / 2, min_k=8, max_k=256),)
+ONE_STAGE = (Stage(name="one stage", percent=100, batch=1 / 2, min_k=8, max_k=256, top_p=0.9),)
 SCHEDULES = {
     "three-stages": article_stages(),
     "without-curriculum": without(article_stages(), curriculum=True),
@@ -40,7 +39,12 @@ SCHEDULES = {
     "one-stage": ONE_STAGE,
 }
 RUNS = [(name, seed) for seed in (0, 1) for name in SCHEDULES]
-RANGES = {"8-32": (8, 32), "32-128": (32, 128), "128-256": (128, 256)}
+Limits = tuple[int, int, float]  # min_k, max_k, top_p
+RANGES: dict[str, Limits] = {
+    f"{stage.min_k}-{stage.max_k}": (stage.min_k, stage.max_k, stage.top_p)
+    for stage in article_stages()
+    if stage.min_k is not None and stage.max_k is not None and stage.top_p is not None
+}
 NOISES = {"noise": RADIUS, "more noise": 2 * RADIUS}  # of the norm of a sequence's embeddings
 
 
@@ -52,7 +56,6 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=2, help="Trainings on one GPU.")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
-    parser.add_argument("--top-p", type=float, default=tiny_dsr().top_p)
     parser.add_argument("--only", help="Schedules, comma-separated.")
     parser.add_argument("--one", help="SCHEDULE:SEED, in this process.")
     arguments = parser.parse_args()
@@ -69,7 +72,7 @@ def train_one(name: str, seed: int, arguments: argparse.Namespace) -> None:
     folder = arguments.runs / f"{name}.{seed}"
     torch.set_float32_matmul_precision("high")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = Transformer(replace(tiny_dsr(), top_p=arguments.top_p)).to(device)
+    model = Transformer(tiny_dsr()).to(device)
     schedule = TrainConfig(
         steps=arguments.steps,
         batch_size=arguments.batch_size,
@@ -92,7 +95,8 @@ def train_one(name: str, seed: int, arguments: argparse.Namespace) -> None:
     seconds = time.perf_counter() - began
     print(f"{name}.{seed}: step {trainer.step}, {seconds:.0f} s", flush=True)
     if finished:
-        measure(model.eval(), arguments.corpus, folder)
+        with torch.compiler.set_stance("force_eager"):
+            measure(model.eval(), arguments.corpus, folder)
         (folder / "progress.safetensors").unlink(missing_ok=True)
         (folder / "done").touch()
 
@@ -103,7 +107,7 @@ def measure(model: Transformer, corpus: Path, folder: Path) -> None:
     store = TokenStore.load(corpus, "shipped")
     arrays: dict[str, np.ndarray] = {}
     for label, limits in {"own": own_limits(model), **RANGES}.items():
-        with activating(model, *limits):
+        with activating(model, limits):
             arrays[f"{label}|nats_N"] = nats(model, store)
             arrays |= {f"{label}|{key}": value for key, value in loads(model, store).items()}
             for name, radius in NOISES.items():
@@ -112,28 +116,25 @@ def measure(model: Transformer, corpus: Path, folder: Path) -> None:
     np.savez_compressed(folder / "results.npz", **arrays)
 
 
-def own_limits(model: Transformer) -> tuple[int, int]:
-    gate = model.moe_layers()[0].gate
-    assert isinstance(gate, DynamicRouter)
-    return int(gate.min_k), int(gate.max_k)
+def gates(model: Transformer) -> list[DynamicRouter]:
+    return [moe.gate for moe in model.moe_layers() if isinstance(moe.gate, DynamicRouter)]
+
+
+def own_limits(model: Transformer) -> Limits:
+    gate = gates(model)[0]
+    return int(gate.min_k), int(gate.max_k), float(gate.top_p)
 
 
 @contextmanager
-def activating(model: Transformer, least: int, most: int) -> Iterator[None]:
-    gates = [moe.gate for moe in model.moe_layers()]
+def activating(model: Transformer, limits: Limits) -> Iterator[None]:
     before = own_limits(model)
-
-    def limit(least: int, most: int) -> None:
-        for gate in gates:
-            assert isinstance(gate, DynamicRouter)
-            gate.min_k.fill_(least)
-            gate.max_k.fill_(most)
-
-    limit(least, most)
     try:
+        for gate in gates(model):
+            gate.limit(min_k=limits[0], max_k=limits[1], top_p=limits[2])
         yield
     finally:
-        limit(*before)
+        for gate in gates(model):
+            gate.limit(min_k=before[0], max_k=before[1], top_p=before[2])
 
 
 def chosen(model: Transformer, ids_BS: Tensor, perturbation_BSD: Tensor | None = None) -> Tensor:

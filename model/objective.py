@@ -39,9 +39,7 @@ class Objective(nn.Module):
         with autocast(inputs_BS):
             x_BSD, routed = self.model.hidden(inputs_BS, perturbation_BSD=perturbation_BSD)
             logits_TV = self.model.head(x_BSD).flatten(0, 1)
-        nats_T = F.cross_entropy(
-            logits_TV.float(), targets_BS.flatten(), ignore_index=-1, reduction="none"
-        )
+        nats_T = self.nats(logits_TV, targets_BS.flatten())
         keep_T = (batch_BS[:, :-1] >= 0).flatten()
         targets = (targets_BS >= 0).sum()
         loss = nats_T.sum() / targets
@@ -61,6 +59,10 @@ class Objective(nn.Module):
             inputs=keep_T.sum(),
             tokens_LE=torch.stack(tokens_LE),
         )
+
+    def nats(self, logits_TV: Tensor, targets_T: Tensor) -> Tensor:
+        """Of every token [T], 0 for padding."""
+        return F.cross_entropy(logits_TV.float(), targets_T, ignore_index=-1, reduction="none")
 
     def layer_balance(self, gate: Router, decided: Routed, keep_T: Tensor) -> tuple[Tensor, Tensor]:
         """(weighted balance loss, tokens_E) of one layer, over the tokens of this process."""

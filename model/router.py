@@ -125,17 +125,23 @@ class DynamicRouter(SoftmaxRouter):
 
     min_k: Tensor
     max_k: Tensor
+    top_p: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        assert config.top_p is not None
-        assert config.min_k is not None
         rows = SUB_GATES * config.num_experts
         self.weight_ED = nn.Parameter(torch.empty(rows, config.hidden_dim))
-        self.top_p = config.top_p
         # tensors: a stage of the training that changes them compiles nothing anew
         self.register_buffer("min_k", torch.tensor(config.min_k), persistent=False)
         self.register_buffer("max_k", torch.tensor(config.top_k), persistent=False)
+        self.register_buffer("top_p", torch.tensor(config.top_p), persistent=False)
+
+    def limit(self, *, min_k: int, max_k: int, top_p: float | None) -> None:
+        """From now on; a `top_p` of None stays as it is."""
+        self.min_k.fill_(min_k)
+        self.max_k.fill_(max_k)
+        if top_p is not None:
+            self.top_p.fill_(top_p)
 
     def router_logits(self, x_TD: Tensor) -> Tensor:
         return super().router_logits(x_TD).unflatten(-1, (-1, SUB_GATES)).logsumexp(-1)

@@ -71,7 +71,7 @@ class Snapshots:
     def routing(self, model: Transformer, ids_NS: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """(tokens_NLE, chosen_FLE packed) of some documents."""
         ids_NS = ids_NS.to(model.embedding.weight.device)
-        with autocast(ids_NS):
+        with autocast(ids_NS), torch.compiler.set_stance("force_eager"):
             _, routed = model.hidden(ids_NS)
         chosen_TLE = torch.stack(
             [

@@ -26,6 +26,7 @@ class Stage:
     learning_rate: float = 1.0  # of the peak, constant in the stage
     min_k: int | None = None  # fewest and most experts a token activates; None: as configured
     max_k: int | None = None
+    top_p: float | None = None  # the weight that a token's experts reach between these limits
     curriculum: bool = False  # sample domains by learning progress, ramp the sequence length up
     adversarial: bool = False  # move embeddings against the loss, ask for the same result
 
@@ -38,6 +39,10 @@ class Stage:
                     f"{name} of stage {self.name!r} is {getattr(self, name):g}; give a share of "
                     "the largest, above 0 and at most 1"
                 )
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(
+                f"top_p of stage {self.name!r} is {self.top_p:g}; give more than 0, at most 1"
+            )
         if (self.min_k is None) != (self.max_k is None):
             raise ValueError(f"stage {self.name!r} needs both min_k and max_k, or neither")
         if self.min_k is not None and self.max_k is not None and not 1 <= self.min_k <= self.max_k:
@@ -67,9 +72,10 @@ def article_stages() -> tuple[Stage, ...]:
     """Incubation, specialization and joint optimization as the article gives them, of 256 experts.
 
     Batches of 4, 2 and 1 M tokens and learning rates of 3e-4, 1e-4 and 5e-5 are taken as ratios.
+    The article names no p: ours are chosen so that k varies between the limits.
     """
     return (
-        Stage(name="incubation", percent=30, min_k=8, max_k=32, curriculum=True),
+        Stage(name="incubation", percent=30, min_k=8, max_k=32, top_p=0.6, curriculum=True),
         Stage(
             name="specialization",
             percent=50,
@@ -77,6 +83,7 @@ def article_stages() -> tuple[Stage, ...]:
             learning_rate=1 / 3,
             min_k=32,
             max_k=128,
+            top_p=0.9,
             adversarial=True,
         ),
         Stage(
@@ -86,6 +93,7 @@ def article_stages() -> tuple[Stage, ...]:
             learning_rate=1 / 6,
             min_k=128,
             max_k=256,
+            top_p=0.99,
         ),
     )
 
@@ -131,15 +139,15 @@ def activate(model: Transformer, stage: Stage) -> None:
         return
     for moe in model.moe_layers():
         assert isinstance(moe.gate, DynamicRouter)
-        moe.gate.min_k.fill_(stage.min_k)
-        moe.gate.max_k.fill_(stage.max_k)
+        moe.gate.limit(min_k=stage.min_k, max_k=stage.max_k, top_p=stage.top_p)
 
 
 def narrowed(model: Transformer, stage: Stage) -> ModelConfig:
     """The config of the model as the last stage leaves it."""
     if stage.min_k is None or stage.max_k is None:
         return model.config
-    return replace(model.config, min_k=stage.min_k, top_k=stage.max_k)
+    top_p = model.config.top_p if stage.top_p is None else stage.top_p
+    return replace(model.config, min_k=stage.min_k, top_k=stage.max_k, top_p=top_p)
 
 
 def check_stages(stages: Sequence[Stage], *, num_experts: int, router: str) -> None:

@@ -88,9 +88,8 @@ class Trainer:
         else:
             assert callable(batches)
             self.batch_of = batches
-        self.objective, self.consistency = self.compiled(Objective(model)), Consistency(model)
-        if self.device.type == "cuda":
-            self.consistency = cast(Consistency, torch.compile(self.consistency))
+        self.objective = self.parallel(Objective(model))
+        self.consistency = Consistency(model)
         self.snapshots = (
             Snapshots(folder / "snapshots.safetensors", sample)
             if sample is not None and model.config.num_experts
@@ -101,12 +100,20 @@ class Trainer:
                 f"batch_size ({uneven[0]}) must be a multiple of the {self.world} processes"
             )
 
-    def compiled(self, objective: nn.Module) -> nn.Module:
-        if self.device.type == "cuda":
-            objective = cast(nn.Module, torch.compile(objective))
+    def parallel(self, objective: Objective) -> nn.Module:
+        """Compiled where there is a GPU: as one, or with stages block by block, as their batches
+        come in many shapes and all blocks of a kind share what is compiled."""
+        module: nn.Module = objective
+        if self.device.type == "cuda" and self.staged:
+            torch._dynamo.config.recompile_limit = 64
+            for block in self.model.layers:
+                block.compile(dynamic=False)
+            objective.nats = torch.compile(objective.nats, dynamic=False)  # type: ignore[method-assign]
+        elif self.device.type == "cuda":
+            module = cast(nn.Module, torch.compile(objective))
         if self.world > 1:
-            objective = nn.parallel.DistributedDataParallel(objective)
-        return objective
+            module = nn.parallel.DistributedDataParallel(module)
+        return module
 
     @property
     def last_step(self) -> int:

@@ -48,6 +48,7 @@ def test_each_part_can_be_switched_off() -> None:
         ({"max_k": 300}, "up to 300 experts, the model has 256"),
         ({"max_k": 4}, "activates 8 to 4 experts"),
         ({"max_k": None}, "needs both min_k and max_k"),
+        ({"top_p": 1.5}, "top_p of stage 'incubation' is 1.5"),
         ({"batch": 2.0}, "batch of stage 'incubation' is 2"),
         ({"percent": 0}, "takes 0 %"),
     ],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from model.trainer import Progress as TrainingProgress
     from model.transformer import Transformer
 
+
 def train(
     folder: Annotated[Path, typer.Argument(help="Where the training lives; continued if begun.")],
     corpus: Annotated[Path, typer.Option(help="Folder of `routescope corpus tokenize`.")],
