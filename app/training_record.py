@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.saturation import saturation_null, saturation_table
+from analysis.saturation import saturation_table
 from data.snapshots import read_snapshots
 
 
@@ -16,14 +16,12 @@ class TrainingRecord:
     dense_log: pd.DataFrame | None
     violation: pd.DataFrame  # step, layer_id, max_violation
     bits: pd.DataFrame | None  # domain, moe, dense
-    saturation: pd.DataFrame | None  # step, layer_id, saturation
-    saturation_null: float
+    saturation: pd.DataFrame | None  # saturation_table()
 
 
 def read(folder: Path) -> TrainingRecord:
     if not (folder / "train_log.jsonl").is_file():
         raise ValueError(f"there is no training log in {folder.name}")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     log = pd.read_json(folder / "train_log.jsonl", lines=True)
     dense = folder / "dense" / "train_log.jsonl"
     violation = log[["step", "max_violation"]].explode("max_violation", ignore_index=True)
@@ -34,9 +32,13 @@ def read(folder: Path) -> TrainingRecord:
         dense_log=pd.read_json(dense, lines=True) if dense.is_file() else None,
         violation=violation.assign(layer_id=violation.groupby("step").cumcount()),
         bits=_bits(folder / "evaluation.json"),
-        saturation=saturation_table(read_snapshots(snapshots)) if snapshots.is_file() else None,
-        saturation_null=saturation_null(config["num_experts"], config["top_k"]),
+        saturation=_saturation(snapshots) if snapshots.is_file() else None,
     )
+
+
+def _saturation(path: Path) -> pd.DataFrame:
+    found = read_snapshots(path)
+    return saturation_table(found.steps, found.chosen)
 
 
 def _bits(path: Path) -> pd.DataFrame | None:
@@ -80,5 +82,5 @@ def sentence(record: TrainingRecord) -> str:
     half = mean[mean >= 0.5].index[0]
     return (
         f"{text} By step {half:,} of {mean.index[-1]:,}, {mean[half]:.0%} of the final choices "
-        f"were already made; {record.saturation_null:.0%} would agree by chance."
+        f"were already made; {record.saturation.null.mean():.0%} would agree by chance."
     )

@@ -9,7 +9,6 @@ import duckdb
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
@@ -24,6 +23,7 @@ from data.tokenizer import train_tokenizer
 from model.checkpoint import save_model
 from model.transformer import Transformer
 from tests.models import small_config
+from tests.trainings import write_snapshots
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -73,9 +73,12 @@ def model(tmp_path: Path, traces: Path) -> Path:
     (folder / "evaluation.json").write_text(
         json.dumps({"moe": bits, "dense": {**bits, "all": 2.5}})
     )
-    ids_TLK = np.array([[[0, 1], [2, 3]]], dtype=np.uint8)
-    save_file(
-        {"step_00000001": ids_TLK, "step_00000002": ids_TLK}, folder / "snapshots.safetensors"
+    chosen_SLE = np.array([[[True, True, False, False]] * 2])
+    write_snapshots(
+        folder / "snapshots.safetensors",
+        {1: chosen_SLE, 2: chosen_SLE},
+        {1: chosen_SLE, 2: chosen_SLE},
+        domain_id_N=[0],
     )
     return folder
 

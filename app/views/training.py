@@ -15,7 +15,7 @@ except ValueError as error:
     st.code(str(error), language=None)
     st.stop()
 palette = controls.palette()
-log, null = record.log, record.saturation_null
+log = record.log
 controls.headline(training_record.headline(record))
 controls.answer(training_record.sentence(record))
 
@@ -30,6 +30,7 @@ def panel(title: str, figure: go.Figure, table: pd.DataFrame, name: str) -> None
 
 panels, drawn = st.columns(2, gap="large"), list[str]()
 if record.saturation is not None:
+    null = record.saturation.null.mean()
     figure = layer_lines(
         record.saturation,
         palette,
@@ -51,6 +52,6 @@ if record.saturation is None:
         st.markdown("**Router saturation**")
         st.info("No routing was recorded along this training: snapshots.safetensors is missing.")
 controls.method(
-    *("router_saturation", "first_choice_saturation", "saturation_null", "max_violation"),
+    *("router_saturation", "saturation_null", "max_violation"),
     compared=("router saturation", "MaxVio"),
 )
