@@ -12,7 +12,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
-from app import background
+from app import background, workspace
 from app.commands.capture import demo
 from app.controls import unmarked
 from app.jobs import all_jobs
@@ -23,7 +23,7 @@ from data.tokenizer import train_tokenizer
 from model.checkpoint import save_model
 from model.transformer import Transformer
 from tests.models import small_config
-from tests.trainings import write_snapshots
+from tests.trainings import log_line, write_config, write_log, write_snapshots
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -45,9 +45,11 @@ HOSTILE = '=HYPERLINK("http://evil.test") <img src=x onerror=alert(1)> ![a](http
 
 @pytest.fixture
 def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty workspace without a model, in which nothing is projected by itself."""
+    """An empty workspace without a model or trainings, in which nothing is projected by itself."""
     monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path / "traces"))
     monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "model"))
+    monkeypatch.setenv("ROUTESCOPE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(workspace, "SHIPPED_TRAININGS", tmp_path / "stages")
     monkeypatch.setattr(background, "project", lambda trace: None)
     monkeypatch.setattr(background, "information", lambda trace: None)
     (tmp_path / "traces").mkdir()
@@ -64,11 +66,8 @@ def model(tmp_path: Path, traces: Path) -> Path:
         ["the cat sat on the mat, the dog on the log. " * 9], vocab_size=270
     )
     tokenizer.save(str(folder / "tokenizer.json"))
-    log = [
-        {"step": step, "tokens": 9 * step, "loss": 5.0 / step, "max_violation": [1.0, 0.5]}
-        for step in (1, 2)
-    ]
-    (folder / "train_log.jsonl").write_text("\n".join(map(json.dumps, log)))
+    write_log(folder, [log_line(1), log_line(2)])
+    write_config(folder, steps=2)
     bits = {"math": 2.0, "all": 2.0}
     (folder / "evaluation.json").write_text(
         json.dumps({"moe": bits, "dense": {**bits, "all": 2.5}})
