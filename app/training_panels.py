@@ -88,7 +88,8 @@ def settling(record: TrainingRecord, by: str) -> list[Panel]:
         table = training_tables.saturation(record)
         lines = layer_lines(table, palette, value="saturation", null="chance")
         figure = step_lines(lines, palette, axis=along, title=SATURATION, form=".0%")
-        last = f"Final: the choices at step {record.snapshots.steps[-1]:,}, the last snapshot."
+        far = "" if record.state == "finished" else " so far"
+        last = f"Final: the choices at step {record.snapshots.steps[-1]:,}, the last snapshot{far}."
         panels.append(Panel("Router saturation", figure, table, "router_saturation", last))
     if training_tables.compares_domains(record):
         table = training_tables.information(record)

@@ -154,10 +154,12 @@ def training_lines(tables: dict[str, pd.DataFrame], palette: Palette, *, value: 
 
 
 def loss_lines(moe: pd.DataFrame, dense: pd.DataFrame | None, palette: Palette) -> list[Line]:
-    own = Line(table=moe, value="loss", color=palette.accent, name="MoE")
     if dense is None:
-        return [own]
-    return [Line(table=dense, value="loss", color=palette.muted, name="dense", dash="dot"), own]
+        return [Line(table=moe, value="loss", color=palette.accent, name="", hover="loss")]
+    return [
+        Line(table=dense, value="loss", color=palette.muted, name="dense", dash="dot"),
+        Line(table=moe, value="loss", color=palette.accent, name="MoE"),
+    ]
 
 
 def bits_dots(

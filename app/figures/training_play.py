@@ -148,8 +148,8 @@ def _slider(labels: Sequence[str], palette: Palette) -> dict:
         "len": 1,
         "pad": {"t": 44, "b": 0},
         "currentvalue": {"prefix": "", "font": {"color": palette.text, "size": 14}},
-        "bgcolor": palette.grid,
-        "bordercolor": palette.grid,
+        "bgcolor": palette.neutral,
+        "bordercolor": palette.neutral,
         "activebgcolor": palette.accent,
         "tickcolor": palette.muted,
         "font": {"color": "rgba(0,0,0,0)", "size": 11},  # only the current one is named
