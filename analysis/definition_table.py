@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from analysis import coactivation, definitions, load, specialization, vocabulary
-from analysis.saturation import router_saturation
 
 PAPER, CODE, OURS = "paper", "released code", "RouteScope"
 BATCH_DOCUMENTS = 16
@@ -33,7 +32,6 @@ class TraceArrays:
     pairs_EE: np.ndarray  # of the layer
     ids_TK: np.ndarray | None  # of the layer, rank 0 first; None where k varies
     weights_NLE: np.ndarray | None  # None where the source gives ids only
-    snapshots: tuple[np.ndarray, np.ndarray] | None  # choices [T, L, K] at a step and at the last
 
 
 def definitions_table(trace: TraceArrays) -> pd.DataFrame:
@@ -56,7 +54,7 @@ def _rows(trace: TraceArrays) -> Iterator[Row]:
     yield from _pair_rows(trace)
     yield from _domain_rows(trace)
     yield from _vocabulary_rows(trace)
-    yield from _training_rows(trace)
+    yield from _training_rows()
     yield from _esft_rows(trace)
     yield from _load_rows(trace)
 
@@ -128,22 +126,15 @@ def _vocabulary_rows(trace: TraceArrays) -> Iterator[Row]:
     yield name, OURS, ours, corrected
 
 
-def _training_rows(trace: TraceArrays) -> Iterator[Row]:
-    name, missing = (
-        "router saturation",
-        "no routing snapshots in a trace; the page Training has them",
-    )
+def _training_rows() -> Iterator[Row]:
+    name = "router saturation"
 
-    def value(of: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
-        if trace.snapshots is None:
-            raise ValueError(missing)
-        return of(*trace.snapshots)[trace.layer_id]
+    def missing() -> float:
+        raise ValueError("no routing snapshots in a trace; the page Training has them")
 
-    formula = "share of the last step's choices made already"
-    yield name, PAPER, formula, lambda: value(router_saturation)
-    first = "share of tokens whose first expert is the last step's (k = 1)"
-    yield name, CODE, first, lambda: value(definitions.first_choice_saturation)
-    yield name, OURS, "as the paper", lambda: value(router_saturation)
+    yield name, PAPER, "share of the last step's choices made already", missing
+    yield name, CODE, "share of tokens whose first expert is the last step's (k = 1)", missing
+    yield name, OURS, "as the paper, mean over tokens", missing
 
 
 def _esft_rows(trace: TraceArrays) -> Iterator[Row]:

@@ -36,8 +36,7 @@ def page(question: str) -> tuple[TraceFile, TraceInfo]:
     try:
         info = trace_info(trace)
     except ValueError as error:
-        st.error("This trace cannot be shown. Choose another one in the sidebar.")
-        st.code(str(error), language=None)
+        refused("This trace cannot be shown. Choose another one in the sidebar.", error)
         st.stop()
     _facts(info)
     if trace.name == workspace.DEMO:
@@ -52,6 +51,12 @@ def page(question: str) -> tuple[TraceFile, TraceInfo]:
 def title(question: str) -> None:
     st.html(REPOSITORY / "app" / "style.css")
     st.html(f'<h1 class="rs-question">{escape(question)}</h1>')
+
+
+def refused(text: str, error: Exception) -> None:
+    """What cannot be shown, and why: the reason is shown literally."""
+    st.error(text)
+    st.code(str(error), language=None, wrap_lines=True)
 
 
 def trace_info(trace: TraceFile) -> TraceInfo:
@@ -71,8 +76,13 @@ def note(text: str) -> None:
 def legend(names: list[str]) -> None:
     """Domain colours, once a page, instead of a legend in every figure."""
     colors = domain_colors(names, palette())
+    swatches({name: colors[name] for name in names})
+
+
+def swatches(colors: dict[str, str]) -> None:
     items = [
-        f'<span><i style="background:{colors[name]}"></i>{escape(name)}</span>' for name in names
+        f'<span><i style="background:{color}"></i>{escape(name)}</span>'
+        for name, color in colors.items()
     ]
     st.html(f'<p class="rs-legend">{"".join(items)}</p>')
 
@@ -88,9 +98,9 @@ def unmarked(text: str) -> str:
     return re.sub(r"([^\w\s]|_)", r"\\\1", text)
 
 
-def layer(info: TraceInfo) -> int:
-    layers = range(info.num_layers)
-    if info.num_layers > 16:
+def layer(num_layers: int) -> int:
+    layers = range(num_layers)
+    if num_layers > 16:
         return st.selectbox("MoE layer", layers, key="layer", bind="query-params")
     chosen = st.segmented_control(
         "MoE layer", layers, default=0, key="layer", bind="query-params", required=True

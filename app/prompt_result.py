@@ -48,7 +48,7 @@ def show(trace: TraceFile, info: TraceInfo, doc_id: int, colors: Meaning) -> Non
         routing = queries.document_routing(con, doc_id)
     first = routing.drop_duplicates(["position", "layer_id"])  # a dropped one where all are
     tokens = first.drop_duplicates("position").text.tolist()
-    layer_id = controls.layer(info)
+    layer_id = controls.layer(info.num_layers)
     here = first[first.layer_id == layer_id]
     text, every_layer, path = st.container(), st.container(), st.container()
     with path:  # drawn first: its number is the token that the others mark

@@ -68,7 +68,6 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
         pairs_EE=queries.pair_array(queries.coactivation(con, layer_id), info),
         ids_TK=_ranked(queries.layer_choices(con, layer_id), info),
         weights_NLE=_weights(con, doc_ids, info),
-        snapshots=None,
     )
 
 

@@ -1,12 +1,14 @@
-"""The folder of traces: which there are, and a cursor on one of them."""
+"""The folders of traces and of trainings: which there are, and a cursor on a trace."""
 
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import streamlit as st
@@ -17,7 +19,11 @@ from data import store
 from data.sidecar import read_sidecar
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SHIPPED_MODEL = REPOSITORY / "data" / "checkpoint"
+SHIPPED_TRAININGS = REPOSITORY / "data" / "stages"
 DEMO = "demo"
+TRAINING_LOG = "train_log.jsonl"
+SILENCE = 120  # seconds after the last line until a training counts as stopped
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 
 
@@ -38,13 +44,53 @@ class TraceFile:
         return f"{self.path}|{self.modified_ns}|{self.size}"
 
 
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A folder of `routescope train`."""
+
+    name: str  # as pages and links call it
+    path: Path
+    state: Literal["running", "stopped", "finished"]
+
+    def identity(self, *names: str) -> str:
+        """Equal only while these files of the folder are the same, so it can key a cache."""
+        found = [path.stat() for name in names if (path := self.path / name).exists()]
+        return f"{self.path}|{[(file.st_mtime_ns, file.st_size) for file in found]}"
+
+
 def folder() -> Path:
     return Path(os.environ.get("ROUTESCOPE_TRACES", REPOSITORY / "traces"))
 
 
 def checkpoint() -> Path:
     """The model that prompts run through: the shipped one, or that of ROUTESCOPE_MODEL."""
-    return Path(os.environ.get("ROUTESCOPE_MODEL", REPOSITORY / "data" / "checkpoint"))
+    return Path(os.environ.get("ROUTESCOPE_MODEL", SHIPPED_MODEL))
+
+
+def runs() -> Path:
+    """Where people keep their own trainings, one a folder or one a folder's folder."""
+    return Path(os.environ.get("ROUTESCOPE_RUNS", REPOSITORY / "runs"))
+
+
+def trainings() -> list[Training]:
+    """Those that run first, then the model of prompts, then the shipped ones, then people's own."""
+    model = "shipped" if checkpoint() == SHIPPED_MODEL else "model"
+    logs = {model: checkpoint() / TRAINING_LOG}
+    for place, root, patterns in (
+        ("stages", SHIPPED_TRAININGS, ["*"]),
+        ("runs", runs(), ["*", "*/*"]),
+    ):
+        for path in sorted(log for part in patterns for log in root.glob(f"{part}/{TRAINING_LOG}")):
+            logs[f"{place}/{path.parent.relative_to(root).as_posix()}"] = path
+    found = [_training(name, log) for name, log in logs.items() if log.is_file()]
+    return sorted(found, key=lambda training: training.state != "running")
+
+
+def _training(name: str, log: Path) -> Training:
+    if (log.parent / "config.json").is_file():
+        return Training(name, log.parent, "finished")
+    silent = time.time() - log.stat().st_mtime > SILENCE
+    return Training(name, log.parent, "stopped" if silent else "running")
 
 
 def trace_file(path: Path) -> TraceFile:

@@ -1,23 +1,93 @@
-"""Routing of a fixed sample at several training steps: one safetensors file, a key a step."""
+"""Routing of a fixed held-out sample along a training: one safetensors file.
 
+N = documents of the sample, S = tokens of it that are followed, L = MoE layers, E = routed experts,
+B = bytes of E bits. `domain_id` uint8 [N]; for a step `tokens_00000001` uint16 [N, L, E] and
+`chosen_00000001` uint8 [S, L, B]; `domains` (JSON) and `num_experts` in the metadata.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, safe_open
 
-STEP = "step_"  # then eight digits
+TOKENS, CHOSEN = "tokens_", "chosen_"  # then eight digits
+OLD = "step_"
 
 
-def read_snapshots(path: Path) -> dict[int, np.ndarray]:
-    """Expert ids [T, L, K] by training step, ascending; the last is the final one."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RoutingSnapshots:
+    """The last step is the final one, or the latest of a training that runs."""
+
+    domains: tuple[str, ...]
+    domain_id_N: np.ndarray
+    num_experts: int
+    tokens_NLE: Mapping[int, np.ndarray]  # choices by step, ascending
+    packed_SLB: Mapping[int, np.ndarray]  # by step, as in the file
+
+    @property
+    def steps(self) -> list[int]:
+        return list(self.tokens_NLE)
+
+    def chosen(self, step: int) -> np.ndarray:
+        """Which experts each followed token chose; how many may differ from token to token."""
+        bits_SLE = np.unpackbits(self.packed_SLB[step], axis=-1, count=self.num_experts)
+        return bits_SLE.astype(bool)
+
+
+def read_snapshots(path: Path) -> RoutingSnapshots:
+    """One moment of the file: it may be replaced while it is read."""
     if not path.is_file():
         raise ValueError(f"{path} not found; it is written by `routescope train`")
     try:
-        arrays = load_file(path)
-    except SafetensorError as error:
+        with safe_open(path, framework="np") as file:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
-    steps = sorted(key for key in arrays if key.startswith(STEP))
-    if not steps:
+    if any(key.startswith(OLD) for key in arrays):
+        raise ValueError(
+            f"{path} has the format of an earlier version, without the texts' domains; train again "
+            "with `routescope train`"
+        )
+    if not any(key.startswith(TOKENS) for key in arrays):
         raise ValueError(f"{path} holds no routing snapshots; found {sorted(arrays)}")
-    return {int(key.removeprefix(STEP)): arrays[key] for key in steps}
+    try:
+        found = RoutingSnapshots(
+            domains=tuple(json.loads(metadata["domains"])),
+            domain_id_N=arrays["domain_id"],
+            num_experts=int(metadata["num_experts"]),
+            tokens_NLE=_by_step(arrays, TOKENS),
+            packed_SLB=_by_step(arrays, CHOSEN),
+        )
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} lacks or garbles {error}; train again") from error
+    _require_one_sample(path, found)
+    return found
+
+
+def _by_step(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[int, np.ndarray]:
+    keys = sorted(key for key in arrays if key.startswith(prefix))
+    return {int(key.removeprefix(prefix)): arrays[key] for key in keys}
+
+
+def _require_one_sample(path: Path, found: RoutingSnapshots) -> None:
+    """Every step has the same documents, tokens and layers."""
+    shapes = {array_NLE.shape for array_NLE in found.tokens_NLE.values()}
+    packed = {array_SLB.shape for array_SLB in found.packed_SLB.values()}
+    num_layers = next(iter(shapes))[1]
+    num_bytes = -(-found.num_experts // 8)
+    if (
+        found.tokens_NLE.keys() != found.packed_SLB.keys()
+        or shapes != {(len(found.domain_id_N), num_layers, found.num_experts)}
+        or {shape[1:] for shape in packed} != {(num_layers, num_bytes)}
+        or len(packed) != 1
+        or found.domain_id_N.max(initial=0) >= len(found.domains)
+    ):
+        raise ValueError(
+            f"{path} does not fit together: {len(found.domain_id_N)} documents of "
+            f"{len(found.domains)} domains, {found.num_experts} experts, choices {sorted(shapes)}, "
+            f"tokens {sorted(packed)}; train again"
+        )

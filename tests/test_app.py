@@ -9,11 +9,10 @@ import duckdb
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
-from app import background
+from app import background, workspace
 from app.commands.capture import demo
 from app.controls import unmarked
 from app.jobs import all_jobs
@@ -24,6 +23,7 @@ from data.tokenizer import train_tokenizer
 from model.checkpoint import save_model
 from model.transformer import Transformer
 from tests.models import small_config
+from tests.trainings import log_line, write_config, write_log, write_snapshots
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -45,9 +45,11 @@ HOSTILE = '=HYPERLINK("http://evil.test") <img src=x onerror=alert(1)> ![a](http
 
 @pytest.fixture
 def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty workspace without a model, in which nothing is projected by itself."""
+    """An empty workspace without a model or trainings, in which nothing is projected by itself."""
     monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path / "traces"))
     monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "model"))
+    monkeypatch.setenv("ROUTESCOPE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(workspace, "SHIPPED_TRAININGS", tmp_path / "stages")
     monkeypatch.setattr(background, "project", lambda trace: None)
     monkeypatch.setattr(background, "information", lambda trace: None)
     (tmp_path / "traces").mkdir()
@@ -64,18 +66,18 @@ def model(tmp_path: Path, traces: Path) -> Path:
         ["the cat sat on the mat, the dog on the log. " * 9], vocab_size=270
     )
     tokenizer.save(str(folder / "tokenizer.json"))
-    log = [
-        {"step": step, "tokens": 9 * step, "loss": 5.0 / step, "max_violation": [1.0, 0.5]}
-        for step in (1, 2)
-    ]
-    (folder / "train_log.jsonl").write_text("\n".join(map(json.dumps, log)))
+    write_log(folder, [log_line(1), log_line(2)])
+    write_config(folder, steps=2)
     bits = {"math": 2.0, "all": 2.0}
     (folder / "evaluation.json").write_text(
         json.dumps({"moe": bits, "dense": {**bits, "all": 2.5}})
     )
-    ids_TLK = np.array([[[0, 1], [2, 3]]], dtype=np.uint8)
-    save_file(
-        {"step_00000001": ids_TLK, "step_00000002": ids_TLK}, folder / "snapshots.safetensors"
+    chosen_SLE = np.array([[[True, True, False, False]] * 2])
+    write_snapshots(
+        folder / "snapshots.safetensors",
+        {1: chosen_SLE, 2: chosen_SLE},
+        {1: chosen_SLE, 2: chosen_SLE},
+        domain_id_N=[0],
     )
     return folder
 

@@ -15,8 +15,9 @@ TRACE = TraceArrays(
     pairs_EE=np.array([[0, 4, 2, 2], [4, 0, 2, 2], [2, 2, 0, 0], [2, 2, 0, 0]]),
     ids_TK=np.array([[0, 1, 2], [0, 2, 1], [0, 1, 3], [0, 3, 1]]),
     weights_NLE=np.array([[[1.2, 0.4, 0.4, 0]], [[1.2, 0.4, 0, 0.4]]]),
-    snapshots=(np.array([[[0, 1]], [[2, 3]]]), np.array([[[1, 0]], [[2, 0]]])),
 )
+
+NO_SNAPSHOTS = "no routing snapshots in a trace; the page Training has them"
 
 
 def values(trace: TraceArrays, metric: str) -> dict:
@@ -31,8 +32,8 @@ def reasons(trace: TraceArrays) -> set[str]:
     return set(table.reason) - {""}
 
 
-def test_every_definition_of_a_small_layer_has_a_value_except_rare_vocabulary():
-    assert reasons(TRACE) == {"no token id occurs 10 times"}
+def test_every_definition_of_a_small_layer_has_a_value_except_rare_vocabulary_and_training():
+    assert reasons(TRACE) == {"no token id occurs 10 times", NO_SNAPSHOTS}
 
 
 def test_the_variants_differ_as_documented():
@@ -41,7 +42,6 @@ def test_the_variants_differ_as_documented():
     assert values(TRACE, "domain")[PAPER] == 1.0
     assert values(TRACE, "domain")[CODE] == pytest.approx(1 / 3)
     assert values(TRACE, "domain")[OURS] == 2.0  # expert 2 works for one of two equal domains
-    assert values(TRACE, "router") == {PAPER: 0.75, CODE: 0.5, OURS: 0.75}
     assert values(TRACE, "load-balance") == pytest.approx(
         {PAPER: 4 * (0.6 / 3 + 0.2 / 3 + 0.2 / 6), CODE: 1.2, OURS: 1.2}
     )
@@ -53,14 +53,15 @@ def test_ids_only_have_no_gate_score_and_no_loss():
     assert empty == {
         "experts selected by gate score, p = 0.2",
         "load-balance loss",
+        "router saturation",
         "vocabulary specialization",
     }
     assert any("ids only" in reason for reason in found.reason)
 
 
 def test_what_a_trace_lacks_is_one_line_each():
-    bare = replace(TRACE, ids_TK=None, snapshots=None, pairs_EE=np.zeros((4, 4), int))
-    assert {"no routing snapshots in a trace; the page Training has them"} < reasons(bare)
+    bare = replace(TRACE, ids_TK=None, pairs_EE=np.zeros((4, 4), int))
+    assert {"k varies from token to token: ranks cannot be compared", NO_SNAPSHOTS} < reasons(bare)
     assert "one domain: a lift compares domains" in reasons(
         replace(bare, domain_id_N=np.zeros(2, int))
     )
@@ -75,6 +76,5 @@ def test_an_empty_layer_has_reasons_only():
         tokens_N=np.ones(1, int),
         first_tokens_VE=np.zeros((2, 4), int),
         pairs_EE=np.zeros((4, 4), int),
-        snapshots=None,
     )
     reasons(nothing)

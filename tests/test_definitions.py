@@ -6,7 +6,6 @@ import pytest
 from analysis import definitions
 from analysis.coactivation import coactivation_null, coactivation_rate
 from analysis.load import max_violation
-from analysis.saturation import router_saturation
 
 IDS_TK = np.array([[0, 1, 2], [0, 2, 1]])  # two tokens, three of four experts, rank 0 first
 PAIRS_EE = np.array([[0, 2, 2, 0], [2, 0, 2, 0], [2, 2, 0, 0], [0, 0, 0, 0]])
@@ -52,7 +51,6 @@ def test_vocabulary_specialization_counts_rare_ids_in_full():
 def test_saturation_of_first_choices():
     earlier, final = np.array([[[0, 1]], [[2, 3]]]), np.array([[[1, 0]], [[2, 0]]])
     assert definitions.first_choice_saturation(earlier, final).tolist() == [0.5]
-    assert router_saturation(earlier, final).tolist() == [0.75]
     with pytest.raises(ValueError, match="same tokens"):
         definitions.first_choice_saturation(earlier, final[:1])
 

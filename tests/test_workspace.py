@@ -1,9 +1,12 @@
+import os
+import time
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from app import workspace
+from tests.trainings import log_line, write_log, write_training
 
 
 @pytest.fixture
@@ -51,3 +54,44 @@ def test_a_cursor_cannot_write(tiny_trace: Path) -> None:
         pytest.raises(duckdb.InvalidInputException),
     ):
         con.execute("DELETE FROM token")
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "model"))
+    monkeypatch.setenv("ROUTESCOPE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(workspace, "SHIPPED_TRAININGS", tmp_path / "stages")
+    return tmp_path
+
+
+def test_without_logs_there_is_no_training(folders: Path) -> None:
+    (folders / "model").mkdir()
+    assert workspace.trainings() == []
+
+
+def test_trainings_have_names_of_their_own_and_running_ones_are_first(folders: Path) -> None:
+    for name in ("model", "stages/full", "runs/full", "runs/a/full"):
+        write_training(folders / name)
+    write_training(folders / "runs" / "z", finished=False)
+    write_log(folders / "runs" / "a" / "b" / "too-deep", [log_line(1)])
+    (folders / "runs" / "no-log").mkdir()
+    assert [(training.name, training.state) for training in workspace.trainings()] == [
+        ("runs/z", "running"),
+        ("model", "finished"),
+        ("stages/full", "finished"),
+        ("runs/a/full", "finished"),
+        ("runs/full", "finished"),
+    ]
+
+
+def test_a_training_whose_log_is_silent_for_two_minutes_has_stopped(folders: Path) -> None:
+    write_training(folders / "runs" / "mine", finished=False)
+    log = folders / "runs" / "mine" / "train_log.jsonl"
+    for age, state in ((110, "running"), (130, "stopped")):
+        os.utime(log, (time.time() - age, time.time() - age))
+        assert [training.state for training in workspace.trainings()] == [state]
+
+
+def test_the_shipped_training_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROUTESCOPE_MODEL", raising=False)
+    assert "shipped" in [training.name for training in workspace.trainings()]

@@ -21,6 +21,7 @@ DOMAIN_COLORS = {
     "long": "#b0458a",
     "other": "#4fb3d4",
 }
+TRAINING_COLORS = ("#cf7220", "#7d6bd0", "#c2477f", "#6f8f1f")  # those laid over the first
 FOREIGN_COLORS = ("#117733", "#882255", "#999933", "#332288", "#cc6677", "#44aa99", "#aa4499")
 
 

@@ -12,7 +12,7 @@ NULLS: dict[str, Null] = {"fixed loads": "load", "k of E": "uniform"}
 
 trace, info = controls.page("Which experts work together?")
 with st.container(horizontal=True, gap="large"):
-    layer_id = controls.layer(info)
+    layer_id = controls.layer(info.num_layers)
     asked = controls.choice("Experts of", ["one layer", "this and the next"], key="asked")
     null = NULLS[controls.choice("Chance means", list(NULLS), key="null")]
     order = controls.choice("Experts in order of", ["company", "number"], key="order")

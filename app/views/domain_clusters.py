@@ -17,7 +17,7 @@ with st.container(horizontal=True, gap="large"):
     colour = controls.choice("Colour", ["domain", "cluster", "expert"], key="colour")
     layer_id = expert_id = 0
     if colour == "expert":
-        layer_id = controls.layer(info)
+        layer_id = controls.layer(info.num_layers)
         expert_id = st.selectbox(
             "Expert", range(info.num_experts), key="expert", bind="query-params", width=120
         )

@@ -17,7 +17,7 @@ compared = lifts.estimate.notna().any()
 
 bar = st.container(horizontal=True, gap="large")
 with bar:
-    layer_id = controls.layer(info)
+    layer_id = controls.layer(info.num_layers)
 rows = lifts[lifts.layer_id == layer_id].reset_index(drop=True)
 if compared:
     with bar:

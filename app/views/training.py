@@ -1,56 +1,69 @@
-"""What did training do to loss, balance and routing?"""
+"""What did training do to routing, loss and balance, so far and step by step?"""
 
-import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
-from app import controls, training_record, workspace
-from app.figures.training import bits_bars, layer_lines, loss_lines
+from app import controls, training_overlay, training_panels, training_record, training_summary
+from app.controls import unmarked
+from app.training_record import TrainingRecord
+from app.workspace import trainings
+
+MOST = 4  # laid over the first
 
 controls.title("When did the experts settle, and was it worth it?")
-try:
-    record = training_record.read(workspace.checkpoint())
-except ValueError as error:
-    st.info("There is no training record. `routescope train` writes one beside the weights.")
-    st.code(str(error), language=None)
+found = {training.name: training for training in trainings()}
+if not found:
+    st.info("There is no training. `routescope train` writes one, and its log as it runs.")
     st.stop()
-palette = controls.palette()
-log, null = record.log, record.saturation_null
-controls.headline(training_record.headline(record))
-controls.answer(training_record.sentence(record))
-
-
-def panel(title: str, figure: go.Figure, table: pd.DataFrame, name: str) -> None:
-    with panels[len(drawn) % 2]:
-        drawn.append(title)
-        st.markdown(f"**{title}**")
-        controls.show(figure, alt=f"{title} by training step", key=name)
-        controls.download(table, name=name, trace="training")
-
-
-panels, drawn = st.columns(2, gap="large"), list[str]()
-if record.saturation is not None:
-    figure = layer_lines(
-        record.saturation,
-        palette,
-        value="saturation",
-        title="share of final choices",
-        reference=null,
-        label=f"chance {null:.0%}",
+with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    main = str(st.selectbox("Training", found, key="training", bind="query-params", width=230))
+    over = st.multiselect(
+        "Lay over",
+        [name for name in found if name != main],
+        key="over",
+        bind="query-params",
+        max_selections=MOST,
+        placeholder="other trainings",
+        width=360,
     )
-    panel("Router saturation", figure, record.saturation, "router_saturation")
-if record.bits is not None:
-    panel("Held-out text", bits_bars(record.bits, palette), record.bits, "bits_per_byte")
-panel("Loss", loss_lines(log, record.dense_log, palette), log, "training_log")
-figure = layer_lines(
-    record.violation, palette, value="max_violation", title="MaxVio", reference=0, label="balanced"
-)
-panel("Balance", figure, record.violation, "max_violation")
-if record.saturation is None:
-    with panels[len(drawn) % 2]:
-        st.markdown("**Router saturation**")
-        st.info("No routing was recorded along this training: snapshots.safetensors is missing.")
+    by = controls.choice("Along", ["tokens", "step"] if over else ["step", "tokens"], key="along")
+    shown = [main, *over]
+    running = any(found[name].state == "running" for name in shown)
+    follow = running and st.toggle("Follow", value=True, help="Look for new lines every 5 seconds.")
+
+
+@st.fragment(run_every="5s" if follow else None)
+def body() -> None:
+    now = found | {training.name: training for training in trainings()}
+    if follow and not any(now[name].state == "running" for name in shown):
+        st.rerun()  # no more polling
+    read = []
+    for name in shown:
+        try:
+            read.append(training_record.read(now[name]))
+        except (ValueError, OSError) as error:
+            controls.refused(f"{unmarked(name)} cannot be shown. Choose another one above.", error)
+            if name == main:
+                return
+    try:
+        show(read[0], read)
+    except ValueError as error:
+        controls.refused(f"{unmarked(main)} cannot be shown whole.", error)
+
+
+def show(first: TrainingRecord, read: list[TrainingRecord]) -> None:
+    if figures := training_summary.headline(first):
+        controls.headline(figures)
+    controls.answer(training_summary.sentence(first))
+    for missing in training_summary.missing(first):
+        st.info(missing)
+    if len(read) > 1:
+        training_overlay.show(read, by)
+    training_panels.show(first, by)
+
+
+body()
 controls.method(
-    *("router_saturation", "first_choice_saturation", "saturation_null", "max_violation"),
+    *("domain_experts", "expert_domain", "domain_information", "router_saturation"),
+    *("saturation_null", "max_violation"),
     compared=("router saturation", "MaxVio"),
 )

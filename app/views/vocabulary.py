@@ -9,7 +9,7 @@ from app.figures.theme import visible
 from app.figures.vocabulary import vocabulary_lines
 
 trace, info = controls.page("Do experts follow the word or the subject?")
-layer_id = controls.layer(info)
+layer_id = controls.layer(info.num_layers)
 summary = vocabulary_tables.summary(trace, info)
 row = summary.iloc[layer_id]
 
