@@ -1,0 +1,35 @@
+"""How firmly a router chooses: the choices that a small change of the input flips.
+
+N = documents, L = MoE layers, R = resamples.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from analysis.bootstrap import bootstrap_weights
+from analysis.ratios import ratio_interval, resampled_ratio
+
+
+def flipped_share(
+    flipped_NL: np.ndarray, choices_NL: np.ndarray, domain_id_N: np.ndarray, *, seed: int = 0
+) -> dict[str, Any]:
+    """Share of the choices that are not made again for the changed input, over all layers.
+
+    estimate, low, high: the 95 % interval is that of other documents.
+    """
+    if choices_NL.shape != flipped_NL.shape or not choices_NL.sum():
+        raise ValueError(
+            f"found choices {choices_NL.shape} and flips {flipped_NL.shape}, "
+            f"{int(choices_NL.sum())} choices: give both of the same documents, and some choices"
+        )
+    own = np.ones((1, len(domain_id_N)))
+    weights_RN = np.concatenate([own, bootstrap_weights(domain_id_N, seed=seed)])
+    everyone_N = np.ones(len(domain_id_N), dtype=bool)
+    values_R = resampled_ratio(weights_RN, flipped_NL.sum(1), choices_NL.sum(1), everyone_N)
+    return ratio_interval(values_R, int(np.bincount(domain_id_N).min()))
+
+
+def flipped_share_null(mean_k: float, num_experts: int) -> float:
+    """Of a router that chooses anew at random: 1 - k / E."""
+    return 1 - mean_k / num_experts
