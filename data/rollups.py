@@ -100,6 +100,24 @@ def document_dropped_table(dropped: pa.Table) -> pa.Table:
     return counted.rename_columns([*keys, "tokens"])
 
 
+def document_k_table(batch: RoutingBatch) -> pa.Table:
+    """Tokens of each (document, layer, number of executed choices) that occurs; 0 is a number."""
+    k_TL = (batch.expert_ids_TLK != NO_EXPERT).sum(-1)
+    doc_id_N, document_T = np.unique(batch.doc_id_T, return_inverse=True)
+    shape = (len(doc_id_N), k_TL.shape[1], batch.expert_ids_TLK.shape[2] + 1)
+    cell_TL = (document_T[:, None] * shape[1] + np.arange(shape[1])) * shape[2] + k_TL
+    cell, tokens = np.unique(cell_TL, return_counts=True)
+    document, layer_id, k = np.unravel_index(cell, shape)
+    return pa.table(
+        {
+            "doc_id": doc_id_N[document],
+            "layer_id": layer_id.astype(np.uint16),
+            "k": k.astype(np.uint16),
+            "tokens": tokens.astype(np.uint32),
+        }
+    )
+
+
 def repeated(values_T: np.ndarray, times: int) -> np.ndarray:
     """Each value `times` times in a row."""
     return np.broadcast_to(values_T[:, None], (len(values_T), times)).reshape(-1)
