@@ -247,7 +247,8 @@ def test_a_token_counts_under_the_number_of_experts_that_ran(tmp_path: Path):
     path, none = tmp_path / "t.duckdb", NO_EXPERT
     ids_TLK = [[[0, 1], [0, 1]], [[2, none], [0, 1]], [[none, none], [0, 1]]]
     batch = batch_of([3, 3, 3], ids_TLK)
-    batch = replace(batch, dropped_ids_TLK=np.array([[[none] * 2] * 2] * 2 + [[[0, 1], [none] * 2]]))
+    dropped_TLK = [[[none] * 2] * 2, [[none] * 2] * 2, [[0, 1], [none] * 2]]
+    batch = replace(batch, dropped_ids_TLK=np.array(dropped_TLK))
     with TraceStore.create(path, description(top_k=None)) as store:
         store.write(batch)
     found = rows(path, "SELECT doc_id, layer_id, k, tokens FROM document_k")
