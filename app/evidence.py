@@ -200,13 +200,13 @@ def mean_k(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
     return mean_k_table(*found, domains=domains, num_experts=num_experts, seed=SEED)
 
 
-def k_range(trace: TraceFile, info: TraceInfo) -> tuple[int, int] | None:
-    """The fewest and the most experts that a token runs; None where all run as many."""
+def k_range(trace: TraceFile, info: TraceInfo) -> tuple[int, int]:
+    """The fewest and the most experts that a token runs; 0 where there is no token."""
     if info.top_k is not None:
-        return None
+        return info.top_k, info.top_k
     with workspace.cursor(trace) as con:
         k = queries.domain_k(con).k
-    return (int(k.min()), int(k.max())) if k.nunique() > 1 else None
+    return (int(k.min()), int(k.max())) if len(k) else (0, 0)
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
@@ -217,12 +217,13 @@ def unsaid(trace: TraceFile, _info: TraceInfo) -> list[str]:
     if len(domain_id_N) - len(np.unique(domain_id_N)) < MIN_FREEDOM:
         texts = "1 text" if len(domain_id_N) == 1 else f"{len(domain_id_N)} texts"
         lines.append(f"{texts}: {NOT_ENOUGH} how sure the figures of a layer are. No intervals.")
-    if span := k_range(trace, _info):
+    least, most = k_range(trace, _info)
+    if least < most:
         lines.append(
-            f"The number of chosen experts varies from token to token, {span[0]} to {span[1]}: "
+            f"The number of chosen experts varies from token to token, {least} to {most}: "
             "shares are of choices, in which a token counts once for each expert that it chose."
         )
-    elif _info.top_k == _info.num_experts:
+    elif least == _info.num_experts:
         lines.append(
             "Every token chooses every expert (k = E): every load is balanced and no preference "
             "can show."

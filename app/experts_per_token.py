@@ -17,7 +17,8 @@ ALL = "all layers"
 
 
 def show(trace: TraceFile, info: TraceInfo) -> None:
-    if (span := evidence.k_range(trace, info)) is None:
+    least, most = evidence.k_range(trace, info)
+    if least == most:
         return
     st.subheader("Experts per token", anchor=False)
     with st.spinner(evidence.WAIT):
@@ -31,7 +32,7 @@ def show(trace: TraceFile, info: TraceInfo) -> None:
         layer_id = int(chosen)
         tokens = tokens[tokens.layer_id == layer_id]
     means = table[table.layer_id == layer_id]
-    controls.answer(sentence(means, span))
+    controls.answer(sentence(means, tokens.k))
     left, right = st.columns([3, 2], gap="large")
     with left:
         histogram = experts_per_token.k_histogram(tokens)
@@ -47,32 +48,29 @@ def show(trace: TraceFile, info: TraceInfo) -> None:
             key="mean_k",
         )
     controls.note(
-        "Left: of a domain's tokens, the share that runs so many experts, all domains to one "
-        "scale; line: the mean, beside it the range in which 95 % of other samples of as many "
-        f"texts would put it. Right: the means. Dot: differs from the other domains, q < {MAX_Q}."
+        "Left: how many of a domain's tokens run so many experts (height: square root of the "
+        "share, the same in every domain); line: the mean, beside it where 95 % of other samples "
+        f"of as many texts would put it. Right: the means. Dot: unlike the other domains, q < "
+        f"{MAX_Q}."
     )
     controls.download(table, name="experts_per_token", trace=trace.name)
 
 
-def sentence(means: pd.DataFrame, span: tuple[int, int]) -> str:
-    """Of one layer of a mean_k_table; span: the fewest and the most experts of a token."""
-    overall = MEAN_K.text(means.null.iloc[0])
-    text = f"A token runs {overall} experts on average, from {span[0]} to {span[1]}."
+def sentence(means: pd.DataFrame, k: pd.Series) -> str:
+    """Of one layer of a mean_k_table, or of ALL_LAYERS; k: every value that occurs there."""
+    layer_id, overall = means.layer_id.iloc[0], MEAN_K.text(means.null.iloc[0])
+    who = "A token" if layer_id == ALL_LAYERS else f"In layer {layer_id}, a token"
+    text = f"{who} runs {overall} experts on average, from {k.min()} to {k.max()}."
     if len(means) == 1:
         return text
-    most, least = (
-        means.iloc[int(end)] for end in (means.estimate.argmax(), means.estimate.argmin())
-    )
-    surely = pd.notna(most.q) and most.q < MAX_Q
-    return (
-        f"{text} {'Of the domains' if surely else 'As counted'}, {most.domain} runs most, "
-        f"{_told(most)}, {least.domain} fewest, {_told(least)}"
-        + (
-            "."
-            if surely or pd.isna(most.q)
-            else ": not more than the luck of which texts were read explains."
-        )
-    )
+    ordered = means.sort_values("estimate", ascending=False)
+    first, last = ordered.iloc[0], ordered.iloc[-1]
+    known = f"{first.domain} runs most: {_told(first)}; {last.domain} fewest: {_told(last)}"
+    if pd.isna(first.q):
+        return f"{text} As counted, {known}."
+    if first.q < MAX_Q:
+        return f"{text} Of the domains, {known}."
+    return f"{text} As counted, {known}. The luck of which texts were read explains as much."
 
 
 def _told(row: pd.Series) -> str:

@@ -188,7 +188,8 @@ def _specialists(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
 def tables(trace: TraceFile, info: TraceInfo) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
     """name -> (what a row is, how to make it)."""
     compared = (_domains(trace, info).sum((0, 1)) > 0).sum() > 1
-    varying = VARYING_STATISTICS if evidence.k_range(trace, info) else {}
+    least, most = evidence.k_range(trace, info)
+    varying = VARYING_STATISTICS if least < most else {}
     found = STATISTICS | varying | (DOMAIN_STATISTICS if compared else {}) | _beside(trace)
     return {
         name: (title, partial(_counts, table, trace, info))

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from analysis.domain_counts import ALL_LAYERS
 from analysis.significance import MAX_Q
-from app.figures.heatmap import cell_heatmap, span_axis
+from app.figures.heatmap import cell_heatmap, dot_cells, span_axis
 from app.figures.intervals import Measure, probability
 from app.figures.theme import Palette, column_text, domain_colors, frame, literal
 
@@ -20,11 +20,11 @@ MEAN_K = Measure("experts per token", ".1f")
 ROW, TOP = 56, 34  # pixels: of a domain, and above the first
 LIFTED = 0.4  # a ridge stands so far below the middle of its row, of its height
 BARS = 110  # pixels, above the tokens of a text
-NUMBERS = 16  # layers: so many cells in a row can be read
+NUMBERS = 12  # layers: so many cells in a row can be read
 
 
 def k_ridges(histogram: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> go.Figure:
-    """A row a domain: its k_histogram, all to one scale, its mean with interval, and that of all
+    """A row a domain: its k_histogram as square roots, its mean with interval, and that of all
     texts. `means`: the rows of one layer of a mean_k_table."""
     domains = means.domain.tolist()
     colors = domain_colors(domains, palette)
@@ -33,7 +33,7 @@ def k_ridges(histogram: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> 
         bins = histogram[histogram.domain == domain]
         figure.add_bar(
             x=(bins.first_k + bins.last_k) / 2,
-            y=-0.84 * bins.share / histogram.share.max(),
+            y=-0.84 * np.sqrt(bins.share / histogram.share.max()),  # many may run the fewest
             base=row + LIFTED,
             width=bins.last_k - bins.first_k + 1,
             marker={"color": colors[domain], "line": {"width": 1, "color": palette.ground}},
@@ -82,7 +82,8 @@ def _means(figure: go.Figure, means: pd.DataFrame, palette: Palette) -> None:
 
 def _bin_text(domain: str, row: Any) -> str:
     values = str(row.first_k) if row.first_k == row.last_k else f"{row.first_k} to {row.last_k}"
-    return f"{literal(domain)}, {values} experts<br><b>{row.share:.1%}</b>, {row.tokens:,} tokens"
+    noun = "expert" if values == "1" else "experts"
+    return f"{literal(domain)}, {values} {noun}<br><b>{row.share:.1%}</b>, {row.tokens:,} tokens"
 
 
 def mean_k_heatmap(table: pd.DataFrame, palette: Palette) -> go.Figure:
@@ -105,15 +106,13 @@ def mean_k_heatmap(table: pd.DataFrame, palette: Palette) -> go.Figure:
         height=ROW * len(domains) + TOP + 60,
     )
     if num_layers <= NUMBERS:
-        shown = grid([_cell_text(row) for row in rows.itertuples()])
+        form = ".1f" if rows.estimate.max() < 100 else ".0f"
+        shown = grid([f"{value:{form}}" for value in rows.estimate])
         figure.data[0].update(text=shown, texttemplate="%{text}", textfont={"size": 12})
+    dot_cells(figure, grid((rows.q < MAX_Q).fillna(False).to_list()), palette)
+    figure.data[-1].y = figure.data[-1].y + 0.3  # below the number
     figure.update_layout(margin={"t": TOP})
     return figure.update_xaxes(title_text="MoE layer")
-
-
-def _cell_text(cell: Any) -> str:
-    mark = " •" if pd.notna(cell.q) and cell.q < MAX_Q else ""
-    return MEAN_K.text(cell.estimate) + mark
 
 
 def mean_text(cell: Any) -> str:
