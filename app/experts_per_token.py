@@ -33,26 +33,22 @@ def show(trace: TraceFile, info: TraceInfo) -> None:
         tokens = tokens[tokens.layer_id == layer_id]
     means = table[table.layer_id == layer_id]
     controls.answer(sentence(means, tokens.k))
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        histogram = experts_per_token.k_histogram(tokens)
-        controls.show(
-            k_ridges(histogram, means, controls.palette()),
-            alt=f"Histograms: experts that a token runs, by domain, {chosen}",
-            key="k_by_domain",
-        )
-    with right:
-        controls.show(
-            mean_k_heatmap(table, controls.palette()),
-            alt="Heatmap: mean number of experts that a token runs, by domain and layer",
-            key="mean_k",
-        )
-    controls.note(
-        "Left: how many of a domain's tokens run so many experts (height: square root of the "
-        "share, the same in every domain); line: the mean, beside it where 95 % of other samples "
-        f"of as many texts would put it. Right: the means. Dot: unlike the other domains, q < "
-        f"{MAX_Q}."
+    controls.show(
+        k_ridges(experts_per_token.k_histogram(tokens), means, controls.palette()),
+        alt=f"Histograms: experts that a token runs, by domain, {chosen}",
+        key="k_by_domain",
     )
+    controls.note(
+        "How many of a domain's tokens run so many experts (height: square root of the share, the "
+        "same in every domain). Line: the mean, beside it where 95 % of other samples of as many "
+        "texts would put it."
+    )
+    controls.show(
+        mean_k_heatmap(table, controls.palette()),
+        alt="Heatmap: mean number of experts that a token runs, by domain and layer",
+        key="mean_k",
+    )
+    controls.note(f"The means by layer. Dot: unlike the other domains, q < {MAX_Q}.")
     controls.download(table, name="experts_per_token", trace=trace.name)
 
 

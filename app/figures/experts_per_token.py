@@ -17,10 +17,10 @@ from app.figures.intervals import Measure, probability
 from app.figures.theme import Palette, column_text, domain_colors, frame, literal
 
 MEAN_K = Measure("experts per token", ".1f")
-ROW, TOP = 56, 34  # pixels: of a domain, and above the first
+RIDGE, CELL, TOP = 52, 38, 34  # pixels: of a domain's rows, and above the first
 LIFTED = 0.4  # a ridge stands so far below the middle of its row, of its height
 BARS = 110  # pixels, above the tokens of a text
-NUMBERS = 12  # layers: so many cells in a row can be read
+NUMBERS = 20  # layers: so many cells in a row can be read
 
 
 def k_ridges(histogram: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> go.Figure:
@@ -29,6 +29,7 @@ def k_ridges(histogram: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> 
     domains = means.domain.tolist()
     colors = domain_colors(domains, palette)
     figure = go.Figure()
+    counted = "tokens by layers" if means.layer_id.iloc[0] == ALL_LAYERS else "tokens"
     for row, domain in enumerate(domains):
         bins = histogram[histogram.domain == domain]
         figure.add_bar(
@@ -37,11 +38,11 @@ def k_ridges(histogram: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> 
             base=row + LIFTED,
             width=bins.last_k - bins.first_k + 1,
             marker={"color": colors[domain], "line": {"width": 1, "color": palette.ground}},
-            customdata=[_bin_text(domain, rows) for rows in bins.itertuples()],
+            customdata=[_bin_text(domain, rows, counted) for rows in bins.itertuples()],
             hovertemplate="%{customdata}<extra></extra>",
         )
     _means(figure, means, palette)
-    frame(figure, palette, height=ROW * len(domains) + TOP + 60)
+    frame(figure, palette, height=RIDGE * len(domains) + TOP + 60)
     figure.update_layout(barmode="overlay", bargap=0, margin={"t": TOP, "r": 130})
     figure.update_xaxes(title_text="experts a token runs", showgrid=False)
     figure.update_yaxes(
@@ -80,10 +81,10 @@ def _means(figure: go.Figure, means: pd.DataFrame, palette: Palette) -> None:
     figure.layout.annotations[-1].yanchor = "bottom"
 
 
-def _bin_text(domain: str, row: Any) -> str:
+def _bin_text(domain: str, row: Any, counted: str) -> str:
     values = str(row.first_k) if row.first_k == row.last_k else f"{row.first_k} to {row.last_k}"
     noun = "expert" if values == "1" else "experts"
-    return f"{literal(domain)}, {values} {noun}<br><b>{row.share:.1%}</b>, {row.tokens:,} tokens"
+    return f"{literal(domain)}, {values} {noun}<br><b>{row.share:.1%}</b>, {row.tokens:,} {counted}"
 
 
 def mean_k_heatmap(table: pd.DataFrame, palette: Palette) -> go.Figure:
@@ -103,7 +104,7 @@ def mean_k_heatmap(table: pd.DataFrame, palette: Palette) -> go.Figure:
         coloraxis=span_axis(
             palette, low=rows.estimate.min(), high=rows.estimate.max(), title="experts"
         ),
-        height=ROW * len(domains) + TOP + 60,
+        height=CELL * len(domains) + 70,
     )
     if num_layers <= NUMBERS:
         form = ".1f" if rows.estimate.max() < 100 else ".0f"
@@ -111,7 +112,6 @@ def mean_k_heatmap(table: pd.DataFrame, palette: Palette) -> go.Figure:
         figure.data[0].update(text=shown, texttemplate="%{text}", textfont={"size": 12})
     dot_cells(figure, grid((rows.q < MAX_Q).fillna(False).to_list()), palette)
     figure.data[-1].y = figure.data[-1].y + 0.3  # below the number
-    figure.update_layout(margin={"t": TOP})
     return figure.update_xaxes(title_text="MoE layer")
 
 
