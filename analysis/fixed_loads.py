@@ -13,7 +13,8 @@ import numpy as np
 
 TOLERANCE = 1e-9  # of a mean load, in tokens per token
 MAX_STEPS = 5_000
-PAIRS_AT_ONCE = 4_096  # bounds memory
+MAX_PRODUCTS = 10**10  # of the law's polynomials: about two minutes
+NUMBERS_AT_ONCE = 2**24  # in an array: bounds memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,11 @@ class FixedLoads:
     pair_VP: np.ndarray  # of both
     slope_PE: np.ndarray  # regression of a pair's count on the loads
     variance_P: np.ndarray  # of a pair's count over all tokens, loads held fixed
+
+
+def feasible(num_experts: int, most_k: int) -> bool:
+    """Whether the law is computed in reasonable time: the products grow as E³ k²."""
+    return num_experts**3 * most_k**2 / 4 <= MAX_PRODUCTS
 
 
 def fixed_loads(tokens_E: np.ndarray, *, k_V: np.ndarray, tokens_V: np.ndarray) -> FixedLoads:
@@ -69,8 +75,9 @@ def _pairs(
     total_V = _polynomials(weights_E[None], k_V.max())[0][0, k_V]
     pair_VP = np.zeros((len(k_V), len(first_P)))
     triple_PE = np.zeros((len(first_P), len(weights_E)))
-    for start in range(0, len(first_P), PAIRS_AT_ONCE):
-        chunk = slice(start, start + PAIRS_AT_ONCE)
+    at_once = max(1, NUMBERS_AT_ONCE // (len(weights_E) * (int(k_V.max()) + 1)))
+    for start in range(0, len(first_P), at_once):
+        chunk = slice(start, start + at_once)
         a_P, b_P = first_P[chunk], second_P[chunk]
         row_P = np.arange(len(a_P))
         rest_PE = np.tile(weights_E, (len(a_P), 1))

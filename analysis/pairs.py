@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.excess import MIN_EXPECTED, adjusted, document_variance, excess_tests
-from analysis.fixed_loads import FixedLoads, fixed_loads
+from analysis.fixed_loads import FixedLoads, feasible, fixed_loads
 
 DOCUMENTS_AT_ONCE = 256  # bounds memory
+TOO_MANY = "too many experts a token for the null of fixed loads; k of E can be tested"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ def _load_null(choices: _Choices) -> tuple[FixedLoads, np.ndarray]:
     reason_P = np.where(always_E[a_P] | always_E[b_P], "an expert that every token chose", "")
     reason_P = np.where(dead_E[a_P] | dead_E[b_P], "a dead expert", reason_P)
     free_k_V = choices.k_V - always_E.sum()
+    if not feasible(int(free_E.sum()), int(free_k_V.max())):
+        return _unknown(len(choices.k_V), len(tokens_E)), np.full(len(a_P), TOO_MANY)
     law = fixed_loads(tokens_E[free_E], k_V=free_k_V, tokens_V=choices.tokens_V)
     num_values, num_pairs = len(choices.k_V), len(a_P)
     single_VE = np.repeat(always_E[None].astype(float), num_values, axis=0)
@@ -119,6 +122,16 @@ def _load_null(choices: _Choices) -> tuple[FixedLoads, np.ndarray]:
     variance_P = np.zeros(num_pairs)
     variance_P[free_P] = law.variance_P
     return FixedLoads(single_VE, pair_VP, slope_PE, variance_P), reason_P
+
+
+def _unknown(num_values: int, num_experts: int) -> FixedLoads:
+    num_pairs = num_experts * (num_experts - 1) // 2
+    return FixedLoads(
+        single_VE=np.zeros((num_values, num_experts)),
+        pair_VP=np.full((num_values, num_pairs), np.nan),
+        slope_PE=np.zeros((num_pairs, num_experts)),
+        variance_P=np.full(num_pairs, np.nan),
+    )
 
 
 def _spread(choices: _Choices, nulls: tuple[FixedLoads, ...]) -> list[np.ndarray]:

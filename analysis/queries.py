@@ -151,6 +151,18 @@ def document_weights(con: DuckDBPyConnection) -> pd.DataFrame:
     return _frame(con, "document_weights")
 
 
+def domain_k(con: DuckDBPyConnection) -> pd.DataFrame:
+    """layer_id, domain, k (experts that ran for a token), tokens; only what occurs, domains in the
+    order shown."""
+    frame = _frame(con, "domain_k")
+    return frame.sort_values("domain", key=lambda names: names.map(_domain_order), kind="stable")
+
+
+def document_k(con: DuckDBPyConnection) -> pd.DataFrame:
+    """doc_id, domain, layer_id, choices (sum of k), tokens."""
+    return _frame(con, "document_k")
+
+
 def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
     """tokens_NLE (int32) of the documents with a token, ascending doc_id, and their domain_id_N:
     places in info.domains."""
@@ -162,6 +174,20 @@ def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray
     tokens_NLE[document_N, load.layer_id, load.expert_id] = load.tokens
     domain_N = documents(con).set_index("doc_id").domain[doc_ids]
     return tokens_NLE, pd.Index(info.domains).get_indexer(pd.Index(domain_N))
+
+
+def document_k_array(
+    con: DuckDBPyConnection, info: TraceInfo
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """choices_NL, tokens_N and domain_id_N of the documents with a token, ascending doc_id."""
+    frame = document_k(con)
+    choices_NL = frame.choices.to_numpy().reshape(-1, info.num_layers)
+    first = frame.iloc[:: info.num_layers]  # every token is in every layer, if with k = 0
+    return (
+        choices_NL,
+        first.tokens.to_numpy(),
+        pd.Index(info.domains).get_indexer(pd.Index(first.domain)),
+    )
 
 
 def load_array(frame: pd.DataFrame, info: TraceInfo, *, counted: str = "tokens") -> np.ndarray:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from analysis import queries
 from analysis.queries import TraceInfo
-from app import background, workspace
+from app import background, evidence, workspace
 from app.figures.theme import DARK, LIGHT, Palette, domain_colors
 from app.workspace import REPOSITORY, TraceFile
 from data import report
@@ -38,7 +38,7 @@ def page(question: str) -> tuple[TraceFile, TraceInfo]:
     except ValueError as error:
         refused("This trace cannot be shown. Choose another one in the sidebar.", error)
         st.stop()
-    _facts(info)
+    _facts(trace, info)
     if trace.name == workspace.DEMO:
         background.project(trace)
         background.information(trace)
@@ -220,13 +220,14 @@ def _choose(found: list[TraceFile]) -> TraceFile:
     return by_name[str(name)]
 
 
-def _facts(info: TraceInfo) -> None:
-    chosen = info.top_k or "varying numbers"
+def _facts(trace: TraceFile, info: TraceInfo) -> None:
+    least, most = evidence.k_range(trace, info)
+    chosen = f"{most} chosen" if least == most else f"{least} to {most} run"
     lines = [
         f"{info.num_tokens:,} tokens, {info.num_documents:,} texts",
         f"Model {info.model_name} ({info.model_sha256[:8]})",
         f"{info.num_layers} MoE layers of {info.num_experts} experts",
-        f"{chosen} chosen per token, {info.num_shared_experts} shared",
+        f"{chosen} per token, {info.num_shared_experts} shared",
         f"Captured {info.created_at:%Y-%m-%d %H:%M} UTC",
     ]
     with st.sidebar:

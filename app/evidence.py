@@ -15,6 +15,7 @@ import streamlit as st
 from analysis import bootstrap, metric_intervals, permutation, queries, significance, specialization
 from analysis.domain_counts import ALL_LAYERS, domain_counts
 from analysis.expert_loads import expert_load_table
+from analysis.experts_per_token import mean_k_table
 from analysis.metric_intervals import MIN_FREEDOM, metric_table
 from analysis.queries import TraceInfo
 from analysis.replication import COLUMNS, NUMBERS, replication
@@ -191,6 +192,24 @@ def _counted(lifts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
+def mean_k(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
+    """The mean_k_table of the trace."""
+    with workspace.cursor(trace) as con:
+        found = queries.document_k_array(con, _info)
+    domains, num_experts = _info.domains, _info.num_experts
+    return mean_k_table(*found, domains=domains, num_experts=num_experts, seed=SEED)
+
+
+def k_range(trace: TraceFile, info: TraceInfo) -> tuple[int, int]:
+    """The fewest and the most experts that a token runs; 0 where there is no token."""
+    if info.top_k is not None:
+        return info.top_k, info.top_k
+    with workspace.cursor(trace) as con:
+        k = queries.domain_k(con).k
+    return (int(k.min()), int(k.max())) if len(k) else (0, 0)
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
 def unsaid(trace: TraceFile, _info: TraceInfo) -> list[str]:
     """What this trace cannot show and why, a line each."""
     tokens_NLE, domain_id_N = documents(trace, _info)
@@ -198,12 +217,13 @@ def unsaid(trace: TraceFile, _info: TraceInfo) -> list[str]:
     if len(domain_id_N) - len(np.unique(domain_id_N)) < MIN_FREEDOM:
         texts = "1 text" if len(domain_id_N) == 1 else f"{len(domain_id_N)} texts"
         lines.append(f"{texts}: {NOT_ENOUGH} how sure the figures of a layer are. No intervals.")
-    if _info.top_k is None:
+    least, most = k_range(trace, _info)
+    if least < most:
         lines.append(
-            "The number of chosen experts varies from token to token: shares are of choices, in "
-            "which a token counts once for each expert that it chose."
+            f"The number of chosen experts varies from token to token, {least} to {most}: "
+            "shares are of choices, in which a token counts once for each expert that it chose."
         )
-    elif _info.top_k == _info.num_experts:
+    elif least == _info.num_experts:
         lines.append(
             "Every token chooses every expert (k = E): every load is balanced and no preference "
             "can show."

@@ -49,6 +49,10 @@ TABLES: dict[str, tuple[str, Table]] = {
         "Choices of every expert by domain",
         lambda con, info: queries.expert_domain_tokens(con),
     ),
+    "tokens_by_k": (
+        "Tokens of a layer and domain by the number of experts that they run",
+        lambda con, info: queries.domain_k(con),
+    ),
     "gate_by_layer": (
         "Entropy and margin of the gate",
         lambda con, info: queries.gate_summary(con),
@@ -83,6 +87,12 @@ STATISTICS: dict[str, tuple[str, Statistic]] = {
     "vocabulary_by_layer": (
         "How far experts follow the token, by chance and corrected, with interval and test",
         vocabulary_tables.summary,
+    ),
+}
+VARYING_STATISTICS: dict[str, tuple[str, Statistic]] = {  # where k does
+    "experts_per_token": (
+        "Mean number of experts that a token runs, by layer and domain, with interval and test",
+        evidence.mean_k,
     ),
 }
 BESIDE: dict[str, tuple[str, str, Statistic]] = {  # computed beside the trace, if it was
@@ -178,7 +188,9 @@ def _specialists(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
 def tables(trace: TraceFile, info: TraceInfo) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
     """name -> (what a row is, how to make it)."""
     compared = (_domains(trace, info).sum((0, 1)) > 0).sum() > 1
-    found = STATISTICS | (DOMAIN_STATISTICS if compared else {}) | _beside(trace)
+    least, most = evidence.k_range(trace, info)
+    varying = VARYING_STATISTICS if least < most else {}
+    found = STATISTICS | varying | (DOMAIN_STATISTICS if compared else {}) | _beside(trace)
     return {
         name: (title, partial(_counts, table, trace, info))
         for name, (title, table) in TABLES.items()

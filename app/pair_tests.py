@@ -7,7 +7,6 @@ import streamlit as st
 
 from analysis import excess, pairs, queries
 from analysis.pair_table import Null
-from analysis.significance import NOT_ENOUGH
 from app import workspace
 from app.figures.coactivation import SIGNIFICANT
 from app.workspace import TraceFile
@@ -44,9 +43,11 @@ def layer_pairs(identity: str, layer_id: int, *, _trace: TraceFile) -> LayerPair
 def sentence(found: LayerPairs, *, layer_id: int, null: Null) -> str:
     tests, q = found.tests, found.tests[f"q_{null}"]
     if q.isna().all():
+        why = _why(found, null)
+        missing = "It takes too long" if why == pairs.TOO_MANY else "Not enough prompts"
         return (
-            f"Not enough prompts to say which experts of layer {layer_id} prefer each other: no "
-            f"pair can be tested ({_why(found, null)})."
+            f"{missing} to say which experts of layer {layer_id} prefer each other: no pair can be "
+            f"tested ({why})."
         )
     sure = q < SIGNIFICANT
     more = int((sure & (tests[f"z_{null}"] > 0)).sum())
@@ -64,7 +65,8 @@ def scope(found: LayerPairs, *, null: Null, shown: int, num_experts: int) -> str
     """What was tested, on what, and what the marks mean."""
     tested = int(found.tests[f"q_{null}"].notna().sum())
     parts = [
-        f"Orange: more, blue: less often. Dot: q < {SIGNIFICANT}. Hatched: {NOT_ENOUGH}.",
+        f"Orange: more, blue: less often. Dot: q < {SIGNIFICANT}. Hatched: no test, for the "
+        "reason that shows on a cell.",
         f"Family: the {tested:,} pairs of this layer that can be tested, Benjamini-Hochberg; the "
         f"sample is {found.num_documents:,} texts of {found.num_tokens:,} tokens.",
     ]

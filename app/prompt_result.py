@@ -8,7 +8,8 @@ import streamlit as st
 
 from analysis import queries, specialization
 from analysis.queries import TraceInfo
-from app import controls, token_strip, workspace
+from app import controls, experts_per_token, token_strip, workspace
+from app.figures.experts_per_token import add_k
 from app.figures.theme import domain_colors, visible
 from app.figures.tokens import token_heatmap, token_path
 from app.workspace import TraceFile
@@ -50,6 +51,7 @@ def show(trace: TraceFile, info: TraceInfo, doc_id: int, colors: Meaning) -> Non
     tokens = first.drop_duplicates("position").text.tolist()
     layer_id = controls.layer(info.num_layers)
     here = first[first.layer_id == layer_id]
+    k_TL = experts_per_token.of_text(routing)
     text, every_layer, path = st.container(), st.container(), st.container()
     with path:  # drawn first: its number is the token that the others mark
         selected = _path(routing, tokens, colors)
@@ -58,6 +60,7 @@ def show(trace: TraceFile, info: TraceInfo, doc_id: int, colors: Meaning) -> Non
         token_strip.show(
             tokens,
             experts=here.expert_id.tolist(),
+            chosen=[] if k_TL is None else k_TL[:, layer_id].tolist(),
             categories=_categories(here, colors),
             colors=colors.colors,
             notes=_refusals(routing[routing.layer_id == layer_id], here),
@@ -72,7 +75,7 @@ def show(trace: TraceFile, info: TraceInfo, doc_id: int, colors: Meaning) -> Non
             + (struck if routing.dropped.any() else "")
         )
     with every_layer:
-        _heatmap(first, tokens, colors, selected)
+        _heatmap(first, tokens, colors, selected, k_TL=k_TL, layer_id=layer_id)
     controls.download(routing, name=f"routing_of_text_{doc_id}", trace=trace.name)
 
 
@@ -113,7 +116,15 @@ def _categories(rows: pd.DataFrame, colors: Meaning) -> list[int]:
     return colors.category_LE[rows.layer_id, rows.expert_id].tolist()
 
 
-def _heatmap(first: pd.DataFrame, tokens: list[str], colors: Meaning, selected: int) -> None:
+def _heatmap(
+    first: pd.DataFrame,
+    tokens: list[str],
+    colors: Meaning,
+    selected: int,
+    *,
+    k_TL: np.ndarray | None,
+    layer_id: int,
+) -> None:
     st.subheader("Every layer", anchor=False)
     parts = -(-len(tokens) // WINDOW)
     part = 1
@@ -135,6 +146,9 @@ def _heatmap(first: pd.DataFrame, tokens: list[str], colors: Meaning, selected: 
         colors=colors.colors,
         marked=selected - begin,
     )
+    if k_TL is not None:
+        window = slice(begin, begin + WINDOW)
+        add_k(figure, k_TL[window], controls.palette(), tokens=tokens[window], layer_id=layer_id)
 
     def clicked() -> None:
         if cell := controls.clicked("tokens_by_layers"):
@@ -143,7 +157,11 @@ def _heatmap(first: pd.DataFrame, tokens: list[str], colors: Meaning, selected: 
     alt = "Heatmap: strongest expert of each token in each layer"
     controls.show(figure, alt=alt, key="tokens_by_layers", on_select=clicked)
     end = min(begin + WINDOW, len(tokens))
-    controls.note(f"Tokens {begin} to {end - 1} of {len(tokens)}; numbers are experts.")
+    bars = f" Bars: how many experts each runs in layer {layer_id}; line: mean over layers."
+    controls.note(
+        f"Tokens {begin} to {end - 1} of {len(tokens)}; numbers are experts."
+        + ("" if k_TL is None else bars)
+    )
 
 
 def _path(routing: pd.DataFrame, tokens: list[str], colors: Meaning) -> int:

@@ -8,7 +8,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     chip.className = "chip" + (index === data.selected ? " selected" : "") + (note ? " noted" : "");
     chip.style.setProperty("--color", data.colors[data.categories[index]]);
     chip.textContent = text;
-    chip.title = `token ${data.start + index}: expert ${data.experts[index]}${note ? `; ${note}` : ""}`;
+    const of = data.chosen[index] ? `, strongest of ${data.chosen[index]}` : "";
+    chip.title = `token ${data.start + index}: expert ${data.experts[index]}${of}${note ? `; ${note}` : ""}`;
     chip.tabIndex = index === Math.max(data.selected, 0) ? 0 : -1;
     chip.setAttribute("aria-pressed", index === data.selected);
     const id = document.createElement("sub");

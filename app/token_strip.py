@@ -24,13 +24,15 @@ def show(
     tokens: Sequence[str],
     *,
     experts: Sequence[int],
+    chosen: Sequence[int],
     categories: Sequence[int],
     colors: Sequence[str],
     notes: Sequence[str],
     selected: int,
     on_click: Callable[[int], None],
 ) -> None:
-    """Calls on_click with the index of a chip that was clicked. A note marks its chip."""
+    """Calls on_click with the index of a chip that was clicked. A note marks its chip; `chosen` is
+    the number of experts of every token, empty where it does not vary."""
 
     def clicked() -> None:
         index = st.session_state["strip"].token
@@ -43,6 +45,7 @@ def show(
             "tokens": [visible(token) for token in tokens],
             "breaks": ["\n" in token for token in tokens],
             "experts": list(experts),
+            "chosen": list(chosen),
             "categories": list(categories),
             "colors": list(colors),
             "notes": list(notes),

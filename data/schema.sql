@@ -81,6 +81,13 @@ CREATE TABLE document_dropped (
     tokens UINTEGER NOT NULL
 );
 
+CREATE TABLE document_k (
+    doc_id UINTEGER NOT NULL,
+    layer_id USMALLINT NOT NULL,
+    k USMALLINT NOT NULL,               -- experts that ran for the token; 0 where all were full
+    tokens UINTEGER NOT NULL
+);
+
 CREATE TABLE coactivation (
     layer_id USMALLINT NOT NULL,
     expert_a USMALLINT NOT NULL,        -- expert_a < expert_b

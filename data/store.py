@@ -16,7 +16,7 @@ import duckdb
 from data.routing import NO_EXPERT, RoutingBatch
 from data.writer import TraceWriter
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 SCHEMA = Path(__file__).with_name("schema.sql")
 QUEUE_BATCHES = 4  # between the producer and the writer thread
 

@@ -15,6 +15,7 @@ from data.rollups import (
     PairCounts,
     RoutingTables,
     document_dropped_table,
+    document_k_table,
     document_load_table,
     dropped_table,
     token_table,
@@ -114,6 +115,7 @@ class TraceWriter:
             "token": beside.submit(token_table, batch),
             "gate": beside.submit(self.tables.gate, batch),
             "document_load": beside.submit(self._sum, batch),
+            "document_k": beside.submit(document_k_table, batch),
         }
         for table in list(made):
             self._insert(table, made.pop(table).result())

@@ -5,13 +5,16 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from analysis.domain_counts import ALL_LAYERS
 from analysis.expert_loads import expert_load_table
+from analysis.experts_per_token import k_histogram
 from analysis.significance import NOT_ENOUGH
 from analysis.transitions import transition_significance
 from app.figures import (
     clusters,
     coactivation,
     domains,
+    experts_per_token,
     intervals,
     load,
     specialization,
@@ -265,6 +268,53 @@ def test_categories_have_bands_and_no_transitions() -> None:
     )
     stops = [tuple(stop) for stop in figure.layout.coloraxis.colorscale]
     assert stops == [(0.0, "#111111"), (0.5, "#111111"), (0.5, "#222222"), (1.0, "#222222")]
+
+
+def means_by_k() -> pd.DataFrame:
+    """Two domains, two layers; code runs 4 and 5 experts, math 2 and 3."""
+    rows = [
+        (layer, domain, k + max(layer, 0), k - 0.5, k + 0.5, 3.0, q, 9, 90, "")
+        for layer in (ALL_LAYERS, 0, 1)
+        for domain, k, q in (("math", 2.0, 0.2), ("code", 4.0, 0.01))
+    ]
+    names = ["layer_id", "domain", "estimate", "low", "high", "null", "q"]
+    table = pd.DataFrame(rows, columns=[*names, "n_documents", "n_tokens", "note"])
+    return table.assign(p=table.q)
+
+
+def test_ridges_stand_on_their_rows_and_are_square_roots() -> None:
+    counts = pd.DataFrame({"domain": ["math", "math", "code"], "k": [1, 3, 4], "tokens": [1, 1, 4]})
+    table = means_by_k()
+    means = table[table.layer_id == ALL_LAYERS]
+    figure = experts_per_token.k_ridges(k_histogram(counts), means, LIGHT)
+    math, code = (bar for bar in figure.data if bar.type == "bar")
+    assert math.x.tolist() == code.x.tolist() == [1, 2, 3, 4]
+    assert (math.y / code.y.min()).tolist() == pytest.approx([0.5**0.5, 0, 0.5**0.5, 0])
+    assert code.base - math.base == pytest.approx(1)
+    assert math.customdata[0] == "math, 1 expert<br><b>50.0%</b>, 1 tokens by layers"
+    assert [note.text for note in figure.layout.annotations[1:5]] == [
+        *("<b>2.0</b>", f"1.5{intervals.DASH}2.5"),
+        *("<b>4.0</b>", f"3.5{intervals.DASH}4.5"),
+    ]
+
+
+def test_mean_k_is_a_row_a_domain_and_a_dot_where_sure() -> None:
+    figure = experts_per_token.mean_k_heatmap(means_by_k(), LIGHT)
+    assert figure.data[0].text.tolist() == [["2.0", "3.0"], ["4.0", "5.0"]]
+    assert figure.data[-1].x.tolist() == [0, 1]
+    assert figure.data[-1].y.tolist() == [1.3, 1.3]  # code, below its number
+    assert "q 0.01" in figure.data[1].text[2]
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (2, 5)
+
+
+def test_k_of_a_text_stands_over_its_tokens() -> None:
+    figure = cells(np.zeros((2, 3)))
+    k_TL = np.array([[1, 3], [2, 2], [4, 0]])
+    experts_per_token.add_k(figure, k_TL, LIGHT, tokens=["a", "b", "c"], layer_id=0)
+    bars, line = figure.data[-2:]
+    assert bars.y.tolist() == [1, 2, 4]
+    assert line.y.tolist() == [2, 2, 2]
+    assert figure.layout.yaxis.domain[1] < figure.layout.yaxis2.domain[0]
 
 
 def test_a_path_has_a_bar_for_every_choice() -> None:

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from analysis import pairs
-from analysis.fixed_loads import fixed_loads
+from analysis.fixed_loads import feasible, fixed_loads
 from tests.routers import random_choices
 
 
@@ -138,6 +138,21 @@ def test_what_a_load_fixes_is_said_and_left_empty():
     assert empty[["z_load", "p_load", "q_load", "z_swaps"]].isna().all(axis=None)
     assert (empty.expected_load - empty.tokens).abs().max() < 1e-6
     assert not np.isinf(table.select_dtypes("number").astype(float)).any(axis=None)
+
+
+def test_a_law_that_takes_too_long_is_left_empty_and_k_of_e_is_not():
+    assert feasible(256, 48)
+    assert not feasible(256, 49)
+    rng = np.random.default_rng(0)
+    rank_TE = rng.random((40, 256)).argsort(-1)
+    chosen_TE = rank_TE < rng.integers(128, 257, size=(40, 1))
+    table = pairs.pair_significance(chosen_TE, np.repeat(np.arange(10), 4))
+    assert set(table.reason) == {pairs.TOO_MANY}
+    assert table[["expected_load", "lift_load", "p_load", "q_load"]].isna().all(axis=None)
+    k_T = chosen_TE.sum(-1)
+    expected = (k_T * (k_T - 1)).sum() / (256 * 255)  # every token draws its own k
+    assert table.expected_uniform.to_numpy(float) == pytest.approx(expected)
+    assert table.q_uniform.notna().all()
 
 
 def test_one_document_has_no_spread():

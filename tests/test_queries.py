@@ -145,6 +145,19 @@ def test_sampled_tokens_keep_the_order_of_the_sample(tiny):
     assert choices.set_index("point").expert_id.to_dict() == {0: 1, 1: 0}
 
 
+def test_domain_k_counts_tokens_by_the_experts_they_run(tiny):
+    frame = queries.domain_k(tiny)
+    found = frame[frame.layer_id == 0].drop(columns="layer_id").to_numpy().tolist()
+    assert found == [["math", 2, 3], ["code", 2, 3], ["unlabelled", 2, 2]]
+
+
+def test_document_k_array_adds_up_the_experts_of_the_tokens(tiny):
+    choices_NL, tokens_N, domain_id_N = queries.document_k_array(tiny, queries.trace_info(tiny))
+    assert choices_NL.tolist() == [[6, 6], [6, 6], [4, 4]]  # two experts a token
+    assert tokens_N.tolist() == [3, 3, 2]
+    assert domain_id_N.tolist() == [0, 1, 2]
+
+
 def test_document_load_adds_the_phases(tiny):
     load = queries.document_load(tiny).query("doc_id == 2 and layer_id == 0")
     assert load.expert_id.tolist() == [0, 1]

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.rollups import PairCounts, document_load_table
+from data.rollups import PairCounts, document_k_table, document_load_table
 from data.routing import DECODE, NO_EXPERT, PREFILL, RoutingBatch, concatenated
 from data.store import TraceStore, discard_partial, open_trace, partial_path
 from data.writer import parts
 from tests.routing_batches import batch_of, description, random_document
 
-SUMMED = ("document_load", "coactivation", "transition")
+SUMMED = ("document_load", "document_k", "coactivation", "transition")
 TABLES = ("trace", "document", "token", "expert", "gate", *SUMMED)
 
 
@@ -215,7 +215,7 @@ def routings(draw: st.DrawFn) -> np.ndarray:
     experts, top_k = 5, draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     ids_TLK = rng.random((tokens, layers, experts)).argsort(-1)[..., :top_k].astype(np.int16)
-    made_TL = rng.integers(1, top_k + 1, (tokens, layers)) if draw(st.booleans()) else top_k
+    made_TL = rng.integers(0, top_k + 1, (tokens, layers)) if draw(st.booleans()) else top_k
     ids_TLK[np.arange(top_k) >= np.broadcast_to(made_TL, (tokens, layers))[..., None]] = NO_EXPERT
     return ids_TLK
 
@@ -240,6 +240,32 @@ def test_pair_counts_equal_a_count_by_hand(ids_TLK: np.ndarray):
     pairs.add(ids_TLK)
     assert (pairs.coactivation_LEE == expected_pairs).all()
     assert (pairs.transition_LEE == expected_next).all()
+
+
+def test_a_token_counts_under_the_number_of_experts_that_ran(tmp_path: Path):
+    """Layer 0 runs 2, 1 and none of them (all were full), layer 1 always two."""
+    path, none = tmp_path / "t.duckdb", NO_EXPERT
+    ids_TLK = [[[0, 1], [0, 1]], [[2, none], [0, 1]], [[none, none], [0, 1]]]
+    batch = batch_of([3, 3, 3], ids_TLK)
+    dropped_TLK = [[[none] * 2] * 2, [[none] * 2] * 2, [[0, 1], [none] * 2]]
+    batch = replace(batch, dropped_ids_TLK=np.array(dropped_TLK))
+    with TraceStore.create(path, description(top_k=None)) as store:
+        store.write(batch)
+    found = rows(path, "SELECT doc_id, layer_id, k, tokens FROM document_k")
+    assert found == [(3, 0, 0, 1), (3, 0, 1, 1), (3, 0, 2, 1), (3, 1, 2, 3)]
+
+
+@given(routings(), st.integers(0, 12))
+def test_document_k_equals_a_count_of_the_routing(ids_TLK: np.ndarray, first_document: int):
+    doc_ids = [0 if row < first_document else 9 for row in range(len(ids_TLK))]
+    expected: dict[tuple[int, int, int], int] = {}
+    for doc_id, ids_LK in zip(doc_ids, ids_TLK, strict=True):
+        for layer, ids_K in enumerate(ids_LK):
+            key = (doc_id, layer, len(chosen(ids_K)))
+            expected[key] = expected.get(key, 0) + 1
+    found = document_k_table(batch_of(doc_ids, ids_TLK)).to_pylist()
+    assert {(row["doc_id"], row["layer_id"], row["k"]): row["tokens"] for row in found} == expected
+    assert len(found) == len(expected)
 
 
 @given(routings(), st.integers(0, 12))
@@ -442,7 +468,7 @@ def test_open_trace_refuses_an_unfinished_capture(tmp_path: Path):
 def test_open_trace_refuses_another_format(trace: Path):
     with duckdb.connect(str(trace)) as connection:
         connection.execute("UPDATE trace SET format_version = 9")
-    with pytest.raises(ValueError, match="has trace format 9, this RouteScope reads 2"):
+    with pytest.raises(ValueError, match="has trace format 9, this RouteScope reads 3"):
         open_trace(trace)
 
 

@@ -40,6 +40,15 @@ ROLLUPS = """
 INSERT INTO document_load
     SELECT doc_id, layer_id, expert_id, phase, count(*), sum(weight)
     FROM routing JOIN token USING (doc_id, position) GROUP BY ALL;
+INSERT INTO document_k
+    SELECT doc_id, layer_id, k, count(*)
+    FROM (
+        SELECT doc_id, position, layers.layer_id, count(routing.expert_id) AS k
+        FROM token CROSS JOIN (SELECT DISTINCT layer_id FROM expert) AS layers
+        LEFT JOIN routing USING (doc_id, position, layer_id)
+        GROUP BY ALL
+    )
+    GROUP BY ALL;
 INSERT INTO coactivation
     SELECT a.layer_id, a.expert_id, b.expert_id, count(*)
     FROM routing AS a JOIN routing AS b USING (doc_id, position, layer_id)
@@ -57,7 +66,7 @@ def write_empty_trace(path: Path, *, num_layers: int = 2, num_experts: int = 4) 
         con.execute(SCHEMA.read_text())
         con.execute(
             "INSERT INTO trace VALUES ('tiny', 'routescope', 'toy', 'ab12', 'bytes', $1, $2, 1, "
-            "'softmax', 2, TIMESTAMP '2026-01-02 03:04:05', 7, '{\"seed\": 7}', 2)",
+            "'softmax', 2, TIMESTAMP '2026-01-02 03:04:05', 7, '{\"seed\": 7}', 3)",
             [num_layers, num_experts],
         )
         experts = [(layer, expert) for layer in range(num_layers) for expert in range(num_experts)]

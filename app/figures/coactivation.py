@@ -142,7 +142,7 @@ def _pair_hover(tests: pd.DataFrame, num_experts: int) -> np.ndarray:
         lines = [
             f"experts {row['expert_a']} and {row['expert_b']}: <b>{row['tokens']:,}</b> tokens"
         ]
-        lines += [_against(row, null) for null in WORDS]
+        lines += [_against(row, null) for null in WORDS if pd.notna(row[f"expected_{null}"])]
         lines += _without_test(row["reason"])
         hover_EE[row["expert_a"], row["expert_b"]] = "<br>".join(lines)
         hover_EE[row["expert_b"], row["expert_a"]] = "<br>".join(lines)

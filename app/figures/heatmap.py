@@ -99,6 +99,13 @@ def amount_axis(palette: Palette, *, high: float, title: str, tickformat: str) -
     return {"colorscale": scale(palette.sequential), "cmin": 0, "cmax": high, "colorbar": bar}
 
 
+def span_axis(palette: Palette, *, low: float, high: float, title: str) -> dict:
+    """Colours of an amount whose 0 is far off: from the least to the most there is."""
+    bar = _bar(palette, title)
+    limits = {"cmin": low, "cmax": max(high, low + 1)}
+    return {"colorscale": scale(palette.sequential), **limits, "colorbar": bar}
+
+
 def _bar(palette: Palette, title: str) -> dict:
     return {
         "thickness": 10,

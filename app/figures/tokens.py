@@ -78,13 +78,14 @@ def token_path(routes: pd.DataFrame, palette: Palette, *, colors: Sequence[str])
     `routes`: layer_id, rank, expert_id, weight of one token; `colors` goes with its rows.
     """
     routes = routes.assign(color=list(colors))
+    gap = 2 if routes["rank"].max() < 48 else 0.5  # pixels: many experts are thin
     figure = go.Figure()
     for rank, rows in routes.groupby("rank"):
         figure.add_bar(
             x=rows.weight,
             y=rows.layer_id,
             orientation="h",
-            marker={"color": rows.color, "line": {"color": palette.ground, "width": 2}},
+            marker={"color": rows.color, "line": {"color": palette.ground, "width": gap}},
             text=rows.expert_id.where(rows.weight >= 0.03).map(
                 lambda e: "" if pd.isna(e) else f"{e:.0f}"
             ),

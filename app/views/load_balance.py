@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis import queries
-from app import controls, dropped_choices, evidence, load_summary, workspace
+from app import controls, dropped_choices, evidence, experts_per_token, load_summary, workspace
 from app.figures.intervals import MEASURES, layer_intervals
 from app.figures.load import load_heatmap, load_order
 
@@ -59,6 +59,7 @@ with right:
     controls.preview(table[table.metric == metric].drop(columns=["metric"]), name=metric)
     controls.download(table, name="load_by_layer", trace=trace.name)
 controls.note(evidence.READING + " Tick: every expert with the same load.")
+experts_per_token.show(trace, info)
 domains = st.expander("Every layer and domain", icon=":material/layers:", on_change="rerun")
 if domains.open:
     with domains, st.spinner(evidence.WAIT):
@@ -68,7 +69,7 @@ if domains.open:
 controls.download(cells[[*evidence.LOAD_COLUMNS]], name="expert_load", trace=trace.name)
 controls.method(
     *("expert_load_table", "load_imbalance", "max_violation", "gini", "busiest_share"),
-    "dropped_share",
+    *("dropped_share", "mean_k_table", "k_histogram"),
     *("balancedness_of_sums", "mean_balancedness", "pooled_load_balance_loss"),
     compared=("balancedness", "MaxVio", "load-balance loss"),
 )

@@ -1,0 +1,103 @@
+"""How many experts a token runs, where the gate decides that token by token.
+
+N = documents, L = MoE layers, M = their mean, then each, G = domains, R = resamples, k = experts
+that ran for a token.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.bootstrap import bootstrap_weights
+from analysis.domain_counts import ALL_LAYERS
+from analysis.permutation import false_discovery_rate, preference_p
+from analysis.ratios import ratio_interval, resampled_ratio
+from analysis.significance import MIN_INTERVAL_DOCUMENTS, NOT_ENOUGH
+
+MAX_BINS = 48
+NUMBERS = ("estimate", "low", "high", "null", "p", "q")
+
+
+def k_histogram(tokens: pd.DataFrame) -> pd.DataFrame:
+    """domain, first_k, last_k, tokens, share (of the domain's tokens) from rows of domain_k().
+
+    Every domain has every bin from the smallest to the largest k that occurs, 0 included. Bins hold
+    1, 2, 4, ... values, the fewest that make at most MAX_BINS bins.
+    """
+    least, most = int(tokens.k.min()), int(tokens.k.max())
+    width = 1
+    while (most - least) // width >= MAX_BINS:
+        width *= 2
+    domain_id, domains = pd.factorize(tokens.domain)
+    tokens_GB = np.zeros((len(domains), (most - least) // width + 1), dtype=np.int64)
+    place = (tokens.k.to_numpy(int) - least) // width
+    np.add.at(tokens_GB, (domain_id, place), tokens.tokens.to_numpy())
+    domain_id, place = np.indices(tokens_GB.shape).reshape(2, -1)
+    first_k = least + place * width
+    return pd.DataFrame(
+        {
+            "domain": np.array(domains)[domain_id],
+            "first_k": first_k,
+            "last_k": np.minimum(first_k + width - 1, most),
+            "tokens": tokens_GB.ravel(),
+            "share": (tokens_GB / tokens_GB.sum(-1, keepdims=True)).ravel(),
+        }
+    )
+
+
+def mean_k_table(
+    choices_NL: np.ndarray,
+    tokens_N: np.ndarray,
+    domain_id_N: np.ndarray,
+    *,
+    domains: Sequence[str],
+    num_experts: int,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """A row a domain over all layers, layer_id ALL_LAYERS, then a row a layer and domain.
+
+    layer_id, domain, estimate, low, high (mean k and its 95 % interval), null (mean k of all
+    documents), p, q (of a domain that differs from the rest; over the domains, or over layers and
+    domains), n_documents, n_tokens, note. A domain without a document is left out.
+    """
+    choices_NM = np.column_stack([choices_NL.mean(1), choices_NL])
+    left_NM = num_experts * tokens_N[:, None] - choices_NM
+    taken_MG = preference_p(  # of experts taken, not left: the first of two
+        np.stack([choices_NM, left_NM], -1), domain_id_N, num_domains=len(domains), seed=seed
+    )[:, 0]
+    weights_RN = bootstrap_weights(domain_id_N, seed=seed)
+    both_RN = np.concatenate([np.ones((1, len(tokens_N))), weights_RN])  # the sample first
+    rows = []
+    for place, p_G in enumerate(taken_MG):
+        for domain_id in np.unique(domain_id_N):
+            of_N = domain_id_N == domain_id
+            means_R = resampled_ratio(both_RN, choices_NM[:, place], tokens_N, of_N)
+            rows.append(
+                {"layer_id": place - 1 if place else ALL_LAYERS, "domain": domains[domain_id]}
+                | ratio_interval(means_R, int(of_N.sum()))
+                | {"null": choices_NM[:, place].sum() / tokens_N.sum(), "p": p_G[domain_id]}
+                | {"n_documents": int(of_N.sum()), "n_tokens": int(tokens_N[of_N].sum())}
+            )
+    return _with_q_and_note(pd.DataFrame(rows), num_experts)
+
+
+def _with_q_and_note(table: pd.DataFrame, num_experts: int) -> pd.DataFrame:
+    table[["low", "high"]] = table[["low", "high"]].clip(0, num_experts)
+    table["q"] = table.groupby(table.layer_id == ALL_LAYERS).p.transform(_q)
+    few = table.n_documents < MIN_INTERVAL_DOCUMENTS
+    table["note"] = np.select(
+        [few, table.domain.nunique() == 1, table.p.isna()],
+        [
+            f"{NOT_ENOUGH} how sure this is",
+            "one domain: nothing to compare",
+            "documents all alike: nothing to test",
+        ],
+        "",
+    )
+    table = table.astype(dict.fromkeys(NUMBERS, "Float64"))
+    return table[["layer_id", "domain", *NUMBERS, "n_documents", "n_tokens", "note"]]
+
+
+def _q(p: pd.Series) -> pd.Series:
+    return pd.Series(false_discovery_rate(p.to_numpy(float)), index=p.index)

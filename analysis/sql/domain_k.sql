@@ -1,0 +1,6 @@
+-- Tokens of a domain for which a layer ran k experts, where there are any; k = 0: all were full.
+SELECT layer_id, coalesce(domain, 'unlabelled') AS domain, k, sum(tokens)::BIGINT AS tokens
+FROM document_k
+JOIN document USING (doc_id)
+GROUP BY ALL
+ORDER BY ALL
