@@ -37,6 +37,9 @@ def page(question: str) -> tuple[TraceFile, TraceInfo]:
         info = trace_info(trace)
     except ValueError as error:
         refused("This trace cannot be shown. Choose another one in the sidebar.", error)
+        if trace.name == workspace.DEMO and st.button("Make the demo trace again", type="primary"):
+            trace.path.unlink()
+            st.rerun()
         st.stop()
     _facts(trace, info)
     if trace.name == workspace.DEMO:

@@ -16,7 +16,7 @@ from model.losses import by_expert
 from model.router import admitted, new_router
 
 # share of the experts chosen from which all of them compute: benchmarks/bench_experts.py
-ALL_FROM = {"cuda": 0.125, "cpu": 0.5, "meta": 1.0}
+ALL_FROM = {"cuda": 0.125, "cpu": 0.375, "meta": 1.0}
 
 
 class Experts(nn.Module):

@@ -168,6 +168,8 @@ class Trainer:
         asked = json.loads(json.dumps(settled))  # tuples are lists there
         if not (self.folder / "progress.safetensors").exists():
             self.model.initialize(seed=self.config.seed)
+            for stale in ("config.json", "snapshots.safetensors"):  # of a training before
+                (self.folder / stale).unlink(missing_ok=True)
             settings.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
             (self.folder / "train_log.jsonl").write_text("", encoding="utf-8")
             return

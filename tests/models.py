@@ -28,8 +28,8 @@ def small_config() -> ModelConfig:
 
 def small_router(router: str = "softmax", **changes: object) -> ModelConfig:
     """The same with another gate, which chooses as many as it is made for."""
-    top_k = FIXED_TOP_K.get(router, 2)
-    return replace(small_config(), router=router, top_k=top_k, **changes)  # type: ignore[arg-type]
+    settings = {"router": router, "top_k": FIXED_TOP_K.get(router, 2)} | changes
+    return replace(small_config(), **settings)  # type: ignore[arg-type]
 
 
 def small_dsr(**changes: object) -> ModelConfig:

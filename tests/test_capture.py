@@ -98,6 +98,7 @@ def executed(model: Transformer, token_ids: list[int]) -> list[Tensor]:
         ("gshard", {}),
         ("switch", {}),
         ("hash", {}),
+        ("dsr", {"top_k": 6, "min_k": 2, "top_p": 0.5}),
     ],
 )
 def test_every_gate_is_recorded_as_executed(router: str, changes: dict[str, object]):
@@ -107,6 +108,17 @@ def test_every_gate_is_recorded_as_executed(router: str, changes: dict[str, obje
     np.testing.assert_array_equal(found.expert_ids_TLK, torch.stack(seen[::2], 1).numpy())
     np.testing.assert_array_equal(found.weights_TLK, torch.stack(seen[1::2], 1).numpy())
     assert found.dropped_ids_TLK is None
+
+
+def test_the_number_of_experts_may_differ_from_token_to_token():
+    model = routed_by("dsr", top_k=8, min_k=1, top_p=0.5, init_std=1.0)
+    found = captured(model, ["cabdacbd"])
+    k_TL = (found.expert_ids_TLK >= 0).sum(-1)
+    assert 1 <= k_TL.min() < k_TL.max() <= 8
+    reached_TL = found.weights_TLK.sum(-1)
+    assert (reached_TL >= 0.5 - 1e-6).all()
+    assert found.margin_TL is not None
+    assert (found.margin_TL[k_TL < 8] >= 0).all()
 
 
 def test_a_hash_has_neither_entropy_nor_margin():

@@ -13,7 +13,7 @@ from model.intervene import activated, forced, masked, masked_top, scaled, witho
 from model.recording import Decisions, recorded_routing
 from model.router import SoftmaxRouter
 from model.transformer import Transformer
-from tests.models import small_config
+from tests.models import small_config, small_dsr
 
 SHARES = [0.1, 0.4, 0.2, 0.3]  # of a gate's four experts: it chooses 1 and 3
 ONE_TD = torch.ones(1, 1)
@@ -111,6 +111,41 @@ def test_a_scaled_expert_keeps_its_place() -> None:
     with scaled(one := layer(), {0: [1]}, factor=0.25):
         assert list(one(ONE_TD)) == [1, 3]
         assert one(ONE_TD) == {1: 0.1, 3: 0.3}
+
+
+@pytest.fixture
+def dynamic() -> Iterator[Transformer]:
+    model = Transformer(small_dsr()).eval()
+    model.initialize(seed=0)
+    with torch.inference_mode():
+        yield model
+
+
+def test_a_dynamic_gate_that_is_not_changed_decides_as_before(dynamic: Transformer) -> None:
+    before = decided(dynamic)
+    with scaled(dynamic, {0: [3]}, factor=1.0):
+        after = decided(dynamic)
+    assert (after.expert_ids_TLK == before.expert_ids_TLK).all()
+    assert (after.weights_TLK == before.weights_TLK).all()
+
+
+def test_a_dynamic_gate_fills_up_to_its_weight_with_the_rest(dynamic: Transformer) -> None:
+    with masked(dynamic, {0: [3]}):
+        ids_TK = decided(dynamic).expert_ids_TLK[:, 0]
+    assert not (ids_TK == 3).any()
+    assert set((ids_TK >= 0).sum(-1).tolist()) <= {2, 3, 4, 5, 6}
+
+
+def test_a_dynamic_gate_can_be_given_a_fixed_number(dynamic: Transformer) -> None:
+    with activated(dynamic, 5):
+        assert (decided(dynamic).expert_ids_TLK >= 0).sum(-1).tolist() == [
+            [5, 5]
+        ] * TOKENS_BS.numel()
+
+
+def test_a_forced_expert_is_taken_whatever_the_weight(dynamic: Transformer) -> None:
+    with forced(dynamic, {1: [7]}):
+        assert (decided(dynamic).expert_ids_TLK[:, 1] == 7).any(-1).all()
 
 
 def test_nested_changes_are_all_in_force_and_end_one_by_one() -> None:

@@ -26,6 +26,7 @@ from analysis import (
     replication,
     saturation,
     specialization,
+    stability,
     transitions,
     vocabulary,
 )
@@ -48,6 +49,7 @@ METRICS = (
     replication,
     saturation,
     specialization,
+    stability,
     transitions,
     vocabulary,
 )

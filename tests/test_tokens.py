@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.tokens import TokenizedDocument, TokenStore, domain_sizes, write_tokens
+from data.tokens import DomainWindows, TokenizedDocument, TokenStore, domain_sizes, write_tokens
 
 DOMAINS = ("math", "code")
 
@@ -98,3 +98,20 @@ def test_the_store_needs_nothing_but_numpy():
     code = "import sys, data.tokens; print({'pyarrow', 'tokenizers', 'duckdb'} & {*sys.modules})"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
+
+
+def test_each_domain_is_drawn_in_an_order_of_its_own(tmp_path: Path):
+    documents = [
+        document(8, domain, first=first)
+        for domain, first in [("math", 10), ("code", 100), ("math", 20), ("code", 200)]
+    ]
+    write_tokens(tmp_path, "train", documents, DOMAINS)
+    source = DomainWindows(TokenStore.load(tmp_path, "train"), seed=0)
+    assert source.corpus_G.tolist() == [0.5, 0.5]
+    none_G = np.zeros(2, dtype=np.int64)
+    first = source.batch(np.array([0, 1, 0]), none_G, 9)[:, 1]
+    assert sorted(first[[0, 2]].tolist()) == [10, 20]  # both of the domain, none twice
+    assert first[1] in (100, 200)
+    later = source.batch(np.array([1, 0, 0]), np.array([2, 1]), 9)[:, 1]
+    assert {int(first[1]), int(later[0])} == {100, 200}
+    assert sorted(later[1:].tolist()) == [10, 20]  # used up: again, in another epoch

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from app.cli import app
@@ -15,6 +16,7 @@ from data.routing import DOMAINS
 from data.store import open_trace
 from data.tokens import TokenizedDocument, TokenStore, batches, write_tokens
 from model.presets import PRESETS
+from tests.models import small_dsr
 
 runner = CliRunner()
 
@@ -68,6 +70,77 @@ def test_a_trained_model_can_be_captured_with_its_own_tokenizer(
         ).fetchall()
     assert name == "Switch 53.0 M"
     assert executed + dropped == 6 * 8  # layers and tokens, one choice each
+
+
+def staged(corpus: Path, folder: Path, *options: str) -> Result:
+    """A small DSR trained in stages: two sequences a full batch."""
+    preset = folder.parent / "preset"
+    preset.mkdir(exist_ok=True)
+    config = small_dsr(vocab_size=16_384, context_length=512, top_k=8, min_k=1)
+    (preset / "config.json").write_text(json.dumps(asdict(config)))
+    command = ["train", str(folder), "--corpus", str(corpus), "--preset", str(preset)]
+    return runner.invoke(app, [*command, "--batch-size", "4", "--warmup-steps", "1", *options])
+
+
+STAGES = [
+    {"name": "few", "percent": 50, "min_k": 1, "max_k": 2, "curriculum": True},
+    {"name": "many", "percent": 50, "batch": 0.5, "min_k": 3, "max_k": 6, "adversarial": True},
+]
+
+
+def table(path: Path, stages: list[dict[str, object]]) -> str:
+    path.write_text(json.dumps(stages))
+    return str(path)
+
+
+def test_stages_train_to_the_end_and_can_be_captured(corpus: Path, tmp_path: Path) -> None:
+    shutil.copyfile(CHECKPOINT / "tokenizer.json", corpus / "tokenizer.json")
+    run, trace = tmp_path / "run", tmp_path / "staged.duckdb"
+    stages = table(tmp_path / "stages.json", STAGES)
+    result = staged(corpus, run, "--stages", stages, "--steps", "6")
+    assert result.exit_code == 0, result.output
+    assert {"step": 9, "stage": "many"}.items() <= last_line(run).items()  # 3, then 6 of half
+    (tmp_path / "prompts.txt").write_text("the same the same the same the same")
+    capture = ["capture", str(tmp_path / "prompts.txt"), "--model", str(run), "--out", str(trace)]
+    assert runner.invoke(app, capture).exit_code == 0
+    with open_trace(trace) as con:
+        assert con.execute("SELECT top_k, num_experts FROM trace").fetchall() == [(None, 8)]
+        ks = con.execute("SELECT DISTINCT k FROM document_k").fetchall()
+    assert {k for (k,) in ks} <= {3, 4, 5, 6}
+
+
+def last_line(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "train_log.jsonl").read_text().splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stages", "options", "said"),
+    [
+        ([STAGES[0]], [], "the stages take 50 = 50 % of the tokens; make it 100 %"),
+        ([STAGES[0], STAGES[1] | {"max_k": 9}], [], "up to 9 experts, the model has 8"),
+        ([STAGES[0], STAGES[1] | {"top_p": 1.5}], [], "top_p of stage 'many' is 1.5"),
+        (STAGES, ["--steps", "1"], "'few' would take 0 steps"),
+        (STAGES, ["--snapshots", "0"], "snapshots (0) must be positive"),
+    ],
+)
+def test_stages_that_cannot_be_end_with_one_line_and_no_folder(
+    corpus: Path,
+    tmp_path: Path,
+    stages: list[dict[str, object]],
+    options: list[str],
+    said: str,
+) -> None:
+    run = tmp_path / "run"
+    result = staged(corpus, run, "--stages", table(tmp_path / "s.json", stages), *options)
+    assert result.exit_code != 0
+    assert said in str(result.exception)
+    assert not run.exists()
+
+
+def test_parts_of_stages_are_left_out_of_stages_only(corpus: Path, tmp_path: Path) -> None:
+    result = staged(corpus, tmp_path / "run", "--no-curriculum")
+    assert "give --stages" in str(result.exception)
 
 
 def test_a_batch_depends_on_the_step_alone(corpus: Path) -> None:
