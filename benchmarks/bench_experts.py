@@ -7,14 +7,13 @@ uses; the outputs are compared. T = tokens, D = model dim, K = experts per token
 """
 
 import platform
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from benchmarks.timing import median_seconds
 from model.moe import Experts
 from model.presets import tiny_dsr
 
@@ -46,7 +45,11 @@ def main() -> None:
         for path in paths:
             with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
                 outputs.append(path(x_TD, ids_TK, weights_TK).detach().float())
-            seconds.append(timed(partial(step, path, x_TD, ids_TK, weights_TK), device))
+            seconds.append(
+                median_seconds(
+                    partial(step, path, x_TD, ids_TK, weights_TK), device, REPEATS[device]
+                )
+            )
         gathered, every = seconds
         difference = ((outputs[0] - outputs[1]).norm() / outputs[0].norm()).item()
         share = top_k / config.num_experts
@@ -61,20 +64,6 @@ def step(path: Callable[..., Tensor], x_TD: Tensor, ids_TK: Tensor, weights_TK: 
     with torch.autocast(x_TD.device.type, dtype=torch.bfloat16, enabled=x_TD.is_cuda):
         output_TD = path(x_TD, ids_TK, weights_TK)
     output_TD.float().sum().backward()
-
-
-def timed(once: Callable[[], None], device: str) -> float:
-    """Median seconds."""
-    found = []
-    for _ in range(3 + REPEATS[device]):
-        if device == "cuda":
-            torch.cuda.synchronize()
-        began = time.perf_counter()
-        once()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        found.append(time.perf_counter() - began)
-    return statistics.median(found[3:])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ receives what is executed; NO_EXPERT is a place left empty. Where the layer has 
 that found its expert full weighs 0.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,14 +48,15 @@ class Experts(nn.Module):
         ends = torch.arange(num_experts, device=x_TD.device, dtype=torch.int16)
         offs = torch.searchsorted(sorted_ids, ends, right=True).to(torch.int32)
         token = order // top_k
+        place = torch.empty_like(order).scatter(
+            0, order, torch.arange(len(order), device=ids.device)
+        )
         dtype = compute_dtype(x_TD)
-        # rows are gathered from and summed in float32: sums in bfloat16 are slow and coarse
-        rows = x_TD.float().index_select(0, token).to(dtype)
+        rows = Dispatch.apply(x_TD.to(dtype), token, place)
         gate, up = F.grouped_mm(rows, self.gate_up_EDF.to(dtype), offs=offs).chunk(2, dim=-1)
         weight = weights_TK.reshape(-1)[order].to(dtype).unsqueeze(-1)
         rows = F.grouped_mm(F.silu(gate) * up * weight, self.down_EFD.to(dtype), offs=offs)
-        sum_TD = torch.zeros_like(x_TD, dtype=torch.float32).index_add(0, token, rows.float())
-        return sum_TD.to(dtype)
+        return Combine.apply(rows, token, place, len(x_TD))
 
     def all_of_them(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         num_experts, dim, _ = self.gate_up_EDF.shape
@@ -64,6 +67,45 @@ class Experts(nn.Module):
         gate_TEF, up_TEF = gate_up_TEF.chunk(2, dim=-1)
         hidden_TEF = F.silu(gate_TEF) * up_TEF * weights_TE.unsqueeze(-1)
         return hidden_TEF.flatten(-2) @ self.down_EFD.to(dtype).flatten(0, 1)
+
+
+class Dispatch(torch.autograd.Function):
+    """A row for every choice, in the order of the experts: row r is of token `token[r]`.
+
+    `place`: where each of a token's choices went, so that forward and backward only ever gather,
+    and sum a token's rows in float32: adding rows to tokens one by one is slow.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x_TD: Tensor, token: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(place)
+        ctx.tokens = len(x_TD)
+        return x_TD.index_select(0, token)
+
+    @staticmethod
+    def backward(ctx: Any, rows: Tensor) -> tuple[Tensor, None, None]:
+        (place,) = ctx.saved_tensors
+        return by_token(rows, place, ctx.tokens), None, None
+
+
+class Combine(torch.autograd.Function):
+    """The sum of every token's rows: the other way round."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, token: Tensor, place: Tensor, tokens: int) -> Tensor:
+        ctx.save_for_backward(token)
+        return by_token(rows, place, tokens)
+
+    @staticmethod
+    def backward(ctx: Any, sum_TD: Tensor) -> tuple[Tensor, None, None, None]:
+        (token,) = ctx.saved_tensors
+        return sum_TD.index_select(0, token), None, None, None
+
+
+def by_token(rows: Tensor, place: Tensor, tokens: int) -> Tensor:
+    """[T, D]: the sum of a token's rows, in float32."""
+    rows_TKD = rows.index_select(0, place).view(tokens, len(place) // max(1, tokens), -1)
+    return rows_TKD.sum(1, dtype=torch.float32).to(rows.dtype)
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:

@@ -1,0 +1,137 @@
+"""An MoE layer against the same layer of transformers (DeepSeek-V3), with the same weights.
+
+    pip install transformers==5.23.0
+    python benchmarks/bench_layer.py
+
+Sigmoid gate, one group, weights that sum to 1, shared experts. T = tokens, D = model dim.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from transformers.models.deepseek_v3.configuration_deepseek_v3 import DeepseekV3Config
+from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
+
+from benchmarks.timing import median_seconds
+from model.config import ModelConfig
+from model.moe import MoE
+
+SIZES = {  # device: T, D, E, k, F, shared
+    "cuda": [(16_384, 2048, 64, 6, 1408, 2)],
+    "cpu": [(2_048, 512, 64, 6, 352, 2)],
+}
+DTYPES = {"cuda": [torch.bfloat16], "cpu": [torch.float32, torch.bfloat16]}
+REPEATS = {"cuda": 20, "cpu": 5}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--compile", action="store_true", help="Both layers compiled, too.")
+    compiled = parser.parse_args().compile
+    torch.manual_seed(0)
+    torch.set_float32_matmul_precision("high")  # as a training does: it is for the gate
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    name = (
+        torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
+    )
+    print(f"{device}, {name}, torch {torch.__version__}")
+    print("| T, D, E, k, F | type | layer | forward, ms | forward + backward, ms | difference |")
+    print("|---|---|---|---|---|---|")
+    for size in SIZES[device]:
+        for dtype in DTYPES[device]:
+            compare(size, dtype, device, compiled=compiled)
+
+
+def compare(size: tuple[int, ...], dtype: torch.dtype, device: str, *, compiled: bool) -> None:
+    tokens, dim, num_experts, top_k, width, shared = size
+    ours = our_layer(size).to(device, dtype)
+    x_BSD = torch.randn(1, tokens, dim, device=device, dtype=dtype, requires_grad=True)
+    ids_BS = torch.zeros(1, tokens, dtype=torch.long, device=device)
+    layers: dict[str, Callable[[Tensor], Tensor]] = {"ours": lambda x_BSD: ours(x_BSD, ids_BS)[0]}
+    for way in ("grouped_mm", "eager"):
+        layers[f"transformers, {way}"] = their_layer(size, way, ours).to(device, dtype)
+    if compiled:
+        layers |= {
+            f"{name}, compiled": torch.compile(layer)
+            for name, layer in layers.items()
+            if "eager" not in name
+        }
+    reference = layers["ours"](x_BSD).detach().float()
+    for name, layer in layers.items():
+        output = layer(x_BSD).detach().float()
+        difference = ((output - reference).norm() / reference.norm()).item()
+        forward = median_seconds(partial(ahead, layer, x_BSD), device, REPEATS[device])
+        both = median_seconds(partial(ahead_and_back, layer, x_BSD), device, REPEATS[device])
+        label = f"{tokens}, {dim}, {num_experts}, {top_k}, {width}"
+        kind = str(dtype).removeprefix("torch.")
+        cells = f"{1e3 * forward:.2f} | {1e3 * both:.2f} | {difference:.1e}"
+        print(f"| {label} | {kind} | {name} | {cells} |", flush=True)
+    flops = 6 * tokens * dim * width * (top_k + shared)
+    print(f"products of a forward: {flops / 1e12:.2f} TFLOP")
+
+
+def our_layer(size: tuple[int, ...]) -> MoE:
+    _, dim, num_experts, top_k, width, shared = size
+    layer = MoE(
+        ModelConfig(
+            vocab_size=1,
+            context_length=1,
+            num_layers=1,
+            hidden_dim=dim,
+            num_heads=1,
+            head_dim=2,
+            dense_ffn_dim=0,
+            num_experts=num_experts,
+            top_k=top_k,
+            num_shared_experts=shared,
+            expert_dim=width,
+            router="sigmoid",
+        )
+    )
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=0.02)
+    return layer
+
+
+def their_layer(size: tuple[int, ...], way: str, ours: MoE) -> nn.Module:
+    _, dim, num_experts, top_k, width, shared = size
+    config = DeepseekV3Config(
+        hidden_size=dim,
+        moe_intermediate_size=width,
+        n_routed_experts=num_experts,
+        n_shared_experts=shared,
+        num_experts_per_tok=top_k,
+        n_group=1,
+        topk_group=1,
+        norm_topk_prob=True,
+        routed_scaling_factor=1.0,
+    )
+    config._experts_implementation = way
+    layer = DeepseekV3MoE(config)
+    assert ours.shared_experts is not None
+    gate, up = ours.shared_experts.gate_up.weight.chunk(2)
+    with torch.no_grad():
+        layer.gate.weight.copy_(ours.gate.weight_ED)  # type: ignore[arg-type]
+        layer.gate.e_score_correction_bias.zero_()
+        layer.experts.gate_up_proj.copy_(ours.experts.gate_up_EDF.transpose(1, 2))
+        layer.experts.down_proj.copy_(ours.experts.down_EFD.transpose(1, 2))
+        layer.shared_experts.gate_proj.weight.copy_(gate)
+        layer.shared_experts.up_proj.weight.copy_(up)
+        layer.shared_experts.down_proj.weight.copy_(ours.shared_experts.down.weight)
+    return layer
+
+
+@torch.no_grad()
+def ahead(layer: Callable[[Tensor], Tensor], x_BSD: Tensor) -> None:
+    layer(x_BSD)
+
+
+def ahead_and_back(layer: Callable[[Tensor], Tensor], x_BSD: Tensor) -> None:
+    layer(x_BSD).float().square().mean().backward()
+
+
+if __name__ == "__main__":
+    main()
