@@ -1,9 +1,9 @@
 """The MoE layer: shared experts for every token, a few routed ones by choice.
 
 B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed experts, K = most experts
-per token, F = expert width. Children `gate` and `experts` are the capture contract: `experts`
-receives what is executed; NO_EXPERT is a place left empty. Where the layer has a capacity, a choice
-that found its expert full weighs 0.
+per token, C = choices, F = expert width. Children `gate` and `experts` are the capture contract:
+`experts` receives what is executed; NO_EXPERT is a place left empty. Where the layer has a
+capacity, a choice that found its expert full weighs 0.
 """
 
 import torch
@@ -38,21 +38,24 @@ class Experts(nn.Module):
         return self.gathered(x_TD, expert_ids_TK, weights_TK)
 
     def gathered(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
-        num_experts, top_k = self.gate_up_EDF.shape[0], expert_ids_TK.shape[1]
         # int16: half the passes of a radix sort; an empty place goes to expert 0 with weight 0
         ids = expert_ids_TK.reshape(-1).to(torch.int16)
-        sorted_ids, order = ids.sort(stable=True)
+        expert_C, order = ids.sort(stable=True)
+        token_C = order // expert_ids_TK.shape[1]
+        return self.grouped(x_TD, expert_C, token_C, weights_TK.reshape(-1)[order])
+
+    def grouped(self, x_TD: Tensor, expert_C: Tensor, token_C: Tensor, weight_C: Tensor) -> Tensor:
+        """What C choices, sorted by expert (int16), add to their tokens."""
         # offs[e] is where expert e's rows end; grouped_mm wants int32
-        ends = torch.arange(num_experts, device=x_TD.device, dtype=torch.int16)
-        offs = torch.searchsorted(sorted_ids, ends, right=True).to(torch.int32)
-        token = order // top_k
+        ends = torch.arange(self.gate_up_EDF.shape[0], device=x_TD.device, dtype=torch.int16)
+        offs = torch.searchsorted(expert_C, ends, right=True).to(torch.int32)
         dtype = compute_dtype(x_TD)
         # rows are gathered from and summed in float32: sums in bfloat16 are slow and coarse
-        rows = x_TD.float().index_select(0, token).to(dtype)
+        rows = x_TD.float().index_select(0, token_C).to(dtype)
         gate, up = F.grouped_mm(rows, self.gate_up_EDF.to(dtype), offs=offs).chunk(2, dim=-1)
-        weight = weights_TK.reshape(-1)[order].to(dtype).unsqueeze(-1)
+        weight = weight_C.to(dtype).unsqueeze(-1)
         rows = F.grouped_mm(F.silu(gate) * up * weight, self.down_EFD.to(dtype), offs=offs)
-        sum_TD = torch.zeros_like(x_TD, dtype=torch.float32).index_add(0, token, rows.float())
+        sum_TD = torch.zeros_like(x_TD, dtype=torch.float32).index_add(0, token_C, rows.float())
         return sum_TD.to(dtype)
 
     def all_of_them(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
@@ -94,10 +97,14 @@ class MoE(nn.Module):
         if self.gate.capacity is not None:
             kept_TK = self.admitted(expert_ids_TK, self.gate.capacity, len(x_BSD), cache)
             weights_TK = weights_TK * kept_TK
+        output_TD = self.executed(x_TD, expert_ids_TK, weights_TK)
+        return output_TD.view_as(x_BSD), router_logits_TE, expert_ids_TK
+
+    def executed(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         output_TD = self.experts(x_TD, expert_ids_TK, weights_TK)
         if self.shared_experts is not None:
             output_TD = output_TD + self.shared_experts(x_TD)
-        return output_TD.view_as(x_BSD), router_logits_TE, expert_ids_TK
+        return output_TD
 
     def admitted(
         self, expert_ids_TK: Tensor, capacity: int, sequences: int, cache: KeyValueCache | None
