@@ -1,9 +1,9 @@
 """The MoE layer: shared experts for every token, a few routed ones by choice.
 
 B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed experts, K = most experts
-per token, F = expert width. Children `gate` and `experts` are the capture contract: `experts`
-receives what is executed; NO_EXPERT is a place left empty. Where the layer has a capacity, a choice
-that found its expert full weighs 0.
+per token, C = choices, F = expert width. Children `gate` and `experts` are the capture contract:
+`experts` receives what is executed; NO_EXPERT is a place left empty. Where the layer has a
+capacity, a choice that found its expert full weighs 0.
 """
 
 from typing import Any
@@ -40,23 +40,34 @@ class Experts(nn.Module):
         return self.gathered(x_TD, expert_ids_TK, weights_TK)
 
     def gathered(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
-        num_experts, top_k = self.gate_up_EDF.shape[0], expert_ids_TK.shape[1]
         # int16: half the passes of a radix sort; an empty place goes to expert 0 with weight 0
         ids = expert_ids_TK.reshape(-1).to(torch.int16)
-        sorted_ids, order = ids.sort(stable=True)
-        # offs[e] is where expert e's rows end; grouped_mm wants int32
-        ends = torch.arange(num_experts, device=x_TD.device, dtype=torch.int16)
-        offs = torch.searchsorted(sorted_ids, ends, right=True).to(torch.int32)
-        token = order // top_k
-        place = torch.empty_like(order).scatter(
-            0, order, torch.arange(len(order), device=ids.device)
-        )
+        expert_C, order = ids.sort(stable=True)
+        token_C = order // expert_ids_TK.shape[1]
+        place = torch.empty_like(order)
+        place = place.scatter(0, order, torch.arange(len(order), device=order.device))
+        rows_CD = ByExpert.apply(x_TD.to(compute_dtype(x_TD)), token_C, place)
+        rows_CD = self.products(rows_CD, expert_C, weights_TK.reshape(-1)[order])
+        return ByToken.apply(rows_CD, token_C, place, len(x_TD))
+
+    def grouped(self, x_TD: Tensor, expert_C: Tensor, token_C: Tensor, weight_C: Tensor) -> Tensor:
+        """What C choices, sorted by expert (int16), add to their tokens, as many as there are."""
         dtype = compute_dtype(x_TD)
-        rows = Dispatch.apply(x_TD.to(dtype), token, place)
-        gate, up = F.grouped_mm(rows, self.gate_up_EDF.to(dtype), offs=offs).chunk(2, dim=-1)
-        weight = weights_TK.reshape(-1)[order].to(dtype).unsqueeze(-1)
-        rows = F.grouped_mm(F.silu(gate) * up * weight, self.down_EFD.to(dtype), offs=offs)
-        return Combine.apply(rows, token, place, len(x_TD))
+        # rows are gathered from and summed in float32: sums in bfloat16 are slow and coarse
+        rows_CD = x_TD.float().index_select(0, token_C).to(dtype)
+        rows_CD = self.products(rows_CD, expert_C, weight_C)
+        sum_TD = torch.zeros_like(x_TD, dtype=torch.float32).index_add(0, token_C, rows_CD.float())
+        return sum_TD.to(dtype)
+
+    def products(self, rows_CD: Tensor, expert_C: Tensor, weight_C: Tensor) -> Tensor:
+        """Each row through its expert, weighted."""
+        # offs[e] is where expert e's rows end; grouped_mm wants int32
+        ends = torch.arange(self.gate_up_EDF.shape[0], device=rows_CD.device, dtype=torch.int16)
+        offs = torch.searchsorted(expert_C, ends, right=True).to(torch.int32)
+        dtype = rows_CD.dtype
+        gate, up = F.grouped_mm(rows_CD, self.gate_up_EDF.to(dtype), offs=offs).chunk(2, dim=-1)
+        hidden = F.silu(gate) * up * weight_C.to(dtype).unsqueeze(-1)
+        return F.grouped_mm(hidden, self.down_EFD.to(dtype), offs=offs)
 
     def all_of_them(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         num_experts, dim, _ = self.gate_up_EDF.shape
@@ -69,43 +80,43 @@ class Experts(nn.Module):
         return hidden_TEF.flatten(-2) @ self.down_EFD.to(dtype).flatten(0, 1)
 
 
-class Dispatch(torch.autograd.Function):
-    """A row for every choice, in the order of the experts: row r is of token `token[r]`.
+class ByExpert(torch.autograd.Function):
+    """A row for every one of C choices, in the order of the experts: row c is of `token_C[c]`.
 
     `place`: where each of a token's choices went, so that forward and backward only ever gather,
     and sum a token's rows in float32: adding rows to tokens one by one is slow.
     """
 
     @staticmethod
-    def forward(ctx: Any, x_TD: Tensor, token: Tensor, place: Tensor) -> Tensor:
+    def forward(ctx: Any, x_TD: Tensor, token_C: Tensor, place: Tensor) -> Tensor:
         ctx.save_for_backward(place)
         ctx.tokens = len(x_TD)
-        return x_TD.index_select(0, token)
+        return x_TD.index_select(0, token_C)
 
     @staticmethod
-    def backward(ctx: Any, rows: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, rows_CD: Tensor) -> tuple[Tensor, None, None]:
         (place,) = ctx.saved_tensors
-        return by_token(rows, place, ctx.tokens), None, None
+        return by_token(rows_CD, place, ctx.tokens), None, None
 
 
-class Combine(torch.autograd.Function):
+class ByToken(torch.autograd.Function):
     """The sum of every token's rows: the other way round."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, token: Tensor, place: Tensor, tokens: int) -> Tensor:
-        ctx.save_for_backward(token)
-        return by_token(rows, place, tokens)
+    def forward(ctx: Any, rows_CD: Tensor, token_C: Tensor, place: Tensor, tokens: int) -> Tensor:
+        ctx.save_for_backward(token_C)
+        return by_token(rows_CD, place, tokens)
 
     @staticmethod
     def backward(ctx: Any, sum_TD: Tensor) -> tuple[Tensor, None, None, None]:
-        (token,) = ctx.saved_tensors
-        return sum_TD.index_select(0, token), None, None, None
+        (token_C,) = ctx.saved_tensors
+        return sum_TD.index_select(0, token_C), None, None, None
 
 
-def by_token(rows: Tensor, place: Tensor, tokens: int) -> Tensor:
+def by_token(rows_CD: Tensor, place: Tensor, tokens: int) -> Tensor:
     """[T, D]: the sum of a token's rows, in float32."""
-    rows_TKD = rows.index_select(0, place).view(tokens, len(place) // max(1, tokens), -1)
-    return rows_TKD.sum(1, dtype=torch.float32).to(rows.dtype)
+    rows_TKD = rows_CD.index_select(0, place).view(tokens, len(place) // max(1, tokens), -1)
+    return rows_TKD.sum(1, dtype=torch.float32).to(rows_CD.dtype)
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
@@ -136,10 +147,14 @@ class MoE(nn.Module):
         if self.gate.capacity is not None:
             kept_TK = self.admitted(expert_ids_TK, self.gate.capacity, len(x_BSD), cache)
             weights_TK = weights_TK * kept_TK
+        output_TD = self.executed(x_TD, expert_ids_TK, weights_TK)
+        return output_TD.view_as(x_BSD), router_logits_TE, expert_ids_TK
+
+    def executed(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         output_TD = self.experts(x_TD, expert_ids_TK, weights_TK)
         if self.shared_experts is not None:
             output_TD = output_TD + self.shared_experts(x_TD)
-        return output_TD.view_as(x_BSD), router_logits_TE, expert_ids_TK
+        return output_TD
 
     def admitted(
         self, expert_ids_TK: Tensor, capacity: int, sequences: int, cache: KeyValueCache | None
