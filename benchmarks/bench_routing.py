@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.fused_routing import fused_routing, split
+from benchmarks.fused_routing import fused_routing, split
 
 TOKENS = 16_384
 SIZES = ((2048, 64, 6), (7168, 256, 8))  # D, E, K
