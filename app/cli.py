@@ -4,7 +4,17 @@ import sys
 
 import typer
 
-from app.commands import ablate, capture, corpus, evaluate, information, model, project, train
+from app.commands import (
+    ablate,
+    capture,
+    corpus,
+    evaluate,
+    information,
+    merge,
+    model,
+    project,
+    train,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(corpus.app, name="corpus")
@@ -12,6 +22,7 @@ app.add_typer(model.app, name="model")
 app.command()(train.train)
 app.command()(capture.capture)
 app.command()(capture.demo)
+app.command()(merge.merge)
 app.command()(project.project)
 app.command()(information.information)
 app.command()(ablate.ablate)

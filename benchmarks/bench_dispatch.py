@@ -312,7 +312,8 @@ def report(notes: list[str], rows: list[str], *, ranks: int, seconds: float) -> 
     print("\n".join(notes), end="\n\n")
     columns = ["layer", "dispatch", "rows", "MB of each rank's tokens, both ways", "all-to-all ms"]
     columns += ["GB/s", "dispatch + combine ms", "share of the link"]
-    columns += ["forward ms", "shared overlapped", "forward + backward ms", "shared overlapped"]
+    columns += ["forward ms, shared in turn", "overlapped"]
+    columns += ["forward + backward ms, in turn", "overlapped"]
     columns += ["relative error"]
     print(f"| {' | '.join(columns)} |")
     print("|---" * len(columns) + "|")

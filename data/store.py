@@ -88,14 +88,8 @@ class TraceStore:
 
     @classmethod
     def create(cls, path: Path, description: TraceDescription) -> Self:
-        partial = partial_path(path)
-        if path.suffix != ".duckdb":
-            raise ValueError(f"a trace is a .duckdb file, {path.name} is not")
-        if path.exists():
-            raise ValueError(f"{path} exists; delete it or choose another name")
-        if partial.exists():
-            raise ValueError(f"{partial} is an unfinished capture; add --resume or delete it")
-        create_empty(partial, description)
+        require_free(path)
+        create_empty(partial_path(path), description)
         return cls(path, description)
 
     @classmethod
@@ -181,6 +175,17 @@ def partial_path(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
+def require_free(path: Path) -> None:
+    """Nothing finished or unfinished lies where a trace is to be written."""
+    partial = partial_path(path)
+    if path.suffix != ".duckdb":
+        raise ValueError(f"a trace is a .duckdb file, {path.name} is not")
+    if path.exists():
+        raise ValueError(f"{path} exists; delete it or choose another name")
+    if partial.exists():
+        raise ValueError(f"{partial} is an unfinished capture; add --resume or delete it")
+
+
 def discard_partial(path: Path) -> None:
     """Delete the unfinished capture of `path`."""
     for suffix in (".partial", ".partial.wal"):
@@ -225,13 +230,13 @@ def require_same(partial: Path, description: TraceDescription) -> None:
             )
 
 
-def difference(name: str, stored: Any, given: Any) -> str:
+def difference(name: str, stored: Any, given: Any, *, where: str = "now") -> str:
     """Names the first field that differs, with both values."""
     if isinstance(stored, dict) and isinstance(given, dict):
         for key in sorted(stored.keys() | given.keys()):
             if stored.get(key) != given.get(key):
-                return difference(f"{name}.{key}", stored.get(key), given.get(key))
-    return f"{name} ({stored}, now {given})"
+                return difference(f"{name}.{key}", stored.get(key), given.get(key), where=where)
+    return f"{name} ({stored}, {where} {given})"
 
 
 def open_trace(path: Path) -> duckdb.DuckDBPyConnection:

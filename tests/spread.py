@@ -11,11 +11,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import torch
 import torch.distributed as distributed
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
+from app.tracing import HELDOUT, load_tracer
+from data.pieces import encoder
+from data.routing import Document
+from data.store import TraceStore
+from model.capture import capture_documents
 from model.config import ModelConfig
 from model.exchange import RankLostError
 from model.expert_parallel import Dispatch, dispatch_bytes, parallelized, serve
@@ -149,11 +155,41 @@ def lose_a_rank(mesh: DeviceMesh) -> str:
     return ""
 
 
+def texts() -> list[Document]:
+    """Short beginnings of fifteen held-out texts."""
+    rows = pq.read_table(HELDOUT).to_pylist()[::100][:15]
+    return [
+        Document(doc_id=place, text=row["text"][:150], domain=row["domain"])
+        for place, row in enumerate(rows)
+    ]
+
+
+def capture(folder: Path, *, rank: int, ranks: int, mesh: DeviceMesh | None = None) -> None:
+    """The shipped model reads every ranks-th text into a trace of its own."""
+    tracer = load_tracer()
+    if mesh is not None:
+        for block in tracer.model.layers:
+            if isinstance(block.ffn, MoE):
+                block.ffn = parallelized(block.ffn, mesh)
+    name = f"{rank}-of-{ranks}"
+    described = tracer.description(name, prompts={"file": HELDOUT.name})
+    with TraceStore.create(folder / f"{name}.duckdb", described) as store:
+        encode = encoder(tracer.tokenizer)
+        own = texts()[rank::ranks]  # not as many on every rank
+        capture_documents(tracer.model, encode, own, store, batch_tokens=1)
+    if mesh is not None:
+        serve(tracer.model, top_k=tracer.model.config.top_k)
+
+
 def main() -> None:
     task, folder = sys.argv[1], Path(sys.argv[2])
     distributed.init_process_group("gloo", timeout=timedelta(seconds=20))
     mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
-    found = {"compare": compare, "lose": lose_a_rank}[task](mesh)
+    found: Any = None
+    if task == "capture":
+        capture(folder, rank=mesh.get_local_rank(), ranks=mesh.size(), mesh=mesh)
+    else:
+        found = {"compare": compare, "lose": lose_a_rank}[task](mesh)
     (folder / f"{distributed.get_rank()}.json").write_text(json.dumps(found))
     if task == "lose":
         os._exit(0)  # without the others there is no orderly end

@@ -8,16 +8,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import numpy as np
 import pytest
 import torch
 
+from data.merge import merge_traces
 from data.routing import NO_EXPERT
 from model.exchange import scaled, unscaled
 from model.expert_parallel import Traffic, dispatch_bytes, experts_per_rank
 from model.router import new_router
 from tests.models import small_config
-from tests.spread import LAYERS
+from tests.spread import LAYERS, capture
 
+COMPARED = {  # tables of a trace, and their columns of floats
+    "document": set(),
+    "token": {"loss"},
+    "routing": {"weight"},
+    "gate": {"entropy", "margin"},
+    "document_load": {"weight_sum"},
+    "document_k": set(),
+    "coactivation": set(),
+    "transition": set(),
+}
 ROOT = Path(__file__).parents[1]
 
 
@@ -76,6 +89,25 @@ def test_a_rank_that_leaves_is_named_to_the_others(tmp_path: Path) -> None:
     under_torchrun(2, "lose", str(tmp_path))
     message = json.loads((tmp_path / "0.json").read_text())
     assert message.startswith("rank 0 of 2 waits for rows that do not come: another rank has")
+
+
+def test_two_ranks_capture_what_one_process_captures(tmp_path: Path) -> None:
+    under_torchrun(2, "capture", str(tmp_path))
+    capture(tmp_path, rank=0, ranks=1)
+    merge_traces([tmp_path / "0-of-2.duckdb", tmp_path / "1-of-2.duckdb"], tmp_path / "m.duckdb")
+    with duckdb.connect() as con:
+        con.execute(f"ATTACH '{tmp_path}/m.duckdb' AS merged (READ_ONLY)")
+        con.execute(f"ATTACH '{tmp_path}/0-of-1.duckdb' AS one (READ_ONLY)")
+        for table, about in COMPARED.items():  # what is a sum of floats may differ in its last bits
+            merged, one = (
+                con.execute(f"FROM {db}.{table}").fetchnumpy() for db in ("merged", "one")
+            )
+            assert merged.keys() == one.keys()
+            for column in merged:
+                if column in about:
+                    assert np.ma.allclose(merged[column], one[column], atol=1e-4), (table, column)
+                else:
+                    assert np.array_equal(merged[column], one[column]), (table, column)
 
 
 def test_bytes_of_two_tokens() -> None:

@@ -1,0 +1,31 @@
+"""`routescope merge`: several traces of one model as one."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.commands.capture import Json
+from data.merge import merge_traces
+
+
+def merge(
+    traces: Annotated[list[Path], typer.Argument(help="Two or more traces of one model.")],
+    out: Annotated[Path, typer.Option(help="The trace to write, a .duckdb file.")],
+    as_json: Json = False,
+) -> None:
+    """Make one trace of several that different processes captured; these stay as they are.
+
+    Documents keep their ids, so give every process other documents.
+
+    Example: routescope merge traces/a.duckdb traces/b.duckdb --out traces/both.duckdb
+    """
+    start = time.perf_counter()
+    documents = merge_traces(traces, out)
+    seconds = round(time.perf_counter() - start, 2)
+    if as_json:
+        print(json.dumps({"path": str(out), "documents": documents, "seconds": seconds}))
+    else:
+        print(f"{out}: {documents:,} documents of {len(traces)} traces in {seconds} s")

@@ -1,0 +1,128 @@
+"""Several traces of one model become one, as if one process had captured all of their documents."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import duckdb
+
+from data.store import (
+    TraceDescription,
+    connect,
+    create_empty,
+    difference,
+    discard_partial,
+    first_line,
+    open_trace,
+    partial_path,
+    require_free,
+)
+
+OF_DOCUMENTS = (
+    *("document", "token", "routing", "gate", "dropped"),
+    *("document_load", "document_dropped", "document_k"),
+)
+SUMS = ("coactivation", "transition")  # over all documents
+
+
+def merge_traces(paths: list[Path], target: Path) -> int:
+    """Write `target`; the traces stay as they are. How many documents it has.
+
+    Documents keep their ids, so no two traces may share one; rows come in the order of a capture.
+    """
+    if len(paths) < 2:
+        raise ValueError(f"{len(paths)} trace to merge; give two or more")
+    require_free(target)
+    described = [describe(path) for path in paths]
+    for path, (description, _) in zip(paths[1:], described[1:], strict=True):
+        require_alike(paths[0], described[0][0], path, description)
+    documents = require_disjoint(paths)
+    first = described[0][0]
+    captures = [description.config.get("capture") for description, _ in described]
+    if any(capture != captures[0] for capture in captures):
+        first.config["merged"] = captures
+    try:
+        create_empty(partial_path(target), replace(first, name=target.stem))
+        write_merged(paths, target, truncated=[truncated for _, truncated in described])
+    except BaseException:
+        discard_partial(target)
+        raise
+    partial_path(target).rename(target)
+    return documents
+
+
+def describe(path: Path) -> tuple[TraceDescription, dict[str, int]]:
+    """(what it is a capture of, documents and tokens cut)"""
+    names = [field.name for field in fields(TraceDescription)]
+    with open_trace(path) as con:
+        row = con.execute(f"SELECT {', '.join(names)} FROM trace").fetchall()[0]
+    stored = dict(zip(names, row, strict=True))
+    stored["config"] = json.loads(stored["config"])
+    truncated = stored["config"].pop("truncated", {"documents": 0, "tokens": 0})
+    return TraceDescription(**stored), truncated
+
+
+def require_alike(
+    path: Path, description: TraceDescription, other_path: Path, other: TraceDescription
+) -> None:
+    for field in fields(TraceDescription):
+        one, two = getattr(description, field.name), getattr(other, field.name)
+        if field.name == "config":
+            one, two = one.get("model"), two.get("model")
+        if one != two and field.name != "name":
+            found = difference(field.name, one, two, where="there")
+            raise ValueError(f"{path} and {other_path} differ in {found}; they are no one trace")
+
+
+def require_disjoint(paths: Iterable[Path]) -> int:
+    seen: dict[int, Path] = {}
+    for path in paths:
+        with open_trace(path) as con:
+            doc_ids = [row[0] for row in con.execute("SELECT doc_id FROM document").fetchall()]
+        if shared := sorted(doc_id for doc_id in doc_ids if doc_id in seen):
+            raise ValueError(
+                f"{seen[shared[0]]} and {path} both have document {shared[0]}"
+                f"{f' and {len(shared) - 1} more' if len(shared) > 1 else ''}; "
+                "capture each document in one trace"
+            )
+        seen |= dict.fromkeys(doc_ids, path)
+    return len(seen)
+
+
+def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, int]]) -> None:
+    with connect(partial_path(target), read_only=False) as con:
+        try:
+            for shard, path in enumerate(paths):
+                quoted = str(path).replace("'", "''")  # ATTACH takes no bound values
+                con.execute(f"ATTACH '{quoted}' AS shard_{shard} (READ_ONLY)")
+            con.begin()
+            for table in OF_DOCUMENTS:
+                con.execute(in_document_order(table, len(paths)))
+            for table in SUMS:
+                con.execute(added(table, len(paths)))
+            both = {key: sum(cut[key] for cut in truncated) for key in ("documents", "tokens")}
+            config = json.loads(con.execute("SELECT config FROM trace").fetchall()[0][0])
+            con.execute("UPDATE trace SET config = $1", [json.dumps(config | {"truncated": both})])
+            con.commit()
+            con.execute("CHECKPOINT")
+        except duckdb.Error as error:
+            raise ValueError(f"cannot merge into {target}: {first_line(error)}") from error
+
+
+def in_document_order(table: str, shards: int) -> str:
+    """Documents by id; the rows of one as they lie in its trace."""
+    rows = union(f"SELECT *, rowid AS place FROM shard_{{}}.{table}", shards)
+    return f"INSERT INTO {table} SELECT * EXCLUDE place FROM ({rows}) ORDER BY doc_id, place"
+
+
+def added(table: str, shards: int) -> str:
+    rows = union(f"SELECT * FROM shard_{{}}.{table}", shards)
+    return (
+        f"INSERT INTO {table} SELECT * REPLACE (sum(tokens)::UBIGINT AS tokens) "
+        f"FROM ({rows}) GROUP BY ALL ORDER BY ALL"
+    )
+
+
+def union(select: str, shards: int) -> str:
+    return " UNION ALL ".join(select.format(shard) for shard in range(shards))

@@ -1,0 +1,150 @@
+"""Traces that were captured apart are one, row for row."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from data.merge import merge_traces
+from data.routing import RoutingBatch
+from data.store import TraceDescription, TraceStore, partial_path
+from tests.routing_batches import batch_of, description, random_document
+
+TABLES = ("document", "token", "expert", "routing", "gate", "dropped", "document_load")
+TABLES += ("document_dropped", "document_k", "coactivation", "transition")
+
+
+def write(
+    path: Path, batches: list[RoutingBatch], described: TraceDescription | None = None
+) -> Path:
+    with TraceStore.create(path, described or description()) as store:
+        for batch in batches:
+            store.write(batch)
+    return path
+
+
+def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every table in the order in which it lies in the file."""
+    with duckdb.connect(str(path), read_only=True) as con:
+        return {table: con.execute(f"FROM {table}").fetchall() for table in TABLES}
+
+
+def with_drops(batch: RoutingBatch) -> RoutingBatch:
+    """One choice of the first token of every layer was refused, and one truncated document."""
+    dropped_TLK = np.full_like(batch.expert_ids_TLK, -1)
+    dropped_TLK[0, :, :] = [[7, 6]]
+    cut = tuple(replace(document, truncated_tokens=3) for document in batch.documents)
+    return replace(batch, dropped_ids_TLK=dropped_TLK, documents=cut)
+
+
+def test_two_documents_by_hand(tmp_path: Path) -> None:
+    # one layer pair; each document is one token that goes to 0 and 1, then to 2 and 3
+    a = write(tmp_path / "a.duckdb", [batch_of([0], [[[0, 1], [2, 3]]])])
+    b = write(tmp_path / "b.duckdb", [batch_of([1], [[[0, 1], [2, 3]]])])
+    assert merge_traces([a, b], tmp_path / "c.duckdb") == 2
+    found = contents(tmp_path / "c.duckdb")
+    assert [row[0] for row in found["document"]] == [0, 1]
+    assert found["coactivation"] == [(0, 0, 1, 2), (1, 2, 3, 2)]
+    assert found["transition"] == [(0, x, y, 2) for x in (0, 1) for y in (2, 3)]
+    assert len(found["expert"]) == 16
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_documents_dealt_out_give_the_trace_of_one_process(tmp_path: Path, ranks: int) -> None:
+    documents = [with_drops(random_document(doc_id, tokens=5 + doc_id)) for doc_id in range(8)]
+    one = write(tmp_path / "one.duckdb", documents)
+    shards = [write(tmp_path / f"{rank}.duckdb", documents[rank::ranks]) for rank in range(ranks)]
+    before = [path.read_bytes() for path in shards]
+    merge_traces(shards[::-1], tmp_path / "merged.duckdb")
+    assert contents(tmp_path / "merged.duckdb") == contents(one)
+    assert [path.read_bytes() for path in shards] == before
+    with duckdb.connect(str(tmp_path / "merged.duckdb"), read_only=True) as con:
+        name, config = con.execute("SELECT name, config FROM trace").fetchall()[0]
+    assert name == "merged"
+    assert json.loads(config)["truncated"] == {"documents": 8, "tokens": 24}
+    assert "merged" not in json.loads(config)  # all were captured alike
+
+
+def test_captures_that_differ_are_all_told(tmp_path: Path) -> None:
+    other = replace(description(), config=description().config | {"capture": {"prompts": "b"}})
+    a = write(tmp_path / "a.duckdb", [random_document(0, tokens=2)])
+    b = write(tmp_path / "b.duckdb", [random_document(1, tokens=2)], other)
+    merge_traces([a, b], tmp_path / "c.duckdb")
+    with duckdb.connect(str(tmp_path / "c.duckdb"), read_only=True) as con:
+        config = json.loads(con.execute("SELECT config FROM trace").fetchall()[0][0])
+    assert config["merged"] == [{"prompts": {"sha256": "abc"}}, {"prompts": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_sha256": "1" * 64}, "differ in model_sha256"),
+        ({"tokenizer": "words"}, r"differ in tokenizer \(bytes, there words\)"),
+        ({"num_layers": 3}, r"differ in num_layers \(2, there 3\)"),
+        ({"num_experts": 9}, r"differ in num_experts \(8, there 9\)"),
+        ({"top_k": None}, r"differ in top_k \(2, there None\)"),
+        ({"config": {"model": {"hidden_dim": 5}}}, r"config.hidden_dim \(4, there 5\)"),
+    ],
+)
+def test_traces_of_different_models_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    a = write(tmp_path / "a.duckdb", [])
+    b = write(tmp_path / "b.duckdb", [], replace(description(), **changes))
+    with pytest.raises(ValueError, match=message):
+        merge_traces([a, b], tmp_path / "c.duckdb")
+    assert not (tmp_path / "c.duckdb").exists()
+
+
+def test_a_document_in_two_traces_is_refused(tmp_path: Path) -> None:
+    documents = [random_document(doc_id, tokens=2) for doc_id in range(3)]
+    a = write(tmp_path / "a.duckdb", documents)
+    b = write(tmp_path / "b.duckdb", documents[1:])
+    with pytest.raises(ValueError, match="both have document 1 and 1 more"):
+        merge_traces([a, b], tmp_path / "c.duckdb")
+    with pytest.raises(ValueError, match="both have document 0"):
+        merge_traces([a, a], tmp_path / "c.duckdb")
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    a = write(tmp_path / "a.duckdb", [])
+    b = write(tmp_path / "b.duckdb", [])
+    with duckdb.connect(str(b)) as con:
+        con.execute("UPDATE trace SET format_version = 1")
+    with pytest.raises(ValueError, match="has trace format 1"):
+        merge_traces([a, b], tmp_path / "c.duckdb")
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
+    with pytest.raises(ValueError, match="exists; delete it or choose another name"):
+        merge_traces([a, b], a)
+    partial_path(tmp_path / "c.duckdb").write_bytes(b"")
+    with pytest.raises(ValueError, match="is an unfinished capture"):
+        merge_traces([a, b], tmp_path / "c.duckdb")
+    with pytest.raises(ValueError, match="1 trace to merge; give two or more"):
+        merge_traces([a], tmp_path / "d.duckdb")
+
+
+def test_a_merge_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
+    with duckdb.connect(str(b)) as con:
+        con.execute("DROP TABLE gate")
+    with pytest.raises(ValueError, match="cannot merge into"):
+        merge_traces([a, b], tmp_path / "c.duckdb")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.duckdb", "1.duckdb"]
+
+
+def test_the_command_merges(tmp_path: Path) -> None:
+    a, b = (write(tmp_path / f"it's {x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
+    out = tmp_path / "both.duckdb"
+    result = CliRunner().invoke(app, ["merge", str(a), str(b), "--out", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["documents"] == 2
+    assert len(contents(out)["document"]) == 2
