@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from app import tracing
 from app.commands import capture as command
 from app.tracing import Sampling, demo_documents, load_tracer
+from data.merge import merge_traces
 from data.prompts import read_documents, summarize_prompts
 from data.routing import DOMAINS, Document
 from data.store import TraceStore, open_trace, partial_path
@@ -251,3 +252,26 @@ def test_demo_replaces_one_that_was_cut_short(
 @pytest.mark.parametrize("name", ["capture", "demo"])
 def test_help_has_an_example(name: str):
     assert f"Example: routescope {name}" in run(name, "--help").stdout
+
+
+def test_parts_merge_to_the_trace_of_all(folder: Path, tmp_path: Path) -> None:
+    prompts = write(tmp_path / "prompts.txt", "one two\nthree\nfour five\nsix\nseven eight\n")
+    whole, parts = tmp_path / "whole.duckdb", [tmp_path / f"{i}.duckdb" for i in (1, 2)]
+    assert run("capture", prompts, "--model", folder, "--out", whole).exit_code == 0
+    for number, path in enumerate(parts, start=1):
+        part = ["--part", f"{number}/2", "--json"]
+        result = run("capture", prompts, "--model", folder, "--out", path, *part)
+        assert json.loads(result.stdout)["documents"] == 4 - number  # 0, 2, 4, then 1, 3
+    merge_traces(parts, tmp_path / "merged.duckdb")
+    rows = "SELECT doc_id, position, layer_id, rank, expert_id FROM routing ORDER BY ALL"
+    with open_trace(whole) as one, open_trace(tmp_path / "merged.duckdb") as merged:
+        assert one.execute(rows).fetchall() == merged.execute(rows).fetchall()
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/0", "a/b"])
+def test_a_part_that_is_none_is_refused(folder: Path, tmp_path: Path, part: str) -> None:
+    prompts = write(tmp_path / "prompts.txt", "one\n")
+    out = tmp_path / "x.duckdb"
+    result = run("capture", prompts, "--model", folder, "--out", out, "--part", part)
+    assert "give I/N" in refused(result)
+    assert not list(tmp_path.glob("x.duckdb*"))

@@ -1,6 +1,7 @@
 """`routescope capture` and `routescope demo`: texts through a model into a trace."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -56,6 +57,10 @@ def capture(
     ] = 1.0,
     top_p: Annotated[float, typer.Option(help="Sample from this much of the probability.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the continuation.")] = 0,
+    part: Annotated[
+        str | None,
+        typer.Option(help="I/N: every N-th prompt from the I-th; `routescope merge` joins parts."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an unfinished trace.")
     ] = False,
@@ -68,19 +73,32 @@ def capture(
     sampling = None
     if generate:
         sampling = Sampling(new_tokens=generate, temperature=temperature, top_p=top_p, seed=seed)
+    first, parts = part_of(part)
     found = summarize_prompts(prompts)
     tracer = load_tracer(model)
     described = {"file": prompts.name, "sha256": found.sha256, "skipped_rows": found.skipped}
+    if part is not None:
+        described["part"] = part
     description = tracer.description(out.stem, prompts=described, sampling=sampling)
     begin = TraceStore.resume if resume else TraceStore.create
     figures = write_trace(
         tracer,
-        read_documents(prompts),
+        (read for read in read_documents(prompts) if read.doc_id % parts == first),
         begin(out, description),
-        total=found.documents,
+        total=len(range(first, found.documents, parts)),
         sampling=sampling,
     )
     report(figures | {"skipped_rows": found.skipped, "path": str(out)}, as_json=as_json)
+
+
+def part_of(part: str | None) -> tuple[int, int]:
+    """(place, parts), the place counted from 0; all is one part."""
+    if part is None:
+        return 0, 1
+    found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
+    if found is None or int(found[1]) > int(found[2]):
+        raise ValueError(f"--part is {part!r}; give I/N, such as 1/4, 2/4, 3/4 and 4/4")
+    return int(found[1]) - 1, int(found[2])
 
 
 def demo(
