@@ -4,7 +4,17 @@ import sys
 
 import typer
 
-from app.commands import ablate, capture, corpus, evaluate, information, model, project, train
+from app.commands import (
+    ablate,
+    capture,
+    corpus,
+    evaluate,
+    information,
+    model,
+    project,
+    prune,
+    train,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(corpus.app, name="corpus")
@@ -16,6 +26,8 @@ app.command()(project.project)
 app.command()(information.information)
 app.command()(ablate.ablate)
 app.command()(evaluate.evaluate)
+app.command()(prune.prune)
+app.command()(prune.quantize)
 
 
 def main() -> None:
