@@ -5,7 +5,7 @@ D = model dim, T = tokens. Every similarity is [E, E], between -1 and 1; NaN whe
 nothing to compare.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -96,9 +96,21 @@ def without_least_salient(saliency_E: np.ndarray, *, share: float) -> np.ndarray
     return leader_E
 
 
-def changed_choices(before_TLE: np.ndarray, after_TLE: np.ndarray) -> float:
-    """Share of the choices before that are not made after."""
-    return float((before_TLE & ~after_TLE).sum() / before_TLE.sum())
+def pair_rows(similarity_EE: np.ndarray, leader_E: np.ndarray) -> list[dict[str, Any]]:
+    """expert_a < expert_b, similarity, leader: None unless both run that expert's weights."""
+    rows = []
+    for a, b in zip(*np.triu_indices(len(leader_E), 1), strict=True):
+        together = leader_E[a] == leader_E[b] != CLOSED
+        similarity = float(similarity_EE[a, b])
+        rows.append(
+            {
+                "expert_a": int(a),
+                "expert_b": int(b),
+                "similarity": None if np.isnan(similarity) else similarity,
+                "leader": int(leader_E[a]) if together else None,
+            }
+        )
+    return rows
 
 
 def _products(first_FPD: np.ndarray, second_FPD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -159,7 +159,9 @@ def compared(
         nats.append(text_nats(reader, [d.text for d in documents], on_progress=advance))
         speed.append(time.perf_counter() - started)
     facts = {
-        "changed_choices": changed_choices(before, after, documents, seed=seed),
+        "changed_choices": changed_choices(
+            choices(before, documents), choices(after, documents), documents, seed=seed
+        ),
         "parameters": [_parameters(reader) for reader in (before, after)],
         "bytes": [_weight_bytes(reader.folder) for reader in (before, after)],
         "experts_by_layer": [_stored_experts(reader) for reader in (before, after)],
@@ -190,28 +192,40 @@ def bits_table(
     )
 
 
-def changed_choices(
-    before: Tracer, after: Tracer, documents: Sequence[Document], *, seed: int
-) -> dict[str, float | None]:
-    """Share of the gate's choices that the smaller model does not make: estimate, low, high."""
+class Choices(NamedTuple):
+    """What the gates chose for every token, texts cut to the context."""
+
+    document_T: np.ndarray  # whose token, by place
+    chosen_TLE: np.ndarray
+
+
+def choices(reader: Tracer, documents: Sequence[Document]) -> Choices:
     from model.compress import layer_inputs
     from model.encoded import encoded_documents
 
-    room = before.model.config.context_length - 1
-    encoded = list(encoded_documents(encoder(before.tokenizer), documents, room=room))
-    layers = before.model.config.num_moe_layers
-    flipped_NL = np.zeros((len(encoded), layers))
-    choices_NL = np.zeros((len(encoded), layers))
-    both = zip(layer_inputs(before.model, encoded), layer_inputs(after.model, encoded), strict=True)
-    for (document_T, first), (_, second) in both:
-        for layer in range(layers):
-            one_TE, other_TE = (
-                _chosen(part[layer].expert_ids_TK, before.model.config.num_experts)
-                for part in (first, second)
-            )
-            np.add.at(choices_NL[:, layer], document_T, one_TE.sum(1))
-            np.add.at(flipped_NL[:, layer], document_T, (one_TE & ~other_TE).sum(1))
-    domain_N = [item.document.domain or UNLABELLED for item in encoded]
+    config = reader.model.config
+    room = config.context_length - 1
+    encoded = list(encoded_documents(encoder(reader.tokenizer), documents, room=room))
+    document, chosen = [], []
+    for document_T, layers in layer_inputs(reader.model, encoded):
+        document.append(document_T)
+        chosen.append(
+            np.stack([_chosen(one.expert_ids_TK, config.num_experts) for one in layers], 1)
+        )
+    return Choices(np.concatenate(document), np.concatenate(chosen))
+
+
+def changed_choices(
+    before: Choices, after: Choices, documents: Sequence[Document], *, seed: int
+) -> dict[str, float | None]:
+    """Share of the gates' choices that the smaller model does not make: estimate, low, high."""
+    lost_TLE = before.chosen_TLE & ~after.chosen_TLE
+    flipped_NL, choices_NL = (
+        np.zeros((len(documents), before.chosen_TLE.shape[1])) for _ in range(2)
+    )
+    np.add.at(flipped_NL, before.document_T, lost_TLE.sum(-1))
+    np.add.at(choices_NL, before.document_T, before.chosen_TLE.sum(-1))
+    domain_N = [document.domain or UNLABELLED for document in documents]
     domain_id_N = np.unique(domain_N, return_inverse=True)[1]
     found = flipped_share(flipped_NL, choices_NL, domain_id_N, seed=seed)
     return {name: None if np.isnan(value) else value for name, value in found.items()}

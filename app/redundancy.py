@@ -27,6 +27,7 @@ FILE = "redundancy.npz"
 CALIBRATION_TOKENS = 8_192  # of which routing and saliency are counted
 OUTPUT_TOKENS = 1_024  # of these, for which every expert computes
 NULL_EXPERTS = 8  # of random weights
+NUMBERS = ("num_tokens", "top_k", "parameters", "expert_parameters")
 SEED = 0
 
 Advance = Callable[[int, int], None]
@@ -48,6 +49,9 @@ class Redundancy:
     tokens_LE: np.ndarray
     saliency_LE: np.ndarray
     num_tokens: int
+    top_k: int
+    parameters: int  # of the whole model
+    expert_parameters: int  # of one routed expert
 
     def similarity(self, by: str) -> np.ndarray:
         if by not in SIMILARITIES:
@@ -120,8 +124,14 @@ def measure(
             found.setdefault(name, []).append(value)
         on_progress(layer + 1, len(moes))
     arrays = {name: np.array(values, np.float32) for name, values in found.items()}
+    one = moes[0].experts
     return Redundancy(
-        model_sha256=model_sha256(tracer.folder), num_tokens=len(given.x_TD), **arrays
+        model_sha256=model_sha256(tracer.folder),
+        num_tokens=len(given.x_TD),
+        top_k=tracer.model.config.top_k,
+        parameters=sum(part.numel() for part in tracer.model.parameters()),
+        expert_parameters=one.gate_up_EDF[0].numel() + one.down_EFD[0].numel(),
+        **arrays,
     )
 
 
@@ -187,8 +197,15 @@ def stored(folder: Path) -> Redundancy | None:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         model = str(arrays.pop("model_sha256"))
-        tokens = int(arrays.pop("num_tokens"))
-        found = Redundancy(model_sha256=model, num_tokens=tokens, **arrays)
+        numbers = [int(arrays.pop(name)) for name in NUMBERS]
+        found = Redundancy(
+            model_sha256=model,
+            num_tokens=numbers[0],
+            top_k=numbers[1],
+            parameters=numbers[2],
+            expert_parameters=numbers[3],
+            **arrays,
+        )
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged; delete it, it is measured again") from error
     return found if found.model_sha256 == model_sha256(folder) else None

@@ -18,7 +18,7 @@ import pandas as pd
 
 from analysis.redundancy import CLOSED, SIMILARITIES
 from app import compression, redundancy
-from app.compression import SALIENCY, How
+from app.compression import SALIENCY, Choices, How
 from app.redundancy import Redundancy
 from app.scoring import text_nats
 from app.tracing import CHECKPOINT, HELDOUT, Tracer, load_tracer
@@ -81,6 +81,7 @@ def main(texts: int) -> None:
     drawn = compression.heldout_texts([item.document for item in used], texts=texts, seed=SEED)
     documents = [replace(document, text=document.text[:CHARACTERS]) for document in drawn]
     before_N = text_nats(tracer, [d.text for d in documents], on_progress=lambda done, total: None)
+    chosen = compression.choices(tracer, documents)
     known: dict[tuple, pd.DataFrame] = {}
     tables = []
     for rule in rules(found):
@@ -88,7 +89,7 @@ def main(texts: int) -> None:
         if (rule.leader_LE == np.arange(rule.leader_LE.shape[1])).all():
             key = ("", b"")  # nothing removed
         if key not in known:
-            known[key] = cost(tracer, found, rule, documents, before_N)
+            known[key] = cost(tracer, found, rule, documents, before_N, chosen)
         asked = {"by": rule.by, "how": rule.how, "threshold": rule.threshold, "share": rule.share}
         tables.append(known[key].assign(**asked))
         print_rule(tables[-1])
@@ -106,6 +107,7 @@ def cost(
     rule: Rule,
     documents: list[Document],
     before_N: np.ndarray,
+    chosen: Choices,
 ) -> pd.DataFrame:
     model = tracer.model
     if (rule.leader_LE != np.arange(rule.leader_LE.shape[1])).any():
@@ -117,7 +119,8 @@ def cost(
     if model is not tracer.model:
         texts = [document.text for document in documents]
         after_N = text_nats(small, texts, on_progress=lambda done, total: None)
-        flipped = compression.changed_choices(tracer, small, documents, seed=SEED)
+        after = compression.choices(small, documents)
+        flipped = compression.changed_choices(chosen, after, documents, seed=SEED)
         changed = flipped["estimate"]
     table = compression.bits_table(before_N, after_N, documents, seed=SEED)
     leaders = [len(set(row.tolist()) - {CLOSED}) for row in rule.leader_LE]
@@ -147,5 +150,5 @@ def print_rule(table: pd.DataFrame) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--texts", type=int, default=12, help="of each domain")
+    parser.add_argument("--texts", type=int, default=8, help="of each domain")
     main(parser.parse_args().texts)

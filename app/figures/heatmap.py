@@ -106,6 +106,17 @@ def span_axis(palette: Palette, *, low: float, high: float, title: str) -> dict:
     return {"colorscale": scale(palette.sequential), **limits, "colorbar": bar}
 
 
+def similarity_axis(palette: Palette, *, limit: float) -> dict:
+    """Colours of a similarity, 0 in the middle."""
+    bar = _bar(palette, "similarity")
+    return {
+        "colorscale": scale(palette.diverging),
+        "cmin": -limit,
+        "cmax": limit,
+        "colorbar": bar,
+    }
+
+
 def _bar(palette: Palette, title: str) -> dict:
     return {
         "thickness": 10,
