@@ -4,22 +4,27 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from analysis import queries
+from analysis.redundancy import CLOSED
 from app import compression, redundancy
 from app.commands import prune as command
-from app.commands.capture import INTERRUPTED
+from app.commands.capture import INTERRUPTED, capture
 from app.redundancy import stored
 from app.tracing import load_tracer
+from data.store import open_trace
 from model.checkpoint import load_config
 from tests.test_capture_command import folder  # noqa: F401
 
 CLI = typer.Typer()
 CLI.command()(command.prune)
 CLI.command()(command.quantize)
+CLI.command()(capture)
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +91,24 @@ def test_every_similarity_prunes(by: str, how: str, folder: Path, heldout: Path,
     assert result.exit_code == 0, result.output
     before, after = json.loads(result.stdout)["experts_by_layer"]
     assert sum(after) == sum(before) - 1
+
+
+def test_a_pruned_model_is_captured_with_a_row_for_every_expert(
+    folder: Path,  # noqa: F811
+    heldout: Path,
+    tmp_path: Path,
+):
+    out, trace = tmp_path / "small", tmp_path / "t.duckdb"
+    given = ("--by", "saliency", "--share", 0.25, "--text", heldout)
+    assert run("prune", folder, "--out", out, *given).exit_code == 0
+    assert run("capture", heldout, "--out", trace, "--model", out).exit_code == 0
+    config = load_tracer(out).model.config
+    with open_trace(trace) as con:
+        tokens = queries.expert_tokens(con)
+    assert len(tokens) == config.num_moe_layers * config.num_experts
+    closed = np.array(config.expert_leaders).ravel() == CLOSED
+    assert closed.any()
+    assert (tokens.tokens[closed] == 0).all()
 
 
 def test_int8_experts_are_smaller_and_hardly_worse(folder: Path, tmp_path: Path):  # noqa: F811

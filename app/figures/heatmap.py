@@ -106,13 +106,13 @@ def span_axis(palette: Palette, *, low: float, high: float, title: str) -> dict:
     return {"colorscale": scale(palette.sequential), **limits, "colorbar": bar}
 
 
-def similarity_axis(palette: Palette, *, limit: float) -> dict:
-    """Colours of a similarity, 0 in the middle."""
+def similarity_axis(palette: Palette, *, null: float, limit: float) -> dict:
+    """Colours of a similarity as far as `limit` from the null, which is in the middle."""
     bar = _bar(palette, "similarity")
     return {
         "colorscale": scale(palette.diverging),
-        "cmin": -limit,
-        "cmax": limit,
+        "cmin": null - limit,
+        "cmax": null + limit,
         "colorbar": bar,
     }
 

@@ -30,12 +30,14 @@ def similarity_map(
     similarity_EE: np.ndarray, palette: Palette, *, leader_E: np.ndarray, null: float
 ) -> go.Figure:
     """Experts by experts in the order of their tree, which stands beside them; a dot on every two
-    that would share weights. Colours reach as far as the layer's own values do."""
+    that would share weights. The ground's colour is what unrelated experts give, and colours reach
+    as far as the layer's own values do."""
     tree = tree_of(similarity_EE)
     order_E = hierarchy.leaves_list(tree)
     shown_EE = np.where(np.eye(len(order_E), dtype=bool), np.nan, similarity_EE)
     shown_EE = shown_EE[np.ix_(order_E, order_E)]
-    limit = float(np.nanmax(np.abs(shown_EE))) if np.isfinite(shown_EE).any() else 1.0
+    apart_EE = np.abs(shown_EE - null)
+    limit = float(np.nanmax(apart_EE)) if np.isfinite(apart_EE).any() else 1.0
     names = [str(expert) for expert in order_E]
     figure = cell_heatmap(
         shown_EE,
@@ -43,7 +45,7 @@ def similarity_map(
         rows=names,
         columns=names,
         hover_RC=_hover(shown_EE, order_E, leader_E, null),
-        coloraxis=similarity_axis(palette, limit=limit),
+        coloraxis=similarity_axis(palette, null=null, limit=limit),
         height=max(380, 10 * len(order_E) + 90),
     )
     cells, marks = figure.data  # nothing is clicked here: the cells carry their own text

@@ -37,7 +37,7 @@ controls.show(
 )
 controls.note(
     f"{redundancy_panel.MEANT[by]} Experts in the order of their tree (average linkage). A dot: "
-    f"both would run the same weights. Colours reach as far as this layer does. "
+    f"both would run the same weights. Without colour: as alike as unrelated experts. "
     f"{known.num_tokens:,} held-out tokens."
 )
 st.markdown("**Every pair of the layer, the most alike first**")
