@@ -145,7 +145,7 @@ def headline(known: Redundancy, by: str, *, threshold: float) -> list[tuple[str,
     return [
         ("Experts left", f"{stand:,}", f"of {leader_LE.size:,}"),
         ("Parameters gone", f"{freed / 1e6:.2f} M", f"of {known.parameters / 1e6:.1f} M"),
-        ("Most alike", f"{highest:.3f}", f"in layer {layer}; an expert and itself 1"),
+        ("Most alike", f"{highest:.3f}", f"in layer {layer}"),
         ("Unrelated experts", f"{known.null(by).mean():.3f}", "mean of the layers"),
     ]
 
@@ -189,9 +189,29 @@ def show_costs(known: Redundancy) -> None:
         alt="Bits per byte lost against the share of experts gone, by every rule",
         key="costs",
     )
+    removed = shown[shown.experts < known.tokens_LE.size]
+    if not removed.empty:
+        controls.answer(cost_sentence(removed, most=known.tokens_LE.size))
     controls.note(
         "Bars: 95 % of other texts, paired. Solid: a group keeps its most used expert; dotted: its "
-        "mean weighted by use, or experts closed by lot. Saliency and lot close experts: the gate "
-        "chooses another one. The similarities were made to take as many as saliency does."
+        "mean weighted by use. Saliency closes the least salient experts, random as many by lot: the "
+        "gate chooses others. Thresholds of similarities were chosen to take as many."
     )
-    controls.table(table, name="compression", trace="model")
+    controls.preview(shown if removed.empty else removed, name="compression")
+    controls.download(table, name="compression", trace="model")
+
+
+def cost_sentence(removed: pd.DataFrame, *, most: int) -> str:
+    """Of the rules that take the same share of the experts, the cheapest and the dearest."""
+    alike = (
+        removed[removed.share == removed.share.min()] if removed.share.notna().any() else removed
+    )
+    ordered = alike.sort_values("change")
+    first, last = ordered.iloc[0], ordered.iloc[-1]
+    text = (
+        f"With {first.experts:,} of {most:,} experts left the cheapest rule is {first.by}, "
+        f"{first.how}: {first.change:+.3f} bits per byte on {first.before:.3f}"
+    )
+    if len(alike) == 1:
+        return f"{text}."
+    return f"{text}; the dearest is {last.by}, {last.how}: {last.change:+.3f}."

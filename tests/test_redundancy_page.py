@@ -166,3 +166,21 @@ def test_a_pruned_model_and_a_workspace_without_one_say_so(
     app = page()
     assert not app.exception
     assert "no model here" in app.info[0].value
+
+
+def test_rules_are_compared_that_take_the_same_share():
+    rows = pd.DataFrame(
+        [
+            ("routing", None, 446, 0.01),
+            ("outputs", 0.125, 392, 0.3),
+            ("saliency", 0.125, 392, 0.05),
+            ("saliency", 0.25, 336, 0.2),
+        ],
+        columns=["by", "share", "experts", "change"],
+    ).assign(how="drop", before=1.0)
+    assert redundancy_panel.cost_sentence(rows, most=448) == (
+        "With 392 of 448 experts left the cheapest rule is saliency, drop: +0.050 bits per byte on "
+        "1.000; the dearest is outputs, drop: +0.300."
+    )
+    alone = redundancy_panel.cost_sentence(rows[:1], most=448)
+    assert alone.startswith("With 446 of 448 experts left the cheapest rule is routing, drop")
