@@ -181,7 +181,7 @@ def show_costs(known: Redundancy) -> None:
             language="bash",
         )
         return
-    domains = ["all", *(name for name in table.domain.unique() if name != "all")]
+    domains = sorted(table.domain.unique(), key=lambda name: name != "all")
     domain = controls.choice("Texts", domains, key="domain")
     shown = table[table.domain == domain]
     controls.show(
@@ -194,8 +194,8 @@ def show_costs(known: Redundancy) -> None:
         controls.answer(cost_sentence(removed, most=known.tokens_LE.size))
     controls.note(
         "Bars: 95 % of other texts, paired. Solid: a group keeps its most used expert; dotted: its "
-        "mean weighted by use. Saliency closes the least salient experts, random as many by lot: the "
-        "gate chooses others. Thresholds of similarities were chosen to take as many."
+        "mean weighted by use. Saliency closes the least salient experts, random as many by lot; "
+        "the gate chooses others. Thresholds of similarities were chosen to take as many."
     )
     controls.preview(shown if removed.empty else removed, name="compression")
     controls.download(table, name="compression", trace="model")
