@@ -13,6 +13,7 @@ from app.commands import (
     merge,
     model,
     project,
+    prune,
     train,
 )
 
@@ -27,6 +28,8 @@ app.command()(project.project)
 app.command()(information.information)
 app.command()(ablate.ablate)
 app.command()(evaluate.evaluate)
+app.command()(prune.prune)
+app.command()(prune.quantize)
 
 
 def main() -> None:

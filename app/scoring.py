@@ -69,6 +69,13 @@ def text_rows(
     seed: int,
     on_progress: Advance,
 ) -> Evaluated:
+    nats_N = text_nats(reader, texts, on_progress=on_progress)
+    bytes_N = np.array([len(text.encode()) for text in texts])
+    return Evaluated(chance.bits_per_byte(nats_N, bytes_N, domains, seed=seed))
+
+
+def text_nats(reader: Tracer, texts: Sequence[str], *, on_progress: Advance) -> np.ndarray:
+    """Nats of each text, all of it, in windows of the context."""
     from model.likelihood import log_likelihoods, text_windows
 
     encodings = reader.tokenizer.encode_batch(list(texts), add_special_tokens=False)
@@ -78,9 +85,7 @@ def text_rows(
     found = log_likelihoods(
         reader.model, [item for of_text in windows for item in of_text], on_progress=on_progress
     )
-    nats_N = -np.bincount(owner, [item.nats for item in found], minlength=len(texts))
-    bytes_N = np.array([len(text.encode()) for text in texts])
-    return Evaluated(chance.bits_per_byte(nats_N, bytes_N, domains, seed=seed))
+    return -np.bincount(owner, [item.nats for item in found], minlength=len(texts))
 
 
 def question_rows(

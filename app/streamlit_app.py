@@ -28,6 +28,7 @@ st.navigation(
         "Model": [
             st.Page("views/prompts.py", title="Prompts", icon=":material/edit_note:"),
             st.Page("views/training.py", title="Training", icon=":material/show_chart:"),
+            st.Page("views/redundancy.py", title="Redundancy", icon=":material/content_copy:"),
             st.Page("views/comparison.py", title="Comparison", icon=":material/compare_arrows:"),
         ],
         "Take away": [st.Page("views/export.py", title="Export", icon=":material/download:")],

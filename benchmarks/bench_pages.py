@@ -35,6 +35,7 @@ PAGES = {
     "Causes": "Does removing a specialist hurt its own domain?",
     "Prompts": "Which experts does my text use?",
     "Training": "When did the experts settle, and was it worth it?",
+    "Redundancy": "Could fewer experts do the same work?",
     "Comparison": "Does DeepSeekMoE beat what came before it?",
     "Export": "What can I take away?",
 }

@@ -15,10 +15,15 @@ from model.fingerprint import shard_paths
 from model.transformer import Transformer
 
 SHARD_BYTES = 16 * 2**20
+INT8_LIMIT = 127  # -128 is left out: the scale is the same on both sides
+EXPERT_WEIGHTS = (".experts.gate_up_EDF", ".experts.down_EFD")
 
 
 def save_model(model: Transformer, folder: Path, *, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Write config and weights; buffers that routing depends on (the bias) stay float32."""
+    """Write config and weights; buffers that routing depends on (the bias) stay float32.
+
+    Routed experts as the config's `expert_dtype` says, all else in `dtype`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config = json.dumps(asdict(model.config), indent=2) + "\n"
     write_atomically(folder / "config.json", config)
@@ -27,11 +32,40 @@ def save_model(model: Transformer, folder: Path, *, dtype: torch.dtype = torch.b
         for name, tensor in model.state_dict().items()
         if not (model.config.tied_embeddings and name == "head.weight")
     }
+    if model.config.expert_dtype == "int8":
+        tensors = quantized(tensors)
     shards = split_shards(tensors)
     for stale in folder.glob("model-*.safetensors"):
         stale.unlink()
     for number, shard in enumerate(shards, start=1):
         save_file(shard, folder / f"model-{number:05}-of-{len(shards):05}.safetensors")
+
+
+def quantized(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Routed experts as INT8 and NAME.scale: symmetric, one scale an expert and output channel.
+
+    Plain torch: torchao's quantize_ converts linear modules, and these are stacked [E, in, out].
+    """
+    result: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if not name.endswith(EXPERT_WEIGHTS):
+            result[name] = tensor
+            continue
+        scale = (tensor.float().abs().amax(dim=1, keepdim=True) / INT8_LIMIT).bfloat16()
+        whole = tensor.float() / scale.float().clamp(min=torch.finfo(torch.float32).tiny)
+        result[name] = whole.round().clamp(-INT8_LIMIT, INT8_LIMIT).to(torch.int8)
+        result[f"{name}.scale"] = scale
+    return result
+
+
+def dequantized(tensors: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+    result = {name: tensor for name, tensor in tensors.items() if not name.endswith(".scale")}
+    for name in [name for name in result if name.endswith(EXPERT_WEIGHTS)]:
+        scale = tensors.get(f"{name}.scale")
+        if scale is None or result[name].dtype != torch.int8:
+            raise ValueError(f"the weights in {folder} do not fit its config: {name} is not INT8")
+        result[name] = result[name].float() * scale.float()
+    return result
 
 
 def split_shards(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -61,6 +95,8 @@ def load_config(folder: Path) -> ModelConfig:
         found = f"unknown fields {unknown}" if isinstance(values, dict) else "no object"
         raise ValueError(f"{path} is not a RouteScope model config: {found}")
     try:
+        if values.get("expert_leaders") is not None:
+            values["expert_leaders"] = tuple(map(tuple, values["expert_leaders"]))
         return ModelConfig(**values)
     except TypeError as error:
         raise ValueError(f"{path} is not a RouteScope model config: {error}") from error
@@ -69,7 +105,8 @@ def load_config(folder: Path) -> ModelConfig:
 def load_model(
     folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Transformer:
-    """The model in `folder`, in evaluation mode."""
+    """The model in `folder`, in evaluation mode. INT8 experts become `dtype`: the file is smaller
+    for them, the loaded model is not, and all that reads its weights works as on any other."""
     config = load_config(folder)
     tensors: dict[str, Tensor] = {}
     for path in shard_paths(folder):
@@ -77,6 +114,8 @@ def load_model(
             tensors |= load_file(path, device=device)
         except SafetensorError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
+    if config.expert_dtype == "int8":
+        tensors = dequantized(tensors, folder)
     if config.tied_embeddings and "embedding.weight" in tensors:
         tensors["head.weight"] = tensors["embedding.weight"]
     model = Transformer(config).to(device)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 ROUTERS = ("softmax", "sigmoid", "gshard", "switch", "hash", "dsr")
 FIXED_TOP_K = {"gshard": 2, "switch": 1, "hash": 1}
+CLOSED = -1  # among expert_leaders: no expert stands for this one, so it is never chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,9 @@ class ModelConfig:
     top_p: float | None = None  # dsr only: a token's experts are the fewest whose weights reach it
     num_shared_experts: int = 0  # always on
     expert_dim: int = 0  # inner width of one expert, routed or shared
+    expert_leaders: tuple[tuple[int, ...], ...] | None = None  # [L][E]: whose weights an expert
+    # runs, its own or another's, or CLOSED; only leaders have weights. None: each its own
+    expert_dtype: str = "bfloat16"  # of routed experts on disk; "int8": with a scale a channel
     router: str = "softmax"  # one of ROUTERS: model/router.py says what each does
     capacity_factor: float | None = None  # of the balanced load of a sequence; None: no limit
     expert_groups: int = 1  # D groups of experts: devices or nodes
@@ -46,6 +50,10 @@ class ModelConfig:
         if self.num_experts:
             self._check_experts()
             self._check_router()
+        if self.expert_dtype not in ("bfloat16", "int8"):
+            raise ValueError(f"expert_dtype ({self.expert_dtype!r}) must be 'bfloat16' or 'int8'")
+        if self.expert_leaders is not None:
+            self._check_leaders(self.expert_leaders)
 
     def _check_experts(self) -> None:
         if not 1 <= self.top_k <= self.num_experts:
@@ -103,6 +111,43 @@ class ModelConfig:
                 "number of experts of a token varies"
             )
 
+    def _check_leaders(self, leaders_LE: tuple[tuple[int, ...], ...]) -> None:
+        if [len(leaders) for leaders in leaders_LE] != [self.num_experts] * self.num_moe_layers:
+            raise ValueError(
+                f"expert_leaders must name one for each of {self.num_experts} experts in "
+                f"{self.num_moe_layers} MoE layers"
+            )
+        for layer, leaders in enumerate(leaders_LE):
+            standing = set(leaders) - {CLOSED}
+            if any(not 0 <= one < self.num_experts or leaders[one] != one for one in standing):
+                raise ValueError(
+                    f"a leader of MoE layer {layer} must be an expert that leads itself"
+                )
+            if len(standing) < self.top_k:
+                raise ValueError(
+                    f"MoE layer {layer} would keep {len(standing)} experts, and a token chooses "
+                    f"{self.top_k}; keep at least as many"
+                )
+            if CLOSED in leaders:
+                self._check_closed(layer, leaders)
+
+    def _check_closed(self, layer: int, leaders: tuple[int, ...]) -> None:
+        if self.router == "hash":
+            raise ValueError("the hash router cannot choose another expert for a closed one")
+        if self.groups_per_token is None:
+            return
+        size = self.num_experts // self.expert_groups
+        opened = sorted(
+            sum(leader != CLOSED for leader in leaders[start : start + size])
+            for start in range(0, self.num_experts, size)
+        )
+        if sum(opened[: self.groups_per_token]) < self.top_k:
+            raise ValueError(
+                f"{self.groups_per_token} groups of MoE layer {layer} may hold "
+                f"{sum(opened[: self.groups_per_token])} open experts, and a token chooses "
+                f"{self.top_k}; close fewer"
+            )
+
     def _check_groups(self, allowed: int) -> None:
         if not 1 <= allowed <= self.expert_groups:
             raise ValueError(
@@ -119,6 +164,12 @@ class ModelConfig:
     @property
     def num_moe_layers(self) -> int:
         return self.num_layers - self.first_dense_layers if self.num_experts else 0
+
+    def leaders(self, block: int) -> tuple[int, ...] | None:
+        """Of a block with experts, counted over all blocks."""
+        if self.expert_leaders is None:
+            return None
+        return self.expert_leaders[block - self.first_dense_layers]
 
     @property
     def varying_k(self) -> bool:
@@ -183,6 +234,8 @@ def dense(config: ModelConfig, *, width: int) -> ModelConfig:
         top_p=None,
         num_shared_experts=0,
         expert_dim=0,
+        expert_leaders=None,
+        expert_dtype="bfloat16",
         router="softmax",
         capacity_factor=None,
         expert_groups=1,

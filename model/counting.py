@@ -31,7 +31,7 @@ def count(config: ModelConfig) -> Count:
     total = parameters(model)
     moe_layers = model.moe_layers()
     experts = sum(expert_parameters(moe) for moe in moe_layers)
-    idle = sum(idle_parameters(moe, config) for moe in moe_layers)
+    idle = sum(idle_parameters(moe, config.top_k) for moe in moe_layers)
     active = total - idle
     embedding = 0 if config.tied_embeddings else parameters(model.embedding)
     attention = 4 * config.context_length * config.num_heads * config.head_dim * config.num_layers
@@ -53,6 +53,7 @@ def expert_parameters(moe: MoE) -> int:
     return parameters(moe.experts) + (parameters(moe.shared_experts) if moe.shared_experts else 0)
 
 
-def idle_parameters(moe: MoE, config: ModelConfig) -> int:
-    """Routed parameters that one token does not use."""
-    return parameters(moe.experts) * (config.num_experts - config.top_k) // config.num_experts
+def idle_parameters(moe: MoE, top_k: int) -> int:
+    """Routed parameters that one token does not use, whose choices all run different weights."""
+    stored = len(moe.experts.gate_up_EDF)
+    return parameters(moe.experts) * (stored - top_k) // stored

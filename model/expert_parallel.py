@@ -49,6 +49,8 @@ def parallelized(
     moe: MoE, mesh: DeviceMesh, *, dispatch: Dispatch = "once", fp8: bool = False
 ) -> ExpertParallelMoE:
     """This rank's layer of a mesh of one dimension, made from the whole layer's weights."""
+    if moe.experts.place_E is not None:
+        raise ValueError("experts that were pruned cannot be spread; spread the model they are of")
     gate_up_EDF, down_EFD = moe.experts.gate_up_EDF.detach(), moe.experts.down_EFD.detach()
     size = experts_per_rank(moe.num_experts, mesh.size())
     held = slice(mesh.get_local_rank() * size, (mesh.get_local_rank() + 1) * size)

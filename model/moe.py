@@ -4,6 +4,12 @@ B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed expert
 per token, C = choices, F = expert width. Children `gate` and `experts` are the capture contract:
 `experts` receives what is executed; NO_EXPERT is a place left empty. Where the layer has a
 capacity, a choice that found its expert full weighs 0.
+
+Where experts were pruned, several ids may run the same weights: gate, trace and pages keep all E
+ids, `experts` holds S <= E stored experts. So layers that keep different numbers need no other
+shape of gate or trace, what a gate chooses stays comparable with the model it comes from, and a
+token that chooses two ids of one group runs its weights with both mixing weights. A gate's row that
+stays costs D parameters, its expert 3 D F.
 """
 
 from typing import Any
@@ -12,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.config import ModelConfig
+from model.config import CLOSED, ModelConfig
 from model.layers import KeyValueCache, SwiGLU
 from model.losses import by_expert
 from model.router import admitted, new_router
@@ -26,10 +32,27 @@ class Experts(nn.Module):
 
     Where a token chooses few of them, tokens are sorted by expert, then multiplied; where it
     chooses many, every expert computes and what was not chosen weighs 0. Both give the same.
+    `leaders`: whose weights each id runs, see ModelConfig; an id that is CLOSED adds nothing.
     """
 
-    def __init__(self, dim: int, inner_dim: int, *, num_experts: int) -> None:
+    place_E: Tensor | None  # of each id among the stored experts; S for a closed one
+
+    def __init__(
+        self,
+        dim: int,
+        inner_dim: int,
+        *,
+        num_experts: int,
+        leaders: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
+        self.num_ids = num_experts
+        self.register_buffer("place_E", None, persistent=False)
+        if leaders is not None:
+            standing = sorted(set(leaders) - {CLOSED})
+            num_experts = len(standing)
+            place = {leader: place for place, leader in enumerate(standing)} | {CLOSED: num_experts}
+            self.place_E = torch.tensor([place[leader] for leader in leaders])
         self.gate_up_EDF = nn.Parameter(torch.empty(num_experts, dim, 2 * inner_dim))
         self.down_EFD = nn.Parameter(torch.empty(num_experts, inner_dim, dim))
 
@@ -40,6 +63,11 @@ class Experts(nn.Module):
         return self.gathered(x_TD, expert_ids_TK, weights_TK)
 
     def gathered(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
+        num_experts = self.gate_up_EDF.shape[0]
+        if self.place_E is not None:
+            place_TK = self.place_E[expert_ids_TK.clamp(min=0)]
+            weights_TK = weights_TK.masked_fill(place_TK == num_experts, 0)
+            expert_ids_TK = place_TK.clamp(max=num_experts - 1)
         # int16: half the passes of a radix sort; an empty place goes to expert 0 with weight 0
         ids = expert_ids_TK.reshape(-1).to(torch.int16)
         expert_C, order = ids.sort(stable=True)
@@ -72,7 +100,10 @@ class Experts(nn.Module):
     def all_of_them(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         num_experts, dim, _ = self.gate_up_EDF.shape
         dtype = compute_dtype(x_TD)
-        weights_TE = by_expert(weights_TK, expert_ids_TK, num_experts).to(dtype)
+        weights_TE = by_expert(weights_TK, expert_ids_TK, self.num_ids).to(dtype)
+        if self.place_E is not None:
+            summed = weights_TE.new_zeros(len(weights_TE), num_experts + 1)
+            weights_TE = summed.index_add(1, self.place_E, weights_TE)[:, :num_experts]
         gate_up = self.gate_up_EDF.to(dtype).transpose(0, 1).reshape(dim, -1)
         gate_up_TEF = (x_TD.to(dtype) @ gate_up).unflatten(-1, (num_experts, -1))
         gate_TEF, up_TEF = gate_up_TEF.chunk(2, dim=-1)
@@ -127,10 +158,14 @@ def compute_dtype(x: Tensor) -> torch.dtype:
 
 
 class MoE(nn.Module):
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, leaders: tuple[int, ...] | None = None) -> None:
         super().__init__()
         self.gate = new_router(config)
-        self.experts = Experts(config.hidden_dim, config.expert_dim, num_experts=config.num_experts)
+        self.experts = Experts(
+            config.hidden_dim, config.expert_dim, num_experts=config.num_experts, leaders=leaders
+        )
+        if leaders is not None and CLOSED in leaders:
+            self.gate.closed_E = torch.tensor([leader == CLOSED for leader in leaders])
         self.shared_experts = (
             SwiGLU(config.hidden_dim, config.num_shared_experts * config.expert_dim)
             if config.num_shared_experts

@@ -22,6 +22,7 @@ class SoftmaxRouter(nn.Module):
     """
 
     bias_E: Tensor
+    closed_E: Tensor | None  # never chosen: pruned; the scores of the others stay as trained
     renormalizes = False  # weights of the chosen experts made to sum to 1
     balanced_choices: int | None = None  # the first so many count for the balance loss; None: all
 
@@ -34,6 +35,7 @@ class SoftmaxRouter(nn.Module):
         self.capacity = config.expert_capacity  # choices an expert takes of one sequence
         self.biased = config.balancing == "bias"
         self.register_buffer("bias_E", torch.zeros(config.num_experts), persistent=self.biased)
+        self.register_buffer("closed_E", None, persistent=False)
 
     def router_logits(self, x_TD: Tensor) -> Tensor:
         with torch.autocast(x_TD.device.type, enabled=False):
@@ -53,6 +55,8 @@ class SoftmaxRouter(nn.Module):
     def preference(self, scores_TE: Tensor) -> Tensor:
         """By what experts are chosen, the largest first; -inf where a token may not go."""
         preference_TE = scores_TE + self.bias_E if self.biased else scores_TE
+        if self.closed_E is not None:
+            preference_TE = preference_TE.masked_fill(self.closed_E, -torch.inf)
         if self.groups_per_token is None:
             return preference_TE
         preference_TGe = preference_TE.unflatten(-1, (self.groups, -1))
@@ -166,6 +170,7 @@ class HashRouter(nn.Module):
     gives every expert as many ids. Weight 1, no logits, nothing to learn."""
 
     expert_of_token_V: Tensor
+    closed_E: Tensor | None = None  # none is: the config refuses it
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

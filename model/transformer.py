@@ -22,14 +22,19 @@ class Routed(NamedTuple):
 
 
 class Block(nn.Module):
-    def __init__(self, config: ModelConfig, *, dense: bool) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(config.hidden_dim, eps=config.norm_eps)
         self.attention = Attention(
             config.hidden_dim, num_heads=config.num_heads, head_dim=config.head_dim
         )
         self.ffn_norm = RMSNorm(config.hidden_dim, eps=config.norm_eps)
-        self.ffn = SwiGLU(config.hidden_dim, config.dense_ffn_dim) if dense else MoE(config)
+        dense = config.num_experts == 0 or layer < config.first_dense_layers
+        self.ffn = (
+            SwiGLU(config.hidden_dim, config.dense_ffn_dim)
+            if dense
+            else MoE(config, leaders=config.leaders(layer))
+        )
 
     def forward(
         self,
@@ -55,10 +60,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.hidden_dim)
-        self.layers = nn.ModuleList(
-            Block(config, dense=config.num_experts == 0 or layer < config.first_dense_layers)
-            for layer in range(config.num_layers)
-        )
+        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_dim, eps=config.norm_eps)
         self.head = nn.Linear(config.hidden_dim, config.vocab_size, bias=False)
         if config.tied_embeddings:

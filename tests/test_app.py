@@ -36,6 +36,7 @@ PAGES = {
     "causes": "Does removing a specialist hurt its own domain?",
     "prompts": "Which experts does my text use?",
     "training": "When did the experts settle, and was it worth it?",
+    "redundancy": "Could fewer experts do the same work?",
     "comparison": "Does DeepSeekMoE beat what came before it?",
     "export": "What can I take away?",
 }

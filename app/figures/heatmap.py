@@ -106,6 +106,17 @@ def span_axis(palette: Palette, *, low: float, high: float, title: str) -> dict:
     return {"colorscale": scale(palette.sequential), **limits, "colorbar": bar}
 
 
+def similarity_axis(palette: Palette, *, null: float, limit: float) -> dict:
+    """Colours of a similarity as far as `limit` from the null, which is in the middle."""
+    bar = _bar(palette, "similarity")
+    return {
+        "colorscale": scale(palette.diverging),
+        "cmin": null - limit,
+        "cmax": null + limit,
+        "colorbar": bar,
+    }
+
+
 def _bar(palette: Palette, title: str) -> dict:
     return {
         "thickness": 10,

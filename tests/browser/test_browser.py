@@ -18,6 +18,7 @@ PAGES = {
     "domain_clusters": "Do texts of one domain travel together?",
     "prompts": "Which experts does my text use?",
     "training": "When did the experts settle, and was it worth it?",
+    "redundancy": "Could fewer experts do the same work?",
     "comparison": "Does DeepSeekMoE beat what came before it?",
     "export": "What can I take away?",
 }

@@ -1,0 +1,154 @@
+"""What it costs to take experts out of the shipped model, by every rule and at many thresholds.
+
+    python benchmarks/bench_compress.py
+
+Writes data/checkpoint/redundancy.npz and compression.csv, which the page Redundancy reads, and
+prints the table of benchmarks/results/compression_*.md. Rules that remove the same experts are run
+once.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.redundancy import CLOSED, SIMILARITIES
+from app import compression, redundancy
+from app.compression import SALIENCY, Choices, How
+from app.redundancy import Redundancy
+from app.scoring import text_nats
+from app.tracing import CHECKPOINT, HELDOUT, Tracer, load_tracer
+from data.report import csv_text
+from data.routing import Document
+from model.compress import pruned
+from model.counting import count
+
+THRESHOLDS = [round(0.5 + 0.05 * step, 2) for step in range(10)]
+SHARES = (0.125, 0.25)  # removed whatever the similarity: the threshold that takes so many
+HOWS: tuple[How, ...] = ("drop", "merge")
+CHARACTERS = 1_500  # of each text: about 400 tokens
+RANDOM = "random"  # the control of saliency
+SEED = 0
+
+
+class Rule(NamedTuple):
+    by: str
+    how: How
+    threshold: float | None
+    share: float | None
+    leader_LE: np.ndarray
+
+
+def rules(found: Redundancy) -> Iterator[Rule]:
+    for by in SIMILARITIES:
+        steps = [(threshold, None) for threshold in THRESHOLDS]
+        steps += [(threshold_for(found, by, share), share) for share in SHARES]
+        for threshold, share in steps:
+            leader_LE = compression.leaders_by(found, by, threshold=threshold, share=0)
+            for how in HOWS:
+                yield Rule(by, how, threshold, share, leader_LE)
+    for share in SHARES:
+        salient = compression.leaders_by(found, SALIENCY, threshold=0, share=share)
+        yield Rule(SALIENCY, "drop", None, share, salient)
+        rng = np.random.default_rng(SEED)
+        drawn = replace(found, saliency_LE=rng.random(found.saliency_LE.shape))
+        by_lot = compression.leaders_by(drawn, SALIENCY, threshold=0, share=share)
+        yield Rule(RANDOM, "drop", None, share, by_lot)
+
+
+def threshold_for(found: Redundancy, by: str, share: float) -> float:
+    """The highest at which so many of all experts go, every layer keeping enough to choose from."""
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        leader_LE = compression.leaders_by(found, by, threshold=middle, share=0)
+        gone = (leader_LE != np.arange(leader_LE.shape[1])).mean()
+        low, high = (middle, high) if gone >= share else (low, middle)
+    return low
+
+
+def main(texts: int) -> None:
+    started = time.perf_counter()
+    tracer = load_tracer(CHECKPOINT)
+    used = redundancy.calibration(tracer, HELDOUT, seed=SEED)
+    found = redundancy.measure(tracer, used, seed=SEED)
+    redundancy.store(CHECKPOINT, found)
+    print_similarities(found)
+    drawn = compression.heldout_texts([item.document for item in used], texts=texts, seed=SEED)
+    documents = [replace(document, text=document.text[:CHARACTERS]) for document in drawn]
+    before_N = text_nats(tracer, [d.text for d in documents], on_progress=lambda done, total: None)
+    chosen = compression.choices(tracer, documents)
+    known: dict[tuple, pd.DataFrame] = {}
+    tables = []
+    for rule in rules(found):
+        key = (rule.how, rule.leader_LE.tobytes())
+        if (rule.leader_LE == np.arange(rule.leader_LE.shape[1])).all():
+            key = ("", b"")  # nothing removed
+        if key not in known:
+            known[key] = cost(tracer, found, rule, documents, before_N, chosen)
+        asked = {"by": rule.by, "how": rule.how, "threshold": rule.threshold, "share": rule.share}
+        tables.append(known[key].assign(**asked))
+        print_rule(tables[-1])
+    table = pd.concat(tables, ignore_index=True)
+    first = ["by", "how", "threshold", "share"]
+    table = table[[*first, *(name for name in table.columns if name not in first)]]
+    path = CHECKPOINT / compression.FILE
+    path.write_text(csv_text(table), encoding="utf-8", newline="")
+    print(f"{len(documents)} texts, {time.perf_counter() - started:.0f} s")
+
+
+def cost(
+    tracer: Tracer,
+    found: Redundancy,
+    rule: Rule,
+    documents: list[Document],
+    before_N: np.ndarray,
+    chosen: Choices,
+) -> pd.DataFrame:
+    model = tracer.model
+    if (rule.leader_LE != np.arange(rule.leader_LE.shape[1])).any():
+        plan = compression.plan_of(model, rule.leader_LE, found.tokens_LE, how=rule.how)
+        model = pruned(model, plan).bfloat16().float()  # as a file keeps it
+    small = Tracer(tracer.folder, model, tracer.tokenizer)
+    after_N = before_N
+    changed: float | None = 0.0
+    if model is not tracer.model:
+        texts = [document.text for document in documents]
+        after_N = text_nats(small, texts, on_progress=lambda done, total: None)
+        after = compression.choices(small, documents)
+        flipped = compression.changed_choices(chosen, after, documents, seed=SEED)
+        changed = flipped["estimate"]
+    table = compression.bits_table(before_N, after_N, documents, seed=SEED)
+    leaders = [len(set(row.tolist()) - {CLOSED}) for row in rule.leader_LE]
+    left = {"experts": sum(leaders), "fewest": min(leaders)}
+    left |= {"parameters": count(model.config).parameters, "changed_choices": changed}
+    return table.assign(**left)
+
+
+def print_similarities(found: Redundancy) -> None:
+    for by in SIMILARITIES:
+        highest, layer = found.highest(by)
+        null = found.null(by).mean()
+        print(f"{by}: highest {highest:.3f} in layer {layer}; unrelated experts {null:.3f}")
+
+
+def print_rule(table: pd.DataFrame) -> None:
+    row = table[table.domain == "all"].iloc[0]
+    threshold = "" if pd.isna(row.threshold) else f"{row.threshold:.3f}"
+    share = "" if pd.isna(row.share) else f"{row.share:.1%}"
+    print(
+        f"| {row.by} | {row.how} | {threshold} | {share} | {row.experts} | {row.fewest} | "
+        f"{row.parameters / 1e6:.2f} M | {row.after:.4f} | "
+        f"{row.change:+.4f} ({row.low:+.4f} to {row.high:+.4f}) | {row.changed_choices:.1%} |",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--texts", type=int, default=8, help="of each domain")
+    main(parser.parse_args().texts)
