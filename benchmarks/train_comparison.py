@@ -66,22 +66,26 @@ MASKED_FROM = 15  # experts: of fewer a sixteenth is none
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--at-once", type=int, default=2, help="Trainings on one GPU.")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
-    parser.add_argument("--only", help="Presets, comma-separated.")
-    parser.add_argument("--one", help="PRESET:SEED, in this process.")
-    arguments = parser.parse_args()
+    arguments = asked(__doc__, steps=STEPS)
     if arguments.one:
         preset, seed = arguments.one.split(":")
         train_one(preset, int(seed), arguments)
     else:
         chosen = set(arguments.only.split(",")) if arguments.only else set(PRESETS)
         train_all([run for run in RUNS if run[0] in chosen], arguments)
+
+
+def asked(description: str | None, *, steps: int) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument("--at-once", type=int, default=2, help="Trainings on one GPU.")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
+    parser.add_argument("--only", help="Names, comma-separated.")
+    parser.add_argument("--one", help="NAME:SEED, in this process.")
+    return parser.parse_args()
 
 
 def train_all(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.train_comparison import nats, train_all, windows
+from benchmarks.train_comparison import asked, nats, train_all, windows
 from data.tokens import END_OF_TEXT_ID, DomainWindows, TokenStore
 from model.losses import by_expert
 from model.objective import autocast, within_ball
@@ -30,7 +30,6 @@ from model.trainer import RADIUS, Trainer
 from model.transformer import Transformer
 
 STEPS = 1_200
-BATCH_SIZE = 128  # sequences of 512 tokens
 ONE_STAGE = (Stage(name="one stage", percent=100, batch=1 / 2, min_k=8, max_k=256, top_p=0.9),)
 SCHEDULES = {
     "three-stages": article_stages(),
@@ -49,16 +48,7 @@ NOISES = {"noise": RADIUS, "more noise": 2 * RADIUS}  # of the norm of a sequenc
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--at-once", type=int, default=2, help="Trainings on one GPU.")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
-    parser.add_argument("--only", help="Schedules, comma-separated.")
-    parser.add_argument("--one", help="SCHEDULE:SEED, in this process.")
-    arguments = parser.parse_args()
+    arguments = asked(__doc__, steps=STEPS)
     if arguments.one:
         name, seed = arguments.one.split(":")
         train_one(name, int(seed), arguments)

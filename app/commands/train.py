@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from model.config import ModelConfig
     from model.curriculum import SequenceSource
     from model.stages import Stage
+    from model.train_config import TrainConfig
     from model.trainer import BatchOfStep, Trainer
     from model.trainer import Progress as TrainingProgress
     from model.transformer import Transformer
@@ -35,12 +36,12 @@ def train(
         str | None,
         typer.Option(help="'article': its three stages; or a JSON file with a stage table."),
     ] = None,
-    curriculum: Annotated[
-        bool, typer.Option(help="Leave out the dynamic curriculum of the stages.")
-    ] = True,
-    adversarial: Annotated[
-        bool, typer.Option(help="Leave out the adversarial training of the stages.")
-    ] = True,
+    no_curriculum: Annotated[
+        bool, typer.Option("--no-curriculum", help="Leave the stages' dynamic curriculum out.")
+    ] = False,
+    no_adversarial: Annotated[
+        bool, typer.Option("--no-adversarial", help="Leave the stages' adversaries out.")
+    ] = False,
     steps: Annotated[int, typer.Option(help="Of the whole schedule, at full batches.")] = 22_000,
     batch_size: Annotated[
         int, typer.Option(help="Sequences a step, all processes together.")
@@ -73,14 +74,10 @@ def train(
         learning_rate=learning_rate,
         warmup_steps=warmup_steps,
         snapshots=snapshots,
-        stages=chosen_stages(stages, curriculum=curriculum, adversarial=adversarial),
+        stages=chosen_stages(stages, no_curriculum=no_curriculum, no_adversarial=no_adversarial),
         seed=seed,
     )
-    source: SequenceSource | BatchOfStep
-    if schedule.stages:
-        source = DomainWindows(training, seed=seed)
-    else:
-        source = batches(training, length, batch_size, seed=seed)
+    source = sequences(training, schedule, length)
     sample = Sample(*heldout.opening_windows(length), heldout.domains)
     trainer = Trainer(model, schedule, folder, batches=source, sample=sample)
     deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
@@ -104,19 +101,28 @@ def train(
         )
 
 
+def sequences(
+    store: TokenStore, schedule: "TrainConfig", length: int
+) -> "SequenceSource | BatchOfStep":
+    """By domain where there are stages: these choose what to draw."""
+    if schedule.stages:
+        return DomainWindows(store, seed=schedule.seed)
+    return batches(store, length, schedule.batch_size, seed=schedule.seed)
+
+
 def chosen_stages(
-    stages: str | None, *, curriculum: bool, adversarial: bool
+    stages: str | None, *, no_curriculum: bool, no_adversarial: bool
 ) -> "tuple[Stage, ...]":
     from model.stages import article_stages, read_stages, without
 
     if stages is None:
-        if not (curriculum and adversarial):
+        if no_curriculum or no_adversarial:
             raise ValueError(
                 "--no-curriculum and --no-adversarial leave out parts of stages; give --stages"
             )
         return ()
     table = article_stages() if stages == "article" else read_stages(Path(stages))
-    return without(table, curriculum=not curriculum, adversarial=not adversarial)
+    return without(table, curriculum=no_curriculum, adversarial=no_adversarial)
 
 
 def new_model(config: "ModelConfig", *, dense: bool) -> "Transformer":
