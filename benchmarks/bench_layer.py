@@ -7,7 +7,6 @@ Sigmoid gate, one group, weights that sum to 1, shared experts. T = tokens, D = 
 """
 
 import argparse
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -50,21 +49,25 @@ def compare(size: tuple[int, ...], dtype: torch.dtype, device: str, *, compiled:
     ours = our_layer(size).to(device, dtype)
     x_BSD = torch.randn(1, tokens, dim, device=device, dtype=dtype, requires_grad=True)
     ids_BS = torch.zeros(1, tokens, dtype=torch.long, device=device)
-    layers: dict[str, Callable[[Tensor], Tensor]] = {"ours": lambda x_BSD: ours(x_BSD, ids_BS)[0]}
+    modules: dict[str, nn.Module] = {"ours": ours}
     for way in ("grouped_mm", "eager"):
-        layers[f"transformers, {way}"] = their_layer(size, way, ours).to(device, dtype)
+        modules[f"transformers, {way}"] = their_layer(size, way, ours).to(device, dtype)
     if compiled:
-        layers |= {
-            f"{name}, compiled": torch.compile(layer)
-            for name, layer in layers.items()
+        modules |= {
+            f"{name}, compiled": torch.compile(module)
+            for name, module in modules.items()
             if "eager" not in name
         }
-    reference = layers["ours"](x_BSD).detach().float()
-    for name, layer in layers.items():
-        output = layer(x_BSD).detach().float()
+    reference = None
+    for name, module in modules.items():
+        more = (ids_BS,) if name.startswith("ours") else ()
+        output = ahead(module, x_BSD, *more).float()
+        reference = output if reference is None else reference
         difference = ((output - reference).norm() / reference.norm()).item()
-        forward = median_seconds(partial(ahead, layer, x_BSD), device, REPEATS[device])
-        both = median_seconds(partial(ahead_and_back, layer, x_BSD), device, REPEATS[device])
+        forward = median_seconds(partial(ahead, module, x_BSD, *more), device, REPEATS[device])
+        both = median_seconds(
+            partial(ahead_and_back, module, x_BSD, *more), device, REPEATS[device]
+        )
         label = f"{tokens}, {dim}, {num_experts}, {top_k}, {width}"
         kind = str(dtype).removeprefix("torch.")
         cells = f"{1e3 * forward:.2f} | {1e3 * both:.2f} | {difference:.1e}"
@@ -125,12 +128,17 @@ def their_layer(size: tuple[int, ...], way: str, ours: MoE) -> nn.Module:
 
 
 @torch.no_grad()
-def ahead(layer: Callable[[Tensor], Tensor], x_BSD: Tensor) -> None:
-    layer(x_BSD)
+def ahead(layer: nn.Module, *inputs: Tensor) -> Tensor:
+    output = layer(*inputs)
+    return output[0] if isinstance(output, tuple) else output
 
 
-def ahead_and_back(layer: Callable[[Tensor], Tensor], x_BSD: Tensor) -> None:
-    layer(x_BSD).float().square().mean().backward()
+def ahead_and_back(layer: nn.Module, *inputs: Tensor) -> None:
+    """Gradients of the input and of all weights; the output serves as its own gradient."""
+    output = layer(*inputs)
+    output = output[0] if isinstance(output, tuple) else output
+    wanted = [inputs[0], *(weight for weight in layer.parameters() if weight.requires_grad)]
+    torch.autograd.grad(output, wanted, output.detach())
 
 
 if __name__ == "__main__":

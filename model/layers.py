@@ -4,9 +4,15 @@ B = sequences, S = positions, T = tokens, D = model dim, H = heads, C = head dim
 E = routed experts.
 """
 
+from importlib.util import find_spec
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+HAS_TRITON = torch.cuda.is_available() and find_spec("triton") is not None
+if HAS_TRITON:
+    from model.gpu_experts import Activated
 
 
 class RMSNorm(nn.Module):
@@ -26,7 +32,10 @@ class SwiGLU(nn.Module):
         self.down = nn.Linear(inner_dim, dim, bias=False)
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        gate_TF, up_TF = self.gate_up(x_TD).chunk(2, dim=-1)
+        gate_up_TF = self.gate_up(x_TD)
+        if HAS_TRITON and x_TD.is_cuda:
+            return self.down(Activated.apply(gate_up_TF))
+        gate_TF, up_TF = gate_up_TF.chunk(2, dim=-1)
         return self.down(F.silu(gate_TF) * up_TF)
 
 

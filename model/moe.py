@@ -12,16 +12,17 @@ token that chooses two ids of one group runs its weights with both mixing weight
 stays costs D parameters, its expert 3 D F.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import CLOSED, ModelConfig
-from model.layers import KeyValueCache, SwiGLU
+from model.layers import HAS_TRITON, KeyValueCache, SwiGLU
 from model.losses import by_expert
 from model.router import admitted, new_router
+
+if HAS_TRITON:
+    from model.gpu_experts import RoutedExperts
 
 # share of the experts chosen from which all of them compute: benchmarks/bench_experts.py
 ALL_FROM = {"cuda": 0.125, "cpu": 0.375, "meta": 1.0}
@@ -63,20 +64,25 @@ class Experts(nn.Module):
         return self.gathered(x_TD, expert_ids_TK, weights_TK)
 
     def gathered(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
-        num_experts = self.gate_up_EDF.shape[0]
-        if self.place_E is not None:
-            place_TK = self.place_E[expert_ids_TK.clamp(min=0)]
-            weights_TK = weights_TK.masked_fill(place_TK == num_experts, 0)
-            expert_ids_TK = place_TK.clamp(max=num_experts - 1)
-        # int16: half the passes of a radix sort; an empty place goes to expert 0 with weight 0
-        ids = expert_ids_TK.reshape(-1).to(torch.int16)
-        expert_C, order = ids.sort(stable=True)
-        token_C = order // expert_ids_TK.shape[1]
-        place = torch.empty_like(order)
-        place = place.scatter(0, order, torch.arange(len(order), device=order.device))
-        rows_CD = ByExpert.apply(x_TD.to(compute_dtype(x_TD)), token_C, place)
-        rows_CD = self.products(rows_CD, expert_C, weights_TK.reshape(-1)[order])
-        return ByToken.apply(rows_CD, token_C, place, len(x_TD))
+        expert_ids_TK, weights_TK = self.stored(expert_ids_TK, weights_TK)
+        dtype = compute_dtype(x_TD)
+        if HAS_TRITON and x_TD.is_cuda:
+            experts = self.gate_up_EDF.to(dtype), self.down_EFD.to(dtype)
+            return RoutedExperts.apply(x_TD, expert_ids_TK, weights_TK, *experts).to(dtype)
+        # int16: half the passes of a radix sort
+        expert_C, order = expert_ids_TK.reshape(-1).to(torch.int16).sort(stable=True)
+        weight_C = weights_TK.reshape(-1)[order]
+        return self.grouped(x_TD, expert_C, order // expert_ids_TK.shape[1], weight_C)
+
+    def stored(self, expert_ids_TK: Tensor, weights_TK: Tensor) -> tuple[Tensor, Tensor]:
+        """(whose weights to run, with what weight); an empty place: the first, with 0."""
+        expert_ids_TK = expert_ids_TK.clamp(min=0)
+        if self.place_E is None:
+            return expert_ids_TK, weights_TK
+        num_experts = len(self.down_EFD)
+        place_TK = self.place_E[expert_ids_TK]
+        weights_TK = weights_TK.masked_fill(place_TK == num_experts, 0)
+        return place_TK.clamp(max=num_experts - 1), weights_TK
 
     def grouped(self, x_TD: Tensor, expert_C: Tensor, token_C: Tensor, weight_C: Tensor) -> Tensor:
         """What C choices, sorted by expert (int16), add to their tokens, as many as there are."""
@@ -109,45 +115,6 @@ class Experts(nn.Module):
         gate_TEF, up_TEF = gate_up_TEF.chunk(2, dim=-1)
         hidden_TEF = F.silu(gate_TEF) * up_TEF * weights_TE.unsqueeze(-1)
         return hidden_TEF.flatten(-2) @ self.down_EFD.to(dtype).flatten(0, 1)
-
-
-class ByExpert(torch.autograd.Function):
-    """A row for every one of C choices, in the order of the experts: row c is of `token_C[c]`.
-
-    `place`: where each of a token's choices went, so that forward and backward only ever gather,
-    and sum a token's rows in float32: adding rows to tokens one by one is slow.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x_TD: Tensor, token_C: Tensor, place: Tensor) -> Tensor:
-        ctx.save_for_backward(place)
-        ctx.tokens = len(x_TD)
-        return x_TD.index_select(0, token_C)
-
-    @staticmethod
-    def backward(ctx: Any, rows_CD: Tensor) -> tuple[Tensor, None, None]:
-        (place,) = ctx.saved_tensors
-        return by_token(rows_CD, place, ctx.tokens), None, None
-
-
-class ByToken(torch.autograd.Function):
-    """The sum of every token's rows: the other way round."""
-
-    @staticmethod
-    def forward(ctx: Any, rows_CD: Tensor, token_C: Tensor, place: Tensor, tokens: int) -> Tensor:
-        ctx.save_for_backward(token_C)
-        return by_token(rows_CD, place, tokens)
-
-    @staticmethod
-    def backward(ctx: Any, sum_TD: Tensor) -> tuple[Tensor, None, None, None]:
-        (token_C,) = ctx.saved_tensors
-        return sum_TD.index_select(0, token_C), None, None, None
-
-
-def by_token(rows_CD: Tensor, place: Tensor, tokens: int) -> Tensor:
-    """[T, D]: the sum of a token's rows, in float32."""
-    rows_TKD = rows_CD.index_select(0, place).view(tokens, len(place) // max(1, tokens), -1)
-    return rows_TKD.sum(1, dtype=torch.float32).to(rows_CD.dtype)
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:

@@ -10,6 +10,10 @@ from torch import Tensor, nn
 
 from data.routing import NO_EXPERT
 from model.config import ModelConfig
+from model.layers import HAS_TRITON
+
+if HAS_TRITON:
+    from model.gpu_routing import STEP, fused_gate
 
 SUB_GATES = 4  # an expert has so many in the DSR
 
@@ -23,6 +27,7 @@ class SoftmaxRouter(nn.Module):
 
     bias_E: Tensor
     closed_E: Tensor | None  # never chosen: pruned; the scores of the others stay as trained
+    sigmoid = False  # an expert's score is of its logit alone, instead of a softmax over all
     renormalizes = False  # weights of the chosen experts made to sum to 1
     balanced_choices: int | None = None  # the first so many count for the balance loss; None: all
 
@@ -42,6 +47,8 @@ class SoftmaxRouter(nn.Module):
             return F.linear(x_TD.float(), self.weight_ED.float())
 
     def scores(self, router_logits_TE: Tensor) -> Tensor:
+        if self.sigmoid:
+            return torch.sigmoid(router_logits_TE)
         return F.softmax(router_logits_TE, dim=-1)
 
     def probabilities(self, router_logits_TE: Tensor) -> Tensor:
@@ -69,6 +76,11 @@ class SoftmaxRouter(nn.Module):
         self, x_TD: Tensor, token_ids_BS: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Logits in float32; the chosen expert with the largest score first."""
+        if self.fusible(x_TD):
+            router_logits_TE, weights_TK, chosen_TK = fused_gate(
+                x_TD, self.weight_ED, top_k=self.top_k, sigmoid=self.sigmoid
+            )
+            return router_logits_TE, self.normalized(weights_TK), chosen_TK
         router_logits_TE = self.router_logits(x_TD)
         scores_TE = self.scores(router_logits_TE)
         chosen_TK = self.preference(scores_TE).topk(self.top_k, dim=-1).indices
@@ -76,9 +88,24 @@ class SoftmaxRouter(nn.Module):
         if self.biased:
             weights_TK, order_TK = weights_TK.sort(dim=-1, descending=True)
             chosen_TK = chosen_TK.gather(-1, order_TK)
-        if self.renormalizes:
-            weights_TK = weights_TK / weights_TK.sum(-1, keepdim=True)
-        return router_logits_TE, weights_TK, chosen_TK
+        return router_logits_TE, self.normalized(weights_TK), chosen_TK
+
+    def normalized(self, weights_TK: Tensor) -> Tensor:
+        return weights_TK / weights_TK.sum(-1, keepdim=True) if self.renormalizes else weights_TK
+
+    def fusible(self, x_TD: Tensor) -> bool:
+        """Whether one kernel can do it all: by scores alone, in bfloat16, without gradients."""
+        return (
+            HAS_TRITON
+            and x_TD.is_cuda
+            and x_TD.dtype == torch.bfloat16
+            and x_TD.shape[-1] % STEP == 0
+            and not torch.is_grad_enabled()
+            and not self.biased
+            and self.closed_E is None
+            and self.groups_per_token is None
+            and len(self.weight_ED) == len(self.bias_E)  # no sub-gates
+        )
 
     @torch.no_grad()
     def update_bias(self, tokens_E: Tensor, *, rate: float) -> None:
@@ -89,10 +116,8 @@ class SoftmaxRouter(nn.Module):
 class SigmoidRouter(SoftmaxRouter):
     """DeepSeek-V3's gate (arXiv 2412.19437, 2.1.2): experts scored one by one, weights sum to 1."""
 
+    sigmoid = True
     renormalizes = True
-
-    def scores(self, router_logits_TE: Tensor) -> Tensor:
-        return torch.sigmoid(router_logits_TE)
 
     def probabilities(self, router_logits_TE: Tensor) -> Tensor:
         scores_TE = self.scores(router_logits_TE)

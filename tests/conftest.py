@@ -6,10 +6,13 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import torch
 
 from tests.traces import write_empty_trace, write_tiny_trace
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}  # read when lm_eval is imported
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported
 
 
 @pytest.fixture(scope="session")
