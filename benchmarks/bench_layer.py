@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers.models.deepseek_v3.configuration_deepseek_v3 import DeepseekV3Config
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 
-from benchmarks.timing import median_seconds
+from benchmarks.timing import medians_in_turn
 from model.config import ModelConfig
 from model.moe import MoE
 
@@ -23,7 +23,11 @@ SIZES = {  # device: T, D, E, k, F, shared
     "cpu": [(2_048, 512, 64, 6, 352, 2)],
 }
 DTYPES = {"cuda": [torch.bfloat16], "cpu": [torch.float32, torch.bfloat16]}
-REPEATS = {"cuda": 20, "cpu": 5}
+REPEATS = {  # transformers' layer takes half a minute without bfloat16 units
+    ("cuda", torch.bfloat16): 20,
+    ("cpu", torch.float32): 15,
+    ("cpu", torch.bfloat16): 3,
+}
 
 
 def main() -> None:
@@ -58,19 +62,26 @@ def compare(size: tuple[int, ...], dtype: torch.dtype, device: str, *, compiled:
             for name, module in modules.items()
             if "eager" not in name
         }
-    reference = None
-    for name, module in modules.items():
-        more = (ids_BS,) if name.startswith("ours") else ()
-        output = ahead(module, x_BSD, *more).float()
-        reference = output if reference is None else reference
-        difference = ((output - reference).norm() / reference.norm()).item()
-        forward = median_seconds(partial(ahead, module, x_BSD, *more), device, REPEATS[device])
-        both = median_seconds(
-            partial(ahead_and_back, module, x_BSD, *more), device, REPEATS[device]
+    inputs = {
+        name: (x_BSD, ids_BS) if name.startswith("ours") else (x_BSD,) for name in modules
+    }
+    repeats = REPEATS[device, dtype]
+    forward, both = (
+        medians(
+            {name: partial(once, module, *inputs[name]) for name, module in modules.items()},
+            device,
+            repeats,
+            warm_up=min(3, repeats // 3),
         )
+        for once in (ahead, ahead_and_back)
+    )
+    reference = ahead(ours, *inputs["ours"]).float()
+    for name, module in modules.items():
+        output = ahead(module, *inputs[name]).float()
+        difference = ((output - reference).norm() / reference.norm()).item()
         label = f"{tokens}, {dim}, {num_experts}, {top_k}, {width}"
         kind = str(dtype).removeprefix("torch.")
-        cells = f"{1e3 * forward:.2f} | {1e3 * both:.2f} | {difference:.1e}"
+        cells = f"{1e3 * forward[name]:.2f} | {1e3 * both[name]:.2f} | {difference:.1e}"
         print(f"| {label} | {kind} | {name} | {cells} |", flush=True)
     flops = 6 * tokens * dim * width * (top_k + shared)
     print(f"products of a forward: {flops / 1e12:.2f} TFLOP")
