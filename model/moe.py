@@ -16,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model import cpu_experts
 from model.config import CLOSED, ModelConfig
 from model.layers import HAS_TRITON, KeyValueCache, SwiGLU
 from model.losses import by_expert
+from model.precision import NARROW, compute_dtype, product_dtype
 from model.router import admitted, new_router
 
 if HAS_TRITON:
@@ -26,13 +28,15 @@ if HAS_TRITON:
 
 # share of the experts chosen from which all of them compute: benchmarks/bench_experts.py
 ALL_FROM = {"cuda": 0.125, "cpu": 0.375, "meta": 1.0}
+ON_CPU_FROM = 32  # rows of an expert, in the mean: with fewer, grouped_mm is as fast or faster
 
 
 class Experts(nn.Module):
     """E SwiGLU experts as two stacked weights.
 
-    Where a token chooses few of them, tokens are sorted by expert, then multiplied; where it
-    chooses many, every expert computes and what was not chosen weighs 0. Both give the same.
+    Where a token chooses few of them, tokens are sorted by expert, then multiplied, on a CPU group
+    by group; where it chooses many, every expert computes and what was not chosen weighs 0. All
+    give the same.
     `leaders`: whose weights each id runs, see ModelConfig; an id that is CLOSED adds nothing.
     """
 
@@ -58,10 +62,32 @@ class Experts(nn.Module):
         self.down_EFD = nn.Parameter(torch.empty(num_experts, inner_dim, dim))
 
     def forward(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
-        share = expert_ids_TK.shape[1] / self.gate_up_EDF.shape[0]
-        if share >= ALL_FROM[x_TD.device.type]:
+        if self.best_in_groups(x_TD, expert_ids_TK):
+            return self.on_cpu(x_TD, expert_ids_TK, weights_TK)
+        if self.share(expert_ids_TK) >= ALL_FROM[x_TD.device.type]:
             return self.all_of_them(x_TD, expert_ids_TK, weights_TK)
         return self.gathered(x_TD, expert_ids_TK, weights_TK)
+
+    def share(self, expert_ids_TK: Tensor) -> float:
+        return expert_ids_TK.shape[1] / len(self.down_EFD)
+
+    def best_in_groups(self, x_TD: Tensor, expert_ids_TK: Tensor) -> bool:
+        dtype = product_dtype(x_TD)
+        if dtype != compute_dtype(x_TD):
+            return True
+        if not x_TD.is_cpu or dtype in NARROW or torch.compiler.is_compiling():
+            return False
+        many = expert_ids_TK.numel() >= ON_CPU_FROM * len(self.down_EFD)
+        return many and self.share(expert_ids_TK) < ALL_FROM["cpu"]
+
+    def on_cpu(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
+        dtype = product_dtype(x_TD)
+        if self.place_E is not None:
+            empty_TK = expert_ids_TK < 0
+            expert_ids_TK = self.place_E[expert_ids_TK.clamp(min=0)].masked_fill(empty_TK, -1)
+        experts = self.gate_up_EDF, self.down_EFD
+        sum_TD = cpu_experts.routed(x_TD, expert_ids_TK, weights_TK, *experts, dtype=dtype)
+        return sum_TD.to(compute_dtype(x_TD))
 
     def gathered(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         expert_ids_TK, weights_TK = self.stored(expert_ids_TK, weights_TK)
@@ -115,13 +141,6 @@ class Experts(nn.Module):
         gate_TEF, up_TEF = gate_up_TEF.chunk(2, dim=-1)
         hidden_TEF = F.silu(gate_TEF) * up_TEF * weights_TE.unsqueeze(-1)
         return hidden_TEF.flatten(-2) @ self.down_EFD.to(dtype).flatten(0, 1)
-
-
-def compute_dtype(x: Tensor) -> torch.dtype:
-    """grouped_mm is not covered by autocast: the type autocast would have chosen."""
-    if torch.is_autocast_enabled(x.device.type):
-        return torch.get_autocast_dtype(x.device.type)
-    return x.dtype
 
 
 class MoE(nn.Module):

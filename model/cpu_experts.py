@@ -1,0 +1,237 @@
+"""Routed experts on a CPU, in groups: what is computed of a group's rows stays in the cache.
+
+T = tokens, K = most experts per token, D = model dim, E = stored experts, F = expert width,
+C = choices, sorted by expert, R = those of one group.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+GROUP_ROWS = 2048  # of more than one expert: benchmarks/bench_layer.py
+
+silu_into = torch.ops.aten.silu.out
+silu_backward_into = torch.ops.aten.silu_backward.grad_input
+
+
+class Group(NamedTuple):
+    experts: list[int]
+    rows: list[int]  # of each of them
+
+
+class Choices(NamedTuple):
+    token_C: Tensor
+    groups: list[Group]
+    unasked: list[int]  # experts
+
+    @property
+    def sizes(self) -> list[int]:
+        return [sum(group.rows) for group in self.groups]
+
+
+def routed(
+    x_TD: Tensor,
+    expert_ids_TK: Tensor,
+    weights_TK: Tensor,
+    gate_up_EDF: Tensor,
+    down_EFD: Tensor,
+    *,
+    dtype: torch.dtype,
+) -> Tensor:
+    """[T, D]: what its experts give each token, weighted, computed in `dtype`, float32 or more.
+
+    Ids that are no stored expert, below 0 or from E on, add nothing.
+    """
+    num_experts = len(gate_up_EDF)
+    ids = expert_ids_TK.reshape(-1)
+    last = ids.masked_fill(ids < 0, num_experts).to(torch.int16)  # half the passes of a radix sort
+    expert_C, order_C = last.sort(stable=True)
+    rows_E = torch.bincount(expert_C, minlength=num_experts)[:num_experts].tolist()
+    order_C = order_C[: sum(rows_E)]
+    unasked = [expert for expert, rows in enumerate(rows_E) if not rows]
+    choices = Choices(order_C // expert_ids_TK.shape[1], list(grouped(rows_E)), unasked)
+    weight_C = weights_TK.reshape(-1).index_select(0, order_C).to(dtype)
+    inputs = x_TD.to(dtype), weight_C, gate_up_EDF, down_EFD
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+        if inputs[0].is_inference():  # such a tensor cannot be saved
+            inputs = inputs[0].clone(), *inputs[1:]
+        return Routed.apply(*inputs, choices)
+    return computed(*inputs, choices)
+
+
+def grouped(rows_E: list[int]) -> Iterator[Group]:
+    """Experts that have rows, in order, up to GROUP_ROWS together."""
+    group = Group([], [])
+    for expert, rows in enumerate(rows_E):
+        if group.rows and sum(group.rows) + rows > GROUP_ROWS:
+            yield group
+            group = Group([], [])
+        if rows:
+            group.experts.append(expert)
+            group.rows.append(rows)
+    if group.rows:
+        yield group
+
+
+def computed(
+    x_TD: Tensor,
+    weight_C: Tensor,
+    gate_up_EDF: Tensor,
+    down_EFD: Tensor,
+    choices: Choices,
+    kept: list[Tensor] | None = None,
+) -> Tensor:
+    """`kept` gets every group's gate and up, which the backward needs."""
+    width, dim = down_EFD.shape[1:]
+    most = max(choices.sizes, default=0)
+    rows_RD, hidden, gate_up = (x_TD.new_empty(most, size) for size in (dim, width, 2 * width))
+    gate_up_of, down_of = converted(gate_up_EDF, x_TD.dtype), converted(down_EFD, x_TD.dtype)
+    sum_TD = torch.zeros_like(x_TD)
+    tokens, weights = choices.token_C.split(choices.sizes), weight_C.split(choices.sizes)
+    for group, token_R, weight_R in zip(choices.groups, tokens, weights, strict=True):
+        # transposed: gate and up lie in one piece each, and the products are a little faster
+        gate_up_FR, hidden_FR = across(gate_up, len(token_R)), across(hidden, len(token_R))
+        if kept is not None:
+            gate_up_FR = torch.empty_like(gate_up_FR)
+            kept.append(gate_up_FR)
+        gate_FR, up_FR = gate_up_FR.chunk(2)
+        x_RD = torch.index_select(x_TD, 0, token_R, out=rows_RD[: len(token_R)])
+        multiply(group, x_RD, gate_up_of, out=gate_up_FR.t())
+        silu_into(gate_FR, out=hidden_FR).mul_(up_FR).mul_(weight_R)
+        multiply(group, hidden_FR.t(), down_of, out=x_RD)
+        sum_TD.index_add_(0, token_R, x_RD)
+    return sum_TD
+
+
+class Routed(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x_TD: Tensor,
+        weight_C: Tensor,
+        gate_up_EDF: Tensor,
+        down_EFD: Tensor,
+        choices: Choices,
+    ) -> Tensor:
+        kept: list[Tensor] = []
+        sum_TD = computed(x_TD, weight_C, gate_up_EDF, down_EFD, choices, kept)
+        ctx.save_for_backward(x_TD, weight_C, gate_up_EDF, down_EFD, *kept)
+        ctx.choices = choices
+        return sum_TD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, sum_TD: Tensor) -> tuple[Tensor | None, ...]:
+        x_TD, _, *experts = ctx.saved_tensors[:4]
+        wants_x, _, *wants_experts, _ = ctx.needs_input_grad
+        to_x_TD = torch.zeros_like(x_TD) if wants_x else None
+        to_experts = [
+            torch.empty_like(weights) if wanted else None
+            for weights, wanted in zip(experts, wants_experts, strict=True)
+        ]
+        for gradient in to_experts:
+            if gradient is not None:
+                for expert in ctx.choices.unasked:
+                    gradient[expert].zero_()
+        to_weight_C = backpropagate(ctx, sum_TD, to_x_TD, *to_experts)
+        return to_x_TD, to_weight_C, *to_experts, None
+
+
+def backpropagate(
+    ctx: Any,
+    sum_TD: Tensor,
+    to_x_TD: Tensor | None,
+    to_gate_up_EDF: Tensor | None,
+    to_down_EFD: Tensor | None,
+) -> Tensor:
+    """The gradient `sum_TD` into those that are wanted; returns the one of `weight_C`."""
+    x_TD, weight_C, gate_up_EDF, down_EFD, *kept = ctx.saved_tensors
+    choices, to_weight_C = ctx.choices, torch.empty_like(weight_C)
+    width, dim = down_EFD.shape[1:]
+    most = max(choices.sizes, default=0)
+    sizes = dim, dim, 2 * width, width, width
+    x, y, back, hidden, acted = (x_TD.new_empty(most, size) for size in sizes)
+    gate_up_of, down_of = converted(gate_up_EDF, x_TD.dtype), converted(down_EFD, x_TD.dtype)
+    pieces = (tensor.split(choices.sizes) for tensor in (choices.token_C, weight_C, to_weight_C))
+    for group, gate_up_FR, token_R, weight_R, to_weight_R in zip(
+        choices.groups, kept, *pieces, strict=True
+    ):
+        rows = len(token_R)
+        back_FR, hidden_FR, acted_FR = (across(scratch, rows) for scratch in (back, hidden, acted))
+        y_RD = torch.index_select(sum_TD, 0, token_R, out=y[:rows])
+        multiply(group, y_RD, down_of, transposed=True, out=back_FR[:width].t())
+        through_swiglu(gate_up_FR, weight_R, back_FR, hidden_FR, acted_FR, to_weight_R)
+        if to_down_EFD is not None:
+            correlate(group, hidden_FR.t(), y_RD, out=to_down_EFD)
+        if to_gate_up_EDF is not None:
+            x_RD = torch.index_select(x_TD, 0, token_R, out=x[:rows])
+            correlate(group, x_RD, back_FR.t(), out=to_gate_up_EDF)
+        if to_x_TD is not None:
+            multiply(group, back_FR.t(), gate_up_of, transposed=True, out=y_RD)
+            to_x_TD.index_add_(0, token_R, y_RD)
+    return to_weight_C
+
+
+def through_swiglu(
+    gate_up_FR: Tensor,
+    weight_R: Tensor,
+    back_FR: Tensor,
+    hidden_FR: Tensor,
+    acted_FR: Tensor,
+    to_weight_R: Tensor,
+) -> None:
+    """Turns `back_FR`, whose first half is the gradient of what is multiplied by `down`, into that
+    of gate and up. Fills `hidden_FR` with what was multiplied; `acted_FR` is scratch."""
+    gate_FR, up_FR = gate_up_FR.chunk(2)
+    to_gate_FR, to_up_FR = back_FR.chunk(2)
+    silu_into(gate_FR, out=acted_FR)
+    torch.mul(acted_FR, up_FR, out=hidden_FR)
+    torch.mul(to_gate_FR, hidden_FR, out=to_up_FR)
+    torch.sum(to_up_FR, 0, out=to_weight_R)
+    hidden_FR.mul_(weight_R)
+    to_gate_FR.mul_(weight_R)
+    torch.mul(to_gate_FR, acted_FR, out=to_up_FR)
+    silu_backward_into(to_gate_FR.mul_(up_FR), gate_FR, grad_input=to_gate_FR)
+
+
+def across(scratch_RF: Tensor, rows: int) -> Tensor:
+    """[F, rows], in one piece."""
+    return scratch_RF[:rows].view(-1, rows)
+
+
+def converted(weights_EXY: Tensor, dtype: torch.dtype) -> Callable[[int], Tensor]:
+    """An expert's weights in `dtype`, until the next expert is asked for."""
+    each = weights_EXY.detach().unbind()
+    if weights_EXY.dtype == dtype:
+        return each.__getitem__
+    place_XY = torch.empty_like(each[0], dtype=dtype)
+    return lambda expert: place_XY.copy_(each[expert])
+
+
+def multiply(
+    group: Group,
+    rows_RX: Tensor,
+    weights_of: Callable[[int], Tensor],
+    *,
+    transposed: bool = False,
+    out: Tensor,
+) -> None:
+    """Each row by its expert's weights."""
+    pieces = zip(group.experts, rows_RX.split(group.rows), out.split(group.rows), strict=True)
+    for expert, rows, result in pieces:
+        weights = weights_of(expert)
+        torch.mm(rows, weights.t() if transposed else weights, out=result)
+
+
+def correlate(group: Group, rows_RX: Tensor, rows_RY: Tensor, *, out: Tensor) -> None:
+    """The gradient [E, X, Y] of the weights that led from the one to the other."""
+    place_XY = torch.empty_like(out[0], dtype=rows_RX.dtype)
+    pieces = zip(group.experts, rows_RX.split(group.rows), rows_RY.split(group.rows), strict=True)
+    for expert, before, after in pieces:
+        if out.dtype == rows_RX.dtype:
+            torch.mm(before.t(), after, out=out[expert])
+        else:
+            out[expert] = torch.mm(before.t(), after, out=place_XY)
