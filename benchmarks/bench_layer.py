@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers.models.deepseek_v3.configuration_deepseek_v3 import DeepseekV3Config
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 
-from benchmarks.timing import medians_in_turn
+from benchmarks.timing import medians
 from model.config import ModelConfig
 from model.moe import MoE
 
@@ -23,7 +23,8 @@ SIZES = {  # device: T, D, E, k, F, shared
     "cpu": [(2_048, 512, 64, 6, 352, 2)],
 }
 DTYPES = {"cuda": [torch.bfloat16], "cpu": [torch.float32, torch.bfloat16]}
-REPEATS = {  # transformers' layer takes half a minute without bfloat16 units
+WAYS = {"cuda": ["grouped_mm", "eager"], "cpu": ["grouped_mm"]}  # eager: 9 times as slow on a CPU
+REPEATS = {  # transformers' layer takes a quarter of a minute without bfloat16 units
     ("cuda", torch.bfloat16): 20,
     ("cpu", torch.float32): 15,
     ("cpu", torch.bfloat16): 3,
@@ -54,7 +55,7 @@ def compare(size: tuple[int, ...], dtype: torch.dtype, device: str, *, compiled:
     x_BSD = torch.randn(1, tokens, dim, device=device, dtype=dtype, requires_grad=True)
     ids_BS = torch.zeros(1, tokens, dtype=torch.long, device=device)
     modules: dict[str, nn.Module] = {"ours": ours}
-    for way in ("grouped_mm", "eager"):
+    for way in WAYS[device]:
         modules[f"transformers, {way}"] = their_layer(size, way, ours).to(device, dtype)
     if compiled:
         modules |= {
@@ -62,9 +63,7 @@ def compare(size: tuple[int, ...], dtype: torch.dtype, device: str, *, compiled:
             for name, module in modules.items()
             if "eager" not in name
         }
-    inputs = {
-        name: (x_BSD, ids_BS) if name.startswith("ours") else (x_BSD,) for name in modules
-    }
+    inputs = {name: (x_BSD, ids_BS) if name.startswith("ours") else (x_BSD,) for name in modules}
     repeats = REPEATS[device, dtype]
     forward, both = (
         medians(

@@ -4,10 +4,13 @@ T = tokens, K = most experts per token, D = model dim, E = stored experts, F = e
 C = choices, sorted by expert, R = those of one group.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -87,21 +90,23 @@ def computed(
     """`kept` gets every group's gate and up, which the backward needs."""
     width, dim = down_EFD.shape[1:]
     most = max(choices.sizes, default=0)
-    rows_RD, hidden, gate_up = (x_TD.new_empty(most, size) for size in (dim, width, 2 * width))
+    sizes = dim, width, 2 * width
+    rows_RD, hidden_RF, gate_up_RF = (fresh((most, size), x_TD.dtype) for size in sizes)
     gate_up_of, down_of = converted(gate_up_EDF, x_TD.dtype), converted(down_EFD, x_TD.dtype)
     sum_TD = torch.zeros_like(x_TD)
     tokens, weights = choices.token_C.split(choices.sizes), weight_C.split(choices.sizes)
     for group, token_R, weight_R in zip(choices.groups, tokens, weights, strict=True):
-        # transposed: gate and up lie in one piece each, and the products are a little faster
-        gate_up_FR, hidden_FR = across(gate_up, len(token_R)), across(hidden, len(token_R))
-        if kept is not None:
-            gate_up_FR = torch.empty_like(gate_up_FR)
-            kept.append(gate_up_FR)
-        gate_FR, up_FR = gate_up_FR.chunk(2)
-        x_RD = torch.index_select(x_TD, 0, token_R, out=rows_RD[: len(token_R)])
-        multiply(group, x_RD, gate_up_of, out=gate_up_FR.t())
-        silu_into(gate_FR, out=hidden_FR).mul_(up_FR).mul_(weight_R)
-        multiply(group, hidden_FR.t(), down_of, out=x_RD)
+        rows = len(token_R)
+        if kept is None:
+            into_RF = gate_up_RF[:rows]
+        else:
+            into_RF = fresh((rows, 2 * width), x_TD.dtype)
+            kept.append(into_RF)
+        gate_RF, up_RF = into_RF.chunk(2, dim=1)
+        x_RD = torch.index_select(x_TD, 0, token_R, out=rows_RD[:rows])
+        multiply(group, x_RD, gate_up_of, out=into_RF)
+        acted_RF = silu_into(gate_RF, out=hidden_RF[:rows]).mul_(up_RF).mul_(weight_R.unsqueeze(1))
+        multiply(group, acted_RF, down_of, out=x_RD)
         sum_TD.index_add_(0, token_R, x_RD)
     return sum_TD
 
@@ -129,7 +134,7 @@ class Routed(torch.autograd.Function):
         wants_x, _, *wants_experts, _ = ctx.needs_input_grad
         to_x_TD = torch.zeros_like(x_TD) if wants_x else None
         to_experts = [
-            torch.empty_like(weights) if wanted else None
+            fresh(weights.shape, weights.dtype) if wanted else None
             for weights, wanted in zip(experts, wants_experts, strict=True)
         ]
         for gradient in to_experts:
@@ -153,53 +158,79 @@ def backpropagate(
     width, dim = down_EFD.shape[1:]
     most = max(choices.sizes, default=0)
     sizes = dim, dim, 2 * width, width, width
-    x, y, back, hidden, acted = (x_TD.new_empty(most, size) for size in sizes)
+    x, y, back, hidden, acted = (fresh((most, size), x_TD.dtype) for size in sizes)
     gate_up_of, down_of = converted(gate_up_EDF, x_TD.dtype), converted(down_EFD, x_TD.dtype)
     pieces = (tensor.split(choices.sizes) for tensor in (choices.token_C, weight_C, to_weight_C))
-    for group, gate_up_FR, token_R, weight_R, to_weight_R in zip(
+    for group, gate_up_RF, token_R, weight_R, to_weight_R in zip(
         choices.groups, kept, *pieces, strict=True
     ):
         rows = len(token_R)
-        back_FR, hidden_FR, acted_FR = (across(scratch, rows) for scratch in (back, hidden, acted))
+        back_RF, hidden_RF, acted_RF = back[:rows], hidden[:rows], acted[:rows]
         y_RD = torch.index_select(sum_TD, 0, token_R, out=y[:rows])
-        multiply(group, y_RD, down_of, transposed=True, out=back_FR[:width].t())
-        through_swiglu(gate_up_FR, weight_R, back_FR, hidden_FR, acted_FR, to_weight_R)
+        multiply(group, y_RD, down_of, transposed=True, out=back_RF[:, :width])
+        through_swiglu(gate_up_RF, weight_R, back_RF, hidden_RF, acted_RF, to_weight_R)
         if to_down_EFD is not None:
-            correlate(group, hidden_FR.t(), y_RD, out=to_down_EFD)
+            correlate(group, hidden_RF, y_RD, out=to_down_EFD)
         if to_gate_up_EDF is not None:
             x_RD = torch.index_select(x_TD, 0, token_R, out=x[:rows])
-            correlate(group, x_RD, back_FR.t(), out=to_gate_up_EDF)
+            correlate(group, x_RD, back_RF, out=to_gate_up_EDF)
         if to_x_TD is not None:
-            multiply(group, back_FR.t(), gate_up_of, transposed=True, out=y_RD)
+            multiply(group, back_RF, gate_up_of, transposed=True, out=y_RD)
             to_x_TD.index_add_(0, token_R, y_RD)
     return to_weight_C
 
 
 def through_swiglu(
-    gate_up_FR: Tensor,
+    gate_up_RF: Tensor,
     weight_R: Tensor,
-    back_FR: Tensor,
-    hidden_FR: Tensor,
-    acted_FR: Tensor,
+    back_RF: Tensor,
+    hidden_RF: Tensor,
+    acted_RF: Tensor,
     to_weight_R: Tensor,
 ) -> None:
-    """Turns `back_FR`, whose first half is the gradient of what is multiplied by `down`, into that
-    of gate and up. Fills `hidden_FR` with what was multiplied; `acted_FR` is scratch."""
-    gate_FR, up_FR = gate_up_FR.chunk(2)
-    to_gate_FR, to_up_FR = back_FR.chunk(2)
-    silu_into(gate_FR, out=acted_FR)
-    torch.mul(acted_FR, up_FR, out=hidden_FR)
-    torch.mul(to_gate_FR, hidden_FR, out=to_up_FR)
-    torch.sum(to_up_FR, 0, out=to_weight_R)
-    hidden_FR.mul_(weight_R)
-    to_gate_FR.mul_(weight_R)
-    torch.mul(to_gate_FR, acted_FR, out=to_up_FR)
-    silu_backward_into(to_gate_FR.mul_(up_FR), gate_FR, grad_input=to_gate_FR)
+    """Turns `back_RF`, whose first half is the gradient of what is multiplied by `down`, into that
+    of gate and up. Fills `hidden_RF` with what was multiplied; `acted_RF` is scratch."""
+    gate_RF, up_RF = gate_up_RF.chunk(2, dim=1)
+    to_gate_RF, to_up_RF = back_RF.chunk(2, dim=1)
+    silu_into(gate_RF, out=acted_RF)
+    torch.mul(acted_RF, up_RF, out=hidden_RF)
+    torch.mul(to_gate_RF, hidden_RF, out=to_up_RF)
+    torch.sum(to_up_RF, 1, out=to_weight_R)
+    weight_R = weight_R.unsqueeze(1)
+    hidden_RF.mul_(weight_R)
+    to_gate_RF.mul_(weight_R)
+    torch.mul(to_gate_RF, acted_RF, out=to_up_RF)
+    silu_backward_into(to_gate_RF.mul_(up_RF), gate_RF, grad_input=to_gate_RF)
 
 
-def across(scratch_RF: Tensor, rows: int) -> Tensor:
-    """[F, rows], in one piece."""
-    return scratch_RF[:rows].view(-1, rows)
+class Activated(torch.autograd.Function):
+    """silu(gate) * up, gate and up beside each other in the last dimension."""
+
+    @staticmethod
+    def forward(ctx: Any, gate_up_TF: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_up_TF)
+        gate_TF, up_TF = gate_up_TF.chunk(2, dim=-1)
+        return F.silu(gate_TF).mul_(up_TF)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_acted_TF: Tensor) -> Tensor:
+        (gate_up_TF,) = ctx.saved_tensors
+        gate_TF, up_TF = gate_up_TF.chunk(2, dim=-1)
+        back_TF = fresh(gate_up_TF.shape, gate_up_TF.dtype)
+        to_gate_TF, to_up_TF = back_TF.chunk(2, dim=-1)
+        silu_into(gate_TF, out=to_up_TF).mul_(to_acted_TF)
+        torch.mul(to_acted_TF, up_TF, out=to_gate_TF)
+        silu_backward_into(to_gate_TF, gate_TF, grad_input=to_gate_TF)
+        return back_TF
+
+
+def fresh(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """As torch.empty, but numpy asks the system for huge pages where it is large: the first touch
+    of small ones is a good part of a backward."""
+    size = prod(shape) * dtype.itemsize
+    place = torch.from_numpy(np.empty(size + 1, np.uint8))  # an empty array could not be viewed
+    return place[:size].view(dtype).view(shape)
 
 
 def converted(weights_EXY: Tensor, dtype: torch.dtype) -> Callable[[int], Tensor]:

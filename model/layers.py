@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model import cpu_experts
 from model.precision import compute_dtype, product_dtype
 
 HAS_TRITON = torch.cuda.is_available() and find_spec("triton") is not None
 if HAS_TRITON:
-    from model.gpu_experts import Activated
+    from model import gpu_experts
 
 
 class RMSNorm(nn.Module):
@@ -37,17 +38,22 @@ class SwiGLU(nn.Module):
         dtype = compute_dtype(x_TD)
         if product_dtype(x_TD) != dtype:
             return self.in_float32(x_TD).to(dtype)
-        gate_up_TF = self.gate_up(x_TD)
-        if HAS_TRITON and x_TD.is_cuda:
-            return self.down(Activated.apply(gate_up_TF))
-        gate_TF, up_TF = gate_up_TF.chunk(2, dim=-1)
-        return self.down(F.silu(gate_TF) * up_TF)
+        return self.down(activated(self.gate_up(x_TD)))
 
     def in_float32(self, x_TD: Tensor) -> Tensor:
         with torch.autocast(x_TD.device.type, enabled=False):
             gate_up_TF = F.linear(x_TD.float(), self.gate_up.weight.float())
-            gate_TF, up_TF = gate_up_TF.chunk(2, dim=-1)
-            return F.linear(F.silu(gate_TF) * up_TF, self.down.weight.float())
+            return F.linear(activated(gate_up_TF), self.down.weight.float())
+
+
+def activated(gate_up_TF: Tensor) -> Tensor:
+    """silu(gate) * up."""
+    if HAS_TRITON and gate_up_TF.is_cuda:
+        return gpu_experts.Activated.apply(gate_up_TF)
+    if gate_up_TF.is_cpu and not torch.compiler.is_compiling():
+        return cpu_experts.Activated.apply(gate_up_TF)
+    gate_TF, up_TF = gate_up_TF.chunk(2, dim=-1)
+    return F.silu(gate_TF) * up_TF
 
 
 def rotary_tables(length: int, head_dim: int, *, base: float) -> tuple[Tensor, Tensor]:

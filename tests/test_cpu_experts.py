@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from data.routing import NO_EXPERT
@@ -173,6 +174,16 @@ def test_shared_experts_in_bfloat16_are_float32_rounded() -> None:
     assert torch.equal(narrow(x_TD), wide(x_TD.float()).bfloat16())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(wide(x_TD), narrow(x_TD))
+
+
+def test_what_is_between_the_products_of_a_swiglu_equals_autograd() -> None:
+    gate_up_BSF = torch.randn(2, 5, 16, requires_grad=True)
+    gate_BSF, up_BSF = gate_up_BSF.chunk(2, dim=-1)
+    expected_BSF = F.silu(gate_BSF) * up_BSF
+    found_BSF = cpu_experts.Activated.apply(gate_up_BSF)
+    expected = output_and_gradients(expected_BSF, (gate_up_BSF,))
+    for one, other in zip(output_and_gradients(found_BSF, (gate_up_BSF,)), expected, strict=True):
+        assert_close(one, other)
 
 
 def test_with_units_for_it_bfloat16_stays(monkeypatch: pytest.MonkeyPatch) -> None:
