@@ -17,6 +17,7 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 from benchmarks.timing import medians
 from model.config import ModelConfig
 from model.moe import MoE
+from model.precision import product_dtype
 
 SIZES = {  # device: T, D, E, k, F, shared
     "cuda": [(16_384, 2048, 64, 6, 1408, 2)],
@@ -24,11 +25,6 @@ SIZES = {  # device: T, D, E, k, F, shared
 }
 DTYPES = {"cuda": [torch.bfloat16], "cpu": [torch.float32, torch.bfloat16]}
 WAYS = {"cuda": ["grouped_mm", "eager"], "cpu": ["grouped_mm"]}  # eager: 9 times as slow on a CPU
-REPEATS = {  # transformers' layer takes a quarter of a minute without bfloat16 units
-    ("cuda", torch.bfloat16): 20,
-    ("cpu", torch.float32): 15,
-    ("cpu", torch.bfloat16): 3,
-}
 
 
 def main() -> None:
@@ -64,7 +60,9 @@ def compare(size: tuple[int, ...], dtype: torch.dtype, device: str, *, compiled:
             if "eager" not in name
         }
     inputs = {name: (x_BSD, ids_BS) if name.startswith("ours") else (x_BSD,) for name in modules}
-    repeats = REPEATS[device, dtype]
+    repeats = 15
+    if product_dtype(x_BSD) != dtype:  # a pass of theirs takes a quarter of a minute
+        repeats = 3
     forward, both = (
         medians(
             {name: partial(once, module, *inputs[name]) for name, module in modules.items()},

@@ -44,7 +44,8 @@ def routed(
     *,
     dtype: torch.dtype,
 ) -> Tensor:
-    """[T, D]: what its experts give each token, weighted, computed in `dtype`, float32 or more.
+    """[T, D]: what its experts give each token, weighted, computed in `dtype`, summed in float32
+    or more.
 
     Ids that are no stored expert, below 0 or from E on, add nothing.
     """
@@ -93,7 +94,7 @@ def computed(
     sizes = dim, width, 2 * width
     rows_RD, hidden_RF, gate_up_RF = (fresh((most, size), x_TD.dtype) for size in sizes)
     gate_up_of, down_of = converted(gate_up_EDF, x_TD.dtype), converted(down_EFD, x_TD.dtype)
-    sum_TD = torch.zeros_like(x_TD)
+    sum_TD = torch.zeros_like(x_TD, dtype=wide(x_TD.dtype))
     tokens, weights = choices.token_C.split(choices.sizes), weight_C.split(choices.sizes)
     for group, token_R, weight_R in zip(choices.groups, tokens, weights, strict=True):
         rows = len(token_R)
@@ -107,7 +108,7 @@ def computed(
         multiply(group, x_RD, gate_up_of, out=into_RF)
         acted_RF = silu_into(gate_RF, out=hidden_RF[:rows]).mul_(up_RF).mul_(weight_R.unsqueeze(1))
         multiply(group, acted_RF, down_of, out=x_RD)
-        sum_TD.index_add_(0, token_R, x_RD)
+        sum_TD.index_add_(0, token_R, x_RD.to(sum_TD.dtype))
     return sum_TD
 
 
@@ -132,7 +133,7 @@ class Routed(torch.autograd.Function):
     def backward(ctx: Any, sum_TD: Tensor) -> tuple[Tensor | None, ...]:
         x_TD, _, *experts = ctx.saved_tensors[:4]
         wants_x, _, *wants_experts, _ = ctx.needs_input_grad
-        to_x_TD = torch.zeros_like(x_TD) if wants_x else None
+        to_x_TD = torch.zeros_like(x_TD, dtype=wide(x_TD.dtype)) if wants_x else None
         to_experts = [
             fresh(weights.shape, weights.dtype) if wanted else None
             for weights, wanted in zip(experts, wants_experts, strict=True)
@@ -141,7 +142,9 @@ class Routed(torch.autograd.Function):
             if gradient is not None:
                 for expert in ctx.choices.unasked:
                     gradient[expert].zero_()
-        to_weight_C = backpropagate(ctx, sum_TD, to_x_TD, *to_experts)
+        to_weight_C = backpropagate(ctx, sum_TD.to(x_TD.dtype), to_x_TD, *to_experts)
+        if to_x_TD is not None:
+            to_x_TD = to_x_TD.to(x_TD.dtype)
         return to_x_TD, to_weight_C, *to_experts, None
 
 
@@ -176,7 +179,7 @@ def backpropagate(
             correlate(group, x_RD, back_RF, out=to_gate_up_EDF)
         if to_x_TD is not None:
             multiply(group, back_RF, gate_up_of, transposed=True, out=y_RD)
-            to_x_TD.index_add_(0, token_R, y_RD)
+            to_x_TD.index_add_(0, token_R, y_RD.to(to_x_TD.dtype))
     return to_weight_C
 
 
@@ -223,6 +226,11 @@ class Activated(torch.autograd.Function):
         torch.mul(to_acted_TF, up_TF, out=to_gate_TF)
         silu_backward_into(to_gate_TF, gate_TF, grad_input=to_gate_TF)
         return back_TF
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """For sums: those in bfloat16 are slow and coarse."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def fresh(shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -20,7 +20,7 @@ from model import cpu_experts
 from model.config import CLOSED, ModelConfig
 from model.layers import HAS_TRITON, KeyValueCache, SwiGLU
 from model.losses import by_expert
-from model.precision import NARROW, compute_dtype, product_dtype
+from model.precision import compute_dtype, product_dtype
 from model.router import admitted, new_router
 
 if HAS_TRITON:
@@ -72,10 +72,9 @@ class Experts(nn.Module):
         return expert_ids_TK.shape[1] / len(self.down_EFD)
 
     def best_in_groups(self, x_TD: Tensor, expert_ids_TK: Tensor) -> bool:
-        dtype = product_dtype(x_TD)
-        if dtype != compute_dtype(x_TD):
+        if product_dtype(x_TD) != compute_dtype(x_TD):
             return True
-        if not x_TD.is_cpu or dtype in NARROW or torch.compiler.is_compiling():
+        if not x_TD.is_cpu or torch.compiler.is_compiling():
             return False
         many = expert_ids_TK.numel() >= ON_CPU_FROM * len(self.down_EFD)
         return many and self.share(expert_ids_TK) < ALL_FROM["cpu"]

@@ -186,13 +186,32 @@ def test_what_is_between_the_products_of_a_swiglu_equals_autograd() -> None:
         assert_close(one, other)
 
 
-def test_with_units_for_it_bfloat16_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _bfloat16_units(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+
+
+@pytest.mark.usefixtures("_bfloat16_units")
+def test_with_units_for_it_bfloat16_stays_and_is_as_near_as_grouped_mm() -> None:
     experts = new_experts().bfloat16()
+    exact = new_experts()
+    exact.load_state_dict(experts.state_dict())
     x_TD, expert_ids_TK, weights_TK = routing()
-    x_TD = x_TD.detach().bfloat16()
-    expected_TD = experts.gathered(x_TD, expert_ids_TK, weights_TK)
-    assert torch.equal(experts(x_TD, expert_ids_TK, weights_TK), expected_TD)
+    narrow_TD = x_TD.detach().bfloat16().requires_grad_()
+    wide_TD = narrow_TD.detach().float().requires_grad_()
+    direction_TD = torch.randn(TOKENS, DIM).bfloat16()
+
+    def results(layer: Experts, output_TD: Tensor, x_TD: Tensor) -> list[Tensor]:
+        inputs = (x_TD, weights_TK, *layer.parameters())
+        return [output_TD, *torch.autograd.grad(output_TD, inputs, direction_TD.to(x_TD.dtype))]
+
+    choices = expert_ids_TK, weights_TK
+    expected = results(exact, loop_over_experts(exact, wide_TD, *choices), wide_TD)
+    found = results(experts, experts.on_cpu(narrow_TD, *choices), narrow_TD)
+    usual = results(experts, experts.gathered(narrow_TD, *choices), narrow_TD)
+    for one, other, exactly in zip(found, usual, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert (one - exactly).norm() < 1.2 * (other - exactly).norm()
 
 
 def test_the_layer_comes_here_with_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
