@@ -76,14 +76,17 @@ def leaders(similarity_EE: np.ndarray, tokens_E: np.ndarray, *, threshold: float
     expert that stands already, or stands itself where none reaches the threshold."""
     if not 0 <= threshold <= 1:
         raise ValueError(f"the threshold ({threshold}) must be between 0 and 1")
-    leader_E = np.arange(len(similarity_EE))
-    standing: list[int] = []
-    for expert in np.argsort(-tokens_E, kind="stable").tolist():
-        likeness = np.nan_to_num(similarity_EE[expert, standing], nan=-1.0)
-        if standing and likeness.max() >= threshold:
-            leader_E[expert] = standing[int(likeness.argmax())]
-        else:
-            standing.append(expert)
+    order_E = np.argsort(-tokens_E, kind="stable")
+    likeness_EE = np.nan_to_num(similarity_EE, nan=-1.0)[np.ix_(order_E, order_E)]
+    before_EE = np.tril(likeness_EE >= threshold, -1)  # whom each may join, the busiest first
+    leads_E, stands_E = np.arange(len(order_E)), np.ones(len(order_E), dtype=bool)
+    for place in np.flatnonzero(before_EE.any(1)):
+        open_to_it = np.flatnonzero(before_EE[place] & stands_E)
+        if len(open_to_it):
+            leads_E[place] = open_to_it[likeness_EE[place, open_to_it].argmax()]
+            stands_E[place] = False
+    leader_E = np.empty_like(order_E)
+    leader_E[order_E] = order_E[leads_E]
     return leader_E
 
 
