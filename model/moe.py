@@ -28,7 +28,7 @@ if HAS_TRITON:
 
 # share of the experts chosen from which all of them compute: benchmarks/bench_experts.py
 ALL_FROM = {"cuda": 0.125, "cpu": 0.375, "meta": 1.0}
-ON_CPU_FROM = 32  # rows of an expert, in the mean: with fewer, grouped_mm is as fast or faster
+ON_CPU_FROM = 2**14  # numbers in an expert's rows, in the mean: else grouped_mm is as fast
 
 
 class Experts(nn.Module):
@@ -76,7 +76,8 @@ class Experts(nn.Module):
             return True
         if not x_TD.is_cpu or torch.compiler.is_compiling():
             return False
-        many = expert_ids_TK.numel() >= ON_CPU_FROM * len(self.down_EFD)
+        numbers = expert_ids_TK.numel() * x_TD.shape[1]
+        many = numbers >= ON_CPU_FROM * len(self.down_EFD)
         return many and self.share(expert_ids_TK) < ALL_FROM["cpu"]
 
     def on_cpu(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:

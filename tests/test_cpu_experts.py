@@ -217,7 +217,8 @@ def test_with_units_for_it_bfloat16_stays_and_is_as_near_as_grouped_mm() -> None
 def test_the_layer_comes_here_with_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     experts, came = new_experts(), []
     monkeypatch.setattr(experts, "on_cpu", lambda x_TD, *_: came.append(len(x_TD)))
-    for tokens in (ON_CPU_FROM * 4 - 1, ON_CPU_FROM * 4):  # 2 places, 8 experts
+    enough = ON_CPU_FROM * 8 // (2 * DIM)  # 8 experts, 2 places
+    for tokens in (enough - 1, enough):
         ids_TK = torch.zeros(tokens, 2, dtype=torch.long)
         experts(torch.zeros(tokens, DIM), ids_TK, torch.zeros(tokens, 2))
-    assert came == [ON_CPU_FROM * 4]
+    assert came == [enough]
