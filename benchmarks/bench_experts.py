@@ -1,4 +1,5 @@
-"""From how many chosen experts on is it faster that all of them compute?
+"""From how many chosen experts on is it faster that all of them compute? On a CPU, too: from how
+many rows on is it faster to take the experts in groups than by grouped_mm?
 
     python benchmarks/bench_experts.py
 
@@ -13,13 +14,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.timing import median_seconds
+from benchmarks.timing import median_seconds, medians
 from model.moe import Experts
 from model.presets import tiny_dsr
 
 CHOSEN = (4, 8, 16, 32, 64, 128, 256)
 TOKENS = {"cuda": 32_768, "cpu": 1_024}
 REPEATS = {"cuda": 20, "cpu": 3}
+SHAPES = ((256, 48), (512, 352))  # D, width of each of 64 experts, 6 chosen
 
 
 def main() -> None:
@@ -58,6 +60,39 @@ def main() -> None:
             f"| {gathered / every:.2f} | {difference:.1e} |",
             flush=True,
         )
+    if device == "cpu":
+        compare_rows()
+
+
+def compare_rows() -> None:
+    print("\n| D, width | rows of an expert | groups against grouped_mm, forward | both |")
+    print("|---|---|---|---|")
+    for dim, width in SHAPES:
+        experts = Experts(dim, width, num_experts=64)
+        for parameter in experts.parameters():
+            torch.nn.init.normal_(parameter, std=0.05)
+        for rows in (12, 24, 48, 96, 192, 768):
+            x_TD = torch.randn(rows * 64 // 6, dim, requires_grad=True)
+            weights_TK, ids_TK = torch.rand(len(x_TD), 64).topk(6, dim=-1)
+            inputs = x_TD, ids_TK, weights_TK
+            times = (
+                medians(
+                    {
+                        "groups": partial(once, experts.on_cpu, *inputs),
+                        "grouped_mm": partial(once, experts.gathered, *inputs),
+                    },
+                    "cpu",
+                    9,
+                )
+                for once in (ahead, step)
+            )
+            gains = " | ".join(f"{each['grouped_mm'] / each['groups']:.2f}" for each in times)
+            print(f"| {dim}, {width} | {rows} | {gains} |", flush=True)
+
+
+@torch.no_grad()
+def ahead(path: Callable[..., Tensor], *inputs: Tensor) -> None:
+    path(*inputs)
 
 
 def step(path: Callable[..., Tensor], x_TD: Tensor, ids_TK: Tensor, weights_TK: Tensor) -> None:

@@ -24,6 +24,7 @@ SIZES = {  # device: T, D, E, k, F, shared
     "cpu": [(2_048, 512, 64, 6, 352, 2)],
 }
 DTYPES = {"cuda": [torch.bfloat16], "cpu": [torch.float32, torch.bfloat16]}
+SIDE = {"cuda": 8_192, "cpu": 2_048}  # of a plain product's matrices, for the peak
 WAYS = {"cuda": ["grouped_mm", "eager"], "cpu": ["grouped_mm"]}  # eager: 9 times as slow on a CPU
 
 
@@ -38,8 +39,10 @@ def main() -> None:
         torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
     )
     print(f"{device}, {name}, torch {torch.__version__}")
-    print("| T, D, E, k, F | type | layer | forward, ms | forward + backward, ms | difference |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| T, D, E, k, F | type | layer | forward, ms | of peak | both, ms | of peak | difference |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for size in SIZES[device]:
         for dtype in DTYPES[device]:
             compare(size, dtype, device, compiled=compiled)
@@ -63,25 +66,38 @@ def compare(size: tuple[int, ...], dtype: torch.dtype, device: str, *, compiled:
     repeats = 15
     if product_dtype(x_BSD) != dtype:  # a pass of theirs takes a quarter of a minute
         repeats = 3
+    matrix = torch.randn(2 * (SIDE[device],), device=device, dtype=product_dtype(x_BSD))
+    product = {"product": partial(torch.mm, matrix, matrix)}
     forward, both = (
         medians(
-            {name: partial(once, module, *inputs[name]) for name, module in modules.items()},
+            {name: partial(once, module, *inputs[name]) for name, module in modules.items()}
+            | product,
             device,
             repeats,
             warm_up=min(3, repeats // 3),
         )
         for once in (ahead, ahead_and_back)
     )
+    flops = 6 * tokens * dim * width * (top_k + shared)
     reference = ahead(ours, *inputs["ours"]).float()
     for name, module in modules.items():
         output = ahead(module, *inputs[name]).float()
         difference = ((output - reference).norm() / reference.norm()).item()
         label = f"{tokens}, {dim}, {num_experts}, {top_k}, {width}"
         kind = str(dtype).removeprefix("torch.")
-        cells = f"{1e3 * forward[name]:.2f} | {1e3 * both[name]:.2f} | {difference:.1e}"
-        print(f"| {label} | {kind} | {name} | {cells} |", flush=True)
-    flops = 6 * tokens * dim * width * (top_k + shared)
-    print(f"products of a forward: {flops / 1e12:.2f} TFLOP")
+        cells = " | ".join(
+            f"{1e3 * seconds[name]:.2f} | {share:.0%}"
+            for seconds, times in ((forward, 1), (both, 3))
+            for share in [
+                times * flops * seconds["product"] / seconds[name] / 2 / SIDE[device] ** 3
+            ]
+        )
+        print(f"| {label} | {kind} | {name} | {cells} | {difference:.1e} |", flush=True)
+    peaks = (2 * SIDE[device] ** 3 / seconds["product"] / 1e12 for seconds in (forward, both))
+    peak = ", ".join(f"{each:.3f}" for each in peaks)
+    print(
+        f"products of a forward: {flops / 1e12:.4f} TFLOP; peak in the two rounds: {peak} TFLOP/s"
+    )
 
 
 def our_layer(size: tuple[int, ...]) -> MoE:

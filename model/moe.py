@@ -28,7 +28,7 @@ if HAS_TRITON:
 
 # share of the experts chosen from which all of them compute: benchmarks/bench_experts.py
 ALL_FROM = {"cuda": 0.125, "cpu": 0.375, "meta": 1.0}
-ON_CPU_FROM = 2**14  # numbers in an expert's rows, in the mean: else grouped_mm is as fast
+ON_CPU_FROM = 2**14  # numbers in an expert's rows, in the mean: benchmarks/bench_experts.py
 
 
 class Experts(nn.Module):
