@@ -21,7 +21,7 @@ from model.presets import tiny_dsr
 CHOSEN = (4, 8, 16, 32, 64, 128, 256)
 TOKENS = {"cuda": 32_768, "cpu": 1_024}
 REPEATS = {"cuda": 20, "cpu": 3}
-SHAPES = ((256, 48), (512, 352))  # D, width of each of 64 experts, 6 chosen
+SHAPES = ((256, 48), (512, 352), (1024, 128))  # D, width of each of 64 experts, 6 chosen
 
 
 def main() -> None:

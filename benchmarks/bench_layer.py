@@ -63,7 +63,7 @@ def compare(size: tuple[int, ...], dtype: torch.dtype, device: str, *, compiled:
             if "eager" not in name
         }
     inputs = {name: (x_BSD, ids_BS) if name.startswith("ours") else (x_BSD,) for name in modules}
-    repeats = 15
+    repeats = 40
     if product_dtype(x_BSD) != dtype:  # a pass of theirs takes a quarter of a minute
         repeats = 3
     matrix = torch.randn(2 * (SIDE[device],), device=device, dtype=product_dtype(x_BSD))

@@ -1,38 +1,48 @@
-"""Routed experts on a CPU, in groups: what is computed of a group's rows stays in the cache.
+"""Routed experts on a CPU: groups of them side by side, each in a thread of its own.
+
+A thread has a group's products, and what is between them, in its cache, and waits for no other;
+what a choice adds has a place of its own, so that no sum depends on who was first.
 
 T = tokens, K = most experts per token, D = model dim, E = stored experts, F = expert width,
 C = choices, sorted by expert, R = those of one group.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from math import prod
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-GROUP_ROWS = 2048  # of more than one expert; 512 to 4,096 could not be told apart on two cores
+from model.cpu_memory import fresh
+from model.cpu_threads import in_threads
+
+GROUPS, GROUP_ROWS = 8, 1024  # at least so many, of at most so many rows, where experts allow it
 
 silu_into = torch.ops.aten.silu.out
 silu_backward_into = torch.ops.aten.silu_backward.grad_input
 
 
 class Group(NamedTuple):
+    start: int  # of its rows among the choices
     experts: list[int]
     rows: list[int]  # of each of them
+
+    def of(self, each_C: Tensor) -> Tensor:
+        return each_C[self.start : self.start + sum(self.rows)]
 
 
 class Choices(NamedTuple):
     token_C: Tensor
+    place_TK: Tensor  # of each choice among the C; C for one that adds nothing
     groups: list[Group]
     unasked: list[int]  # experts
 
     @property
-    def sizes(self) -> list[int]:
-        return [sum(group.rows) for group in self.groups]
+    def most(self) -> int:
+        return max((sum(group.rows) for group in self.groups), default=0)
 
 
 def routed(
@@ -49,14 +59,7 @@ def routed(
 
     Ids that are no stored expert, below 0 or from E on, add nothing.
     """
-    num_experts = len(gate_up_EDF)
-    ids = expert_ids_TK.reshape(-1)
-    last = ids.masked_fill(ids < 0, num_experts).to(torch.int16)  # half the passes of a radix sort
-    expert_C, order_C = last.sort(stable=True)
-    rows_E = torch.bincount(expert_C, minlength=num_experts)[:num_experts].tolist()
-    order_C = order_C[: sum(rows_E)]
-    unasked = [expert for expert, rows in enumerate(rows_E) if not rows]
-    choices = Choices(order_C // expert_ids_TK.shape[1], list(grouped(rows_E)), unasked)
+    choices, order_C = chosen(expert_ids_TK, len(gate_up_EDF))
     weight_C = weights_TK.reshape(-1).index_select(0, order_C).to(dtype)
     inputs = x_TD.to(dtype), weight_C, gate_up_EDF, down_EFD
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
@@ -66,13 +69,31 @@ def routed(
     return computed(*inputs, choices)
 
 
+def chosen(expert_ids_TK: Tensor, num_experts: int) -> tuple[Choices, Tensor]:
+    """(the choices sorted by expert, where each of them is among the T x K)."""
+    ids = expert_ids_TK.reshape(-1)
+    last = ids.masked_fill(ids < 0, num_experts).to(torch.int16)  # half the passes of a radix sort
+    expert_C, order = last.sort(stable=True)
+    rows_E = torch.bincount(expert_C, minlength=num_experts)[:num_experts].tolist()
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+    order_C = order[: sum(rows_E)]
+    choices = Choices(
+        token_C=order_C // expert_ids_TK.shape[1],
+        place_TK=place.clamp_(max=len(order_C)).view(expert_ids_TK.shape),
+        groups=sorted(grouped(rows_E), key=lambda group: -sum(group.rows)),
+        unasked=[expert for expert, rows in enumerate(rows_E) if not rows],
+    )
+    return choices, order_C
+
+
 def grouped(rows_E: list[int]) -> Iterator[Group]:
-    """Experts that have rows, in order, up to GROUP_ROWS together."""
-    group = Group([], [])
+    """Experts that have rows, in order; ever smaller groups, so that threads end together."""
+    group, left = Group(0, [], []), sum(rows_E)
     for expert, rows in enumerate(rows_E):
-        if group.rows and sum(group.rows) + rows > GROUP_ROWS:
+        if group.rows and sum(group.rows) + rows > min(GROUP_ROWS, left // GROUPS):
             yield group
-            group = Group([], [])
+            left -= sum(group.rows)
+            group = Group(group.start + sum(group.rows), [], [])
         if rows:
             group.experts.append(expert)
             group.rows.append(rows)
@@ -86,30 +107,40 @@ def computed(
     gate_up_EDF: Tensor,
     down_EFD: Tensor,
     choices: Choices,
-    kept: list[Tensor] | None = None,
+    kept_CF: Tensor | None = None,
 ) -> Tensor:
-    """`kept` gets every group's gate and up, which the backward needs."""
-    width, dim = down_EFD.shape[1:]
-    most = max(choices.sizes, default=0)
-    sizes = dim, width, 2 * width
-    rows_RD, hidden_RF, gate_up_RF = (fresh((most, size), x_TD.dtype) for size in sizes)
-    gate_up_of, down_of = converted(gate_up_EDF, x_TD.dtype), converted(down_EFD, x_TD.dtype)
-    sum_TD = torch.zeros_like(x_TD, dtype=wide(x_TD.dtype))
-    tokens, weights = choices.token_C.split(choices.sizes), weight_C.split(choices.sizes)
-    for group, token_R, weight_R in zip(choices.groups, tokens, weights, strict=True):
-        rows = len(token_R)
-        if kept is None:
-            into_RF = gate_up_RF[:rows]
-        else:
-            into_RF = fresh((rows, 2 * width), x_TD.dtype)
-            kept.append(into_RF)
-        gate_RF, up_RF = into_RF.chunk(2, dim=1)
-        x_RD = torch.index_select(x_TD, 0, token_R, out=rows_RD[:rows])
-        multiply(group, x_RD, gate_up_of, out=into_RF)
-        acted_RF = silu_into(gate_RF, out=hidden_RF[:rows]).mul_(up_RF).mul_(weight_R.unsqueeze(1))
-        multiply(group, acted_RF, down_of, out=x_RD)
-        sum_TD.index_add_(0, token_R, x_RD.to(sum_TD.dtype))
-    return sum_TD
+    """`kept_CF` gets gate and up, which the backward needs."""
+    added_CD = places(choices, x_TD)
+    width = down_EFD.shape[1]
+
+    def work(groups: Iterator[Group]) -> None:
+        shapes = ((choices.most, size) for size in (x_TD.shape[1], width, 2 * width))
+        rows_RD, hidden_RF, gate_up_RF = (fresh(shape, x_TD.dtype) for shape in shapes)
+        gate_up_of, down_of = converted(gate_up_EDF, x_TD.dtype), converted(down_EFD, x_TD.dtype)
+        for group in groups:
+            rows = sum(group.rows)
+            into_RF = gate_up_RF[:rows] if kept_CF is None else group.of(kept_CF)
+            gate_RF, up_RF = into_RF.chunk(2, dim=1)
+            x_RD = torch.index_select(x_TD, 0, group.of(choices.token_C), out=rows_RD[:rows])
+            multiply(group, x_RD, gate_up_of, out=into_RF)
+            acted_RF = silu_into(gate_RF, out=hidden_RF[:rows]).mul_(up_RF)
+            acted_RF.mul_(group.of(weight_C).unsqueeze(1))
+            multiply(group, acted_RF, down_of, out=group.of(added_CD))
+
+    in_threads(work, choices.groups)
+    return summed(added_CD, choices)
+
+
+def places(choices: Choices, x_TD: Tensor) -> Tensor:
+    """[C + 1, D], for what each choice adds; the last row adds nothing."""
+    added_CD = fresh((len(choices.token_C) + 1, x_TD.shape[1]), x_TD.dtype)
+    added_CD[-1].zero_()
+    return added_CD
+
+
+def summed(added_CD: Tensor, choices: Choices) -> Tensor:
+    """[T, D], each token's choices added up in float32 or more."""
+    return F.embedding_bag(choices.place_TK, added_CD, mode="sum")
 
 
 class Routed(torch.autograd.Function):
@@ -122,65 +153,61 @@ class Routed(torch.autograd.Function):
         down_EFD: Tensor,
         choices: Choices,
     ) -> Tensor:
-        kept: list[Tensor] = []
-        sum_TD = computed(x_TD, weight_C, gate_up_EDF, down_EFD, choices, kept)
-        ctx.save_for_backward(x_TD, weight_C, gate_up_EDF, down_EFD, *kept)
+        kept_CF = fresh((len(weight_C), gate_up_EDF.shape[2]), x_TD.dtype)
+        sum_TD = computed(x_TD, weight_C, gate_up_EDF, down_EFD, choices, kept_CF)
+        ctx.save_for_backward(x_TD, weight_C, gate_up_EDF, down_EFD, kept_CF)
         ctx.choices = choices
         return sum_TD
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, sum_TD: Tensor) -> tuple[Tensor | None, ...]:
-        x_TD, _, *experts = ctx.saved_tensors[:4]
+        x_TD, weight_C, *experts, _ = ctx.saved_tensors
         wants_x, _, *wants_experts, _ = ctx.needs_input_grad
-        to_x_TD = torch.zeros_like(x_TD, dtype=wide(x_TD.dtype)) if wants_x else None
-        to_experts = [
+        to_gate_up_EDF, to_down_EFD = (
             fresh(weights.shape, weights.dtype) if wanted else None
             for weights, wanted in zip(experts, wants_experts, strict=True)
-        ]
-        for gradient in to_experts:
+        )
+        to_x_CD = places(ctx.choices, x_TD) if wants_x else None
+        to_weight_C = torch.empty_like(weight_C)
+        gradients = to_x_CD, to_weight_C, to_gate_up_EDF, to_down_EFD
+        inputs = *ctx.saved_tensors, sum_TD.to(x_TD.dtype)
+        in_threads(partial(backpropagated, ctx.choices, inputs, gradients), ctx.choices.groups)
+        for gradient in gradients[2:]:
             if gradient is not None:
                 for expert in ctx.choices.unasked:
                     gradient[expert].zero_()
-        to_weight_C = backpropagate(ctx, sum_TD.to(x_TD.dtype), to_x_TD, *to_experts)
-        if to_x_TD is not None:
-            to_x_TD = to_x_TD.to(x_TD.dtype)
-        return to_x_TD, to_weight_C, *to_experts, None
+        to_x_TD = None if to_x_CD is None else summed(to_x_CD, ctx.choices)
+        return to_x_TD, *gradients[1:], None
 
 
-def backpropagate(
-    ctx: Any,
-    sum_TD: Tensor,
-    to_x_TD: Tensor | None,
-    to_gate_up_EDF: Tensor | None,
-    to_down_EFD: Tensor | None,
-) -> Tensor:
-    """The gradient `sum_TD` into those that are wanted; returns the one of `weight_C`."""
-    x_TD, weight_C, gate_up_EDF, down_EFD, *kept = ctx.saved_tensors
-    choices, to_weight_C = ctx.choices, torch.empty_like(weight_C)
+def backpropagated(
+    choices: Choices,
+    inputs: tuple[Tensor, ...],
+    gradients: tuple[Tensor | None, Tensor, Tensor | None, Tensor | None],
+    groups: Iterator[Group],
+) -> None:
+    """Fills those of `gradients` that are wanted, as far as `groups` go."""
+    x_TD, weight_C, gate_up_EDF, down_EFD, kept_CF, sum_TD = inputs
+    to_x_CD, to_weight_C, to_gate_up_EDF, to_down_EFD = gradients
     width, dim = down_EFD.shape[1:]
-    most = max(choices.sizes, default=0)
-    sizes = dim, dim, 2 * width, width, width
-    x, y, back, hidden, acted = (fresh((most, size), x_TD.dtype) for size in sizes)
+    shapes = ((choices.most, size) for size in (dim, 2 * width, width, width))
+    rows_RD, back, hidden, acted = (fresh(shape, x_TD.dtype) for shape in shapes)
     gate_up_of, down_of = converted(gate_up_EDF, x_TD.dtype), converted(down_EFD, x_TD.dtype)
-    pieces = (tensor.split(choices.sizes) for tensor in (choices.token_C, weight_C, to_weight_C))
-    for group, gate_up_RF, token_R, weight_R, to_weight_R in zip(
-        choices.groups, kept, *pieces, strict=True
-    ):
-        rows = len(token_R)
+    for group in groups:
+        rows, token_R = sum(group.rows), group.of(choices.token_C)
         back_RF, hidden_RF, acted_RF = back[:rows], hidden[:rows], acted[:rows]
-        y_RD = torch.index_select(sum_TD, 0, token_R, out=y[:rows])
+        y_RD = torch.index_select(sum_TD, 0, token_R, out=rows_RD[:rows])
         multiply(group, y_RD, down_of, transposed=True, out=back_RF[:, :width])
+        gate_up_RF, weight_R, to_weight_R = map(group.of, (kept_CF, weight_C, to_weight_C))
         through_swiglu(gate_up_RF, weight_R, back_RF, hidden_RF, acted_RF, to_weight_R)
         if to_down_EFD is not None:
             correlate(group, hidden_RF, y_RD, out=to_down_EFD)
         if to_gate_up_EDF is not None:
-            x_RD = torch.index_select(x_TD, 0, token_R, out=x[:rows])
+            x_RD = torch.index_select(x_TD, 0, token_R, out=rows_RD[:rows])
             correlate(group, x_RD, back_RF, out=to_gate_up_EDF)
-        if to_x_TD is not None:
-            multiply(group, back_RF, gate_up_of, transposed=True, out=y_RD)
-            to_x_TD.index_add_(0, token_R, y_RD.to(to_x_TD.dtype))
-    return to_weight_C
+        if to_x_CD is not None:
+            multiply(group, back_RF, gate_up_of, transposed=True, out=group.of(to_x_CD))
 
 
 def through_swiglu(
@@ -226,19 +253,6 @@ class Activated(torch.autograd.Function):
         torch.mul(to_acted_TF, up_TF, out=to_gate_TF)
         silu_backward_into(to_gate_TF, gate_TF, grad_input=to_gate_TF)
         return back_TF
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """For sums: those in bfloat16 are slow and coarse."""
-    return torch.promote_types(dtype, torch.float32)
-
-
-def fresh(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """As torch.empty, but numpy asks the system for huge pages where it is large: the first touch
-    of small ones is a good part of a backward."""
-    size = prod(shape) * dtype.itemsize
-    place = torch.from_numpy(np.empty(size + 1, np.uint8))  # an empty array could not be viewed
-    return place[:size].view(dtype).view(shape)
 
 
 def converted(weights_EXY: Tensor, dtype: torch.dtype) -> Callable[[int], Tensor]:

@@ -26,9 +26,9 @@ from model.router import admitted, new_router
 if HAS_TRITON:
     from model.gpu_experts import RoutedExperts
 
-# share of the experts chosen from which all of them compute: benchmarks/bench_experts.py
-ALL_FROM = {"cuda": 0.125, "cpu": 0.375, "meta": 1.0}
-ON_CPU_FROM = 2**14  # numbers in an expert's rows, in the mean: benchmarks/bench_experts.py
+# both: benchmarks/bench_experts.py
+ALL_FROM = {"cuda": 0.125, "cpu": 0.375, "meta": 1.0}  # share chosen from which all of them compute
+ON_CPU_FROM = 2**22  # multiplications by each expert's `down` from which they go in groups
 
 
 class Experts(nn.Module):
@@ -76,8 +76,7 @@ class Experts(nn.Module):
             return True
         if not x_TD.is_cpu or torch.compiler.is_compiling():
             return False
-        numbers = expert_ids_TK.numel() * x_TD.shape[1]
-        many = numbers >= ON_CPU_FROM * len(self.down_EFD)
+        many = expert_ids_TK.numel() * self.down_EFD[0].numel() >= ON_CPU_FROM * len(self.down_EFD)
         return many and self.share(expert_ids_TK) < ALL_FROM["cpu"]
 
     def on_cpu(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:

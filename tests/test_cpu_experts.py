@@ -1,4 +1,6 @@
-"""Experts on a CPU, group by group, do what a plain loop over experts does."""
+"""Experts on a CPU, groups of them in threads, do what a plain loop over experts does."""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -6,18 +8,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.routing import NO_EXPERT
-from model import cpu_experts
+from model import cpu_experts, moe
 from model.config import CLOSED
 from model.layers import SwiGLU
-from model.moe import ON_CPU_FROM, Experts
+from model.moe import Experts
 from tests.test_moe import assert_close, loop_over_experts
 
 TOKENS, DIM = 40, 16
 
 
-@pytest.fixture(autouse=True)
-def _several_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_experts, "GROUP_ROWS", 24)
+@pytest.fixture(autouse=True, params=[1, 2, 5])
+def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Several groups, of several experts each: one after the other, and side by side."""
+    monkeypatch.setattr(cpu_experts, "GROUP_ROWS", 16)
+    monkeypatch.setattr(cpu_experts, "GROUPS", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
 
 
 def new_experts(leaders: tuple[int, ...] | None = None) -> Experts:
@@ -50,6 +58,16 @@ def test_outputs_and_gradients_equal_the_loop(loaded: str) -> None:
     loop_TD = loop_over_experts(experts, x_TD, expert_ids_TK, weights_TK)
     for one, other in zip(found, output_and_gradients(loop_TD, inputs), strict=True):
         assert_close(one, other)
+
+
+def test_the_same_bits_however_threads_take_turns(cores: int) -> None:
+    experts = new_experts()
+    routed = routing()
+    x_TD, _, weights_TK = routed
+    inputs = (x_TD, weights_TK, *experts.parameters())
+    first, *others = (output_and_gradients(experts.on_cpu(*routed), inputs) for _ in range(5))
+    for other in others:
+        assert all(map(torch.equal, first, other)), f"{cores} cores"
 
 
 def test_an_expert_without_tokens_has_a_gradient_of_0() -> None:
@@ -217,7 +235,8 @@ def test_with_units_for_it_bfloat16_stays_and_is_as_near_as_grouped_mm() -> None
 def test_the_layer_comes_here_with_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     experts, came = new_experts(), []
     monkeypatch.setattr(experts, "on_cpu", lambda x_TD, *_: came.append(len(x_TD)))
-    enough = ON_CPU_FROM * 8 // (2 * DIM)  # 8 experts, 2 places
+    monkeypatch.setattr(moe, "ON_CPU_FROM", 10 * DIM * 8)  # ten rows an expert
+    enough = 40  # tokens, of 2 places, for 8 experts
     for tokens in (enough - 1, enough):
         ids_TK = torch.zeros(tokens, 2, dtype=torch.long)
         experts(torch.zeros(tokens, DIM), ids_TK, torch.zeros(tokens, 2))
