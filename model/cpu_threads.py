@@ -48,4 +48,5 @@ def pool(threads: int, cores: int) -> ThreadPoolExecutor:
     return executor
 
 
-os.register_at_fork(after_in_child=pool.cache_clear)  # threads are not inherited
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=pool.cache_clear)  # threads are not inherited

@@ -1,6 +1,8 @@
 """Items are taken once each, by threads that share the cores."""
 
 import multiprocessing
+import os
+import runpy
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from model import cpu_threads
 from model.cpu_threads import THREADS, in_threads
 
 
@@ -78,3 +81,10 @@ def test_a_forked_process_starts_threads_of_its_own() -> None:
     if child.is_alive():
         child.kill()
     assert child.exitcode == 0
+
+
+def test_a_system_that_does_not_fork_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "register_at_fork")
+    taken: list[int] = []
+    runpy.run_path(cpu_threads.__file__)["in_threads"](taken.extend, range(100))
+    assert len(taken) == 100
