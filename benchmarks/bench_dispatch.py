@@ -26,8 +26,9 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from model.config import ModelConfig
-from model.exchange import SCALE_BYTES
-from model.expert_parallel import (
+from model.moe import MoE
+from model.parallel.exchange import SCALE_BYTES
+from model.parallel.expert_parallel import (
     CHOICE_BYTES,
     Dispatch,
     ExpertParallelMoE,
@@ -35,7 +36,6 @@ from model.expert_parallel import (
     dispatch_bytes,
     held_by,
 )
-from model.moe import MoE
 
 STD = 0.02  # of all weights
 COMPARED = 256  # tokens of a rank that are also computed expert by expert on one device

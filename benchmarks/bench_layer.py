@@ -16,8 +16,8 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 
 from benchmarks.timing import medians
 from model.config import ModelConfig
+from model.kernels.precision import product_dtype
 from model.moe import MoE
-from model.precision import product_dtype
 
 SIZES = {  # device: T, D, E, k, F, shared
     "cuda": [(16_384, 2048, 64, 6, 1408, 2)],

@@ -1,4 +1,4 @@
-"""Routing of a batch: the plain listing against what the model does (model/gpu_routing.py).
+"""Routing of a batch: the plain listing against what the model does (model/kernels/gpu_routing.py).
 
     python benchmarks/bench_routing.py    # on a GPU
 
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.gpu_routing import fused_gate, places
+from model.kernels.gpu_routing import fused_gate, places
 
 TOKENS = 16_384
 SIZES = ((2048, 64, 6), (7168, 256, 8))  # D, E, K

@@ -29,8 +29,8 @@ from model.evaluation import document_nats, evaluation_batches
 from model.intervene import activated, masked_top, without_shared
 from model.presets import PRESETS
 from model.router import admitted
-from model.train_config import TrainConfig
-from model.trainer import Progress, Trainer
+from model.training.train_config import TrainConfig
+from model.training.trainer import Progress, Trainer
 from model.transformer import Transformer
 
 STEPS = 2_600

@@ -20,13 +20,13 @@ from torch import Tensor
 from benchmarks.train_comparison import asked, nats, train_all, windows
 from data.tokens import END_OF_TEXT_ID, DomainWindows, TokenStore
 from model.losses import by_expert
-from model.objective import autocast, within_ball
 from model.presets import tiny_dsr
 from model.router import DynamicRouter
-from model.snapshots import Sample
-from model.stages import Stage, article_stages, without
-from model.train_config import TrainConfig
-from model.trainer import RADIUS, Trainer
+from model.training.objective import autocast, within_ball
+from model.training.snapshots import Sample
+from model.training.stages import Stage, article_stages, without
+from model.training.train_config import TrainConfig
+from model.training.trainer import RADIUS, Trainer
 from model.transformer import Transformer
 
 STEPS = 1_200

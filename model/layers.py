@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model import cpu_experts
-from model.precision import compute_dtype, product_dtype
+from model.kernels import cpu_experts
+from model.kernels.precision import compute_dtype, product_dtype
 
 HAS_TRITON = torch.cuda.is_available() and find_spec("triton") is not None
 if HAS_TRITON:
-    from model import gpu_experts
+    from model.kernels import gpu_experts
 
 
 class RMSNorm(nn.Module):

@@ -16,15 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model import cpu_experts
 from model.config import CLOSED, ModelConfig
+from model.kernels import cpu_experts
+from model.kernels.precision import compute_dtype, product_dtype
 from model.layers import HAS_TRITON, KeyValueCache, SwiGLU
 from model.losses import by_expert
-from model.precision import compute_dtype, product_dtype
 from model.router import admitted, new_router
 
 if HAS_TRITON:
-    from model.gpu_experts import RoutedExperts
+    from model.kernels.gpu_experts import RoutedExperts
 
 # both: benchmarks/bench_experts.py
 ALL_FROM = {"cuda": 0.125, "cpu": 0.375, "meta": 1.0}  # share chosen from which all of them compute

@@ -33,7 +33,7 @@ def tiny() -> ModelConfig:
 def tiny_dsr() -> ModelConfig:
     """The shipped model with 256 narrow experts and the article's dynamic router.
 
-    The limits of one training stage are narrower: model/stages.py.
+    The limits of one training stage are narrower: model/training/stages.py.
     """
     return replace(
         tiny(),

@@ -13,7 +13,7 @@ from model.config import ModelConfig
 from model.layers import HAS_TRITON
 
 if HAS_TRITON:
-    from model.gpu_routing import STEP, fused_gate
+    from model.kernels.gpu_routing import STEP, fused_gate
 
 SUB_GATES = 4  # an expert has so many in the DSR
 

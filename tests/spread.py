@@ -23,9 +23,9 @@ from data.routing import Document
 from data.store import TraceStore
 from model.capture import capture_documents
 from model.config import ModelConfig
-from model.exchange import RankLostError
-from model.expert_parallel import Dispatch, dispatch_bytes, parallelized, serve
 from model.moe import MoE
+from model.parallel.exchange import RankLostError
+from model.parallel.expert_parallel import Dispatch, dispatch_bytes, parallelized, serve
 from tests.models import small_config, small_dsr, small_router
 
 TOKENS = (7, 12, 0, 5)  # of each rank: the third has none

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.routing import NO_EXPERT
-from model import cpu_experts, moe
+from model import moe
 from model.config import CLOSED
+from model.kernels import cpu_experts
 from model.layers import SwiGLU
 from model.moe import Experts
 from tests.test_moe import assert_close, loop_over_experts

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import cpu_memory
-from model.cpu_memory import SMALL, fresh
+from model.kernels import cpu_memory
+from model.kernels.cpu_memory import SMALL, fresh
 
 LARGE = (SMALL // 4, 2)  # of float32
 

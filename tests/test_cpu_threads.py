@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from model import cpu_threads
-from model.cpu_threads import THREADS, in_threads
+from model.kernels import cpu_threads
+from model.kernels.cpu_threads import THREADS, in_threads
 
 
 @pytest.fixture(autouse=True, params=[1, 2, 3, 6, 11])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.curriculum import Curriculum, StagedBatches
-from model.stages import Stage, spans
+from model.training.curriculum import Curriculum, StagedBatches
+from model.training.stages import Stage, spans
 
 TOKENS_G = np.array([100.0, 100.0])
 

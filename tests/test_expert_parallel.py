@@ -15,8 +15,8 @@ import torch
 
 from data.merge import merge_traces
 from data.routing import NO_EXPERT
-from model.exchange import scaled, unscaled
-from model.expert_parallel import Traffic, dispatch_bytes, experts_per_rank
+from model.parallel.exchange import scaled, unscaled
+from model.parallel.expert_parallel import Traffic, dispatch_bytes, experts_per_rank
 from model.router import new_router
 from tests.models import small_config
 from tests.spread import LAYERS, capture

@@ -8,8 +8,8 @@ from torch.testing import assert_close
 
 pytest.importorskip("triton")  # has no release for this platform
 
-from model.gpu_experts import Activated, RoutedExperts
-from model.gpu_routing import fused_gate, places
+from model.kernels.gpu_experts import Activated, RoutedExperts
+from model.kernels.gpu_routing import fused_gate, places
 from model.moe import Experts
 from tests.test_moe import loop_over_experts
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model.stages import Stage, article_stages, check_stages, read_stages, spans, without
+from model.training.stages import Stage, article_stages, check_stages, read_stages, spans, without
 
 
 def test_the_schedule_of_the_article() -> None:

@@ -16,10 +16,10 @@ from safetensors.numpy import load_file
 
 from model.checkpoint import load_config
 from model.config import ModelConfig
-from model.snapshots import Sample, snapshot_steps
-from model.stages import Stage
-from model.train_config import TrainConfig, learning_rate
-from model.trainer import DivergedError, Progress, Trainer
+from model.training.snapshots import Sample, snapshot_steps
+from model.training.stages import Stage
+from model.training.train_config import TrainConfig, learning_rate
+from model.training.trainer import DivergedError, Progress, Trainer
 from model.transformer import Transformer
 from tests.models import small_config, small_dsr
 

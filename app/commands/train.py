@@ -15,11 +15,11 @@ from data.tokens import DomainWindows, TokenStore, batches
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
-    from model.curriculum import SequenceSource
-    from model.stages import Stage
-    from model.train_config import TrainConfig
-    from model.trainer import BatchOfStep, Trainer
-    from model.trainer import Progress as TrainingProgress
+    from model.training.curriculum import SequenceSource
+    from model.training.stages import Stage
+    from model.training.train_config import TrainConfig
+    from model.training.trainer import BatchOfStep, Trainer
+    from model.training.trainer import Progress as TrainingProgress
     from model.transformer import Transformer
 
 
@@ -61,9 +61,9 @@ def train(
 
     Example: routescope train runs/tiny --corpus corpus
     """
-    from model.snapshots import Sample
-    from model.train_config import TrainConfig
-    from model.trainer import DivergedError, Trainer
+    from model.training.snapshots import Sample
+    from model.training.train_config import TrainConfig
+    from model.training.trainer import DivergedError, Trainer
 
     training, heldout = TokenStore.load(corpus, "train"), TokenStore.load(corpus, "heldout")
     model = new_model(chosen_config(preset, segments=segments, shared=shared), dense=dense)
@@ -113,7 +113,7 @@ def sequences(
 def chosen_stages(
     stages: str | None, *, no_curriculum: bool, no_adversarial: bool
 ) -> "tuple[Stage, ...]":
-    from model.stages import article_stages, read_stages, without
+    from model.training.stages import article_stages, read_stages, without
 
     if stages is None:
         if no_curriculum or no_adversarial:
@@ -130,7 +130,7 @@ def new_model(config: "ModelConfig", *, dense: bool) -> "Transformer":
     import torch
 
     from model.config import dense_twin
-    from model.trainer import process_rank
+    from model.training.trainer import process_rank
     from model.transformer import Transformer
 
     rank, _ = process_rank()

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.cpu_memory import fresh
-from model.cpu_threads import in_threads
+from model.kernels.cpu_memory import fresh
+from model.kernels.cpu_threads import in_threads
 
 GROUPS, GROUP_ROWS = 8, 1024  # at least so many, of at most so many rows, where experts allow it
 

@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.gpu_routing import places
+from model.kernels.gpu_routing import places
 
 BLOCK = 2_048  # most elements of a row at a time
 

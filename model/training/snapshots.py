@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from model.losses import by_expert
-from model.objective import autocast
+from model.training.objective import autocast
 from model.transformer import Transformer
 
 FOLLOWED = 16  # of so many positions one token is followed choice by choice

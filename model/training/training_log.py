@@ -13,7 +13,7 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor
 
-from model.objective import Losses
+from model.training.objective import Losses
 
 SUMS = 7  # nats, targets, inputs, balance loss, gradient norm, consistency, steps
 

@@ -18,8 +18,8 @@ from torch.autograd.function import once_differentiable
 from torch.distributed.device_mesh import DeviceMesh
 
 from data.routing import NO_EXPERT
-from model.exchange import SCALE_BYTES, Exchange, all_to_all, wait
 from model.moe import Experts, MoE, compute_dtype
+from model.parallel.exchange import SCALE_BYTES, Exchange, all_to_all, wait
 
 Dispatch = Literal["naive", "once"]
 CHOICE_BYTES = 8  # beside a row sent once, for every place: id and weight in float32

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from model.stages import Span
+from model.training.stages import Span
 
 CORPUS_SHARE = 0.5  # of every batch, drawn as the corpus is made up
 FAST, SLOW = 0.5, 0.9  # what a running mean keeps of itself at each report

@@ -18,13 +18,13 @@ import torch.distributed as distributed
 from torch import Tensor, nn
 
 from model.checkpoint import load_progress, save_model, save_progress
-from model.curriculum import SequenceSource, StagedBatches
-from model.objective import Consistency, Losses, Objective, within_ball
 from model.router import SoftmaxRouter
-from model.snapshots import Sample, Snapshots, snapshot_steps
-from model.stages import Span, activate, check_stages, narrowed
-from model.train_config import TrainConfig, learning_rate
-from model.training_log import Window, append_line, cut_log
+from model.training.curriculum import SequenceSource, StagedBatches
+from model.training.objective import Consistency, Losses, Objective, within_ball
+from model.training.snapshots import Sample, Snapshots, snapshot_steps
+from model.training.stages import Span, activate, check_stages, narrowed
+from model.training.train_config import TrainConfig, learning_rate
+from model.training.training_log import Window, append_line, cut_log
 from model.transformer import Transformer
 
 RADIUS = 0.1  # of the norm of a sequence's embeddings: the ball that adversaries stay in

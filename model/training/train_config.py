@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from model.stages import Span, Stage, spans
+from model.training.stages import Span, Stage, spans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
