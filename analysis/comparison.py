@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.bootstrap import bootstrap_weights
 from analysis.chance import ALL, bits_per_byte
 from analysis.ratios import ratio_interval, resampled_ratio
+from data.routing import UNLABELLED, Document
 
 CLEAR_SPREADS = 2.0  # of the seeds: a difference below is not called one
 BETTER, WORSE, UNDECIDED = "better", "worse", "not decided"
@@ -141,3 +142,25 @@ def _bits(nats_N: np.ndarray, bytes_N: np.ndarray, domain_N: Sequence[str]) -> d
     sums = frame.groupby("domain")[["nats", "bytes"]].sum()
     sums.loc[ALL] = sums.sum()
     return (sums.nats / sums["bytes"] / np.log(2)).to_dict()
+
+
+def change_table(
+    before_N: np.ndarray, after_N: np.ndarray, documents: Sequence[Document], *, seed: int
+) -> pd.DataFrame:
+    """domain, before, after, change, low, high, n: bits per byte; the interval is of the change, on
+    the same documents."""
+    bytes_N = np.array([len(document.text.encode()) for document in documents])
+    domain_N = [document.domain or UNLABELLED for document in documents]
+    plain = bits_per_byte(before_N, bytes_N, domain_N, seed=seed)
+    change = bits_per_byte(after_N - before_N, bytes_N, domain_N, seed=seed)
+    return pd.DataFrame(
+        {
+            "domain": plain.domain,
+            "before": plain.estimate,
+            "after": plain.estimate + change.estimate,
+            "change": change.estimate,
+            "low": change.low,
+            "high": change.high,
+            "n": plain.n,
+        }
+    )

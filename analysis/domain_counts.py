@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis import specialization
 from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
 from analysis.metric_intervals import MIN_FREEDOM, NULL_PERMUTATIONS
 from analysis.permutation import false_discovery_rate, permuted_labels
-from analysis.significance import NOT_ENOUGH, require_documents
+from analysis.significance import NOT_ENOUGH, require_documents, specialists
 from analysis.specialization import NO_DOMAIN, NONE, expert_domain
 
 ALL_LAYERS = -1
@@ -100,3 +101,47 @@ def _rows(
 
 def _q(p: pd.Series) -> pd.Series:
     return pd.Series(false_discovery_rate(p.to_numpy(float)), index=p.index)
+
+
+def mean_over_layers(table: pd.DataFrame, metric: str) -> pd.Series:
+    """estimate, low, high, null; NA where no layer has one.
+
+    The interval is the mean of the layers' intervals: that of layers that err together, so it is
+    rather too wide than too narrow.
+    """
+    rows = table[table.metric == metric]
+    return rows[["estimate", "low", "high", "null"]].mean()
+
+
+def compared_layers(tokens_LEG: np.ndarray) -> np.ndarray:
+    """The layers with tokens of two or more domains [L]."""
+    return (tokens_LEG.sum(1) > 0).sum(-1) > 1
+
+
+def experts_per_domain(
+    tokens_LEG: np.ndarray, lifts: pd.DataFrame, domains: Sequence[str]
+) -> pd.DataFrame:
+    """As of analysis, of the compared layers, with n_documents, the experts whose preference is
+    sure (significant), and those of which nothing can be said (not_enough)."""
+    compared_LEG = tokens_LEG[compared_layers(tokens_LEG)]
+    table = specialization.experts_per_domain(compared_LEG, domains)
+    return table.join(_counted(lifts, ["domain"]), on="domain")
+
+
+def experts_per_domain_by_layer(
+    tokens_LEG: np.ndarray, lifts: pd.DataFrame, domains: Sequence[str]
+) -> pd.DataFrame:
+    layers = np.flatnonzero(compared_layers(tokens_LEG))
+    table = specialization.experts_per_domain_by_layer(tokens_LEG[layers], domains)
+    table["layer_id"] = layers[table.layer_id]
+    keys = ["layer_id", "domain"]
+    return table.join(_counted(lifts, keys), on=keys)
+
+
+def _counted(lifts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    sure = specialists(lifts)
+    counts = lifts.groupby(keys).agg(n_documents=("n_documents", "first"))
+    counts["significant"] = sure[(sure.low > 0).fillna(False)].groupby(keys).size()
+    counts["not_enough"] = lifts[lifts.note == NOT_ENOUGH].groupby(keys).size()
+    counts = counts[["significant", "not_enough", "n_documents"]]
+    return counts.astype("Int64").fillna(0)

@@ -3,12 +3,14 @@
 N = documents, L = MoE layers, R = resamples.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from analysis.bootstrap import bootstrap_weights
 from analysis.ratios import ratio_interval, resampled_ratio
+from data.routing import UNLABELLED, Document
 
 
 def flipped_share(
@@ -33,3 +35,26 @@ def flipped_share(
 def flipped_share_null(mean_k: float, num_experts: int) -> float:
     """Of a router that chooses anew at random: 1 - k / E."""
     return 1 - mean_k / num_experts
+
+
+class Choices(NamedTuple):
+    """What the gates chose for every token, texts cut to the context."""
+
+    document_T: np.ndarray  # whose token, by place
+    chosen_TLE: np.ndarray
+
+
+def changed_choices(
+    before: Choices, after: Choices, documents: Sequence[Document], *, seed: int
+) -> dict[str, float | None]:
+    """Share of the gates' choices that the smaller model does not make: estimate, low, high."""
+    lost_TLE = before.chosen_TLE & ~after.chosen_TLE
+    flipped_NL, choices_NL = (
+        np.zeros((len(documents), before.chosen_TLE.shape[1])) for _ in range(2)
+    )
+    np.add.at(flipped_NL, before.document_T, lost_TLE.sum(-1))
+    np.add.at(choices_NL, before.document_T, before.chosen_TLE.sum(-1))
+    domain_N = [document.domain or UNLABELLED for document in documents]
+    domain_id_N = np.unique(domain_N, return_inverse=True)[1]
+    found = flipped_share(flipped_NL, choices_NL, domain_id_N, seed=seed)
+    return {name: None if np.isnan(value) else value for name, value in found.items()}

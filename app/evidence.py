@@ -4,7 +4,6 @@ N = documents, L = MoE layers, E = routed experts, G = domains.
 """
 
 import re
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -12,14 +11,19 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import bootstrap, metric_intervals, permutation, queries, significance, specialization
-from analysis.domain_counts import ALL_LAYERS, domain_counts
+from analysis import bootstrap, metric_intervals, permutation, queries, significance
+from analysis.domain_counts import (
+    ALL_LAYERS,
+    domain_counts,
+    experts_per_domain,
+    experts_per_domain_by_layer,
+)
 from analysis.expert_loads import expert_load_table
 from analysis.experts_per_token import mean_k_table
 from analysis.metric_intervals import MIN_FREEDOM, metric_table
 from analysis.queries import TraceInfo
 from analysis.replication import COLUMNS, NUMBERS, replication
-from analysis.significance import NOT_ENOUGH, lift_table, specialists
+from analysis.significance import NOT_ENOUGH, lift_table
 from app import workspace
 from app.workspace import TraceFile
 
@@ -128,21 +132,6 @@ def specialization_metrics(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.metric.isin(DOMAIN_METRICS)].reset_index(drop=True)
 
 
-def mean_over_layers(table: pd.DataFrame, metric: str) -> pd.Series:
-    """estimate, low, high, null; NA where no layer has one.
-
-    The interval is the mean of the layers' intervals: that of layers that err together, so it is
-    rather too wide than too narrow.
-    """
-    rows = table[table.metric == metric]
-    return rows[["estimate", "low", "high", "null"]].mean()
-
-
-def compared_layers(tokens_LEG: np.ndarray) -> np.ndarray:
-    """The layers with tokens of two or more domains [L]."""
-    return (tokens_LEG.sum(1) > 0).sum(-1) > 1
-
-
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
 def counted_experts(trace: TraceFile, _info: TraceInfo) -> tuple[pd.DataFrame, pd.DataFrame]:
     """experts_per_domain and experts_per_domain_by_layer with low, high, null, p, q, n_tokens,
@@ -160,35 +149,6 @@ def counted_experts(trace: TraceFile, _info: TraceInfo) -> tuple[pd.DataFrame, p
         whole.join(of_all, on="domain")[[*COUNT_COLUMNS]],
         by_layer.join(counts.set_index(keys), on=keys)[["layer_id", *COUNT_COLUMNS]],
     )
-
-
-def experts_per_domain(
-    tokens_LEG: np.ndarray, lifts: pd.DataFrame, domains: Sequence[str]
-) -> pd.DataFrame:
-    """As of analysis, of the compared layers, with n_documents, the experts whose preference is
-    sure (significant), and those of which nothing can be said (not_enough)."""
-    compared_LEG = tokens_LEG[compared_layers(tokens_LEG)]
-    table = specialization.experts_per_domain(compared_LEG, domains)
-    return table.join(_counted(lifts, ["domain"]), on="domain")
-
-
-def experts_per_domain_by_layer(
-    tokens_LEG: np.ndarray, lifts: pd.DataFrame, domains: Sequence[str]
-) -> pd.DataFrame:
-    layers = np.flatnonzero(compared_layers(tokens_LEG))
-    table = specialization.experts_per_domain_by_layer(tokens_LEG[layers], domains)
-    table["layer_id"] = layers[table.layer_id]
-    keys = ["layer_id", "domain"]
-    return table.join(_counted(lifts, keys), on=keys)
-
-
-def _counted(lifts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    sure = specialists(lifts)
-    counts = lifts.groupby(keys).agg(n_documents=("n_documents", "first"))
-    counts["significant"] = sure[(sure.low > 0).fillna(False)].groupby(keys).size()
-    counts["not_enough"] = lifts[lifts.note == NOT_ENOUGH].groupby(keys).size()
-    counts = counts[["significant", "not_enough", "n_documents"]]
-    return counts.astype("Int64").fillna(0)
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)

@@ -7,30 +7,38 @@ import streamlit as st
 HERE = Path(__file__).parent
 ICON = HERE / "icon.svg"  # a named icon would be fetched from another host
 
+
+def page(name: str, title: str, icon: str, *, first: bool = False) -> st.Page:
+    """The page of app/views/<name>/, at /<name>."""
+    path = f"views/{name}/page.py"
+    return st.Page(
+        path,
+        title=title,
+        icon=f":material/{icon}:",
+        url_path=None if first else name,
+        default=first,
+    )
+
+
 st.set_page_config(page_title="RouteScope", page_icon=str(ICON), layout="wide")
 st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(ICON))
-
 st.navigation(
     {
         "Trace": [
-            st.Page(
-                "views/overview.py", title="Overview", icon=":material/dashboard:", default=True
-            ),
-            st.Page("views/specialization.py", title="Specialization", icon=":material/grid_on:"),
-            st.Page("views/load_balance.py", title="Load balance", icon=":material/balance:"),
-            st.Page("views/coactivation.py", title="Co-activation", icon=":material/hub:"),
-            st.Page("views/vocabulary.py", title="Vocabulary", icon=":material/abc:"),
-            st.Page(
-                "views/domain_clusters.py", title="Domain clusters", icon=":material/bubble_chart:"
-            ),
-            st.Page("views/causes.py", title="Causes", icon=":material/content_cut:"),
+            page("overview", "Overview", "dashboard", first=True),
+            page("specialization", "Specialization", "grid_on"),
+            page("load_balance", "Load balance", "balance"),
+            page("coactivation", "Co-activation", "hub"),
+            page("vocabulary", "Vocabulary", "abc"),
+            page("domain_clusters", "Domain clusters", "bubble_chart"),
+            page("causes", "Causes", "content_cut"),
         ],
         "Model": [
-            st.Page("views/prompts.py", title="Prompts", icon=":material/edit_note:"),
-            st.Page("views/training.py", title="Training", icon=":material/show_chart:"),
-            st.Page("views/redundancy.py", title="Redundancy", icon=":material/content_copy:"),
-            st.Page("views/comparison.py", title="Comparison", icon=":material/compare_arrows:"),
+            page("prompts", "Prompts", "edit_note"),
+            page("training", "Training", "show_chart"),
+            page("redundancy", "Redundancy", "content_copy"),
+            page("comparison", "Comparison", "compare_arrows"),
         ],
-        "Take away": [st.Page("views/export.py", title="Export", icon=":material/download:")],
+        "Take away": [page("export", "Export", "download")],
     }
 ).run()

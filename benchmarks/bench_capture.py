@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from app.tracing import CHECKPOINT, HELDOUT
+from app.studies.reader import CHECKPOINT, HELDOUT
 from data.pieces import encoder
 from data.rollups import RoutingTables, token_table
 from data.routing import Document, RoutingBatch

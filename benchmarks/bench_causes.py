@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import torch
 
 from analysis.causes import domain_changes
-from app.tracing import CHECKPOINT, HELDOUT, load_tracer
+from app.studies.reader import CHECKPOINT, HELDOUT, load_tracer
 from data.pieces import encoder
 from data.routing import DOMAINS, Document
 from model.ablation import Intervention, document_losses

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from analysis.comparison import bits_table, difference, variant_table
 from analysis.diagnostics import diagnostics, is_low_resource
 from analysis.metric_intervals import metric_table
-from app import comparison
-from app.tracing import CHECKPOINT, HELDOUT
+from app.studies.reader import CHECKPOINT, HELDOUT
+from app.views.comparison import paper as comparison
 from data.routing import DOMAINS
 from data.tokenizer import load_tokenizer, tokenized
 from data.tokens import write_tokens

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.redundancy import CLOSED, SIMILARITIES
-from app import compression, redundancy
-from app.compression import SALIENCY, Choices, How
-from app.redundancy import Redundancy
-from app.scoring import text_nats
-from app.tracing import CHECKPOINT, HELDOUT, Tracer, load_tracer
+from app.studies import compression, redundancy
+from app.studies.compression import SALIENCY, Choices, How
+from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_tracer
+from app.studies.redundancy import Redundancy
+from app.studies.scoring import text_nats
 from data.report import csv_text
 from data.routing import Document
 from model.compress import pruned
@@ -122,7 +122,7 @@ def cost(
         after = compression.choices(small, documents)
         flipped = compression.changed_choices(chosen, after, documents, seed=SEED)
         changed = flipped["estimate"]
-    table = compression.bits_table(before_N, after_N, documents, seed=SEED)
+    table = compression.change_table(before_N, after_N, documents, seed=SEED)
     leaders = [len(set(row.tolist()) - {CLOSED}) for row in rule.leader_LE]
     left = {"experts": sum(leaders), "fewest": min(leaders)}
     left |= {"parameters": count(model.config).parameters, "changed_choices": changed}

@@ -20,8 +20,8 @@ SEED = 0
 
 
 def documents(folder: Path) -> None:
-    from app.ablation import sample_documents
-    from app.tracing import load_tracer
+    from app.studies.ablation import sample_documents
+    from app.studies.reader import load_tracer
     from data.pieces import encoder
     from data.store import open_trace
     from model.encoded import encoded_documents
@@ -89,7 +89,7 @@ def table(folder: Path) -> None:
     import pandas as pd
 
     from analysis import queries
-    from app import ablation
+    from app.studies import ablation
     from data.sidecar import write_sidecar
     from data.store import open_trace
     from model.ablation import BASELINE, DocumentLoss

@@ -1,4 +1,4 @@
-"""Tables of the trainings of benchmarks/train_stages.py.
+"""Tables of the trainings of benchmarks/training/train_stages.py.
 
     python benchmarks/bench_stages.py prepare corpus
     python benchmarks/bench_stages.py pack runs/stages
@@ -23,7 +23,7 @@ from analysis.domain_counts import ALL_LAYERS, domain_counts
 from analysis.metric_intervals import metric_table
 from analysis.specialization import NO_DOMAIN, NONE, expert_domain
 from analysis.stability import flipped_share, flipped_share_null
-from app.tracing import CHECKPOINT, HELDOUT
+from app.studies.reader import CHECKPOINT, HELDOUT
 from data.routing import DOMAINS
 from data.tokenizer import load_tokenizer
 from data.tokens import END_OF_TEXT_ID

@@ -17,7 +17,7 @@ import torch.distributed as distributed
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from app.tracing import HELDOUT, load_tracer
+from app.studies.reader import HELDOUT, load_tracer
 from data.pieces import encoder
 from data.routing import Document
 from data.store import TraceStore

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from analysis import queries
-from app import ablation
 from app.commands.capture import INTERRUPTED, Json
-from app.tracing import CHECKPOINT, load_tracer
+from app.studies import ablation
+from app.studies.reader import CHECKPOINT, load_tracer
 from data.store import open_trace
 
 

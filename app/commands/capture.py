@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from app.tracing import (
+from app.studies.reader import (
     CHECKPOINT,
     DEMO_TOKENS,
     HELDOUT,

@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from app.code_runner import CodeLimits
 from app.commands.capture import INTERRUPTED, Json
-from app.scoring import COLUMNS, CodeSettings, evaluate_task, named, records
-from app.tracing import CHECKPOINT, HELDOUT, Tracer, load_reader
+from app.studies.code_runner import CodeLimits
+from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_reader
+from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, named, records
 from data.report import csv_text
 from data.tasks.files import read_tasks
 from data.tasks.task import Task
@@ -93,7 +93,7 @@ def require_folders(include_path: Path | None, out: Path | None) -> None:
 
 def harness_runner() -> Callable[..., Measured]:
     try:
-        from app.lm_eval_model import harness_rows
+        from app.studies.lm_eval_model import harness_rows
     except ModuleNotFoundError as error:
         if error.name != "lm_eval":
             raise

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from app.model_choice import Segments, Shared, chosen_config
-from app.tracing import CHECKPOINT, load_tracer
+from app.commands.model_choice import Segments, Shared, chosen_config
+from app.studies.reader import CHECKPOINT, load_tracer
 
 app = typer.Typer(no_args_is_help=True, help="Models: what they are made of.")
 

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from app import compression, redundancy
 from app.commands.capture import INTERRUPTED, Json
 from app.commands.evaluate import progress_bar
-from app.compression import SALIENCY, SHARE, THRESHOLD, How
-from app.scoring import records
-from app.tracing import HELDOUT, Tracer, load_tracer
+from app.studies import compression, redundancy
+from app.studies.compression import SALIENCY, SHARE, THRESHOLD, How
+from app.studies.reader import HELDOUT, Tracer, load_tracer
+from app.studies.scoring import records
 from data.report import csv_text
 
 Model = Annotated[Path, typer.Argument(help="Folder of a model; it stays as it is.")]

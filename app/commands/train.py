@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.model_choice import Preset, Segments, Shared, chosen_config
+from app.commands.model_choice import Preset, Segments, Shared, chosen_config
 from data.tokens import DomainWindows, TokenStore, batches
 
 if TYPE_CHECKING:

@@ -1,0 +1,38 @@
+"""Jobs that start by themselves: the demo trace, and what is computed beside a trace."""
+
+import shutil
+import sys
+
+from app.jobs import queue
+from app.jobs.queue import Job, all_jobs
+from app.workspace import TraceFile
+from data.sidecar import sidecar_path
+
+PROJECTIONS = ("tokens", "prompts", "experts")
+COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
+
+
+def project(trace: TraceFile) -> Job | None:
+    """Start the projection of a trace unless it is made or was tried; the job if it was started."""
+    if all(sidecar_path(trace.path, what).is_file() for what in PROJECTIONS):
+        return None
+    key = f"project|{trace.identity}"
+    return all_jobs().get(key) or all_jobs().start(
+        key, "Projecting", lambda job: _run(job, trace, "project"), lane="projection"
+    )
+
+
+def information(trace: TraceFile) -> Job | None:
+    """The same for what the domain tells beyond the token."""
+    if sidecar_path(trace.path, "information").is_file():
+        return None
+    key = f"information|{trace.identity}"
+    return all_jobs().get(key) or all_jobs().start(
+        key, "Subjects beyond words", lambda job: _run(job, trace, "information"), lane="projection"
+    )
+
+
+def _run(job: Job, trace: TraceFile, command: str) -> None:
+    """In a process of its own: numba threads cannot hurt the pages, and cancel is real."""
+    slower = ("nice", "-n", "10") if shutil.which("nice") else ()
+    queue.run_command(job, [*slower, *COMMAND, command, str(trace.path)])

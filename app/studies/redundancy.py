@@ -1,0 +1,211 @@
+"""How alike the experts of a model are: measured once, kept beside its weights, read without torch.
+
+L = MoE layers, E = routed experts, T = tokens.
+"""
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis import redundancy
+from analysis.redundancy import SIMILARITIES
+from app.studies.reader import Tracer
+from data.pieces import encoder
+from data.prompts import read_documents
+from data.routing import UNLABELLED, Document
+
+if TYPE_CHECKING:
+    from model.encoded import Encoded
+    from model.moe import Experts
+
+FILE = "redundancy.npz"
+CALIBRATION_TOKENS = 8_192  # of which routing and saliency are counted
+OUTPUT_TOKENS = 1_024  # of these, for which every expert computes
+NULL_EXPERTS = 8  # of random weights
+NUMBERS = ("num_tokens", "top_k", "parameters", "expert_parameters")
+SEED = 0
+
+Advance = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redundancy:
+    """By name of SIMILARITIES: [L, E, E], and what unrelated experts give [L]."""
+
+    model_sha256: str
+    outputs: np.ndarray
+    weights: np.ndarray
+    aligned: np.ndarray
+    routing: np.ndarray
+    null_outputs: np.ndarray
+    null_weights: np.ndarray
+    null_aligned: np.ndarray
+    null_routing: np.ndarray
+    tokens_LE: np.ndarray
+    saliency_LE: np.ndarray
+    num_tokens: int
+    top_k: int
+    parameters: int  # of the whole model
+    expert_parameters: int  # of one routed expert
+
+    def similarity(self, by: str) -> np.ndarray:
+        if by not in SIMILARITIES:
+            raise ValueError(f"{by!r} is not one of {', '.join(SIMILARITIES)}")
+        return getattr(self, by)
+
+    def null(self, by: str) -> np.ndarray:
+        return getattr(self, f"null_{by}")
+
+    def highest(self, by: str) -> tuple[float, int]:
+        """Of two different experts, and in which layer."""
+        pairs_LEE = np.nan_to_num(self.similarity(by), nan=-1.0)
+        pairs_LEE[:, np.arange(pairs_LEE.shape[1]), np.arange(pairs_LEE.shape[1])] = -1.0
+        layer = int(pairs_LEE.max((1, 2)).argmax())
+        return float(pairs_LEE[layer].max()), layer
+
+
+def calibration(tracer: Tracer, path: Path, *, seed: int = SEED) -> list["Encoded"]:
+    """Texts of the file in seeded order, one of each domain in turn, to CALIBRATION_TOKENS."""
+    from model.encoded import encoded_documents
+
+    drawn = _in_turn(list(read_documents(path)), seed)
+    room = tracer.model.config.context_length - 1
+    chosen: list[Encoded] = []
+    tokens = 0
+    for item in encoded_documents(encoder(tracer.tokenizer), drawn, room=room):
+        if item.token_ids:
+            chosen.append(item)
+            tokens += len(item.token_ids)
+        if tokens >= CALIBRATION_TOKENS:
+            break
+    if not tokens:
+        raise ValueError(f"{path.name} has no tokens to calibrate with; give a file of texts")
+    return chosen
+
+
+def _in_turn(documents: Sequence[Document], seed: int) -> Iterator[Document]:
+    by_domain: dict[str, list[Document]] = {}
+    for place in np.random.default_rng(seed).permutation(len(documents)).tolist():
+        document = documents[place]
+        by_domain.setdefault(document.domain or UNLABELLED, []).append(document)
+    longest = max(map(len, by_domain.values()), default=0)
+    for turn in range(longest):
+        yield from (group[turn] for group in by_domain.values() if turn < len(group))
+
+
+def measure(
+    tracer: Tracer,
+    documents: Sequence["Encoded"],
+    *,
+    on_progress: Advance = lambda done, total: None,
+    seed: int = SEED,
+) -> Redundancy:
+    """Progress is layers done and in all."""
+    import torch
+
+    from model.compress import LayerInput, layer_inputs, neurons
+    from model.fingerprint import model_sha256
+
+    if tracer.model.config.expert_leaders is not None:
+        raise ValueError("the model was pruned before; take the one that it was made of")
+    read = [of_layers for _, of_layers in layer_inputs(tracer.model, documents)]
+    moes = tracer.model.moe_layers()
+    found: dict[str, list] = {}
+    for layer, moe in enumerate(moes):
+        parts = zip(*(of_layers[layer] for of_layers in read), strict=True)
+        given = LayerInput(*map(torch.cat, parts))
+        similar = _of_weights(neurons(moe.experts), seed) | _of_tokens(moe.experts, given, seed)
+        for name, value in similar.items():
+            found.setdefault(name, []).append(value)
+        on_progress(layer + 1, len(moes))
+    arrays = {name: np.array(values, np.float32) for name, values in found.items()}
+    one = moes[0].experts
+    return Redundancy(
+        model_sha256=model_sha256(tracer.folder),
+        num_tokens=len(given.x_TD),
+        top_k=tracer.model.config.top_k,
+        parameters=sum(part.numel() for part in tracer.model.parameters()),
+        expert_parameters=one.gate_up_EDF[0].numel() + one.down_EFD[0].numel(),
+        **arrays,
+    )
+
+
+def _of_weights(neurons_EFPD: np.ndarray, seed: int) -> dict[str, np.ndarray | float]:
+    shape = (NULL_EXPERTS, *neurons_EFPD.shape[1:])
+    random_EFPD = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return {
+        "weights": redundancy.weight_similarity(neurons_EFPD),
+        "aligned": redundancy.aligned_similarity(neurons_EFPD),
+        "null_weights": _mean_pair(redundancy.weight_similarity(random_EFPD)),
+        "null_aligned": _mean_pair(redundancy.aligned_similarity(random_EFPD)),
+    }
+
+
+def _of_tokens(experts: "Experts", given: "tuple", seed: int) -> dict[str, np.ndarray | float]:
+    import torch
+
+    from model.compress import expert_outputs
+    from model.losses import by_expert
+
+    x_TD, ids_TK, weights_TK = given
+    num_experts = experts.num_ids
+    chosen_TE = by_expert(torch.ones_like(weights_TK), ids_TK, num_experts).cpu().numpy()
+    weights_TE = by_expert(weights_TK, ids_TK, num_experts)
+    saliency_E = sum(
+        (expert_outputs(experts, some_TD).norm(dim=-1).T * some_TE).sum(0)
+        for some_TD, some_TE in zip(
+            x_TD.split(OUTPUT_TOKENS), weights_TE.split(OUTPUT_TOKENS), strict=True
+        )
+    )
+    sample = np.random.default_rng(seed).permutation(len(x_TD))[:OUTPUT_TOKENS]
+    outputs = expert_outputs(experts, x_TD[torch.from_numpy(sample).to(x_TD.device)])
+    outputs_ETD = outputs.float().cpu().numpy()
+    return {
+        "outputs": redundancy.output_similarity(outputs_ETD),
+        "null_outputs": _mean_pair(redundancy.output_similarity_null(outputs_ETD, seed=seed)),
+        "routing": redundancy.routing_similarity(chosen_TE),
+        "null_routing": redundancy.routing_similarity_null(num_experts),
+        "tokens_LE": chosen_TE.sum(0),
+        "saliency_LE": (saliency_E / len(x_TD)).cpu().numpy(),
+    }
+
+
+def _mean_pair(similarity_EE: np.ndarray) -> float:
+    return float(np.nanmean(similarity_EE[~np.eye(len(similarity_EE), dtype=bool)]))
+
+
+def store(folder: Path, found: Redundancy) -> None:
+    partial = folder / f"{FILE}.partial"
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **asdict(found))
+    os.replace(partial, folder / FILE)
+
+
+def stored(folder: Path) -> Redundancy | None:
+    """What was measured of the weights in the folder; None if nothing was, or of other weights."""
+    from model.fingerprint import model_sha256
+
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        model = str(arrays.pop("model_sha256"))
+        numbers = [int(arrays.pop(name)) for name in NUMBERS]
+        found = Redundancy(
+            model_sha256=model,
+            num_tokens=numbers[0],
+            top_k=numbers[1],
+            parameters=numbers[2],
+            expert_parameters=numbers[3],
+            **arrays,
+        )
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged; delete it, it is measured again") from error
+    return found if found.model_sha256 == model_sha256(folder) else None

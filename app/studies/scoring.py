@@ -1,0 +1,148 @@
+"""A model on tasks: what is measured becomes rows that say where chance is.
+
+torch is imported when something is measured, not before.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import chance
+from app.studies.code_runner import DEFAULT_LIMITS, CodeLimits, run_program
+from app.studies.reader import Tracer
+from data.tasks.task import Problem, Question, Task
+from data.tokenizer import decode
+
+COLUMNS = ["task", "domain", "metric", "estimate", "low", "high", "chance", "n", "verdict"]
+STOPS = ("\ndef", "\nclass", "\nif", "\nprint", "\n#", "\n@", "\n```")  # the function is over
+
+Advance = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeSettings:
+    """How programs are written and run."""
+
+    samples: int = 1  # a problem
+    temperature: float = 0.0  # 0: always the likeliest token
+    max_new_tokens: int = 256
+    seed: int = 0
+    limits: CodeLimits = DEFAULT_LIMITS
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"temperature ({self.temperature}) must not be negative")
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"{self.samples} samples at temperature 0 are the same one; raise the temperature"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """`cut` counts questions or problems whose prompt lost tokens on its left."""
+
+    table: pd.DataFrame
+    cut: int = 0
+    outcomes: dict[str, int] | None = None  # of programs
+
+
+def evaluate_task(
+    reader: Tracer, task: Task, code: CodeSettings, *, seed: int, on_progress: Advance
+) -> Evaluated:
+    if task.documents:
+        texts = [document.text for document in task.documents]
+        return text_rows(reader, texts, task.domains(), seed=seed, on_progress=on_progress)
+    if task.questions:
+        return question_rows(reader, task.questions, task.domains(), on_progress)
+    return problem_rows(reader, task.problems, task.domains(), code, on_progress)
+
+
+def text_rows(
+    reader: Tracer,
+    texts: Sequence[str],
+    domains: Sequence[str],
+    *,
+    seed: int,
+    on_progress: Advance,
+) -> Evaluated:
+    nats_N = text_nats(reader, texts, on_progress=on_progress)
+    bytes_N = np.array([len(text.encode()) for text in texts])
+    return Evaluated(chance.bits_per_byte(nats_N, bytes_N, domains, seed=seed))
+
+
+def text_nats(reader: Tracer, texts: Sequence[str], *, on_progress: Advance) -> np.ndarray:
+    """Nats of each text, all of it, in windows of the context."""
+    from model.likelihood import log_likelihoods, text_windows
+
+    encodings = reader.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    length = reader.model.config.context_length
+    windows = [text_windows(encoding.ids, context_length=length) for encoding in encodings]
+    owner = np.repeat(np.arange(len(texts)), [len(of_text) for of_text in windows])
+    found = log_likelihoods(
+        reader.model, [item for of_text in windows for item in of_text], on_progress=on_progress
+    )
+    return -np.bincount(owner, [item.nats for item in found], minlength=len(texts))
+
+
+def question_rows(
+    reader: Tracer, questions: Sequence[Question], domains: Sequence[str], on_progress: Advance
+) -> Evaluated:
+    from model.likelihood import choice_log_likelihoods
+
+    found = choice_log_likelihoods(
+        reader.model,
+        lambda text: reader.tokenizer.encode(text, add_special_tokens=False).ids,
+        [(question.prompt, question.continuations()) for question in questions],
+        on_progress=on_progress,
+    )
+    bytes_NC = [np.array([len(c.encode()) for c in question.choices]) for question in questions]
+    answers_N = [question.answers for question in questions]
+    table = chance.accuracy(found.nats_QC, bytes_NC, answers_N, domains)
+    return Evaluated(table, cut=found.cut_prompts)
+
+
+def problem_rows(
+    reader: Tracer,
+    problems: Sequence[Problem],
+    domains: Sequence[str],
+    code: CodeSettings,
+    on_progress: Advance,
+) -> Evaluated:
+    """Every program runs in a process of its own, one after the other."""
+    from model.completion import complete
+
+    outcomes = {"passed": 0, "failed": 0, "timed out": 0}
+    passed_N = np.zeros(len(problems))
+    cut = 0
+    for number, problem in enumerate(problems):
+        for sample in range(code.samples):
+            written = complete(
+                reader.model,
+                lambda text: reader.tokenizer.encode(text, add_special_tokens=False).ids,
+                lambda token_ids: decode(reader.tokenizer, token_ids),
+                problem.prompt,
+                stops=STOPS,
+                max_new_tokens=code.max_new_tokens,
+                temperature=code.temperature,
+                seed=code.seed + number * code.samples + sample,
+            )
+            outcome = run_program(problem.program(written.text), code.limits)
+            outcomes[outcome] += 1
+            passed_N[number] += (outcome == "passed") / code.samples
+            on_progress(number * code.samples + sample + 1, len(problems) * code.samples)
+        cut += written.cut > 0
+    return Evaluated(chance.pass_rate(passed_N, domains), cut=cut, outcomes=outcomes)
+
+
+def named(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    return table.assign(task=task)[COLUMNS]
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """For JSON: a missing number is null."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]

@@ -1,0 +1,182 @@
+"""What the loss does when routing is changed."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.causes import CONFIRMED, NOT_CONFIRMED, TOO_LITTLE
+from app.views.shared.intervals import probability
+from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
+
+ROW = 46  # pixels
+SYMBOLS = {"own": "circle", "others": "diamond-open", "controls": "square-open"}
+SHIFTS = {"own": -0.2, "others": 0.0, "controls": 0.2}
+NAMES = {"own": "own domain", "others": "other domains", "controls": "own domain, matched controls"}
+
+
+def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
+    """A row a specialist: change on its own domain, the others, and of its controls."""
+    experts = table[table.group == "own"].reset_index(drop=True)
+    rows = {
+        (row.layer_id, row.expert_id, row.domain): place
+        for place, row in enumerate(experts.itertuples())
+    }
+    figure = go.Figure()
+    colors = domain_colors(list(experts.domain), palette)
+    for group, symbol in SYMBOLS.items():
+        here = table[table.group == group]
+        keys = zip(here.layer_id, here.expert_id, here.domain, strict=True)
+        own = [colors[domain] for domain in here.domain]
+        _points(
+            figure,
+            here,
+            x=here.estimate.tolist(),
+            y=[rows[key] + SHIFTS[group] for key in keys],
+            name=NAMES[group],
+            marker={
+                "symbol": symbol,
+                "size": 11 if group == "own" else 9,
+                "color": own if group == "own" else palette.muted,
+            },
+            bar="error_x",
+        )
+        figure.data[-1].error_x.color = palette.muted
+    frame(figure, palette, height=110 + ROW * len(experts), legend=True)
+    figure.update_layout(margin={"r": 130})
+    for row, verdict in enumerate(experts.verdict):
+        color = palette.text if verdict == "confirmed" else palette.muted
+        column_text(figure, row, verdict, place=122, color=color)
+    figure.add_vline(x=0, line={"color": palette.neutral, "width": 1})
+    figure.update_xaxes(title_text="change of loss without the expert (nats per token)")
+    names = [
+        f"{literal(str(row.domain))}  {row.layer_id}:{row.expert_id}"
+        for row in experts.itertuples()
+    ]
+    figure.update_yaxes(
+        tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5]
+    )
+    return figure
+
+
+def verdict_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
+    """A bar a domain: how many of its specialists are confirmed, are not, or cannot be told."""
+    own = table[table.group == "own"]
+    domains = sorted(own.domain.unique())
+    colors = domain_colors(domains, palette)
+    shades: dict[str, str | list[str]] = {CONFIRMED: [colors[domain] for domain in domains]}
+    shades |= {NOT_CONFIRMED: palette.neutral, TOO_LITTLE: palette.grid}
+    figure = go.Figure()
+    for verdict, shade in shades.items():
+        of = own[own.verdict == verdict]
+        if of.empty:
+            continue
+        counts = of.groupby("domain").size().reindex(domains, fill_value=0).tolist()
+        figure.add_bar(
+            orientation="h",
+            y=[literal(domain) for domain in domains],
+            x=counts,
+            name=verdict,
+            marker={"color": shade},
+            text=counts,
+            textposition="inside",
+            insidetextanchor="start",
+            hovertemplate="%{y}: %{x} " + verdict + "<extra></extra>",
+        )
+    frame(figure, palette, height=90 + 30 * len(domains))
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title_text="specialists left out, one at a time")
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def change_lines(table: pd.DataFrame, palette: Palette, *, title: str) -> go.Figure:
+    """Change of loss by domain against what was changed, intervals as bars."""
+    domains = [domain for domain in table.domain.unique() if domain != "all"]
+    colors = domain_colors(domains, palette)
+    figure = go.Figure()
+    for domain in domains:
+        here = table[table.domain == domain]
+        _points(
+            figure,
+            here,
+            x=here.value.tolist(),
+            y=here.estimate.tolist(),
+            name=literal(domain),
+            marker={"size": 7, "color": colors[domain]},
+            bar="error_y",
+        )
+        figure.data[-1].mode = "lines+markers"
+        figure.data[-1].line = {"color": colors[domain], "width": 2}
+    frame(figure, palette, height=340)
+    values = sorted(table.value.unique().tolist())
+    figure.update_xaxes(title_text=title, tickvals=values, type="linear")
+    figure.update_yaxes(title_text="change of loss (nats per token)", rangemode="tozero")
+    return figure
+
+
+def change_points(table: pd.DataFrame, palette: Palette) -> go.Figure:
+    """One change: a point a domain."""
+    here = table[table.domain != "all"].reset_index(drop=True)
+    colors = domain_colors(list(here.domain), palette)
+    figure = go.Figure()
+    _points(
+        figure,
+        here,
+        x=here.estimate.tolist(),
+        y=list(range(len(here))),
+        name="",
+        marker={"size": 11, "color": [colors[domain] for domain in here.domain]},
+        bar="error_x",
+    )
+    frame(figure, palette, height=340)
+    figure.data[0].error_x.color = palette.muted
+    figure.update_xaxes(title_text="change of loss (nats per token)", rangemode="tozero")
+    figure.update_yaxes(
+        tickvals=list(range(len(here))),
+        ticktext=[literal(name) for name in here.domain],
+        autorange="reversed",
+    )
+    return figure
+
+
+def _points(
+    figure: go.Figure,
+    table: pd.DataFrame,
+    *,
+    x: list[float],
+    y: list[float],
+    name: str,
+    marker: dict[str, object],
+    bar: str,
+) -> None:
+    """Estimates with their intervals; a point without one says so on hover."""
+    up, down = table.high - table.estimate, table.estimate - table.low
+    interval = {
+        "type": "data",
+        "symmetric": False,
+        "array": up.astype("Float64").fillna(0).tolist(),
+        "arrayminus": down.astype("Float64").fillna(0).tolist(),
+        "thickness": 1.5,
+        "width": 3,
+    }
+    hover = [_told(row, name) for _, row in table.iterrows()]
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="markers",
+        name=name,
+        marker=marker,
+        hovertext=hover,
+        hovertemplate="%{hovertext}<extra></extra>",
+        **{bar: interval},
+    )
+
+
+def _told(row: pd.Series, name: str) -> str:
+    known = "no interval: too few texts"
+    if not pd.isna(row.low):
+        known = f"95 %: {row.low:+.4f} to {row.high:+.4f}, without effect 0"
+        known += f"<br>p {probability(row.p)}, q {probability(row.q)}"
+    return (
+        f"{literal(row.domain)}, {name}: {row.estimate:+.4f} nats per token<br>{known}"
+        f"<br>{row.n_documents:,} texts, {row.n_tokens:,} tokens"
+    )

@@ -1,0 +1,177 @@
+"""Which experts of a layer meet, and which follow one another, against their nulls.
+
+E = routed experts, S = experts shown, P = pairs a < b.
+"""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+from analysis.significance import NOT_ENOUGH
+from app.views.shared.heatmap import cell_heatmap, hatch_cells, ratio_axis
+from app.views.shared.theme import Palette
+
+LIMIT = 3  # log2: from an eighth to eight times
+MAX_SHOWN = 64
+SIGNIFICANT = 0.05
+WORDS = {"load": "loads fixed", "uniform": "k of E"}
+
+
+def most_active(tokens_E: np.ndarray) -> np.ndarray:
+    """The experts that fit in a heatmap, by number."""
+    return np.sort(np.argsort(-tokens_E, kind="stable")[:MAX_SHOWN])
+
+
+def log_lift(tests: pd.DataFrame, num_experts: int, *, null: str) -> np.ndarray:
+    """log2 lift [E, E] cut at the ends of the scale, where never is; NaN where it is unknown."""
+    lift_P = tests[f"lift_{null}"].to_numpy(float, na_value=np.nan)
+    with np.errstate(divide="ignore"):
+        log_P = np.clip(np.log2(lift_P), -LIMIT - 1, LIMIT + 1)
+    return _square(tests, log_P, num_experts)
+
+
+def cluster_order(log_SS: np.ndarray) -> np.ndarray:
+    """Places of experts so that those that meet stand side by side: average linkage by lift."""
+    if len(log_SS) < 3:
+        return np.arange(len(log_SS))
+    distance_SS = LIMIT + 1 - np.nan_to_num(log_SS)
+    np.fill_diagonal(distance_SS, 0)
+    links = hierarchy.linkage(squareform(distance_SS), "average", optimal_ordering=True)
+    return hierarchy.leaves_list(links)
+
+
+def follow_order(
+    lift_EE: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with like successors side by side, each column at the row that it follows most."""
+    lift_SS = np.nan_to_num(lift_EE[np.ix_(rows, columns)])
+    if len(rows) > 2:
+        place_S = np.log2(lift_SS.clip(2.0**-LIMIT, 2.0**LIMIT))
+        rows_in_order = hierarchy.linkage(place_S, "average", optimal_ordering=True)
+        leaves_S = hierarchy.leaves_list(rows_in_order)
+        rows, lift_SS = rows[leaves_S], lift_SS[leaves_S]
+    return rows, columns[np.argsort(lift_SS.argmax(0), kind="stable")]
+
+
+def pair_heatmap(
+    tests: pd.DataFrame, palette: Palette, *, log_EE: np.ndarray, order_S: np.ndarray, null: str
+) -> go.Figure:
+    """Experts by experts; a dot where q < 0.05, hatched where nothing can be said."""
+    names = [str(expert) for expert in order_S]
+    place = np.ix_(order_S, order_S)
+    q_EE = _square(tests, tests[f"q_{null}"].to_numpy(float, na_value=np.nan), len(log_EE))[place]
+    unknown_EE = np.isnan(q_EE) & ~np.eye(len(order_S), dtype=bool)
+    figure = cell_heatmap(
+        np.where(unknown_EE, np.nan, log_EE[place]),
+        palette,
+        rows=names,
+        columns=names,
+        hover_RC=_pair_hover(tests, len(log_EE))[place],
+        coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
+        height=max(360, 12 * len(order_S) + 90),
+    )
+    hatch_cells(figure, unknown_EE, palette)
+    _dots(figure, q_EE < SIGNIFICANT, palette)
+    return _labelled(figure, "expert", "expert")
+
+
+def transition_heatmap(
+    tests: pd.DataFrame, palette: Palette, *, rows: np.ndarray, columns: np.ndarray, layer_id: int
+) -> go.Figure:
+    """Experts of a layer by experts of the next; a dot where q < 0.05, hatched where nothing can
+    be said; dead ones stay empty."""
+    num_experts = int(tests.expert_id.max()) + 1
+    place = np.ix_(rows, columns)
+    with np.errstate(divide="ignore"):
+        log_EE = np.log2(transition_square(tests.lift, num_experts))
+    log_SS = np.clip(log_EE, -LIMIT - 1, LIMIT + 1)[place]
+    q_SS = transition_square(tests.q, num_experts)[place]
+    unknown_SS = np.isnan(q_SS) & ~np.isnan(log_SS)
+    cells = tests.to_dict("records")
+    figure = cell_heatmap(
+        np.where(unknown_SS, np.nan, log_SS),
+        palette,
+        rows=[str(expert) for expert in rows],
+        columns=[str(expert) for expert in columns],
+        hover_RC=np.array(
+            [[_transition_hover(cells[a * num_experts + b]) for b in columns] for a in rows]
+        ),
+        coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
+        height=max(360, 12 * len(rows) + 90),
+    )
+    hatch_cells(figure, unknown_SS, palette)
+    _dots(figure, q_SS < SIGNIFICANT, palette)
+    return _labelled(figure, f"expert of layer {layer_id + 1}", f"expert of layer {layer_id}")
+
+
+def transition_square(values_P: pd.Series, num_experts: int) -> np.ndarray:
+    """A column of transition_significance [E, E]; NaN where it is empty."""
+    return values_P.to_numpy(float, na_value=np.nan).reshape(num_experts, num_experts)
+
+
+def _transition_hover(row: dict) -> str:
+    first = f"expert {row['expert_id']}, then {row['next_expert_id']}<br><b>{row['tokens']:,}</b>"
+    lines = [f"{first} times, {row['expected']:,.0f} by load alone"]
+    if pd.notna(row["lift"]):
+        lines[0] += f", {row['lift']:.2f}×"
+    if pd.notna(row["z"]):
+        span = f"[{row['low']:.2f}, {row['high']:.2f}]"
+        lines.append(f"{span}, z {row['z']:.1f}, p {row['p']:.2g}, q {row['q']:.2g}")
+    return "<br>".join([*lines, *_without_test(row["reason"])])
+
+
+def _without_test(reason: str) -> list[str]:
+    if not reason:
+        return []
+    few = reason.startswith(("fewer", "one document"))
+    return [f"{NOT_ENOUGH if few else 'no test'}: {reason}"]
+
+
+def _square(tests: pd.DataFrame, values_P: np.ndarray, num_experts: int) -> np.ndarray:
+    square_EE = np.full((num_experts, num_experts), np.nan)
+    a_P, b_P = tests.expert_a.to_numpy(int), tests.expert_b.to_numpy(int)
+    square_EE[a_P, b_P] = square_EE[b_P, a_P] = values_P
+    return square_EE
+
+
+def _pair_hover(tests: pd.DataFrame, num_experts: int) -> np.ndarray:
+    hover_EE = np.array([[f"expert {a}" for a in range(num_experts)]] * num_experts, dtype=object)
+    for row in tests.to_dict("records"):
+        lines = [
+            f"experts {row['expert_a']} and {row['expert_b']}: <b>{row['tokens']:,}</b> tokens"
+        ]
+        lines += [_against(row, null) for null in WORDS if pd.notna(row[f"expected_{null}"])]
+        lines += _without_test(row["reason"])
+        hover_EE[row["expert_a"], row["expert_b"]] = "<br>".join(lines)
+        hover_EE[row["expert_b"], row["expert_a"]] = "<br>".join(lines)
+    return hover_EE
+
+
+def _against(row: dict, null: str) -> str:
+    text = f"{WORDS[null]}: {row[f'expected_{null}']:,.0f} expected"
+    if pd.notna(row[f"lift_{null}"]):
+        text += f", {row[f'lift_{null}']:.2f}×"
+    if pd.notna(row[f"z_{null}"]):
+        text += f" [{row[f'low_{null}']:.2f}, {row[f'high_{null}']:.2f}]"
+        text += f", z {row[f'z_{null}']:.1f}, q {row[f'q_{null}']:.2g}"
+    return text
+
+
+def _dots(figure: go.Figure, where_RC: np.ndarray, palette: Palette) -> None:
+    row, column = np.nonzero(where_RC)
+    marker = {"size": 3, "color": palette.text, "opacity": 0.6}
+    marks = go.Scatter(x=column, y=row, mode="markers", marker=marker, hoverinfo="skip")
+    figure.add_trace(marks)
+
+
+def _labelled(figure: go.Figure, across: str, down: str) -> go.Figure:
+    cells, marks, *rest = figure.data  # nothing is clicked here: the cells carry their own text
+    text = np.reshape(marks.text, np.shape(cells.z))
+    cells.update(text=text, hoverinfo=None, hovertemplate="%{text}<extra></extra>")
+    figure.data = (cells, *rest)
+    small = {"tickfont": {"size": 9}, "tickangle": 0}
+    figure.update_xaxes(title_text=across, **small)
+    figure.update_yaxes(title_text=down, **small)
+    return figure

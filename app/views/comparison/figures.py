@@ -1,0 +1,152 @@
+"""Models against one another: bits per byte, what masking and fewer experts do to the loss."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from app.views.shared.theme import Palette, column_text, frame, literal
+
+ROW = 27  # pixels
+COLORS = {"GShard": "#d9802e", "GShard ×1.5": "#a0522d"}  # else the accent
+
+
+def difference_rows(table: pd.DataFrame, palette: Palette, *, reference: str) -> go.Figure:
+    """A row a model: bits per byte less the reference's. Dot and bar: mean of the seeds, 95 % of
+    other texts; band: what seeds alone explain. Left of 0 is better.
+
+    table: model, bits, lowest, highest, seeds, difference, low, high, spread.
+    """
+    figure = go.Figure()
+    rows = np.arange(len(table))
+    spread = float(np.nanmax(table.spread)) if table.spread.notna().any() else 0.0
+    band = {"fillcolor": palette.grid, "opacity": 0.6, "line_width": 0, "layer": "below"}
+    figure.add_vrect(x0=-2 * spread, x1=2 * spread, **band)
+    figure.add_vline(x=0, line={"color": palette.muted, "width": 1, "dash": "dot"})
+    ends = [(low, high, None) for low, high in zip(table.low, table.high, strict=True)]
+    figure.add_scatter(
+        x=[end for segment in ends for end in segment],
+        y=np.repeat(rows, 3),
+        mode="lines",
+        line={"color": palette.neutral, "width": 7},
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=table.difference,
+        y=rows,
+        mode="markers",
+        marker=_dot(palette),
+        text=[_told(row, reference) for row in table.itertuples()],
+        hovertemplate="%{text}<extra></extra>",
+    )
+    frame(figure, palette, height=80 + ROW * len(table))
+    figure.update_layout(margin={"r": 76})
+    for row, bits in enumerate(table.bits):
+        column_text(figure, row, f"{bits:.4f}", place=70)
+    figure.update_xaxes(title_text=f"bits per byte, less those of {reference} (left is better)")
+    return _named_rows(figure, list(table.model))
+
+
+def _told(row: Any, reference: str) -> str:
+    seeds = f"{row.seeds} seeds, {row.lowest:.4f} to {row.highest:.4f}"
+    lines = [
+        f"<b>{literal(row.model)}</b>: {row.bits:.4f} bits per byte",
+        seeds if row.seeds > 1 else "one seed",
+        f"less {reference}: {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f}), equal 0",
+        f"{row.n:,} texts",
+    ]
+    return "<br>".join(lines)
+
+
+def change_lines(table: pd.DataFrame, palette: Palette, *, title: str, percent: bool) -> go.Figure:
+    """A line a model. table: model, x, bits, change, low, high, n."""
+    figure = go.Figure()
+    form = ".1%" if percent else ".0f"
+    for model, rows in table.groupby("model", sort=False):
+        color = COLORS.get(str(model), palette.accent)
+        figure.add_scatter(
+            x=rows.x,
+            y=rows.bits,
+            mode="lines+markers",
+            name=literal(str(model)),
+            line={"color": color, "width": 2},
+            marker={"size": 8},
+            text=[_changed(row, f"{row.x:{form}}") for row in rows.itertuples()],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    frame(figure, palette, height=320, legend=True)
+    figure.update_xaxes(title_text=title, tickformat=".0%" if percent else "")
+    figure.update_yaxes(title_text="bits per byte")
+    return figure
+
+
+def _changed(row: Any, at: str) -> str:
+    return (
+        f"<b>{literal(row.model)}</b>, {at}: {row.bits:.3f} bits per byte<br>"
+        f"{row.change:+.4f} ({row.low:+.4f} to {row.high:+.4f}), unchanged 0<br>{row.n:,} texts"
+    )
+
+
+def diagnostic_rows(table: pd.DataFrame, palette: Palette, *, percent: bool) -> go.Figure:
+    """A row a model: dot and interval, a tick for balance or chance, the article's value dotted.
+
+    table: model, estimate, low, high, null, article.
+    """
+    figure = go.Figure()
+    rows = np.arange(len(table))
+    form = ".1%" if percent else ".2f"
+    ends = [(low, high, None) for low, high in zip(table.low, table.high, strict=True)]
+    figure.add_scatter(
+        x=[None if pd.isna(end) else float(end) for segment in ends for end in segment],
+        y=np.repeat(rows, 3),
+        mode="lines",
+        line={"color": palette.neutral, "width": 8},
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=table["null"].astype(float),
+        y=rows,
+        mode="markers",
+        marker={"symbol": "line-ns", "size": 15, "line": {"width": 2, "color": palette.muted}},
+        hovertemplate=f"balance or chance: %{{x:{form}}}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=table.estimate.astype(float),
+        y=rows,
+        mode="markers",
+        marker=_dot(palette),
+        text=[_interval_text(row, form) for row in table.itertuples()],
+        hovertemplate="%{text}<extra></extra>",
+    )
+    article = float(table.article.iloc[0])
+    figure.add_vline(x=article, line={"color": palette.muted, "width": 1.5, "dash": "dot"})
+    frame(figure, palette, height=70 + 34 * len(table))
+    figure.update_layout(margin={"r": 62})
+    for row, estimate in enumerate(table.estimate):
+        column_text(figure, row, "" if pd.isna(estimate) else f"{estimate:{form}}", place=56)
+    figure.update_xaxes(rangemode="tozero", tickformat=".0%" if percent else "", nticks=5)
+    return _named_rows(figure, list(table.model))
+
+
+def _interval_text(row: Any, form: str) -> str:
+    if pd.isna(row.estimate):
+        return f"{literal(row.model)}: {row.note}"
+    span = "no interval" if pd.isna(row.low) else f"{row.low:{form}} to {row.high:{form}}"
+    return (
+        f"<b>{literal(row.model)}</b>: {row.estimate:{form}} ({span})<br>{row.n_documents:,} texts"
+    )
+
+
+def _dot(palette: Palette) -> dict[str, Any]:
+    return {"size": 11, "color": palette.accent, "line": {"width": 1.5, "color": palette.ground}}
+
+
+def _named_rows(figure: go.Figure, names: list[str]) -> go.Figure:
+    """Rows from the top, each with its name."""
+    return figure.update_yaxes(
+        tickvals=list(range(len(names))),
+        ticktext=[literal(name) for name in names],
+        range=[len(names) - 0.5, -0.5],
+        showgrid=False,
+    )

@@ -1,0 +1,158 @@
+"""The paper's comparison at our scale: what data/comparison/ holds, and the questions it answers.
+
+Made by benchmarks/bench_comparison.py from models trained on the same tokens.
+"""
+
+import re
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from analysis.comparison import BETTER, UNDECIDED, WORSE
+from app.studies.reader import REPOSITORY
+
+FOLDER = REPOSITORY / "data" / "comparison"
+NAMES = {
+    "mini-dense": "Dense",
+    "mini-hash": "Hash",
+    "mini-switch": "Switch",
+    "mini-gshard": "GShard",
+    "mini-deepseekmoe": "DeepSeekMoE",
+    "mini-gshard-x1.5": "GShard ×1.5",
+    "mini-dense-x16": "Dense ×16, the bound",
+    "mini-deepseek-v3": "DeepSeek-V3 gate",
+    "mini-deepseekmoe-m1": "DeepSeekMoE, m = 1",
+    "mini-deepseekmoe-m2": "DeepSeekMoE, m = 2",
+    "mini-deepseekmoe-m8": "DeepSeekMoE, m = 8",
+    "mini-deepseekmoe-s0": "DeepSeekMoE, none shared",
+    "mini-deepseekmoe-s2": "DeepSeekMoE, 2 shared",
+    "mini-gshard-capacity": "GShard, capacity 1.25",
+    "mini-switch-capacity": "Switch, capacity 1.25",
+    "mini-dense-x1": "Dense ×1",
+    "mini-hash-x1": "Hash ×1",
+    "mini-switch-x1": "Switch ×1",
+}
+QUESTIONS = (  # (question, preset, against, what the paper found at 100 B tokens)
+    ("Do experts beat a dense model of equal compute?", "gshard", "dense", "better"),
+    ("Does a learned gate beat a hash?", "switch", "hash", "better"),
+    ("Do two experts beat one twice as wide?", "gshard", "switch", ""),
+    ("Is DeepSeekMoE better than GShard?", "deepseekmoe", "gshard", "better"),
+    ("Is DeepSeekMoE at GShard ×1.5?", "deepseekmoe", "gshard-x1.5", "equal"),
+    ("How far from the dense bound?", "deepseekmoe", "dense-x16", "equal"),
+    ("Does one shared expert help whole experts?", "deepseekmoe-m1", "gshard", "better"),
+    ("Does cutting in 2 help?", "deepseekmoe-m2", "deepseekmoe-m1", "better"),
+    ("Does cutting in 4 rather than 2 help?", "deepseekmoe", "deepseekmoe-m2", "better"),
+    ("Does cutting in 8 rather than 4 help?", "deepseekmoe-m8", "deepseekmoe", ""),
+    ("Does a shared expert help small ones?", "deepseekmoe", "deepseekmoe-s0", ""),
+    ("Do two shared experts beat one?", "deepseekmoe-s2", "deepseekmoe", "equal"),
+    ("Does the gate of DeepSeek-V3 beat its own?", "deepseek-v3", "deepseekmoe", ""),
+    ("What does a capacity cost GShard?", "gshard-capacity", "gshard", ""),
+    ("What does a capacity cost Switch?", "switch-capacity", "switch", ""),
+)
+
+
+TOLD = {BETTER: "better than", WORSE: "worse than", UNDECIDED: "not to be told apart from"}
+REDUNDANCY = ("GShard", "GShard ×1.5", "DeepSeekMoE")  # in these figures
+
+
+TABLES = ("runs", "bits", "differences", "questions", "interventions", "diagnostics")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The tables of data/comparison/, as benchmarks/bench_comparison.py made them."""
+
+    runs: pd.DataFrame  # a row a training
+    bits: pd.DataFrame  # as of analysis.comparison.bits_table
+    differences: pd.DataFrame  # a row a domain and model: bits per byte, and less those of GShard
+    questions: pd.DataFrame  # a row of QUESTIONS: names, difference, verdict, what the paper found
+    interventions: pd.DataFrame  # model, variant, value, bits, change, low, high, n
+    diagnostics: pd.DataFrame  # as of analysis.diagnostics, with preset
+
+
+@st.cache_data(show_spinner=False)
+def load() -> Comparison:
+    if missing := [name for name in TABLES if not (FOLDER / f"{name}.csv").is_file()]:
+        raise ValueError(
+            f"{FOLDER.name} has no {missing[0]}.csv; `python benchmarks/bench_comparison.py pack` "
+            "writes it"
+        )
+    return Comparison(**{name: pd.read_csv(FOLDER / f"{name}.csv") for name in TABLES})
+
+
+def diagnosed() -> pd.DataFrame:
+    """The diagnostics of the two models, with `model`; empty where they were not trained."""
+    path = FOLDER / "diagnostics.csv"
+    if not path.is_file():
+        return pd.DataFrame()
+    table = pd.read_csv(path, keep_default_na=True).fillna({"note": ""})
+    return table.assign(model=table.preset.map(NAMES)).drop(columns="preset")
+
+
+def headline(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Bits per byte of the models that the paper compares."""
+    rows = table.set_index("model")
+    shown = ("Dense", "GShard", "DeepSeekMoE", "GShard ×1.5", "Dense ×16, the bound")
+    return [
+        (
+            name,
+            f"{rows.bits[name]:.3f}",
+            "the reference" if name == "GShard" else f"{rows.difference[name]:+.4f} to GShard",
+        )
+        for name in shown
+    ]
+
+
+def sentence(asked: pd.DataFrame) -> str:
+    mine = asked[asked["first"] == "DeepSeekMoE"].set_index("second")
+    main, more = mine.loc["GShard"], mine.loc["GShard ×1.5"]
+    first, second = TOLD[str(main.verdict)], TOLD[str(more.verdict)]
+    return (
+        f"At this scale DeepSeekMoE is {first} GShard ({main.estimate:+.4f} bits per byte over "
+        f"{main.seeds} seeds, {main.low:+.4f} to {main.high:+.4f}) and {second} GShard with 1.5 "
+        f"times the expert parameters ({more.estimate:+.4f}). It shows what these trainings did, "
+        "not what more tokens would do."
+    )
+
+
+def masked(changed: pd.DataFrame) -> pd.DataFrame:
+    """x: the share of routed experts masked, from 0."""
+    rows = changed[(changed.variant == "masked") & changed.model.isin(REDUNDANCY)]
+    table = pd.concat([_as_it_is(rows).assign(value=0), rows])
+    return table.assign(x=lambda t: t.value.astype(float) / 16).sort_values("x")
+
+
+def activated(found: Comparison, changed: pd.DataFrame) -> pd.DataFrame:
+    """x: routed experts activated, up to all that the model was trained with."""
+    rows = changed[(changed.variant == "activated") & changed.model.isin(REDUNDANCY)]
+    trained = found.runs[found.runs.seed == 0].assign(model=lambda t: t.preset.map(NAMES))
+    top_k = trained.set_index("model").top_k
+    whole = _as_it_is(rows).assign(value=lambda t: t.model.map(top_k))
+    return pd.concat([rows, whole]).assign(x=lambda t: t.value.astype(float)).sort_values("x")
+
+
+def _as_it_is(rows: pd.DataFrame) -> pd.DataFrame:
+    """The end of each model's line where nothing is changed."""
+    return rows.drop_duplicates("model").assign(
+        bits=lambda t: t.bits - t.change, change=0.0, low=0.0, high=0.0
+    )
+
+
+def claims() -> str:
+    """docs/article.md for a page: links into the repository lead nowhere there."""
+    text = (REPOSITORY / "docs" / "article.md").read_text(encoding="utf-8")
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
+
+
+def redundancy(changed: pd.DataFrame) -> str:
+    one = changed[(changed.variant == "masked") & (changed.value == 1)].set_index("model").change
+    mine, other = one["DeepSeekMoE"], one["GShard ×1.5"]
+    less = "less" if mine < other else "more"
+    shared = changed[(changed.model == "DeepSeekMoE") & (changed.variant == "shared replaced")]
+    return (
+        f"With a sixteenth of its experts masked DeepSeekMoE loses {less} than GShard ×1.5 "
+        f"({mine:+.2f} against {other:+.2f} bits per byte); the paper saw that it "
+        f"loses more, and called its experts less redundant. Its shared expert replaced by a "
+        f"routed one costs {shared.change.iloc[0]:+.2f}."
+    )

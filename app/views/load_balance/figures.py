@@ -1,0 +1,112 @@
+"""How evenly the experts of every layer are used.
+
+L = MoE layers, E = routed experts.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.significance import MAX_Q, NOT_ENOUGH
+from app.views.shared.heatmap import amount_axis, cell_heatmap, dot_cells, hatch_cells, ratio_axis
+from app.views.shared.intervals import RATIO, probability
+from app.views.shared.theme import Palette
+
+LIMIT = 2  # log2: from a quarter to four times the balanced load
+
+
+def load_order(tokens_LE: np.ndarray, *, by_load: bool) -> np.ndarray:
+    """Expert id of every cell: in order of number, or each layer from its busiest on."""
+    if by_load:
+        return np.argsort(-tokens_LE, axis=-1, kind="stable")
+    return np.broadcast_to(np.arange(tokens_LE.shape[1]), tokens_LE.shape)
+
+
+def load_heatmap(
+    tokens_LE: np.ndarray,
+    table: pd.DataFrame,
+    palette: Palette,
+    *,
+    order_LE: np.ndarray,
+    by_load: bool,
+) -> go.Figure:
+    """Colour = load relative to balanced, from an expert_load_table; a layer without tokens is
+    empty. Dot: q < 0.05. Cross: dead expert. Hatched: too few documents to say."""
+
+    def grid(values: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(values.reshape(tokens_LE.shape), order_LE, -1)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_LE = grid(np.log2(tokens_LE / tokens_LE.mean(-1, keepdims=True)))
+    unsaid_LE = grid((table.note == NOT_ENOUGH).to_numpy())
+    figure = cell_heatmap(
+        np.where(unsaid_LE, np.nan, np.clip(log_LE, -LIMIT - 1, LIMIT + 1)),
+        palette,
+        rows=[f"layer {layer}" for layer in range(len(tokens_LE))],
+        columns=[str(place) for place in range(tokens_LE.shape[1])],
+        hover_RC=grid(np.array([load_text(row) for row in table.itertuples()])),
+        coloraxis=ratio_axis(palette, limit=LIMIT, title="load"),
+        height=max(260, 38 * len(tokens_LE) + 90),
+    )
+    hatch_cells(figure, unsaid_LE, palette)
+    dot_cells(figure, grid((table.q < MAX_Q).fillna(False).to_numpy(bool)), palette)
+    _cross_cells(figure, np.isneginf(log_LE), palette)
+    title = "place in the layer, busiest first" if by_load else "expert"
+    figure.update_xaxes(title_text=title, tickfont={"size": 10}, tickangle=0)
+    return figure
+
+
+def dropped_heatmap(
+    tokens_LE: np.ndarray, dropped_LE: np.ndarray, palette: Palette, *, order_LE: np.ndarray
+) -> go.Figure:
+    """Share of each expert's choices that it refused, being full; empty: nobody asked."""
+    refused_LE, kept_LE = (
+        np.take_along_axis(counts_LE, order_LE, -1) for counts_LE in (dropped_LE, tokens_LE)
+    )
+    asked_LE = refused_LE + kept_LE
+    unasked_LE = np.full(asked_LE.shape, np.nan)
+    share_LE = np.divide(refused_LE, asked_LE, out=unasked_LE, where=asked_LE > 0)
+    hover = [
+        [
+            f"layer {layer}, expert {order_LE[layer, place]}<br>{refused_LE[layer, place]:,} of "
+            f"{asked_LE[layer, place]:,} choices refused"
+            for place in range(asked_LE.shape[1])
+        ]
+        for layer in range(len(asked_LE))
+    ]
+    return cell_heatmap(
+        share_LE,
+        palette,
+        rows=[f"layer {layer}" for layer in range(len(asked_LE))],
+        columns=[str(place) for place in range(asked_LE.shape[1])],
+        hover_RC=np.array(hover),
+        coloraxis=amount_axis(
+            palette, high=float(np.nanmax(share_LE)), title="refused", tickformat=".0%"
+        ),
+        height=max(220, 38 * len(asked_LE) + 60),
+    )
+
+
+def _cross_cells(figure: go.Figure, cells_LE: np.ndarray, palette: Palette) -> None:
+    row, column = np.nonzero(cells_LE)
+    figure.add_scatter(
+        x=column,
+        y=row,
+        mode="markers",
+        marker={"symbol": "x-thin", "size": 7, "line": {"width": 1.5, "color": palette.text}},
+        hoverinfo="skip",
+    )
+
+
+def load_text(row: Any) -> str:
+    """All that is known of a cell, a line each."""
+    lines = [f"layer {row.layer_id}, expert {row.expert_id}"]
+    if not pd.isna(row.estimate):
+        span = "" if pd.isna(row.low) else f" ({RATIO.span(2**row.low, 2**row.high)})"
+        lines.append(f"<b>{RATIO.text(2**row.estimate)}</b>{span}, balanced 1×")
+    if not pd.isna(row.p):
+        lines.append(f"p {probability(row.p)}, q {probability(row.q)}")
+    lines.append(f"{row.n_documents:,} texts, {row.n_tokens:,} choices")
+    return "<br>".join([*lines, f"<i>{row.note}</i>"] if row.note else lines)

@@ -1,0 +1,63 @@
+"""How even the load is, in words: from the load metrics of a metric_table."""
+
+import pandas as pd
+
+from analysis.domain_counts import mean_over_layers
+from analysis.significance import MAX_Q, NOT_ENOUGH, family_size
+from app.views.shared.intervals import MEASURES, reference
+
+
+def busiest(table: pd.DataFrame) -> tuple[str, str, str]:
+    """Of the least even layer."""
+    worst = _extremes(table)[0]
+    measure = MEASURES["load_imbalance"]
+    return (
+        f"Busiest expert, layer {worst.layer_id}",
+        measure.text(worst.estimate),
+        reference(worst, measure, "balanced"),
+    )
+
+
+def mean(table: pd.DataFrame, metric: str, label: str, null: str) -> tuple[str, str, str]:
+    """Over the layers that have the metric."""
+    row, measure = mean_over_layers(table, metric), MEASURES[metric]
+    return label, measure.text(row.estimate), reference(row, measure, null)
+
+
+def dead(table: pd.DataFrame, num_experts: int) -> tuple[str, str, str]:
+    """Layers without tokens have no dead experts: nothing could choose them."""
+    counts = table[(table.metric == "dead_experts") & (table.n_tokens > 0)].estimate
+    return "Dead experts", f"{int(counts.sum())}", f"of {len(counts) * num_experts:,}"
+
+
+def sentence(table: pd.DataFrame, num_experts: int) -> str:
+    worst, best = _extremes(table)
+    measure = MEASURES["load_imbalance"]
+    _, count, of = dead(table, num_experts)
+    dead_text = "no expert is dead" if count == "0" else f"{count} {of} experts are dead"
+    span = measure.span(worst.low, worst.high)
+    if worst.layer_id == best.layer_id:
+        return (
+            f"The busiest expert of layer {worst.layer_id} carries {measure.text(worst.estimate)} "
+            f"the balanced load{span and f' ({span})'}; {dead_text}."
+        )
+    return (
+        f"Layer {worst.layer_id} is the least even: its busiest expert carries "
+        f"{measure.text(worst.estimate)} the balanced load{span and f' ({span})'}, in layer "
+        f"{best.layer_id} it is {measure.text(best.estimate)}. Over all layers {dead_text}."
+    )
+
+
+def marks(cells: pd.DataFrame) -> str:
+    """How to read the heatmap of an expert_load_table, and how many experts were tested at once."""
+    return (
+        f"{cells.groupby('layer_id').n_tokens.sum().max():,} choices a layer. Orange: above the "
+        f"balanced load, blue: below. Dot: q < {MAX_Q} ({family_size(cells):,} experts tested at "
+        f"once, Benjamini-Hochberg). Cross: dead. Hatched: {NOT_ENOUGH}. It shows who is busy, not "
+        "why. Click a cell to open the expert's card."
+    )
+
+
+def _extremes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    rows = table[table.metric == "load_imbalance"].dropna(subset="estimate")
+    return rows.iloc[int(rows.estimate.argmax())], rows.iloc[int(rows.estimate.argmin())]

@@ -1,0 +1,102 @@
+"""How many experts belong to each domain."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from app.views.shared.intervals import probability
+from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
+
+# Of 256 experts, as the article that this repository checks printed them (docs/metrics.md).
+ARTICLE_SHARE = {
+    "math": 0.148,
+    "code": 0.113,
+    "multilingual": 0.164,
+    "commonsense": 0.094,
+    "long": 0.074,
+    "other": 0.406,
+}
+COLUMNS = ((44, "experts"), (104, "share"), (164, "sure"), (224, "unsaid"), (304, "article ┃"))
+
+
+def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
+    """A bar a domain with its counts; a tick where the article puts it."""
+    colors = domain_colors(list(table.domain), palette)
+    rows = list(range(len(table)))
+    article = table.domain.map(ARTICLE_SHARE)
+    figure = go.Figure(
+        go.Bar(
+            x=table.share,
+            y=rows,
+            orientation="h",
+            marker={"color": [colors[name] for name in table.domain], "line": {"width": 0}},
+            text=[_hover(row) for row in table.to_dict("records")],
+            textposition="none",
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
+    figure.add_scatter(
+        x=article,
+        y=rows,
+        mode="markers",
+        marker={"symbol": "line-ns", "size": 24, "line": {"width": 2, "color": palette.text}},
+        hovertemplate="article: %{x:.1%}<extra></extra>",
+    )
+    frame(figure, palette, height=44 * len(table) + 92)
+    figure.update_layout(bargap=0.36, margin={"r": 312, "t": 34})
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero", title_text="share of all experts")
+    figure.update_yaxes(
+        tickvals=rows,
+        ticktext=[literal(name) for name in table.domain],
+        range=[len(table) - 0.5, -0.5],
+        showgrid=False,
+        zeroline=False,
+    )
+    for row in rows:
+        printed = "" if pd.isna(article[row]) else f"{article[row]:.1%}"
+        column_text(figure, row, f"<b>{table.experts[row]:,}</b>", place=44)
+        column_text(figure, row, f"{table.share[row]:.1%}", place=104)
+        for name, place in (("significant", 164), ("not_enough", 224)):
+            count = table[name][row]
+            column_text(figure, row, "" if pd.isna(count) else f"{count:,}", place=place)
+        column_text(figure, row, printed, place=304, color=palette.muted)
+    for place, head in COLUMNS:
+        column_text(figure, -0.5, head, place=place, color=palette.muted)
+        figure.layout.annotations[-1].yanchor = "bottom"
+    return figure
+
+
+def _hover(row: dict) -> str:
+    """The count with its interval, what shuffled labels give, and its test where there is one."""
+    lines = [f"{row['experts']:,} experts, {literal(str(row['domain']))}"]
+    if pd.notna(row.get("low")):
+        lines.append(f"95 % of samples: {row['low']:,.0f} to {row['high']:,.0f}")
+    if pd.notna(row.get("null")):
+        lines.append(f"labels shuffled over texts: {row['null']:,.1f}")
+    if pd.notna(row.get("p")):
+        lines.append(f"p {probability(row['p'])}, q {probability(row['q'])}")
+    return "<br>".join([*lines, row["note"]] if row.get("note") else lines)
+
+
+def domains_by_layer(table: pd.DataFrame, palette: Palette) -> go.Figure:
+    """A stacked bar a layer, in domain colours; experts of no domain come last."""
+    colors = domain_colors(list(table.domain.unique()), palette)
+    figure = go.Figure()
+    for domain, rows in table.groupby("domain", sort=False):
+        figure.add_bar(
+            x=rows.experts,
+            y=rows.layer_id,
+            orientation="h",
+            name=literal(str(domain)),
+            marker={"color": colors[str(domain)], "line": {"width": 0}},
+            text=rows.experts.where(rows.experts > 1, "").astype(str),
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            customdata=[_hover(row) for row in rows.to_dict("records")],
+            hovertemplate="layer %{y}: %{customdata}<extra></extra>",
+        )
+    frame(figure, palette, height=34 * table.layer_id.nunique() + 80, legend=True)
+    figure.update_layout(barmode="stack", bargap=0.25, legend={"traceorder": "normal"})
+    figure.update_xaxes(title_text="experts", showgrid=False)
+    figure.update_yaxes(title_text="MoE layer", autorange="reversed", dtick=1, showgrid=False)
+    return figure

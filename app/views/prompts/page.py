@@ -1,0 +1,74 @@
+"""Which experts does my text use?"""
+
+import uuid
+from functools import partial
+
+import streamlit as st
+
+from analysis import queries
+from app import workspace
+from app.jobs.prompts import Result, run
+from app.jobs.queue import Job, all_jobs
+from app.views.prompts import form
+from app.views.prompts import result as prompt_result
+from app.views.shared import controls, progress
+from app.views.shared.theme import visible
+from app.workspace import TraceFile, trace_file
+
+OWN, STORED = "your run", "this trace"
+
+trace, info = controls.page("Which experts does my text use?")
+request = form.show()
+if request:
+    st.session_state.run = f"run|{uuid.uuid4().hex}"
+    all_jobs().start(
+        st.session_state.run,
+        "Running your text",
+        partial(run, documents=request.documents, sampling=request.sampling),
+        lane="model",
+    )
+    st.session_state.pop("source", None)
+job: Job | None = all_jobs().get(st.session_state.get("run", ""))
+if job and job.active:
+    progress.show(job, key="run")
+    st.stop()
+if job:
+    progress.outcome(job, failed="The text could not be run.")
+result: Result | None = job.result if job and job.state == "done" else None
+
+
+def choose_source() -> TraceFile:
+    if result is None:
+        controls.note(f"Until you run a text of your own: texts of the trace {trace.name}.")
+        return trace
+    source = st.segmented_control("Show", [OWN, STORED], default=OWN, key="source", required=True)
+    return trace if source == STORED else trace_file(result.path)
+
+
+st.divider()
+shown = choose_source()
+shown_info = controls.trace_info(shown)
+with workspace.cursor(shown) as con:
+    documents = queries.documents(con)
+documents = documents[documents.tokens > 0].set_index("doc_id")
+if documents.empty:
+    st.info("The texts have no tokens.")
+    st.stop()
+
+
+def title(doc_id: int) -> str:
+    row = documents.loc[doc_id]
+    return f"{doc_id} · {row.domain} · {row.tokens} tokens · {visible(str(row.text)[:90])}"
+
+
+if len(documents) > 1:
+    doc_id = st.selectbox(
+        "Text", documents.index, format_func=title, key="text", bind="query-params"
+    )
+else:
+    doc_id = int(documents.index[0])
+if result and shown.path == result.path:
+    form.save(result, documents=len(documents))
+colors = prompt_result.meaning(trace, info, shown_info)
+prompt_result.show(shown, shown_info, int(doc_id), colors)
+controls.method("expert_domain")

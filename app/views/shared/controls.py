@@ -1,0 +1,239 @@
+"""What the pages share: the trace on show, the frame of a page, a figure with its table."""
+
+import re
+from html import escape
+from typing import Any, Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from analysis import queries
+from analysis.queries import TraceInfo
+from app import evidence, workspace
+from app.jobs import beside
+from app.views.shared import demo
+from app.views.shared.theme import DARK, LIGHT, Palette, domain_colors
+from app.workspace import REPOSITORY, TraceFile
+from data import report
+
+Selection = Literal["points"] | tuple[Literal["box", "lasso"], ...]
+
+
+SAMPLE_SIZES = {"n_documents": "texts", "n_tokens": "tokens"}  # as pages call them
+
+
+def palette() -> Palette:
+    return DARK if st.context.theme.type == "dark" else LIGHT
+
+
+def page(question: str) -> tuple[TraceFile, TraceInfo]:
+    """Heading, sidebar and the trace on show. Stops the page where there is none to show."""
+    title(question)
+    found = workspace.traces()
+    if not found:
+        demo.build_demo()
+        st.stop()
+    trace = _choose(found)
+    try:
+        info = trace_info(trace)
+    except ValueError as error:
+        refused("This trace cannot be shown. Choose another one in the sidebar.", error)
+        if trace.name == workspace.DEMO and st.button("Make the demo trace again", type="primary"):
+            trace.path.unlink()
+            st.rerun()
+        st.stop()
+    _facts(trace, info)
+    if trace.name == workspace.DEMO:
+        beside.project(trace)
+        beside.information(trace)
+    if not info.num_tokens:
+        st.info("This trace holds no tokens. Capture text with `routescope capture`.")
+        st.stop()
+    return trace, info
+
+
+def title(question: str) -> None:
+    st.html(REPOSITORY / "app" / "style.css")
+    st.html(f'<h1 class="rs-question">{escape(question)}</h1>')
+
+
+def refused(text: str, error: Exception) -> None:
+    """What cannot be shown, and why: the reason is shown literally."""
+    st.error(text)
+    st.code(str(error), language=None, wrap_lines=True)
+
+
+def trace_info(trace: TraceFile) -> TraceInfo:
+    with workspace.cursor(trace) as con:
+        return queries.trace_info(con)
+
+
+def answer(text: str) -> None:
+    """The one sentence that says what the figure shows. Shown literally."""
+    st.html(f'<p class="rs-answer">{escape(text)}</p>')
+
+
+def note(text: str) -> None:
+    st.html(f'<p class="rs-note">{escape(text)}</p>')
+
+
+def legend(names: list[str]) -> None:
+    """Domain colours, once a page, instead of a legend in every figure."""
+    colors = domain_colors(names, palette())
+    swatches({name: colors[name] for name in names})
+
+
+def swatches(colors: dict[str, str]) -> None:
+    items = [
+        f'<span><i style="background:{color}"></i>{escape(name)}</span>'
+        for name, color in colors.items()
+    ]
+    st.html(f'<p class="rs-legend">{"".join(items)}</p>')
+
+
+def headline(figures: list[tuple[str, str, str]]) -> None:
+    """(label, value, what to compare it with): a number never stands alone."""
+    for column, (label, value, reference) in zip(st.columns(len(figures)), figures, strict=True):
+        column.metric(label, value, reference, delta_color="off", delta_arrow="off")
+
+
+def unmarked(text: str) -> str:
+    """Text as Markdown shows it unchanged: a metric's value is Markdown."""
+    return re.sub(r"([^\w\s]|_)", r"\\\1", text)
+
+
+def layer(num_layers: int) -> int:
+    layers = range(num_layers)
+    if num_layers > 16:
+        return st.selectbox("MoE layer", layers, key="layer", bind="query-params")
+    chosen = st.segmented_control(
+        "MoE layer", layers, default=0, key="layer", bind="query-params", required=True
+    )
+    return chosen or 0
+
+
+def choice(label: str, options: list[str], *, key: str) -> str:
+    """One of a few words, kept in the link."""
+    chosen = st.segmented_control(
+        label, options, default=options[0], key=key, bind="query-params", required=True
+    )
+    return chosen or options[0]
+
+
+def show(
+    figure: go.Figure,
+    *,
+    alt: str,
+    key: str,
+    on_select: Any = "ignore",
+    select: Selection = "points",
+) -> Any:
+    zoomable = select != "points"
+    return st.plotly_chart(
+        figure,
+        theme=None,
+        key=key,
+        alt=alt,
+        on_select=on_select,
+        selection_mode=select,
+        config={"displaylogo": False, "displayModeBar": zoomable, "scrollZoom": False},
+    )
+
+
+def clicked(key: str) -> tuple[int, int] | None:
+    """(row, column) of the cell that was clicked in a heatmap shown with on_select."""
+    points = st.session_state[key].selection.points
+    return (int(points[0]["y"]), int(points[0]["x"])) if points else None
+
+
+def table(frame: pd.DataFrame, *, name: str, trace: str) -> None:
+    preview(frame, name=name)
+    download(frame, name=name, trace=trace)
+
+
+def preview(frame: pd.DataFrame, *, name: str) -> None:
+    """A table on the page. A column without any value is left out; an empty cell stays empty."""
+    shown = frame.loc[:, ~(frame.isna() | (frame == "")).all()]
+    headings: dict[Any, Any] = {column: _column(shown[column]) for column in shown}
+    st.dataframe(
+        shown,
+        hide_index=True,
+        alt=name.replace("_", " "),
+        column_config=headings,
+        placeholder="",
+    )
+
+
+def _column(values: pd.Series) -> Any:
+    name = str(values.name)
+    title = SAMPLE_SIZES.get(name, name.removesuffix("_id").replace("_", " "))
+    if pd.api.types.is_float_dtype(values):
+        return st.column_config.NumberColumn(title, format="%.3f")
+    if pd.api.types.is_integer_dtype(values):
+        return st.column_config.NumberColumn(title, format="localized")
+    return st.column_config.TextColumn(title)
+
+
+def download(frame: pd.DataFrame, *, name: str, trace: str) -> None:
+    st.download_button(
+        f"{name.replace('_', ' ')}.csv",
+        lambda: report.csv_text(frame),
+        file_name=report.file_name(trace, name) + ".csv",
+        mime="text/csv",
+        on_click="ignore",
+        key=f"csv_{name}",
+        type="tertiary",
+        icon=":material/download:",
+        help=f"{len(frame):,} rows",
+    )
+
+
+def method(*entries: str, compared: tuple[str, ...] = ()) -> None:
+    """The entries of docs/metrics.md that this page is made of, and the rows of its definitions
+    side by side whose metric starts with one of `compared`."""
+    with st.expander("How is this computed?", icon=":material/function:"):
+        sections = _metric_sections()
+        for entry in entries:
+            st.markdown(sections[entry])
+        if compared:
+            st.markdown(f"##### Definitions, side by side\n\n{_side_by_side(compared)}")
+        st.caption("From `docs/metrics.md`, which has every formula with its source.")
+
+
+def _side_by_side(compared: tuple[str, ...]) -> str:
+    """Paper, released code and RouteScope, on a toy case each."""
+    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+    section = text.split("\n## Definitions, side by side\n", 1)[1]
+    heads = ("| metric", "|---", *(f"| {metric}" for metric in compared))
+    return "\n".join(
+        line for line in section.split("\n### ")[0].split("\n") if line.startswith(heads)
+    )
+
+
+def _metric_sections() -> dict[str, str]:
+    """Entries of docs/metrics.md by name."""
+    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+    entries = [part.split("\n## ")[0] for part in text.split("\n### ")[1:]]
+    return {entry.split("\n", 1)[0].strip(): f"##### {entry}" for entry in entries}
+
+
+def _choose(found: list[TraceFile]) -> TraceFile:
+    by_name = {trace.name: trace for trace in found}
+    with st.sidebar:
+        name = st.selectbox("Trace", by_name, key="trace", bind="query-params")
+    return by_name[str(name)]
+
+
+def _facts(trace: TraceFile, info: TraceInfo) -> None:
+    least, most = evidence.k_range(trace, info)
+    chosen = f"{most} chosen" if least == most else f"{least} to {most} run"
+    lines = [
+        f"{info.num_tokens:,} tokens, {info.num_documents:,} texts",
+        f"Model {info.model_name} ({info.model_sha256[:8]})",
+        f"{info.num_layers} MoE layers of {info.num_experts} experts",
+        f"{chosen} per token, {info.num_shared_experts} shared",
+        f"Captured {info.created_at:%Y-%m-%d %H:%M} UTC",
+    ]
+    with st.sidebar:
+        st.html(f'<p class="rs-facts">{"<br>".join(map(escape, lines))}</p>')

@@ -1,0 +1,141 @@
+"""Which domains an expert is chosen for, more or less often than chance.
+
+L = MoE layers, E = routed experts, G = domains.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.significance import MAX_Q, NOT_ENOUGH
+from app.views.shared.heatmap import RATIOS, cell_heatmap, dot_cells, hatch_cells, ratio_axis
+from app.views.shared.intervals import RATIO, probability
+from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
+
+LIMIT = 2  # log2: from a quarter to four times
+REACH = 3  # log2: bars end at an eighth and eight times
+
+
+def domain_order(lift_EG: np.ndarray) -> np.ndarray:
+    """Experts grouped by their strongest domain, the strongest first; dead ones last."""
+    known_EG = np.nan_to_num(lift_EG, nan=-np.inf)
+    strongest_E, best_E = known_EG.argmax(-1), known_EG.max(-1)
+    return np.lexsort((-best_E, strongest_E, np.isinf(best_E)))
+
+
+def lift_grid(rows: pd.DataFrame, column: str, domains: Sequence[str]) -> np.ndarray:
+    """A column of one layer's rows of a lift_table [E, G], NaN where it is empty."""
+    return rows[column].to_numpy(float, na_value=np.nan).reshape(-1, len(domains))
+
+
+def lift_heatmap(
+    rows: pd.DataFrame,
+    palette: Palette,
+    *,
+    domains: Sequence[str],
+    order_E: np.ndarray,
+    marked: int,
+) -> go.Figure:
+    """Domains by experts of one layer's lift_table, colour = log2 lift; the marked expert is
+    framed. A dot: q < 0.05. Hatched: too few documents to say."""
+    log_GE = lift_grid(rows, "estimate", domains)[order_E].T
+    unsaid_GE = (rows.note == NOT_ENOUGH).to_numpy().reshape(-1, len(domains))[order_E].T
+    hover = np.array([lift_text(row) for row in rows.itertuples()]).reshape(-1, len(domains))
+    figure = cell_heatmap(
+        np.where(unsaid_GE, np.nan, np.clip(log_GE, -LIMIT - 1, LIMIT + 1)),
+        palette,
+        rows=[literal(domain) for domain in domains],
+        columns=[str(expert) for expert in order_E],
+        hover_RC=hover[order_E].T,
+        coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
+        height=44 * len(domains) + 90,
+    )
+    hatch_cells(figure, unsaid_GE, palette)
+    dot_cells(figure, lift_grid(rows, "q", domains)[order_E].T < MAX_Q, palette)
+    place = int(np.flatnonzero(order_E == marked)[0])
+    figure.add_shape(
+        type="rect",
+        x0=place - 0.5,
+        x1=place + 0.5,
+        y0=-0.5,
+        y1=len(domains) - 0.5,
+        line={"color": palette.text, "width": 2},
+    )
+    figure.update_xaxes(title_text="expert", tickfont={"size": 10}, tickangle=0)
+    return figure
+
+
+def lift_text(row: Any) -> str:
+    """All that is known of a cell, a line each."""
+    lines = [f"expert {row.expert_id}, {literal(row.domain)}"]
+    if not pd.isna(row.estimate):
+        span = "" if pd.isna(row.low) else f" ({RATIO.span(2**row.low, 2**row.high)})"
+        lines.append(f"<b>{RATIO.text(2**row.estimate)}</b>{span}, by chance 1×")
+    if not pd.isna(row.p):
+        lines.append(f"p {probability(row.p)}, q {probability(row.q)}")
+    lines.append(f"{row.n_documents:,} texts, {row.n_tokens:,} choices")
+    if not pd.isna(row.smallest_detectable):
+        lines.append(f"these texts can show {RATIO.text(2**row.smallest_detectable)}")
+    return "<br>".join([*lines, f"<i>{row.note}</i>"] if row.note else lines)
+
+
+def lift_bars(rows: pd.DataFrame, palette: Palette) -> go.Figure:
+    """One expert's lift by domain, to both sides of chance, with its interval; numbers in a column.
+
+    Full colour and a dot: q < 0.05. Hatched: too few documents to say.
+    """
+    colors = domain_colors(list(rows.domain), palette)
+    sure = (rows.q < MAX_Q).fillna(False).tolist()
+    places = list(range(len(rows)))
+    log = rows[["estimate", "low", "high"]].astype(float).clip(-REACH, REACH)
+    figure = go.Figure(
+        go.Bar(
+            x=log.estimate,
+            y=places,
+            orientation="h",
+            marker={
+                "color": [colors[domain] for domain in rows.domain],
+                "opacity": [1.0 if found else 0.45 for found in sure],
+                "pattern": {"shape": ["/" if note else "" for note in rows.note], "size": 6},
+            },
+            error_x={
+                "type": "data",
+                "array": (log.high - log.estimate).clip(0),
+                "arrayminus": (log.estimate - log.low).clip(0),
+                "color": palette.text,
+                "thickness": 1.2,
+                "width": 3,
+            },
+            hovertext=[lift_text(row) for row in rows.itertuples()],
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    )
+    frame(figure, palette, height=34 * len(rows) + 60)
+    figure.update_layout(margin={"r": 70}, bargap=0.32)
+    ticks = [-REACH + 1, 0, REACH - 1]
+    figure.update_xaxes(
+        range=[-REACH, REACH],
+        tickvals=ticks,
+        ticktext=[RATIOS[tick] for tick in ticks],
+        zeroline=True,
+        zerolinecolor=palette.muted,
+    )
+    figure.update_yaxes(
+        tickvals=places,
+        ticktext=[literal(name) for name in rows.domain],
+        autorange="reversed",
+        showgrid=False,
+    )
+    for place, estimate, found in zip(places, rows.estimate, sure, strict=True):
+        text = RATIO.text(2**estimate) if not pd.isna(estimate) else ""
+        column_text(
+            figure,
+            place,
+            f"{text} •" if found else text,
+            place=68 if found else 56,
+            color=None if found else palette.muted,
+        )
+    return figure

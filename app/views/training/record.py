@@ -1,0 +1,109 @@
+"""What a training left in its folder so far: log, evaluation, routing snapshots."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.workspace import TRAINING_LOG, Training
+from data.snapshots import RoutingSnapshots, read_snapshots
+from data.training_log import Line, domains_table, layers_table, read_log, steps_table
+
+SNAPSHOTS = "snapshots.safetensors"
+FILES = (TRAINING_LOG, f"dense/{TRAINING_LOG}", "train_config.json", "evaluation.json", SNAPSHOTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRecord:
+    name: str
+    state: str
+    log: pd.DataFrame  # steps_table()
+    layers: pd.DataFrame  # layers_table()
+    domain_loss: pd.DataFrame  # domains_table(), nats per token
+    domain_share: pd.DataFrame  # domains_table(), of the drawn sequences
+    dense_log: pd.DataFrame | None
+    bits: pd.DataFrame | None  # domain, moe, perhaps dense
+    snapshots: RoutingSnapshots | None
+    snapshots_identity: str
+    num_steps: int  # of the whole schedule
+    stages: tuple[tuple[str, int], ...]  # name, last step
+
+    def tokens_at(self, steps: pd.Series) -> pd.Series:
+        """Tokens read by any step: between the lines of the log, and beyond, in proportion."""
+        if self.log.empty:
+            return pd.Series(np.nan, index=steps.index)
+        last = self.log.iloc[-1]
+        read = np.interp(steps, [0, *self.log.step], [0, *self.log.tokens])
+        return pd.Series(np.where(steps > last.step, last.tokens * steps / last.step, read))
+
+    def stage_at(self, step: int) -> str:
+        """Empty where the training has no stages."""
+        return next((name for name, last in self.stages if step <= last), "")
+
+
+def read(training: Training) -> TrainingRecord:
+    return _read(training.identity(*FILES), training.state, _training=training)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _read(identity: str, state: str, *, _training: Training) -> TrainingRecord:
+    folder, lines = _training.path, _lines(_training)
+    dense, snapshots = folder / "dense" / TRAINING_LOG, folder / SNAPSHOTS
+    num_steps, stages = _schedule(folder / "train_config.json")
+    return TrainingRecord(
+        name=_training.name,
+        state=state,
+        log=steps_table(lines),
+        layers=layers_table(lines),
+        domain_loss=domains_table(lines, "domain_loss"),
+        domain_share=domains_table(lines, "domain_share"),
+        dense_log=steps_table(read_log(dense)) if dense.is_file() else None,
+        bits=_bits(folder / "evaluation.json"),
+        snapshots=read_snapshots(snapshots) if snapshots.is_file() else None,
+        snapshots_identity=_training.identity(SNAPSHOTS),
+        num_steps=num_steps,
+        stages=stages,
+    )
+
+
+def _lines(training: Training) -> list[Line]:
+    log = training.path / TRAINING_LOG
+    lines = read_log(log)
+    if not lines and training.state != "running":
+        raise ValueError(f"{log} holds no line: no step was ever logged; start the training again")
+    return lines
+
+
+def _schedule(path: Path) -> tuple[int, tuple[tuple[str, int], ...]]:
+    """Number of steps, and the last step of every stage."""
+    if not path.is_file():
+        raise ValueError(f"{path} not found; it is written when `routescope train` begins")
+    config = _json(path)
+    try:
+        stages = tuple((str(name), int(last)) for name, last in config.get("stage_ends") or [])
+        return stages[-1][1] if stages else int(config["steps"]), stages
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} lacks or garbles steps: {error!r}; train again") from error
+
+
+def _bits(path: Path) -> pd.DataFrame | None:
+    """Of a model beside its dense twin as shipped, or of one alone as `routescope train` writes."""
+    if not path.is_file():
+        return None
+    found = _json(path)
+    models = found if "moe" in found else {"moe": found}
+    return pd.DataFrame(models).rename_axis("domain").reset_index()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}; restore it or train again") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no JSON object; restore it or train again")
+    return found

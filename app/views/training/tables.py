@@ -1,0 +1,155 @@
+"""What a training's log and snapshots amount to, a table a figure. L = MoE layers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.domain_counts import ALL_LAYERS, domain_counts
+from analysis.emergence import domain_experts, domain_information, tokens_by_domain
+from analysis.saturation import saturation_table
+from analysis.specialization import (
+    MIN_DOMAIN_TOKENS,
+    NONE,
+    domain_lift,
+    expert_domain,
+)
+from app.views.training.record import TrainingRecord
+from data.snapshots import RoutingSnapshots
+
+
+def compares_domains(record: TrainingRecord) -> bool:
+    found = record.snapshots
+    return found is not None and len(np.unique(found.domain_id_N)) > 1
+
+
+def saturation(record: TrainingRecord) -> pd.DataFrame:
+    """step, tokens, layer_id, saturation, null; no row without snapshots."""
+    if record.snapshots is None:
+        return pd.DataFrame(columns=["step", "tokens", "layer_id", "saturation", "null"])
+    return _with_tokens(_saturation(record.snapshots_identity, _found=record.snapshots), record)
+
+
+def experts(record: TrainingRecord) -> pd.DataFrame:
+    """step, tokens, domain, experts, null; no row without snapshots of two domains."""
+    if record.snapshots is None or not compares_domains(record):
+        return pd.DataFrame(columns=["step", "tokens", "domain", "experts", "null"])
+    return _with_tokens(_experts(record.snapshots_identity, _found=record.snapshots), record)
+
+
+def information(record: TrainingRecord) -> pd.DataFrame:
+    """step, tokens, layer_id, information_share, null; no row without snapshots of two domains."""
+    if record.snapshots is None or not compares_domains(record):
+        return pd.DataFrame(columns=["step", "tokens", "layer_id", "information_share", "null"])
+    return _with_tokens(_information(record.snapshots_identity, _found=record.snapshots), record)
+
+
+def with_a_domain(record: TrainingRecord) -> pd.DataFrame:
+    """step, tokens, experts, share of all experts, null: how many belong to any domain."""
+    table = experts(record)
+    own = table[table.domain != NONE].groupby(["step", "tokens"], as_index=False)
+    total = table.groupby("step").experts.sum().max()
+    summed = own[["experts", "null"]].sum()
+    return summed.assign(share=summed.experts / total, null=summed.null / total)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The share of experts with a domain at the last snapshot: other texts, and chance."""
+
+    share: float
+    low: float  # NaN where too few texts to say
+    high: float
+    null: float
+
+
+@st.cache_data(max_entries=32, show_spinner="Drawing texts again")
+def last_share(identity: str, *, _found: RoutingSnapshots) -> Range:
+    tokens_NLE = _found.tokens_NLE[_found.steps[-1]]
+    table = domain_counts(tokens_NLE, _found.domain_id_N, domains=_found.domains)
+    none = table[(table.layer_id == ALL_LAYERS) & (table.domain == NONE)]
+    counted = domain_experts(tokens_NLE, _found.domain_id_N, domains=_found.domains)
+    total = counted.experts.sum()
+    ends = none[["high", "low", "null"]].to_numpy(float, na_value=np.nan)[0]
+    low, high, null = (1 - ends / total).tolist()
+    return Range(1 - counted.experts.iloc[-1] / total, low, high, null)
+
+
+def too_small(found: RoutingSnapshots) -> float:
+    """Share of experts that the last snapshot's sample gives too few choices to have a domain."""
+    tokens_LEG = _last_by_domain(found)
+    return float((tokens_LEG.max(-1) < MIN_DOMAIN_TOKENS).mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One layer at one snapshot."""
+
+    step: int
+    lift_EG: np.ndarray
+    domain_E: np.ndarray  # as expert_domain()
+
+
+def frames(found: RoutingSnapshots, layer_id: int) -> list[Frame]:
+    made = []
+    for step, tokens_NLE in found.tokens_NLE.items():
+        tokens_LEG = tokens_by_domain(
+            tokens_NLE[:, [layer_id]], found.domain_id_N, num_domains=len(found.domains)
+        )
+        made.append(Frame(step, domain_lift(tokens_LEG)[0], expert_domain(tokens_LEG)[0]))
+    return made
+
+
+def frames_table(made: list[Frame], domains: tuple[str, ...]) -> pd.DataFrame:
+    """step, expert_id, belongs_to, domain, lift."""
+    names = [*domains, NONE]
+    num_experts, num_domains = made[0].lift_EG.shape
+    tables = [
+        pd.DataFrame(
+            {
+                "step": frame.step,
+                "expert_id": np.repeat(np.arange(num_experts), num_domains),
+                "belongs_to": np.repeat([names[domain] for domain in frame.domain_E], num_domains),
+                "domain": [*domains] * num_experts,
+                "lift": frame.lift_EG.ravel(),
+            }
+        )
+        for frame in made
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _last_by_domain(found: RoutingSnapshots) -> np.ndarray:
+    last_NLE = found.tokens_NLE[found.steps[-1]]
+    return tokens_by_domain(last_NLE, found.domain_id_N, num_domains=len(found.domains))
+
+
+def _with_tokens(table: pd.DataFrame, record: TrainingRecord) -> pd.DataFrame:
+    table = table.copy()
+    table.insert(1, "tokens", record.tokens_at(table.step))
+    return table
+
+
+@st.cache_data(max_entries=32, show_spinner="Comparing snapshots")
+def _saturation(identity: str, *, _found: RoutingSnapshots) -> pd.DataFrame:
+    return saturation_table(_found.steps, _found.chosen)
+
+
+@st.cache_data(max_entries=32, show_spinner="Counting experts by domain")
+def _experts(identity: str, *, _found: RoutingSnapshots) -> pd.DataFrame:
+    return _by_step(domain_experts, _found)
+
+
+@st.cache_data(max_entries=32, show_spinner="Counting experts by domain")
+def _information(identity: str, *, _found: RoutingSnapshots) -> pd.DataFrame:
+    return _by_step(domain_information, _found)
+
+
+def _by_step(table_at: Callable[..., pd.DataFrame], found: RoutingSnapshots) -> pd.DataFrame:
+    tables = {
+        step: table_at(tokens_NLE, found.domain_id_N, domains=found.domains)
+        for step, tokens_NLE in found.tokens_NLE.items()
+    }
+    return pd.concat(tables, names=["step", None]).reset_index("step").reset_index(drop=True)

@@ -1,0 +1,95 @@
+"""`routescope ablate` on a tiny model: what it stores, prints and refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from analysis import queries
+from app.commands.ablate import ablate
+from app.commands.capture import INTERRUPTED, capture
+from app.studies import ablation
+from app.studies.ablation import Expert
+from data.sidecar import read_sidecar, sidecar_path
+from data.store import open_trace
+from tests.app.commands.test_capture import folder  # noqa: F401
+
+CLI = typer.Typer()
+CLI.command()(ablate)
+CLI.command()(capture)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(CLI, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def trace(tmp_path: Path, folder: Path) -> Path:  # noqa: F811
+    """Twelve short texts of two domains."""
+    prompts = tmp_path / "prompts.jsonl"
+    lines = [
+        {"text": text * 3, "domain": domain}
+        for _ in range(6)
+        for text, domain in (("1+1=2 ", "math"), ("def f ", "code"))
+    ]
+    prompts.write_text("\n".join(map(json.dumps, lines)))
+    path = tmp_path / "t.duckdb"
+    assert run("capture", prompts, "--out", path, "--model", folder).exit_code == 0
+    return path
+
+
+@pytest.fixture
+def experts(trace: Path) -> list[Expert]:
+    """The busiest of each layer."""
+    with open_trace(trace) as con:
+        load = queries.expert_tokens(con).sort_values("tokens").groupby("layer_id").last()
+    return [(int(layer), int(expert)) for layer, expert in load.expert_id.items()]
+
+
+def named(experts: list[Expert]) -> str:
+    return ",".join(f"{layer}:{expert}" for layer, expert in experts)
+
+
+def test_five_groups_an_expert_printed_and_stored(trace: Path, folder: Path, experts):  # noqa: F811
+    given = ("--experts", named(experts), "--tokens", 30, "--json")
+    result = run("ablate", "--trace", trace, "--model", folder, *given)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    assert [(row["layer_id"], row["expert_id"]) for row in rows] == [
+        expert for expert in experts for _ in range(5)
+    ]
+    assert {row["domain"] for row in rows} <= {"math", "code"}
+    found = read_sidecar(trace, "causes")
+    assert found is not None
+    assert found[0].estimate.tolist() == [row["estimate"] for row in rows]
+    assert found[1]["seed"] == 0
+    assert found[1]["tokens_per_domain"] == 30
+
+
+def test_interrupted_nothing_is_stored(trace: Path, folder: Path, experts, monkeypatch):  # noqa: F811
+    def interrupted(*given, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablation, "ablate", interrupted)
+    result = run("ablate", "--trace", trace, "--model", folder, "--experts", named(experts))
+    assert result.exit_code == INTERRUPTED
+    assert not sidecar_path(trace, "causes").is_file()
+
+
+@pytest.mark.parametrize(
+    ("experts", "line"),
+    [("0-0", "not LAYER:EXPERT"), ("0:99", "there is no expert 0:99"), ("9:0", "no expert 9:0")],
+)
+def test_a_wrong_name_is_refused(trace: Path, folder: Path, experts: str, line: str):  # noqa: F811
+    result = run("ablate", "--trace", trace, "--model", folder, "--experts", experts)
+    assert isinstance(result.exception, ValueError)
+    assert line in str(result.exception)
+    assert not sidecar_path(trace, "causes").is_file()
+
+
+def test_another_model_is_refused(trace: Path):
+    result = run("ablate", "--trace", trace)
+    assert isinstance(result.exception, ValueError)
+    assert "the trace was made by model" in str(result.exception)

@@ -1,0 +1,277 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import typer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from typer.testing import CliRunner, Result
+
+from app.commands import capture as command
+from app.studies import reader
+from app.studies.reader import Sampling, demo_documents, load_tracer
+from data.merge import merge_traces
+from data.prompts import read_documents, summarize_prompts
+from data.routing import DOMAINS, Document
+from data.store import TraceStore, open_trace, partial_path
+from model.checkpoint import save_model
+from model.config import ModelConfig
+from model.transformer import Transformer
+from tests.models import small_config
+
+CLI = typer.Typer()
+CLI.command()(command.capture)
+CLI.command()(command.demo)
+
+
+def byte_tokenizer() -> Tokenizer:
+    """The start token and one entry a byte."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<|endoftext|>": 0} | {byte: i for i, byte in enumerate(alphabet, start=1)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of 2 MoE layers, 8 experts, top 2, a context of 16 bytes."""
+    path = tmp_path_factory.mktemp("model")
+    values = {name: getattr(small_config(), name) for name in ModelConfig.__slots__}
+    model = Transformer(ModelConfig(**values | {"vocab_size": 257}))
+    model.initialize(seed=0)
+    save_model(model, path, dtype=torch.float32)
+    byte_tokenizer().save(str(path / "tokenizer.json"))
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(CLI, [str(argument) for argument in arguments])
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refused(result: Result) -> str:
+    """The message that `routescope` prints in one line, with exit code 2."""
+    assert isinstance(result.exception, ValueError), result.output
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
+
+
+def test_capture_stores_every_prompt_and_prints_its_figures(tmp_path: Path, folder: Path):
+    prompts = write(tmp_path / "p.csv", 'text,domain\nhello,math\n"é, a long line: cut",\n ,x\n')
+    out = tmp_path / "t.duckdb"
+    result = run("capture", prompts, "--out", out, "--model", folder, "--json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["documents"] == 2
+    assert figures["tokens"] == 5 + 15
+    assert figures["truncated_documents"] == 1
+    assert figures["truncated_tokens"] == 20 - 15
+    assert figures["skipped_rows"] == 1
+    assert figures["path"] == str(out)
+    with open_trace(out) as trace:
+        documents = trace.execute("SELECT domain, text, origin FROM document").fetchall()
+        pieces = trace.execute("SELECT text FROM token WHERE doc_id = 1").fetchall()
+        config = json.loads(trace.execute("SELECT config FROM trace").fetchall()[0][0])
+    assert documents == [("math", "hello", "p.csv:2"), (None, "é, a long line: cut", "p.csv:3")]
+    assert [piece[0] for piece in pieces[:4]] == ["", "é", ",", " "]
+    assert config["truncated"] == {"documents": 1, "tokens": 5}
+    assert config["model"]["num_experts"] == 8
+    assert config["capture"]["prompts"]["file"] == "p.csv"
+    assert set(config["versions"]) == {"routescope", "torch", "python"}
+
+
+def test_capture_says_in_words_what_was_cut_and_skipped(tmp_path: Path, folder: Path):
+    prompts = write(tmp_path / "p.csv", "text\nshort\na text of more than 15\n \n")
+    result = run("capture", prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
+    assert "2 documents, 20 tokens" in result.stdout
+    assert "1 documents were longer than the context: 7 tokens cut" in result.stdout
+    assert "1 rows without text skipped" in result.stdout
+
+
+def test_generation_is_stored_with_its_sampling(tmp_path: Path, folder: Path):
+    prompts = write(tmp_path / "p.txt", "hi\nyou\n")
+    out = tmp_path / "t.duckdb"
+    result = run("capture", prompts, "--out", out, "--model", folder, "--generate", 4, "--seed", 7)
+    assert result.exit_code == 0, result.output
+    with open_trace(out) as trace:
+        phases = trace.execute(
+            "SELECT doc_id, phase, count(*) FROM token GROUP BY ALL ORDER BY ALL"
+        )
+        assert phases.fetchall() == [(0, 0, 2), (0, 1, 3), (1, 0, 3), (1, 1, 3)]
+        assert trace.execute("SELECT seed FROM trace").fetchall() == [(7,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("p.txt", "", "p.txt holds no prompts"),
+        ("p.csv", "question\nwhy\n", "no column named text or prompt"),
+        ("p.jsonl", '{"text": "a"}\n{"text"\n', "p.jsonl:2: not JSON"),
+        ("p.txt", "fine\na\0b\n", "p.txt:2: a NUL byte"),
+        ("p.txt", "x" * 10_000_000, "a line of more than"),
+    ],
+)
+def test_a_bad_file_leaves_nothing_behind(
+    tmp_path: Path, folder: Path, name: str, text: str, message: str
+):
+    prompts = write(tmp_path / name, text)
+    result = run("capture", prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
+    assert message in refused(result)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_cannot_be_written_or_loaded_is_refused(tmp_path: Path, folder: Path):
+    prompts = write(tmp_path / "p.txt", "hi\n")
+    out = tmp_path / "t.duckdb"
+    absent = tmp_path / "absent"
+    assert "config.json is missing" in refused(
+        run("capture", prompts, "--out", out, "--model", absent)
+    )
+    assert "No such file" in refused(
+        run("capture", prompts, "--out", absent / "t.duckdb", "--model", folder)
+    )
+    long = ("capture", prompts, "--out", out, "--model", folder, "--generate", 15)
+    assert "15 new tokens do not fit" in refused(run(*long))
+    hot = ("capture", prompts, "--out", out, "--model", folder, "--generate", 2)
+    assert "temperature (-1.0)" in refused(run(*hot, "--temperature", "-1"))
+    assert "top_p (0.0)" in refused(run(*hot, "--top-p", "0"))
+    assert not out.exists()
+    assert not partial_path(out).exists()
+    assert run("capture", prompts, "--out", out, "--model", folder).exit_code == 0
+    assert "exists; delete it" in refused(run("capture", prompts, "--out", out, "--model", folder))
+
+
+def interrupting(documents: Iterator[Document], *, after: int) -> Iterator[Document]:
+    for document in documents:
+        if document.doc_id == after:
+            raise KeyboardInterrupt
+        yield document
+
+
+def interrupt(tmp_path: Path, folder: Path, *, after: int, capsys: pytest.CaptureFixture) -> str:
+    """Begin the capture that `p.txt` would be, and press Ctrl-C at a document."""
+    tracer = load_tracer(folder)
+    prompts = tmp_path / "p.txt"
+    found = summarize_prompts(prompts)
+    described = {"file": "p.txt", "sha256": found.sha256, "skipped_rows": 0}
+    store = TraceStore.create(tmp_path / "t.duckdb", tracer.description("t", prompts=described))
+    documents = interrupting(read_documents(prompts), after=after)
+    with pytest.raises(typer.Exit) as raised:
+        command.write_trace(tracer, documents, store, total=5_000)
+    assert raised.value.exit_code == 130
+    return capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_what_is_done_and_resume_completes_it(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
+):
+    prompts = write(tmp_path / "p.txt", "".join(f"prompt {i}\n" for i in range(5_000)))
+    out = tmp_path / "t.duckdb"
+    assert "add --resume to go on" in interrupt(tmp_path, folder, after=4_500, capsys=capsys)
+    assert "unfinished capture" in refused(run("capture", prompts, "--out", out, "--model", folder))
+    result = run("capture", prompts, "--out", out, "--model", folder, "--resume", "--json")
+    figures = json.loads(result.stdout)
+    assert figures["resumed_documents"] > 0
+    assert figures["documents"] + figures["resumed_documents"] == 5_000
+    with open_trace(out) as trace:
+        found = trace.execute("SELECT doc_id, text FROM document").fetchall()
+    assert found == [(i, f"prompt {i}") for i in range(5_000)]
+
+
+def test_ctrl_c_before_anything_is_stored_leaves_nothing(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
+):
+    write(tmp_path / "p.txt", "a\nb\nc\n")
+    assert "before anything was stored" in interrupt(tmp_path, folder, after=1, capsys=capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["p.txt"]
+
+
+def test_resume_refuses_other_prompts(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture):
+    prompts = write(tmp_path / "p.txt", "".join(f"prompt {i}\n" for i in range(5_000)))
+    interrupt(tmp_path, folder, after=4_500, capsys=capsys)
+    write(prompts, "something else\n")
+    result = run("capture", prompts, "--out", tmp_path / "t.duckdb", "--model", folder, "--resume")
+    assert "begun with another config.capture.prompts.sha256" in refused(result)
+
+
+def test_a_sampling_is_checked_when_it_is_made():
+    with pytest.raises(ValueError, match="at least 1 token"):
+        Sampling(new_tokens=0, temperature=1.0, top_p=1.0, seed=0)
+
+
+@pytest.fixture
+def heldout(tmp_path: Path) -> Path:
+    """Four documents of ten bytes a domain."""
+    rows = [(domain, f"{domain:.6} {i:03}") for domain in DOMAINS for i in range(4)]
+    columns = {
+        "doc_id": list(range(len(rows))),
+        "domain": [domain for domain, _ in rows],
+        "sublabel": ["easy"] * len(rows),
+        "source": ["corpus"] * len(rows),
+        "text": [text.ljust(10) for _, text in rows],
+    }
+    path = tmp_path / "heldout.parquet"
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_the_demo_takes_equal_tokens_of_every_domain(
+    folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reader, "DEMO_TOKENS", 15)
+    chosen = list(demo_documents(load_tracer(folder), heldout))
+    assert [document.doc_id for document in chosen] == [
+        4 * g + i for g in range(6) for i in range(2)
+    ]
+    assert [document.domain for document in chosen[::2]] == list(DOMAINS)
+    assert chosen[0].origin == "corpus/easy"
+
+
+def test_demo_replaces_one_that_was_cut_short(
+    tmp_path: Path, folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(command, "HELDOUT", heldout)
+    out = tmp_path / "traces" / "demo.duckdb"
+    out.parent.mkdir()
+    partial_path(out).write_text("cut short")
+    result = run("demo", "--out", out, "--model", folder, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["documents"] == 24
+    assert [path.name for path in out.parent.iterdir()] == ["demo.duckdb"]
+
+
+@pytest.mark.parametrize("name", ["capture", "demo"])
+def test_help_has_an_example(name: str):
+    assert f"Example: routescope {name}" in run(name, "--help").stdout
+
+
+def test_parts_merge_to_the_trace_of_all(folder: Path, tmp_path: Path) -> None:
+    prompts = write(tmp_path / "prompts.txt", "one two\nthree\nfour five\nsix\nseven eight\n")
+    whole, parts = tmp_path / "whole.duckdb", [tmp_path / f"{i}.duckdb" for i in (1, 2)]
+    assert run("capture", prompts, "--model", folder, "--out", whole).exit_code == 0
+    for number, path in enumerate(parts, start=1):
+        part = ["--part", f"{number}/2", "--json"]
+        result = run("capture", prompts, "--model", folder, "--out", path, *part)
+        assert json.loads(result.stdout)["documents"] == 4 - number  # 0, 2, 4, then 1, 3
+    merge_traces(parts, tmp_path / "merged.duckdb")
+    rows = "SELECT doc_id, position, layer_id, rank, expert_id FROM routing ORDER BY ALL"
+    with open_trace(whole) as one, open_trace(tmp_path / "merged.duckdb") as merged:
+        assert one.execute(rows).fetchall() == merged.execute(rows).fetchall()
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/0", "a/b"])
+def test_a_part_that_is_none_is_refused(folder: Path, tmp_path: Path, part: str) -> None:
+    prompts = write(tmp_path / "prompts.txt", "one\n")
+    out = tmp_path / "x.duckdb"
+    result = run("capture", prompts, "--model", folder, "--out", out, "--part", part)
+    assert "give I/N" in refused(result)
+    assert not list(tmp_path.glob("x.duckdb*"))

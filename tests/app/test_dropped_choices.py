@@ -1,0 +1,88 @@
+"""Choices that found their expert full: on Load balance, on Prompts, in the CSV."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from app.jobs import beside
+from app.studies.reader import Tracer
+from data.routing import Document
+from data.store import TraceStore, open_trace
+from data.tokenizer import load_tokenizer, train_tokenizer
+from model.checkpoint import load_model, save_model
+from model.transformer import Transformer
+from tests.models import small_router
+
+VIEWS = Path(__file__).parents[2] / "app" / "views"
+TEXTS = ["the cat sat on the mat the cat", "the dog on the log the dog", "a cat a dog a mat a log"]
+
+
+def write_trace(folder: Path, path: Path) -> Tracer:
+    """Of a top-1 gate whose experts take 2 of 64 tokens: most of a text is dropped."""
+    torch.manual_seed(0)
+    config = replace(small_router("switch"), vocab_size=300, context_length=64)
+    model = Transformer(replace(config, capacity_factor=0.25))
+    model.initialize(seed=0)
+    save_model(model, folder)
+    train_tokenizer(TEXTS * 20, vocab_size=270).save(str(folder / "tokenizer.json"))
+    tracer = Tracer(folder, load_model(folder), load_tokenizer(folder / "tokenizer.json"))
+    documents = [
+        Document(doc_id=doc_id, text=text, domain="ab"[doc_id % 2])
+        for doc_id, text in enumerate(TEXTS * 4)
+    ]
+    with TraceStore.create(path, tracer.description("drops", prompts={})) as store:
+        tracer.capture(documents, store)
+    return tracer
+
+
+@pytest.fixture
+def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path / "traces"))
+    monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "model"))
+    monkeypatch.setattr(beside, "project", lambda trace: None)
+    monkeypatch.setattr(beside, "information", lambda trace: None)
+    path = tmp_path / "traces" / "drops.duckdb"
+    path.parent.mkdir()
+    write_trace(tmp_path / "model", path)
+    return path
+
+
+def test_every_choice_is_executed_or_dropped(trace: Path) -> None:
+    with open_trace(trace) as con:
+        [(tokens, executed, dropped, top_k)] = con.execute(
+            "SELECT (SELECT count(*) FROM token), (SELECT count(*) FROM routing), "
+            "(SELECT count(*) FROM dropped), top_k FROM trace"
+        ).fetchall()
+        [(summed,)] = con.execute("SELECT sum(tokens) FROM document_dropped").fetchall()
+    assert executed + dropped == 2 * tokens  # two layers, one choice each
+    assert dropped == summed > 0
+    assert top_k is None
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("load_balance", "were dropped because their expert was full"),
+        ("prompts", "Dropped, because it was full: expert"),
+        ("overview", "The number of chosen experts varies from token to token"),
+    ],
+)
+def test_a_page_says_what_was_dropped(trace: Path, page: str, said: str) -> None:
+    app = AppTest.from_file(str(VIEWS / page / "page.py"), default_timeout=120)
+    if page == "prompts":
+        app.query_params["token"] = "9"  # late enough for its expert to be full
+    app.run()
+    assert not app.exception
+    assert any(said in html.value for html in app.get("html"))
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["specialization", "coactivation", "vocabulary", "domain_clusters", "causes", "export"],
+)
+def test_the_other_pages_stand_it(trace: Path, page: str) -> None:
+    app = AppTest.from_file(str(VIEWS / page / "page.py"), default_timeout=120).run()
+    assert not app.exception

@@ -1,0 +1,89 @@
+"""The GPU's routing and experts; without a GPU Triton interprets its kernels (conftest.py)."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.testing import assert_close
+
+pytest.importorskip("triton")  # has no release for this platform
+
+from model.kernels.gpu_experts import Activated, RoutedExperts
+from model.kernels.gpu_routing import fused_gate, places
+from model.moe import Experts
+from tests.model.test_moe import loop_over_experts
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize(("tokens", "num_experts", "top_k"), [(1, 4, 1), (70, 6, 3), (150, 64, 6)])
+def test_places_are_those_of_a_stable_sort(tokens: int, num_experts: int, top_k: int) -> None:
+    ids_TK = torch.rand(tokens, num_experts, device=DEVICE).topk(top_k).indices
+    place_TK, ends_E = places(ids_TK, num_experts=num_experts)
+    expert_C, order = ids_TK.flatten().sort(stable=True)
+    assert place_TK.flatten()[order].tolist() == list(range(tokens * top_k))
+    experts_E = torch.arange(num_experts, device=DEVICE)
+    assert ends_E.tolist() == torch.searchsorted(expert_C, experts_E, right=True).tolist()
+
+
+def test_a_token_may_choose_one_expert_twice() -> None:
+    ids_TK = torch.tensor([[2, 0, 2], [2, 2, 2]], device=DEVICE)
+    place_TK, ends_E = places(ids_TK, num_experts=3)
+    assert place_TK.tolist() == [[1, 0, 2], [3, 4, 5]]
+    assert ends_E.tolist() == [1, 1, 6]
+
+
+@pytest.mark.parametrize("sigmoid", [False, True])
+@pytest.mark.parametrize(("tokens", "num_experts"), [(5, 6), (150, 64)])
+def test_the_gate_is_that_of_the_listing(sigmoid: bool, tokens: int, num_experts: int) -> None:
+    dtype = torch.bfloat16 if DEVICE == "cuda" else torch.float32  # the interpreter's products
+    x_TD = torch.randn(tokens, 128, device=DEVICE, dtype=dtype)
+    weight_ED = torch.randn(num_experts, 128, device=DEVICE) * 0.1
+    logits_TE, weights_TK, ids_TK = fused_gate(x_TD, weight_ED, top_k=4, sigmoid=sigmoid)
+    expected_TE = F.linear(x_TD.float(), weight_ED)
+    scores_TE = expected_TE.sigmoid() if sigmoid else expected_TE.softmax(-1)
+    expected_TK, chosen_TK = scores_TE.topk(4)
+    assert_close(logits_TE, expected_TE, atol=1e-4, rtol=1e-4)
+    assert_close(weights_TK, expected_TK, atol=1e-4, rtol=1e-4)
+    assert torch.equal(ids_TK, chosen_TK)
+
+
+def differentiated(output_TD: Tensor, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    direction_TD = torch.linspace(-1, 1, output_TD.numel(), device=DEVICE).view_as(output_TD)
+    return torch.autograd.grad((output_TD * direction_TD).sum(), inputs)
+
+
+@pytest.mark.parametrize(("dim", "width"), [(16, 8), (36, 20)])  # a power of 2, and not
+@pytest.mark.parametrize("crowded", [False, True])
+def test_experts_and_their_gradients(dim: int, width: int, crowded: bool) -> None:
+    experts = Experts(dim, width, num_experts=6).to(DEVICE)
+    for parameter in experts.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x_TD = torch.randn(50, dim, device=DEVICE, requires_grad=True)
+    ids_TK = torch.rand(50, 6, device=DEVICE).topk(2).indices
+    if crowded:  # four experts without a token
+        ids_TK = torch.tensor([[5, 2]], device=DEVICE).expand(50, 2)
+    weights_TK = torch.rand(50, 2, device=DEVICE, requires_grad=True)
+    inputs = (x_TD, weights_TK, experts.gate_up_EDF, experts.down_EFD)
+
+    found_TD = RoutedExperts.apply(x_TD, ids_TK, weights_TK, *inputs[2:])
+    expected_TD = loop_over_experts(experts, x_TD, ids_TK, weights_TK)
+
+    assert_close(found_TD, expected_TD, atol=1e-5, rtol=1e-4)
+    pairs = zip(differentiated(found_TD, inputs), differentiated(expected_TD, inputs), strict=True)
+    for found, expected in pairs:
+        assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_activation_and_its_gradient() -> None:
+    gate_up_BSF = torch.randn(2, 3, 40, device=DEVICE, requires_grad=True)
+    gate_BSF, up_BSF = gate_up_BSF.chunk(2, dim=-1)
+    found_BSF, expected_BSF = Activated.apply(gate_up_BSF), F.silu(gate_BSF) * up_BSF
+    assert_close(found_BSF, expected_BSF)
+    (found,) = differentiated(found_BSF, (gate_up_BSF,))
+    assert_close(found, *differentiated(expected_BSF, (gate_up_BSF,)))
