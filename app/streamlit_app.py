@@ -9,7 +9,7 @@ ICON = HERE / "icon.svg"  # a named icon would be fetched from another host
 
 
 def page(name: str, title: str, icon: str, *, first: bool = False) -> st.Page:
-    """The page of app/views/<name>/, at /<name>."""
+    """app/views/<name>/page.py, at /<name>."""
     path = f"views/{name}/page.py"
     return st.Page(
         path,

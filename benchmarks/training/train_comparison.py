@@ -1,6 +1,7 @@
 """The models of the paper's comparison, trained one after another on every GPU there is.
 
-    python benchmarks/training/train_comparison.py --corpus corpus --runs runs/comparison --minutes 9
+    python benchmarks/training/train_comparison.py --corpus corpus --runs runs/comparison \\
+        --minutes 9
 
 Each training is one folder of --runs; what is unfinished when the time is up goes on with the same
 command. `python benchmarks/bench_comparison.py` makes the tables of what came out.
