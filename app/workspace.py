@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
 import streamlit as st
 from duckdb import DuckDBPyConnection
 
-from analysis.queries import TraceInfo
 from data import store
-from data.sidecar import read_sidecar
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHIPPED_MODEL = REPOSITORY / "data" / "checkpoint"
@@ -138,14 +135,3 @@ def cursor(trace: TraceFile) -> Iterator[DuckDBPyConnection]:
     """One process-wide connection a trace, a cursor of one's own for every use."""
     with _connection(trace.identity, trace.path).cursor() as con:
         yield con
-
-
-def beside(trace: TraceFile, info: TraceInfo, what: str) -> pd.DataFrame | None:
-    """What a command left beside this very trace; None if it did not, or it is damaged."""
-    try:
-        found = read_sidecar(trace.path, what)
-    except ValueError:
-        return None
-    if found is None or found[1].get("created_at") != info.created_at.isoformat():
-        return None
-    return found[0]

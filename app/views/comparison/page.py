@@ -6,7 +6,7 @@ from app.views.comparison import paper
 from app.views.comparison.figures import change_lines, difference_rows
 from app.views.shared import controls
 
-controls.title("Does DeepSeekMoE beat what came before it?")
+controls.page("Does DeepSeekMoE beat what came before it?")
 try:
     found = paper.load()
 except ValueError as error:

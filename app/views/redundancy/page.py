@@ -8,7 +8,7 @@ from app.views.redundancy import panel
 from app.views.redundancy.figures import similarity_map
 from app.views.shared import controls
 
-controls.title("Could fewer experts do the same work?")
+controls.page("Could fewer experts do the same work?")
 known = panel.found()
 with st.container(horizontal=True, gap="large"):
     layer_id = controls.layer(len(known.tokens_LE))
