@@ -49,6 +49,6 @@ if path.is_file():
         )
         with column:
             st.markdown(f"**{label.capitalize()}**")
-            controls.show(figure, alt=f"Change of loss: {label}", key=label.replace(" ", "_"))
+            controls.chart(figure, alt=f"Change of loss: {label}", key=label.replace(" ", "_"))
     controls.download(table, name="routing_experiments", trace="model")
 controls.method("cause_table", "matched_controls", "domain_changes")

@@ -36,7 +36,7 @@ def show_pairs() -> None:
         num_tokens=found.num_tokens,
     )
     controls.answer(pair_tests.sentence(found, layer_id=layer_id, null=null))
-    controls.show(
+    controls.chart(
         pair_heatmap(found.tests, controls.palette(), log_EE=log_EE, order_S=order_S, null=null),
         alt=f"Heatmap: how often every two experts of layer {layer_id} meet, against chance",
         key="pairs",

@@ -71,7 +71,7 @@ def show(trace: Trace, tokens_LE: np.ndarray, *, layer_id: int, by_company: bool
         found.tests, controls.palette(), rows=rows, columns=columns, layer_id=layer_id
     )
     alt = f"Heatmap: which experts of layer {layer_id + 1} follow those of layer {layer_id}"
-    controls.show(figure, alt=alt, key="transitions")
+    controls.chart(figure, alt=alt, key="transitions")
     controls.note(scope(found))
     table = layer_table(trace, layer_id)
     controls.download(table, name="expert_transitions", trace=trace.name)

@@ -51,7 +51,7 @@ def draw() -> tuple[pd.DataFrame, dict]:
     else:
         values = cluster_points.expert_share(trace, shown, what, layer_id, expert_id)
         figure = value_map(shown, values, hover, controls.palette(), title=f"expert {expert_id}")
-    state = controls.show(
+    state = controls.chart(
         figure,
         alt=f"Map of {what} by routing",
         key="map",

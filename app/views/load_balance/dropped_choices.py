@@ -30,7 +30,7 @@ def show(
         f"{share:.1%} of all choices were dropped because their expert was full, in layer {worst} "
         f"{share_L[worst]:.1%}. The loads above are of what was executed."
     )
-    controls.show(
+    controls.chart(
         dropped_heatmap(tokens_LE, dropped_LE, controls.palette(), order_LE=order_LE),
         alt="Heatmap: share of the choices of every expert that it refused, being full",
         key="dropped",

@@ -33,7 +33,7 @@ def show(trace: Trace) -> None:
         tokens = tokens[tokens.layer_id == layer_id]
     means = table[table.layer_id == layer_id]
     controls.answer(sentence(means, tokens.k))
-    controls.show(
+    controls.chart(
         k_ridges(experts_per_token.k_histogram(tokens), means, controls.palette()),
         alt=f"Histograms: experts that a token runs, by domain, {chosen}",
         key="k_by_domain",
@@ -43,7 +43,7 @@ def show(trace: Trace) -> None:
         "same in every domain). Line: the mean, beside it where 95 % of other samples of as many "
         "texts would put it."
     )
-    controls.show(
+    controls.chart(
         mean_k_heatmap(table, controls.palette()),
         alt="Heatmap: mean number of experts that a token runs, by domain and layer",
         key="mean_k",

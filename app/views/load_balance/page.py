@@ -40,7 +40,7 @@ controls.headline(
     ]
 )
 controls.answer(summary.sentence(table, trace.info.num_experts))
-controls.show(
+controls.chart(
     load_heatmap(tokens_LE, cells, controls.palette(), order_LE=order_LE, by_load=by_load),
     alt="Heatmap: load of every expert of every layer relative to a balanced layer",
     key="load",
@@ -57,7 +57,7 @@ metric = titles[controls.choice("Layer by layer", list(titles), key="figure")]
 left, right = st.columns(2, gap="large")
 with left:
     figure = layer_intervals(table, controls.palette(), metric=metric, null="balanced")
-    controls.show(figure, alt=f"{metric} by layer, with intervals", key="by_layer")
+    controls.chart(figure, alt=f"{metric} by layer, with intervals", key="by_layer")
 with right:
     controls.preview(table[table.metric == metric].drop(columns=["metric"]), name=metric)
     controls.download(table, name="load_by_layer", trace=trace.name)

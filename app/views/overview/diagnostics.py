@@ -49,7 +49,7 @@ def show(trace: Trace) -> None:
             st.markdown(f"**{label.capitalize()}**")
             figure = diagnostic_rows(rows, controls.palette(), percent=label != SPREAD)
             key = f"diagnostic_{label.split()[0]}"
-            controls.show(figure, alt=f"{label}: this trace, GShard, DeepSeekMoE", key=key)
+            controls.chart(figure, alt=f"{label}: this trace, GShard, DeepSeekMoE", key=key)
             controls.note(f"Dotted: the article says {SAID[label]}.")
     controls.note(
         "Mean over layers; bar: 95 % of other texts; tick: balanced load, for distinct experts "

@@ -51,7 +51,7 @@ controls.answer(sentence(table))
 evidence.show_unsaid(trace)
 left, right = st.columns([3, 2], gap="large")
 with left:
-    controls.show(
+    controls.chart(
         experts_per_domain_bars(table, controls.palette()),
         alt="Bars: number and share of experts that belong to each domain",
         key="experts_per_domain",
@@ -66,7 +66,7 @@ with right:
 st.subheader("The article's three diagnostics", anchor=False)
 diagnostics.show(trace)
 with st.expander("Layer by layer", icon=":material/layers:"):
-    controls.show(
+    controls.chart(
         domains_by_layer(by_layer, controls.palette()),
         alt="Stacked bars: experts per domain in each layer",
         key="domains_by_layer",

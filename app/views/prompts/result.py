@@ -156,7 +156,7 @@ def _heatmap(
             st.session_state.token = begin + cell[1]
 
     alt = "Heatmap: strongest expert of each token in each layer"
-    controls.show(figure, alt=alt, key="tokens_by_layers", on_select=clicked)
+    controls.chart(figure, alt=alt, key="tokens_by_layers", on_select=clicked)
     end = min(begin + WINDOW, len(tokens))
     bars = f" Bars: how many experts each runs in layer {layer_id}; line: mean over layers."
     controls.note(
@@ -183,7 +183,7 @@ def _path(routing: pd.DataFrame, tokens: list[str], colors: Meaning) -> int:
     with right:
         category = [colors.colors[place] for place in _categories(routes, colors)]
         figure = token_path(routes, controls.palette(), colors=category)
-        controls.show(figure, alt=f"Bars: experts of token {token} by layer", key="path")
+        controls.chart(figure, alt=f"Bars: experts of token {token} by layer", key="path")
         controls.note("A row a layer: the experts this token chose, as wide as their weight.")
         if len(refused):
             full = [

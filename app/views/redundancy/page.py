@@ -27,7 +27,7 @@ leader_E = panel.layer_leaders(known, by, layer_id, threshold=threshold)
 
 controls.headline(panel.headline(known, by, threshold=threshold))
 controls.answer(panel.sentence(known, by, threshold=threshold))
-controls.show(
+controls.chart(
     similarity_map(
         known.similarity(by)[layer_id],
         controls.palette(),

@@ -86,7 +86,7 @@ def choice(label: str, options: list[str], *, key: str) -> str:
     return chosen or options[0]
 
 
-def show(
+def chart(
     figure: go.Figure,
     *,
     alt: str,

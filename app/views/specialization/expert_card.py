@@ -53,7 +53,7 @@ def show(
         st.markdown("**Chosen for domains**")
         if compared:
             bars = lift_bars(own, controls.palette())
-            controls.show(bars, alt="Bars: lift of each domain for this expert", key="expert_lift")
+            controls.chart(bars, alt="Bars: lift of each domain for this expert", key="expert_lift")
         else:
             controls.note("One domain: nothing to compare.")
     with middle:

@@ -43,7 +43,7 @@ def choose() -> None:
 
 if compared:
     controls.answer(specialists.sentence(rows, metrics, layer_id=layer_id))
-    controls.show(
+    controls.chart(
         lift_heatmap(
             rows, controls.palette(), domains=trace.domains, order_E=order_E, marked=expert_id
         ),
@@ -71,7 +71,7 @@ with st.expander("Every layer", icon=":material/layers:"):
         figure = layer_intervals(
             metrics, controls.palette(), metric=metric, null="shuffled labels", marked=layer_id
         )
-        controls.show(figure, alt=f"{metric} by layer, with intervals", key="information")
+        controls.chart(figure, alt=f"{metric} by layer, with intervals", key="information")
     with right:
         by_layer = evidence.specialization_metrics(metrics)
         shown = by_layer[by_layer.metric == metric].drop(columns="metric")

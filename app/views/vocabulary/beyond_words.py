@@ -45,7 +45,7 @@ def _bars(trace: Trace, table: pd.DataFrame) -> None:
         f"token does not (q < {MAX_Q}). It does not say what: style and topic are both the subject."
     )
     alt = "Bars: information about the domain by layer, alone and beyond the token"
-    controls.show(information_bars(known, controls.palette()), alt=alt, key="information")
+    controls.chart(information_bars(known, controls.palette()), alt=alt, key="information")
     controls.note(
         "Nats a choice, less what texts dealt to domains at random give; 0 where that is more. "
         "Line: where 95 % of other samples of as many texts would put it; upwards it is long, "

@@ -40,7 +40,7 @@ def show_tokens() -> None:
 controls.answer(sentence())
 figure = vocabulary_lines(summary, controls.palette(), marked=layer_id)
 alt = "Lines: vocabulary specialization by layer, plain, by chance and corrected"
-controls.show(figure, alt=alt, key="vocabulary")
+controls.chart(figure, alt=alt, key="vocabulary")
 controls.note(
     f"Frequent: {MIN_OCCURRENCES} occurrences or more. A rare id belongs to one expert by chance "
     "(an id that occurs once always does), so the plain figure is high for any router. Line up and "
