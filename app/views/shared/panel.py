@@ -1,4 +1,4 @@
-"""The answer to one question: what a page draws, a report prints and a comparison sets side by side.
+"""The answer to one question: what a page draws, a report prints, a comparison sets side by side.
 
 Every page has a `panels.py` with a function `panels(subject, palette, ...)` that returns its panels
 for a choice of its controls. It knows nothing of Streamlit; `draw` puts a panel on a page.
