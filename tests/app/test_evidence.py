@@ -242,7 +242,7 @@ def test_counts_of_experts_leave_with_their_intervals(traces: Path) -> None:
 
 
 def test_the_zip_says_how_it_was_tested(traces: Path) -> None:
-    trace, _ = opened("top_1", traces)
+    trace = opened("top_1", traces)
     path = tables.build_zip(Job("zip"), trace, raw=False)
     with zipfile.ZipFile(path) as archive:
         told = json.loads(archive.read("manifest.json"))["statistics"]
