@@ -19,7 +19,7 @@ from app.views.shared.controls import Selection
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
     name: str  # of its file; on the page the key of its chart
-    table: pd.DataFrame  # what the figure shows, as it leaves
+    table: pd.DataFrame | None  # what the figure shows, as it leaves; None: with another panel
     title: str = ""  # empty where the question of the page is enough
     answer: str = ""  # the sentence that says what is seen
     figure: go.Figure | None = None
@@ -53,7 +53,8 @@ def draw(
         controls.note(panel.note)
     if panel.preview is not None:
         controls.preview(panel.preview, name=panel.name)
-    controls.download(panel.table, name=panel.name, trace=subject)
+    if panel.table is not None:
+        controls.download(panel.table, name=panel.name, trace=subject)
     return selected
 
 
