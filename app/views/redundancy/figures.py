@@ -71,7 +71,7 @@ def _hover(
             if a != b:
                 value = shown_EE[row, column]
                 known = "not comparable" if np.isnan(value) else f"<b>{value:.3f}</b>"
-                lines = [f"experts {a} and {b}: {known}", f"unrelated ones {null:.3f}"]
+                lines = [f"experts {a} and {b}: {known}", f"unrelated experts {null:.3f}"]
                 if leader_E[a] == leader_E[b]:
                     lines.append(f"both would run the weights of {leader_E[a]}")
             hover_EE[row, column] = "<br>".join(lines)
@@ -79,7 +79,7 @@ def _hover(
 
 
 def _add_tree(figure: go.Figure, tree: np.ndarray, palette: Palette) -> None:
-    """Leaves at the right, beside their rows; joins at their similarity."""
+    """Leaves at the right, beside their rows; merged at their similarity."""
     joints = hierarchy.dendrogram(tree, no_plot=True)
     low, high = 1 - tree[-1, 2], 1 - tree[0, 2]
     room = max(high - low, 0.01) * 0.08
@@ -107,7 +107,7 @@ def _add_tree(figure: go.Figure, tree: np.ndarray, palette: Palette) -> None:
             "zeroline": False,
             "fixedrange": True,
             "tickfont": {"size": 9, "color": palette.muted},
-            "title": {"text": "joins at", "font": {"size": 12, "color": palette.muted}},
+            "title": {"text": "merged at", "font": {"size": 12, "color": palette.muted}},
         }
     )
 
@@ -125,7 +125,9 @@ def left_lines(table: pd.DataFrame, palette: Palette, *, threshold: float) -> go
             mode="lines",
             name=str(by),
             line={"color": COLORS[str(by)], "width": 2},
-            hovertemplate=f"{by}, from %{{x:.2f}}: <b>%{{y:,}}</b> experts left<extra></extra>",
+            hovertemplate=(
+                f"{by}, threshold %{{x:.2f}}: <b>%{{y:,}}</b> experts left<extra></extra>"
+            ),
         )
     line = {"color": palette.muted, "width": 1.5, "dash": "dot"}
     figure.add_vline(x=threshold, line=line)
@@ -136,7 +138,8 @@ def left_lines(table: pd.DataFrame, palette: Palette, *, threshold: float) -> go
 
 
 def cost_lines(table: pd.DataFrame, palette: Palette, *, most: int) -> go.Figure:
-    """A line a rule: bits per byte more, with its interval, against the share of experts gone.
+    """A line a rule: increase in bits per byte, with its interval, against the share of experts
+    removed.
 
     table: by, how, threshold, share, experts, change, low, high, n, changed_choices.
     """
@@ -153,13 +156,13 @@ def cost_lines(table: pd.DataFrame, palette: Palette, *, most: int) -> go.Figure
             name=literal(f"{by}, {how}"),
             line={"color": color, "width": 2, "dash": dash},
             marker={"size": 7, "symbol": "circle-open" if how == "merge" else "circle"},
-            text=[_told(row, most) for row in ordered.itertuples()],
+            text=[_cost_hover(row, most) for row in ordered.itertuples()],
             hovertemplate="%{text}<extra></extra>",
         )
     frame(figure, palette, height=420, legend=True)
     figure.update_layout(margin={"t": 62})
-    figure.update_xaxes(title_text="experts gone", tickformat=".0%", rangemode="tozero")
-    figure.update_yaxes(title_text="bits per byte more", rangemode="tozero")
+    figure.update_xaxes(title_text="experts removed", tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(title_text="increase in bits per byte", rangemode="tozero")
     return figure
 
 
@@ -176,8 +179,8 @@ def _error(rows: pd.DataFrame, color: str) -> dict[str, Any]:
     }
 
 
-def _told(row: Any, most: int) -> str:
-    at = "" if pd.isna(row.threshold) else f" from {row.threshold:.3f}"
+def _cost_hover(row: Any, most: int) -> str:
+    at = "" if pd.isna(row.threshold) else f", threshold {row.threshold:.3f}"
     span = "no interval" if pd.isna(row.low) else f"{row.low:+.4f} to {row.high:+.4f}"
     return (
         f"<b>{literal(row.by)}, {literal(row.how)}</b>{at}: {row.experts:,} of {most:,} experts "

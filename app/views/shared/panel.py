@@ -26,6 +26,7 @@ class Panel:
     alt: str = ""  # the figure for who cannot see it
     note: str = ""  # how to read it
     preview: pd.DataFrame | None = None  # the rows worth seeing beside the figure
+    preview_title: str = ""
 
 
 def draw(
@@ -51,6 +52,8 @@ def draw(
         )
     if panel.note:
         controls.note(panel.note)
+    if panel.preview_title:
+        st.markdown(f"**{panel.preview_title}**")
     if panel.preview is not None:
         controls.preview(panel.preview, name=panel.name)
     if panel.table is not None:
