@@ -10,13 +10,13 @@ from app.studies import ablation
 from app.trace import Trace
 from app.views.shared import progress
 
-FORM_TEXT = "Experts as LAYER:EXPERT; empty: the surest specialist of each domain"
+FORM_TEXT = "Experts as LAYER:EXPERT (empty: the clearest specialist of each domain)"
 
 
-def show(trace: Trace) -> None:
+def draw_form(trace: Trace) -> None:
     """The form, or the job that it started."""
     if reason := unusable(trace.info):
-        st.info("No expert can be left out here:")
+        st.info("No expert can be left out here, because")
         st.code(reason, language=None)
         return
     key = f"causes|{trace.identity}"

@@ -48,7 +48,7 @@ def test_a_row_a_specialist_with_its_interval_and_verdict(palette):
     ]  # fmt: skip
     assert list(figure.data[0].x) == [0.5, 0.5]
     assert list(figure.data[0].error_x.array) == pytest.approx([0.1, 0])
-    assert "without effect 0<br>p < 0.0001, q < 0.0001" in figure.data[0].hovertext[0]
+    assert "(no effect: 0)<br>p < 0.0001, q < 0.0001" in figure.data[0].hovertext[0]
     assert "too few texts" in figure.data[0].hovertext[1]
     assert [note.text for note in figure.layout.annotations] == ["confirmed", "too little data"]
 
@@ -146,7 +146,7 @@ def test_the_page_shows_many_by_domain(traces: Path):  # noqa: F811
     assert not app.exception
     assert "Of 12 specialists left out, 12 are confirmed" in texts(app)
     assert "Shown: 8 of 12" in texts(app)
-    assert "over all 12 in each of the three: 12 confirmed." in texts(app)
+    assert "over all 12 in each of the three comparisons: 12 confirmed." in texts(app)
     header = ablation.stored(path, model_sha256=model_sha256).columns
     assert [*header[4:11]] == ["estimate", "low", "high", "p", "q", "n_documents", "n_tokens"]
 
@@ -166,7 +166,7 @@ def test_the_page_says_what_to_do_and_that_the_model_is_another(traces: Path, mo
     write_tiny_trace(traces / "tiny.duckdb")
     app = page("causes")
     assert not app.exception
-    assert "No expert of this trace was left out yet" in app.info[0].value
+    assert "No expert of this trace has been left out yet" in app.info[0].value
     assert any("the trace was made by model" in code.value for code in app.code)
 
 
