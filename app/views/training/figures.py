@@ -197,7 +197,7 @@ def bits_dots(
             hovertemplate=f"{literal(name)}: %{{x:.3f}} bits per byte<extra></extra>",
         )
     frame(figure, palette, height=HEIGHT, legend=len(models) > 1)
-    figure.update_xaxes(title_text="bits per byte of held-out text (less is better)")
+    figure.update_xaxes(title_text="bits per byte of held-out text (lower is better)")
     figure.update_yaxes(
         tickvals=rows, ticktext=[literal(name) for name in names], autorange="reversed"
     )

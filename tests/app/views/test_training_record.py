@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from app.views.shared.theme import LIGHT
 from app.views.training import overlay, summary, tables
 from app.views.training import panels as training_panels
 from app.views.training.record import read
@@ -34,7 +35,7 @@ def test_without_stages_the_schedule_has_the_steps(tmp_path: Path):
     assert tables.saturation(record).empty
     assert tables.experts(record).empty
     assert tables.with_a_domain(record).empty
-    assert "Stopped at step 20 of 100;" in summary.sentence(record)
+    assert "Stopped at step 20 of 100;" in summary.answer(record)
 
 
 def test_a_training_that_logged_nothing_is_refused_unless_it_runs(tmp_path: Path):
@@ -85,7 +86,7 @@ def test_experts_of_the_sample_take_to_domains(folder: Path):
     share = tables.with_a_domain(record)
     assert share.share.tolist() == [0.0, 1.0]
     assert share.null[0] == 0.0
-    last = tables.last_share(record.snapshots_identity, _found=record.snapshots)
+    last = tables.last_share(record.snapshots_identity, _snapshots=record.snapshots)
     assert last.share == 1.0
     assert last.null == pytest.approx(share.null[1])
     assert tables.too_small(record.snapshots) == 0.0
@@ -118,14 +119,14 @@ def test_stages_are_drawn_as_far_as_they_have_begun(tmp_path: Path):
         ("specialization", 20, 40),
     )
     assert training_panels.axis(record, "tokens").stages[1][1:] == (20_000, 40_000)
-    assert "Running: step 40 of 80, stage specialization." in summary.sentence(record)
+    assert "Running: step 40 of 80, stage specialization." in summary.answer(record)
 
 
 def test_the_shipped_training_says_when_its_routers_settled():
     record = read(Training("shipped", SHIPPED_MODEL, "finished"))
-    told = summary.sentence(record)
-    assert "6.4% better than a dense model" in told
-    assert "By step 785 of 22,000, 59% of the final choices" in told
+    answer = summary.answer(record)
+    assert "6.4% better than a dense model" in answer
+    assert "By step 785 of 22,000, 59% of the final choices" in answer
 
 
 def test_laid_over_each_figure_has_a_line_a_training_that_has_it(folder: Path, tmp_path: Path):
@@ -135,13 +136,13 @@ def test_laid_over_each_figure_has_a_line_a_training_that_has_it(folder: Path, t
         read(Training("three", folder, "finished")),
         read(Training("old", tmp_path / "old", "stopped")),
     ]
-    panels = {panel.title: panel for panel in overlay.compared(records, "tokens")}
+    panels = {panel.title: panel for panel in overlay.panels(records, LIGHT, by="tokens")}
     assert [trace.hovertemplate.split(",")[0] for trace in panels["Loss"].figure.data] == [
         *("three", "old")
     ]
     assert panels["Loss"].table.training.unique().tolist() == ["three", "old"]
     assert len(panels["Experts with a domain"].figure.data) == 2  # one, and its chance
     assert panels["Balance, worst layer"].table.max_violation.tolist() == [1.0] * 6
-    assert panels["Experts a token activates, mean of layers"].table.chosen.tolist() == [
+    assert panels["Experts activated per token, mean of layers"].table.chosen.tolist() == [
         *(2.5, 2.5, 1.5, 1.5)
     ]
