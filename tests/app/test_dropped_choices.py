@@ -66,7 +66,7 @@ def test_every_choice_is_executed_or_dropped(trace: Path) -> None:
     ("page", "said"),
     [
         ("load_balance", "were dropped because their expert was full"),
-        ("prompts", "Dropped, because it was full: expert"),
+        ("prompts", "Dropped because the expert was full: expert"),
         ("overview", "The number of chosen experts varies from token to token"),
     ],
 )

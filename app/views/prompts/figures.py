@@ -33,7 +33,11 @@ def token_heatmap(
         [
             f"token {positions[t]} <b>{literal(token)}</b><br>layer {layer}: expert "
             f"{expert_LT[layer, t]}, "
-            + ("full: dropped" if dropped_LT[layer, t] else f"weight {weight_LT[layer, t]:.2f}")
+            + (
+                "dropped (expert full)"
+                if dropped_LT[layer, t]
+                else f"weight {weight_LT[layer, t]:.2f}"
+            )
             for t, token in enumerate(tokens)
         ]
         for layer in range(len(expert_LT))

@@ -20,7 +20,7 @@ def _component() -> Callable[..., object]:
     )
 
 
-def show(
+def draw(
     tokens: Sequence[str],
     *,
     experts: Sequence[int],

@@ -40,7 +40,12 @@ def test_the_shipped_training_is_shown_whole_and_not_polled(
     assert app.selectbox(key="training").value == "shipped"
     assert not app.toggle
     assert titles(app) == [
-        *("Experts by domain", "Router saturation", "Information about the domain", "Held-out text"),
+        *(
+            "Experts by domain",
+            "Router saturation",
+            "Information about the domain",
+            "Held-out text",
+        ),
         *("Loss", "Balance"),
     ]
     assert "6.4% better" in texts(app)
@@ -53,7 +58,13 @@ def test_a_training_of_stages_shows_all_that_was_logged(runs: Path) -> None:
     app = page("training")
     assert not app.exception
     assert titles(app)[4:] == [
-        *("Loss", "Loss by domain", "Balance", "Experts activated per token", "Domains drawn for training")
+        *(
+            "Loss",
+            "Loss by domain",
+            "Balance",
+            "Experts activated per token",
+            "Domains drawn for training",
+        )
     ]
     assert [metric.label for metric in app.metric] == [
         *("Tokens read", "Final loss", "Worst MaxVio", "Experts with a domain", "Bits per byte")
