@@ -18,7 +18,7 @@ with st.spinner(evidence.WAIT):
 tables = export.tables(trace)
 controls.answer(
     f"{len(tables)} tables of the trace {trace.name} as CSV, one by one or all in one zip with a "
-    "manifest that says which model, which trace and how many rows."
+    "manifest that names the model, the trace and the number of rows."
 )
 
 
@@ -45,7 +45,7 @@ with left:
             )
 with right:
     st.markdown("**Everything**")
-    raw = st.checkbox("With the trace itself: every token, choice and weight", key="raw")
+    raw = st.checkbox("Include the trace itself: every token, choice and weight", key="raw")
     key = f"zip|{trace.identity}|{raw}"
     job = all_jobs().get(key)
     if job and job.active:
@@ -72,8 +72,8 @@ with right:
             )
             st.rerun()
     controls.note(
-        "Text that a spreadsheet would run as a formula has a leading apostrophe. The trace is one "
-        f"DuckDB file, {trace.path.name}: any DuckDB 2 reads it as it is."
+        "Text that a spreadsheet would run as a formula gets a leading apostrophe. The trace is one "
+        f"DuckDB file, {trace.path.name}, which any DuckDB 2 can open as it is."
     )
     with st.expander("manifest.json", icon=":material/data_object:"):
         shown = export.manifest(trace, raw=raw)

@@ -163,7 +163,7 @@ def method(*entries: str, compared: tuple[str, ...] = ()) -> None:
             st.markdown(sections[entry])
         if compared:
             st.markdown(f"##### Definitions, side by side\n\n{_side_by_side(compared)}")
-        st.caption("From `docs/metrics.md`, which has every formula with its source.")
+        st.caption("From `docs/metrics.md`, which gives every formula and its source.")
 
 
 def _side_by_side(compared: tuple[str, ...]) -> str:
