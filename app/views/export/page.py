@@ -72,8 +72,8 @@ with right:
             )
             st.rerun()
     controls.note(
-        "Text that a spreadsheet would run as a formula gets a leading apostrophe. The trace is one "
-        f"DuckDB file, {trace.path.name}, which any DuckDB 2 can open as it is."
+        "Text that a spreadsheet would run as a formula gets a leading apostrophe. The trace is "
+        f"one DuckDB file, {trace.path.name}, which any DuckDB 2 can open as it is."
     )
     with st.expander("manifest.json", icon=":material/data_object:"):
         shown = export.manifest(trace, raw=raw)
