@@ -1,33 +1,19 @@
 """Every page, run without a browser: without a trace, on tiny and on hostile ones, on the demo."""
 
-import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pytest
-import torch
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
-from streamlit.util import calc_hash
 
-from app import workspace
-from app.commands.capture import demo
-from app.jobs import beside
-from app.jobs.queue import all_jobs
 from app.studies.reader import CHECKPOINT
 from app.views.shared.controls import unmarked
 from data.routing import DOMAINS
 from data.store import open_trace
-from data.tokenizer import train_tokenizer
-from model.checkpoint import save_model
-from model.transformer import Transformer
-from tests.models import small_config
-from tests.trainings import log_line, write_config, write_log, write_snapshots
+from tests.app.pages import page, run_to_its_end, texts
 
-ROOT = Path(__file__).parents[2]
 PAGES = {
     "overview": "Which domain does each expert work for?",
     "specialization": "Which experts prefer which domain?",
@@ -44,62 +30,6 @@ PAGES = {
 }
 OF_A_TRACE = [name for name in PAGES if name != "comparison"]  # that one reads what is shipped
 HOSTILE = '=HYPERLINK("http://evil.test") <img src=x onerror=alert(1)> ![a](http://evil.test/b.png)'
-
-
-@pytest.fixture
-def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty workspace without a model or trainings, in which nothing is projected by itself."""
-    monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path / "traces"))
-    monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "model"))
-    monkeypatch.setenv("ROUTESCOPE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(workspace, "SHIPPED_TRAININGS", tmp_path / "stages")
-    monkeypatch.setattr(beside, "project", lambda trace: None)
-    monkeypatch.setattr(beside, "information", lambda trace: None)
-    (tmp_path / "traces").mkdir()
-    return tmp_path / "traces"
-
-
-@pytest.fixture
-def model(tmp_path: Path, traces: Path) -> Path:
-    """A model that reads bytes, and the log of a training that it never had."""
-    folder = tmp_path / "model"
-    torch.manual_seed(0)
-    save_model(Transformer(replace(small_config(), vocab_size=300, context_length=64)), folder)
-    tokenizer = train_tokenizer(
-        ["the cat sat on the mat, the dog on the log. " * 9], vocab_size=270
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    write_log(folder, [log_line(1), log_line(2)])
-    write_config(folder, steps=2)
-    bits = {"math": 2.0, "all": 2.0}
-    (folder / "evaluation.json").write_text(
-        json.dumps({"moe": bits, "dense": {**bits, "all": 2.5}})
-    )
-    chosen_SLE = np.array([[[True, True, False, False]] * 2])
-    write_snapshots(
-        folder / "snapshots.safetensors",
-        {1: chosen_SLE, 2: chosen_SLE},
-        {1: chosen_SLE, 2: chosen_SLE},
-        domain_id_N=[0],
-    )
-    return folder
-
-
-def run_to_its_end(app: AppTest) -> AppTest:
-    assert all_jobs().get(app.session_state.run).ended.wait(60)
-    return app.run()
-
-
-def page(name: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=60)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app._page_hash = calc_hash("" if name == "overview" else name)  # switch_page would run two
-    return app.run()
-
-
-def texts(app: AppTest) -> str:
-    return " ".join(str(element.proto.body) for element in app.get("html"))
 
 
 @pytest.mark.parametrize("name", OF_A_TRACE)
@@ -259,14 +189,6 @@ def test_the_training_page_compares_with_the_dense_twin(
 
 def run_button(app: AppTest) -> Button:
     return next(button for button in app.button if button.label == "Run")
-
-
-@pytest.fixture(scope="session")
-def demo_traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with the demo trace, made of the shipped model and texts."""
-    folder = tmp_path_factory.mktemp("demo")
-    demo(out=folder / "demo.duckdb")
-    return folder
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -5,9 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 import typer
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from typer.testing import CliRunner, Result
 
 from app.commands import capture as command
@@ -17,36 +15,10 @@ from data.merge import merge_traces
 from data.prompts import read_documents, summarize_prompts
 from data.routing import DOMAINS, Document
 from data.store import TraceStore, open_trace, partial_path
-from model.checkpoint import save_model
-from model.config import ModelConfig
-from model.transformer import Transformer
-from tests.models import small_config
 
 CLI = typer.Typer()
 CLI.command()(command.capture)
 CLI.command()(command.demo)
-
-
-def byte_tokenizer() -> Tokenizer:
-    """The start token and one entry a byte."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<|endoftext|>": 0} | {byte: i for i, byte in enumerate(alphabet, start=1)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of 2 MoE layers, 8 experts, top 2, a context of 16 bytes."""
-    path = tmp_path_factory.mktemp("model")
-    values = {name: getattr(small_config(), name) for name in ModelConfig.__slots__}
-    model = Transformer(ModelConfig(**values | {"vocab_size": 257}))
-    model.initialize(seed=0)
-    save_model(model, path, dtype=torch.float32)
-    byte_tokenizer().save(str(path / "tokenizer.json"))
-    return path
 
 
 def run(*arguments: object) -> Result:

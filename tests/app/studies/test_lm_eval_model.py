@@ -16,7 +16,6 @@ from app.studies.scoring import CodeSettings, evaluate_task
 from data.tasks.files import read_task
 from model.completion import complete
 from model.likelihood import continuation, log_likelihoods, text_windows
-from tests.app.commands.test_capture import folder  # noqa: F401
 
 TASK = """
 task: toy
@@ -40,7 +39,7 @@ QUESTIONS = [
 
 
 @pytest.fixture(scope="module")
-def reader(folder: Path):  # noqa: F811
+def reader(folder: Path):
     return load_reader(folder)
 
 
@@ -130,7 +129,7 @@ def test_generation_stops_where_the_task_says(reader):
     assert len(model.encode(long)) <= 8  # half the context
 
 
-def test_the_harness_knows_it_by_name(folder: Path):  # noqa: F811
+def test_the_harness_knows_it_by_name(folder: Path):
     assert get_model("routescope") is RouteScopeLM
     arguments = f"folder={folder}"
     model = get_model("routescope").create_from_arg_string(arguments, {"batch_size": 1})

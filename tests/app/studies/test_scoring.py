@@ -10,8 +10,8 @@ from app.studies.reader import Tracer
 from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, named, records
 from data.routing import Document
 from data.tasks.task import Problem, Question, Task
-from tests.app.commands.test_capture import byte_tokenizer
 from tests.bigram import bigram_model
+from tests.tokenizers import byte_tokenizer
 
 LINE = "f=1\n# "  # after each byte the next with probability 0.744, any other byte with 0.001
 

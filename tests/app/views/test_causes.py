@@ -13,7 +13,7 @@ from app.views.shared.theme import DARK, LIGHT
 from app.views.specialization import specialists
 from data.sidecar import sidecar_path
 from data.store import open_trace
-from tests.app.test_pages import model, page, texts, traces  # noqa: F401
+from tests.app.pages import page, texts
 from tests.traces import write_tiny_trace
 
 GROUPS = ("own", "others", "controls", "own - others", "own - controls")
@@ -135,7 +135,7 @@ def test_what_was_measured_comes_with_the_model(tmp_path):
     assert not sidecar_path(tmp_path / "traces" / "other.duckdb", "causes").is_file()
 
 
-def test_the_page_shows_many_by_domain(traces: Path):  # noqa: F811
+def test_the_page_shows_many_by_domain(traces: Path):
     path = traces / "tiny.duckdb"
     write_tiny_trace(path)
     with open_trace(path) as con:
@@ -162,7 +162,7 @@ def test_experts_are_named_by_layer_and_number(tmp_path):
             ablation.parse_experts(wrong, info)
 
 
-def test_the_page_says_what_to_do_and_that_the_model_is_another(traces: Path, model: Path):  # noqa: F811
+def test_the_page_says_what_to_do_and_that_the_model_is_another(traces: Path, model: Path):
     write_tiny_trace(traces / "tiny.duckdb")
     app = page("causes")
     assert not app.exception
@@ -170,7 +170,7 @@ def test_the_page_says_what_to_do_and_that_the_model_is_another(traces: Path, mo
     assert any("the trace was made by model" in code.value for code in app.code)
 
 
-def test_the_page_shows_what_is_stored(traces: Path):  # noqa: F811
+def test_the_page_shows_what_is_stored(traces: Path):
     path = traces / "tiny.duckdb"
     write_tiny_trace(path)
     with open_trace(path) as con:

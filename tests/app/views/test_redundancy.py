@@ -17,7 +17,6 @@ from app.views.redundancy import panel
 from app.views.redundancy.figures import cost_lines, left_lines, similarity_map
 from app.views.shared.theme import DARK, LIGHT
 from data.report import csv_text
-from tests.app.commands.test_capture import folder  # noqa: F401
 
 PAGE = str(Path(__file__).parents[3] / "app" / "views" / "redundancy" / "page.py")
 
@@ -139,7 +138,7 @@ def test_the_page_shows_the_shipped_model():
 
 
 def test_a_model_never_compared_is_compared_once(
-    folder: Path,  # noqa: F811
+    folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(workspace, "checkpoint", lambda: folder)
@@ -154,7 +153,7 @@ def test_a_model_never_compared_is_compared_once(
 
 
 def test_a_pruned_model_and_a_workspace_without_one_say_so(
-    folder: Path,  # noqa: F811
+    folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import workspace
-from tests.app.test_pages import page, texts
+from tests.app.pages import page, texts
 from tests.trainings import log_line, staged_line, write_config, write_log, write_training
 
 
