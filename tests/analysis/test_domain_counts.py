@@ -1,6 +1,7 @@
 """Counts of experts by domain: what is planted is sure, what labels give by chance is not."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.domain_counts import ALL_LAYERS, domain_counts
@@ -8,13 +9,13 @@ from analysis.specialization import experts_per_domain
 from tests.planted import DOMAINS, holds_no_number_that_is_none, planted
 
 
-def of_all(tokens_NLE, domain_id_N):
+def of_all(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = domain_counts(tokens_NLE, domain_id_N, domains=DOMAINS)
     assert holds_no_number_that_is_none(table)
     return table, table[table.layer_id == ALL_LAYERS].set_index("domain")
 
 
-def test_a_planted_expert_is_counted_and_surely_so():
+def test_a_planted_expert_is_counted_and_surely_so() -> None:
     tokens_NLE, domain_id_N = planted(documents=30, lift=4.0)
     _, whole = of_all(tokens_NLE, domain_id_N)
     tokens_LEG = np.einsum("nle,ng->leg", tokens_NLE, np.eye(3)[domain_id_N])
@@ -27,7 +28,7 @@ def test_a_planted_expert_is_counted_and_surely_so():
     assert whole.p["math"] == 1
 
 
-def test_shuffled_labels_reach_down_to_no_expert():
+def test_shuffled_labels_reach_down_to_no_expert() -> None:
     tokens_NLE, domain_id_N = planted(documents=30)
     shuffled_N = np.random.default_rng(1).permutation(domain_id_N)
     _, whole = of_all(tokens_NLE, shuffled_N)
@@ -36,7 +37,7 @@ def test_shuffled_labels_reach_down_to_no_expert():
     assert whole.high["none"] == 8
 
 
-def test_layers_add_up_and_one_of_a_single_domain_is_left_out():
+def test_layers_add_up_and_one_of_a_single_domain_is_left_out() -> None:
     one, domain_id_N = planted(documents=30, lift=4.0)
     tokens_NLE = np.concatenate([one, one, one], 1)
     tokens_NLE[domain_id_N != 0, 1] = 0
@@ -47,7 +48,7 @@ def test_layers_add_up_and_one_of_a_single_domain_is_left_out():
     assert (table[table.layer_id == 2].p.to_numpy() == table[table.layer_id == 0].p).all()
 
 
-def test_few_documents_have_a_null_and_the_reason_why_no_more():
+def test_few_documents_have_a_null_and_the_reason_why_no_more() -> None:
     tokens_NLE, domain_id_N = planted(documents=2)
     table, _ = of_all(tokens_NLE, domain_id_N)
     assert set(table.note) == {"not enough prompts to say how sure this is"}
@@ -55,6 +56,6 @@ def test_few_documents_have_a_null_and_the_reason_why_no_more():
     assert table.null.notna().all()
 
 
-def test_one_domain_has_no_row():
+def test_one_domain_has_no_row() -> None:
     tokens_NLE, domain_id_N = planted(documents=4)
     assert domain_counts(tokens_NLE, 0 * domain_id_N, domains=DOMAINS).empty

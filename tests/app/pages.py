@@ -23,5 +23,7 @@ def texts(app: AppTest) -> str:
 
 
 def run_to_its_end(app: AppTest) -> AppTest:
-    assert all_jobs().get(app.session_state.run).ended.wait(60)
+    job = all_jobs().get(app.session_state.run)
+    assert job is not None
+    assert job.ended.wait(60)
     return app.run()

@@ -3,7 +3,7 @@
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,14 +37,14 @@ Edit = Callable[[RoutingBatch], RoutingBatch]
 
 
 def written(
-    domains: list[str | None], *, tokens: int = 40, experts: int = 8, top_k: int = 2
+    domains: Sequence[str | None], *, tokens: int = 40, experts: int = 8, top_k: int = 2
 ) -> Write:
     """A trace of random routing, a document a domain given."""
     return edited(domains, lambda batch: batch, tokens=tokens, experts=experts, top_k=top_k)
 
 
 def edited(
-    domains: list[str | None],
+    domains: Sequence[str | None],
     edit: Edit,
     *,
     tokens: int = 40,
@@ -242,7 +242,7 @@ def test_counts_of_experts_leave_with_their_intervals(traces: Path) -> None:
 
 
 def test_the_zip_says_how_it_was_tested(traces: Path) -> None:
-    trace, _ = opened("top_1", traces)
+    trace = opened("top_1", traces)
     path = tables.build_zip(Job("zip"), trace, raw=False)
     with zipfile.ZipFile(path) as archive:
         told = json.loads(archive.read("manifest.json"))["statistics"]

@@ -465,7 +465,7 @@ def test_pairs_are_marked_where_sure_and_hatched_without_a_colour_where_unknown(
     for null in ("load", "uniform"):
         known = {"expected": [3.0, 8.0, 1.0], "lift": [3.0, 1.0, 0.0], "low": [2.0, 0.5, None]}
         known |= {"high": [4.0, 1.5, None], "z": [6.0, 0.0, None], "q": [0.01, 0.9, None]}
-        tests = tests.assign(**{f"{column}_{null}": values for column, values in known.items()})
+        tests = tests.join(pd.DataFrame(known).add_suffix(f"_{null}"))
     tests = tests.assign(reason=["", "", "fewer than 5 tokens expected"]).convert_dtypes()
     log_EE = coactivation.log_lift(tests, 3, null="load")
     figure = coactivation.pair_heatmap(
@@ -487,7 +487,7 @@ def test_pairs_are_marked_where_sure_and_hatched_without_a_colour_where_unknown(
 def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
     columns = ("plain", "share", "expected", "corrected", "null", "p", "q")
     table = pd.DataFrame({"layer_id": [0, 1], **{name: [0.5, None] for name in columns}})
-    table = table.assign(low=[0.25, None], high=[0.625, None], n_documents=9, n_tokens=1234)
+    table = table.assign(low=[0.25, np.nan], high=[0.625, np.nan], n_documents=9, n_tokens=1234)
     figure = vocabulary.vocabulary_lines(table.convert_dtypes(), LIGHT, marked=0)
     assert [line.y for line in figure.data] == [(0.5, None)] * 4
     assert figure.data[3].error_y.array == (0.125, 0)

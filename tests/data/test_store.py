@@ -52,11 +52,11 @@ def trace(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_finished_trace_is_one_file_under_its_name(trace: Path):
+def test_a_finished_trace_is_one_file_under_its_name(trace: Path) -> None:
     assert [path.name for path in trace.parent.iterdir()] == ["two.duckdb"]
 
 
-def test_documents_and_tokens_are_stored_as_given(trace: Path):
+def test_documents_and_tokens_are_stored_as_given(trace: Path) -> None:
     found = rows(trace, "SELECT doc_id, domain, text, origin, sha256 FROM document")
     assert [row[:4] for row in found] == [
         (3, "math", "text 3", "test"),
@@ -67,7 +67,7 @@ def test_documents_and_tokens_are_stored_as_given(trace: Path):
     assert tokens == [(3, 0, 0, "t0", 0, 0.0), (3, 1, 1, "t1", 0, 1.0), (4, 0, 0, "t0", 0, 0.0)]
 
 
-def test_routing_lies_in_document_position_layer_rank_order(trace: Path):
+def test_routing_lies_in_document_position_layer_rank_order(trace: Path) -> None:
     found = rows(trace, "SELECT doc_id, position, layer_id, rank, expert_id, weight FROM routing")
     assert found[:6] == [
         (3, 0, 0, 0, 0, 1.0),
@@ -81,18 +81,18 @@ def test_routing_lies_in_document_position_layer_rank_order(trace: Path):
     assert len(found) == 12
 
 
-def test_gate_has_one_row_a_decision(trace: Path):
+def test_gate_has_one_row_a_decision(trace: Path) -> None:
     found = rows(trace, "SELECT doc_id, position, layer_id, entropy, margin FROM gate")
     assert found[2:4] == [(3, 1, 0, 1.0, 1.0), (3, 1, 1, 1.0, 1.0)]
     assert len(found) == 6
 
 
-def test_every_expert_is_listed_dead_ones_too(trace: Path):
+def test_every_expert_is_listed_dead_ones_too(trace: Path) -> None:
     expected = [(layer, expert) for layer in range(2) for expert in range(4)]
     assert rows(trace, "SELECT layer_id, expert_id FROM expert") == expected
 
 
-def test_rollups_of_two_documents(trace: Path):
+def test_rollups_of_two_documents(trace: Path) -> None:
     load = rows(
         trace, "SELECT doc_id, layer_id, expert_id, phase, tokens, weight_sum FROM document_load"
     )
@@ -115,7 +115,7 @@ def test_rollups_of_two_documents(trace: Path):
     assert follows == [(0, 0, 1), (0, 1, 1), (0, 2, 3), (0, 3, 1)]
 
 
-def test_what_is_unknown_is_null(tmp_path: Path):
+def test_what_is_unknown_is_null(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     batch = batch_of([0, 0], [[[0, 1]] * 2] * 2)
     nan = np.array([np.nan, 1.0], np.float32)
@@ -125,7 +125,7 @@ def test_what_is_unknown_is_null(tmp_path: Path):
     assert rows(path, "SELECT count(*), count(entropy), count(margin) FROM gate") == [(4, 0, 0)]
 
 
-def test_choices_that_were_not_made_have_no_row(tmp_path: Path):
+def test_choices_that_were_not_made_have_no_row(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     ids_TLK = [[[0, 1, 2], [3, NO_EXPERT, NO_EXPERT]]]
     with TraceStore.create(path, description(experts=4, top_k=None)) as store:
@@ -137,7 +137,7 @@ def test_choices_that_were_not_made_have_no_row(tmp_path: Path):
     assert rows(path, "SELECT top_k FROM trace") == [(None,)]
 
 
-def test_dropped_choices_have_rows_and_sums_of_their_own(tmp_path: Path):
+def test_dropped_choices_have_rows_and_sums_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "dropped.duckdb"
     batch = batch_of([3, 3, 5], [[[0, 1], [2, -1]], [[1, -1], [2, 0]], [[0, -1], [-1, -1]]])
     dropped_TLK = np.array([[[-1, -1], [-1, 3]], [[-1, 3], [-1, -1]], [[-1, 3], [1, 3]]], np.int16)
@@ -153,7 +153,7 @@ def test_dropped_choices_have_rows_and_sums_of_their_own(tmp_path: Path):
     assert rows(path, "SELECT count(*) FROM routing") == [(7,)]
 
 
-def test_a_document_is_held_until_it_is_complete(tmp_path: Path):
+def test_a_document_is_held_until_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     ids = [[[0, 1]] * 2]
     with TraceStore.create(path, description()) as store:
@@ -167,14 +167,14 @@ def test_a_document_is_held_until_it_is_complete(tmp_path: Path):
     assert sorted(load) == [(0, 1), (0, 1), (1, 1), (1, 1)]
 
 
-def test_a_document_begun_and_never_completed_is_refused(tmp_path: Path):
+def test_a_document_begun_and_never_completed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     with pytest.raises(ValueError, match=r"documents \[7\] were begun and never completed"):
         write_all(path, [batch_of([7], [[[0, 1]] * 2], completes=[])])
     assert not path.exists()
 
 
-def test_an_error_of_the_writer_reaches_the_producer(tmp_path: Path):
+def test_an_error_of_the_writer_reaches_the_producer(tmp_path: Path) -> None:
     same = batch_of([1], [[[0, 1]] * 2])
     with pytest.raises(ValueError, match="document 1 came after 1"):
         write_all(tmp_path / "t.duckdb", [same] * 100)  # the queue is short: seen long before
@@ -189,12 +189,14 @@ def test_an_error_of_the_writer_reaches_the_producer(tmp_path: Path):
         (batch_of([0], [[[0, 1], [2, NO_EXPERT]]]), "expert ids from -1 to 2"),
     ],
 )
-def test_routing_of_another_shape_is_refused(tmp_path: Path, batch: RoutingBatch, message: str):
+def test_routing_of_another_shape_is_refused(
+    tmp_path: Path, batch: RoutingBatch, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         write_all(tmp_path / "t.duckdb", [batch])
 
 
-def test_truncated_documents_are_counted_in_the_config(tmp_path: Path):
+def test_truncated_documents_are_counted_in_the_config(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     batch = batch_of([0], [[[0, 1]] * 2])
     cut = replace(batch, documents=(replace(batch.documents[0], truncated_tokens=9),))
@@ -225,7 +227,7 @@ def chosen(ids_K: np.ndarray) -> list[int]:
 
 
 @given(routings())
-def test_pair_counts_equal_a_count_by_hand(ids_TLK: np.ndarray):
+def test_pair_counts_equal_a_count_by_hand(ids_TLK: np.ndarray) -> None:
     _, layers, _ = ids_TLK.shape
     expected_pairs = np.zeros((layers, 5, 5), int)
     expected_next = np.zeros((layers - 1, 5, 5), int)
@@ -242,7 +244,7 @@ def test_pair_counts_equal_a_count_by_hand(ids_TLK: np.ndarray):
     assert (pairs.transition_LEE == expected_next).all()
 
 
-def test_a_token_counts_under_the_number_of_experts_that_ran(tmp_path: Path):
+def test_a_token_counts_under_the_number_of_experts_that_ran(tmp_path: Path) -> None:
     """Layer 0 runs 2, 1 and none of them (all were full), layer 1 always two."""
     path, none = tmp_path / "t.duckdb", NO_EXPERT
     ids_TLK = [[[0, 1], [0, 1]], [[2, none], [0, 1]], [[none, none], [0, 1]]]
@@ -256,7 +258,7 @@ def test_a_token_counts_under_the_number_of_experts_that_ran(tmp_path: Path):
 
 
 @given(routings(), st.integers(0, 12))
-def test_document_k_equals_a_count_of_the_routing(ids_TLK: np.ndarray, first_document: int):
+def test_document_k_equals_a_count_of_the_routing(ids_TLK: np.ndarray, first_document: int) -> None:
     doc_ids = [0 if row < first_document else 9 for row in range(len(ids_TLK))]
     expected: dict[tuple[int, int, int], int] = {}
     for doc_id, ids_LK in zip(doc_ids, ids_TLK, strict=True):
@@ -269,7 +271,9 @@ def test_document_k_equals_a_count_of_the_routing(ids_TLK: np.ndarray, first_doc
 
 
 @given(routings(), st.integers(0, 12))
-def test_document_load_equals_a_group_by_of_the_routing(ids_TLK: np.ndarray, first_document: int):
+def test_document_load_equals_a_group_by_of_the_routing(
+    ids_TLK: np.ndarray, first_document: int
+) -> None:
     tokens = len(ids_TLK)
     doc_ids = [0 if row < first_document else 9 for row in range(tokens)]
     batch = batch_of(doc_ids, ids_TLK)
@@ -282,7 +286,7 @@ def test_document_load_equals_a_group_by_of_the_routing(ids_TLK: np.ndarray, fir
                 tally = expected.setdefault(key, [0, 0.0])
                 tally[0] += 1
                 tally[1] += 1 / (rank + 1)
-    found: dict[tuple[int, ...], list[float]] = {}
+    found: dict[tuple[int, ...], list[object]] = {}
     for row in document_load_table(batch, num_experts=5).to_pylist():
         key = (row["doc_id"], row["layer_id"], row["expert_id"], row["phase"])
         assert key not in found
@@ -291,7 +295,7 @@ def test_document_load_equals_a_group_by_of_the_routing(ids_TLK: np.ndarray, fir
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 20))
-def test_parts_are_whole_documents_within_the_limit(lengths: list[int], tokens: int):
+def test_parts_are_whole_documents_within_the_limit(lengths: list[int], tokens: int) -> None:
     documents = [random_document(doc_id, tokens=n) for doc_id, n in enumerate(lengths)]
     pieces = parts(concatenated(documents), tokens=tokens)
     assert concatenated(pieces).doc_id_T.tolist() == concatenated(documents).doc_id_T.tolist()
@@ -349,7 +353,7 @@ def killed_after(path: Path, document: int, *, resume: bool) -> None:
 
 def test_a_capture_killed_again_and_again_loses_and_doubles_nothing(
     tmp_path: Path, uninterrupted: dict[str, list[tuple[Any, ...]]]
-):
+) -> None:
     path = tmp_path / "t.duckdb"
     for attempt, document in enumerate((0, 3, 6, 10)):
         killed_after(path, document, resume=attempt > 0)
@@ -360,7 +364,7 @@ def test_a_capture_killed_again_and_again_loses_and_doubles_nothing(
 
 def test_an_exception_leaves_whole_documents_that_resume_continues(
     tmp_path: Path, uninterrupted: dict[str, list[tuple[Any, ...]]]
-):
+) -> None:
     path = tmp_path / "t.duckdb"
     begun = [random_document(doc_id, tokens=TOKENS) for doc_id in range(5)]
     with pytest.raises(KeyboardInterrupt):
@@ -373,7 +377,7 @@ def test_an_exception_leaves_whole_documents_that_resume_continues(
     assert contents(path) == uninterrupted
 
 
-def test_an_exception_before_the_first_document_leaves_nothing(tmp_path: Path):
+def test_an_exception_before_the_first_document_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         write_all(tmp_path / "t.duckdb", [], then=KeyError)
     assert list(tmp_path.iterdir()) == []
@@ -384,7 +388,7 @@ def interrupted(path: Path) -> None:
         write_all(path, [random_document(0, tokens=5)], then=KeyError)
 
 
-def test_resume_refuses_another_capture(tmp_path: Path):
+def test_resume_refuses_another_capture(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     interrupted(path)
     with pytest.raises(ValueError, match="begun with another model_sha256"):
@@ -395,13 +399,13 @@ def test_resume_refuses_another_capture(tmp_path: Path):
     assert partial_path(path).exists()
 
 
-def test_discard_partial_leaves_nothing(tmp_path: Path):
+def test_discard_partial_leaves_nothing(tmp_path: Path) -> None:
     interrupted(tmp_path / "t.duckdb")
     discard_partial(tmp_path / "t.duckdb")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_create_refuses_what_would_overwrite(tmp_path: Path, trace: Path):
+def test_create_refuses_what_would_overwrite(tmp_path: Path, trace: Path) -> None:
     with pytest.raises(ValueError, match="exists; delete it or choose another name"):
         TraceStore.create(trace, description())
     interrupted(tmp_path / "t.duckdb")
@@ -413,7 +417,7 @@ def test_create_refuses_what_would_overwrite(tmp_path: Path, trace: Path):
         TraceStore.create(tmp_path / "absent" / "t.duckdb", description())
 
 
-def test_resume_needs_an_unfinished_capture(tmp_path: Path, trace: Path):
+def test_resume_needs_an_unfinished_capture(tmp_path: Path, trace: Path) -> None:
     with pytest.raises(ValueError, match="is complete; start without --resume"):
         TraceStore.resume(trace, description())
     with pytest.raises(ValueError, match=r"there is no .*partial; start without --resume"):
@@ -426,7 +430,7 @@ def test_resume_needs_an_unfinished_capture(tmp_path: Path, trace: Path):
 outside = {"secret": np.arange(3)}  # by default DuckDB reads any variable as a table
 
 
-def test_a_trace_is_read_only_and_reaches_nothing_outside(trace: Path, tmp_path: Path):
+def test_a_trace_is_read_only_and_reaches_nothing_outside(trace: Path, tmp_path: Path) -> None:
     with open_trace(trace) as connection:
         for statement in (
             "DELETE FROM token",
@@ -441,12 +445,12 @@ def test_a_trace_is_read_only_and_reaches_nothing_outside(trace: Path, tmp_path:
                 connection.execute(statement).fetchall()
 
 
-def test_a_trace_opens_twice_in_one_process(trace: Path):
+def test_a_trace_opens_twice_in_one_process(trace: Path) -> None:
     with open_trace(trace) as first, open_trace(trace) as second:
         assert first.execute("SELECT 1").fetchall() == second.execute("SELECT 1").fetchall()
 
 
-def test_open_trace_says_what_is_wrong(tmp_path: Path):
+def test_open_trace_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no trace .*absent\.duckdb"):
         open_trace(tmp_path / "absent.duckdb")
     (tmp_path / "text.duckdb").write_text("no database")
@@ -457,7 +461,7 @@ def test_open_trace_says_what_is_wrong(tmp_path: Path):
         open_trace(tmp_path / "other.duckdb")
 
 
-def test_open_trace_refuses_an_unfinished_capture(tmp_path: Path):
+def test_open_trace_refuses_an_unfinished_capture(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     interrupted(path)
     for name in (path, partial_path(path)):
@@ -465,14 +469,14 @@ def test_open_trace_refuses_an_unfinished_capture(tmp_path: Path):
             open_trace(name)
 
 
-def test_open_trace_refuses_another_format(trace: Path):
+def test_open_trace_refuses_another_format(trace: Path) -> None:
     with duckdb.connect(str(trace)) as connection:
         connection.execute("UPDATE trace SET format_version = 9")
     with pytest.raises(ValueError, match="has trace format 9, this RouteScope reads 3"):
         open_trace(trace)
 
 
-def test_open_trace_names_the_process_that_writes(trace: Path):
+def test_open_trace_names_the_process_that_writes(trace: Path) -> None:
     code = (
         "import duckdb, sys; connection = duckdb.connect(sys.argv[1]); "
         "print('open', flush=True); sys.stdin.read()"
@@ -488,7 +492,7 @@ def test_open_trace_names_the_process_that_writes(trace: Path):
 
 @settings(deadline=None, max_examples=20)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, text: str):
+def test_any_text_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("text") / "t.duckdb"
     batch = replace(batch_of([0], [[[0, 1]] * 2]), token_text_T=[text])
     document = replace(batch.documents[0], text=text, origin=text)

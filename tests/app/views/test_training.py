@@ -122,7 +122,7 @@ def test_trainings_are_laid_over_each_other_along_tokens(runs: Path) -> None:
         *("Domain told by one choice, mean of layers", "Loss", "Balance, worst layer"),
     ]
     assert "Experts by domain" in titles(app)  # of the first, below
-    assert app.get("button_group")[0].value == "tokens"
+    assert app.button_group[0].value == "tokens"
     app.selectbox(key="training").set_value("runs/old").run()
     assert not app.exception
     assert app.multiselect(key="over").value == []

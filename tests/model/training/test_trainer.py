@@ -119,7 +119,7 @@ def test_snapshot_steps_run_from_first_to_last() -> None:
 class Repeated:
     """Two domains, one of which is easy: one token over and over."""
 
-    domains = ("easy", "hard")
+    domains: tuple[str, ...] = ("easy", "hard")
     corpus_G = np.array([0.5, 0.5])
 
     def batch(self, domain_B: np.ndarray, drawn_G: np.ndarray, length: int) -> np.ndarray:
