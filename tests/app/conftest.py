@@ -13,6 +13,7 @@ from app.commands.capture import demo
 from app.jobs import beside
 from model.checkpoint import save_model
 from model.transformer import Transformer
+from tests.app.incomplete_traces import CASES
 from tests.models import small_config
 from tests.tokenizers import byte_tokenizer, cat_tokenizer
 from tests.trainings import log_line, write_config, write_log, write_snapshots
@@ -40,6 +41,25 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(beside, "information", lambda trace: None)
     (tmp_path / "traces").mkdir()
     return tmp_path / "traces"
+
+
+@pytest.fixture(scope="session")
+def incomplete_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("incomplete")
+    for name, (write, _) in CASES.items():
+        write(folder / f"{name}.duckdb")
+    return folder
+
+
+@pytest.fixture
+def incomplete_traces(
+    incomplete_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A workspace with the traces of tests/app/incomplete_traces.py and no model."""
+    monkeypatch.setenv("ROUTESCOPE_TRACES", str(incomplete_files))
+    monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "none"))
+    monkeypatch.setattr(beside, "project", lambda trace: None)
+    return incomplete_files
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from app.jobs.queue import all_jobs
-
 APP = Path(__file__).parents[2] / "app"
 
 
@@ -22,8 +20,12 @@ def texts(app: AppTest) -> str:
     return " ".join(str(element.proto.body) for element in app.get("html"))
 
 
-def run_to_its_end(app: AppTest) -> AppTest:
-    job = all_jobs().get(app.session_state.run)
-    assert job is not None
-    assert job.ended.wait(60)
-    return app.run()
+def words(app: AppTest) -> str:
+    """All text of a page and its figures, without the method: that one explains what NaN means."""
+    html = [element.proto.body for element in app.get("html")]
+    numbers = [f"{metric.label} {metric.value} {metric.delta}" for metric in app.metric]
+    marked = [
+        element.value for element in [*app.markdown, *app.info] if "#####" not in element.value
+    ]
+    charts = [element.proto.spec for element in app.get("plotly_chart")]
+    return " ".join(map(str, [*html, *numbers, *marked, *charts]))

@@ -5,14 +5,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import Button
 
 from app.studies.reader import CHECKPOINT
-from app.views.shared.controls import unmarked
-from data.routing import DOMAINS
-from data.store import open_trace
-from tests.app.pages import page, run_to_its_end, texts
+from tests.app.pages import page, texts
 
 PAGES = {
     "overview": "Which domain does each expert work for?",
@@ -80,117 +75,6 @@ def test_a_hostile_text_and_domain_are_escaped(name: str, traces: Path, tiny_tra
     assert not [metric for metric in app.metric if "![a](" in f"{metric.value} {metric.delta}"]
 
 
-def test_text_in_markdown_is_unmarked() -> None:
-    assert unmarked("![a](b) :red[x] $y$ math") == r"\!\[a\]\(b\) \:red\[x\] \$y\$ math"
-
-
-def test_a_broken_trace_is_an_error_and_not_a_traceback(traces: Path) -> None:
-    (traces / "broken.duckdb").write_bytes(b"not a database")
-    app = page("overview")
-    assert not app.exception
-    assert app.error[0].value.startswith("This trace cannot be shown")
-
-
-def test_a_link_opens_a_layer_and_an_expert(traces: Path, tiny_trace: Path) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
-    app = page("specialization", layer="1", expert="3")
-    assert app.selectbox(key="expert").value == 3
-    assert app.subheader[0].value == "Expert 3 of layer 1"
-
-
-def test_a_link_to_an_expert_that_is_not_there_is_ignored(traces: Path, tiny_trace: Path) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
-    app = page("specialization", layer="99", expert="-1", trace="../../etc/passwd")
-    assert not app.exception
-    assert app.selectbox(key="expert").value == 0
-
-
-def test_the_sidebar_chooses_among_traces(traces: Path, tiny_trace: Path) -> None:
-    for name in ("one", "two"):
-        shutil.copy(tiny_trace, traces / f"{name}.duckdb")
-    app = page("overview")
-    app.selectbox(key="trace").set_value("one").run()
-    assert not app.exception
-    assert app.selectbox(key="trace").value == "one"
-
-
-def test_load_of_one_domain(traces: Path, tiny_trace: Path) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
-    app = page("load_balance")
-    assert app.metric[0].value == "2.00×"  # 8 / 4 in layer 0
-    app.selectbox(key="domain").set_value("code").run()
-    assert not app.exception
-    assert "6 choices a layer" in texts(app)  # 3 tokens, 2 experts each
-
-
-def test_a_pasted_text_is_run_and_saved(traces: Path, model: Path, tiny_trace: Path) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
-    app = page("prompts")
-    app.text_area(key="pasted").set_value("the cat sat on the mat")
-    app = run_to_its_end(run_button(app).click().run())
-    assert not app.exception
-    assert "In layer 0" in texts(app)
-    app.text_input(key="trace_name").set_value("cats").run()
-    app.button(key="save_trace").click().run()
-    assert (traces / "cats.duckdb").is_file()
-
-
-def test_uploaded_prompts_are_continued(traces: Path, model: Path, tiny_trace: Path) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
-    app = page("prompts")
-    app.file_uploader(key="upload").set_value(
-        [("../p.csv", b"text,domain\nthe cat,math\n", "text/csv")]
-    )
-    app.number_input(key="new_tokens").set_value(8)
-    app = run_to_its_end(run_button(app).click().run())
-    assert not app.exception
-    assert "In layer 0" in texts(app)
-
-
-@pytest.mark.parametrize(("name", "content"), [("a.csv", b"a,b\n1,2\n"), ("a.txt", b"\xff")])
-def test_a_file_that_cannot_be_read_is_a_message(
-    name: str, content: bytes, traces: Path, model: Path, tiny_trace: Path
-) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
-    app = page("prompts")
-    app.file_uploader(key="upload").set_value([(name, content, "text/plain")])
-    run_button(app).click().run()
-    assert not app.exception
-    assert app.error[0].value == "This cannot be run:"
-
-
-def test_a_token_of_a_longer_text_is_forgotten(traces: Path, model: Path, tiny_trace: Path) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
-    app = page("prompts", token="2")
-    assert app.number_input(key="token").value == 2
-    app.text_area(key="pasted").set_value("t")
-    app = run_to_its_end(run_button(app).click().run())
-    assert not app.exception
-    assert app.number_input(key="token").value == 0
-
-
-@pytest.mark.parametrize("token", ["9999", "-1", "x"])
-def test_a_link_to_a_token_that_is_not_there_is_ignored(
-    token: str, traces: Path, tiny_trace: Path
-) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
-    app = page("prompts", token=token, text="77")
-    assert not app.exception
-    assert app.number_input(key="token").value == 0
-
-
-def test_the_training_page_compares_with_the_dense_twin(
-    traces: Path, model: Path, tiny_trace: Path
-) -> None:
-    app = page("training")
-    assert not app.exception
-    assert "20.0% better" in texts(app)  # 2.0 against 2.5 bits per byte
-
-
-def run_button(app: AppTest) -> Button:
-    return next(button for button in app.button if button.label == "Run")
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_shows_the_demo(
     name: str, traces: Path, demo_traces: Path, monkeypatch: pytest.MonkeyPatch
@@ -200,22 +84,6 @@ def test_a_page_shows_the_demo(
     app = page(name)
     assert not app.exception
     assert PAGES[name] in texts(app)
-
-
-def test_the_demo_is_large_and_balanced(demo_traces: Path) -> None:
-    with open_trace(demo_traces / "demo.duckdb") as con:
-        tokens = dict(
-            con.execute(
-                "SELECT domain, count(*) FROM token JOIN document USING (doc_id) GROUP BY domain"
-            ).fetchall()
-        )
-        dead = con.execute(
-            "SELECT count(*) FROM expert ANTI JOIN document_load USING (layer_id, expert_id)"
-        ).fetchone()
-    assert set(tokens) == set(DOMAINS)
-    assert sum(tokens.values()) >= 100_000
-    assert max(tokens.values()) < 1.1 * min(tokens.values())
-    assert dead == (0,)
 
 
 @pytest.mark.parametrize(

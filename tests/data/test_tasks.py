@@ -207,7 +207,7 @@ def test_bigbench_without_examples_is_refused(tmp_path: Path) -> None:
         ("t.jsonl", b"[1]", "t.jsonl:1: list, not an object"),
         ("t.jsonl", b"\xff", "not UTF-8"),
         ("t.jsonl.gz", b"{}", "not a whole gzip file"),
-        ("t.jsonl.gz", gzip.compress(b"{}")[:-9], "not a whole gzip file"),
+        ("t.jsonl.gz", gzip.compress(b"{}", mtime=0)[:-9], "not a whole gzip file"),
         ("t.json", b"{\n,", "t.json:2: not JSON"),
         ("t.json", b"[]", "list, not an object"),
         ("t.txt", b"x", "not one of .jsonl"),

@@ -156,3 +156,11 @@ def test_a_hostile_name_is_shown_literally(runs: Path) -> None:
 
 def test_no_training_says_what_to_do(runs: Path) -> None:
     assert "routescope train" in page("training").info[0].value
+
+
+def test_the_training_page_compares_with_the_dense_twin(
+    traces: Path, model: Path, tiny_trace: Path
+) -> None:
+    app = page("training")
+    assert not app.exception
+    assert "20.0% better" in texts(app)  # 2.0 against 2.5 bits per byte
