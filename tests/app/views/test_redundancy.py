@@ -15,9 +15,8 @@ from app.studies.reader import CHECKPOINT
 from app.studies.redundancy import Redundancy
 from app.views.redundancy import panels
 from app.views.redundancy.figures import cost_lines, left_lines, similarity_map
-from app.views.shared.theme import DARK, LIGHT
+from app.views.shared.theme import DARK, LIGHT, Palette
 from data.report import csv_text
-from tests.app.commands.test_capture import folder  # noqa: F401
 
 PAGE = str(Path(__file__).parents[3] / "app" / "views" / "redundancy" / "page.py")
 
@@ -57,7 +56,7 @@ def answer(similar: Redundancy, by: str) -> str:
     return panels.similarity(similar, LIGHT, by=by, layer_id=0, threshold=0.85).answer
 
 
-def test_the_answer_says_what_goes_and_what_unrelated_experts_give():
+def test_the_answer_says_what_goes_and_what_unrelated_experts_give() -> None:
     text = answer(known(), "outputs")
     assert "1 of 3 experts would run another's weights, which saves 10.0% of" in text
     assert "the most similar pair is at 0.900 (layer 0), unrelated experts are at 0.100" in text
@@ -69,7 +68,7 @@ def test_the_answer_says_what_goes_and_what_unrelated_experts_give():
     )
 
 
-def test_pairs_leave_with_empty_cells_for_what_is_unknown():
+def test_pairs_leave_with_empty_cells_for_what_is_unknown() -> None:
     frame = panels.pair_table(known(), "outputs", 0, np.array([1, 1, 2]))
     assert frame.expert_b.tolist() == [1, 2, 2]
     assert frame.leader.tolist() == [1, pd.NA, pd.NA]
@@ -78,7 +77,7 @@ def test_pairs_leave_with_empty_cells_for_what_is_unknown():
     assert lines[2] == '0,0,2,"","",0.1'
 
 
-def test_the_line_of_a_threshold_ends_where_too_few_are_left():
+def test_the_line_of_a_threshold_ends_where_too_few_are_left() -> None:
     panels.left_table.clear()
     table = panels.left_table("a", replace(known(), top_k=3))
     outputs = table[table.by == "outputs"].set_index("threshold").experts
@@ -87,7 +86,9 @@ def test_the_line_of_a_threshold_ends_where_too_few_are_left():
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
-def test_the_map_dots_what_would_share_weights_and_leaves_its_diagonal_empty(palette):
+def test_the_map_dots_what_would_share_weights_and_leaves_its_diagonal_empty(
+    palette: Palette,
+) -> None:
     leader_E = np.array([1, 1, 2])
     figure = similarity_map(known().outputs[0], palette, leader_E=leader_E, null=0.1)
     heatmap, dots, tree = figure.data
@@ -99,7 +100,7 @@ def test_the_map_dots_what_would_share_weights_and_leaves_its_diagonal_empty(pal
     assert any("both would run the weights of 1" in str(text) for text in np.ravel(heatmap.text))
 
 
-def test_cost_and_threshold_figures_have_a_line_a_rule():
+def test_cost_and_threshold_figures_have_a_line_a_rule() -> None:
     table = pd.DataFrame(
         {
             "by": ["outputs", "saliency"],
@@ -122,7 +123,7 @@ def test_cost_and_threshold_figures_have_a_line_a_rule():
     assert [trace.name for trace in figure.data] == ["outputs", "weights", "aligned", "routing"]
 
 
-def test_the_shipped_similarities_are_of_the_shipped_model():
+def test_the_shipped_similarities_are_of_the_shipped_model() -> None:
     found = redundancy.stored(CHECKPOINT)
     assert found is not None
     assert found.outputs.shape == (7, 64, 64)
@@ -133,7 +134,7 @@ def test_the_shipped_similarities_are_of_the_shipped_model():
     assert (nothing.change == 0).all()
 
 
-def test_the_page_shows_the_shipped_model():
+def test_the_page_shows_the_shipped_model() -> None:
     app = page()
     assert not app.exception
     assert "no two experts reach 0.85" in texts(app)
@@ -143,9 +144,9 @@ def test_the_page_shows_the_shipped_model():
 
 
 def test_a_model_never_compared_is_compared_once(
-    folder: Path,  # noqa: F811
+    folder: Path,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     monkeypatch.setattr(workspace, "checkpoint", lambda: folder)
     app = page()
     assert not app.exception
@@ -158,10 +159,10 @@ def test_a_model_never_compared_is_compared_once(
 
 
 def test_a_pruned_model_and_a_workspace_without_one_say_so(
-    folder: Path,  # noqa: F811
+    folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('leaders": null', 'leaders": [[0]]'))
     monkeypatch.setattr(workspace, "checkpoint", lambda: folder)
@@ -174,7 +175,7 @@ def test_a_pruned_model_and_a_workspace_without_one_say_so(
     assert "no model here" in app.info[0].value
 
 
-def test_rules_are_compared_that_take_the_same_share():
+def test_rules_are_compared_that_take_the_same_share() -> None:
     rows = pd.DataFrame(
         [
             ("routing", None, 446, 0.01),
