@@ -30,10 +30,10 @@ def headline(record: TrainingRecord) -> list[tuple[str, str, str]]:
             at = "at the end" if record.state == "finished" else "now"
             figures.append(("Worst MaxVio", f"{now.max():.2f}", f"{at}; balanced 0"))
     if record.snapshots is not None and tables.compares_domains(record):
-        last = tables.last_share(record.snapshots_identity, _snapshots=record.snapshots)
-        span = "" if isnan(last.low) else f"{last.low:.0%} to {last.high:.0%}, "
+        own = tables.last_share(record.snapshots_identity, _snapshots=record.snapshots)
+        span = "" if isnan(own.low) else f"{own.low:.0%} to {own.high:.0%}, "
         figures.append(
-            ("Experts with a domain", f"{last.share:.0%}", f"{span}by chance {last.null:.0%}")
+            ("Experts with a domain", f"{own.share:.0%}", f"{span}by chance {own.null:.0%}")
         )
     if record.bits is not None:
         whole = record.bits.set_index("domain").loc["all"]
