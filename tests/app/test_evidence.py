@@ -95,18 +95,18 @@ def with_a_dead_expert(batch: RoutingBatch) -> RoutingBatch:
 
 TWO = [*["math"] * 6, *["code"] * 6]
 CASES: dict[str, tuple[Write, str]] = {
-    "one_domain": (written(["math"] * 6), "All documents are of one domain"),
-    "one_document": (written(["math"]), "1 text: not enough prompts to say how sure"),
-    "one_token": (written(["math"], tokens=1), "All documents are of one domain"),
-    "no_labels": (written([None] * 6), "Label documents of two or more in a domain column"),
+    "one_domain": (written(["math"] * 6), "All documents belong to one domain"),
+    "one_document": (written(["math"]), "1 text: not enough prompts to say how certain"),
+    "one_token": (written(["math"], tokens=1), "All documents belong to one domain"),
+    "no_labels": (written([None] * 6), "Label documents of two or more domains in a column"),
     "two_documents": (written([*TWO, "long", "long"]), "long has fewer than 5 documents (2)"),
     "one_document_each": (written(["math", "code"]), "math has fewer than 5 documents (1)"),
     "top_1": (written(TWO, top_k=1), ""),
     "all_chosen": (written(TWO, experts=4, top_k=4), "Every token chooses every expert (k = E)"),
     "one_expert": (written(TWO, experts=1, top_k=1), "Every token chooses every expert (k = E)"),
-    "dead_expert": (edited(TWO, with_a_dead_expert), "never chosen: no lift, and not tested"),
+    "dead_expert": (edited(TWO, with_a_dead_expert), "never chosen and so have no lift"),
     "dead_layer": (edited(TWO, without_a_layer, varies=True), "No token was routed in layer 1"),
-    "ids_only": (edited(TWO, without_weights), "expert ids without mixing weights"),
+    "ids_only": (edited(TWO, without_weights), "expert ids but no mixing weights"),
     "varying_k": (edited(TWO, with_fewer, varies=True), "varies from token to token"),
 }
 
@@ -207,7 +207,7 @@ def test_the_mean_over_layers_skips_those_without_a_number() -> None:
     assert mean.round(9).tolist() == [0.2, 0.1, 0.3, 0.0]
 
 
-def test_sure_and_unsaid_experts_are_counted_by_domain() -> None:
+def test_significant_and_undecided_experts_are_counted_by_domain() -> None:
     tokens_LEG = np.array([[[900, 100], [100, 900], [500, 500]]])
     lifts = pd.DataFrame(
         {
@@ -231,7 +231,7 @@ def test_sure_and_unsaid_experts_are_counted_by_domain() -> None:
 
 def test_counts_of_experts_leave_with_their_intervals(traces: Path) -> None:
     trace = opened("two_documents", traces)
-    whole, by_layer = evidence.counted_experts(trace)
+    whole, by_layer = evidence.expert_counts(trace)
     assert list(whole) == [*evidence.COUNT_COLUMNS]
     assert list(by_layer) == ["layer_id", *evidence.COUNT_COLUMNS]
     assert whole.experts.sum() == by_layer.experts.sum() == 2 * 8  # layers, experts
@@ -242,7 +242,7 @@ def test_counts_of_experts_leave_with_their_intervals(traces: Path) -> None:
 
 
 def test_the_zip_says_how_it_was_tested(traces: Path) -> None:
-    trace, _ = opened("top_1", traces)
+    trace = opened("top_1", traces)
     path = tables.build_zip(Job("zip"), trace, raw=False)
     with zipfile.ZipFile(path) as archive:
         told = json.loads(archive.read("manifest.json"))["statistics"]
@@ -260,7 +260,7 @@ def test_the_page_says_how_many_cells_were_tested_and_what_it_does_not_show(trac
     shown = words(page("specialization", "two_documents"))
     assert "(48 cells tested at once, Benjamini-Hochberg)" in shown  # 2 layers, 8 experts, 3
     assert "go together, not why" in shown
-    assert "80 of 100 such traces would find a lift of" in shown
+    assert "80 of 100 such traces would detect a lift of" in shown
 
 
 def test_a_trace_without_domains_still_has_the_card_of_an_expert(traces: Path) -> None:

@@ -82,14 +82,14 @@ def test_experts_per_domain_shows_counts_beside_the_article() -> None:
     assert list(figure.data[0].x) == [0.75, 0.25]
     written = [annotation.text for annotation in figure.layout.annotations]
     assert written[:5] == ["<b>3</b>", "75.0%", "4", "2", "14.8%"]
-    assert written[7:10] == ["", "", ""]  # experts without a domain: not sure, not in the article
+    assert written[7:10] == ["", "", ""]  # no domain: not tested, not in the article
     assert list(figure.data[0].text) == ["3 experts, math", "1 experts, none"]
 
 
 def test_the_counts_of_experts_carry_their_interval_and_null() -> None:
     table = pd.DataFrame({"domain": ["math"], "experts": [3], "share": [0.75], "layer_id": 0})
     table = table.assign(significant=4, not_enough=0, low=2.0, high=5.0, null=0.25, p=0.01, q=0.02)
-    told = "3 experts, math<br>95 % of samples: 2 to 5<br>labels shuffled over texts: 0.2<br>"
+    told = "3 experts, math<br>95 % interval: 2 to 5<br>with labels shuffled over texts: 0.2<br>"
     figure = domains.experts_per_domain_bars(table, LIGHT)
     assert figure.data[0].text[0] == f"{told}p 0.01, q 0.02"
     by_layer = domains.domains_by_layer(table.assign(note="why"), LIGHT)
@@ -102,7 +102,7 @@ def test_experts_come_in_groups_of_their_strongest_domain() -> None:
 
 
 def lifts() -> pd.DataFrame:
-    """Expert 0 is sure for code, 1 unsaid for math, 2 dead."""
+    """Expert 0 is significant for code, 1 undecided for math, 2 dead."""
     rows = [
         (0, "math", -1.0, -2.0, 0.5, 0.5, 0.6, ""),
         (0, "code", 1.0, 0.5, 1.5, 1e-6, 1e-5, ""),
@@ -132,13 +132,13 @@ def test_the_lift_heatmap_frames_the_chosen_expert_and_hatches_what_it_cannot_sa
 
 
 def test_a_cell_says_all_that_is_known_of_it_and_no_more() -> None:
-    _, sure, unsaid, _, dead, _ = (
+    _, significant, undecided, _, dead, _ = (
         specialization.lift_text(row) for row in lifts().replace("code", MARKUP).itertuples()
     )
-    assert "<b>2.00×</b> (1.41\N{EN DASH}2.83×), by chance 1×" in sure  # 2**0.5 to 2**1.5
-    assert "p < 0.0001, q < 0.0001<br>40 texts, 1,234 choices" in sure
-    assert "<a" not in sure
-    assert unsaid.endswith("these texts can show 1.87×<br><i>not enough prompts to say</i>")
+    assert "<b>2.00×</b> (1.41\N{EN DASH}2.83×), by chance 1×" in significant  # 2**0.5 to 2**1.5
+    assert "p < 0.0001, q < 0.0001<br>40 texts, 1,234 choices" in significant
+    assert "<a" not in significant
+    assert undecided.endswith("can detect: 1.87×<br><i>not enough prompts to say</i>")
     assert dead == "expert 2, math<br>40 texts, 1,234 choices<br><i>never chosen</i>"
 
 
@@ -169,7 +169,7 @@ def test_a_metric_of_every_layer_has_its_interval_and_its_null() -> None:
     assert list(bars.y) == [0.15, 0.25, None, None, None, None]
     assert nulls.y[0] == 0.01
     assert dots.y[0] == 0.2
-    assert "19.0% (15.0\N{EN DASH}25.0%) less what few texts add" in dots.text[0]
+    assert "19.0% (15.0\N{EN DASH}25.0%) corrected for small-sample bias" in dots.text[0]
     assert "p 0.02, q 0.04 (over layers)" in dots.text[0]
     assert dots.text[1] == "layer 1<br>9 texts, 0 tokens<br>no tokens"
 
@@ -288,7 +288,7 @@ def test_ridges_stand_on_their_rows_and_are_square_roots() -> None:
     assert math.x.tolist() == code.x.tolist() == [1, 2, 3, 4]
     assert (math.y / code.y.min()).tolist() == pytest.approx([0.5**0.5, 0, 0.5**0.5, 0])
     assert code.base - math.base == pytest.approx(1)
-    assert math.customdata[0] == "math, 1 expert<br><b>50.0%</b>, 1 tokens by layers"
+    assert math.customdata[0] == "math, 1 expert<br><b>50.0%</b>, 1 tokens × layers"
     assert [note.text for note in figure.layout.annotations[1:5]] == [
         *("<b>2.0</b>", f"1.5{intervals.DASH}2.5"),
         *("<b>4.0</b>", f"3.5{intervals.DASH}4.5"),
@@ -452,7 +452,7 @@ def test_a_training_plays_a_frame_a_snapshot_and_opens_at_the_last(palette: them
     assert figure.layout.updatemenus[0].buttons[0].args[0] is None  # all frames
 
 
-def test_friends_stand_side_by_side() -> None:
+def test_experts_chosen_together_stand_side_by_side() -> None:
     log_EE = np.full((4, 4), -2.0)
     log_EE[[0, 2], [2, 0]] = log_EE[[1, 3], [3, 1]] = 3.0
     places = coactivation.cluster_order(log_EE).tolist()
@@ -477,7 +477,7 @@ def test_pairs_are_marked_where_sure_and_hatched_without_a_colour_where_unknown(
     assert np.isnan([cells.z[1, 2], cells.z[2, 1]]).all()
     assert cells.z[0, 1] == np.log2(3)
     assert (
-        "9</b> tokens<br>loads fixed: 3 expected, 3.00× [2.00, 4.00], z 6.0, q 0.01"
+        "9</b> tokens<br>fixed loads: 3 expected, 3.00× [2.00, 4.00], z 6.0, q 0.01"
         in (cells.text[0, 1])
     )
     assert "not enough prompts to say: fewer than 5 tokens expected" in cells.text[1, 2]
@@ -492,7 +492,7 @@ def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
     assert [line.y for line in figure.data] == [(0.5, None)] * 4
     assert figure.data[3].error_y.array == (0.125, 0)
     assert figure.data[3].error_y.arrayminus == (0.25, 0)
-    told = "<br>95 % of samples: 25.0% to 62.5%<br>50.0% with words dealt again within texts"
+    told = "<br>95 % interval: 25.0% to 62.5%<br>50.0% with words permuted within texts"
     assert figure.data[3].customdata[0] == (
         f"{told}<br>p 0.500, q 0.500 (over layers)<br>9 texts, 1,234 tokens"
     )
@@ -509,7 +509,7 @@ def test_information_below_its_null_is_no_bar() -> None:
     assert (beyond.error_y.array, beyond.error_y.arrayminus) == ((0.05,), (0.0,))
     assert alone.customdata[0].startswith("0.1000 by chance<br>p 0.020, q 0.040 (over layers)")
     assert beyond.customdata[0] == (
-        "95 % of samples: -0.2000 to 0.0500<br>0.1500 by chance<br>"
+        "95 % interval: -0.2000 to 0.0500<br>0.1500 by chance<br>"
         "p 0.900, q 0.950 (over layers)<br>9 texts, 1,234 tokens"
     )
 
@@ -522,7 +522,7 @@ def test_a_transition_carries_its_interval_and_its_test_or_the_reason() -> None:
     order = np.arange(3)
     figure = coactivation.transition_heatmap(tests, LIGHT, rows=order, columns=order, layer_id=0)
     hover = np.array(figure.data[0].text, dtype=object)
-    assert "expert 0, then 0<br><b>50</b> times, 30 by load alone, 1.67×" in hover[0, 0]
+    assert "<b>50</b> times, 30 expected from the loads alone, 1.67×" in hover[0, 0]
     assert re.search(r"\[1\.\d\d, 1\.\d\d\], z \S+, p \S+, q \S+$", hover[0, 0])
     assert hover[0, 2].endswith("no test: a dead expert")
     dots = figure.data[-1]

@@ -190,7 +190,7 @@ def test_load_of_one_domain(traces: Path, tiny_trace: Path) -> None:
     assert app.metric[0].value == "2.00×"  # 8 / 4 in layer 0
     app.selectbox(key="domain").set_value("code").run()
     assert not app.exception
-    assert "6 choices a layer" in texts(app)  # 3 tokens, 2 experts each
+    assert "6 choices per layer" in texts(app)  # 3 tokens, 2 experts each
 
 
 def test_a_pasted_text_is_run_and_saved(traces: Path, model: Path, tiny_trace: Path) -> None:

@@ -137,15 +137,15 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Make]] = {
     ),
     "replication": (
         "Whether specialists of some texts show in others",
-        evidence.replicated,
+        evidence.replication_table,
     ),
     "experts_per_domain": (
         "How many experts work for each domain, with intervals",
-        lambda trace: evidence.counted_experts(trace)[0],
+        lambda trace: evidence.expert_counts(trace)[0],
     ),
     "experts_per_domain_by_layer": (
         "The same in every layer",
-        lambda trace: evidence.counted_experts(trace)[1],
+        lambda trace: evidence.expert_counts(trace)[1],
     ),
 }
 
@@ -200,7 +200,7 @@ def tables(trace: Trace) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
     """name -> (what a row is, how to make it)."""
     least, most = trace.k_range
     chosen = TABLES | STATISTICS | (VARYING_STATISTICS if least < most else {})
-    if len(evidence.read_domains(trace)) > 1:
+    if len(evidence.present_domains(trace)) > 1:
         chosen |= DOMAIN_STATISTICS
     return {
         name: (title, partial(table, trace))
@@ -216,7 +216,7 @@ def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
         "trace_file": {"name": trace.path.name, "bytes": trace.file.size},
         "model_sha256": trace.info.model_sha256,
         "filters": {"phase": "all", "domain": "all", "raw_tables": raw},
-        "statistics": evidence.described(trace),
+        "statistics": evidence.statistics(trace),
         "versions": {package: version(package) for package in packages},
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "formula_guard": "text that starts like a formula has a leading apostrophe",
