@@ -74,11 +74,12 @@ def differences(plain: pd.DataFrame, documents: pd.DataFrame, bits: pd.DataFrame
     """domain, model, bits, lowest, highest, n, seeds; difference to GShard, low, high, spread."""
     rows = []
     for own in bits.itertuples():
-        measured = difference(plain, documents, own.preset, REFERENCE, domain=own.domain)
+        preset, domain = str(own.preset), str(own.domain)
+        measured = difference(plain, documents, preset, REFERENCE, domain=domain)
         rows.append(
             {
-                "domain": own.domain,
-                "model": comparison.NAMES[own.preset],
+                "domain": domain,
+                "model": comparison.NAMES[preset],
                 "bits": own.estimate,
                 "lowest": own.lowest,
                 "highest": own.highest,

@@ -1,7 +1,7 @@
 """From how many chosen experts on is it faster that all of them compute? On a CPU, too: from how
 many rows on is it faster to take the experts in groups than by grouped_mm?
 
-    python benchmarks/bench_experts.py
+    python -m benchmarks.bench_experts
 
 Forward and backward of `tiny-dsr`'s experts by both paths of model/moe.py, in the types a training
 uses; the outputs are compared. T = tokens, D = model dim, K = experts per token.

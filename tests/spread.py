@@ -10,6 +10,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow.parquet as pq
 import torch
@@ -42,7 +43,7 @@ def layer(config: ModelConfig) -> MoE:
 def one_sided() -> MoE:
     """Expert 1 is everybody's first choice and expert 0 the second: the others get no token."""
     moe = layer(small_router("softmax", balancing="bias"))
-    moe.gate.bias_E[:2] = torch.tensor([10.0, 20.0])
+    moe.gate.get_buffer("bias_E")[:2] = torch.tensor([10.0, 20.0])
     return moe
 
 
@@ -96,17 +97,14 @@ def bytes_sent(mesh: DeviceMesh, dispatch: Dispatch, *, fp8: bool) -> tuple[int,
     sent = 0
     original = distributed.all_to_all_single
 
-    def counted(output: Tensor, rows: Tensor, *splits: list[int], **options: Any) -> Any:
+    def counted(output: Tensor, rows: Tensor, *splits: list[int], **options: Any) -> object:
         nonlocal sent
         if rows.dtype == torch.uint8:  # not the counts
             sent += (len(rows) - splits[1][rank]) * rows.shape[1]
-        return original(output, rows, *splits, **options)
+        return original(output, rows, *splits, **options)  # type: ignore[arg-type]
 
-    distributed.all_to_all_single = counted
-    try:
+    with patch.object(distributed, "all_to_all_single", counted):
         _, _, ids_TK = spread(x_TD.unsqueeze(0), torch.zeros(1, len(x_TD), dtype=torch.long))
-    finally:
-        distributed.all_to_all_single = original
     traffic = dispatch_bytes(
         ids_TK, num_experts=8, rank=rank, ranks=ranks, dim=16, itemsize=4, fp8=fp8
     )

@@ -1,6 +1,7 @@
 """The rules of dependency, read from the import statements of every file."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,16 @@ def test_pages_do_not_pay_for_torch() -> None:
     for path in files("app"):
         now = packages(imports(path, at_import_time=True))
         assert not {"torch", "model"} & now, f"{path.name} imports torch before it is needed"
+
+
+def test_no_test_file_imports_another() -> None:
+    """Nor does a script for a process of its own: what both need lies in support modules."""
+    importing = {
+        str(path.relative_to(ROOT)): module.group()
+        for path in files("tests")
+        if (module := re.search(r"\btests(\.\w+)*\.test_\w+", path.read_text(encoding="utf-8")))
+    }
+    assert importing == {}
 
 
 def test_pages_are_short_and_files_are_not_long() -> None:

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -168,7 +168,7 @@ def measure(model: Transformer, store: TokenStore, folder: Path) -> None:
         for name, block in variants(model).items():
             with block():
                 arrays[f"nats_N|{name}"] = nats(model, store)
-    np.savez_compressed(folder / "results.npz", **arrays)
+    np.savez_compressed(folder / "results.npz", allow_pickle=False, **arrays)
 
 
 def nats(model: Transformer, store: TokenStore) -> np.ndarray:
@@ -197,14 +197,11 @@ def variants(model: Transformer) -> dict[str, Callable[[], AbstractContextManage
     return found
 
 
-def replaced(model: Transformer) -> AbstractContextManager[None]:
-    from contextlib import ExitStack
-
-    stack = ExitStack()
-    stack.enter_context(without_shared(model))
+@contextmanager
+def replaced(model: Transformer) -> Iterator[None]:
     more = model.config.top_k + model.config.num_shared_experts
-    stack.enter_context(activated(model, more))
-    return stack
+    with without_shared(model), activated(model, more):
+        yield
 
 
 def loads(model: Transformer, store: TokenStore) -> dict[str, np.ndarray]:

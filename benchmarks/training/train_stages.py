@@ -1,6 +1,6 @@
 """The article's three stages on 256 experts, and the same without each part of it.
 
-    python benchmarks/training/train_stages.py --corpus corpus --runs runs/stages --minutes 9
+    python -m benchmarks.training.train_stages --corpus corpus --runs runs/stages --minutes 9
 
 Trains one after another on every GPU there is; what is unfinished when the time is up goes on with
 the same command. `python benchmarks/bench_stages.py` prepares the typos and makes the tables.
@@ -103,7 +103,7 @@ def measure(model: Transformer, corpus: Path, folder: Path) -> None:
             for name, radius in NOISES.items():
                 arrays |= flips(model, noisy(model, store, radius), store, f"{label}|{name}")
             arrays |= flips(model, mistyped(model, corpus), store, f"{label}|typos")
-    np.savez_compressed(folder / "results.npz", **arrays)
+    np.savez_compressed(folder / "results.npz", allow_pickle=False, **arrays)
 
 
 def gates(model: Transformer) -> list[DynamicRouter]:

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from app.jobs import beside
 from app.views.shared import controls
 from data.report import csv_text
-from tests.app.test_pages import page, texts
+from tests.app.pages import page, texts
 from tests.traces import write_choices
 
 RNG = np.random.default_rng(0)

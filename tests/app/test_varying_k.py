@@ -12,6 +12,7 @@ from app.jobs import beside
 from app.trace import open_trace
 from app.views.export import tables as export
 from data.report import csv_text
+from tests.app.pages import texts
 from tests.traces import write_tiny_trace
 from tests.varying import LAYERS, LEAST, MOST, write_varying_trace
 
@@ -44,46 +45,42 @@ def run(page: str, **params: str) -> AppTest:
     return app
 
 
-def said(app: AppTest) -> str:
-    return " ".join(html.value for html in app.get("html"))
-
-
-def test_load_balance_says_which_domain_runs_most_experts(trace: Path):
+def test_load_balance_says_which_domain_runs_most_experts(trace: Path) -> None:
     app = run("load_balance")
-    assert "between 8 and 32. Of the domains, code runs the most, 2" in said(app)
-    assert "math the fewest, 1" in said(app)
+    assert "between 8 and 32. Of the domains, code runs the most, 2" in texts(app)
+    assert "math the fewest, 1" in texts(app)
     assert [box.key for box in app.selectbox if box.key == "k_layer"] == ["k_layer"]
 
 
-def test_a_layer_can_be_chosen(trace: Path):
+def test_a_layer_can_be_chosen(trace: Path) -> None:
     """Every layer runs one expert more than the one before it."""
     means = {}
     for layer in ("0", "2"):
-        text = said(run("load_balance", k_layer=layer))
+        text = texts(run("load_balance", k_layer=layer))
         means[layer] = float(text.partition(f"In layer {layer}, a token runs ")[2].split()[0])
     assert means["2"] - means["0"] == pytest.approx(2, abs=0.4)
 
 
-def test_prompts_shows_how_many_experts_each_token_runs(trace: Path):
-    assert "Bars: how many experts each runs in layer 0" in said(run("prompts"))
+def test_prompts_shows_how_many_experts_each_token_runs(trace: Path) -> None:
+    assert "Bars: how many experts each runs in layer 0" in texts(run("prompts"))
 
 
-def test_where_k_is_fixed_nothing_of_it_is_shown(folder: Path):
+def test_where_k_is_fixed_nothing_of_it_is_shown(folder: Path) -> None:
     write_tiny_trace(folder / "tiny.duckdb")
     app = run("load_balance")
     assert all(box.key != "k_layer" for box in app.selectbox)
-    assert "varies from token to token" not in said(app)
-    assert "Bars: how many experts" not in said(run("prompts"))
+    assert "varies from token to token" not in texts(app)
+    assert "Bars: how many experts" not in texts(run("prompts"))
 
 
 @pytest.mark.parametrize("page", ["overview", "specialization", "coactivation", "vocabulary"])
-def test_the_other_pages_say_that_k_varies_or_stand_it(trace: Path, page: str):
+def test_the_other_pages_say_that_k_varies_or_stand_it(trace: Path, page: str) -> None:
     app = run(page)
     if page == "overview":
-        assert SAID in said(app)
+        assert SAID in texts(app)
 
 
-def test_the_csv_has_the_tokens_by_k_and_the_means_with_their_tests(trace: Path):
+def test_the_csv_has_the_tokens_by_k_and_the_means_with_their_tests(trace: Path) -> None:
     opened = open_trace(workspace.trace_file(trace))
     tables = export.tables(opened)
     counts = pd.read_csv(io.StringIO(csv_text(tables["tokens_by_k"][1]())))
@@ -95,7 +92,7 @@ def test_the_csv_has_the_tokens_by_k_and_the_means_with_their_tests(trace: Path)
     assert means.q.notna().all()
 
 
-def test_a_trace_of_fixed_k_exports_counts_and_no_means(folder: Path):
+def test_a_trace_of_fixed_k_exports_counts_and_no_means(folder: Path) -> None:
     write_tiny_trace(folder / "tiny.duckdb")
     opened = open_trace(workspace.trace_file(folder / "tiny.duckdb"))
     tables = export.tables(opened)

@@ -15,11 +15,11 @@ import pytest
 import torch
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from data.tokenizer import train_tokenizer
 from model.checkpoint import save_model
 from model.transformer import Transformer
 from tests.browser.hostile import HOSTILE
 from tests.models import small_config
+from tests.tokenizers import cat_tokenizer
 from tests.traces import write_tiny_trace
 
 ROOT = Path(__file__).parents[2]
@@ -53,10 +53,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = replace(small_config(), vocab_size=300, context_length=256)
     save_model(Transformer(config), folder / "model")
-    tokenizer = train_tokenizer(
-        ["the cat sat on the mat, the dog on the log. " * 9], vocab_size=270
-    )
-    tokenizer.save(str(folder / "model" / "tokenizer.json"))
+    cat_tokenizer().save(str(folder / "model" / "tokenizer.json"))
     return folder
 
 

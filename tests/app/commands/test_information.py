@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from analysis.vocabulary_rows import typed, vocabulary_rows
 from app import workspace
@@ -14,7 +15,9 @@ from data.sidecar import read_sidecar, sidecar_path
 from data.store import open_trace
 
 
-def test_a_row_a_layer_lies_beside_the_trace(tmp_path: Path, tiny_trace: Path, capsys) -> None:
+def test_a_row_a_layer_lies_beside_the_trace(
+    tmp_path: Path, tiny_trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     trace = Path(shutil.copy(tiny_trace, tmp_path / "t.duckdb"))
     information(trace, as_json=True)
     found = read_sidecar(trace, "information")

@@ -19,7 +19,6 @@ from app.studies.reader import load_tracer
 from app.studies.redundancy import stored
 from data.store import open_trace
 from model.checkpoint import load_config
-from tests.app.commands.test_capture import folder  # noqa: F401
 
 CLI = typer.Typer()
 CLI.command()(command.prune)
@@ -58,7 +57,9 @@ def refused(result: Result, line: str, out: Path) -> None:
     assert not list(out.parent.glob(f".{out.name}.*"))
 
 
-def test_the_least_salient_go_and_the_original_stays(folder: Path, heldout: Path, tmp_path: Path):  # noqa: F811
+def test_the_least_salient_go_and_the_original_stays(
+    folder: Path, heldout: Path, tmp_path: Path
+) -> None:
     before, out = checksum(folder), tmp_path / "new" / "small"
     given = ("--by", "saliency", "--share", 0.25, "--text", heldout, "--json")
     result = run("prune", folder, "--out", out, *given)
@@ -82,7 +83,9 @@ def test_the_least_salient_go_and_the_original_stays(folder: Path, heldout: Path
 
 @pytest.mark.parametrize("how", ["drop", "merge"])
 @pytest.mark.parametrize("by", ["outputs", "weights", "aligned", "routing"])
-def test_every_similarity_prunes(by: str, how: str, folder: Path, heldout: Path, tmp_path: Path):  # noqa: F811
+def test_every_similarity_prunes(
+    by: str, how: str, folder: Path, heldout: Path, tmp_path: Path
+) -> None:
     tracer = load_tracer(folder)
     found = redundancy.measure(tracer, redundancy.calibration(tracer, heldout))
     threshold = found.highest(by)[0]
@@ -94,10 +97,10 @@ def test_every_similarity_prunes(by: str, how: str, folder: Path, heldout: Path,
 
 
 def test_a_pruned_model_is_captured_with_a_row_for_every_expert(
-    folder: Path,  # noqa: F811
+    folder: Path,
     heldout: Path,
     tmp_path: Path,
-):
+) -> None:
     out, trace = tmp_path / "small", tmp_path / "t.duckdb"
     given = ("--by", "saliency", "--share", 0.25, "--text", heldout)
     assert run("prune", folder, "--out", out, *given).exit_code == 0
@@ -111,7 +114,7 @@ def test_a_pruned_model_is_captured_with_a_row_for_every_expert(
     assert (tokens.tokens[closed] == 0).all()
 
 
-def test_int8_experts_are_smaller_and_hardly_worse(folder: Path, tmp_path: Path):  # noqa: F811
+def test_int8_experts_are_smaller_and_hardly_worse(folder: Path, tmp_path: Path) -> None:
     result = run("quantize", folder, "--out", tmp_path / "int8", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -122,7 +125,9 @@ def test_int8_experts_are_smaller_and_hardly_worse(folder: Path, tmp_path: Path)
     refused(again, "are INT8 already", tmp_path / "again")
 
 
-def test_nothing_alike_is_said_and_nothing_written(folder: Path, heldout: Path, tmp_path: Path):  # noqa: F811
+def test_nothing_alike_is_said_and_nothing_written(
+    folder: Path, heldout: Path, tmp_path: Path
+) -> None:
     result = run("prune", folder, "--out", tmp_path / "x", "--text", heldout, "--threshold", 1)
     refused(result, "no two experts reach 1 by outputs", tmp_path / "x")
 
@@ -139,15 +144,17 @@ def test_nothing_alike_is_said_and_nothing_written(folder: Path, heldout: Path, 
         (("--by", "saliency", "--share", "0.01"), "less than one expert"),
     ],
 )
-def test_what_cannot_be_is_refused(given, line, folder: Path, heldout: Path, tmp_path: Path):  # noqa: F811
+def test_what_cannot_be_is_refused(
+    given: tuple[str, ...], line: str, folder: Path, heldout: Path, tmp_path: Path
+) -> None:
     result = run("prune", folder, "--out", tmp_path / "x", "--text", heldout, *given)
     refused(result, line, tmp_path / "x")
 
 
 def test_texts_without_tokens_and_a_missing_model_are_refused(
-    folder: Path,  # noqa: F811
+    folder: Path,
     tmp_path: Path,
-):
+) -> None:
     (tmp_path / "empty.txt").write_text("\n")
     result = run("prune", folder, "--out", tmp_path / "x", "--text", tmp_path / "empty.txt")
     refused(result, "", tmp_path / "x")
@@ -155,7 +162,7 @@ def test_texts_without_tokens_and_a_missing_model_are_refused(
     refused(result, "config.json is missing", tmp_path / "x")
 
 
-def test_a_folder_with_something_in_it_is_never_touched(folder: Path, heldout: Path):  # noqa: F811
+def test_a_folder_with_something_in_it_is_never_touched(folder: Path, heldout: Path) -> None:
     before = checksum(folder)
     for name in ("prune", "quantize"):
         result = run(name, folder, "--out", folder)
@@ -163,8 +170,10 @@ def test_a_folder_with_something_in_it_is_never_touched(folder: Path, heldout: P
     assert checksum(folder) == before
 
 
-def test_interrupted_nothing_stays(folder: Path, heldout: Path, tmp_path: Path, monkeypatch):  # noqa: F811
-    def interrupted(*given, **settings):
+def test_interrupted_nothing_stays(
+    folder: Path, heldout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(compression, "compared", interrupted)
@@ -175,7 +184,9 @@ def test_interrupted_nothing_stays(folder: Path, heldout: Path, tmp_path: Path, 
     assert not list(tmp_path.glob(".x.*"))
 
 
-def test_what_was_measured_is_read_again_until_the_weights_change(folder: Path, heldout: Path):  # noqa: F811
+def test_what_was_measured_is_read_again_until_the_weights_change(
+    folder: Path, heldout: Path
+) -> None:
     tracer = load_tracer(folder)
     found = redundancy.measure(tracer, redundancy.calibration(tracer, heldout))
     assert stored(folder) is None

@@ -32,7 +32,7 @@ def alone(model: Transformer, ids: list[int]) -> float:
     return float(torch.nn.functional.cross_entropy(logits_SV, torch.tensor(ids), reduction="sum"))
 
 
-def test_every_variant_is_the_loss_of_documents_read_alone(model):
+def test_every_variant_is_the_loss_of_documents_read_alone(model: Transformer) -> None:
     change = {"mask": lambda: masked(model, {0: [1, 2]}), "one": lambda: activated(model, 1)}
     losses = document_losses(model, DOCUMENTS, change)
     assert losses.variants == ["baseline", "mask", "one"]
@@ -45,7 +45,7 @@ def test_every_variant_is_the_loss_of_documents_read_alone(model):
     assert not np.allclose(losses.nats_VN[0], losses.nats_VN[1])
 
 
-def test_progress_ends_at_the_total_and_cancel_stops(model):
+def test_progress_ends_at_the_total_and_cancel_stops(model: Transformer) -> None:
     seen: list[tuple[int, int]] = []
     document_losses(model, DOCUMENTS, {}, on_progress=lambda *pair: seen.append(pair))
     assert seen[-1] == (1, 1)
@@ -53,6 +53,6 @@ def test_progress_ends_at_the_total_and_cancel_stops(model):
         document_losses(model, DOCUMENTS, {}, cancelled=lambda: True)
 
 
-def test_the_baseline_keeps_its_name(model):
+def test_the_baseline_keeps_its_name(model: Transformer) -> None:
     with pytest.raises(ValueError, match="name the intervention otherwise"):
         document_losses(model, DOCUMENTS, {"baseline": lambda: activated(model, 1)})

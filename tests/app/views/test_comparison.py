@@ -75,9 +75,9 @@ def test_without_results_it_says_how_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paper, "FOLDER", tmp_path)
-    paper.load.clear()  # type: ignore[attr-defined]
+    paper.load.clear()
     app = AppTest.from_file(PAGE, default_timeout=60).run()
-    paper.load.clear()  # type: ignore[attr-defined]
+    paper.load.clear()
     assert not app.exception
     assert "bench_comparison.py pack" in app.info[0].value
     assert paper.diagnosed().empty

@@ -15,9 +15,8 @@ from app.studies.reader import CHECKPOINT
 from app.studies.redundancy import Redundancy
 from app.views.redundancy import panel
 from app.views.redundancy.figures import cost_lines, left_lines, similarity_map
-from app.views.shared.theme import DARK, LIGHT
+from app.views.shared.theme import DARK, LIGHT, Palette
 from data.report import csv_text
-from tests.app.commands.test_capture import folder  # noqa: F401
 
 PAGE = str(Path(__file__).parents[3] / "app" / "views" / "redundancy" / "page.py")
 
@@ -53,7 +52,7 @@ def texts(app: AppTest) -> str:
     return " ".join(str(element.proto.body) for element in app.get("html"))
 
 
-def test_the_sentence_says_what_goes_and_what_unrelated_experts_give():
+def test_the_sentence_says_what_goes_and_what_unrelated_experts_give() -> None:
     text = panel.sentence(known(), "outputs", threshold=0.85)
     assert "1 of 3 experts would run another's weights, 10.0% of" in text
     assert "the most alike are at 0.900 (layer 0), unrelated ones at 0.100" in text
@@ -65,7 +64,7 @@ def test_the_sentence_says_what_goes_and_what_unrelated_experts_give():
     )
 
 
-def test_pairs_leave_with_empty_cells_for_what_is_unknown():
+def test_pairs_leave_with_empty_cells_for_what_is_unknown() -> None:
     frame = panel.pairs(known(), "outputs", 0, np.array([1, 1, 2]))
     assert frame.expert_b.tolist() == [1, 2, 2]
     assert frame.leader.tolist() == [1, pd.NA, pd.NA]
@@ -74,7 +73,7 @@ def test_pairs_leave_with_empty_cells_for_what_is_unknown():
     assert lines[2] == '0,0,2,"","",0.1'
 
 
-def test_the_line_of_a_threshold_ends_where_too_few_are_left():
+def test_the_line_of_a_threshold_ends_where_too_few_are_left() -> None:
     panel.left.clear()
     table = panel.left("a", replace(known(), top_k=3))
     outputs = table[table.by == "outputs"].set_index("threshold").experts
@@ -83,7 +82,9 @@ def test_the_line_of_a_threshold_ends_where_too_few_are_left():
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
-def test_the_map_dots_what_would_share_weights_and_leaves_its_diagonal_empty(palette):
+def test_the_map_dots_what_would_share_weights_and_leaves_its_diagonal_empty(
+    palette: Palette,
+) -> None:
     leader_E = np.array([1, 1, 2])
     figure = similarity_map(known().outputs[0], palette, leader_E=leader_E, null=0.1)
     heatmap, dots, tree = figure.data
@@ -95,7 +96,7 @@ def test_the_map_dots_what_would_share_weights_and_leaves_its_diagonal_empty(pal
     assert any("both would run the weights of 1" in str(text) for text in np.ravel(heatmap.text))
 
 
-def test_cost_and_threshold_figures_have_a_line_a_rule():
+def test_cost_and_threshold_figures_have_a_line_a_rule() -> None:
     table = pd.DataFrame(
         {
             "by": ["outputs", "saliency"],
@@ -118,7 +119,7 @@ def test_cost_and_threshold_figures_have_a_line_a_rule():
     assert [trace.name for trace in figure.data] == ["outputs", "weights", "aligned", "routing"]
 
 
-def test_the_shipped_similarities_are_of_the_shipped_model():
+def test_the_shipped_similarities_are_of_the_shipped_model() -> None:
     found = redundancy.stored(CHECKPOINT)
     assert found is not None
     assert found.outputs.shape == (7, 64, 64)
@@ -129,7 +130,7 @@ def test_the_shipped_similarities_are_of_the_shipped_model():
     assert (nothing.change == 0).all()
 
 
-def test_the_page_shows_the_shipped_model():
+def test_the_page_shows_the_shipped_model() -> None:
     app = page()
     assert not app.exception
     assert "no two experts reach 0.85" in texts(app)
@@ -139,9 +140,9 @@ def test_the_page_shows_the_shipped_model():
 
 
 def test_a_model_never_compared_is_compared_once(
-    folder: Path,  # noqa: F811
+    folder: Path,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     monkeypatch.setattr(workspace, "checkpoint", lambda: folder)
     app = page()
     assert not app.exception
@@ -154,10 +155,10 @@ def test_a_model_never_compared_is_compared_once(
 
 
 def test_a_pruned_model_and_a_workspace_without_one_say_so(
-    folder: Path,  # noqa: F811
+    folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('leaders": null', 'leaders": [[0]]'))
     monkeypatch.setattr(workspace, "checkpoint", lambda: folder)
@@ -170,7 +171,7 @@ def test_a_pruned_model_and_a_workspace_without_one_say_so(
     assert "no model here" in app.info[0].value
 
 
-def test_rules_are_compared_that_take_the_same_share():
+def test_rules_are_compared_that_take_the_same_share() -> None:
     rows = pd.DataFrame(
         [
             ("routing", None, 446, 0.01),

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import workspace
-from tests.app.test_pages import page, texts
+from tests.app.pages import page, texts
 from tests.trainings import log_line, staged_line, write_config, write_log, write_training
 
 
@@ -122,7 +122,7 @@ def test_trainings_are_laid_over_each_other_along_tokens(runs: Path) -> None:
         *("Domain told by one choice, mean of layers", "Loss", "Balance, worst layer"),
     ]
     assert "Experts by domain" in titles(app)  # of the first, below
-    assert app.get("button_group")[0].value == "tokens"
+    assert app.button_group[0].value == "tokens"
     app.selectbox(key="training").set_value("runs/old").run()
     assert not app.exception
     assert app.multiselect(key="over").value == []
@@ -156,3 +156,11 @@ def test_a_hostile_name_is_shown_literally(runs: Path) -> None:
 
 def test_no_training_says_what_to_do(runs: Path) -> None:
     assert "routescope train" in page("training").info[0].value
+
+
+def test_the_training_page_compares_with_the_dense_twin(
+    traces: Path, model: Path, tiny_trace: Path
+) -> None:
+    app = page("training")
+    assert not app.exception
+    assert "20.0% better" in texts(app)  # 2.0 against 2.5 bits per byte

@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "three"
 
 
-def test_a_training_of_stages_ends_with_the_last_one(folder: Path):
+def test_a_training_of_stages_ends_with_the_last_one(folder: Path) -> None:
     record = read(Training("three", folder, "finished"))
     assert record.num_steps == 80
     assert record.stage_at(20) == "incubation"
@@ -25,7 +25,7 @@ def test_a_training_of_stages_ends_with_the_last_one(folder: Path):
     assert record.stages[-1] == ("joint optimization", 80)
 
 
-def test_without_stages_the_schedule_has_the_steps(tmp_path: Path):
+def test_without_stages_the_schedule_has_the_steps(tmp_path: Path) -> None:
     write_log(tmp_path, [log_line(20)])
     write_config(tmp_path, steps=100)
     record = read(Training("plain", tmp_path, "stopped"))
@@ -37,7 +37,7 @@ def test_without_stages_the_schedule_has_the_steps(tmp_path: Path):
     assert "Stopped at step 20 of 100;" in summary.sentence(record)
 
 
-def test_a_training_that_logged_nothing_is_refused_unless_it_runs(tmp_path: Path):
+def test_a_training_that_logged_nothing_is_refused_unless_it_runs(tmp_path: Path) -> None:
     write_config(tmp_path, steps=100)
     (tmp_path / "train_log.jsonl").write_text('{"st')
     assert read(Training("new", tmp_path, "running")).log.empty
@@ -55,21 +55,21 @@ def test_a_training_that_logged_nothing_is_refused_unless_it_runs(tmp_path: Path
         ("snapshots.safetensors", "{", "is not a safetensors file"),
     ],
 )
-def test_a_damaged_file_is_named(folder: Path, name: str, text: str, said: str):
+def test_a_damaged_file_is_named(folder: Path, name: str, text: str, said: str) -> None:
     (folder / name).write_text(text)
     with pytest.raises(ValueError, match=said) as raised:
         read(Training("three", folder, "finished"))
     assert name in str(raised.value)
 
 
-def test_a_changed_log_is_read_again(folder: Path):
+def test_a_changed_log_is_read_again(folder: Path) -> None:
     training = Training("three", folder, "finished")
     assert read(training).log.step.iloc[-1] == 80
     write_log(folder, [log_line(20), log_line(100)])
     assert read(training).log.step.iloc[-1] == 100
 
 
-def test_tokens_of_a_step_lie_between_the_lines_and_beyond_them(folder: Path):
+def test_tokens_of_a_step_lie_between_the_lines_and_beyond_them(folder: Path) -> None:
     record = read(Training("three", folder, "finished"))
     steps = pd.Series([10, 30, 160])
     assert record.tokens_at(steps).tolist() == [10_000, 30_000, 160_000]
@@ -77,7 +77,7 @@ def test_tokens_of_a_step_lie_between_the_lines_and_beyond_them(folder: Path):
     assert empty.tokens_at(steps).isna().all()
 
 
-def test_experts_of_the_sample_take_to_domains(folder: Path):
+def test_experts_of_the_sample_take_to_domains(folder: Path) -> None:
     record = read(Training("three", folder, "finished"))
     table = tables.experts(record).set_index(["step", "domain"]).experts
     assert table[1].tolist() == [0, 0, 8]  # math, code, none: two layers of four experts
@@ -85,19 +85,20 @@ def test_experts_of_the_sample_take_to_domains(folder: Path):
     share = tables.with_a_domain(record)
     assert share.share.tolist() == [0.0, 1.0]
     assert share.null[0] == 0.0
+    assert record.snapshots is not None
     last = tables.last_share(record.snapshots_identity, _found=record.snapshots)
     assert last.share == 1.0
     assert last.null == pytest.approx(share.null[1])
     assert tables.too_small(record.snapshots) == 0.0
 
 
-def test_the_null_of_saturation_follows_the_number_chosen(folder: Path):
+def test_the_null_of_saturation_follows_the_number_chosen(folder: Path) -> None:
     table = tables.saturation(read(Training("three", folder, "finished")))
     assert table.null.tolist() == [0.75, 0.75, 0.5, 0.5]  # three of four, then two
     assert table.saturation.tolist() == [0.75, 0.75, 1.0, 1.0]  # all of math's, half of code's
 
 
-def test_frames_show_what_an_expert_belongs_to(folder: Path):
+def test_frames_show_what_an_expert_belongs_to(folder: Path) -> None:
     found = read(Training("three", folder, "finished")).snapshots
     assert found
     first, last = tables.frames(found, 1)
@@ -110,7 +111,7 @@ def test_frames_show_what_an_expert_belongs_to(folder: Path):
     ]
 
 
-def test_stages_are_drawn_as_far_as_they_have_begun(tmp_path: Path):
+def test_stages_are_drawn_as_far_as_they_have_begun(tmp_path: Path) -> None:
     write_training(tmp_path, finished=False, last=40)
     record = read(Training("run", tmp_path, "running"))
     assert training_panels.axis(record, "step").stages == (
@@ -121,14 +122,16 @@ def test_stages_are_drawn_as_far_as_they_have_begun(tmp_path: Path):
     assert "Running: step 40 of 80, stage specialization." in summary.sentence(record)
 
 
-def test_the_shipped_training_says_when_its_routers_settled():
+def test_the_shipped_training_says_when_its_routers_settled() -> None:
     record = read(Training("shipped", SHIPPED_MODEL, "finished"))
     told = summary.sentence(record)
     assert "6.4% better than a dense model" in told
     assert "By step 785 of 22,000, 59% of the final choices" in told
 
 
-def test_laid_over_each_figure_has_a_line_a_training_that_has_it(folder: Path, tmp_path: Path):
+def test_laid_over_each_figure_has_a_line_a_training_that_has_it(
+    folder: Path, tmp_path: Path
+) -> None:
     write_log(tmp_path / "old", [log_line(20), log_line(40)])
     write_config(tmp_path / "old", steps=40)
     records = [

@@ -13,7 +13,7 @@ from model.config import CLOSED
 from model.kernels import cpu_experts
 from model.layers import SwiGLU
 from model.moe import Experts
-from tests.model.test_moe import assert_close, loop_over_experts
+from tests.model.expert_loop import assert_close, loop_over_experts
 
 TOKENS, DIM = 40, 16
 

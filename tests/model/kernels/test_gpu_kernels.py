@@ -11,7 +11,7 @@ pytest.importorskip("triton")  # has no release for this platform
 from model.kernels.gpu_experts import Activated, RoutedExperts
 from model.kernels.gpu_routing import fused_gate, places
 from model.moe import Experts
-from tests.model.test_moe import loop_over_experts
+from tests.model.expert_loop import loop_over_experts
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from data.routing import NO_EXPERT
 from model.parallel.exchange import scaled, unscaled
 from model.parallel.expert_parallel import Traffic, dispatch_bytes, experts_per_rank
 from model.router import new_router
-from tests.models import small_config
+from tests.models import small_router
 from tests.spread import LAYERS, capture
 
 COMPARED = {  # tables of a trace, and their columns of floats
@@ -124,8 +123,8 @@ def test_bytes_of_two_tokens() -> None:
 )
 def test_once_sends_less_than_naive(limits: dict[str, int], ratio: float) -> None:
     torch.manual_seed(0)
-    gate = new_router(replace(small_config(), num_experts=64, top_k=8, hidden_dim=2048, **limits))
-    torch.nn.init.normal_(gate.weight_ED, std=0.02)  # type: ignore[arg-type]
+    gate = new_router(small_router("softmax", num_experts=64, top_k=8, hidden_dim=2048, **limits))
+    torch.nn.init.normal_(gate.get_parameter("weight_ED"), std=0.02)
     _, _, ids_TK = gate(torch.randn(4096, 2048), torch.zeros(1, 4096, dtype=torch.long))
     sent = [
         dispatch_bytes(ids_TK, num_experts=64, rank=rank, ranks=4, dim=2048, itemsize=2)

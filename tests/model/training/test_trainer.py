@@ -15,39 +15,14 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from model.checkpoint import load_config
-from model.config import ModelConfig
 from model.training.snapshots import Sample, snapshot_steps
 from model.training.stages import Stage
 from model.training.train_config import TrainConfig, learning_rate
 from model.training.trainer import DivergedError, Progress, Trainer
 from model.transformer import Transformer
+from tests.model.training import short_training
+from tests.model.training.short_training import SCHEDULE, batch_of, trained
 from tests.models import small_config, small_dsr
-
-SCHEDULE = TrainConfig(
-    steps=6, batch_size=4, learning_rate=1e-2, warmup_steps=2, log_every=1, checkpoint_every=100
-)
-
-
-def batch_of(step: int) -> np.ndarray:
-    batch_BS = np.random.default_rng(step).integers(0, 32, size=(4, 17))
-    batch_BS[0, 9:] = -1  # padding
-    return batch_BS
-
-
-def trained(
-    folder: Path, *, config: ModelConfig | None = None, stop_after: int | None = None
-) -> list[float]:
-    """Train until finished or `stop_after` steps; the losses in the log."""
-    model = Transformer(config or small_config())
-    sample = Sample(np.arange(32).reshape(2, 16), np.array([0, 1]), ("a", "b"))
-    trainer = Trainer(model, SCHEDULE, folder, batches=batch_of, sample=sample)
-    reports: list[Progress] = []
-    trainer.run(
-        on_progress=reports.append,
-        should_stop=lambda: stop_after is not None and trainer.step >= stop_after,
-    )
-    log = (folder / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["loss"] for line in log]
 
 
 def test_a_resumed_training_repeats_the_losses_of_an_uninterrupted_one(tmp_path: Path) -> None:
@@ -113,11 +88,9 @@ def test_no_checkpoint_is_written_after_the_loss_was_lost(tmp_path: Path) -> Non
 
 def test_two_processes_train_like_one(tmp_path: Path) -> None:
     one = trained(tmp_path / "one")
-    script = "from tests.model.training.test_trainer import trained; import sys, pathlib; "
-    script += "trained(pathlib.Path(sys.argv[1]))"
-    command = ["torch.distributed.run", "--nproc-per-node", "2", "--standalone", "--no-python"]
+    command = ["torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m"]
     subprocess.run(
-        [sys.executable, "-m", *command, sys.executable, "-c", script, str(tmp_path / "two")],
+        [sys.executable, "-m", *command, short_training.__name__, str(tmp_path / "two")],
         check=True,
         capture_output=True,
         cwd=Path(__file__).parents[3],
@@ -146,7 +119,7 @@ def test_snapshot_steps_run_from_first_to_last() -> None:
 class Repeated:
     """Two domains, one of which is easy: one token over and over."""
 
-    domains = ("easy", "hard")
+    domains: tuple[str, ...] = ("easy", "hard")
     corpus_G = np.array([0.5, 0.5])
 
     def batch(self, domain_B: np.ndarray, drawn_G: np.ndarray, length: int) -> np.ndarray:
