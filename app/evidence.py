@@ -5,7 +5,6 @@ N = documents, L = MoE layers, E = routed experts, G = domains.
 
 import re
 from html import escape
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import streamlit as st
 from analysis import bootstrap, metric_intervals, permutation, queries, significance
 from analysis.domain_counts import (
     ALL_LAYERS,
+    compared_layers,
     domain_counts,
     experts_per_domain,
     experts_per_domain_by_layer,
@@ -26,26 +26,34 @@ from analysis.significance import NOT_ENOUGH, lift_table
 from app.trace import BY_IDENTITY, Trace
 
 SEED = 0
-WAIT = "Drawing these documents anew, 1,000 times…"  # under a spinner: tables here are slow
+WAIT = "Resampling the texts 1,000 times…"  # under a spinner: tables here are slow
 READING = (
-    "Dot: as counted. Bar: where 95 % of other samples of as many texts would put it, less what "
-    "few texts add by themselves."
+    "Dot: the value as counted. Bar: 95 % bootstrap interval over texts, corrected for "
+    "small-sample bias."
 )
+ESTIMATE = ("estimate", "low", "high", "p", "q")
+AGAINST_NULL = ("low", "high", "null", "p", "q")
+SAMPLE = ("n_documents", "n_tokens")
 LIFT_COLUMNS = (
-    *("layer_id", "expert_id", "domain", "estimate", "low", "high", "p", "q"),
-    *("n_documents", "n_tokens", "smallest_detectable", "note"),
+    "layer_id",
+    "expert_id",
+    "domain",
+    *ESTIMATE,
+    *SAMPLE,
+    "smallest_detectable",
+    "note",
 )
-LOAD_COLUMNS = (
-    *("layer_id", "expert_id", "estimate", "low", "high", "p", "q"),
-    *("n_documents", "n_tokens", "note"),
-)
-METRIC_COLUMNS = (
-    *("layer_id", "metric", "estimate", "corrected", "low", "high", "null", "p", "q"),
-    *("n_documents", "n_tokens", "note"),
-)
+LOAD_COLUMNS = ("layer_id", "expert_id", *ESTIMATE, *SAMPLE, "note")
+METRIC_COLUMNS = ("layer_id", "metric", "estimate", "corrected", *AGAINST_NULL, *SAMPLE, "note")
 COUNT_COLUMNS = (
-    *("domain", "experts", "share", "low", "high", "null", "p", "q"),
-    *("significant", "not_enough", "n_documents", "n_tokens", "note"),
+    "domain",
+    "experts",
+    "share",
+    *AGAINST_NULL,
+    "significant",
+    "not_enough",
+    *SAMPLE,
+    "note",
 )
 LOAD_METRICS = tuple(metric.__name__ for metric in metric_intervals.LOAD_METRICS)
 DOMAIN_METRICS = tuple(metric.__name__ for metric in metric_intervals.DOMAIN_METRICS)
@@ -73,8 +81,8 @@ def expert_loads(trace: Trace, domain: str | None = None) -> pd.DataFrame:
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
-def replicated(trace: Trace) -> pd.DataFrame:
-    """The two rows of replication, from beside the trace if they are there."""
+def replication_table(trace: Trace) -> pd.DataFrame:
+    """The two rows of replication(), from beside the trace if they are there."""
     if (stored := trace.beside("replication")) is not None:
         return stored.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, "Float64"))
     return replication(*documents(trace), domains=trace.domains, seed=SEED)
@@ -107,7 +115,7 @@ def _of_layer(note: str, layer_id: int) -> str:
     return re.sub(r"^layer 0\b", f"layer {layer_id}", note)
 
 
-def read_domains(trace: Trace) -> list[str]:
+def present_domains(trace: Trace) -> list[str]:
     """The domains that have tokens."""
     _, domain_id_N = documents(trace)
     return [trace.domains[domain_id] for domain_id in np.unique(domain_id_N)]
@@ -115,7 +123,7 @@ def read_domains(trace: Trace) -> list[str]:
 
 def domain_metrics(trace: Trace) -> pd.DataFrame:
     """The load metrics of every domain that has documents: domain, then as in metrics()."""
-    present = read_domains(trace)
+    present = present_domains(trace)
     tables = [load_metrics(metrics(trace, domain)) for domain in present]
     table = pd.concat(tables, keys=present, names=["domain", None])
     return table.reset_index("domain").reset_index(drop=True)
@@ -129,18 +137,28 @@ def specialization_metrics(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.metric.isin(DOMAIN_METRICS)].reset_index(drop=True)
 
 
+def _domain_tokens(trace: Trace) -> np.ndarray:
+    """tokens_LEG"""
+    tokens_NLE, domain_id_N = documents(trace)
+    member_NG = np.eye(len(trace.domains))[domain_id_N]
+    return np.einsum("nle,ng->leg", tokens_NLE, member_NG, optimize=True)
+
+
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
-def counted_experts(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
+def compares_domains(trace: Trace) -> bool:
+    """Some layer has tokens of two or more domains."""
+    return bool(compared_layers(_domain_tokens(trace)).any())
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def expert_counts(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """experts_per_domain and experts_per_domain_by_layer with low, high, null, p, q, n_tokens,
     note of domain_counts."""
     tokens_NLE, domain_id_N = documents(trace)
     counts = domain_counts(tokens_NLE, domain_id_N, domains=trace.domains, seed=SEED)
-    tokens_LEG = np.einsum(
-        "nle,ng->leg", tokens_NLE, np.eye(len(trace.domains))[domain_id_N], optimize=True
-    )
-    found, keys = lifts(trace), ["layer_id", "domain"]
-    whole = experts_per_domain(tokens_LEG, found, trace.domains)
-    by_layer = experts_per_domain_by_layer(tokens_LEG, found, trace.domains)
+    tokens_LEG, table, keys = _domain_tokens(trace), lifts(trace), ["layer_id", "domain"]
+    whole = experts_per_domain(tokens_LEG, table, trace.domains)
+    by_layer = experts_per_domain_by_layer(tokens_LEG, table, trace.domains)
     of_all = counts[counts.layer_id == ALL_LAYERS].drop(columns="layer_id").set_index("domain")
     return (
         whole.join(of_all, on="domain")[[*COUNT_COLUMNS]],
@@ -152,47 +170,50 @@ def counted_experts(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
 def mean_k(trace: Trace) -> pd.DataFrame:
     """The mean_k_table of the trace."""
     with trace.cursor() as con:
-        found = queries.document_k_array(con, trace.info)
+        arrays = queries.document_k_array(con, trace.info)
     domains, num_experts = trace.domains, trace.info.num_experts
-    return mean_k_table(*found, domains=domains, num_experts=num_experts, seed=SEED)
+    return mean_k_table(*arrays, domains=domains, num_experts=num_experts, seed=SEED)
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
-def unsaid(trace: Trace) -> list[str]:
-    """What this trace cannot show and why, a line each."""
+def limits(trace: Trace) -> list[str]:
+    """What this trace cannot show and why, one line per limit."""
     tokens_NLE, domain_id_N = documents(trace)
-    lines = significance.unsaid(tokens_NLE, domain_id_N, domains=trace.domains)
+    lines = significance.limits(tokens_NLE, domain_id_N, domains=trace.domains)
     if len(domain_id_N) - len(np.unique(domain_id_N)) < MIN_FREEDOM:
         texts = "1 text" if len(domain_id_N) == 1 else f"{len(domain_id_N)} texts"
-        lines.append(f"{texts}: {NOT_ENOUGH} how sure the figures of a layer are. No intervals.")
+        lines.append(
+            f"{texts}: {NOT_ENOUGH} how certain the figures of a layer are, so they have no "
+            "intervals."
+        )
     least, most = trace.k_range
     if least < most:
         lines.append(
-            f"The number of chosen experts varies from token to token, {least} to {most}: "
-            "shares are of choices, in which a token counts once for each expert that it chose."
+            f"The number of chosen experts varies from token to token, from {least} to {most}. "
+            "Shares are shares of choices: a token counts once for each expert it chose."
         )
     elif least == trace.info.num_experts:
         lines.append(
-            "Every token chooses every expert (k = E): every load is balanced and no preference "
-            "can show."
+            "Every token chooses every expert (k = E), so every load is balanced and no expert "
+            "can show a preference."
         )
     with trace.cursor() as con:
         if queries.expert_tokens(con).weight_sum.isna().any():
             lines.append(
-                "This trace has expert ids without mixing weights: choices are counted, weights "
+                "This trace has expert ids but no mixing weights: choices are counted, weights "
                 "are not shown."
             )
     return lines
 
 
-def show_unsaid(trace: Trace) -> None:
+def draw_limits(trace: Trace) -> None:
     """Shown literally: domains are named."""
-    if lines := unsaid(trace):
+    if lines := limits(trace):
         items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-        st.html(f'<ul class="rs-unsaid">{items}</ul>')
+        st.html(f'<ul class="rs-limits">{items}</ul>')
 
 
-def described(trace: Trace) -> dict[str, Any]:
+def statistics(trace: Trace) -> dict[str, object]:
     """How the figures of an export were tested."""
     return {
         "sample": trace.unit,
@@ -203,5 +224,5 @@ def described(trace: Trace) -> dict[str, Any]:
         "permutations": permutation.PERMUTATIONS,
         "permutations_of_a_null": metric_intervals.NULL_PERMUTATIONS,
         "seed": SEED,
-        "unsaid": unsaid(trace),
+        "unsaid": limits(trace),
     }

@@ -71,7 +71,7 @@ def test_the_mean_over_layers_skips_those_without_a_number() -> None:
     assert mean.round(9).tolist() == [0.2, 0.1, 0.3, 0.0]
 
 
-def test_sure_and_unsaid_experts_are_counted_by_domain() -> None:
+def test_significant_and_undecided_experts_are_counted_by_domain() -> None:
     tokens_LEG = np.array([[[900, 100], [100, 900], [500, 500]]])
     lifts = pd.DataFrame(
         {

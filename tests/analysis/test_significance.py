@@ -46,7 +46,7 @@ def test_one_domain_has_no_lift_and_says_so() -> None:
     only = significance.lift_table(tokens_NLE, np.zeros_like(domain_id_N), domains=("unlabelled",))
     assert only[["estimate", "low", "p", "q", "smallest_detectable"]].isna().all(axis=None)
     assert set(only.note) == {"one domain: nothing to compare"}
-    (line,) = significance.unsaid(tokens_NLE, np.zeros_like(domain_id_N), domains=("unlabelled",))
+    (line,) = significance.limits(tokens_NLE, np.zeros_like(domain_id_N), domains=("unlabelled",))
     assert "one domain" in line
 
 
@@ -67,7 +67,7 @@ def test_a_domain_of_two_documents_and_one_of_none() -> None:
     assert math.low.isna().all()
     assert set(math.note) == {significance.NOT_ENOUGH}
     assert set(law.note) == {"no document of this domain"}
-    (line,) = significance.unsaid(tokens_NLE, domain_id_N, domains=domains)
+    (line,) = significance.limits(tokens_NLE, domain_id_N, domains=domains)
     assert line.startswith("math has fewer than 5 documents (2): not enough prompts to say")
 
 
@@ -81,7 +81,7 @@ def test_dead_experts_and_dead_layers_are_rows_without_figures() -> None:
     assert dead.estimate.isna().all()
     assert set(dead.note) == {"never chosen"}
     assert significance.family_size(table) == 7 * 3
-    layer, expert = significance.unsaid(tokens_NLE, domain_id_N, domains=DOMAINS)
+    layer, expert = significance.limits(tokens_NLE, domain_id_N, domains=DOMAINS)
     assert layer.startswith("No token was routed in layer 1")
     assert expert.startswith("1 expert ")
 

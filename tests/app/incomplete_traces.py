@@ -75,18 +75,18 @@ def with_a_dead_expert(batch: RoutingBatch) -> RoutingBatch:
 
 TWO = [*["math"] * 6, *["code"] * 6]
 CASES: dict[str, tuple[Write, str]] = {
-    "one_domain": (written(["math"] * 6), "All documents are of one domain"),
-    "one_document": (written(["math"]), "1 text: not enough prompts to say how sure"),
-    "one_token": (written(["math"], tokens=1), "All documents are of one domain"),
-    "no_labels": (written([None] * 6), "Label documents of two or more in a domain column"),
+    "one_domain": (written(["math"] * 6), "All documents belong to one domain"),
+    "one_document": (written(["math"]), "1 text: not enough prompts to say how certain"),
+    "one_token": (written(["math"], tokens=1), "All documents belong to one domain"),
+    "no_labels": (written([None] * 6), "Label documents of two or more domains in a column"),
     "two_documents": (written([*TWO, "long", "long"]), "long has fewer than 5 documents (2)"),
     "one_document_each": (written(["math", "code"]), "math has fewer than 5 documents (1)"),
     "top_1": (written(TWO, top_k=1), ""),
     "all_chosen": (written(TWO, experts=4, top_k=4), "Every token chooses every expert (k = E)"),
     "one_expert": (written(TWO, experts=1, top_k=1), "Every token chooses every expert (k = E)"),
-    "dead_expert": (edited(TWO, with_a_dead_expert), "never chosen: no lift, and not tested"),
+    "dead_expert": (edited(TWO, with_a_dead_expert), "never chosen and so have no lift"),
     "dead_layer": (edited(TWO, without_a_layer, varies=True), "No token was routed in layer 1"),
-    "ids_only": (edited(TWO, without_weights), "expert ids without mixing weights"),
+    "ids_only": (edited(TWO, without_weights), "expert ids but no mixing weights"),
     "varying_k": (edited(TWO, with_fewer, varies=True), "varies from token to token"),
 }
 

@@ -66,7 +66,7 @@ def test_a_layer_without_tokens_counts_none(incomplete_traces: Path) -> None:
 
 def test_counts_of_experts_leave_with_their_intervals(incomplete_traces: Path) -> None:
     trace = open_case("two_documents", incomplete_traces)
-    whole, by_layer = evidence.counted_experts(trace)
+    whole, by_layer = evidence.expert_counts(trace)
     assert list(whole) == [*evidence.COUNT_COLUMNS]
     assert list(by_layer) == ["layer_id", *evidence.COUNT_COLUMNS]
     assert whole.experts.sum() == by_layer.experts.sum() == 2 * 8  # layers, experts

@@ -17,7 +17,7 @@ from tests.traces import write_tiny_trace
 from tests.varying import LAYERS, LEAST, MOST, write_varying_trace
 
 VIEWS = Path(__file__).parents[2] / "app" / "views"
-SAID = "The number of chosen experts varies from token to token, 8 to 32"
+SAID = "The number of chosen experts varies from token to token, from 8 to 32"
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def run(page: str, **params: str) -> AppTest:
 
 def test_load_balance_says_which_domain_runs_most_experts(trace: Path) -> None:
     app = run("load_balance")
-    assert "from 8 to 32. Of the domains, code runs most: 2" in texts(app)
-    assert "math fewest: 1" in texts(app)
+    assert "between 8 and 32. Of the domains, code runs the most, 2" in texts(app)
+    assert "math the fewest, 1" in texts(app)
     assert [box.key for box in app.selectbox if box.key == "k_layer"] == ["k_layer"]
 
 

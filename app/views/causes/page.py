@@ -21,12 +21,12 @@ def draw_causes(causes: pd.DataFrame) -> None:
     if domains := panels.crowded_domains(causes):
         left, right = st.columns([2, 3], gap="large")
         with left:
-            draw(panels.verdicts(causes, palette), subject=trace.name)
+            draw(panels.verdicts(causes, palette), subject=trace.name, file=False)
         with right:
             domain = controls.choice("Domain", domains, key="cause_domain")
-            draw(panels.of_domain(causes, palette, domain=domain), subject=trace.name)
+            draw(panels.of_domain(causes, palette, domain=domain), subject=trace.name, file=False)
     else:
-        draw(panels.every_specialist(causes, palette), subject=trace.name)
+        draw(panels.every_specialist(causes, palette), subject=trace.name, file=False)
     controls.note(panels.CAUSES_NOTE)
     controls.table(causes, name="causes", trace=trace.name)
 
@@ -48,6 +48,6 @@ if path.is_file():
         st.info("This trace was made with a different model from the one in these experiments.")
     controls.answer(panels.EXPERIMENTS_ANSWER)
     controls.legend([name for name in table.domain.unique() if name != "all"])
-    draw_abreast(panels.experiments(table, palette), subject="model", columns=3)
+    draw_abreast(panels.experiments(table, palette), subject="model", columns=3, file=False)
     controls.download(table, name="routing_experiments", trace="model")
 controls.method("cause_table", "matched_controls", "domain_changes")

@@ -70,7 +70,7 @@ def verdicts(causes: pd.DataFrame, palette: Palette) -> Panel:
             f"in 40 by chance: {count / 40:.0f} of {count:,}. With q < 0.05 over all {count:,} in "
             f"each of the three comparisons: {surely_confirmed(causes):,} confirmed."
         ),
-        table=None,
+        table=causes[causes.group == "own"],
     )
 
 
@@ -85,13 +85,13 @@ def of_domain(causes: pd.DataFrame, palette: Palette, *, domain: str) -> Panel:
             f"Shown: {len(rows[EXPERT].drop_duplicates())} of {len(own)}, those that differ most "
             "clearly from their controls. The table lists all."
         ),
-        table=None,
+        table=rows,
     )
 
 
 def every_specialist(causes: pd.DataFrame, palette: Palette) -> Panel:
     figure = cause_rows(causes, palette)
-    return Panel(name="causes_rows", figure=figure, alt=_ROWS_ALT, table=None)
+    return Panel(name="causes_rows", figure=figure, alt=_ROWS_ALT, table=causes)
 
 
 def clearest(causes: pd.DataFrame) -> pd.DataFrame:
@@ -120,5 +120,5 @@ def _experiment(name: str, rows: pd.DataFrame, palette: Palette) -> Panel:
         title=name.capitalize(),
         figure=figure,
         alt=f"Change in loss: {name}",
-        table=None,
+        table=rows,
     )

@@ -32,7 +32,7 @@ st.subheader("The paper's questions", anchor=False)
 draw(questions(comparison), subject=SUBJECT)
 
 st.subheader("How redundant are the experts?", anchor=False)
-draw_abreast(redundancy(comparison, controls.palette()), subject=SUBJECT)
+draw_abreast(redundancy(comparison, controls.palette()), subject=SUBJECT, file=False)
 controls.answer(redundancy_answer(comparison))
 controls.download(comparison.interventions, name="interventions", trace=SUBJECT)
 

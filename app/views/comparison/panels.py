@@ -53,8 +53,7 @@ def questions(comparison: Comparison) -> Panel:
 
 
 def redundancy(comparison: Comparison, palette: Palette) -> list[Panel]:
-    """Loss with the best experts of a token masked, and with fewer experts activated; both leave in
-    the table of interventions."""
+    """Loss with the best experts of a token masked, and with fewer experts activated."""
     masked, fewer = paper.masked(comparison), paper.activated(comparison)
     return [
         Panel(
@@ -62,14 +61,14 @@ def redundancy(comparison: Comparison, palette: Palette) -> list[Panel]:
             title="The best experts of each token masked",
             figure=change_lines(masked, palette, title="routed experts masked", percent=True),
             alt="Loss against the share of top experts masked",
-            table=None,
+            table=masked,
         ),
         Panel(
             name="activated",
             title="Fewer experts activated",
             figure=change_lines(fewer, palette, title="routed experts activated", percent=False),
             alt="Loss against the number of activated experts",
-            table=None,
+            table=fewer,
         ),
     ]
 

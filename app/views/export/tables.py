@@ -141,15 +141,15 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Make]] = {
     ),
     "replication": (
         "Whether specialists found in some texts reappear in others",
-        evidence.replicated,
+        evidence.replication_table,
     ),
     "experts_per_domain": (
         "How many experts work for each domain, with intervals",
-        lambda trace: evidence.counted_experts(trace)[0],
+        lambda trace: evidence.expert_counts(trace)[0],
     ),
     "experts_per_domain_by_layer": (
         "The same for every layer",
-        lambda trace: evidence.counted_experts(trace)[1],
+        lambda trace: evidence.expert_counts(trace)[1],
     ),
 }
 
@@ -204,7 +204,7 @@ def tables(trace: Trace) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
     """name -> (what a row is, how to make it)."""
     least, most = trace.k_range
     chosen = TABLES | STATISTICS | (VARYING_STATISTICS if least < most else {})
-    if len(evidence.read_domains(trace)) > 1:
+    if len(evidence.present_domains(trace)) > 1:
         chosen |= DOMAIN_STATISTICS
     return {
         name: (title, partial(table, trace))
@@ -220,10 +220,10 @@ def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
         "trace_file": {"name": trace.path.name, "bytes": trace.file.size},
         "model_sha256": trace.info.model_sha256,
         "filters": {"phase": "all", "domain": "all", "raw_tables": raw},
-        "statistics": evidence.described(trace),
+        "statistics": evidence.statistics(trace),
         "versions": {package: version(package) for package in packages},
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "formula_guard": "(value in manifest.json: stays)",
+        "formula_guard": "text that starts like a formula has a leading apostrophe",
     }
 
 

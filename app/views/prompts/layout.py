@@ -72,7 +72,7 @@ def _every_layer(
     panel = panels.every_layer(
         routing, controls.palette(), colors, selected=selected, layer_id=layer_id, part=part
     )
-    draw(panel, subject=trace.name, on_select=clicked)
+    draw(panel, subject=trace.name, on_select=clicked, file=False)
 
 
 def _path(trace: Trace, routing: pd.DataFrame, colors: Meaning) -> int:
@@ -89,7 +89,8 @@ def _path(trace: Trace, routing: pd.DataFrame, colors: Meaning) -> int:
         st.code(visible(tokens[token]), language=None)
         controls.note(_facts(panels.routes_of(routing, token)))
     with right:
-        draw(panels.path(routing, controls.palette(), colors, token=token), subject=trace.name)
+        panel = panels.path(routing, controls.palette(), colors, token=token)
+        draw(panel, subject=trace.name, file=False)
     return token
 
 

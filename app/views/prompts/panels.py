@@ -118,7 +118,7 @@ def every_layer(
         figure=figure,
         alt="Heatmap: strongest expert of each token in each layer",
         note=note,
-        table=None,
+        table=shown,
     )
 
 
@@ -138,7 +138,7 @@ def path(routing: pd.DataFrame, palette: Palette, colors: Meaning, *, token: int
         alt=f"Bars: experts of token {token} by layer",
         note="One row per layer: the experts this token chose, each as wide as its weight."
         + _dropped_note(dropped),
-        table=None,
+        table=routes,
     )
 
 

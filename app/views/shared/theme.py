@@ -79,11 +79,11 @@ def depth_colors(count: int, palette: Palette) -> list[str]:
     ramp = palette.sequential[2:]
     steps = [place * (len(ramp) - 1) / max(count - 1, 1) for place in range(count)]
     return [
-        _mixed(ramp[int(step)], ramp[min(int(step) + 1, len(ramp) - 1)], step % 1) for step in steps
+        _mix(ramp[int(step)], ramp[min(int(step) + 1, len(ramp) - 1)], step % 1) for step in steps
     ]
 
 
-def _mixed(low: str, high: str, part: float) -> str:
+def _mix(low: str, high: str, part: float) -> str:
     channels = [
         round(int(low[at : at + 2], 16) * (1 - part) + int(high[at : at + 2], 16) * part)
         for at in (1, 3, 5)

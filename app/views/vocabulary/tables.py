@@ -17,13 +17,13 @@ from app.trace import BY_IDENTITY, Trace
 def summary(trace: Trace) -> pd.DataFrame:
     """vocabulary_rows() from beside the trace, or at once and without p."""
     stored = trace.beside("vocabulary")
-    if stored is None or "p" not in stored:  # as written before words were dealt again
-        return _counted(trace)
+    if stored is None or "p" not in stored:  # as written before words were permuted
+        return _summary_without_p(trace)
     return typed(stored)
 
 
 @st.cache_data(max_entries=16, show_spinner="Counting words by expert", hash_funcs=BY_IDENTITY)
-def _counted(trace: Trace) -> pd.DataFrame:
+def _summary_without_p(trace: Trace) -> pd.DataFrame:
     with trace.cursor() as con:
         return vocabulary_rows(con, deals=0)
 
@@ -65,12 +65,12 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
         tokens_N=queries.documents(con).set_index("doc_id").tokens[doc_ids].to_numpy(),
         first_tokens_VE=first_tokens(con, ids, info, layer_id),
         pairs_EE=queries.pair_array(queries.coactivation(con, layer_id), info),
-        ids_TK=_ranked(queries.layer_choices(con, layer_id), info),
+        ids_TK=_ids_by_rank(queries.layer_choices(con, layer_id), info),
         weights_NLE=_weights(con, doc_ids, info),
     )
 
 
-def _ranked(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray | None:
+def _ids_by_rank(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray | None:
     """ids_TK, unless k varies."""
     k = info.top_k
     if k is None or len(choices) % k:

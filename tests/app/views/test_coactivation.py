@@ -10,7 +10,7 @@ from app.views.coactivation import figures as coactivation
 from app.views.shared.theme import LIGHT
 
 
-def test_friends_stand_side_by_side() -> None:
+def test_experts_chosen_together_stand_side_by_side() -> None:
     log_EE = np.full((4, 4), -2.0)
     log_EE[[0, 2], [2, 0]] = log_EE[[1, 3], [3, 1]] = 3.0
     places = coactivation.cluster_order(log_EE).tolist()
@@ -35,7 +35,7 @@ def test_pairs_are_marked_where_sure_and_hatched_without_a_colour_where_unknown(
     assert np.isnan([cells.z[1, 2], cells.z[2, 1]]).all()
     assert cells.z[0, 1] == np.log2(3)
     assert (
-        "9</b> tokens<br>loads fixed: 3 expected, 3.00× [2.00, 4.00], z 6.0, q 0.01"
+        "9</b> tokens<br>fixed loads: 3 expected, 3.00× [2.00, 4.00], z 6.0, q 0.01"
         in (cells.text[0, 1])
     )
     assert "not enough prompts to say: fewer than 5 tokens expected" in cells.text[1, 2]
@@ -50,7 +50,7 @@ def test_a_transition_carries_its_interval_and_its_test_or_the_reason() -> None:
     order = np.arange(3)
     figure = coactivation.transition_heatmap(tests, LIGHT, rows=order, columns=order, layer_id=0)
     hover = np.array(figure.data[0].text, dtype=object)
-    assert "expert 0, then 0<br><b>50</b> times, 30 by load alone, 1.67×" in hover[0, 0]
+    assert "<b>50</b> times, 30 expected from the loads alone, 1.67×" in hover[0, 0]
     assert re.search(r"\[1\.\d\d, 1\.\d\d\], z \S+, p \S+, q \S+$", hover[0, 0])
     assert hover[0, 2].endswith("no test: a dead expert")
     dots = figure.data[-1]

@@ -95,7 +95,7 @@ def test_ridges_stand_on_their_rows_and_are_square_roots() -> None:
     assert math.x.tolist() == code.x.tolist() == [1, 2, 3, 4]
     assert (math.y / code.y.min()).tolist() == pytest.approx([0.5**0.5, 0, 0.5**0.5, 0])
     assert code.base - math.base == pytest.approx(1)
-    assert math.customdata[0] == "math, 1 expert<br><b>50.0%</b>, 1 tokens by layers"
+    assert math.customdata[0] == "math, 1 expert<br><b>50.0%</b>, 1 tokens × layers"
     assert [note.text for note in figure.layout.annotations[1:5]] == [
         *("<b>2.0</b>", f"1.5{intervals.DASH}2.5"),
         *("<b>4.0</b>", f"3.5{intervals.DASH}4.5"),
@@ -127,7 +127,7 @@ def test_load_of_one_domain(traces: Path, tiny_trace: Path) -> None:
     assert app.metric[0].value == "2.00×"  # 8 / 4 in layer 0
     app.selectbox(key="domain").set_value("code").run()
     assert not app.exception
-    assert "6 choices a layer" in texts(app)  # 3 tokens, 2 experts each
+    assert "6 choices per layer" in texts(app)  # 3 tokens, 2 experts each
 
 
 def test_the_loads_of_experts_are_tested_together_and_leave_as_they_are_shown(

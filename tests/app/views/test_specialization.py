@@ -20,7 +20,7 @@ def test_experts_come_in_groups_of_their_strongest_domain() -> None:
 
 
 def lifts() -> pd.DataFrame:
-    """Expert 0 is sure for code, 1 unsaid for math, 2 dead."""
+    """Expert 0 is significant for code, 1 undecided for math, 2 dead."""
     rows = [
         (0, "math", -1.0, -2.0, 0.5, 0.5, 0.6, ""),
         (0, "code", 1.0, 0.5, 1.5, 1e-6, 1e-5, ""),
@@ -50,13 +50,13 @@ def test_the_lift_heatmap_frames_the_chosen_expert_and_hatches_what_it_cannot_sa
 
 
 def test_a_cell_says_all_that_is_known_of_it_and_no_more() -> None:
-    _, sure, unsaid, _, dead, _ = (
+    _, significant, undecided, _, dead, _ = (
         specialization.lift_text(row) for row in lifts().replace("code", MARKUP).itertuples()
     )
-    assert "<b>2.00×</b> (1.41\N{EN DASH}2.83×), by chance 1×" in sure  # 2**0.5 to 2**1.5
-    assert "p < 0.0001, q < 0.0001<br>40 texts, 1,234 choices" in sure
-    assert "<a" not in sure
-    assert unsaid.endswith("these texts can show 1.87×<br><i>not enough prompts to say</i>")
+    assert "<b>2.00×</b> (1.41\N{EN DASH}2.83×), by chance 1×" in significant  # 2**0.5 to 2**1.5
+    assert "p < 0.0001, q < 0.0001<br>40 texts, 1,234 choices" in significant
+    assert "<a" not in significant
+    assert undecided.endswith("can detect: 1.87×<br><i>not enough prompts to say</i>")
     assert dead == "expert 2, math<br>40 texts, 1,234 choices<br><i>never chosen</i>"
 
 
@@ -89,7 +89,7 @@ def test_the_page_says_how_many_cells_were_tested_and_what_it_does_not_show(
     shown = words(page("specialization", trace="two_documents"))
     assert "(48 cells tested at once, Benjamini-Hochberg)" in shown  # 2 layers, 8 experts, 3
     assert "go together, not why" in shown
-    assert "80 of 100 such traces would find a lift of" in shown
+    assert "80 of 100 such traces would detect a lift of" in shown
 
 
 def test_a_trace_without_domains_still_has_the_card_of_an_expert(incomplete_traces: Path) -> None:

@@ -141,7 +141,7 @@ def test_laid_over_each_figure_has_a_line_a_training_that_has_it(
     ]
     panels = overlay.panels(records, LIGHT, by="tokens")
     figures = {panel.title: panel.figure for panel in panels if panel.figure is not None}
-    frames = {panel.title: panel.table for panel in panels if panel.table is not None}
+    frames = {panel.title: panel.table for panel in panels}
     names = [line.hovertemplate.split(",")[0] for line in figures["Loss"].data]
     assert names == ["three", "old"]
     assert frames["Loss"].training.unique().tolist() == ["three", "old"]

@@ -16,7 +16,7 @@ def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
     assert [line.y for line in figure.data] == [(0.5, None)] * 4
     assert figure.data[3].error_y.array == (0.125, 0)
     assert figure.data[3].error_y.arrayminus == (0.25, 0)
-    told = "<br>95 % of samples: 25.0% to 62.5%<br>50.0% with words dealt again within texts"
+    told = "<br>95 % interval: 25.0% to 62.5%<br>50.0% with words permuted within texts"
     assert figure.data[3].customdata[0] == (
         f"{told}<br>p 0.500, q 0.500 (over layers)<br>9 texts, 1,234 tokens"
     )
@@ -33,6 +33,6 @@ def test_information_below_its_null_is_no_bar() -> None:
     assert (beyond.error_y.array, beyond.error_y.arrayminus) == ((0.05,), (0.0,))
     assert alone.customdata[0].startswith("0.1000 by chance<br>p 0.020, q 0.040 (over layers)")
     assert beyond.customdata[0] == (
-        "95 % of samples: -0.2000 to 0.0500<br>0.1500 by chance<br>"
+        "95 % interval: -0.2000 to 0.0500<br>0.1500 by chance<br>"
         "p 0.900, q 0.950 (over layers)<br>9 texts, 1,234 tokens"
     )

@@ -24,7 +24,7 @@ def test_a_metric_of_every_layer_has_its_interval_and_its_null() -> None:
     assert list(bars.y) == [0.15, 0.25, None, None, None, None]
     assert nulls.y[0] == 0.01
     assert dots.y[0] == 0.2
-    assert "19.0% (15.0\N{EN DASH}25.0%) less what few texts add" in dots.text[0]
+    assert "19.0% (15.0\N{EN DASH}25.0%) corrected for small-sample bias" in dots.text[0]
     assert "p 0.02, q 0.04 (over layers)" in dots.text[0]
     assert dots.text[1] == "layer 1<br>9 texts, 0 tokens<br>no tokens"
 
