@@ -4,12 +4,12 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
 import venv
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -17,7 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
 
 from routescope import __version__
-from tests.browser.conftest import wait_until_healthy
+from tests.serving import free_port, wait_until_healthy
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("analysis", "app", "data", "model")
@@ -44,7 +44,7 @@ print(json.dumps(shown))
 """
 
 
-def read_yaml(path: str) -> dict:
+def read_yaml(path: str) -> Any:
     return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
 
 
@@ -96,13 +96,13 @@ def elsewhere(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "two.txt").write_text("The sum of 12 and 30 is 42.\nThe cat sat on the mat.\n")
     (folder / "traces").mkdir()
-    command = [installed / "routescope", "capture", "two.txt", "--out", "traces/two.duckdb"]
-    output = run([*command, "--json"], folder)
+    arguments = ["capture", "two.txt", "--out", "traces/two.duckdb", "--json"]
+    output = run([installed / "routescope", *arguments], folder)
     assert json.loads(output)["documents"] == 2
     return folder
 
 
-def run(command: list, folder: Path) -> str:
+def run(command: list[Path | str], folder: Path) -> str:
     return subprocess.run(
         list(map(str, command)), cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, check=True
     ).stdout.decode()
@@ -158,8 +158,7 @@ def test_every_page_of_the_wheel_shows_a_trace_that_it_captured(
 
 @pytest.mark.slow
 def test_the_dashboard_is_served_and_ends_at_ctrl_c(installed: Path, elsewhere: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(installed / "routescope"), "app", "--port", str(port)]
     log = elsewhere / "server.log"
     with log.open("w") as file:

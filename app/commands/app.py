@@ -45,6 +45,4 @@ def require_free(port: int) -> None:
     try:
         socket.create_server((ADDRESS, port)).close()
     except OSError as error:
-        raise ValueError(
-            f"port {port} cannot be used: {os.strerror(error.errno)}; choose another"
-        ) from error
+        raise ValueError(f"port {port} cannot be used: {error.strerror}") from error

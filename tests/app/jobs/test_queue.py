@@ -44,9 +44,13 @@ def test_cancel_stops_a_job_at_its_next_checkpoint() -> None:
 
 
 def test_the_end_of_the_server_stops_every_job() -> None:
+    def work(job: Job) -> None:
+        job.stop.wait(20)
+        job.checkpoint()
+
     jobs = Jobs()
     started = [
-        jobs.start(key, "A", lambda job: job.stop.wait(20) and job.checkpoint(), lane=lane)
+        jobs.start(key, "A", work, lane=lane)
         for key, lane in (("a", "x"), ("b", "y"), ("waits", "x"))
     ]
     jobs.stop()
