@@ -20,11 +20,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from app import folders
 from app.studies.reader import (
     CHECKPOINT,
     DEMO_TOKENS,
     HELDOUT,
-    REPOSITORY,
     Sampling,
     Tracer,
     demo_documents,
@@ -34,7 +34,7 @@ from data.prompts import read_documents, summarize_prompts
 from data.routing import Document
 from data.store import TraceStore, discard_partial, partial_path
 
-DEMO = REPOSITORY / "traces" / "demo.duckdb"
+DEMO = folders.traces() / "demo.duckdb"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 INTERRUPTED = 130
 

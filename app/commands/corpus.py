@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.folders import SHIPPED
+
 if TYPE_CHECKING:
     from data.corpora import Tally
 
 app = typer.Typer(no_args_is_help=True, help="Build, tokenize and measure the training corpus.")
-REPOSITORY = Path(__file__).parents[2]
-TOKENIZER = REPOSITORY / "data" / "checkpoint" / "tokenizer.json"
+TOKENIZER = SHIPPED / "data" / "checkpoint" / "tokenizer.json"
 TOKENIZER_MEGABYTES = 10.0  # of text of every domain, for training a new tokenizer
 STORES = {"train": "train", "heldout": "heldout", "demo": "published"}  # split -> parquet file
 

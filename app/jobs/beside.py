@@ -9,7 +9,7 @@ from app.trace import Trace
 from data.sidecar import sidecar_path
 
 PROJECTIONS = ("tokens", "prompts", "experts")
-COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
+COMMAND = (sys.executable, "-P", "-m", "routescope")  # -P: a file of the folder hides no module
 
 
 def start(trace: Trace) -> None:

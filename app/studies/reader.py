@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from app.folders import SHIPPED
 from data.pieces import encoder
 from data.routing import DOMAINS, Document, TraceSink
 from data.store import TraceDescription
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     from model.capture import Captured
     from model.transformer import Transformer
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-CHECKPOINT = REPOSITORY / "data" / "checkpoint"
-HELDOUT = REPOSITORY / "data" / "heldout.parquet"
+CHECKPOINT = SHIPPED / "data" / "checkpoint"
+HELDOUT = SHIPPED / "data" / "heldout.parquet"
 DEMO_TOKENS = 20_000  # a domain, at least
 FAMILY = {
     "softmax": "DeepSeekMoE",
@@ -172,7 +172,7 @@ def load_reader(folder: Path = CHECKPOINT) -> Tracer:
 def demo_documents(tracer: Tracer, path: Path) -> Iterator[Document]:
     """The first shipped held-out documents of each domain, to about equal tokens a domain."""
     if not path.is_file():
-        raise ValueError(f"{path} is missing; it belongs to the repository")
+        raise ValueError(f"{path} is missing; it is shipped with RouteScope")
     room = tracer.model.config.context_length - 1
     left = dict.fromkeys(DOMAINS, DEMO_TOKENS)
     for row in pq.read_table(path).to_pylist():

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from app.studies.reader import REPOSITORY
+from app.folders import SHIPPED
 
 ARTICLE = "DeepSeek MoE: towards ultimate expert specialization"
-FOLDER = REPOSITORY / "data" / "comparison"
+FOLDER = SHIPPED / "data" / "comparison"
 NAMES = {
     "mini-dense": "Dense",
     "mini-hash": "Hash",
@@ -119,5 +119,5 @@ def _as_it_is(rows: pd.DataFrame) -> pd.DataFrame:
 
 def claims() -> str:
     """docs/article.md for a page: links into the repository lead nowhere there."""
-    text = (REPOSITORY / "docs" / "article.md").read_text(encoding="utf-8")
+    text = (SHIPPED / "docs" / "article.md").read_text(encoding="utf-8")
     return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
