@@ -98,9 +98,9 @@ def test_a_specialist_carries_its_verdict() -> None:
     found = pd.DataFrame({"layer_id": 0, "expert_id": [0, 1], "domain": "math"})
     assert list(ablation.with_verdicts(found, causes(0)).verdict) == ["confirmed", "not tested"]
     assert set(ablation.with_verdicts(found, None).verdict) == {"not tested"}
-    told = specialists.left_out(causes(0), layer_id=0, expert_id=0)
+    told = specialists.ablation_note(causes(0), layer_id=0, expert_id=0)
     assert "changes by +0.5000 nats per token (+0.4000 to +0.6000): confirmed" in told
-    assert "not tested" in specialists.left_out(causes(0), layer_id=0, expert_id=1)
+    assert "has not been tested" in specialists.ablation_note(causes(0), layer_id=0, expert_id=1)
 
 
 def test_any_living_expert_can_be_named_and_a_dead_one_cannot() -> None:
