@@ -119,7 +119,20 @@ def test_the_wheel_owns_one_name_and_holds_no_tests(wheel: Path) -> None:
         *FOLDERS,
         *("docs", "__init__.py", "__main__.py"),
     }
-    assert not [name for name in names if name.endswith((".png", ".pyc"))]
+    assert not [name for name in names if name.endswith((".png", ".pyc")) or "_int8/" in name]
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_what_lies_beside_the_code(wheel: Path) -> None:
+    """SQL, styles, the configuration of Streamlit, the model and its texts, but no INT8 copy."""
+    beside = [
+        path.relative_to(ROOT)
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and path.parent.name != "checkpoint_int8"
+    ]
+    missing = {f"routescope/{path.as_posix()}" for path in beside} - set(ZipFile(wheel).namelist())
+    assert missing == set()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`routescope app`: the dashboard in a browser, without a checkout of the repository."""
+"""`routescope app`: the dashboard, for the browsers of this machine."""
 
 import os
 import socket
@@ -13,12 +13,16 @@ ADDRESS = "127.0.0.1"
 
 def serve(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Else 8501, or the next that is free.")
+        int | None, typer.Option(min=1, max=65535, help="Instead of 8501 or the next that is free.")
     ] = None,
-    traces: Annotated[Path | None, typer.Option(help="Folder of traces; else ./traces.")] = None,
-    runs: Annotated[Path | None, typer.Option(help="Folder of trainings; else ./runs.")] = None,
+    traces: Annotated[
+        Path | None, typer.Option(help="Folder of traces, instead of traces/.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of trainings, instead of runs/.")
+    ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Folder of the model of prompts; else the shipped one.")
+        Path | None, typer.Option(help="Folder of a model, instead of the shipped one.")
     ] = None,
 ) -> None:
     """Serve the dashboard to this machine's browsers until Ctrl-C.
