@@ -33,7 +33,7 @@ app.command()(prune.quantize)
 
 
 def main() -> None:
-    """Whatever a user can cause is one line and exit code 2."""
+    """An error that the user can cause is printed as one line, with exit code 2."""
     try:
         app()
     except ValueError as error:

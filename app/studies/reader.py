@@ -170,9 +170,9 @@ def load_reader(folder: Path = CHECKPOINT) -> Tracer:
 
 
 def demo_documents(tracer: Tracer, path: Path) -> Iterator[Document]:
-    """The first shipped held-out documents of each domain, to about equal tokens a domain."""
+    """The first shipped held-out documents of each domain, to about equal tokens per domain."""
     if not path.is_file():
-        raise ValueError(f"{path} is missing; it belongs to the repository")
+        raise ValueError(f"{path} is missing; it is part of the repository")
     room = tracer.model.config.context_length - 1
     left = dict.fromkeys(DOMAINS, DEMO_TOKENS)
     for row in pq.read_table(path).to_pylist():

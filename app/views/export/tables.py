@@ -223,7 +223,7 @@ def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
         "statistics": evidence.described(trace),
         "versions": {package: version(package) for package in packages},
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "formula_guard": "(value in manifest.json: stays)",
+        "formula_guard": "text that starts like a formula has a leading apostrophe",
     }
 
 
