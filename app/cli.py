@@ -53,7 +53,7 @@ def routescope(
 
 
 def main() -> None:
-    """Whatever a user can cause is one line and exit code 2."""
+    """An error that the user can cause is printed as one line, with exit code 2."""
     try:
         app()
     except ValueError as error:

@@ -43,27 +43,32 @@ def capture(
     prompts: Annotated[
         Path,
         typer.Argument(
-            help="UTF-8. txt: one prompt a line. csv, jsonl, parquet: a column `text` or `prompt`, "
-            "and `domain` if there are labels."
+            help="A UTF-8 file. txt: one prompt per line. csv, jsonl, parquet: a column `text` "
+            "or `prompt`, and `domain` if there are labels."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The trace to write, a .duckdb file.")],
     model: Annotated[Path, typer.Option(help="Folder of a model.")] = CHECKPOINT,
     generate: Annotated[
-        int, typer.Option(min=0, help="Continue every prompt by so many tokens; 0: only read it.")
+        int,
+        typer.Option(min=0, help="Number of tokens to continue every prompt by; 0 only reads it."),
     ] = 0,
     temperature: Annotated[
-        float, typer.Option(help="Of the continuation; 0 takes the likeliest token.")
+        float, typer.Option(help="Temperature of the continuation; 0 takes the most likely token.")
     ] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Sample from this much of the probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the continuation.")] = 0,
+    top_p: Annotated[
+        float,
+        typer.Option(help="Sample from the most likely tokens that make up this much probability."),
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of the continuation.")] = 0,
     part: Annotated[
         str | None,
-        typer.Option(help="I/N: every N-th prompt from the I-th; `routescope merge` joins parts."),
+        typer.Option(
+            help="I/N: every N-th prompt, starting with the I-th; `routescope merge` joins the "
+            "parts."
+        ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an unfinished trace.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished trace.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run prompts through a model and store where every token was routed.
@@ -150,7 +155,7 @@ def write_trace(
 def explain_interruption(path: Path) -> None:
     partial = partial_path(path)
     if partial.exists():
-        line = f"interrupted; {partial} holds what is done: add --resume to go on"
+        line = f"interrupted; {partial} holds what is done: add --resume to continue"
     else:
         line = "interrupted before anything was stored"
     print(line, file=sys.stderr)
@@ -186,7 +191,7 @@ def report(figures: dict[str, Any], *, as_json: bool) -> None:
         f"in {figures['seconds']} s ({figures['tokens_per_second']:,} tokens/s)"
     )
     if figures["resumed_documents"]:
-        print(f"{figures['resumed_documents']:,} documents were stored before")
+        print(f"{figures['resumed_documents']:,} documents had been stored before")
     if figures["truncated_documents"]:
         print(
             f"{figures['truncated_documents']:,} documents were longer than the context: "

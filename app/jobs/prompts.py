@@ -60,7 +60,7 @@ def uploaded_documents(name: str, content: bytes) -> list[Document]:
         path.unlink()
         folder.rmdir()
     if not documents:
-        raise ValueError(f"{name[:80]} holds no prompts")
+        raise ValueError(f"{name[:80]} has no prompts")
     return documents
 
 

@@ -44,7 +44,8 @@ Advance = Callable[[int, int], None]
 
 
 def leaders_by(found: Redundancy, by: str, *, threshold: float, share: float) -> np.ndarray:
-    """Whose weights each expert runs afterwards [L, E], CLOSED where nobody's."""
+    """The expert of which each expert runs the weights afterwards [L, E]; CLOSED where it runs
+    none."""
     if by == SALIENCY:
         return np.array([without_least_salient(row, share=share) for row in found.saliency_LE])
     similar = zip(found.similarity(by), found.tokens_LE, strict=True)
@@ -55,11 +56,11 @@ def require_change(found: Redundancy, by: str, leader_LE: np.ndarray, *, thresho
     if (leader_LE != np.arange(leader_LE.shape[1])).any():
         return
     if by == SALIENCY:
-        raise ValueError("the share is less than one expert a layer: nothing is removed")
+        raise ValueError("the share is less than one expert per layer, so nothing would be removed")
     highest, layer = found.highest(by)
     raise ValueError(
-        f"no two experts reach {threshold:g} by {by}: the most alike have {highest:.3f}, in layer "
-        f"{layer}. Nothing is removed, nothing written; a lower --threshold would"
+        f"no two experts reach {threshold:g} by {by}: the most similar pair has {highest:.3f}, in "
+        f"layer {layer}. Nothing was removed or written; lower --threshold"
     )
 
 
@@ -213,11 +214,11 @@ def require_how(by: str, how: How) -> None:
     if by not in (*SIMILARITIES, SALIENCY):
         raise ValueError(f"--by {by!r} is not one of {', '.join((*SIMILARITIES, SALIENCY))}")
     if by == SALIENCY and how == "merge":
-        raise ValueError("saliency groups nothing to merge; use --how drop")
+        raise ValueError("saliency makes no groups that could be merged; use --how drop")
 
 
 def rows(table: pd.DataFrame, asked: dict[str, Any], facts: dict[str, Any]) -> pd.DataFrame:
-    """What was asked, what is left, and the bits per byte of each domain: a row a domain."""
+    """What was asked, what is left, and the bits per byte of each domain: one row per domain."""
     wanted: dict[str, Any] = {"by": "", "how": "", "threshold": pd.NA, "share": pd.NA} | asked
     left: dict[str, Any] = {
         "experts": sum(facts["experts_by_layer"][1]),

@@ -170,7 +170,7 @@ def load_reader(folder: Path = CHECKPOINT) -> Tracer:
 
 
 def demo_documents(tracer: Tracer, path: Path) -> Iterator[Document]:
-    """The first shipped held-out documents of each domain, to about equal tokens a domain."""
+    """The first shipped held-out documents of each domain, to about equal tokens per domain."""
     if not path.is_file():
         raise ValueError(f"{path} is missing; it is shipped with RouteScope")
     room = tracer.model.config.context_length - 1

@@ -1,4 +1,5 @@
-"""How alike the experts of a model are: measured once, kept beside its weights, read without torch.
+"""How similar the experts of a model are: measured once, kept beside its weights, read without
+torch.
 
 L = MoE layers, E = routed experts, T = tokens.
 """
@@ -112,7 +113,7 @@ def measure(
     from model.fingerprint import model_sha256
 
     if tracer.model.config.expert_leaders is not None:
-        raise ValueError("the model was pruned before; take the one that it was made of")
+        raise ValueError("the model has already been pruned; use the original")
     read = [of_layers for _, of_layers in layer_inputs(tracer.model, documents)]
     moes = tracer.model.moe_layers()
     found: dict[str, list] = {}
@@ -207,5 +208,5 @@ def stored(folder: Path) -> Redundancy | None:
             **arrays,
         )
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged; delete it, it is measured again") from error
+        raise ValueError(f"{path} is damaged; delete it and it will be measured again") from error
     return found if found.model_sha256 == model_sha256(folder) else None

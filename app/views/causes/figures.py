@@ -14,7 +14,7 @@ NAMES = {"own": "own domain", "others": "other domains", "controls": "own domain
 
 
 def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
-    """A row a specialist: change on its own domain, the others, and of its controls."""
+    """One row per specialist: change on its own domain, the others, and of its controls."""
     experts = table[table.group == "own"].reset_index(drop=True)
     rows = {
         (row.layer_id, row.expert_id, row.domain): place
@@ -58,7 +58,8 @@ def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
 
 
 def verdict_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
-    """A bar a domain: how many of its specialists are confirmed, are not, or cannot be told."""
+    """One bar per domain: how many of its specialists are confirmed, not confirmed, or
+    undecided."""
     own = table[table.group == "own"]
     domains = sorted(own.domain.unique())
     colors = domain_colors(domains, palette)
@@ -114,7 +115,7 @@ def change_lines(table: pd.DataFrame, palette: Palette, *, title: str) -> go.Fig
 
 
 def change_points(table: pd.DataFrame, palette: Palette) -> go.Figure:
-    """One change: a point a domain."""
+    """One change: one point per domain."""
     here = table[table.domain != "all"].reset_index(drop=True)
     colors = domain_colors(list(here.domain), palette)
     figure = go.Figure()
@@ -129,7 +130,7 @@ def change_points(table: pd.DataFrame, palette: Palette) -> go.Figure:
     )
     frame(figure, palette, height=340)
     figure.data[0].error_x.color = palette.muted
-    figure.update_xaxes(title_text="change in loss (nats per token)", rangemode="tozero")
+    figure.update_xaxes(title_text="change in loss<br>(nats per token)", rangemode="tozero")
     figure.update_yaxes(
         tickvals=list(range(len(here))),
         ticktext=[literal(name) for name in here.domain],

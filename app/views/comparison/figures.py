@@ -13,7 +13,7 @@ COLORS = {"GShard": "#d9802e", "GShard ×1.5": "#a0522d"}  # else the accent
 
 
 def difference_rows(table: pd.DataFrame, palette: Palette, *, reference: str) -> go.Figure:
-    """A row a model: bits per byte minus the reference's. Dot and bar: mean of the seeds, 95 %
+    """One row per model: bits per byte minus the reference's. Dot and bar: mean of the seeds, 95 %
     interval over texts; band: what seeds alone explain. Left of 0 is better.
 
     table: model, bits, lowest, highest, seeds, difference, low, high, spread.
@@ -60,7 +60,7 @@ def _hover(row: Any, reference: str) -> str:
 
 
 def change_lines(table: pd.DataFrame, palette: Palette, *, title: str, percent: bool) -> go.Figure:
-    """A line a model. table: model, x, bits, change, low, high, n."""
+    """One line per model. table: model, x, bits, change, low, high, n."""
     figure = go.Figure()
     form = ".1%" if percent else ".0f"
     for model, rows in table.groupby("model", sort=False):
@@ -89,7 +89,8 @@ def _changed(row: Any, at: str) -> str:
 
 
 def diagnostic_rows(table: pd.DataFrame, palette: Palette, *, percent: bool) -> go.Figure:
-    """A row a model: dot and interval, a tick for balance or chance, the article's value dotted.
+    """One row per model: dot and interval, a tick for balance or chance, the article's value
+    dotted.
 
     table: model, estimate, low, high, null, article.
     """

@@ -32,8 +32,8 @@ st.subheader("The paper's questions", anchor=False)
 draw(questions(comparison), subject=SUBJECT)
 
 st.subheader("How redundant are the experts?", anchor=False)
-draw_abreast(redundancy(comparison, controls.palette()), subject=SUBJECT, file=False)
 controls.answer(redundancy_answer(comparison))
+draw_abreast(redundancy(comparison, controls.palette()), subject=SUBJECT, file=False)
 controls.download(comparison.interventions, name="interventions", trace=SUBJECT)
 
 with st.expander(f"Every claim of the article “{paper.ARTICLE}”", icon=":material/fact_check:"):

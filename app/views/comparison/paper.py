@@ -58,11 +58,9 @@ TABLES = ("runs", "bits", "differences", "questions", "interventions", "diagnost
 class Comparison:
     """The tables of data/comparison/, as benchmarks/bench_comparison.py made them."""
 
-    runs: pd.DataFrame  # a row a training
+    runs: pd.DataFrame  # one row per training
     bits: pd.DataFrame  # as of analysis.comparison.bits_table
-    differences: (
-        pd.DataFrame
-    )  # a row a domain and model: bits per byte, and the difference from GShard
+    differences: pd.DataFrame  # a domain and model per row: bits per byte, difference from GShard
     questions: pd.DataFrame  # a row of QUESTIONS: names, difference, verdict, what the paper found
     interventions: pd.DataFrame  # model, variant, value, bits, change, low, high, n
     diagnostics: pd.DataFrame  # as of analysis.diagnostics, with preset

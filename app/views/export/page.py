@@ -31,7 +31,10 @@ with left:
     st.markdown("**One table**")
     for name, (title, _) in tables.items():
         with st.container(
-            horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+            horizontal=True,
+            wrap=False,
+            vertical_alignment="center",
+            horizontal_alignment="distribute",
         ):
             st.markdown(f"{title}  \n:small[`{name}`]")
             st.download_button(
@@ -45,7 +48,7 @@ with left:
             )
 with right:
     st.markdown("**Everything**")
-    raw = st.checkbox("Include the trace itself: every token, choice and weight", key="raw")
+    raw = st.checkbox("Include the trace: every token, choice and weight", key="raw")
     key = f"zip|{trace.identity}|{raw}"
     job = all_jobs().get(key)
     if job and job.active:

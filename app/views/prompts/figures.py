@@ -77,7 +77,7 @@ def token_heatmap(
 
 
 def token_path(routes: pd.DataFrame, palette: Palette, *, colors: Sequence[str]) -> go.Figure:
-    """Every expert that one token chose: a row a layer, as wide as its weight.
+    """Every expert that one token chose: one row per layer, as wide as its weight.
 
     `routes`: layer_id, rank, expert_id, weight of one token; `colors` goes with its rows.
     """

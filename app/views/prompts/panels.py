@@ -37,7 +37,7 @@ def text_routing(trace: Trace, doc_id: int) -> pd.DataFrame:
 
 
 def first_choices(routing: pd.DataFrame) -> pd.DataFrame:
-    """A row a token and layer: a dropped choice where all are."""
+    """One row per token and layer: a dropped choice where all are."""
     return routing.drop_duplicates(["position", "layer_id"])
 
 

@@ -1,4 +1,4 @@
-"""A text as clickable chips, one a token, coloured by its expert."""
+"""A text as clickable chips, one per token, coloured by its expert."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

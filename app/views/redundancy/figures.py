@@ -1,4 +1,4 @@
-"""Which experts of a layer are alike, how many a threshold leaves, and what fewer cost.
+"""Which experts of a layer are similar, how many a threshold leaves, and what fewer cost.
 
 E = routed experts, R = rules.
 """
@@ -19,7 +19,8 @@ COLORS = {"outputs": "#4477aa", "weights": "#2a8c3f", "aligned": "#b0458a", "rou
 
 
 def tree_of(similarity_EE: np.ndarray) -> np.ndarray:
-    """Average linkage of 1 - similarity; what cannot be compared is as unlike as can be."""
+    """Average linkage of 1 - similarity; what cannot be compared counts as completely
+    dissimilar."""
     distance_EE = 1 - np.nan_to_num(similarity_EE, nan=-1.0).astype(float)
     np.fill_diagonal(distance_EE, 0)
     pairs = squareform((distance_EE + distance_EE.T) / 2)
@@ -55,9 +56,10 @@ def similarity_map(
     together_EE = np.equal.outer(leader_E, leader_E) & ~np.eye(len(leader_E), dtype=bool)
     dot_cells(figure, together_EE[np.ix_(order_E, order_E)], palette)
     _add_tree(figure, tree, palette)
-    small = {"tickfont": {"size": 9}, "tickangle": 0}
-    figure.update_layout(xaxis={"domain": [TREE + 0.02, 1], "title": {"text": "expert"}, **small})
-    figure.update_layout(yaxis={**small, "anchor": "free", "position": TREE + 0.015})
+    small = {"tickfont": {"size": 9}}
+    across = {"domain": [TREE + 0.02, 1], "tickangle": -90, "title": {"text": "expert"}}
+    figure.update_layout(xaxis=small | across)
+    figure.update_layout(yaxis=small | {"anchor": "free", "position": TREE + 0.015})
     return figure
 
 
@@ -113,7 +115,7 @@ def _add_tree(figure: go.Figure, tree: np.ndarray, palette: Palette) -> None:
 
 
 def left_lines(table: pd.DataFrame, palette: Palette, *, threshold: float) -> go.Figure:
-    """A line a similarity: experts left in the whole model at every threshold.
+    """One line per similarity: experts left in the whole model at every threshold.
 
     table: by, threshold, experts.
     """
@@ -138,7 +140,7 @@ def left_lines(table: pd.DataFrame, palette: Palette, *, threshold: float) -> go
 
 
 def cost_lines(table: pd.DataFrame, palette: Palette, *, most: int) -> go.Figure:
-    """A line a rule: increase in bits per byte, with its interval, against the share of experts
+    """One line per rule: increase in bits per byte, with its interval, against the share of experts
     removed.
 
     table: by, how, threshold, share, experts, change, low, high, n, changed_choices.

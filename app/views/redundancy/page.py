@@ -14,7 +14,7 @@ SUBJECT = "model"
 controls.page("Could fewer experts do the same work?")
 similar = model_redundancy()
 palette = controls.palette()
-with st.container(horizontal=True, gap="large"):
+with st.container(horizontal=True, gap="medium"):
     layer_id = controls.layer(len(similar.tokens_LE))
     by = controls.choice("Similarity of", list(SIMILARITIES), key="by")
     threshold = st.slider(
@@ -25,7 +25,7 @@ with st.container(horizontal=True, gap="large"):
         0.01,
         key="threshold",
         bind="query-params",
-        width=280,
+        width=210,
     )
 
 controls.headline(headline(similar, by, threshold=threshold))

@@ -44,7 +44,7 @@ def note(text: str) -> None:
 
 
 def legend(names: list[str]) -> None:
-    """Domain colours, once a page, instead of a legend in every figure."""
+    """Domain colours, once per page, instead of a legend in every figure."""
     colors = domain_colors(names, palette())
     swatches({name: colors[name] for name in names})
 

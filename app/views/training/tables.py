@@ -1,4 +1,4 @@
-"""What a training's log and snapshots amount to, a table a figure. L = MoE layers."""
+"""What a training's log and snapshots amount to, one table per figure. L = MoE layers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -122,7 +122,7 @@ def test_int8_experts_are_smaller_and_hardly_worse(folder: Path, tmp_path: Path)
     assert found["parameters"][1] == found["parameters"][0]
     assert abs(found["bits_per_byte"][-1]["change"]) < 0.02
     again = run("quantize", tmp_path / "int8", "--out", tmp_path / "again")
-    refused(again, "are INT8 already", tmp_path / "again")
+    refused(again, "are already INT8", tmp_path / "again")
 
 
 def test_nothing_alike_is_said_and_nothing_written(
@@ -138,7 +138,7 @@ def test_nothing_alike_is_said_and_nothing_written(
         (("--threshold", "1.2"), "between 0 and 1"),
         (("--share", "1"), "below 1"),
         (("--by", "colour"), "is not one of outputs"),
-        (("--by", "saliency", "--how", "merge"), "nothing to merge"),
+        (("--by", "saliency", "--how", "merge"), "makes no groups"),
         (("--by", "saliency", "--share", "0.99"), "and a token chooses"),
         (("--threshold", "0", "--by", "aligned"), "and a token chooses"),
         (("--by", "saliency", "--share", "0.01"), "less than one expert"),

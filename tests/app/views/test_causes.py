@@ -121,7 +121,7 @@ def test_any_living_expert_can_be_named_and_a_dead_one_cannot() -> None:
     assert list(ablation.targets_of(lifts, None, top=1).expert_id) == [1]
     with pytest.raises(ValueError, match="0:2 is never chosen"):
         ablation.targets_of(lifts, [(0, 2)], top=1)
-    with pytest.raises(ValueError, match="no claimed specialist"):
+    with pytest.raises(ValueError, match="no specialist; name the experts"):
         ablation.targets_of(lifts.assign(q=0.5), None, top=1)
 
 

@@ -50,8 +50,8 @@ def test_a_training_that_logged_nothing_is_refused_unless_it_runs(tmp_path: Path
     ("name", "text", "said"),
     [
         ("train_config.json", "{", "is not JSON"),
-        ("train_config.json", "[]", "no JSON object"),
-        ("train_config.json", '{"stage_ends": [["a"]]}', "lacks or garbles steps"),
+        ("train_config.json", "[]", "is not a JSON object"),
+        ("train_config.json", '{"stage_ends": [["a"]]}', "has no valid number of steps"),
         ("evaluation.json", "{", "is not JSON"),
         ("snapshots.safetensors", "{", "is not a safetensors file"),
     ],
