@@ -14,8 +14,7 @@ import duckdb
 import numpy as np
 import pytest
 import torch
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from app.cli import app
 from app.studies.reader import CHECKPOINT
