@@ -22,7 +22,7 @@ def draw_form(trace: Trace) -> None:
     key = f"causes|{trace.identity}"
     job = all_jobs().get(key)
     if job is not None and job.active:
-        progress.show(job, key="causes")
+        progress.follow(job, key="causes")
         return
     if job is not None:
         progress.outcome(job, failed="The experts could not be left out.")

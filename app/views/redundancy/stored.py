@@ -66,7 +66,7 @@ def _measure() -> None:
             "The experts of this model are being compared for the first time; it takes well under "
             "a minute."
         )
-        progress.show(job, key="redundancy")
+        progress.follow(job, key="redundancy")
         return
     progress.outcome(job, failed="The experts could not be compared.")
     if st.button("Compare the experts", type="primary"):

@@ -21,7 +21,7 @@ def build_demo() -> None:
     job = all_jobs().get("demo") or all_jobs().start("demo", _DEMO, capture_demo, lane="model")
     if job.active:
         st.info("First start: the shipped model reads its demo texts. This takes a minute or two.")
-        progress.show(job, key="demo")
+        progress.follow(job, key="demo")
         return
     progress.outcome(job, failed="The demo trace could not be made.")
     if st.button("Make the demo trace", type="primary"):
