@@ -17,8 +17,7 @@ import torch.distributed as distributed
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from app.studies.reader import HELDOUT, load_tracer
-from data.pieces import encoder
+from app.studies.reader import HELDOUT, load_tracer, own_model
 from data.routing import Document
 from data.store import TraceStore
 from model.capture import capture_documents
@@ -168,17 +167,17 @@ def capture(folder: Path, *, rank: int, ranks: int, mesh: DeviceMesh | None = No
     """The shipped model reads every ranks-th text into a trace of its own."""
     tracer = load_tracer()
     if mesh is not None:
-        for block in tracer.model.layers:
+        for block in own_model(tracer).transformer.layers:
             if isinstance(block.ffn, MoE):
                 block.ffn = parallelized(block.ffn, mesh)
     name = f"{rank}-of-{ranks}"
     described = tracer.description(name, prompts={"file": HELDOUT.name})
     with TraceStore.create(folder / f"{name}.duckdb", described) as store:
-        encode = encoder(tracer.tokenizer)
         own = texts()[rank::ranks]  # not as many on every rank
-        capture_documents(tracer.model, encode, own, store, batch_tokens=1)
+        capture_documents(tracer.model, own, store, batch_tokens=1)
     if mesh is not None:
-        serve(tracer.model, top_k=tracer.model.config.top_k)
+        model = own_model(tracer).transformer
+        serve(model, top_k=model.config.top_k)
 
 
 def main() -> None:

@@ -10,19 +10,22 @@ from torch import Tensor, nn
 from data.pieces import pieces
 from data.routing import DECODE, PREFILL, Document, RoutingBatch, concatenated
 from model.capture import (
-    START_TOKEN_ID,
     CaptureCancelledError,
     Captured,
     capture_documents,
     capture_generation,
     continuation_pieces,
 )
+from model.config import dense_twin
 from model.encoded import Encoded, batches, windows
 from model.moe import MoE
+from model.readable import GateRule
 from model.recording import margin, recorded_routing
 from model.transformer import Transformer
 from tests.models import small_config, small_router
+from tests.readable import letter_ids, readable
 
+START = 0
 TEXTS = ["abcd", "a", "bcabcab", "dd", "cabdacbd", "b"]
 
 
@@ -37,15 +40,6 @@ class Batches:
 
     def joined(self) -> RoutingBatch:
         return concatenated(self.written)
-
-
-def encode(texts: list[str]) -> list[tuple[list[int], list[str]]]:
-    """A token a character: a is 1, b is 2."""
-    return [([ord(character) - 96 for character in text], list(text)) for text in texts]
-
-
-def decode(token_ids: list[int]) -> str:
-    return "".join(chr(96 + token_id) for token_id in token_ids)
 
 
 @pytest.fixture
@@ -63,7 +57,7 @@ def documents(texts: list[str]) -> list[Document]:
 
 def captured(model: Transformer, texts: list[str], **options: int) -> RoutingBatch:
     sink = Batches()
-    capture_documents(model, encode, documents(texts), sink, **options)
+    capture_documents(readable(model), documents(texts), sink, **options)
     return sink.joined()
 
 
@@ -84,7 +78,7 @@ def executed(model: Transformer, token_ids: list[int]) -> list[Tensor]:
         for layer in model.moe_layers()
     ]
     with torch.inference_mode():
-        model(torch.tensor([[START_TOKEN_ID, *token_ids]]))
+        model(torch.tensor([[START, *token_ids]]))
     for hook in hooks:
         hook.remove()
     return [tensor[1:] for tensor in seen]
@@ -153,6 +147,15 @@ def test_what_is_dropped_does_not_depend_on_the_batch():
 class RoundRobinGate(nn.Module):
     """Token t goes to experts t and t + 1; scores 4, 3, 2, 1 in that order of preference."""
 
+    def scores(self, router_logits_TE: Tensor) -> Tensor:
+        return router_logits_TE.softmax(-1)
+
+    def preference(self, scores_TE: Tensor) -> Tensor:
+        return scores_TE
+
+    def kept(self, scores_TK: Tensor, *, min_k: int, max_k: int) -> Tensor:
+        return torch.ones_like(scores_TK, dtype=torch.bool)
+
     def forward(self, x_TD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         first_T = torch.arange(len(x_TD))
         ids_TK = torch.stack([first_T, first_T + 1], dim=1) % 4
@@ -162,12 +165,23 @@ class RoundRobinGate(nn.Module):
 
 
 class NamedArguments(nn.Module):
-    """A plain block that passes what is executed by name."""
+    """A block of another make that passes what is executed by name."""
+
+    shared_experts = capacity = None
+    num_experts = 4
+    k_range = (2, 2)
 
     def __init__(self) -> None:
         super().__init__()
         self.gate = RoundRobinGate()
         self.experts = Doubled()
+        self.rule: GateRule | None = self.gate
+
+    def moe_layers(self) -> list["NamedArguments"]:
+        return [self]
+
+    def neurons(self) -> np.ndarray:
+        return np.zeros((4, 1, 3, 1))
 
     def forward(self, x_TD: Tensor) -> Tensor:
         _, weights_TK, ids_TK = self.gate(x_TD)
@@ -179,8 +193,13 @@ class Doubled(nn.Module):
         return 2 * x_TD
 
 
+class TwoBlocks(nn.Sequential):
+    def moe_layers(self) -> list[NamedArguments]:
+        return [*self]
+
+
 def test_any_block_with_gate_and_experts_is_recorded():
-    model = nn.Sequential(NamedArguments(), NamedArguments())
+    model = TwoBlocks(NamedArguments(), NamedArguments())
     with recorded_routing(model) as recording:
         model(torch.ones(3, 1))
         decisions = recording.take()
@@ -246,8 +265,18 @@ def test_each_hand_over_needs_its_own_forward(model: Transformer):
 
 
 def test_a_model_without_experts_is_refused():
-    with pytest.raises(ValueError, match="no MoE layer"), recorded_routing(nn.Linear(2, 2)):
+    dense = Transformer(dense_twin(small_config()))
+    with pytest.raises(ValueError, match="no MoE layer"), recorded_routing(dense):
         pass
+
+
+def test_logits_that_nobody_says_how_to_score_are_refused():
+    block = NamedArguments()
+    block.rule = None
+    with recorded_routing(block) as recording:
+        block(torch.ones(1, 1))
+        with pytest.raises(ValueError, match="gate of MoE layer 0 gives logits and does not say"):
+            recording.take()
 
 
 def test_bias_balanced_choices_are_stored_as_executed():
@@ -310,14 +339,14 @@ def test_padding_never_enters_and_documents_keep_their_order(model: Transformer)
 
 def test_every_token_has_the_loss_that_the_model_gives_it(model: Transformer):
     batch = captured(model, ["abc"])
-    logits_SV = model(torch.tensor([[START_TOKEN_ID, 1, 2, 3]]))[0]
+    logits_SV = model(torch.tensor([[START, 1, 2, 3]]))[0]
     expected = F.cross_entropy(logits_SV[:-1], torch.tensor([1, 2, 3]), reduction="none")
     np.testing.assert_allclose(batch.loss_T, expected.detach().numpy(), rtol=1e-5)
 
 
 def test_a_document_beyond_the_context_is_cut_and_counted(model: Transformer):
     sink = Batches()
-    done = capture_documents(model, encode, documents(["abcd" * 10, "ab"]), sink)
+    done = capture_documents(readable(model), documents(["abcd" * 10, "ab"]), sink)
     batch = sink.joined()
     assert (batch.doc_id_T == 0).sum() == 15  # a context of 16, one for the start token
     assert [document.truncated_tokens for document in batch.documents] == [25, 0]
@@ -327,7 +356,7 @@ def test_a_document_beyond_the_context_is_cut_and_counted(model: Transformer):
 
 def test_stored_documents_are_skipped(model: Transformer):
     sink = Batches()
-    capture_documents(model, encode, documents(TEXTS), sink, stored={0, 2})
+    capture_documents(readable(model), documents(TEXTS), sink, stored={0, 2})
     assert [document.doc_id for document in sink.joined().documents] == [1, 3, 4, 5]
 
 
@@ -335,8 +364,7 @@ def test_cancelling_stops_between_batches(model: Transformer):
     sink, progress = Batches(), []
     with pytest.raises(CaptureCancelledError):
         capture_documents(
-            model,
-            encode,
+            readable(model),
             documents(["abcabc"] * 40),
             sink,
             batch_tokens=7,  # one document a batch, ten a window
@@ -351,7 +379,8 @@ def test_cancelling_stops_between_batches(model: Transformer):
 
 def test_windows_and_batches_hold_every_document_once():
     encoded = [
-        Encoded(Document(doc_id=i, text=text), *encode([text])[0]) for i, text in enumerate(TEXTS)
+        Encoded(Document(doc_id=i, text=text), letter_ids(text), list(text))
+        for i, text in enumerate(TEXTS)
     ]
     groups = list(windows(encoded, tokens=10))
     assert [[item.document.doc_id for item in group] for group in groups] == [
@@ -368,9 +397,7 @@ def test_windows_and_batches_hold_every_document_once():
 def test_generation_records_prompt_and_continuation(model: Transformer):
     sink = Batches()
     done = capture_generation(
-        model,
-        encode,
-        decode,
+        readable(model),
         documents(["abc"]),
         sink,
         max_new_tokens=4,
@@ -390,9 +417,7 @@ def test_generation_records_prompt_and_continuation(model: Transformer):
 def test_generation_is_routed_as_reading_the_same_text(model: Transformer):
     sink = Batches()
     capture_generation(
-        model,
-        encode,
-        decode,
+        readable(model),
         documents(["abc", "b"]),
         sink,
         max_new_tokens=5,
@@ -413,16 +438,14 @@ def test_a_prompt_leaves_room_for_its_continuation(model: Transformer):
     sink = Batches()
     options = {"temperature": 0.0, "top_p": 1.0, "seed": 0}
     done = capture_generation(
-        model, encode, decode, documents(["ab" * 10]), sink, max_new_tokens=5, **options
+        readable(model), documents(["ab" * 10]), sink, max_new_tokens=5, **options
     )
     assert done.truncated_tokens == 10
     assert len(sink.joined().documents[0].text) == 15
     with pytest.raises(
         ValueError, match=r"15 new tokens do not fit .* context of 16; ask for 1 to 14"
     ):
-        capture_generation(
-            model, encode, decode, documents(["a"]), sink, max_new_tokens=15, **options
-        )
+        capture_generation(readable(model), documents(["a"]), sink, max_new_tokens=15, **options)
 
 
 # pieces of text

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis.redundancy import SIMILARITIES
-from app.studies import compression
+from app.studies.compression.rule import THRESHOLD
 from app.views.redundancy import panel
 from app.views.redundancy.figures import similarity_map
 from app.views.shared import controls
@@ -17,7 +17,7 @@ with st.container(horizontal=True, gap="large"):
         "Threshold",
         0.0,
         1.0,
-        compression.THRESHOLD,
+        THRESHOLD,
         0.01,
         key="threshold",
         bind="query-params",

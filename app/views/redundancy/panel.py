@@ -11,7 +11,9 @@ from analysis.redundancy import SIMILARITIES, leaders, pair_rows
 from app import workspace
 from app.jobs import prompts
 from app.jobs.queue import Job, all_jobs
-from app.studies import compression, redundancy
+from app.studies import redundancy
+from app.studies.compression import result
+from app.studies.compression.rule import Rule
 from app.studies.reader import HELDOUT
 from app.studies.redundancy import Redundancy
 from app.views.redundancy.figures import cost_lines, left_lines
@@ -29,7 +31,7 @@ MEANT = {
 def found() -> Redundancy:
     """Of the model of this workspace; stops the page while there is none."""
     folder = workspace.checkpoint()
-    if not prompts.model_found():
+    if not prompts.has_model():
         st.info("There is no model here. Train one, then name its folder in ROUTESCOPE_MODEL:")
         st.code("routescope train runs/tiny --corpus corpus", language="bash")
         st.stop()
@@ -60,7 +62,7 @@ def _pruned(folder: Path) -> bool:
 
 def _costs() -> pd.DataFrame:
     """What `routescope prune` or the benchmark left beside the weights; empty without."""
-    path = workspace.checkpoint() / compression.FILE
+    path = workspace.checkpoint() / result.FILE
     return pd.read_csv(path) if path.is_file() else pd.DataFrame()
 
 
@@ -89,7 +91,7 @@ def _run(job: Job) -> None:
         job.checkpoint()
         job.advance(done, total=total, unit="layers")
 
-    used = redundancy.calibration(tracer, HELDOUT)
+    used = redundancy.calibration(tracer.model, HELDOUT)
     known = redundancy.measure(tracer, used, on_progress=advance)
     redundancy.store(workspace.checkpoint(), known)
 
@@ -100,7 +102,7 @@ def left(model_sha256: str, _found: Redundancy) -> pd.DataFrame:
     rows = []
     for by in SIMILARITIES:
         for threshold in STEPS.tolist():
-            leader_LE = compression.leaders_by(_found, by, threshold=threshold, share=0)
+            leader_LE = Rule(by=by, threshold=threshold).leaders(_found)
             standing_L = _standing(leader_LE)
             enough = standing_L.min() >= _found.top_k
             experts = int(standing_L.sum()) if enough else None
@@ -119,7 +121,7 @@ def layer_leaders(known: Redundancy, by: str, layer_id: int, *, threshold: float
 
 
 def sentence(known: Redundancy, by: str, *, threshold: float) -> str:
-    leader_LE = compression.leaders_by(known, by, threshold=threshold, share=0)
+    leader_LE = Rule(by=by, threshold=threshold).leaders(known)
     standing_L = _standing(leader_LE)
     gone = leader_LE.size - int(standing_L.sum())
     highest, layer = known.highest(by)
@@ -141,7 +143,7 @@ def sentence(known: Redundancy, by: str, *, threshold: float) -> str:
 
 
 def headline(known: Redundancy, by: str, *, threshold: float) -> list[tuple[str, str, str]]:
-    leader_LE = compression.leaders_by(known, by, threshold=threshold, share=0)
+    leader_LE = Rule(by=by, threshold=threshold).leaders(known)
     stand = int(_standing(leader_LE).sum())
     freed = (leader_LE.size - stand) * known.expert_parameters
     highest, layer = known.highest(by)
