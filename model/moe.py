@@ -1,9 +1,9 @@
 """The MoE layer: shared experts for every token, a few routed ones by choice.
 
 B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed experts, K = most experts
-per token, C = choices, F = expert width. Children `gate` and `experts` are the capture contract:
-`experts` receives what is executed; NO_EXPERT is a place left empty. Where the layer has a
-capacity, a choice that found its expert full weighs 0.
+per token, C = choices, F = expert width, P = parts of a neuron. Hooks attach to `gate` and
+`experts`: `experts` receives what is executed; NO_EXPERT is a place left empty. Where the layer has
+a capacity, a choice that found its expert full weighs 0.
 
 Where experts were pruned, several ids may run the same weights: gate, trace and pages keep all E
 ids, `experts` holds S <= E stored experts. So layers that keep different numbers need no other
@@ -12,6 +12,7 @@ token that chooses two ids of one group runs its weights with both mixing weight
 stays costs D parameters, its expert 3 D F.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from model.kernels import cpu_experts
 from model.kernels.precision import compute_dtype, product_dtype
 from model.layers import HAS_TRITON, KeyValueCache, SwiGLU
 from model.losses import by_expert
-from model.router import Router, admitted, new_router
+from model.router import Router, SoftmaxRouter, admitted, new_router
 
 if HAS_TRITON:
     from model.kernels.gpu_experts import RoutedExperts
@@ -159,14 +160,33 @@ class MoE(nn.Module):
         self.shared_experts = shared_experts
         self.num_experts = num_experts
 
+    @property
+    def k_range(self) -> tuple[int, int]:
+        return self.gate.k_range
+
+    @property
+    def capacity(self) -> int | None:
+        return self.gate.capacity
+
+    @property
+    def rule(self) -> SoftmaxRouter | None:
+        return self.gate if isinstance(self.gate, SoftmaxRouter) else None
+
+    def neurons(self) -> np.ndarray:
+        """Weights of the stored experts [S, F, P, D]: gate row, up row, down column."""
+        gate_up_EDF, down_EFD = self.experts.gate_up_EDF.detach(), self.experts.down_EFD.detach()
+        gate_EDF, up_EDF = gate_up_EDF.float().cpu().chunk(2, dim=-1)
+        parts = [gate_EDF.transpose(1, 2), up_EDF.transpose(1, 2), down_EFD.float().cpu()]
+        return torch.stack(parts, dim=2).numpy()
+
     def forward(
         self, x_BSD: Tensor, token_ids_BS: Tensor, cache: KeyValueCache | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """(output_BSD, router_logits_TE, the expert_ids_TK chosen, those refused included)."""
         x_TD = x_BSD.reshape(-1, x_BSD.shape[-1])
         router_logits_TE, weights_TK, expert_ids_TK = self.gate(x_TD, token_ids_BS)
-        if self.gate.capacity is not None:
-            kept_TK = self.admitted(expert_ids_TK, self.gate.capacity, len(x_BSD), cache)
+        if self.capacity is not None:
+            kept_TK = self.admitted(expert_ids_TK, self.capacity, len(x_BSD), cache)
             weights_TK = weights_TK * kept_TK
         output_TD = self.executed(x_TD, expert_ids_TK, weights_TK)
         return output_TD.view_as(x_BSD), router_logits_TE, expert_ids_TK

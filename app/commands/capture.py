@@ -31,6 +31,7 @@ from app.studies.reader import (
     Tracer,
     demo_documents,
     load_tracer,
+    own_model,
 )
 from data.prompts import PromptSummary, read_documents, summarize_prompts
 from data.routing import Document
@@ -147,7 +148,7 @@ def capture_over_ranks(
             described = described_prompts(prompts, summary, part=part)
             description = tracer.description(out.stem, prompts=described, sampling=sampling)
             description.config["capture"]["ranks"] = ranks.size
-            spread_model(tracer.model, ranks.mesh)
+            spread_model(own_model(tracer).transformer, ranks.mesh)
         total = len(range(first, summary.documents, step))
         started = time.perf_counter()
         with progress_bar(total, done=0) if ranks.rank == 0 else nullcontext(quiet) as on_progress:

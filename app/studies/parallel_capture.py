@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.studies.reader import Sampling, Tracer
+from app.studies.reader import Sampling, Tracer, own_model
 from data.merge import merge_traces
 from data.routing import Document
 from data.store import TraceDescription, TraceStore, require_free
@@ -39,7 +39,8 @@ def capture_in_parallel(
     with shards(ranks, out) as folder:
         with TraceStore.create(folder / f"{ranks.rank}.duckdb", description) as store:
             captured = tracer.capture(documents, store, sampling=sampling, on_progress=on_progress)
-            serve(tracer.model, top_k=tracer.model.config.top_k)
+            transformer = own_model(tracer).transformer
+            serve(transformer, top_k=transformer.config.top_k)
         names, counts = zip(*asdict(captured).items(), strict=True)
         totals = ranks.totals(list(counts))  # every rank's trace is complete
         if ranks.rank == 0:

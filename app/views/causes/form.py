@@ -41,7 +41,7 @@ def draw_form(trace: Trace) -> None:
 
 def unusable(info: TraceInfo) -> str:
     """Why this workspace cannot measure on this trace; empty if it can."""
-    if not prompts.model_found():
+    if not prompts.has_model():
         return "there is no model to run: data/checkpoint is missing"
     try:
         ablation.require_usable(workspace.checkpoint(), info)

@@ -14,7 +14,7 @@ _DEMO = "Making the demo trace"
 
 def build_demo() -> None:
     """First start: the demo trace is made from shipped text by the shipped model."""
-    if not prompts.model_found() or not HELDOUT.is_file():
+    if not prompts.has_model() or not HELDOUT.is_file():
         st.info("There is no trace yet. Make one from a text, CSV, JSONL or Parquet file:")
         st.code("routescope capture prompts.txt --out traces/mine.duckdb", language="bash")
         return
