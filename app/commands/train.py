@@ -12,6 +12,7 @@ import typer
 
 from app.commands.model_choice import Preset, Segments, Shared, chosen_config
 from data.tokens import DomainWindows, TokenStore, batches
+from data.training_folder import TrainingFolder
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
@@ -94,7 +95,8 @@ def train(
     if as_json:
         print(json.dumps({"finished": finished, "step": trainer.step, "bits_per_byte": bits}))
     elif finished:
-        print(f"finished: {folder} holds the weights, bits per byte in evaluation.json")
+        evaluation = TrainingFolder(folder).evaluation.name
+        print(f"finished: {folder} holds the weights, bits per byte in {evaluation}")
     else:
         print(
             f"stopped at step {trainer.step} of {trainer.last_step}; run the same command to go on"
@@ -177,14 +179,14 @@ def bring_tokenizer(corpus: Path, folder: Path) -> None:
 
 
 def write_evaluation(model: "Transformer", heldout: TokenStore, folder: Path) -> dict[str, float]:
-    """Bits per byte of the weights as shipped (rounded to bfloat16), into evaluation.json."""
+    """Bits per byte of the weights as shipped (rounded to bfloat16), into the training's folder."""
     from model.checkpoint import load_model, write_atomically
     from model.evaluation import bits_per_byte, document_nats, evaluation_batches
 
     shipped = load_model(folder, device=str(model.embedding.weight.device))
     length = model.config.context_length
-    found = evaluation_batches(heldout.tokens, heldout.doc_start, length=length, batch_size=64)
-    nats_N = document_nats(shipped, found, num_documents=len(heldout.domain_id))
+    texts = evaluation_batches(heldout.tokens, heldout.doc_start, length=length, batch_size=64)
+    nats_N = document_nats(shipped, texts, num_documents=len(heldout.domain_id))
     result = bits_per_byte(nats_N, heldout.bytes_per_doc, heldout.domain_id, heldout.domains)
-    write_atomically(folder / "evaluation.json", json.dumps(result, indent=2) + "\n")
+    write_atomically(TrainingFolder(folder).evaluation, json.dumps(result, indent=2) + "\n")
     return result
