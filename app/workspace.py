@@ -8,13 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 from duckdb import DuckDBPyConnection
 
-from analysis.queries import TraceInfo
 from data import store
-from data.sidecar import read_sidecar
 from data.training_folder import State, TrainingFolder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -124,14 +121,3 @@ def cursor(trace: TraceFile) -> Iterator[DuckDBPyConnection]:
     """One process-wide connection a trace, a cursor of one's own for every use."""
     with _connection(trace.identity, trace.path).cursor() as con:
         yield con
-
-
-def beside(trace: TraceFile, info: TraceInfo, what: str) -> pd.DataFrame | None:
-    """What a command left beside this very trace; None if it did not, or it is damaged."""
-    try:
-        stored = read_sidecar(trace.path, what)
-    except ValueError:
-        return None
-    if stored is None or stored[1].get("created_at") != info.created_at.isoformat():
-        return None
-    return stored[0]

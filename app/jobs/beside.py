@@ -5,14 +5,20 @@ import sys
 
 from app.jobs import queue
 from app.jobs.queue import Job, all_jobs
-from app.workspace import TraceFile
+from app.trace import Trace
 from data.sidecar import sidecar_path
 
 PROJECTIONS = ("tokens", "prompts", "experts")
 COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
 
 
-def project(trace: TraceFile) -> Job | None:
+def start(trace: Trace) -> None:
+    """All that is worth having beside a trace and takes longer than a page."""
+    project(trace)
+    information(trace)
+
+
+def project(trace: Trace) -> Job | None:
     """Start the projection of a trace unless it is made or was tried; the job if it was started."""
     if all(sidecar_path(trace.path, what).is_file() for what in PROJECTIONS):
         return None
@@ -22,7 +28,7 @@ def project(trace: TraceFile) -> Job | None:
     )
 
 
-def information(trace: TraceFile) -> Job | None:
+def information(trace: Trace) -> Job | None:
     """The same for what the domain tells beyond the token."""
     if sidecar_path(trace.path, "information").is_file():
         return None
@@ -32,7 +38,7 @@ def information(trace: TraceFile) -> Job | None:
     )
 
 
-def _run(job: Job, trace: TraceFile, command: str) -> None:
+def _run(job: Job, trace: Trace, command: str) -> None:
     """In a process of its own: numba threads cannot hurt the pages, and cancel is real."""
     slower = ("nice", "-n", "10") if shutil.which("nice") else ()
     queue.run_command(job, [*slower, *COMMAND, command, str(trace.path)])

@@ -2,22 +2,20 @@
 
 import pandas as pd
 
-from analysis import queries
-from app import workspace
 from app.jobs import prompts, queue
 from app.jobs.queue import Job
 from app.studies import ablation
-from app.workspace import TraceFile
+from app.trace import Trace
 
 TOKENS = 4_000  # a domain, at least
 SEED = 0
 
 
-def run(job: Job, trace: TraceFile, text: str) -> pd.DataFrame:
+def run(job: Job, trace: Trace, text: str) -> pd.DataFrame:
     from model.capture import CaptureCancelledError
 
-    with workspace.cursor(trace) as con:
-        info = queries.trace_info(con)
+    info = trace.info
+    with trace.cursor() as con:
         experts = ablation.parse_experts(text, info) if text.strip() else None
         targets = ablation.targets_of(ablation.lifts(con, info), experts, top=1)
         try:

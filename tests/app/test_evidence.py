@@ -11,16 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from analysis import domain_counts
-from analysis.queries import TraceInfo
 from app import evidence, workspace
 from app.jobs import beside
 from app.jobs.queue import Job
+from app.trace import Trace, open_trace
 from app.views.export import tables
 from app.views.load_balance import summary
-from app.views.shared import controls
-from app.workspace import TraceFile
 from data.report import csv_text
 from data.routing import NO_EXPERT, Document, RoutingBatch
 from data.store import TraceStore
@@ -128,16 +127,16 @@ def traces(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return files
 
 
-def opened(name: str, traces: Path) -> tuple[TraceFile, TraceInfo]:
-    trace = workspace.trace_file(traces / f"{name}.duckdb")
-    return trace, controls.trace_info(trace)
+def opened(name: str, traces: Path) -> Trace:
+    return open_trace(workspace.trace_file(traces / f"{name}.duckdb"))
 
 
 def page(name: str, trace: str, **query: str) -> AppTest:
     app = AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=60)
     for key, value in {"trace": trace, **query}.items():
         app.query_params[key] = value
-    return app.switch_page(f"views/{name}/page.py").run() if name != "overview" else app.run()
+    app._page_hash = calc_hash("" if name == "overview" else name)  # switch_page would run two
+    return app.run()
 
 
 def words(app: AppTest) -> str:
@@ -164,8 +163,8 @@ def test_a_page_shows_what_makes_sense(case: str, name: str, traces: Path) -> No
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_table_has_a_number_that_is_none(case: str, traces: Path) -> None:
-    trace, info = opened(case, traces)
-    for name, (_, table) in tables.tables(trace, info).items():
+    trace = opened(case, traces)
+    for name, (_, table) in tables.tables(trace).items():
         frame = table()
         numbers = frame.select_dtypes("number").to_numpy(float, na_value=0.0)
         assert not np.isinf(numbers).any(), name
@@ -174,16 +173,16 @@ def test_no_table_has_a_number_that_is_none(case: str, traces: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_whatever_has_no_number_has_a_reason(case: str, traces: Path) -> None:
-    trace, info = opened(case, traces)
+    trace = opened(case, traces)
     for of in (evidence.lifts, evidence.metrics, evidence.expert_loads):
-        table = of(trace, info)
+        table = of(trace)
         assert (table.note[table.estimate.isna()] != "").all()
         assert table.estimate[table.low.notna()].notna().all()
 
 
 def test_load_of_a_domain_is_that_of_its_documents(traces: Path) -> None:
-    trace, info = opened("two_documents", traces)
-    table = evidence.domain_metrics(trace, info)
+    trace = opened("two_documents", traces)
+    table = evidence.domain_metrics(trace)
     long = table[table.domain == "long"]
     assert set(long.n_documents) == {2}
     assert set(long.n_tokens) == {80}
@@ -191,8 +190,8 @@ def test_load_of_a_domain_is_that_of_its_documents(traces: Path) -> None:
 
 
 def test_a_layer_without_tokens_counts_none(traces: Path) -> None:
-    trace, info = opened("dead_layer", traces)
-    table = evidence.metrics(trace, info)
+    trace = opened("dead_layer", traces)
+    table = evidence.metrics(trace)
     assert table.groupby("layer_id").n_tokens.first().tolist() == [480, 0]
     imbalance = table[table.metric == "load_imbalance"].set_index("layer_id").loc[1]
     assert imbalance.note.startswith("layer 1 has no routed tokens")
@@ -231,8 +230,8 @@ def test_sure_and_unsaid_experts_are_counted_by_domain() -> None:
 
 
 def test_counts_of_experts_leave_with_their_intervals(traces: Path) -> None:
-    trace, info = opened("two_documents", traces)
-    whole, by_layer = evidence.counted_experts(trace, info)
+    trace = opened("two_documents", traces)
+    whole, by_layer = evidence.counted_experts(trace)
     assert list(whole) == [*evidence.COUNT_COLUMNS]
     assert list(by_layer) == ["layer_id", *evidence.COUNT_COLUMNS]
     assert whole.experts.sum() == by_layer.experts.sum() == 2 * 8  # layers, experts
@@ -243,7 +242,7 @@ def test_counts_of_experts_leave_with_their_intervals(traces: Path) -> None:
 
 
 def test_the_zip_says_how_it_was_tested(traces: Path) -> None:
-    trace, _ = opened("top_1", traces)
+    trace = opened("top_1", traces)
     path = tables.build_zip(Job("zip"), trace, raw=False)
     with zipfile.ZipFile(path) as archive:
         told = json.loads(archive.read("manifest.json"))["statistics"]
@@ -286,11 +285,11 @@ def test_the_loads_of_experts_are_tested_together_and_leave_as_they_are_shown(tr
     shown = words(page("load_balance", "two_documents"))
     assert "(16 experts tested at once, Benjamini-Hochberg)" in shown  # 2 layers of 8
     assert "balanced 1\\u00d7" in shown  # in the JSON of the figure
-    trace, info = opened("two_documents", traces)
-    table = evidence.expert_loads(trace, info, "long")
+    trace = opened("two_documents", traces)
+    table = evidence.expert_loads(trace, "long")
     assert set(table.note) == {"not enough prompts to say"}  # two documents
     assert table.n_tokens.sum() == 2 * 40 * 2 * 2
-    head = csv_text(evidence.expert_loads(trace, info)[[*evidence.LOAD_COLUMNS]]).splitlines()[0]
+    head = csv_text(evidence.expert_loads(trace)[[*evidence.LOAD_COLUMNS]]).splitlines()[0]
     assert head.replace('"', "") == (
         "layer_id,expert_id,estimate,low,high,p,q,n_documents,n_tokens,note"
     )

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis import queries
-from app import evidence, workspace
+from app import workspace
 from app.jobs import beside
+from app.trace import open_trace
 from app.views.export import tables as export
 from data.report import csv_text
 from tests.traces import write_tiny_trace
@@ -84,12 +84,10 @@ def test_the_other_pages_say_that_k_varies_or_stand_it(trace: Path, page: str):
 
 
 def test_the_csv_has_the_tokens_by_k_and_the_means_with_their_tests(trace: Path):
-    file = workspace.trace_file(trace)
-    with workspace.cursor(file) as con:
-        info = queries.trace_info(con)
-    tables = export.tables(file, info)
+    opened = open_trace(workspace.trace_file(trace))
+    tables = export.tables(opened)
     counts = pd.read_csv(io.StringIO(csv_text(tables["tokens_by_k"][1]())))
-    assert counts.tokens.sum() == info.num_tokens * LAYERS
+    assert counts.tokens.sum() == opened.info.num_tokens * LAYERS
     assert (counts.k.min(), counts.k.max()) == (LEAST, MOST)
     means = pd.read_csv(io.StringIO(csv_text(tables["experts_per_token"][1]())))
     assert len(means) == 3 * (1 + LAYERS)
@@ -99,10 +97,8 @@ def test_the_csv_has_the_tokens_by_k_and_the_means_with_their_tests(trace: Path)
 
 def test_a_trace_of_fixed_k_exports_counts_and_no_means(folder: Path):
     write_tiny_trace(folder / "tiny.duckdb")
-    file = workspace.trace_file(folder / "tiny.duckdb")
-    with workspace.cursor(file) as con:
-        info = queries.trace_info(con)
-    tables = export.tables(file, info)
+    opened = open_trace(workspace.trace_file(folder / "tiny.duckdb"))
+    tables = export.tables(opened)
     assert tables["tokens_by_k"][1]().k.unique().tolist() == [2]
     assert "experts_per_token" not in tables
-    assert evidence.k_range(file, info) == (2, 2)
+    assert opened.k_range == (2, 2)

@@ -7,15 +7,15 @@ from app import workspace
 from app.jobs import causes, prompts
 from app.jobs.queue import all_jobs
 from app.studies import ablation
+from app.trace import Trace
 from app.views.shared import progress
-from app.workspace import TraceFile
 
 FORM_TEXT = "Experts as LAYER:EXPERT; empty: the surest specialist of each domain"
 
 
-def show(trace: TraceFile, info: TraceInfo) -> None:
+def show(trace: Trace) -> None:
     """The form, or the job that it started."""
-    if reason := unusable(info):
+    if reason := unusable(trace.info):
         st.info("No expert can be left out here:")
         st.code(reason, language=None)
         return

@@ -9,14 +9,15 @@ from app.studies import ablation
 from app.views.causes import form, result
 from app.views.causes.figures import change_lines, change_points
 from app.views.shared import controls
+from app.views.shared.trace_choice import trace_page
 
 TITLES = {
     "top experts masked": "best experts masked for each token",
     "experts activated": "routed experts activated (else 6)",
 }
 
-trace, info = controls.page("Does removing a specialist hurt its own domain?")
-found = ablation.stored(trace.path, model_sha256=info.model_sha256)
+trace = trace_page("Does removing a specialist hurt its own domain?")
+found = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
 
 if found is None:
     st.info(
@@ -25,13 +26,13 @@ if found is None:
     )
 else:
     result.show(found, trace=trace.name)
-form.show(trace, info)
+form.show(trace)
 
 path = workspace.checkpoint() / "causes.csv"
 if path.is_file():
     st.subheader("How much does the model depend on its routing?")
     table = with_tests(pd.read_csv(path), family="experiment")
-    if set(table.model_sha256) != {info.model_sha256}:
+    if set(table.model_sha256) != {trace.info.model_sha256}:
         st.info("The trace was made by another model than these experiments.")
     controls.answer(
         "What the DeepSeekMoE paper did, on the model of this workspace: the loss of held-out "
@@ -48,6 +49,6 @@ if path.is_file():
         )
         with column:
             st.markdown(f"**{label.capitalize()}**")
-            controls.show(figure, alt=f"Change of loss: {label}", key=label.replace(" ", "_"))
+            controls.chart(figure, alt=f"Change of loss: {label}", key=label.replace(" ", "_"))
     controls.download(table, name="routing_experiments", trace="model")
 controls.method("cause_table", "matched_controls", "domain_changes")

@@ -43,7 +43,7 @@ def show(table: pd.DataFrame, *, trace: str) -> None:
         with left:
             st.markdown("**Specialists of each domain**")
             bars = verdict_bars(table, controls.palette())
-            controls.show(bars, alt="Specialists by domain and verdict", key="causes_verdicts")
+            controls.chart(bars, alt="Specialists by domain and verdict", key="causes_verdicts")
             controls.note(
                 "Coloured: confirmed. Of experts that do not matter, intervals of 95 % confirm at "
                 f"most 1 in 40 by chance: {len(own) / 40:.0f} of {len(own):,}. With q < 0.05 over "
@@ -68,7 +68,7 @@ def show(table: pd.DataFrame, *, trace: str) -> None:
 
 
 def rows(table: pd.DataFrame) -> None:
-    controls.show(
+    controls.chart(
         cause_rows(table, controls.palette()),
         alt="Change of loss of each specialist's own domain, the others and its controls",
         key="causes_rows",

@@ -7,9 +7,8 @@ import streamlit as st
 
 from analysis import excess, pairs, queries
 from analysis.pair_table import Null
-from app import workspace
+from app.trace import BY_IDENTITY, Trace
 from app.views.coactivation.figures import SIGNIFICANT
-from app.workspace import TraceFile
 
 WORDS: dict[Null, str] = {
     "load": "the loads of the experts explain",
@@ -25,13 +24,12 @@ class LayerPairs:
     reason: str  # why there are no pairs
 
 
-@st.cache_data(max_entries=64, show_spinner="Testing every pair")
-def layer_pairs(identity: str, layer_id: int, *, _trace: TraceFile) -> LayerPairs:
+@st.cache_data(max_entries=64, show_spinner="Testing every pair", hash_funcs=BY_IDENTITY)
+def layer_pairs(trace: Trace, layer_id: int) -> LayerPairs:
     """Of the trace with that identity."""
-    with workspace.cursor(_trace) as con:
-        info = queries.trace_info(con)
+    with trace.cursor() as con:
         choices = queries.layer_choices(con, layer_id)
-    chosen_TE, document_T = queries.choice_array(choices, info)
+    chosen_TE, document_T = queries.choice_array(choices, trace.info)
     num_documents = len(set(document_T))
     try:
         tests, reason = pairs.pair_significance(chosen_TE, document_T), ""

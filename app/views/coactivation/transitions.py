@@ -7,10 +7,10 @@ import pandas as pd
 import streamlit as st
 
 from analysis import pair_table, queries
-from analysis.queries import MAX_DOCUMENTS, TraceInfo
+from analysis.queries import MAX_DOCUMENTS
 from analysis.significance import NOT_ENOUGH
 from analysis.transitions import transition_significance
-from app import workspace
+from app.trace import BY_IDENTITY, Trace
 from app.views.coactivation.figures import (
     SIGNIFICANT,
     follow_order,
@@ -19,7 +19,6 @@ from app.views.coactivation.figures import (
     transition_square,
 )
 from app.views.shared import controls
-from app.workspace import TraceFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +28,21 @@ class LayerTransitions:
     num_tokens: int
 
 
-@st.cache_data(max_entries=64, show_spinner="Testing every transition")
-def layer_transitions(identity: str, layer_id: int, *, _trace: TraceFile) -> LayerTransitions:
+@st.cache_data(max_entries=64, show_spinner="Testing every transition", hash_funcs=BY_IDENTITY)
+def layer_transitions(trace: Trace, layer_id: int) -> LayerTransitions:
     """From a layer to the next, of the trace with that identity."""
-    with workspace.cursor(_trace) as con:
-        info = queries.trace_info(con)
+    with trace.cursor() as con:
         here, following = (queries.layer_choices(con, layer) for layer in (layer_id, layer_id + 1))
-    here_TE, next_TE, document_T = queries.transition_choices(here, following, info)
+    here_TE, next_TE, document_T = queries.transition_choices(here, following, trace.info)
     if not len(document_T):
         return LayerTransitions(pd.DataFrame(), 0, 0)
     tests = transition_significance(here_TE, next_TE, document_T)
     return LayerTransitions(tests, len(np.unique(document_T)), len(document_T))
 
 
-def layer_table(trace: TraceFile, layer_id: int) -> pd.DataFrame:
+def layer_table(trace: Trace, layer_id: int) -> pd.DataFrame:
     """The transition_table of a layer; no row where no token chose in both."""
-    found = layer_transitions(trace.identity, layer_id, _trace=trace)
+    found = layer_transitions(trace, layer_id)
     if found.tests.empty:
         return found.tests
     return pair_table.transition_table(
@@ -55,19 +53,17 @@ def layer_table(trace: TraceFile, layer_id: int) -> pd.DataFrame:
     )
 
 
-def show(
-    trace: TraceFile, info: TraceInfo, tokens_LE: np.ndarray, *, layer_id: int, by_company: bool
-) -> None:
+def show(trace: Trace, tokens_LE: np.ndarray, *, layer_id: int, by_company: bool) -> None:
     st.markdown("**From this layer to the next**")
-    if layer_id + 1 == info.num_layers:
-        only = "the only" if info.num_layers == 1 else "the last"
+    if layer_id + 1 == trace.info.num_layers:
+        only = "the only" if trace.info.num_layers == 1 else "the last"
         controls.note(f"Layer {layer_id} is {only} MoE layer of this trace: nothing follows it.")
         return
-    found = layer_transitions(trace.identity, layer_id, _trace=trace)
+    found = layer_transitions(trace, layer_id)
     if found.tests.empty:
         controls.note("No token chose experts in both layers: there are no transitions.")
         return
-    lift_EE = transition_square(found.tests.lift, info.num_experts)
+    lift_EE = transition_square(found.tests.lift, trace.info.num_experts)
     rows, columns = most_active(tokens_LE[layer_id]), most_active(tokens_LE[layer_id + 1])
     if by_company:
         rows, columns = follow_order(lift_EE, rows, columns)
@@ -75,7 +71,7 @@ def show(
         found.tests, controls.palette(), rows=rows, columns=columns, layer_id=layer_id
     )
     alt = f"Heatmap: which experts of layer {layer_id + 1} follow those of layer {layer_id}"
-    controls.show(figure, alt=alt, key="transitions")
+    controls.chart(figure, alt=alt, key="transitions")
     controls.note(scope(found))
     table = layer_table(trace, layer_id)
     controls.download(table, name="expert_transitions", trace=trace.name)

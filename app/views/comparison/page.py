@@ -6,7 +6,7 @@ from app.views.comparison import paper
 from app.views.comparison.figures import change_lines, difference_rows
 from app.views.shared import controls
 
-controls.title("Does DeepSeekMoE beat what came before it?")
+controls.page("Does DeepSeekMoE beat what came before it?")
 try:
     found = paper.load()
 except ValueError as error:
@@ -18,7 +18,7 @@ table = found.differences[found.differences.domain == domain].reset_index(drop=T
 asked = found.questions
 controls.headline(paper.headline(table))
 controls.answer(paper.sentence(asked))
-controls.show(
+controls.chart(
     difference_rows(table, controls.palette(), reference="GShard"),
     alt="Bits per byte of every model less those of GShard, with intervals",
     key="differences",
@@ -46,14 +46,14 @@ with left:
     st.markdown("**The best experts of each token masked**")
     masked = paper.masked(changed)
     figure = change_lines(masked, controls.palette(), title="routed experts masked", percent=True)
-    controls.show(figure, alt="Loss against the share of top experts masked", key="masked")
+    controls.chart(figure, alt="Loss against the share of top experts masked", key="masked")
 with right:
     st.markdown("**Fewer experts activated**")
     fewer = paper.activated(found, changed)
     figure = change_lines(
         fewer, controls.palette(), title="routed experts activated", percent=False
     )
-    controls.show(figure, alt="Loss against the number of activated experts", key="activated")
+    controls.chart(figure, alt="Loss against the number of activated experts", key="activated")
 controls.answer(paper.redundancy(changed))
 controls.download(changed, name="interventions", trace="comparison")
 

@@ -8,20 +8,21 @@ from app.jobs import beside
 from app.views.domain_clusters import points as cluster_points
 from app.views.domain_clusters.figures import cluster_map, domain_map, inside_selection, value_map
 from app.views.shared import controls, progress
+from app.views.shared.trace_choice import trace_page
 from data.sidecar import read_sidecar
 
 SHOWN = 8000  # points that a browser selects without delay
 
-trace, info = controls.page("Do texts of one domain travel together?")
+trace = trace_page("Do texts of one domain travel together?")
 job = beside.project(trace)
 with st.container(horizontal=True, gap="large"):
     what = controls.choice("Points", list(beside.PROJECTIONS), key="points")
     colour = controls.choice("Colour", ["domain", "cluster", "expert"], key="colour")
     layer_id = expert_id = 0
     if colour == "expert":
-        layer_id = controls.layer(info.num_layers)
+        layer_id = controls.layer(trace.info.num_layers)
         expert_id = st.selectbox(
-            "Expert", range(info.num_experts), key="expert", bind="query-params", width=120
+            "Expert", range(trace.info.num_experts), key="expert", bind="query-params", width=120
         )
 if job and job.active:
     progress.show(job, key="project")
@@ -50,7 +51,7 @@ def draw() -> tuple[pd.DataFrame, dict]:
     else:
         values = cluster_points.expert_share(trace, shown, what, layer_id, expert_id)
         figure = value_map(shown, values, hover, controls.palette(), title=f"expert {expert_id}")
-    state = controls.show(
+    state = controls.chart(
         figure,
         alt=f"Map of {what} by routing",
         key="map",

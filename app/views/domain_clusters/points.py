@@ -7,10 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from analysis import queries
-from app import workspace
+from app.trace import Trace
 from app.views.shared import controls
 from app.views.shared.theme import literal, visible
-from app.workspace import TraceFile
 
 LISTED = 200  # rows of a selection on screen
 UNTESTED = "no interval and no test: of other texts the map would be another"
@@ -30,7 +29,7 @@ def hover(points: pd.DataFrame, what: str) -> list[str]:
 
 
 def expert_share(
-    trace: TraceFile, points: pd.DataFrame, what: str, layer_id: int, expert_id: int
+    trace: Trace, points: pd.DataFrame, what: str, layer_id: int, expert_id: int
 ) -> np.ndarray:
     """1 where it is a token's first choice, its share of a prompt's choices, 1 for itself."""
     if what == "tokens":
@@ -38,7 +37,7 @@ def expert_share(
     if what == "experts":
         chosen = (points.layer_id == layer_id) & (points.expert_id == expert_id)
         return chosen.to_numpy(float)
-    with workspace.cursor(trace) as con:
+    with trace.cursor() as con:
         load = queries.document_load(con)
     load = load[load.layer_id == layer_id]
     all_of_layer = load.groupby("doc_id").tokens.sum()
@@ -77,7 +76,7 @@ def scope(what: str, parameters: dict[str, Any], *, shown: int) -> str:
     )
 
 
-def selected(trace: TraceFile, chosen: pd.DataFrame, what: str, *, of: int) -> None:
+def selected(trace: Trace, chosen: pd.DataFrame, what: str, *, of: int) -> None:
     """What was selected: its domains and its texts."""
     counts = chosen.domain.value_counts()
     parts = ", ".join(f"{domain} {count / len(chosen):.0%}" for domain, count in counts.items())
@@ -89,7 +88,7 @@ def selected(trace: TraceFile, chosen: pd.DataFrame, what: str, *, of: int) -> N
     if what != "experts":
         listed = listed.assign(text=[visible(text) for text in chosen.head(LISTED).text])
     if what == "tokens":
-        with workspace.cursor(trace) as con:
+        with trace.cursor() as con:
             texts = queries.documents(con).set_index("doc_id").text
         listed = listed.assign(in_text=texts.reindex(listed.doc_id).map(visible).to_numpy())
     st.dataframe(listed, hide_index=True, height=320, alt=f"selected {what}")
@@ -98,7 +97,7 @@ def selected(trace: TraceFile, chosen: pd.DataFrame, what: str, *, of: int) -> N
     controls.download(chosen, name=f"selected_{what}", trace=trace.name)
 
 
-def agreement(trace: TraceFile, parameters: dict[str, Any], what: str) -> None:
+def agreement(trace: Trace, parameters: dict[str, Any], what: str) -> None:
     """Clusters against domains, beside shuffled domains."""
     if parameters.get("agreement"):
         st.markdown("**Clusters against domains**")

@@ -9,12 +9,13 @@ from app import evidence
 from app.jobs.queue import all_jobs
 from app.views.export import tables as export
 from app.views.shared import controls, progress
+from app.views.shared.trace_choice import trace_page
 from data.report import csv_text, file_name
 
-trace, info = controls.page("What can I take away?")
+trace = trace_page("What can I take away?")
 with st.spinner(evidence.WAIT):
-    evidence.lifts(trace, info)  # the manifest counts its tests
-tables = export.tables(trace, info)
+    evidence.lifts(trace)  # the manifest counts its tests
+tables = export.tables(trace)
 controls.answer(
     f"{len(tables)} tables of the trace {trace.name} as CSV, one by one or all in one zip with a "
     "manifest that says which model, which trace and how many rows."
@@ -75,5 +76,5 @@ with right:
         f"DuckDB file, {trace.path.name}: any DuckDB 2 reads it as it is."
     )
     with st.expander("manifest.json", icon=":material/data_object:"):
-        shown = export.manifest(trace, info, raw=raw)
+        shown = export.manifest(trace, raw=raw)
         st.code(json.dumps(shown, indent=2, ensure_ascii=False), language="json", height=420)

@@ -6,24 +6,21 @@ L = MoE layers, E = routed experts.
 import numpy as np
 
 from analysis import load, queries
-from analysis.queries import TraceInfo
-from app import workspace
+from app.trace import Trace
 from app.views.load_balance.figures import dropped_heatmap
 from app.views.shared import controls
-from app.workspace import TraceFile
 
 
 def show(
-    trace: TraceFile,
-    info: TraceInfo,
+    trace: Trace,
     tokens_LE: np.ndarray,
     *,
     domain: str | None,
     order_LE: np.ndarray,
 ) -> None:
-    with workspace.cursor(trace) as con:
+    with trace.cursor() as con:
         refused = queries.expert_dropped(con, domain=domain)
-    dropped_LE = queries.load_array(refused, info, counted="dropped")
+    dropped_LE = queries.load_array(refused, trace.info, counted="dropped")
     if not dropped_LE.any():
         return
     share_L = load.dropped_share(tokens_LE, dropped_LE)
@@ -33,7 +30,7 @@ def show(
         f"{share:.1%} of all choices were dropped because their expert was full, in layer {worst} "
         f"{share_L[worst]:.1%}. The loads above are of what was executed."
     )
-    controls.show(
+    controls.chart(
         dropped_heatmap(tokens_LE, dropped_LE, controls.palette(), order_LE=order_LE),
         alt="Heatmap: share of the choices of every expert that it refused, being full",
         key="dropped",

@@ -6,27 +6,26 @@ import streamlit as st
 
 from analysis import experts_per_token, queries
 from analysis.domain_counts import ALL_LAYERS
-from analysis.queries import TraceInfo
 from analysis.significance import MAX_Q
-from app import evidence, workspace
+from app import evidence
+from app.trace import Trace
 from app.views.load_balance.experts_figures import MEAN_K, k_ridges, mean_k_heatmap
 from app.views.shared import controls
 from app.views.shared.intervals import probability
-from app.workspace import TraceFile
 
 ALL = "all layers"
 
 
-def show(trace: TraceFile, info: TraceInfo) -> None:
-    least, most = evidence.k_range(trace, info)
+def show(trace: Trace) -> None:
+    least, most = trace.k_range
     if least == most:
         return
     st.subheader("Experts per token", anchor=False)
     with st.spinner(evidence.WAIT):
-        table = evidence.mean_k(trace, info)
-    layers = [ALL, *map(str, range(info.num_layers))]
+        table = evidence.mean_k(trace)
+    layers = [ALL, *map(str, trace.layers)]
     chosen = st.selectbox("MoE layer", layers, key="k_layer", bind="query-params", width=200)
-    with workspace.cursor(trace) as con:
+    with trace.cursor() as con:
         tokens = queries.domain_k(con)
     layer_id = ALL_LAYERS
     if chosen != ALL:
@@ -34,7 +33,7 @@ def show(trace: TraceFile, info: TraceInfo) -> None:
         tokens = tokens[tokens.layer_id == layer_id]
     means = table[table.layer_id == layer_id]
     controls.answer(sentence(means, tokens.k))
-    controls.show(
+    controls.chart(
         k_ridges(experts_per_token.k_histogram(tokens), means, controls.palette()),
         alt=f"Histograms: experts that a token runs, by domain, {chosen}",
         key="k_by_domain",
@@ -44,7 +43,7 @@ def show(trace: TraceFile, info: TraceInfo) -> None:
         "same in every domain). Line: the mean, beside it where 95 % of other samples of as many "
         "texts would put it."
     )
-    controls.show(
+    controls.chart(
         mean_k_heatmap(table, controls.palette()),
         alt="Heatmap: mean number of experts that a token runs, by domain and layer",
         key="mean_k",

@@ -7,12 +7,11 @@ import streamlit as st
 from analysis import queries
 from analysis.diagnostics import DISTINCT, SPREAD, diagnostics, is_low_resource
 from analysis.metric_intervals import metric_table
-from analysis.queries import TraceInfo
-from app import evidence, workspace
+from app import evidence
+from app.trace import BY_IDENTITY, Trace
 from app.views.comparison import paper
 from app.views.comparison.figures import diagnostic_rows
 from app.views.shared import controls
-from app.workspace import TraceFile
 
 SAID = {
     "distinct experts": "a conventional MoE has 38 %",
@@ -21,10 +20,10 @@ SAID = {
 }
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs={TraceFile: lambda x: x.identity})
-def of_trace(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
-    tokens_NLE, domain_id_N = evidence.documents(trace, _info)
-    with workspace.cursor(trace) as con:
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def of_trace(trace: Trace) -> pd.DataFrame:
+    tokens_NLE, domain_id_N = evidence.documents(trace)
+    with trace.cursor() as con:
         texts = queries.documents(con)
     texts = texts[texts.tokens > 0].sort_values("doc_id")
     low_N = texts.origin.map(is_low_resource).to_numpy(dtype=bool)
@@ -33,15 +32,15 @@ def of_trace(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
         one_N = np.zeros(int(low_N.sum()), dtype=int)
         low_resource = metric_table(tokens_NLE[low_N], one_N, domains=["low-resource"])
     return diagnostics(
-        evidence.metrics(trace, _info),
+        evidence.metrics(trace),
         low_resource,
         num_documents=len(domain_id_N),
         num_low_resource=int(low_N.sum()),
     )
 
 
-def show(trace: TraceFile, info: TraceInfo) -> None:
-    mine = of_trace(trace, info).assign(model="this trace", num_experts=info.num_experts)
+def show(trace: Trace) -> None:
+    mine = of_trace(trace).assign(model="this trace", num_experts=trace.info.num_experts)
     table = pd.concat([mine, paper.diagnosed()], ignore_index=True)
     columns = st.columns(3, gap="large")
     for column, (name, rows) in zip(columns, table.groupby("diagnostic", sort=False), strict=True):
@@ -50,7 +49,7 @@ def show(trace: TraceFile, info: TraceInfo) -> None:
             st.markdown(f"**{label.capitalize()}**")
             figure = diagnostic_rows(rows, controls.palette(), percent=label != SPREAD)
             key = f"diagnostic_{label.split()[0]}"
-            controls.show(figure, alt=f"{label}: this trace, GShard, DeepSeekMoE", key=key)
+            controls.chart(figure, alt=f"{label}: this trace, GShard, DeepSeekMoE", key=key)
             controls.note(f"Dotted: the article says {SAID[label]}.")
     controls.note(
         "Mean over layers; bar: 95 % of other texts; tick: balanced load, for distinct experts "

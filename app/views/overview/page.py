@@ -5,18 +5,19 @@ import streamlit as st
 
 from analysis import domain_counts, queries, specialization
 from analysis.significance import NOT_ENOUGH
-from app import evidence, workspace
+from app import evidence
 from app.views.load_balance import summary
 from app.views.overview import diagnostics
 from app.views.overview.figures import ARTICLE_SHARE, domains_by_layer, experts_per_domain_bars
 from app.views.shared import controls
+from app.views.shared.trace_choice import trace_page
 
-trace, info = controls.page("Which domain does each expert work for?")
-with workspace.cursor(trace) as con:
+trace = trace_page("Which domain does each expert work for?")
+with trace.cursor() as con:
     texts = queries.domain_tokens(con)
-    tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), info)
+    tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), trace.info)
 with st.spinner(evidence.WAIT):
-    metrics = evidence.metrics(trace, info)
+    metrics = evidence.metrics(trace)
 compared_L = domain_counts.compared_layers(tokens_LEG)
 
 
@@ -33,24 +34,24 @@ def sentence(table: pd.DataFrame) -> str:
 told = summary.mean(metrics, "information_share", "Domain told by one expert", "shuffled labels")
 controls.headline(
     [
-        ("Tokens", f"{info.num_tokens:,}", f"{info.num_documents:,} texts"),
+        ("Tokens", f"{trace.info.num_tokens:,}", f"{trace.info.num_documents:,} texts"),
         summary.busiest(metrics),
         summary.mean(metrics, "busiest_share", "Three busiest carry", "balanced"),
-        summary.dead(metrics, info.num_experts),
+        summary.dead(metrics, trace.info.num_experts),
         *([told] if compared_L.any() else []),
     ]
 )
 if not compared_L.any():
-    evidence.show_unsaid(trace, info)
+    evidence.show_unsaid(trace)
     controls.table(texts.rename(columns={"documents": "texts"}), name="domains", trace=trace.name)
     st.stop()
 with st.spinner(evidence.WAIT):
-    table, by_layer = evidence.counted_experts(trace, info)
+    table, by_layer = evidence.counted_experts(trace)
 controls.answer(sentence(table))
-evidence.show_unsaid(trace, info)
+evidence.show_unsaid(trace)
 left, right = st.columns([3, 2], gap="large")
 with left:
-    controls.show(
+    controls.chart(
         experts_per_domain_bars(table, controls.palette()),
         alt="Bars: number and share of experts that belong to each domain",
         key="experts_per_domain",
@@ -63,9 +64,9 @@ with left:
 with right:
     controls.table(texts.rename(columns={"documents": "texts"}), name="domains", trace=trace.name)
 st.subheader("The article's three diagnostics", anchor=False)
-diagnostics.show(trace, info)
+diagnostics.show(trace)
 with st.expander("Layer by layer", icon=":material/layers:"):
-    controls.show(
+    controls.chart(
         domains_by_layer(by_layer, controls.palette()),
         alt="Stacked bars: experts per domain in each layer",
         key="domains_by_layer",

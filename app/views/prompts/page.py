@@ -6,18 +6,19 @@ from functools import partial
 import streamlit as st
 
 from analysis import queries
-from app import workspace
 from app.jobs.prompts import Result, run
 from app.jobs.queue import Job, all_jobs
+from app.trace import Trace, open_trace
 from app.views.prompts import form
 from app.views.prompts import result as prompt_result
 from app.views.shared import controls, progress
 from app.views.shared.theme import visible
-from app.workspace import TraceFile, trace_file
+from app.views.shared.trace_choice import trace_page
+from app.workspace import trace_file
 
 OWN, STORED = "your run", "this trace"
 
-trace, info = controls.page("Which experts does my text use?")
+trace = trace_page("Which experts does my text use?")
 request = form.show()
 if request:
     st.session_state.run = f"run|{uuid.uuid4().hex}"
@@ -37,18 +38,17 @@ if job:
 result: Result | None = job.result if job and job.state == "done" else None
 
 
-def choose_source() -> TraceFile:
+def choose_source() -> Trace:
     if result is None:
         controls.note(f"Until you run a text of your own: texts of the trace {trace.name}.")
         return trace
     source = st.segmented_control("Show", [OWN, STORED], default=OWN, key="source", required=True)
-    return trace if source == STORED else trace_file(result.path)
+    return trace if source == STORED else open_trace(trace_file(result.path))
 
 
 st.divider()
 shown = choose_source()
-shown_info = controls.trace_info(shown)
-with workspace.cursor(shown) as con:
+with shown.cursor() as con:
     documents = queries.documents(con)
 documents = documents[documents.tokens > 0].set_index("doc_id")
 if documents.empty:
@@ -69,6 +69,6 @@ else:
     doc_id = int(documents.index[0])
 if result and shown.path == result.path:
     form.save(result, documents=len(documents))
-colors = prompt_result.meaning(trace, info, shown_info)
-prompt_result.show(shown, shown_info, int(doc_id), colors)
+colors = prompt_result.meaning(trace, shown)
+prompt_result.show(shown, int(doc_id), colors)
 controls.method("expert_domain")

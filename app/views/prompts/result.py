@@ -7,15 +7,13 @@ import pandas as pd
 import streamlit as st
 
 from analysis import queries, specialization
-from analysis.queries import TraceInfo
-from app import workspace
+from app.trace import Trace
 from app.views.load_balance import experts_per_token
 from app.views.load_balance.experts_figures import add_k
 from app.views.prompts import token_strip
 from app.views.prompts.figures import token_heatmap, token_path
 from app.views.shared import controls
 from app.views.shared.theme import domain_colors, visible
-from app.workspace import TraceFile
 from data.routing import PHASES
 
 WINDOW = 48  # tokens in a heatmap: so many can be read
@@ -31,14 +29,14 @@ class Meaning:
     note: str
 
 
-def meaning(reference: TraceFile, info: TraceInfo, shown: TraceInfo) -> Meaning:
+def meaning(reference: Trace, shown: Trace) -> Meaning:
     """Colours from the trace in the sidebar, if it is of the same model and knows domains."""
     palette = controls.palette()
-    if info.model_sha256 == shown.model_sha256:
-        with workspace.cursor(reference) as con:
-            tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), info)
+    if reference.info.model_sha256 == shown.info.model_sha256:
+        with reference.cursor() as con:
+            tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), reference.info)
         if np.count_nonzero(tokens_LEG.any((0, 1))) > 1:
-            names = [*info.domains, specialization.NONE]
+            names = [*reference.domains, specialization.NONE]
             color_of = domain_colors(names, palette)
             category_LE = specialization.expert_domain(tokens_LEG) % len(names)
             note = f"Colour: the domain that the expert works for in the trace {reference.name}."
@@ -47,12 +45,12 @@ def meaning(reference: TraceFile, info: TraceInfo, shown: TraceInfo) -> Meaning:
     return Meaning([], [palette.neutral], None, note)
 
 
-def show(trace: TraceFile, info: TraceInfo, doc_id: int, colors: Meaning) -> None:
-    with workspace.cursor(trace) as con:
+def show(trace: Trace, doc_id: int, colors: Meaning) -> None:
+    with trace.cursor() as con:
         routing = queries.document_routing(con, doc_id)
     first = routing.drop_duplicates(["position", "layer_id"])  # a dropped one where all are
     tokens = first.drop_duplicates("position").text.tolist()
-    layer_id = controls.layer(info.num_layers)
+    layer_id = controls.layer(trace.info.num_layers)
     here = first[first.layer_id == layer_id]
     k_TL = experts_per_token.of_text(routing)
     text, every_layer, path = st.container(), st.container(), st.container()
@@ -158,7 +156,7 @@ def _heatmap(
             st.session_state.token = begin + cell[1]
 
     alt = "Heatmap: strongest expert of each token in each layer"
-    controls.show(figure, alt=alt, key="tokens_by_layers", on_select=clicked)
+    controls.chart(figure, alt=alt, key="tokens_by_layers", on_select=clicked)
     end = min(begin + WINDOW, len(tokens))
     bars = f" Bars: how many experts each runs in layer {layer_id}; line: mean over layers."
     controls.note(
@@ -185,7 +183,7 @@ def _path(routing: pd.DataFrame, tokens: list[str], colors: Meaning) -> int:
     with right:
         category = [colors.colors[place] for place in _categories(routes, colors)]
         figure = token_path(routes, controls.palette(), colors=category)
-        controls.show(figure, alt=f"Bars: experts of token {token} by layer", key="path")
+        controls.chart(figure, alt=f"Bars: experts of token {token} by layer", key="path")
         controls.note("A row a layer: the experts this token chose, as wide as their weight.")
         if len(refused):
             full = [

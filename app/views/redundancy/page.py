@@ -8,7 +8,7 @@ from app.views.redundancy import panel
 from app.views.redundancy.figures import similarity_map
 from app.views.shared import controls
 
-controls.title("Could fewer experts do the same work?")
+controls.page("Could fewer experts do the same work?")
 known = panel.found()
 with st.container(horizontal=True, gap="large"):
     layer_id = controls.layer(len(known.tokens_LE))
@@ -27,7 +27,7 @@ leader_E = panel.layer_leaders(known, by, layer_id, threshold=threshold)
 
 controls.headline(panel.headline(known, by, threshold=threshold))
 controls.answer(panel.sentence(known, by, threshold=threshold))
-controls.show(
+controls.chart(
     similarity_map(
         known.similarity(by)[layer_id],
         controls.palette(),

@@ -163,7 +163,7 @@ def pairs(known: Redundancy, by: str, layer_id: int, leader_E: np.ndarray) -> pd
 
 def show_left(known: Redundancy, *, threshold: float) -> None:
     table = left(known.model_sha256, known)
-    controls.show(
+    controls.chart(
         left_lines(table, controls.palette(), threshold=threshold),
         alt="Experts left in the whole model at every threshold, by each similarity",
         key="left",
@@ -187,7 +187,7 @@ def show_costs(known: Redundancy) -> None:
     domains = sorted(table.domain.unique(), key=lambda name: name != "all")
     domain = controls.choice("Texts", domains, key="domain")
     shown = table[table.domain == domain]
-    controls.show(
+    controls.chart(
         cost_lines(shown, controls.palette(), most=known.tokens_LE.size),
         alt="Bits per byte lost against the share of experts gone, by every rule",
         key="costs",

@@ -7,6 +7,7 @@ from app.jobs.demo import capture_demo
 from app.jobs.queue import all_jobs
 from app.studies.reader import HELDOUT
 from app.views.shared import progress
+from app.workspace import TraceFile
 
 _DEMO = "Making the demo trace"
 
@@ -25,4 +26,11 @@ def build_demo() -> None:
     progress.outcome(job, failed="The demo trace could not be made.")
     if st.button("Make the demo trace", type="primary"):
         all_jobs().forget("demo")
+        st.rerun()
+
+
+def offer_again(file: TraceFile) -> None:
+    """Of a demo trace that cannot be opened, such as one of an older format."""
+    if st.button("Make the demo trace again", type="primary"):
+        file.path.unlink()
         st.rerun()

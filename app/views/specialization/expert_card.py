@@ -8,21 +8,19 @@ import pandas as pd
 import streamlit as st
 
 from analysis import queries, specialization
-from analysis.queries import TraceInfo
-from app import evidence, workspace
+from app import evidence
+from app.trace import Trace
 from app.views.shared import controls
 from app.views.shared.intervals import MEASURES, RATIO, probability
 from app.views.shared.theme import domain_colors, visible
 from app.views.specialization import specialists
 from app.views.specialization.figures import lift_bars
-from app.workspace import TraceFile
 
 CONTEXTS = 8
 
 
 def show(
-    trace: TraceFile,
-    info: TraceInfo,
+    trace: Trace,
     rows: pd.DataFrame,
     tokens_E: np.ndarray,
     metrics: pd.DataFrame,
@@ -38,7 +36,7 @@ def show(
         return
     own = rows[rows.expert_id == expert_id].reset_index(drop=True)
     compared = own.estimate.notna().any()
-    loads = evidence.expert_loads(trace, info)
+    loads = evidence.expert_loads(trace)
     cell = loads[(loads.layer_id == layer_id) & (loads.expert_id == expert_id)].iloc[0]
     load = [
         ("Load", *_load(cell)),
@@ -47,7 +45,7 @@ def show(
     controls.headline([*load, *(_preference(rows, own, metrics) if compared else [])])
     if compared:
         controls.note(specialists.left_out(causes, layer_id=layer_id, expert_id=expert_id))
-    with workspace.cursor(trace) as con:
+    with trace.cursor() as con:
         tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=40)
         contexts = queries.expert_contexts(con, layer_id, expert_id, limit=CONTEXTS)
     left, middle, right = st.columns([5, 4, 6], gap="large")
@@ -55,7 +53,7 @@ def show(
         st.markdown("**Chosen for domains**")
         if compared:
             bars = lift_bars(own, controls.palette())
-            controls.show(bars, alt="Bars: lift of each domain for this expert", key="expert_lift")
+            controls.chart(bars, alt="Bars: lift of each domain for this expert", key="expert_lift")
         else:
             controls.note("One domain: nothing to compare.")
     with middle:

@@ -4,32 +4,35 @@ import numpy as np
 import streamlit as st
 
 from analysis import queries
-from app import evidence, workspace
+from app import evidence
 from app.studies import ablation
 from app.views.shared import controls
 from app.views.shared.intervals import MEASURES, layer_intervals
+from app.views.shared.trace_choice import trace_page
 from app.views.specialization import expert_card, specialists
 from app.views.specialization.figures import domain_order, lift_grid, lift_heatmap
 
-trace, info = controls.page("Which experts prefer which domain?")
-with workspace.cursor(trace) as con:
-    tokens_LE = queries.load_array(queries.expert_tokens(con), info)
+trace = trace_page("Which experts prefer which domain?")
+with trace.cursor() as con:
+    tokens_LE = queries.load_array(queries.expert_tokens(con), trace.info)
 with st.spinner(evidence.WAIT):
-    lifts, metrics = evidence.lifts(trace, info), evidence.metrics(trace, info)
+    lifts, metrics = evidence.lifts(trace), evidence.metrics(trace)
 compared = lifts.estimate.notna().any()
 
 bar = st.container(horizontal=True, gap="large")
 with bar:
-    layer_id = controls.layer(info.num_layers)
+    layer_id = controls.layer(trace.info.num_layers)
 rows = lifts[lifts.layer_id == layer_id].reset_index(drop=True)
 if compared:
     with bar:
         order = controls.choice("Experts in order of", ["domain", "number"], key="order")
-    log_EG = lift_grid(rows, "estimate", info.domains)
-    order_E = domain_order(np.exp2(log_EG)) if order == "domain" else np.arange(info.num_experts)
+    log_EG = lift_grid(rows, "estimate", trace.domains)
+    order_E = (
+        domain_order(np.exp2(log_EG)) if order == "domain" else np.arange(trace.info.num_experts)
+    )
 with bar:
     expert_id = st.selectbox(
-        "Expert", range(info.num_experts), key="expert", bind="query-params", width=140
+        "Expert", range(trace.info.num_experts), key="expert", bind="query-params", width=140
     )
 
 
@@ -40,9 +43,9 @@ def choose() -> None:
 
 if compared:
     controls.answer(specialists.sentence(rows, metrics, layer_id=layer_id))
-    controls.show(
+    controls.chart(
         lift_heatmap(
-            rows, controls.palette(), domains=info.domains, order_E=order_E, marked=expert_id
+            rows, controls.palette(), domains=trace.domains, order_E=order_E, marked=expert_id
         ),
         alt=f"Heatmap: lift of every domain for every expert of layer {layer_id}",
         key="lift",
@@ -50,15 +53,15 @@ if compared:
     )
     controls.note(specialists.marks(lifts))
     controls.note(f"{specialists.NOT_SHOWN} {specialists.power(rows)}")
-evidence.show_unsaid(trace, info)
-causes = ablation.stored(trace.path, model_sha256=info.model_sha256)
-expert_card.show(trace, info, rows, tokens_LE[layer_id], metrics, causes, expert_id=expert_id)
+evidence.show_unsaid(trace)
+causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
+expert_card.show(trace, rows, tokens_LE[layer_id], metrics, causes, expert_id=expert_id)
 if not compared:
     st.stop()
 
 specialists.table(lifts, causes, trace=trace.name)
 with st.spinner(evidence.WAIT):
-    repeated = evidence.replicated(trace, info)
+    repeated = evidence.replicated(trace)
 controls.note(specialists.replicated(repeated))
 with st.expander("Every layer", icon=":material/layers:"):
     titles = {MEASURES[name].title: name for name in evidence.DOMAIN_METRICS}
@@ -68,7 +71,7 @@ with st.expander("Every layer", icon=":material/layers:"):
         figure = layer_intervals(
             metrics, controls.palette(), metric=metric, null="shuffled labels", marked=layer_id
         )
-        controls.show(figure, alt=f"{metric} by layer, with intervals", key="information")
+        controls.chart(figure, alt=f"{metric} by layer, with intervals", key="information")
     with right:
         by_layer = evidence.specialization_metrics(metrics)
         shown = by_layer[by_layer.metric == metric].drop(columns="metric")

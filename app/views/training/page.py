@@ -10,7 +10,7 @@ from app.workspace import trainings
 
 MOST = 4  # laid over the first
 
-controls.title("When did the experts settle, and was it worth it?")
+controls.page("When did the experts settle, and was it worth it?")
 found = {training.name: training for training in trainings()}
 if not found:
     st.info("There is no training. `routescope train` writes one, and its log as it runs.")

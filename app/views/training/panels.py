@@ -55,7 +55,7 @@ def draw(panels: Sequence[Panel], *, training: str) -> None:
             columns = st.columns(2, gap="large")
         with columns[place % 2]:
             st.markdown(f"**{panel.title}**")
-            controls.show(panel.figure, alt=f"{panel.title} along the training", key=panel.name)
+            controls.chart(panel.figure, alt=f"{panel.title} along the training", key=panel.name)
             if panel.note:
                 controls.note(panel.note)
             controls.download(panel.table, name=panel.name, trace=training)
@@ -157,7 +157,7 @@ def play(record: TrainingRecord) -> None:
         domains=found.domains,
         order_E=domain_order(made[-1].lift_EG),
     )
-    controls.show(
+    controls.chart(
         figure,
         alt=f"Heatmap that plays: lift of every domain for the experts of layer {layer_id}",
         key="play",

@@ -4,18 +4,17 @@ import pandas as pd
 import streamlit as st
 
 from analysis.information_table import with_q
-from analysis.queries import TraceInfo
 from analysis.significance import MAX_Q
 from app.jobs import beside
+from app.trace import Trace
 from app.views.shared import controls, progress
 from app.views.vocabulary.figures import information_bars
-from app.workspace import TraceFile
 from data.sidecar import read_sidecar
 
 
-def show(trace: TraceFile, info: TraceInfo) -> None:
+def show(trace: Trace) -> None:
     st.markdown("**Beyond the word**")
-    if len(info.domains) < 2:
+    if len(trace.domains) < 2:
         controls.note("All texts are of one domain or unlabelled: label two to ask for subjects.")
         return
     job = beside.information(trace)
@@ -35,7 +34,7 @@ def show(trace: TraceFile, info: TraceInfo) -> None:
     _bars(trace, with_q(found[0]))
 
 
-def _bars(trace: TraceFile, table: pd.DataFrame) -> None:
+def _bars(trace: Trace, table: pd.DataFrame) -> None:
     known = table[table.beyond.notna()]
     if known.empty:
         controls.note(f"It cannot be said: {table.reason.iloc[0]}.")
@@ -46,7 +45,7 @@ def _bars(trace: TraceFile, table: pd.DataFrame) -> None:
         f"token does not (q < {MAX_Q}). It does not say what: style and topic are both the subject."
     )
     alt = "Bars: information about the domain by layer, alone and beyond the token"
-    controls.show(information_bars(known, controls.palette()), alt=alt, key="information")
+    controls.chart(information_bars(known, controls.palette()), alt=alt, key="information")
     controls.note(
         "Nats a choice, less what texts dealt to domains at random give; 0 where that is more. "
         "Line: where 95 % of other samples of as many texts would put it; upwards it is long, "

@@ -6,12 +6,13 @@ import streamlit as st
 from analysis.vocabulary import MIN_OCCURRENCES
 from app.views.shared import controls
 from app.views.shared.theme import visible
+from app.views.shared.trace_choice import trace_page
 from app.views.vocabulary import beyond_words, tables
 from app.views.vocabulary.figures import vocabulary_lines
 
-trace, info = controls.page("Do experts follow the word or the subject?")
-layer_id = controls.layer(info.num_layers)
-summary = tables.summary(trace, info)
+trace = trace_page("Do experts follow the word or the subject?")
+layer_id = controls.layer(trace.info.num_layers)
+summary = tables.summary(trace)
 row = summary.iloc[layer_id]
 
 
@@ -28,7 +29,7 @@ def sentence() -> str:
 
 def show_tokens() -> None:
     st.markdown(f"**Token ids that layer {layer_id} sends to one expert**")
-    table = tables.token_table(trace.identity, layer_id, _trace=trace)
+    table = tables.token_table(trace, layer_id)
     if table.empty:
         controls.note(f"None: no token id occurs {MIN_OCCURRENCES} times in this layer.")
         return
@@ -39,7 +40,7 @@ def show_tokens() -> None:
 controls.answer(sentence())
 figure = vocabulary_lines(summary, controls.palette(), marked=layer_id)
 alt = "Lines: vocabulary specialization by layer, plain, by chance and corrected"
-controls.show(figure, alt=alt, key="vocabulary")
+controls.chart(figure, alt=alt, key="vocabulary")
 controls.note(
     f"Frequent: {MIN_OCCURRENCES} occurrences or more. A rare id belongs to one expert by chance "
     "(an id that occurs once always does), so the plain figure is high for any router. Line up and "
@@ -48,13 +49,13 @@ controls.note(
 )
 controls.download(summary, name="vocabulary_by_layer", trace=trace.name)
 show_tokens()
-beyond_words.show(trace, info)
+beyond_words.show(trace)
 if st.toggle("The same words, other definitions", key="definitions"):
     controls.note(
         f"Figures of layer {layer_id} as a paper defines them, as code released with it computes "
         "them, and as RouteScope does. An empty value has its reason."
     )
-    table = tables.definitions(trace.identity, layer_id, _trace=trace)
+    table = tables.definitions(trace, layer_id)
     controls.table(table, name="definitions", trace=trace.name)
 controls.method(
     *("vocabulary_specialization", "mean_vocabulary_share", "corrected_specialization"),
