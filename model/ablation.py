@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from model.capture import CaptureCancelledError, padded, token_loss
+from data.routing import CancelledError
+from model.capture import padded, token_loss
 from model.encoded import Encoded, batches
 from model.transformer import Transformer
 
@@ -52,7 +53,7 @@ def document_losses(
         place_R = np.repeat(np.arange(len(batch)), [len(item.token_ids) for item in chosen])
         for variant, intervention in enumerate(variants.values()):
             if cancelled():
-                raise CaptureCancelledError
+                raise CancelledError
             with intervention():
                 loss_R = token_loss(model(ids_BS), following_T)[rows_R - 1]
             nats_VN[variant, batch] = np.bincount(

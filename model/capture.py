@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.routing import DECODE, PREFILL, Document, RoutingBatch, TraceSink
+from data.routing import DECODE, PREFILL, CancelledError, Document, RoutingBatch, TraceSink
 from model.encoded import Encode, Encoded, batches, encoded_documents, windows
 from model.generate import generate
 from model.recording import Decisions, Recording, Transfer, recorded_routing
@@ -22,10 +22,6 @@ START_TOKEN_ID = 0  # <|endoftext|>: precedes every document, as in training, an
 WINDOW_BATCHES = {"cpu": 8, "cuda": 2}  # documents sorted by length before they are batched
 
 Progress = Callable[[int, int], None]  # tokens done, documents done
-
-
-class CaptureCancelledError(Exception):
-    """The caller asked to stop; what the sink got is whole documents."""
 
 
 @dataclass(slots=True)
@@ -73,7 +69,7 @@ def capture_documents(
             transfers = []
             for batch in batches(window, tokens=batch_tokens):
                 if cancelled():
-                    raise CaptureCancelledError
+                    raise CancelledError
                 chosen = [window[index] for index in batch]
                 transfers.append((batch, forward(model, recording, chosen)))
                 for item in chosen:
@@ -190,7 +186,7 @@ def capture_generation(
             decisions: list[Decisions] = []
             for token_id in sampled:
                 if cancelled():
-                    raise CaptureCancelledError
+                    raise CancelledError
                 following = torch.tensor([*fed[1:], token_id], device=recording.output.device)
                 loss = token_loss(recording.output, following)
                 decisions.append(recording.transfer(loss_R=loss).wait())

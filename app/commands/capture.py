@@ -4,22 +4,14 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
+from app.commands.progress import progress_bar
 from app.studies.reader import (
     CHECKPOINT,
     DEMO_TOKENS,
@@ -132,9 +124,15 @@ def write_trace(
     started = time.perf_counter()
     stored = store.stored_doc_ids()
     try:
-        with store, progress_bar(total, done=len(stored)) as on_progress:
+        with store, progress_bar("documents") as advance:
+            advance(len(stored), total)
+
+            def count(tokens: int, done: int) -> None:
+                rate = tokens / (time.perf_counter() - started)
+                advance(len(stored) + done, total, f"{rate:,.0f} tokens/s")
+
             captured = tracer.capture(
-                documents, store, sampling=sampling, stored=stored, on_progress=on_progress
+                documents, store, sampling=sampling, stored=stored, on_progress=count
             )
     except KeyboardInterrupt:
         explain_interruption(store.path)
@@ -154,27 +152,6 @@ def explain_interruption(path: Path) -> None:
     else:
         line = "interrupted before anything was stored"
     print(line, file=sys.stderr)
-
-
-@contextmanager
-def progress_bar(total: int, *, done: int) -> Iterator[Callable[[int, int], None]]:
-    """Documents of all, tokens a second; on a terminal only."""
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("documents  {task.fields[rate]:,.0f} tokens/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total, completed=done, rate=0.0)
-        started = time.perf_counter()
-
-        def advance(tokens: int, documents: int) -> None:
-            rate = tokens / (time.perf_counter() - started)
-            progress.update(task, completed=done + documents, rate=rate)
-
-        yield advance
 
 
 def report(figures: dict[str, Any], *, as_json: bool) -> None:

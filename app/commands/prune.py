@@ -11,7 +11,7 @@ import pandas as pd
 import typer
 
 from app.commands.capture import INTERRUPTED, Json
-from app.commands.evaluate import progress_bar
+from app.commands.progress import progress_bar
 from app.studies import compression, redundancy
 from app.studies.compression import SALIENCY, SHARE, THRESHOLD, How
 from app.studies.reader import HELDOUT, Tracer, load_tracer

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.model_choice import Preset, Segments, Shared, chosen_config
+from app.commands.progress import progress_bar
 from data.tokens import DomainWindows, TokenStore, batches
 from data.training_folder import TrainingFolder
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from model.training.curriculum import SequenceSource
     from model.training.stages import Stage
     from model.training.train_config import TrainConfig
-    from model.training.trainer import BatchOfStep, Trainer
-    from model.training.trainer import Progress as TrainingProgress
+    from model.training.trainer import BatchOfStep, Progress, Trainer
     from model.transformer import Transformer
 
 
@@ -142,30 +142,14 @@ def new_model(config: "ModelConfig", *, dense: bool) -> "Transformer":
 
 
 def run_with_bar(trainer: "Trainer", should_stop: Callable[[], bool]) -> bool:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    with progress_bar("steps") as advance:
+        advance(0, trainer.last_step, "compiling")
 
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    from rich.console import Console
-
-    with Progress(*columns, disable=trainer.rank > 0, console=Console(stderr=True)) as bar:
-        task = bar.add_task("compiling", total=trainer.last_step)
-
-        def show(done: "TrainingProgress") -> None:
+        def count(done: "Progress") -> None:
             rate = f"{done.tokens_per_second / 1e3:,.0f} k tokens/s"
-            bar.update(task, completed=done.step, description=f"loss {done.loss:.3f}  {rate}")
+            advance(done.step, trainer.last_step, f"loss {done.loss:.3f}  {rate}")
 
-        return trainer.run(on_progress=show, should_stop=should_stop)
+        return trainer.run(on_progress=count, should_stop=should_stop)
 
 
 def bring_tokenizer(corpus: Path, folder: Path) -> None:

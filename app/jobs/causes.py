@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from app.jobs import prompts, queue
+from app.jobs import prompts
 from app.jobs.queue import Job
 from app.studies import ablation
 from app.trace import Trace
@@ -12,24 +12,19 @@ SEED = 0
 
 
 def run(job: Job, trace: Trace, text: str) -> pd.DataFrame:
-    from model.capture import CaptureCancelledError
-
     info = trace.info
     with trace.cursor() as con:
         experts = ablation.parse_experts(text, info) if text.strip() else None
         targets = ablation.targets_of(ablation.lifts(con, info), experts, top=1)
-        try:
-            rows = ablation.ablate(
-                prompts.tracer(),
-                con,
-                info,
-                targets,
-                tokens_per_domain=TOKENS,
-                seed=SEED,
-                on_progress=lambda done, total: job.advance(done, total=total, unit="batches"),
-                cancelled=job.stop.is_set,
-            )
-        except CaptureCancelledError as error:
-            raise queue.CancelledError from error
+        rows = ablation.ablate(
+            prompts.tracer(),
+            con,
+            info,
+            targets,
+            tokens_per_domain=TOKENS,
+            seed=SEED,
+            on_progress=lambda done, total: job.advance(done, total=total, unit="batches"),
+            cancelled=job.stop.is_set,
+        )
     parameters = {"model_sha256": info.model_sha256, "seed": SEED, "tokens_per_domain": TOKENS}
     return ablation.store(trace.path, rows, parameters)

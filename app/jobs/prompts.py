@@ -8,11 +8,11 @@ from pathlib import Path
 import streamlit as st
 
 from app import workspace
-from app.jobs.queue import CancelledError, Job
+from app.jobs.queue import Job
 from app.studies.reader import Sampling, Tracer, load_tracer
 from data.prompts import Limits, read_documents
 from data.report import file_name
-from data.routing import Document
+from data.routing import CancelledError, Document
 from data.store import TraceDescription, TraceStore, partial_path
 
 LIMITS = Limits(documents=500, characters=200_000, total_characters=2_000_000)
@@ -92,8 +92,6 @@ def capture(
     sampling: Sampling | None = None,
 ) -> Result:
     """Fill a trace while the job counts; nothing stays of one that was cancelled."""
-    from model.capture import CaptureCancelledError
-
     documents = list(documents)
     job.advance(0, total=len(documents), unit="texts")
     try:
@@ -105,9 +103,9 @@ def capture(
                 on_progress=lambda tokens, done: _advance(job, tokens, done),
                 cancelled=job.stop.is_set,
             )
-    except CaptureCancelledError as error:
+    except CancelledError:
         partial_path(path).unlink(missing_ok=True)
-        raise CancelledError from error
+        raise
     return Result(path, captured.truncated_documents, captured.truncated_tokens)
 
 

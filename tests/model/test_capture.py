@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.pieces import pieces
-from data.routing import DECODE, PREFILL, Document, RoutingBatch, concatenated
+from data.routing import DECODE, PREFILL, CancelledError, Document, RoutingBatch, concatenated
 from model.capture import (
     START_TOKEN_ID,
-    CaptureCancelledError,
     Captured,
     capture_documents,
     capture_generation,
@@ -333,7 +332,7 @@ def test_stored_documents_are_skipped(model: Transformer):
 
 def test_cancelling_stops_between_batches(model: Transformer):
     sink, progress = Batches(), []
-    with pytest.raises(CaptureCancelledError):
+    with pytest.raises(CancelledError):
         capture_documents(
             model,
             encode,
