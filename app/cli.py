@@ -8,6 +8,7 @@ from app.commands import (
     ablate,
     capture,
     corpus,
+    demo,
     evaluate,
     information,
     merge,
@@ -22,7 +23,7 @@ app.add_typer(corpus.app, name="corpus")
 app.add_typer(model.app, name="model")
 app.command()(train.train)
 app.command()(capture.capture)
-app.command()(capture.demo)
+app.command()(demo.demo)
 app.command()(merge.merge)
 app.command()(project.project)
 app.command()(information.information)

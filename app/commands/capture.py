@@ -1,4 +1,4 @@
-"""`routescope capture` and `routescope demo`: texts through a model into a trace."""
+"""`routescope capture`: texts through a model into a trace."""
 
 import json
 import re
@@ -7,26 +7,24 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.progress import progress_bar
+from app.commands.progress import documents_bar
 from app.studies.reader import (
     CHECKPOINT,
-    DEMO_TOKENS,
-    HELDOUT,
-    REPOSITORY,
     Sampling,
     Tracer,
-    demo_documents,
     load_tracer,
 )
 from data.prompts import read_documents, summarize_prompts
 from data.routing import Document
-from data.store import TraceStore, discard_partial, partial_path
+from data.store import TraceStore, partial_path
 
-DEMO = REPOSITORY / "traces" / "demo.duckdb"
+if TYPE_CHECKING:
+    from model.capture import Captured
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 INTERRUPTED = 130
 
@@ -66,9 +64,9 @@ def capture(
     if generate:
         sampling = Sampling(new_tokens=generate, temperature=temperature, top_p=top_p, seed=seed)
     first, parts = part_of(part)
-    found = summarize_prompts(prompts)
+    summary = summarize_prompts(prompts)
     tracer = load_tracer(model)
-    described = {"file": prompts.name, "sha256": found.sha256, "skipped_rows": found.skipped}
+    described = {"file": prompts.name, "sha256": summary.sha256, "skipped_rows": summary.skipped}
     if part is not None:
         described["part"] = part
     description = tracer.description(out.stem, prompts=described, sampling=sampling)
@@ -77,39 +75,20 @@ def capture(
         tracer,
         (read for read in read_documents(prompts) if read.doc_id % parts == first),
         begin(out, description),
-        total=len(range(first, found.documents, parts)),
+        total=len(range(first, summary.documents, parts)),
         sampling=sampling,
     )
-    report(figures | {"skipped_rows": found.skipped, "path": str(out)}, as_json=as_json)
+    report(figures | {"skipped_rows": summary.skipped, "path": str(out)}, as_json=as_json)
 
 
 def part_of(part: str | None) -> tuple[int, int]:
     """(place, parts), the place counted from 0; all is one part."""
     if part is None:
         return 0, 1
-    found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
-    if found is None or int(found[1]) > int(found[2]):
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
+    if match is None or int(match[1]) > int(match[2]):
         raise ValueError(f"--part is {part!r}; give I/N, such as 1/4, 2/4, 3/4 and 4/4")
-    return int(found[1]) - 1, int(found[2])
-
-
-def demo(
-    out: Annotated[Path, typer.Option(help="The trace to write.")] = DEMO,
-    model: Annotated[Path, typer.Option(help="Folder of a model.")] = CHECKPOINT,
-    as_json: Json = False,
-) -> None:
-    """Make the demo trace: shipped held-out texts of all six domains through the shipped model.
-
-    Example: routescope demo
-    """
-    tracer = load_tracer(model)
-    documents = list(demo_documents(tracer, HELDOUT))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    discard_partial(out)  # of a demo that was cut short
-    described = {"file": HELDOUT.name, "tokens_per_domain": DEMO_TOKENS}
-    store = TraceStore.create(out, tracer.description(out.stem, prompts=described))
-    figures = write_trace(tracer, documents, store, total=len(documents))
-    report(figures | {"path": str(out)}, as_json=as_json)
+    return int(match[1]) - 1, int(match[2])
 
 
 def write_trace(
@@ -124,22 +103,25 @@ def write_trace(
     started = time.perf_counter()
     stored = store.stored_doc_ids()
     try:
-        with store, progress_bar("documents") as advance:
-            advance(len(stored), total)
-
-            def count(tokens: int, done: int) -> None:
-                rate = tokens / (time.perf_counter() - started)
-                advance(len(stored) + done, total, f"{rate:,.0f} tokens/s")
-
+        with store, documents_bar() as count:
+            count(0, len(stored), total)
             captured = tracer.capture(
-                documents, store, sampling=sampling, stored=stored, on_progress=count
+                documents,
+                store,
+                sampling=sampling,
+                stored=stored,
+                on_progress=lambda tokens, done: count(tokens, len(stored) + done, total),
             )
     except KeyboardInterrupt:
         explain_interruption(store.path)
         raise typer.Exit(INTERRUPTED) from None
     seconds = time.perf_counter() - started
+    return summary_figures(captured, seconds=seconds, resumed=len(stored))
+
+
+def summary_figures(captured: "Captured", *, seconds: float, resumed: int = 0) -> dict[str, Any]:
     return asdict(captured) | {
-        "resumed_documents": len(stored),
+        "resumed_documents": resumed,
         "seconds": round(seconds, 2),
         "tokens_per_second": round(captured.tokens / seconds),
     }

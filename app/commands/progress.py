@@ -1,7 +1,8 @@
 """The progress bar of the command line: on a terminal, and of several processes the first's."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -39,3 +40,15 @@ def progress_bar(unit: str) -> Iterator[Advance]:
             progress.update(task, completed=done, total=total, text=text)
 
         yield advance
+
+
+@contextmanager
+def documents_bar() -> Iterator[Callable[[int, int, int], None]]:
+    """Of a capture: takes tokens done, documents done and documents in all."""
+    started = time.perf_counter()
+    with progress_bar("documents") as advance:
+
+        def count(tokens: int, done: int, total: int) -> None:
+            advance(done, total, f"{tokens / (time.perf_counter() - started):,.0f} tokens/s")
+
+        yield count

@@ -1,4 +1,6 @@
-"""Experts left out of the model of this workspace, as a job."""
+"""Experts left out of the model of a trace, as a job."""
+
+from pathlib import Path
 
 import pandas as pd
 
@@ -11,13 +13,13 @@ TOKENS = 4_000  # a domain, at least
 SEED = 0
 
 
-def run(job: Job, trace: Trace, text: str) -> pd.DataFrame:
+def run(job: Job, model: Path, trace: Trace, text: str) -> pd.DataFrame:
     info = trace.info
     with trace.cursor() as con:
         experts = ablation.parse_experts(text, info) if text.strip() else None
         targets = ablation.targets_of(ablation.lifts(con, info), experts, top=1)
         rows = ablation.ablate(
-            prompts.tracer(),
+            prompts.tracer(model),
             con,
             info,
             targets,

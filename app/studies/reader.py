@@ -4,16 +4,14 @@ torch is imported when a model is loaded, not before.
 """
 
 import platform
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
 from data.pieces import encoder
-from data.routing import DOMAINS, Document, TraceSink
+from data.routing import Document, TraceSink
 from data.store import TraceDescription
 from data.tokenizer import decode, load_tokenizer
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHECKPOINT = REPOSITORY / "data" / "checkpoint"
 HELDOUT = REPOSITORY / "data" / "heldout.parquet"
-DEMO_TOKENS = 20_000  # a domain, at least
 FAMILY = {
     "softmax": "DeepSeekMoE",
     "sigmoid": "DeepSeek-V3 gate",
@@ -167,21 +164,3 @@ def load_reader(folder: Path = CHECKPOINT) -> Tracer:
             f"{model.config.vocab_size}"
         )
     return Tracer(folder, model, tokenizer)
-
-
-def demo_documents(tracer: Tracer, path: Path) -> Iterator[Document]:
-    """The first shipped held-out documents of each domain, to about equal tokens a domain."""
-    if not path.is_file():
-        raise ValueError(f"{path} is missing; it belongs to the repository")
-    room = tracer.model.config.context_length - 1
-    left = dict.fromkeys(DOMAINS, DEMO_TOKENS)
-    for row in pq.read_table(path).to_pylist():
-        if left[row["domain"]] <= 0:
-            continue
-        left[row["domain"]] -= min(room, len(tracer.tokenizer.encode(row["text"]).ids))
-        yield Document(
-            doc_id=row["doc_id"],
-            text=row["text"],
-            domain=row["domain"],
-            origin=f"{row['source']}/{row['sublabel']}",
-        )

@@ -14,7 +14,7 @@ from streamlit.testing.v1.element_tree import Button
 from streamlit.util import calc_hash
 
 from app import workspace
-from app.commands.capture import demo
+from app.commands.demo import demo
 from app.jobs import beside
 from app.jobs.queue import all_jobs
 from app.studies.reader import CHECKPOINT

@@ -29,7 +29,7 @@ MEANT = {
 def found() -> Redundancy:
     """Of the model of this workspace; stops the page while there is none."""
     folder = workspace.checkpoint()
-    if not prompts.model_found():
+    if not prompts.model_found(folder):
         st.info("There is no model here. Train one, then name its folder in ROUTESCOPE_MODEL:")
         st.code("routescope train runs/tiny --corpus corpus", language="bash")
         st.stop()
@@ -83,7 +83,7 @@ def _measure() -> None:
 
 
 def _run(job: Job) -> None:
-    tracer = prompts.tracer()
+    tracer = prompts.tracer(workspace.checkpoint())
 
     def advance(done: int, total: int) -> None:
         job.checkpoint()
