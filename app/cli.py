@@ -9,6 +9,7 @@ from app.commands import (
     ablate,
     capture,
     corpus,
+    demo,
     evaluate,
     information,
     merge,
@@ -26,7 +27,7 @@ app.add_typer(model.app, name="model")
 app.command("app")(dashboard.serve)
 app.command()(train.train)
 app.command()(capture.capture)
-app.command()(capture.demo)
+app.command()(demo.demo)
 app.command()(merge.merge)
 app.command()(project.project)
 app.command()(information.information)

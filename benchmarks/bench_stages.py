@@ -28,6 +28,7 @@ from app.studies.reader import CHECKPOINT, HELDOUT
 from data.routing import DOMAINS
 from data.tokenizer import load_tokenizer
 from data.tokens import END_OF_TEXT_ID
+from data.training_folder import TrainingFolder
 from data.typos import with_typos
 
 WINDOW = 512
@@ -156,7 +157,7 @@ def differences(own: pd.DataFrame, documents: pd.DataFrame) -> pd.DataFrame:
 
 
 def log_of(folder: Path) -> pd.DataFrame:
-    return pd.read_json(folder / "train_log.jsonl", lines=True)
+    return pd.read_json(TrainingFolder(folder).log, lines=True)
 
 
 def described(folder: Path, arrays: Arrays, domain_id_N: np.ndarray) -> dict[str, object]:
@@ -242,18 +243,19 @@ def counts(folder: Path, arrays: Arrays, domain_id_N: np.ndarray) -> pd.DataFram
 def ship(folder: Path, bits: pd.DataFrame, target: Path) -> None:
     """Log, settings, losses and snapshots, of which fewer tokens are followed."""
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("train_log.jsonl", "train_config.json", "config.json"):
-        shutil.copyfile(folder / name, target / name)
+    trained, shipped = TrainingFolder(folder), TrainingFolder(target)
+    for path in (trained.log, trained.settings, trained.model_config):
+        shutil.copyfile(path, target / path.name)
     own = bits[bits.preset == name_of(folder)["preset"]].set_index("domain").estimate
-    (target / "evaluation.json").write_text(json.dumps(own.to_dict(), indent=2) + "\n")
-    with safe_open(folder / "snapshots.safetensors", "np") as file:
+    shipped.evaluation.write_text(json.dumps(own.to_dict(), indent=2) + "\n")
+    with safe_open(trained.snapshots, "np") as file:
         metadata = file.metadata()
-    arrays = load_file(folder / "snapshots.safetensors")
+    arrays = load_file(trained.snapshots)
     thin = {
         key: array[::THINNED].copy() if key.startswith("chosen_") else array
         for key, array in arrays.items()
     }
-    save_file(thin, target / "snapshots.safetensors", metadata=metadata)
+    save_file(thin, shipped.snapshots, metadata=metadata)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ FORBIDDEN = {
 }
 FORBIDDEN_IN_FIGURES = {"torch", "streamlit", "duckdb"}
 FIGURES = ("figures.py", "experts_figures.py", "play.py", "heatmap.py", "intervals.py", "theme.py")
-MODEL_MAY_USE = {"data.routing"}
+MODEL_MAY_USE = {"data.routing", "data.training_folder"}
 
 
 def imports(path: Path, *, at_import_time: bool = False) -> set[str]:
@@ -48,10 +49,16 @@ def test_a_layer_imports_nothing_above_it(folder: str) -> None:
     assert crossing == {}
 
 
-def test_model_knows_only_the_record_of_data() -> None:
+def test_model_knows_only_the_record_and_the_files_of_a_training() -> None:
     for path in files("model"):
         used = {name for name in imports(path) if name.startswith("data.")}
         assert all(name.startswith(tuple(MODEL_MAY_USE)) for name in used), (path.name, used)
+
+
+@pytest.mark.parametrize("name", sorted(MODEL_MAY_USE))
+def test_what_model_sees_of_data_needs_no_other_library_than_numpy(name: str) -> None:
+    used = packages(imports(ROOT / f"{name.replace('.', '/')}.py"))
+    assert used - sys.stdlib_module_names <= {"numpy"}
 
 
 def test_figures_query_nothing() -> None:

@@ -2,17 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from analysis import queries
 from app.commands.capture import INTERRUPTED, Json
+from app.commands.progress import progress_bar
 from app.studies import ablation
 from app.studies.reader import CHECKPOINT, load_tracer
 from data.store import open_trace
@@ -48,7 +45,7 @@ def ablate(
         tracer = load_tracer(model)
         targets = ablation.targets_of(ablation.lifts(con, info), named, top=top)
         try:
-            with progress_bar() as advance:
+            with progress_bar("batches") as advance:
                 rows = ablation.ablate(
                     tracer,
                     con,
@@ -67,12 +64,3 @@ def ablate(
         print(json.dumps(rows.astype(object).where(rows.notna(), None).to_dict("records")))
         return
     print(rows.drop(columns=["controls", "seed"]).to_string(index=False, float_format="%.4f"))
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """Forwards of all; on a terminal only."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("batches")
-        yield lambda done, total: progress.update(task, completed=done, total=total)

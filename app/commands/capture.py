@@ -1,46 +1,33 @@
-"""`routescope capture` and `routescope demo`: texts through a model into a trace."""
+"""`routescope capture`: texts through a model into a trace."""
 
 import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
-from app import folders
 from app.commands.parallel import ranks_of_torchrun
+from app.commands.progress import documents_bar
 from app.studies.parallel_capture import capture_in_parallel
 from app.studies.reader import (
     CHECKPOINT,
-    DEMO_TOKENS,
-    HELDOUT,
     Sampling,
     Tracer,
-    demo_documents,
     load_tracer,
     own_model,
 )
 from data.prompts import PromptSummary, read_documents, summarize_prompts
 from data.routing import Document
-from data.store import TraceStore, discard_partial, partial_path, require_free
+from data.store import TraceStore, partial_path, require_free
 
 if TYPE_CHECKING:
     from model.capture import Captured
 
-DEMO = folders.traces() / "demo.duckdb"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 INTERRUPTED = 130
 
@@ -151,7 +138,7 @@ def capture_over_ranks(
             spread_model(own_model(tracer).transformer, ranks.mesh)
         total = len(range(first, summary.documents, step))
         started = time.perf_counter()
-        with progress_bar(total, done=0) if ranks.rank == 0 else nullcontext(quiet) as on_progress:
+        with documents_bar() as count:
             captured = capture_in_parallel(
                 ranks,
                 tracer,
@@ -159,44 +146,21 @@ def capture_over_ranks(
                 out,
                 description,
                 sampling=sampling,
-                on_progress=on_progress,
+                on_progress=lambda tokens, done: count(tokens, done, total),
             )
         if ranks.rank == 0:
             figures = summary_figures(captured, seconds=time.perf_counter() - started)
             report(figures | {"skipped_rows": summary.skipped, "path": str(out)}, as_json=as_json)
 
 
-def quiet(tokens: int, documents: int) -> None:
-    """Progress that nobody sees: the first rank's bar stands for all."""
-
-
 def part_of(part: str | None) -> tuple[int, int]:
     """(place, parts), the place counted from 0; all is one part."""
     if part is None:
         return 0, 1
-    written = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
-    if written is None or int(written[1]) > int(written[2]):
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
+    if match is None or int(match[1]) > int(match[2]):
         raise ValueError(f"--part is {part!r}; give I/N, such as 1/4, 2/4, 3/4 and 4/4")
-    return int(written[1]) - 1, int(written[2])
-
-
-def demo(
-    out: Annotated[Path, typer.Option(help="The trace to write.")] = DEMO,
-    model: Annotated[Path, typer.Option(help="Folder of a model.")] = CHECKPOINT,
-    as_json: Json = False,
-) -> None:
-    """Make the demo trace: shipped held-out texts of all six domains through the shipped model.
-
-    Example: routescope demo
-    """
-    tracer = load_tracer(model)
-    documents = list(demo_documents(tracer, HELDOUT))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    discard_partial(out)  # of a demo that was cut short
-    described = {"file": HELDOUT.name, "tokens_per_domain": DEMO_TOKENS}
-    store = TraceStore.create(out, tracer.description(out.stem, prompts=described))
-    figures = write_trace(tracer, documents, store, total=len(documents))
-    report(figures | {"path": str(out)}, as_json=as_json)
+    return int(match[1]) - 1, int(match[2])
 
 
 def write_trace(
@@ -211,9 +175,14 @@ def write_trace(
     started = time.perf_counter()
     stored = store.stored_doc_ids()
     try:
-        with store, progress_bar(total, done=len(stored)) as on_progress:
+        with store, documents_bar() as count:
+            count(0, len(stored), total)
             captured = tracer.capture(
-                documents, store, sampling=sampling, stored=stored, on_progress=on_progress
+                documents,
+                store,
+                sampling=sampling,
+                stored=stored,
+                on_progress=lambda tokens, done: count(tokens, len(stored) + done, total),
             )
     except KeyboardInterrupt:
         explain_interruption(store.path)
@@ -237,27 +206,6 @@ def explain_interruption(path: Path) -> None:
     else:
         line = "interrupted before anything was stored"
     print(line, file=sys.stderr)
-
-
-@contextmanager
-def progress_bar(total: int, *, done: int) -> Iterator[Callable[[int, int], None]]:
-    """Documents of all, tokens a second; on a terminal only."""
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("documents  {task.fields[rate]:,.0f} tokens/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total, completed=done, rate=0.0)
-        started = time.perf_counter()
-
-        def advance(tokens: int, documents: int) -> None:
-            rate = tokens / (time.perf_counter() - started)
-            progress.update(task, completed=done + documents, rate=rate)
-
-        yield advance
 
 
 def report(figures: dict[str, Any], *, as_json: bool) -> None:

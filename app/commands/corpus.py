@@ -1,11 +1,13 @@
 """`routescope corpus`: from ordinary packages to the tokens that a model is trained on."""
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.commands.progress import progress_bar
 from app.folders import SHIPPED
 
 if TYPE_CHECKING:
@@ -48,15 +50,12 @@ def build(
 
 
 def _build_parts(out: Path) -> dict[str, BaseException]:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from data.corpora import build_parts
     from data.sources.catalogue import SOURCES
 
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("sources", total=len(SOURCES))
-        return build_parts(out, SOURCES, lambda name: progress.advance(bar))
+    number = count(1)
+    with progress_bar("sources") as advance:
+        return build_parts(out, SOURCES, lambda name: advance(next(number), len(SOURCES), name))
 
 
 def _publish(out: Path, tally: "Tally") -> None:

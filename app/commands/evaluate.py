@@ -2,17 +2,16 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from app.commands.capture import INTERRUPTED, Json
+from app.commands.progress import progress_bar
 from app.studies.code_runner import CodeLimits
 from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_reader
 from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, named, records
@@ -121,15 +120,6 @@ def measured(
     if found.outcomes is not None:
         fact["programs"] = found.outcomes
     return named(found.table, task.name), [fact]
-
-
-@contextmanager
-def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Texts, choices or programs of all; on a terminal only."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def report(found: list[Measured], waiting: list[str], *, out: Path | None, as_json: bool) -> None:

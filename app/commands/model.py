@@ -9,6 +9,7 @@ import typer
 
 from app.commands.model_choice import Segments, Shared, chosen_config
 from app.studies.reader import CHECKPOINT, load_tracer
+from data.training_folder import TrainingFolder
 
 app = typer.Typer(no_args_is_help=True, help="Describe models, generate with them, ship them.")
 
@@ -115,18 +116,19 @@ def ship(
     from model.checkpoint import write_atomically
     from model.fingerprint import remove_shards, shard_paths
 
-    wanted = [moe / "evaluation.json", dense / "evaluation.json", moe / "snapshots.safetensors"]
+    trained, twin, shipped = TrainingFolder(moe), TrainingFolder(dense), TrainingFolder(out)
+    wanted = [trained.evaluation, twin.evaluation, trained.snapshots]
     if missing := [str(path) for path in wanted if not path.is_file()]:
         raise ValueError(f"not a finished training: {', '.join(missing)} missing")
-    (out / "dense").mkdir(parents=True, exist_ok=True)
+    shipped.dense.path.mkdir(parents=True, exist_ok=True)
     remove_shards(out)
-    names = ["config.json", "train_config.json", "train_log.jsonl", "snapshots.safetensors"]
-    for path in [*shard_paths(moe), *(moe / name for name in names)]:
+    files = [trained.model_config, trained.settings, trained.log, trained.snapshots]
+    for path in [*shard_paths(moe), *files]:
         shutil.copyfile(path, out / path.name)
-    for name in ("train_config.json", "train_log.jsonl"):
-        shutil.copyfile(dense / name, out / "dense" / name)
+    for path in (twin.settings, twin.log):
+        shutil.copyfile(path, shipped.dense.path / path.name)
     evaluations = {
-        "moe": json.loads(wanted[0].read_text(encoding="utf-8")),
-        "dense": json.loads(wanted[1].read_text(encoding="utf-8")),
+        "moe": json.loads(trained.evaluation.read_text(encoding="utf-8")),
+        "dense": json.loads(twin.evaluation.read_text(encoding="utf-8")),
     }
-    write_atomically(out / "evaluation.json", json.dumps(evaluations, indent=2) + "\n")
+    write_atomically(shipped.evaluation, json.dumps(evaluations, indent=2) + "\n")

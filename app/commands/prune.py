@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from app.commands.capture import INTERRUPTED, Json
-from app.commands.evaluate import progress_bar
+from app.commands.progress import progress_bar
 from app.studies import redundancy
 from app.studies.compression.costs import Costs, compare
 from app.studies.compression.folder import new_folder, write_model

@@ -13,15 +13,16 @@ import typer
 
 from app.commands.model_choice import Preset, Segments, Shared, chosen_config
 from app.commands.parallel import ranks_of_torchrun
+from app.commands.progress import progress_bar
 from data.tokens import DomainWindows, TokenStore, batches
+from data.training_folder import TrainingFolder
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
     from model.training.batches import Batches
     from model.training.stages import Stage
     from model.training.train_config import TrainConfig
-    from model.training.trainer import Progress as TrainingProgress
-    from model.training.trainer import Trainer
+    from model.training.trainer import Progress, Trainer
     from model.transformer import Transformer
 
 
@@ -132,7 +133,8 @@ def train(
     if as_json:
         print(json.dumps({"finished": finished, "step": trainer.step, "bits_per_byte": bits}))
     elif finished:
-        print(f"finished: {folder} holds the weights, bits per byte in evaluation.json")
+        evaluation = TrainingFolder(folder).evaluation.name
+        print(f"finished: {folder} holds the weights, bits per byte in {evaluation}")
     else:
         print(
             f"stopped at step {trainer.step} of {trainer.last_step}; run the same command to "
@@ -182,30 +184,14 @@ def new_model(config: "ModelConfig", *, dense: bool) -> "Transformer":
 
 
 def run_with_bar(trainer: "Trainer", should_stop: Callable[[], bool]) -> bool:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    with progress_bar("steps") as advance:
+        advance(0, trainer.last_step, "compiling")
 
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    from rich.console import Console
-
-    with Progress(*columns, disable=trainer.rank > 0, console=Console(stderr=True)) as bar:
-        task = bar.add_task("compiling", total=trainer.last_step)
-
-        def show(done: "TrainingProgress") -> None:
+        def count(done: "Progress") -> None:
             rate = f"{done.tokens_per_second / 1e3:,.0f} k tokens/s"
-            bar.update(task, completed=done.step, description=f"loss {done.loss:.3f}  {rate}")
+            advance(done.step, trainer.last_step, f"loss {done.loss:.3f}  {rate}")
 
-        return trainer.run(on_progress=show, should_stop=should_stop)
+        return trainer.run(on_progress=count, should_stop=should_stop)
 
 
 def bring_tokenizer(corpus: Path, folder: Path) -> None:
@@ -219,14 +205,14 @@ def bring_tokenizer(corpus: Path, folder: Path) -> None:
 
 
 def write_evaluation(model: "Transformer", heldout: TokenStore, folder: Path) -> dict[str, float]:
-    """Bits per byte of the weights as shipped (rounded to bfloat16), into evaluation.json."""
+    """Bits per byte of the weights as shipped (rounded to bfloat16), into the training's folder."""
     from model.checkpoint import load_model, write_atomically
     from model.evaluation import bits_per_byte, document_nats, evaluation_batches
 
     shipped = load_model(folder, device=str(model.embedding.weight.device))
     length = model.config.context_length
-    found = evaluation_batches(heldout.tokens, heldout.doc_start, length=length, batch_size=64)
-    nats_N = document_nats(shipped, found, num_documents=len(heldout.domain_id))
+    texts = evaluation_batches(heldout.tokens, heldout.doc_start, length=length, batch_size=64)
+    nats_N = document_nats(shipped, texts, num_documents=len(heldout.domain_id))
     result = bits_per_byte(nats_N, heldout.bytes_per_doc, heldout.domain_id, heldout.domains)
-    write_atomically(folder / "evaluation.json", json.dumps(result, indent=2) + "\n")
+    write_atomically(TrainingFolder(folder).evaluation, json.dumps(result, indent=2) + "\n")
     return result

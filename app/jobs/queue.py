@@ -10,11 +10,9 @@ from typing import Any
 
 import streamlit as st
 
+from data.routing import CancelledError
+
 STAGE = re.compile(r"stage (\d+)/(\d+): ")
-
-
-class CancelledError(Exception):
-    """Raised inside a job by `checkpoint` once somebody asked it to stop."""
 
 
 @dataclass

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from data.tokens import END_OF_TEXT_ID, TokenStore, batches
+from data.training_folder import TrainingFolder
 from model.checkpoint import save_model
 from model.evaluation import document_nats, evaluation_batches
 from model.intervene import activated, masked_top, without_shared
@@ -156,7 +157,7 @@ def train_one(preset: str, seed: int, arguments: argparse.Namespace) -> None:
     if finished:
         save_model(model, folder)
         measure(model.eval(), TokenStore.load(arguments.corpus, "shipped"), folder)
-        (folder / "progress.safetensors").unlink(missing_ok=True)
+        TrainingFolder(folder).progress.unlink(missing_ok=True)
         (folder / "done").touch()
 
 

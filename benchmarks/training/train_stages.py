@@ -19,6 +19,7 @@ from torch import Tensor
 
 from benchmarks.training.train_comparison import asked, nats, train_all, windows
 from data.tokens import END_OF_TEXT_ID, DomainWindows, TokenStore
+from data.training_folder import TrainingFolder
 from model.losses import by_expert
 from model.presets import tiny_dsr
 from model.router import DynamicRouter
@@ -89,7 +90,7 @@ def train_one(name: str, seed: int, arguments: argparse.Namespace) -> None:
     if finished:
         with torch.compiler.set_stance("force_eager"):
             measure(model.eval(), arguments.corpus, folder)
-        (folder / "progress.safetensors").unlink(missing_ok=True)
+        TrainingFolder(folder).progress.unlink(missing_ok=True)
         (folder / "done").touch()
 
 

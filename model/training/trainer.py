@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data.training_folder import TrainingFolder
 from model.checkpoint import load_progress, save_model, save_progress
 from model.parallel.expert_parallel import require_spreadable
 from model.parallel.ranks import add_up, all_ranks, process_rank
@@ -44,7 +45,7 @@ class DivergedError(RuntimeError):
 
 
 class Trainer:
-    """One training in one folder: train_log.jsonl, progress.safetensors, snapshots, weights."""
+    """One training in one folder: settings, log, progress, snapshots, weights."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Trainer:
         self.objective = self.prepared(Objective(model))
         self.consistency = Consistency(model)
         self.snapshots = (
-            Snapshots(folder / "snapshots.safetensors", sample)
+            Snapshots(TrainingFolder(folder).snapshots, sample)
             if sample is not None and model.config.num_experts
             else None
         )
@@ -154,18 +155,18 @@ class Trainer:
         return Window(self.model.config.num_moe_layers, domains, self.device)
 
     def start_or_resume(self) -> None:
-        settings = self.folder / "train_config.json"
+        files = TrainingFolder(self.folder)
         ends = [[span.stage.name, span.end] for span in self.spans] if self.config.stages else []
         settled = asdict(self.config) | {"model": asdict(self.model.config), "stage_ends": ends}
         asked = json.loads(json.dumps(settled))  # tuples are lists there
-        if not (self.folder / "progress.safetensors").exists():
+        if not files.progress.exists():
             self.model.initialize(seed=self.config.seed)
-            for stale in ("config.json", "snapshots.safetensors"):  # of a training before
-                (self.folder / stale).unlink(missing_ok=True)
-            settings.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
-            (self.folder / "train_log.jsonl").write_text("", encoding="utf-8")
+            for stale in (files.model_config, files.snapshots):  # of a training before
+                stale.unlink(missing_ok=True)
+            files.settings.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+            files.log.write_text("", encoding="utf-8")
             return
-        found = json.loads(settings.read_text(encoding="utf-8"))
+        found = json.loads(files.settings.read_text(encoding="utf-8"))
         if found != asked:
             changed = sorted(key for key in asked if found.get(key) != asked[key])
             raise ValueError(
@@ -177,7 +178,7 @@ class Trainer:
             self.batches.restore(batches)
         if self.rank > 0:
             return  # the first keeps the log
-        self.tokens = cut_log(self.folder / "train_log.jsonl", self.step)
+        self.tokens = cut_log(files.log, self.step)
 
     def train_step(self, span: Span, window: Window) -> None:
         optimizer = self.parameters.optimizer
@@ -267,7 +268,7 @@ class Trainer:
         if self.config.stages:
             line["consistency"] = read.consistency if span.stage.adversarial else None
         if self.rank == 0:
-            append_line(self.folder / "train_log.jsonl", line)
+            append_line(TrainingFolder(self.folder).log, line)
         return Progress(step=self.step, tokens=self.tokens, loss=read.loss, tokens_per_second=rate)
 
     def checkpoint(self) -> None:

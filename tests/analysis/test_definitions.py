@@ -22,7 +22,8 @@ def test_coactivation_of_all_pairs_and_of_neighbours_in_rank() -> None:
 
 
 def test_lift_with_and_without_the_correction() -> None:
-    null = coactivation_null(4, 3)  # 2 x 4 / (3 x 3) = 8/9
+    null = float(coactivation_null(PAIRS_EE, LOADS_E, 2))
+    assert null == pytest.approx(8 / 9)  # 2 x 4 / (3 x 3)
     lift_EE = definitions.corrected_coactivation_lift(PAIRS_EE, LOADS_E, 2, null=null)
     assert lift_EE[0, 1] == pytest.approx(9 / 8)  # 1 without the correction
     with pytest.raises(ValueError, match="no pairs"):
@@ -46,13 +47,6 @@ def test_vocabulary_specialization_counts_rare_ids_in_full() -> None:
     assert definitions.mean_vocabulary_share(first_VE) == pytest.approx(0.8)  # of 0.6 and 1
     both_VE = np.array([[10, 10]])  # ten occurrences that chose both
     assert definitions.mean_vocabulary_share(both_VE, top_k=2) == 1.0
-
-
-def test_saturation_of_first_choices() -> None:
-    earlier, final = np.array([[[0, 1]], [[2, 3]]]), np.array([[[1, 0]], [[2, 0]]])
-    assert definitions.first_choice_saturation(earlier, final).tolist() == [0.5]
-    with pytest.raises(ValueError, match="same tokens"):
-        definitions.first_choice_saturation(earlier, final[:1])
 
 
 def test_esft_scores_by_document_and_normalized_either_way() -> None:

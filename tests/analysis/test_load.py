@@ -57,28 +57,6 @@ def test_a_layer_without_tokens_is_refused_by_its_number(name: str) -> None:
         getattr(load, name)(np.array([BALANCED, [0, 0, 0, 0]]))
 
 
-def test_load_table_has_a_row_a_layer() -> None:
-    table = load.load_table(TOKENS_LE)
-    assert table.layer_id.tolist() == [0, 1]
-    assert table.tokens.tolist() == [8, 8]
-    assert table.max_violation.tolist() == [0.0, 3.0]
-    assert table.dead_experts.tolist() == [0, 3]
-
-
-def test_domain_load_table_keeps_a_domain_without_tokens() -> None:
-    tokens_LEG = np.array([[[3, 0], [1, 0]]])
-    math, code = load.domain_load_table(tokens_LEG, ("math", "code")).to_dict("records")
-    assert (math["domain"], math["tokens"], math["load_imbalance"]) == ("math", 4, 1.5)
-    assert (code["domain"], code["tokens"], code["dead_experts"]) == ("code", 0, 2)
-    assert np.isnan(code["load_imbalance"])
-
-
-def test_domain_load_table_of_nothing() -> None:
-    table = load.domain_load_table(np.zeros((2, 4, 1), dtype=int), ("math",))
-    assert table.tokens.tolist() == [0, 0]
-    assert table.gini.isna().all()
-
-
 def test_entropy_of_balance_is_one_and_never_more_by_rounding() -> None:
     share_LE = np.full((1, 64), 1 / 64) * np.array([[1.0], [1 / 3], [7.0]])
     assert (load.normalized_entropy(share_LE) <= 1).all()

@@ -125,10 +125,9 @@ def test_coactivation_has_every_pair(tiny: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_transitions_have_every_pair(tiny: duckdb.DuckDBPyConnection) -> None:
-    info = queries.trace_info(tiny)
     frame = queries.transitions(tiny, 0)
     assert len(frame) == 16
-    tokens_EE = queries.transition_array(frame, info)
+    tokens_EE = frame.tokens.to_numpy().reshape(4, 4)
     assert tokens_EE[0].tolist() == [4, 4, 1, 1]  # 3 x (0, 1), then (0, 2) and (1, 3)
     assert tokens_EE[2].tolist() == [0, 0, 3, 3]
     assert queries.transitions(tiny, 1).empty
@@ -182,8 +181,8 @@ def test_choices_of_two_layers_are_of_the_tokens_that_chose_in_both(
     info = queries.trace_info(tiny)
     here, following = queries.layer_choices(tiny, 0), queries.layer_choices(tiny, 1)
     here_TE, next_TE, document_T = queries.transition_choices(here, following, info)
-    tokens_EE = queries.transition_array(queries.transitions(tiny, 0), info)
-    assert (here_TE.T.astype(int) @ next_TE == tokens_EE).all()
+    transitions = queries.transitions(tiny, 0).tokens.tolist()
+    assert (here_TE.T.astype(int) @ next_TE).ravel().tolist() == transitions
     some = following[following.doc_id != 1]
     here_TE, next_TE, document_T = queries.transition_choices(here, some, info)
     assert document_T.tolist() == [0, 0, 0, 2, 2]

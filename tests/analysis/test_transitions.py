@@ -105,7 +105,7 @@ def test_the_table_carries_logs_intervals_tests_and_reasons() -> None:
     next_TE[here_TE[:, 0], 4] = False
     tests = transition_significance(here_TE, next_TE, document_T)
     table = transition_table(tests, layer_id=1, num_documents=100, num_tokens=6_000)
-    columns = [*("layer_id", "expert_id", "next_expert_id", "tokens", "expected", "estimate")]
+    columns = ["layer_id", "expert_id", "next_expert_id", "tokens", "expected", "estimate"]
     columns += ["low", "high", "z", "p", "q", "n_documents", "n_tokens", "reason"]
     assert list(table) == columns
     assert table.z.abs().is_monotonic_decreasing

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from app import workspace
-from app.commands.capture import demo
+from app.commands.demo import demo
 from app.jobs import beside
 from model.checkpoint import save_model
 from model.transformer import Transformer

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.routing import DECODE, PREFILL, concatenated
+from data.routing import DECODE, PREFILL, CancelledError, concatenated
 from model.capture import (
-    CaptureCancelledError,
     Captured,
     capture_documents,
     capture_generation,
@@ -83,7 +82,7 @@ def test_stored_documents_are_skipped(model: Transformer) -> None:
 
 def test_cancelling_stops_between_batches(model: Transformer) -> None:
     sink, progress = Batches(), []
-    with pytest.raises(CaptureCancelledError):
+    with pytest.raises(CancelledError):
         capture_documents(
             readable(model),
             documents(["abcabc"] * 40),

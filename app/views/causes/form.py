@@ -1,5 +1,7 @@
 """Which experts to leave out, and the job that does it."""
 
+from functools import partial
+
 import streamlit as st
 
 from analysis.queries import TraceInfo
@@ -33,15 +35,14 @@ def draw_form(trace: Trace) -> None:
         text = st.text_input(FORM_TEXT, placeholder="3:17, 5:2", key="experts")
         pressed = st.form_submit_button("Leave out and measure", type="primary")
     if pressed:
-        all_jobs().start(
-            key, "Leaving experts out", lambda job: causes.run(job, trace, text), lane="model"
-        )
+        work = partial(causes.run, model=workspace.checkpoint(), trace=trace, text=text)
+        all_jobs().start(key, "Leaving experts out", work, lane="model")
         st.rerun()
 
 
 def unusable(info: TraceInfo) -> str:
     """Why this workspace cannot measure on this trace; empty if it can."""
-    if not prompts.has_model():
+    if not prompts.has_model(workspace.checkpoint()):
         return "there is no model to run: data/checkpoint is missing"
     try:
         ablation.require_usable(workspace.checkpoint(), info)

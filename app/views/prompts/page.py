@@ -15,7 +15,7 @@ from app.views.prompts.meaning import meaning
 from app.views.shared import controls, progress
 from app.views.shared.theme import visible
 from app.views.shared.trace_choice import trace_page
-from app.workspace import trace_file
+from app.workspace import checkpoint, trace_file
 
 OWN, STORED = "your run", "this trace"
 
@@ -26,7 +26,7 @@ if request:
     all_jobs().start(
         st.session_state.run,
         "Running your text",
-        partial(run, documents=request.documents, sampling=request.sampling),
+        partial(run, model=checkpoint(), documents=request.documents, sampling=request.sampling),
         lane="model",
     )
     st.session_state.pop("source", None)

@@ -19,7 +19,7 @@ from app.views.shared import controls, progress
 def model_redundancy() -> Redundancy:
     """Of the model of this workspace; stops the page while there is none."""
     folder = workspace.checkpoint()
-    if not prompts.has_model():
+    if not prompts.has_model(folder):
         st.info("There is no model here. Train one, then set ROUTESCOPE_MODEL to its folder:")
         st.code("routescope train runs/tiny --corpus corpus", language="bash")
         st.stop()
@@ -76,7 +76,7 @@ def _measure() -> None:
 
 
 def _run(job: Job) -> None:
-    tracer = prompts.tracer()
+    tracer = prompts.tracer(workspace.checkpoint())
 
     def advance(done: int, total: int) -> None:
         job.checkpoint()

@@ -1,9 +1,11 @@
 """The first start: no trace yet, so the demo is made."""
 
+from functools import partial
+
 import streamlit as st
 
-from app.jobs import prompts
-from app.jobs.demo import capture_demo
+from app import workspace
+from app.jobs import demo, prompts
 from app.jobs.queue import all_jobs
 from app.studies.reader import HELDOUT
 from app.views.shared import progress
@@ -14,11 +16,12 @@ _DEMO = "Making the demo trace"
 
 def build_demo() -> None:
     """First start: the demo trace is made from shipped text by the shipped model."""
-    if not prompts.has_model() or not HELDOUT.is_file():
+    if not prompts.has_model(workspace.checkpoint()) or not HELDOUT.is_file():
         st.info("There is no trace yet. Make one from a text, CSV, JSONL or Parquet file:")
         st.code("routescope capture prompts.txt --out traces/mine.duckdb", language="bash")
         return
-    job = all_jobs().get("demo") or all_jobs().start("demo", _DEMO, capture_demo, lane="model")
+    work = partial(demo.run, model=workspace.checkpoint())
+    job = all_jobs().get("demo") or all_jobs().start("demo", _DEMO, work, lane="model")
     if job.active:
         st.info("First start: the shipped model reads its demo texts. This takes a minute or two.")
         progress.follow(job, key="demo")

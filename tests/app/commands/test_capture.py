@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,16 +10,18 @@ import typer
 from typer.testing import CliRunner, Result
 
 from app.commands import capture as command
-from app.studies import reader
-from app.studies.reader import Sampling, demo_documents, load_tracer
+from app.commands.demo import demo
+from app.studies import demo as demo_study
+from app.studies.demo import demo_documents, make_demo
+from app.studies.reader import Sampling, load_tracer
 from data.merge import merge_traces
 from data.prompts import read_documents, summarize_prompts
-from data.routing import DOMAINS, Document
+from data.routing import DOMAINS, CancelledError, Document
 from data.store import TraceStore, open_trace, partial_path
 
 CLI = typer.Typer()
 CLI.command()(command.capture)
-CLI.command()(command.demo)
+CLI.command()(demo)
 
 
 def run(*arguments: object) -> Result:
@@ -201,7 +204,7 @@ def heldout(tmp_path: Path) -> Path:
 def test_the_demo_takes_equal_tokens_of_every_domain(
     folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "DEMO_TOKENS", 15)
+    monkeypatch.setattr(demo_study, "DEMO_TOKENS", 15)
     chosen = list(demo_documents(load_tracer(folder), heldout))
     assert [document.doc_id for document in chosen] == [
         4 * g + i for g in range(6) for i in range(2)
@@ -213,7 +216,7 @@ def test_the_demo_takes_equal_tokens_of_every_domain(
 def test_demo_replaces_one_that_was_cut_short(
     tmp_path: Path, folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "HELDOUT", heldout)
+    monkeypatch.setattr(demo_study, "HELDOUT", heldout)
     out = tmp_path / "traces" / "demo.duckdb"
     out.parent.mkdir()
     partial_path(out).write_text("cut short")
@@ -221,6 +224,34 @@ def test_demo_replaces_one_that_was_cut_short(
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["documents"] == 24
     assert [path.name for path in out.parent.iterdir()] == ["demo.duckdb"]
+
+
+def test_a_demo_brings_the_causes_of_its_model(
+    tmp_path: Path, folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_study, "HELDOUT", heldout)
+    model = tmp_path / "model"
+    shutil.copytree(folder, model)
+    (model / "demo.causes.parquet").write_bytes(b"measured before")
+    result = run("demo", "--out", tmp_path / "traces" / "demo.duckdb", "--model", model)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "traces" / "demo.causes.parquet").read_bytes() == b"measured before"
+
+
+def test_a_cancelled_demo_leaves_nothing_and_says_how_many_texts_there_were(
+    tmp_path: Path, folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_study, "HELDOUT", heldout)
+    seen: list[tuple[int, int, int]] = []
+    with pytest.raises(CancelledError):
+        make_demo(
+            load_tracer(folder),
+            tmp_path / "traces" / "demo.duckdb",
+            on_progress=lambda *counts: seen.append(counts),
+            cancelled=lambda: True,
+        )
+    assert seen == [(0, 0, 24)]
+    assert list((tmp_path / "traces").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["capture", "demo"])

@@ -3,7 +3,8 @@ import threading
 
 import pytest
 
-from app.jobs.queue import CancelledError, Job, Jobs, run_command
+from app.jobs.queue import Job, Jobs, run_command
+from data.routing import CancelledError
 
 
 def finished(job: Job) -> Job:

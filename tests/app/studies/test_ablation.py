@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.routing import Document
+from data.routing import CancelledError, Document
 from model.ablation import document_losses
-from model.capture import CaptureCancelledError
 from model.encoded import Encoded
 from model.intervene import activated, masked
 from model.transformer import Transformer
@@ -50,7 +49,7 @@ def test_progress_ends_at_the_total_and_cancel_stops(model: Transformer) -> None
     seen: list[tuple[int, int]] = []
     document_losses(readable(model), DOCUMENTS, {}, on_progress=lambda *pair: seen.append(pair))
     assert seen[-1] == (1, 1)
-    with pytest.raises(CaptureCancelledError):
+    with pytest.raises(CancelledError):
         document_losses(readable(model), DOCUMENTS, {}, cancelled=lambda: True)
 
 
