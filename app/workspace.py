@@ -13,11 +13,12 @@ from typing import Literal
 import streamlit as st
 from duckdb import DuckDBPyConnection
 
+from app import folders
+from app.folders import SHIPPED
 from data import store
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-SHIPPED_MODEL = REPOSITORY / "data" / "checkpoint"
-SHIPPED_TRAININGS = REPOSITORY / "data" / "stages"
+SHIPPED_MODEL = SHIPPED / "data" / "checkpoint"
+SHIPPED_TRAININGS = SHIPPED / "data" / "stages"
 DEMO = "demo"
 TRAINING_LOG = "train_log.jsonl"
 SILENCE = 120  # seconds after the last line until a training counts as stopped
@@ -55,18 +56,9 @@ class Training:
         return f"{self.path}|{[(file.st_mtime_ns, file.st_size) for file in found]}"
 
 
-def folder() -> Path:
-    return Path(os.environ.get("ROUTESCOPE_TRACES", REPOSITORY / "traces"))
-
-
 def checkpoint() -> Path:
     """The model that prompts run through: the shipped one, or that of ROUTESCOPE_MODEL."""
     return Path(os.environ.get("ROUTESCOPE_MODEL", SHIPPED_MODEL))
-
-
-def runs() -> Path:
-    """Where people keep their own trainings, one a folder or one a folder's folder."""
-    return Path(os.environ.get("ROUTESCOPE_RUNS", REPOSITORY / "runs"))
 
 
 def trainings() -> list[Training]:
@@ -75,7 +67,7 @@ def trainings() -> list[Training]:
     logs = {model: checkpoint() / TRAINING_LOG}
     for place, root, patterns in (
         ("stages", SHIPPED_TRAININGS, ["*"]),
-        ("runs", runs(), ["*", "*/*"]),
+        ("runs", folders.runs(), ["*", "*/*"]),
     ):
         for path in sorted(log for part in patterns for log in root.glob(f"{part}/{TRAINING_LOG}")):
             logs[f"{place}/{path.parent.relative_to(root).as_posix()}"] = path
@@ -97,7 +89,7 @@ def trace_file(path: Path) -> TraceFile:
 
 def traces() -> list[TraceFile]:
     """The demo first, then the newest."""
-    files = [trace_file(path) for path in folder().glob("*.duckdb")]
+    files = [trace_file(path) for path in folders.traces().glob("*.duckdb")]
     return sorted(files, key=lambda trace: (trace.name != DEMO, -trace.modified_ns))
 
 
@@ -107,7 +99,7 @@ def new_trace_path(name: str) -> Path:
         raise ValueError(
             f"a trace name has 1 to 64 letters, digits, spaces, dots, dashes; found {name[:80]!r}"
         )
-    path = folder() / f"{name}.duckdb"
+    path = folders.traces() / f"{name}.duckdb"
     if path.exists():
         raise ValueError(f"a trace named {name!r} exists; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)

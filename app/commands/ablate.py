@@ -21,15 +21,23 @@ from data.store import open_trace
 def ablate(
     trace: Annotated[Path, typer.Option(help="A trace with labelled texts.")],
     experts: Annotated[
-        str | None, typer.Option(help="LAYER:EXPERT, comma-separated; without: the surest.")
+        str | None,
+        typer.Option(help="LAYER:EXPERT, comma-separated; by default the clearest specialists."),
     ] = None,
-    model: Annotated[Path, typer.Option(help="Folder of the trace's model.")] = CHECKPOINT,
-    top: Annotated[int, typer.Option(min=1, help="Without --experts: how many a domain.")] = 1,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens a domain, at least.")] = 4_000,
-    seed: Annotated[int, typer.Option(help="Draws the documents; controls: nearest in load.")] = 0,
+    model: Annotated[
+        Path, typer.Option(help="Folder of the model that made the trace.")
+    ] = CHECKPOINT,
+    top: Annotated[
+        int, typer.Option(min=1, help="Without --experts: how many specialists per domain.")
+    ] = 1,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="Minimum number of tokens per domain.")
+    ] = 4_000,
+    seed: Annotated[int, typer.Option(help="Seed for drawing the documents.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Leave experts out and measure the loss on their own domain, the others and controls.
+    """Leave experts out and measure the loss on their own domain and the others, beside control
+    experts of similar load.
 
     Example: routescope ablate --trace traces/demo.duckdb --experts 3:17,5:2
     """

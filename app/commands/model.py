@@ -10,20 +10,21 @@ import typer
 from app.commands.model_choice import Segments, Shared, chosen_config
 from app.studies.reader import CHECKPOINT, load_tracer
 
-app = typer.Typer(no_args_is_help=True, help="Models: what they are made of.")
+app = typer.Typer(no_args_is_help=True, help="Describe models, generate with them, ship them.")
 
 
 @app.command(epilog="Example: routescope model describe 145b --against deepseek-67b")
 def describe(
-    preset: Annotated[str, typer.Argument(help="A preset, or a model's folder.")],
+    preset: Annotated[str, typer.Argument(help="A preset or the folder of a model.")],
     segments: Segments = 1,
     shared: Shared = 0,
     against: Annotated[
-        str | None, typer.Option(help="Another one: compute as a share of its compute.")
+        str | None, typer.Option(help="Another model; prints compute as a share of its compute.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print total and activated parameters and training FLOPs, counted as the paper counts."""
+    """Print total and activated parameters and training FLOPs, counted as in the DeepSeekMoE
+    paper."""
     from model.counting import count
 
     counted = count(chosen_config(preset, segments=segments, shared=shared))
@@ -73,49 +74,52 @@ def presets(
 def generate(
     prompt: Annotated[str, typer.Argument(help="The text to continue.")],
     folder: Annotated[Path, typer.Option("--model", help="Folder of a model.")] = CHECKPOINT,
-    tokens: Annotated[int, typer.Option(min=1, help="New tokens, at most.")] = 100,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.7,
-    top_p: Annotated[float, typer.Option(help="Sample from this much of the probability.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    tokens: Annotated[int, typer.Option(min=1, help="Maximum number of new tokens.")] = 100,
+    temperature: Annotated[
+        float, typer.Option(help="Temperature; 0 takes the most likely token.")
+    ] = 0.7,
+    top_p: Annotated[
+        float,
+        typer.Option(help="Sample from the most likely tokens that make up this much probability."),
+    ] = 0.95,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
 ) -> None:
     """Print the prompt and its continuation."""
-    from data.tokenizer import decode
-    from data.tokens import END_OF_TEXT_ID
-    from model.generate import generate as continued
+    from model.encoded import encode_text
+    from model.generate import generate as steps_of
 
-    tracer = load_tracer(folder)
-    prompt_ids = [END_OF_TEXT_ID, *tracer.tokenizer.encode(prompt).ids]
-    new_ids = list(
-        continued(
-            tracer.model,
-            prompt_ids,
-            max_new_tokens=tokens,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-        )
+    model = load_tracer(folder).model
+    prompt_ids = encode_text(model, prompt)
+    steps = steps_of(
+        model,
+        [model.start_token_id, *prompt_ids],
+        max_new_tokens=tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
     )
-    print(decode(tracer.tokenizer, prompt_ids[1:] + new_ids))
+    print(model.decode(prompt_ids + [step.token_id for step in steps]))
 
 
 @app.command(epilog="Example: routescope model ship runs/tiny runs/tiny-dense")
 def ship(
-    moe: Annotated[Path, typer.Argument(help="Finished training of the model.")],
-    dense: Annotated[Path, typer.Argument(help="Finished training of its dense twin.")],
-    out: Annotated[Path, typer.Option(help="What the app loads.")] = Path("data/checkpoint"),
+    moe: Annotated[Path, typer.Argument(help="Folder of the finished training of the model.")],
+    dense: Annotated[
+        Path, typer.Argument(help="Folder of the finished training of its dense twin.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder that the app loads.")] = Path("data/checkpoint"),
 ) -> None:
     """Copy weights, log, snapshots and both evaluations to where the app finds them."""
     import shutil
 
     from model.checkpoint import write_atomically
-    from model.fingerprint import shard_paths
+    from model.fingerprint import remove_shards, shard_paths
 
     wanted = [moe / "evaluation.json", dense / "evaluation.json", moe / "snapshots.safetensors"]
     if missing := [str(path) for path in wanted if not path.is_file()]:
         raise ValueError(f"not a finished training: {', '.join(missing)} missing")
     (out / "dense").mkdir(parents=True, exist_ok=True)
-    for stale in out.glob("model-*.safetensors"):
-        stale.unlink()
+    remove_shards(out)
     names = ["config.json", "train_config.json", "train_log.jsonl", "snapshots.safetensors"]
     for path in [*shard_paths(moe), *(moe / name for name in names)]:
         shutil.copyfile(path, out / path.name)

@@ -9,7 +9,7 @@ from app.trace import Trace
 from data.sidecar import sidecar_path
 
 PROJECTIONS = ("tokens", "prompts", "experts")
-COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
+COMMAND = (sys.executable, "-P", "-m", "routescope")  # -P: a file of the folder hides no module
 
 
 def start(trace: Trace) -> None:
@@ -24,7 +24,7 @@ def project(trace: Trace) -> Job | None:
         return None
     key = f"project|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
-        key, "Projecting", lambda job: _run(job, trace, "project"), lane="projection"
+        key, "Making the maps", lambda job: _run(job, trace, "project"), lane="projection"
     )
 
 
@@ -34,11 +34,15 @@ def information(trace: Trace) -> Job | None:
         return None
     key = f"information|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
-        key, "Subjects beyond words", lambda job: _run(job, trace, "information"), lane="projection"
+        key,
+        "Computing what the subject adds to the word",
+        lambda job: _run(job, trace, "information"),
+        lane="projection",
     )
 
 
 def _run(job: Job, trace: Trace, command: str) -> None:
-    """In a process of its own: numba threads cannot hurt the pages, and cancel is real."""
+    """In a separate process, so that numba's threads cannot slow the pages and cancelling really
+    stops it."""
     slower = ("nice", "-n", "10") if shutil.which("nice") else ()
     queue.run_command(job, [*slower, *COMMAND, command, str(trace.path)])

@@ -78,6 +78,11 @@ class Jobs:
     def forget(self, key: str) -> None:
         self._jobs.pop(key, None)
 
+    def stop(self) -> None:
+        """Cancel all. The process ends when they have: it waits for its workers."""
+        for job in list(self._jobs.values()):
+            job.stop.set()
+
 
 @st.cache_resource(show_spinner=False)
 def all_jobs() -> Jobs:

@@ -15,7 +15,6 @@ from analysis.cause_tests import with_tests
 from analysis.causes import cause_table, matched_controls
 from analysis.queries import TraceInfo
 from app.studies.reader import Tracer
-from data.pieces import encoder
 from data.routing import UNLABELLED, Document
 from data.sidecar import read_sidecar, sidecar_path, write_sidecar
 
@@ -35,7 +34,7 @@ def lifts(con: DuckDBPyConnection, info: TraceInfo) -> pd.DataFrame:
 
 def parse_experts(text: str, info: TraceInfo) -> list[Expert]:
     """`3:17,5:2` as layer and expert."""
-    found = []
+    experts = []
     for part in text.split(","):
         layer, _, expert = part.strip().partition(":")
         if not (layer.isdigit() and expert.isdigit()):
@@ -45,8 +44,8 @@ def parse_experts(text: str, info: TraceInfo) -> list[Expert]:
                 f"there is no expert {part.strip()}: layers are 0 to {info.num_layers - 1}, "
                 f"experts 0 to {info.num_experts - 1}"
             )
-        found.append((int(layer), int(expert)))
-    return list(dict.fromkeys(found))
+        experts.append((int(layer), int(expert)))
+    return list(dict.fromkeys(experts))
 
 
 def require_usable(folder: Path, info: TraceInfo) -> None:
@@ -58,7 +57,10 @@ def require_usable(folder: Path, info: TraceInfo) -> None:
             "name its folder with --model"
         )
     if len([name for name in info.domains if name != UNLABELLED]) < 2:
-        raise ValueError("the trace has fewer than two labelled domains: no own and other domains")
+        raise ValueError(
+            "the trace has fewer than two labelled domains, so an expert's own domain "
+            "cannot be compared with others"
+        )
 
 
 def sample_documents(
@@ -97,8 +99,7 @@ def ablate(
     from model.intervene import masked
 
     sampled = sample_documents(con, tokens_per_domain=tokens_per_domain, seed=seed)
-    room = tracer.model.config.context_length - 1
-    encoded = list(encoded_documents(encoder(tracer.tokenizer), sampled, room=room))
+    encoded = list(encoded_documents(tracer.model, sampled))
     groups = groups_of(con, info, targets)
     interventions = {
         f"{group.layer_id}:{expert}": partial(masked, tracer.model, {group.layer_id: [expert]})
@@ -173,7 +174,8 @@ def store(trace: Path, rows: pd.DataFrame, parameters: dict[str, Any]) -> pd.Dat
 
 
 def adopt(folder: Path, trace: Path) -> None:
-    """What was measured on a model's demo comes with the model; stored() checks whose it is."""
+    """Take over what was measured on the demo of a shipped model; stored() checks that it is of
+    the same model."""
     shipped = sidecar_path(folder / trace.name, WHAT)
     if shipped.is_file():
         shutil.copyfile(shipped, sidecar_path(trace, WHAT))
@@ -188,13 +190,13 @@ def stored(trace: Path, *, model_sha256: str) -> pd.DataFrame | None:
 
 
 def targets_of(lifts: pd.DataFrame, experts: list[Expert] | None, *, top: int) -> pd.DataFrame:
-    """The `top` surest specialists of every domain, or the experts named, each with the domain it
-    is surest in, or of highest lift if it is no specialist. Rows of the lift_table."""
+    """The `top` clearest specialists of every domain, or the experts named, each with the domain in
+    which it is clearest, or of highest lift if it is no specialist. Rows of the lift_table."""
     claims = significance.specialists(lifts)
     if experts is None:
         if claims.empty:
             raise ValueError(
-                "the trace has no claimed specialist; name experts to leave out as LAYER:EXPERT"
+                "the trace has no specialist; name the experts to leave out as LAYER:EXPERT"
             )
         return claims.groupby("domain", sort=False).head(top).reset_index(drop=True)
     highest = lifts.dropna(subset="estimate").sort_values("estimate", ascending=False)
@@ -204,15 +206,16 @@ def targets_of(lifts: pd.DataFrame, experts: list[Expert] | None, *, top: int) -
     for layer, expert in experts:
         if (layer, expert) not in known.index:
             raise ValueError(
-                f"expert {layer}:{expert} is never chosen in this trace: nothing to leave out"
+                f"expert {layer}:{expert} is never chosen in this trace, so there is nothing to "
+                "leave out"
             )
     return known.loc[experts].reset_index()
 
 
-def with_verdicts(found: pd.DataFrame, causes: pd.DataFrame | None) -> pd.DataFrame:
-    """Specialists with what leaving them out showed: verdict, UNTESTED where nobody did."""
+def with_verdicts(specialists: pd.DataFrame, causes: pd.DataFrame | None) -> pd.DataFrame:
+    """Specialists with the verdict of leaving them out; UNTESTED where that was not measured."""
     if causes is None:
-        return found.assign(verdict=UNTESTED)
+        return specialists.assign(verdict=UNTESTED)
     names = ["layer_id", "expert_id", "domain"]
     own = causes[causes.group == "own"][[*names, "verdict"]]
-    return found.merge(own, on=names, how="left").fillna({"verdict": UNTESTED})
+    return specialists.merge(own, on=names, how="left").fillna({"verdict": UNTESTED})

@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from model.checkpoint import save_model
 from model.transformer import Transformer
 from tests.browser.hostile import HOSTILE
 from tests.models import small_config
+from tests.serving import free_port, wait_until_healthy
 from tests.tokenizers import cat_tokenizer
 from tests.traces import write_tiny_trace
 
@@ -59,9 +58,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(workspace: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {
         "ROUTESCOPE_TRACES": str(workspace / "traces"),
         "ROUTESCOPE_MODEL": str(workspace / "model"),
@@ -76,20 +73,6 @@ def server(workspace: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
-
-
-def wait_until_healthy(url: str, process: subprocess.Popen, log: Path) -> None:
-    from time import monotonic
-
-    end = monotonic() + 60
-    while monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
-                if answer.read() == b"ok":
-                    return
-        except OSError:
-            continue
-    pytest.fail(f"the app did not start:\n{log.read_text()[-2000:]}")
 
 
 @pytest.fixture(scope="session")

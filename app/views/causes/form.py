@@ -10,19 +10,19 @@ from app.studies import ablation
 from app.trace import Trace
 from app.views.shared import progress
 
-FORM_TEXT = "Experts as LAYER:EXPERT; empty: the surest specialist of each domain"
+FORM_TEXT = "Experts as LAYER:EXPERT (empty: the clearest specialist of each domain)"
 
 
-def show(trace: Trace) -> None:
+def draw_form(trace: Trace) -> None:
     """The form, or the job that it started."""
     if reason := unusable(trace.info):
-        st.info("No expert can be left out here:")
+        st.info("No expert can be left out here, because")
         st.code(reason, language=None)
         return
     key = f"causes|{trace.identity}"
     job = all_jobs().get(key)
     if job is not None and job.active:
-        progress.show(job, key="causes")
+        progress.follow(job, key="causes")
         return
     if job is not None:
         progress.outcome(job, failed="The experts could not be left out.")
@@ -41,7 +41,7 @@ def show(trace: Trace) -> None:
 
 def unusable(info: TraceInfo) -> str:
     """Why this workspace cannot measure on this trace; empty if it can."""
-    if not prompts.model_found():
+    if not prompts.has_model():
         return "there is no model to run: data/checkpoint is missing"
     try:
         ablation.require_usable(workspace.checkpoint(), info)

@@ -61,22 +61,25 @@ TABLES: dict[str, tuple[str, Make]] = {
         _asked(queries.expert_domain_tokens),
     ),
     "tokens_by_k": (
-        "Tokens of a layer and domain by the number of experts that they run",
+        "Tokens of each layer and domain by the number of experts they run",
         _asked(queries.domain_k),
     ),
     "gate_by_layer": (
         "Entropy and margin of the gate",
         _asked(queries.gate_summary),
     ),
-    "coactivation": ("Tokens that chose both of two experts", _every_layer(queries.coactivation)),
+    "coactivation": (
+        "Tokens that chose both experts of a pair",
+        _every_layer(queries.coactivation),
+    ),
     "transitions": (
-        "Tokens from an expert to one of the next layer",
+        "Tokens that go from an expert to an expert of the next layer",
         _every_layer(queries.transitions),
     ),
 }
 STATISTICS: dict[str, tuple[str, Make]] = {
     "expert_load": (
-        "log2 load of every expert over the layer's mean, with interval and test",
+        "log2 of every expert's load over the layer's mean, with interval and test",
         lambda trace: evidence.expert_loads(trace)[[*evidence.LOAD_COLUMNS]],
     ),
     "load_by_layer": (
@@ -88,43 +91,44 @@ STATISTICS: dict[str, tuple[str, Make]] = {
         evidence.domain_metrics,
     ),
     "expert_pairs": (
-        "Pairs of experts against their loads: log2 lift with interval and test",
+        "Pairs of experts relative to their loads: log2 lift with interval and test",
         lambda trace: _pairs(trace),
     ),
     "expert_transitions": (
-        "Experts and those of the next layer: log2 lift with interval and test",
+        "Pairs of an expert and one of the next layer: log2 lift with interval and test",
         lambda trace: _transitions(trace),
     ),
     "vocabulary_by_layer": (
-        "How far experts follow the token, by chance and corrected, with interval and test",
+        "How closely experts follow the token, with the value by chance, the corrected value, "
+        "interval and test",
         vocabulary_tables.summary,
     ),
 }
 VARYING_STATISTICS: dict[str, tuple[str, Make]] = {  # where k does
     "experts_per_token": (
-        "Mean number of experts that a token runs, by layer and domain, with interval and test",
+        "Mean number of experts per token, by layer and domain, with interval and test",
         evidence.mean_k,
     ),
 }
 BESIDE: dict[str, tuple[str, str, Make]] = {  # computed beside the trace, if it was
     "information": (
         "information_beyond_token",
-        "What the domain decides beyond the token",
-        lambda trace: with_q(_found(read_sidecar(trace.path, "information"))),
+        "What the domain tells about the expert beyond the token",
+        lambda trace: with_q(_frame(read_sidecar(trace.path, "information"))),
     ),
     ablation.WHAT: (
         "causes",
-        "Change of loss without an expert, with intervals, tests and verdict",
+        "Change in loss without an expert, with intervals, tests and verdict",
         lambda trace: _causes(trace),
     ),
 }
 DOMAIN_STATISTICS: dict[str, tuple[str, Make]] = {
     "expert_load": (
-        "log2 load of every expert over the layer's mean, with interval and test",
+        "log2 of every expert's load over the layer's mean, with interval and test",
         lambda trace: evidence.expert_loads(trace)[[*evidence.LOAD_COLUMNS]],
     ),
     "specialization_by_layer": (
-        "What an expert tells about the domain, by layer, with intervals",
+        "What the chosen expert tells about the domain, by layer, with intervals",
         lambda trace: evidence.specialization_metrics(evidence.metrics(trace)),
     ),
     "expert_domain_lift": (
@@ -132,11 +136,11 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Make]] = {
         lambda trace: evidence.lifts(trace)[list(evidence.LIFT_COLUMNS)],
     ),
     "specialists": (
-        "Those with q < 0.05 and a lift of at least 1.5, surest first, and if they matter",
+        "Experts with q < 0.05 and a lift of at least 1.5, clearest first, and whether they matter",
         lambda trace: _specialists(trace),
     ),
     "replication": (
-        "Whether specialists of some texts show in others",
+        "Whether specialists found in some texts reappear in others",
         evidence.replication_table,
     ),
     "experts_per_domain": (
@@ -144,7 +148,7 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Make]] = {
         lambda trace: evidence.expert_counts(trace)[0],
     ),
     "experts_per_domain_by_layer": (
-        "The same in every layer",
+        "The same for every layer",
         lambda trace: evidence.expert_counts(trace)[1],
     ),
 }
@@ -158,7 +162,7 @@ def _beside(trace: Trace) -> dict[str, tuple[str, Make]]:
     }
 
 
-def _found(stored: tuple[pd.DataFrame, dict[str, Any]] | None) -> pd.DataFrame:
+def _frame(stored: tuple[pd.DataFrame, dict[str, Any]] | None) -> pd.DataFrame:
     return pd.DataFrame() if stored is None else stored[0]
 
 
@@ -170,16 +174,16 @@ def _causes(trace: Trace) -> pd.DataFrame:
 def _pairs(trace: Trace) -> pd.DataFrame:
     layers = []
     for layer_id in trace.layers:
-        found = pair_tests.layer_pairs(trace, layer_id)
-        if found.reason:
+        pairs = pair_tests.layer_pairs(trace, layer_id)
+        if pairs.reason:
             continue
         layers.append(
             pair_table.pair_table(
-                found.tests,
+                pairs.tests,
                 layer_id=layer_id,
                 null="load",
-                num_documents=found.num_documents,
-                num_tokens=found.num_tokens,
+                num_documents=pairs.num_documents,
+                num_tokens=pairs.num_tokens,
             )
         )
     return pd.concat(layers, ignore_index=True) if layers else pd.DataFrame()
@@ -192,8 +196,8 @@ def _transitions(trace: Trace) -> pd.DataFrame:
 
 def _specialists(trace: Trace) -> pd.DataFrame:
     causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
-    found = specialists(evidence.lifts(trace))[list(evidence.LIFT_COLUMNS)]
-    return ablation.with_verdicts(found, causes)
+    table = specialists(evidence.lifts(trace))[list(evidence.LIFT_COLUMNS)]
+    return ablation.with_verdicts(table, causes)
 
 
 def tables(trace: Trace) -> dict[str, tuple[str, partial[pd.DataFrame]]]:

@@ -33,7 +33,11 @@ def token_heatmap(
         [
             f"token {positions[t]} <b>{literal(token)}</b><br>layer {layer}: expert "
             f"{expert_LT[layer, t]}, "
-            + ("full: dropped" if dropped_LT[layer, t] else f"weight {weight_LT[layer, t]:.2f}")
+            + (
+                "dropped (expert full)"
+                if dropped_LT[layer, t]
+                else f"weight {weight_LT[layer, t]:.2f}"
+            )
             for t, token in enumerate(tokens)
         ]
         for layer in range(len(expert_LT))
@@ -73,7 +77,7 @@ def token_heatmap(
 
 
 def token_path(routes: pd.DataFrame, palette: Palette, *, colors: Sequence[str]) -> go.Figure:
-    """Every expert that one token chose: a row a layer, as wide as its weight.
+    """Every expert that one token chose: one row per layer, as wide as its weight.
 
     `routes`: layer_id, rank, expert_id, weight of one token; `colors` goes with its rows.
     """

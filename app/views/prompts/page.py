@@ -10,7 +10,8 @@ from app.jobs.prompts import Result, run
 from app.jobs.queue import Job, all_jobs
 from app.trace import Trace, open_trace
 from app.views.prompts import form
-from app.views.prompts import result as prompt_result
+from app.views.prompts.layout import draw_text
+from app.views.prompts.meaning import meaning
 from app.views.shared import controls, progress
 from app.views.shared.theme import visible
 from app.views.shared.trace_choice import trace_page
@@ -19,7 +20,7 @@ from app.workspace import trace_file
 OWN, STORED = "your run", "this trace"
 
 trace = trace_page("Which experts does my text use?")
-request = form.show()
+request = form.asked()
 if request:
     st.session_state.run = f"run|{uuid.uuid4().hex}"
     all_jobs().start(
@@ -31,7 +32,7 @@ if request:
     st.session_state.pop("source", None)
 job: Job | None = all_jobs().get(st.session_state.get("run", ""))
 if job and job.active:
-    progress.show(job, key="run")
+    progress.follow(job, key="run")
     st.stop()
 if job:
     progress.outcome(job, failed="The text could not be run.")
@@ -40,7 +41,10 @@ result: Result | None = job.result if job and job.state == "done" else None
 
 def choose_source() -> Trace:
     if result is None:
-        controls.note(f"Until you run a text of your own: texts of the trace {trace.name}.")
+        controls.note(
+            "Until you run a text of your own, this page shows the texts of the trace "
+            f"{trace.name}."
+        )
         return trace
     source = st.segmented_control("Show", [OWN, STORED], default=OWN, key="source", required=True)
     return trace if source == STORED else open_trace(trace_file(result.path))
@@ -69,6 +73,5 @@ else:
     doc_id = int(documents.index[0])
 if result and shown.path == result.path:
     form.save(result, documents=len(documents))
-colors = prompt_result.meaning(trace, shown)
-prompt_result.show(shown, int(doc_id), colors)
+draw_text(shown, int(doc_id), meaning(trace, shown, controls.palette()))
 controls.method("expert_domain")

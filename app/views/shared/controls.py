@@ -8,8 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from app.folders import SHIPPED
 from app.views.shared.theme import DARK, LIGHT, Palette, domain_colors
-from app.workspace import REPOSITORY
 from data import report
 
 Selection = Literal["points"] | tuple[Literal["box", "lasso"], ...]
@@ -24,7 +24,7 @@ def palette() -> Palette:
 
 def page(question: str) -> None:
     """The frame of a page: its style and its question."""
-    st.html(REPOSITORY / "app" / "style.css")
+    st.html(SHIPPED / "app" / "style.css")
     st.html(f'<h1 class="rs-question">{escape(question)}</h1>')
 
 
@@ -44,7 +44,7 @@ def note(text: str) -> None:
 
 
 def legend(names: list[str]) -> None:
-    """Domain colours, once a page, instead of a legend in every figure."""
+    """Domain colours, once per page, instead of a legend in every figure."""
     colors = domain_colors(names, palette())
     swatches({name: colors[name] for name in names})
 
@@ -163,12 +163,12 @@ def method(*entries: str, compared: tuple[str, ...] = ()) -> None:
             st.markdown(sections[entry])
         if compared:
             st.markdown(f"##### Definitions, side by side\n\n{_side_by_side(compared)}")
-        st.caption("From `docs/metrics.md`, which has every formula with its source.")
+        st.caption("From `docs/metrics.md`, which gives every formula and its source.")
 
 
 def _side_by_side(compared: tuple[str, ...]) -> str:
     """Paper, released code and RouteScope, on a toy case each."""
-    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+    text = (SHIPPED / "docs" / "metrics.md").read_text(encoding="utf-8")
     section = text.split("\n## Definitions, side by side\n", 1)[1]
     heads = ("| metric", "|---", *(f"| {metric}" for metric in compared))
     return "\n".join(
@@ -178,6 +178,6 @@ def _side_by_side(compared: tuple[str, ...]) -> str:
 
 def _metric_sections() -> dict[str, str]:
     """Entries of docs/metrics.md by name."""
-    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+    text = (SHIPPED / "docs" / "metrics.md").read_text(encoding="utf-8")
     entries = [part.split("\n## ")[0] for part in text.split("\n### ")[1:]]
     return {entry.split("\n", 1)[0].strip(): f"##### {entry}" for entry in entries}

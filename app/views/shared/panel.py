@@ -26,6 +26,7 @@ class Panel:
     alt: str = ""  # the figure for who cannot see it
     note: str = ""  # how to read it
     preview: pd.DataFrame | None = None  # the rows worth seeing beside the figure
+    preview_title: str = ""
 
 
 def draw(
@@ -58,6 +59,8 @@ def draw(
 
 
 def _draw_rows(panel: Panel, subject: str, *, file: bool) -> None:
+    if panel.preview_title:
+        st.markdown(f"**{panel.preview_title}**")
     if panel.preview is not None:
         controls.preview(panel.preview, name=panel.name)
     if file:

@@ -60,7 +60,7 @@ DARK = Palette(
 
 
 def domain_colors(domains: Sequence[str], palette: Palette) -> dict[str, str]:
-    """One colour a domain, the same on every page; labels that are not ours follow in order."""
+    """One colour per domain, the same on every page; labels that are not ours follow in order."""
     foreign = [domain for domain in domains if domain not in DOMAIN_COLORS]
     colors = dict(DOMAIN_COLORS)
     for place, domain in enumerate(foreign):

@@ -23,7 +23,7 @@ def trace_page(question: str) -> Trace:
     if trace.name == workspace.DEMO:
         beside.start(trace)
     if not trace.info.num_tokens:
-        st.info("This trace holds no tokens. Capture text with `routescope capture`.")
+        st.info("This trace has no tokens. Capture some text with `routescope capture`.")
         st.stop()
     return trace
 
@@ -47,11 +47,11 @@ def _opened(file: TraceFile) -> Trace:
 
 def _facts(trace: Trace) -> None:
     info, (least, most) = trace.info, trace.k_range
-    chosen = f"{most} chosen" if least == most else f"{least} to {most} run"
+    chosen = f"{most} chosen" if least == most else f"{least} to {most} chosen"
     lines = [
         f"{info.num_tokens:,} tokens, {info.num_documents:,} texts",
         f"Model {info.model_name} ({info.model_sha256[:8]})",
-        f"{info.num_layers} MoE layers of {info.num_experts} experts",
+        f"{info.num_layers} MoE layers with {info.num_experts} experts each",
         f"{chosen} per token, {info.num_shared_experts} shared",
         f"Captured {info.created_at:%Y-%m-%d %H:%M} UTC",
     ]

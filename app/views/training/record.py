@@ -74,7 +74,9 @@ def _lines(training: Training) -> list[Line]:
     log = training.path / TRAINING_LOG
     lines = read_log(log)
     if not lines and training.state != "running":
-        raise ValueError(f"{log} holds no line: no step was ever logged; start the training again")
+        raise ValueError(
+            f"{log} has no lines, so no step was ever logged; start the training again"
+        )
     return lines
 
 
@@ -87,7 +89,7 @@ def _schedule(path: Path) -> tuple[int, tuple[tuple[str, int], ...]]:
         stages = tuple((str(name), int(last)) for name, last in config.get("stage_ends") or [])
         return stages[-1][1] if stages else int(config["steps"]), stages
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} lacks or garbles steps: {error!r}; train again") from error
+        raise ValueError(f"{path} has no valid number of steps ({error!r}); train again") from error
 
 
 def _bits(path: Path) -> pd.DataFrame | None:
@@ -105,5 +107,5 @@ def _json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}; restore it or train again") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no JSON object; restore it or train again")
+        raise ValueError(f"{path} is not a JSON object; restore it or train again")
     return found

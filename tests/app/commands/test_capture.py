@@ -148,7 +148,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_completes_it(
 ) -> None:
     prompts = write(tmp_path / "p.txt", "".join(f"prompt {i}\n" for i in range(5_000)))
     out = tmp_path / "t.duckdb"
-    assert "add --resume to go on" in interrupt(tmp_path, folder, after=4_500, capsys=capsys)
+    assert "add --resume to continue" in interrupt(tmp_path, folder, after=4_500, capsys=capsys)
     assert "unfinished capture" in refused(run("capture", prompts, "--out", out, "--model", folder))
     result = run("capture", prompts, "--out", out, "--model", folder, "--resume", "--json")
     figures = json.loads(result.stdout)

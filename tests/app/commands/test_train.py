@@ -139,7 +139,7 @@ def test_stages_that_cannot_be_end_with_one_line_and_no_folder(
 
 def test_parts_of_stages_are_left_out_of_stages_only(corpus: Path, tmp_path: Path) -> None:
     result = staged(corpus, tmp_path / "run", "--no-curriculum")
-    assert "give --stages" in str(result.exception)
+    assert "add --stages" in str(result.exception)
 
 
 def test_a_batch_depends_on_the_step_alone(corpus: Path) -> None:

@@ -43,6 +43,20 @@ def test_cancel_stops_a_job_at_its_next_checkpoint() -> None:
     assert finished(job).state == "cancelled"
 
 
+def test_the_end_of_the_server_stops_every_job() -> None:
+    def work(job: Job) -> None:
+        job.stop.wait(20)
+        job.checkpoint()
+
+    jobs = Jobs()
+    started = [
+        jobs.start(key, "A", work, lane=lane)
+        for key, lane in (("a", "x"), ("b", "y"), ("waits", "x"))
+    ]
+    jobs.stop()
+    assert [finished(job).state for job in started] == ["cancelled"] * 3
+
+
 def test_a_lane_runs_one_job_at_a_time_and_a_queued_one_can_be_cancelled() -> None:
     jobs, release = Jobs(), threading.Event()
     first = jobs.start("a", "A", lambda job: release.wait(20), lane="x")

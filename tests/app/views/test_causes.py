@@ -48,7 +48,7 @@ def test_a_row_a_specialist_with_its_interval_and_verdict(palette: Palette) -> N
     ]  # fmt: skip
     assert list(figure.data[0].x) == [0.5, 0.5]
     assert list(figure.data[0].error_x.array) == pytest.approx([0.1, 0])
-    assert "without effect 0<br>p < 0.0001, q < 0.0001" in figure.data[0].hovertext[0]
+    assert "(no effect: 0)<br>p < 0.0001, q < 0.0001" in figure.data[0].hovertext[0]
     assert "too few texts" in figure.data[0].hovertext[1]
     assert [note.text for note in figure.layout.annotations] == ["confirmed", "too little data"]
 
@@ -98,9 +98,9 @@ def test_a_specialist_carries_its_verdict() -> None:
     found = pd.DataFrame({"layer_id": 0, "expert_id": [0, 1], "domain": "math"})
     assert list(ablation.with_verdicts(found, causes(0)).verdict) == ["confirmed", "not tested"]
     assert set(ablation.with_verdicts(found, None).verdict) == {"not tested"}
-    told = specialists.left_out(causes(0), layer_id=0, expert_id=0)
+    told = specialists.ablation_note(causes(0), layer_id=0, expert_id=0)
     assert "changes by +0.5000 nats per token (+0.4000 to +0.6000): confirmed" in told
-    assert "not tested" in specialists.left_out(causes(0), layer_id=0, expert_id=1)
+    assert "has not been tested" in specialists.ablation_note(causes(0), layer_id=0, expert_id=1)
 
 
 def test_any_living_expert_can_be_named_and_a_dead_one_cannot() -> None:
@@ -121,7 +121,7 @@ def test_any_living_expert_can_be_named_and_a_dead_one_cannot() -> None:
     assert list(ablation.targets_of(lifts, None, top=1).expert_id) == [1]
     with pytest.raises(ValueError, match="0:2 is never chosen"):
         ablation.targets_of(lifts, [(0, 2)], top=1)
-    with pytest.raises(ValueError, match="no claimed specialist"):
+    with pytest.raises(ValueError, match="no specialist; name the experts"):
         ablation.targets_of(lifts.assign(q=0.5), None, top=1)
 
 
@@ -146,7 +146,7 @@ def test_the_page_shows_many_by_domain(traces: Path) -> None:
     assert not app.exception
     assert "Of 12 specialists left out, 12 are confirmed" in texts(app)
     assert "Shown: 8 of 12" in texts(app)
-    assert "over all 12 in each of the three: 12 confirmed." in texts(app)
+    assert "over all 12 in each of the three comparisons: 12 confirmed." in texts(app)
     table = ablation.stored(path, model_sha256=model_sha256)
     assert table is not None
     assert [*table.columns[4:11]] == [
@@ -175,7 +175,7 @@ def test_the_page_says_what_to_do_and_that_the_model_is_another(traces: Path, mo
     write_tiny_trace(traces / "tiny.duckdb")
     app = page("causes")
     assert not app.exception
-    assert "No expert of this trace was left out yet" in app.info[0].value
+    assert "No expert of this trace has been left out yet" in app.info[0].value
     assert any("the trace was made by model" in code.value for code in app.code)
 
 

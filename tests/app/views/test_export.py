@@ -18,8 +18,10 @@ def test_the_zip_says_how_it_was_tested(incomplete_traces: Path) -> None:
     trace = open_case("top_1", incomplete_traces)
     path = tables.build_zip(Job("zip"), trace, raw=False)
     with zipfile.ZipFile(path) as archive:
-        told = json.loads(archive.read("manifest.json"))["statistics"]
+        manifest = json.loads(archive.read("manifest.json"))
         heads = {name: archive.read(name).decode().splitlines()[0] for name in archive.namelist()}
+    told = manifest["statistics"]
+    assert manifest["formula_guard"] == "text that starts like a formula has a leading apostrophe"
     assert told["family_size"] == 2 * 8 * 2  # layers, experts, domains
     assert (told["seed"], told["sample"], told["resamples"]) == (0, "document", 1000)
     assert heads["expert_domain_lift.csv"].replace('"', "") == LIFT_CSV

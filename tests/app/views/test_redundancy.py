@@ -10,10 +10,11 @@ from streamlit.testing.v1 import AppTest
 
 from app import workspace
 from app.jobs.queue import all_jobs
-from app.studies import compression, redundancy
+from app.studies import redundancy
+from app.studies.compression import result
 from app.studies.reader import CHECKPOINT
 from app.studies.redundancy import Redundancy
-from app.views.redundancy import panel
+from app.views.redundancy import panels
 from app.views.redundancy.figures import cost_lines, left_lines, similarity_map
 from app.views.shared.theme import DARK, LIGHT, Palette
 from data.report import csv_text
@@ -52,20 +53,24 @@ def texts(app: AppTest) -> str:
     return " ".join(str(element.proto.body) for element in app.get("html"))
 
 
-def test_the_sentence_says_what_goes_and_what_unrelated_experts_give() -> None:
-    text = panel.sentence(known(), "outputs", threshold=0.85)
-    assert "1 of 3 experts would run another's weights, 10.0% of" in text
-    assert "the most alike are at 0.900 (layer 0), unrelated ones at 0.100" in text
-    text = panel.sentence(known(), "weights", threshold=0.85)
-    assert "no two experts reach 0.85, so none would go" in text
+def answer(similar: Redundancy, by: str) -> str:
+    return panels.similarity(similar, LIGHT, by=by, layer_id=0, threshold=0.85).answer
+
+
+def test_the_answer_says_what_goes_and_what_unrelated_experts_give() -> None:
+    text = answer(known(), "outputs")
+    assert "1 of 3 experts would run another's weights, which saves 10.0% of" in text
+    assert "the most similar pair is at 0.900 (layer 0), unrelated experts are at 0.100" in text
+    text = answer(known(), "weights")
+    assert "no two experts reach 0.85, so none would be removed" in text
     many = replace(known(), top_k=3)
-    assert "That is too many: layer 0 would keep 2, and a token chooses 3" in (
-        panel.sentence(many, "outputs", threshold=0.85)
+    assert "That is too many: layer 0 would keep 2 experts, but a token chooses 3" in (
+        answer(many, "outputs")
     )
 
 
 def test_pairs_leave_with_empty_cells_for_what_is_unknown() -> None:
-    frame = panel.pairs(known(), "outputs", 0, np.array([1, 1, 2]))
+    frame = panels.pair_table(known(), "outputs", 0, np.array([1, 1, 2]))
     assert frame.expert_b.tolist() == [1, 2, 2]
     assert frame.leader.tolist() == [1, pd.NA, pd.NA]
     lines = csv_text(frame).splitlines()
@@ -74,8 +79,8 @@ def test_pairs_leave_with_empty_cells_for_what_is_unknown() -> None:
 
 
 def test_the_line_of_a_threshold_ends_where_too_few_are_left() -> None:
-    panel.left.clear()
-    table = panel.left("a", replace(known(), top_k=3))
+    panels.left_table.clear()
+    table = panels.left_table("a", replace(known(), top_k=3))
     outputs = table[table.by == "outputs"].set_index("threshold").experts
     assert outputs[0.95] == 3
     assert pd.isna(outputs[0.9])  # 2 of the 3 that a token chooses
@@ -114,8 +119,8 @@ def test_cost_and_threshold_figures_have_a_line_a_rule() -> None:
     figure = cost_lines(table, LIGHT, most=8)
     assert [trace.name for trace in figure.data] == ["outputs, merge", "saliency, drop"]
     assert [list(trace.x) for trace in figure.data] == [[0.25], [0.5]]
-    panel.left.clear()
-    figure = left_lines(panel.left("b", known()), LIGHT, threshold=0.5)
+    panels.left_table.clear()
+    figure = left_lines(panels.left_table("b", known()), LIGHT, threshold=0.5)
     assert [trace.name for trace in figure.data] == ["outputs", "weights", "aligned", "routing"]
 
 
@@ -124,7 +129,7 @@ def test_the_shipped_similarities_are_of_the_shipped_model() -> None:
     assert found is not None
     assert found.outputs.shape == (7, 64, 64)
     assert found.expert_parameters == 3 * 256 * 48
-    table = pd.read_csv(CHECKPOINT / compression.FILE)
+    table = pd.read_csv(CHECKPOINT / result.FILE)
     nothing = table[(table.threshold == 0.85) & (table.domain == "all")]
     assert set(nothing.experts) == {448}  # as the page says: none reaches it
     assert (nothing.change == 0).all()
@@ -181,9 +186,9 @@ def test_rules_are_compared_that_take_the_same_share() -> None:
         ],
         columns=["by", "share", "experts", "change"],
     ).assign(how="drop", before=1.0)
-    assert panel.cost_sentence(rows, most=448) == (
-        "With 392 of 448 experts left the cheapest rule is saliency, drop: +0.050 bits per byte on "
-        "1.000; the dearest is outputs, drop: +0.300."
+    assert panels.cost_answer(rows, most=448) == (
+        "With 392 of 448 experts left, the cheapest rule is saliency, drop: +0.050 bits per byte "
+        "on top of 1.000; the most expensive is outputs, drop: +0.300."
     )
-    alone = panel.cost_sentence(rows[:1], most=448)
-    assert alone.startswith("With 446 of 448 experts left the cheapest rule is routing, drop")
+    alone = panels.cost_answer(rows[:1], most=448)
+    assert alone.startswith("With 446 of 448 experts left, the cheapest rule is routing")

@@ -40,7 +40,12 @@ def test_the_shipped_training_is_shown_whole_and_not_polled(
     assert app.selectbox(key="training").value == "shipped"
     assert not app.toggle
     assert titles(app) == [
-        *("Experts by domain", "Router saturation", "Domain told by one choice", "Held-out text"),
+        *(
+            "Experts by domain",
+            "Router saturation",
+            "Information about the domain",
+            "Held-out text",
+        ),
         *("Loss", "Balance"),
     ]
     assert "6.4% better" in texts(app)
@@ -53,7 +58,13 @@ def test_a_training_of_stages_shows_all_that_was_logged(runs: Path) -> None:
     app = page("training")
     assert not app.exception
     assert titles(app)[4:] == [
-        *("Loss", "Loss by domain", "Balance", "Experts a token activates", "What was drawn")
+        *(
+            "Loss",
+            "Loss by domain",
+            "Balance",
+            "Experts activated per token",
+            "Domains drawn for training",
+        )
     ]
     assert [metric.label for metric in app.metric] == [
         *("Tokens read", "Final loss", "Worst MaxVio", "Experts with a domain", "Bits per byte")
@@ -98,7 +109,7 @@ def test_a_training_without_lines_or_snapshots_yet_says_so(runs: Path) -> None:
     app = page("training")
     assert not app.exception
     assert [info.value.split(":")[0] for info in app.info] == [
-        *("The log has no line yet.", "No snapshot yet")
+        *("The log has no line yet.", "There is no snapshot yet")
     ]
 
 
@@ -119,7 +130,7 @@ def test_trainings_are_laid_over_each_other_along_tokens(runs: Path) -> None:
     assert app.multiselect(key="over").value == ["runs/old"]
     assert titles(app)[:5] == [
         *("Experts with a domain", "Router saturation, mean of layers"),
-        *("Domain told by one choice, mean of layers", "Loss", "Balance, worst layer"),
+        *("Information about the domain, mean of layers", "Loss", "Balance, worst layer"),
     ]
     assert "Experts by domain" in titles(app)  # of the first, below
     assert app.button_group[0].value == "tokens"

@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from app.views.shared.theme import LIGHT
 from app.views.training import overlay, summary, tables
 from app.views.training import panels as training_panels
 from app.views.training.record import read
@@ -34,7 +35,7 @@ def test_without_stages_the_schedule_has_the_steps(tmp_path: Path) -> None:
     assert tables.saturation(record).empty
     assert tables.experts(record).empty
     assert tables.with_a_domain(record).empty
-    assert "Stopped at step 20 of 100;" in summary.sentence(record)
+    assert "Stopped at step 20 of 100;" in summary.answer(record)
 
 
 def test_a_training_that_logged_nothing_is_refused_unless_it_runs(tmp_path: Path) -> None:
@@ -49,8 +50,8 @@ def test_a_training_that_logged_nothing_is_refused_unless_it_runs(tmp_path: Path
     ("name", "text", "said"),
     [
         ("train_config.json", "{", "is not JSON"),
-        ("train_config.json", "[]", "no JSON object"),
-        ("train_config.json", '{"stage_ends": [["a"]]}', "lacks or garbles steps"),
+        ("train_config.json", "[]", "is not a JSON object"),
+        ("train_config.json", '{"stage_ends": [["a"]]}', "has no valid number of steps"),
         ("evaluation.json", "{", "is not JSON"),
         ("snapshots.safetensors", "{", "is not a safetensors file"),
     ],
@@ -86,7 +87,7 @@ def test_experts_of_the_sample_take_to_domains(folder: Path) -> None:
     assert share.share.tolist() == [0.0, 1.0]
     assert share.null[0] == 0.0
     assert record.snapshots is not None
-    last = tables.last_share(record.snapshots_identity, _found=record.snapshots)
+    last = tables.last_share(record.snapshots_identity, _snapshots=record.snapshots)
     assert last.share == 1.0
     assert last.null == pytest.approx(share.null[1])
     assert tables.too_small(record.snapshots) == 0.0
@@ -119,14 +120,14 @@ def test_stages_are_drawn_as_far_as_they_have_begun(tmp_path: Path) -> None:
         ("specialization", 20, 40),
     )
     assert training_panels.axis(record, "tokens").stages[1][1:] == (20_000, 40_000)
-    assert "Running: step 40 of 80, stage specialization." in summary.sentence(record)
+    assert "Running: step 40 of 80, stage specialization." in summary.answer(record)
 
 
 def test_the_shipped_training_says_when_its_routers_settled() -> None:
     record = read(Training("shipped", SHIPPED_MODEL, "finished"))
-    told = summary.sentence(record)
-    assert "6.4% better than a dense model" in told
-    assert "By step 785 of 22,000, 59% of the final choices" in told
+    answer = summary.answer(record)
+    assert "6.4% better than a dense model" in answer
+    assert "By step 785 of 22,000, 59% of the final choices" in answer
 
 
 def test_laid_over_each_figure_has_a_line_a_training_that_has_it(
@@ -138,13 +139,13 @@ def test_laid_over_each_figure_has_a_line_a_training_that_has_it(
         read(Training("three", folder, "finished")),
         read(Training("old", tmp_path / "old", "stopped")),
     ]
-    panels = {panel.title: panel for panel in overlay.compared(records, "tokens")}
-    assert [trace.hovertemplate.split(",")[0] for trace in panels["Loss"].figure.data] == [
-        *("three", "old")
-    ]
-    assert panels["Loss"].table.training.unique().tolist() == ["three", "old"]
-    assert len(panels["Experts with a domain"].figure.data) == 2  # one, and its chance
-    assert panels["Balance, worst layer"].table.max_violation.tolist() == [1.0] * 6
-    assert panels["Experts a token activates, mean of layers"].table.chosen.tolist() == [
-        *(2.5, 2.5, 1.5, 1.5)
-    ]
+    panels = overlay.panels(records, LIGHT, by="tokens")
+    figures = {panel.title: panel.figure for panel in panels if panel.figure is not None}
+    frames = {panel.title: panel.table for panel in panels}
+    names = [line.hovertemplate.split(",")[0] for line in figures["Loss"].data]
+    assert names == ["three", "old"]
+    assert frames["Loss"].training.unique().tolist() == ["three", "old"]
+    assert len(figures["Experts with a domain"].data) == 2  # one, and its chance
+    assert frames["Balance, worst layer"].max_violation.tolist() == [1.0] * 6
+    chosen = frames["Experts activated per token, mean of layers"].chosen
+    assert chosen.tolist() == [2.5, 2.5, 1.5, 1.5]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from app.workspace import REPOSITORY
+from app.folders import SHIPPED
 from data.routing import DOMAINS
 from data.snapshots import read_snapshots
 from tests.trainings import write_snapshots
@@ -69,7 +69,7 @@ def test_metadata_that_is_missing_or_no_json_is_refused(path: Path) -> None:
 
 
 def test_the_shipped_snapshots_count_all_positions_and_follow_every_fourth() -> None:
-    found = read_snapshots(REPOSITORY / "data" / "checkpoint" / "snapshots.safetensors")
+    found = read_snapshots(SHIPPED / "data" / "checkpoint" / "snapshots.safetensors")
     assert found.domains == DOMAINS
     assert found.domain_id_N.tolist() == [g for g in range(6) for _ in range(6)]
     assert len(found.steps) == 10

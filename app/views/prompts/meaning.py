@@ -1,0 +1,41 @@
+"""What the colour of an expert says: the domain that it belongs to in a reference trace."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis import queries, specialization
+from app.trace import Trace
+from app.views.shared.theme import Palette, domain_colors
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """Categories of experts, and their colours."""
+
+    names: list[str]
+    colors: list[str]
+    category_LE: np.ndarray | None  # index of both; None where no domain is known
+    note: str
+
+    def categories(self, rows: pd.DataFrame) -> list[int]:
+        """Of each row's layer_id and expert_id."""
+        if self.category_LE is None:
+            return [0] * len(rows)
+        return self.category_LE[rows.layer_id, rows.expert_id].tolist()
+
+
+def meaning(reference: Trace, shown: Trace, palette: Palette) -> Meaning:
+    """From the trace in the sidebar, if it is of the same model and knows domains."""
+    if reference.info.model_sha256 == shown.info.model_sha256:
+        with reference.cursor() as con:
+            tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), reference.info)
+        if np.count_nonzero(tokens_LEG.any((0, 1))) > 1:
+            names = [*reference.domains, specialization.NONE]
+            color_of = domain_colors(names, palette)
+            category_LE = specialization.expert_domain(tokens_LEG) % len(names)
+            note = f"Colour: the domain that the expert works for in the trace {reference.name}."
+            return Meaning(names, [color_of[name] for name in names], category_LE, note)
+    note = "No colour: the trace in the sidebar does not tell which domain an expert works for."
+    return Meaning([], [palette.neutral], None, note)
