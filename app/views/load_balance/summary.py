@@ -43,8 +43,8 @@ def load_answer(table: pd.DataFrame, num_experts: int) -> str:
         )
     return (
         f"Layer {worst.layer_id} is the least even: its busiest expert carries "
-        f"{measure.text(worst.estimate)} the balanced load{span and f' ({span})'}, that of layer "
-        f"{best.layer_id} {measure.text(best.estimate)}. Over all layers, {dead_text}."
+        f"{measure.text(worst.estimate)} the balanced load{span and f' ({span})'}, against "
+        f"{measure.text(best.estimate)} in layer {best.layer_id}. Over all layers, {dead_text}."
     )
 
 

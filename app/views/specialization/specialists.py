@@ -144,7 +144,7 @@ def _shuffled_q(row: pd.Series) -> str:
     return "" if pd.isna(row.q) else f", q {probability(row.q)} with shuffled labels"
 
 
-def panel(specialists: pd.DataFrame) -> Panel:
+def specialists_panel(specialists: pd.DataFrame) -> Panel:
     """Rows of a lift_table with their verdict, the clearest first: by the lower end of the
     interval."""
     preview = specialists.assign(
