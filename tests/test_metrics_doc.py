@@ -67,6 +67,10 @@ TABLES = {  # the same metrics, collected
     "experts_per_domain_by_layer",
     "verdict",
     "estimate_row",
+    "mean_over_layers",
+    "compared_layers",
+    "change_table",
+    "changed_choices",
 }
 
 
