@@ -28,8 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from app.studies.reader import CHECKPOINT, HELDOUT
-from data.pieces import encoder
+from app.studies.reader import CHECKPOINT, HELDOUT, with_tokenizer
 from data.rollups import RoutingTables, token_table
 from data.routing import Document, RoutingBatch
 from data.store import SCHEMA, TraceDescription, TraceStore, open_trace
@@ -39,13 +38,15 @@ from model.capture import (
     batches,
     capture_documents,
     encoded_documents,
-    padded,
+    pad_sequences,
     token_loss,
     windows,
 )
 from model.checkpoint import load_model
-from model.encoded import Encode, Encoded
+from model.deepseek_moe import DeepSeekMoE
+from model.encoded import Encoded
 from model.presets import PRESETS
+from model.readable import Encode, ReadableModel
 from model.recording import recorded_routing
 from model.transformer import Transformer
 
@@ -64,8 +65,8 @@ def main() -> None:
     print("  ".join(f"{name}: {value}" for name, value in figures.items()))
     if arguments.preset is None and arguments.device == "cpu":
         figures |= memory(arguments)  # first: a child's peak is at least what its parent held
-    model, encode = subject(arguments)
-    figures |= overhead(model, encode, arguments)
+    model = subject(arguments)
+    figures |= overhead(model, arguments)
     if arguments.preset is None:
         figures |= writer(model)
     print(json.dumps(figures))
@@ -102,17 +103,21 @@ def environment(arguments: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def subject(arguments: argparse.Namespace) -> tuple[Transformer, Encode]:
-    """The model, and how texts become its token ids."""
+def subject(arguments: argparse.Namespace) -> DeepSeekMoE:
     dtype = torch.bfloat16 if arguments.device == "cuda" else torch.float32
     if arguments.preset is None:
         model = load_model(arguments.model, device=arguments.device, dtype=dtype)
-        return model, encoder(load_tokenizer(arguments.model / "tokenizer.json"))
+        return with_tokenizer(model, load_tokenizer(arguments.model / "tokenizer.json"))
     config = replace(PRESETS[arguments.preset](), num_layers=arguments.layers)
     with torch.device(arguments.device):
         model = Transformer(config).to(dtype)
     model.initialize(seed=0)
-    return model.eval(), random_encode(config.vocab_size, config.context_length)
+    return DeepSeekMoE(
+        model.eval(),
+        encode=random_encode(config.vocab_size, config.context_length),
+        decode=lambda token_ids: "piece" * len(token_ids),
+        tokenizer="random",
+    )
 
 
 def random_encode(vocab_size: int, length: int) -> Encode:
@@ -133,33 +138,29 @@ def documents() -> Iterator[Document]:
         yield Document(doc_id=doc_id, text=row["text"], domain=row["domain"], origin="heldout")
 
 
-def documents_of(model: Transformer, encode: Encode, tokens: int) -> list[Encoded]:
+def documents_of(model: ReadableModel, tokens: int) -> list[Encoded]:
     """As many as hold so many tokens."""
-    encoded = encoded_documents(encode, documents(), room=model.config.context_length - 1)
-    return next(windows(encoded, tokens=tokens))
+    return next(windows(encoded_documents(model, documents()), tokens=tokens))
 
 
 # over the bare forward
 
 
-def overhead(
-    model: Transformer, encode: Encode, arguments: argparse.Namespace
-) -> dict[str, object]:
-    encoded = documents_of(model, encode, arguments.tokens)
+def overhead(model: DeepSeekMoE, arguments: argparse.Namespace) -> dict[str, object]:
+    encoded = documents_of(model, arguments.tokens)
     tokens = sum(len(item.token_ids) for item in encoded)
     groups = grouped(encoded, arguments.batch_tokens, WINDOW_BATCHES[arguments.device])
-    device = model.embedding.weight.device
 
     def bare() -> None:
         for group in groups:
-            model(padded(group, device)[0])
+            model.logits(pad_sequences(model, group)[0])
 
     def hooks(*, loss: bool = False) -> None:
         with recorded_routing(model) as recording:
             transfers = []
             for group in groups:
-                ids_BS, rows_R = padded(group, device)
-                logits_BSV = model(ids_BS)
+                ids_BS, rows_R = pad_sequences(model, group)
+                logits_BSV = model.logits(ids_BS)
                 loss_R = None
                 if loss:
                     following_T = ids_BS.roll(-1, dims=1).flatten()
@@ -175,7 +176,6 @@ def overhead(
             with TraceStore.create(path, description(model)) as store:
                 capture_documents(
                     model,
-                    encode,
                     [item.document for item in encoded],
                     store,
                     batch_tokens=arguments.batch_tokens,
@@ -187,7 +187,7 @@ def overhead(
         "and loss": lambda: hooks(loss=True),
         "and storing (whole capture)": stored,
     }
-    seconds = interleaved(variants, arguments.repetitions, device)
+    seconds = interleaved(variants, arguments.repetitions, model.device)
     bare_seconds = seconds["bare forward"]
     print(f"\n{tokens:,} tokens in {len(groups)} batches, median of {arguments.repetitions}")
     print(f"{'':<30}{'tokens/s':>12}{'over bare':>12}{'lowest, highest':>20}{'CPU time':>12}")
@@ -239,8 +239,8 @@ def interleaved(
     return seconds
 
 
-def description(model: Transformer) -> TraceDescription:
-    config = model.config
+def description(model: DeepSeekMoE) -> TraceDescription:
+    config = model.transformer.config
     return TraceDescription(
         name="bench",
         source="routescope",
@@ -260,9 +260,9 @@ def description(model: Transformer) -> TraceDescription:
 # over a bare insert
 
 
-def writer(model: Transformer, *, tokens: int = 16_384, batches: int = 24) -> dict[str, object]:
+def writer(model: DeepSeekMoE, *, tokens: int = 16_384, batches: int = 24) -> dict[str, object]:
     """Batches of ready routing through a TraceStore, and their columns through plain INSERTs."""
-    config = model.config
+    config = model.transformer.config
     routed = [
         random_routing(
             tokens, config.num_moe_layers, config.num_experts, config.top_k, first_doc_id=64 * index
@@ -378,12 +378,12 @@ def memory(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def measure_memory(arguments: argparse.Namespace) -> None:
-    model, encode = subject(arguments)
+    model = subject(arguments)
     before = peak_mb()
     started = time.perf_counter()
     with TraceStore.create(arguments.memory_of, description(model)) as store:
-        texts = until(arguments.memory_tokens, model, encode)
-        captured = capture_documents(model, encode, texts, store)
+        texts = until(arguments.memory_tokens, model)
+        captured = capture_documents(model, texts, store)
     seconds = time.perf_counter() - started
     print(
         json.dumps(
@@ -397,12 +397,11 @@ def measure_memory(arguments: argparse.Namespace) -> None:
     )
 
 
-def until(tokens: int, model: Transformer, encode: Encode) -> Iterator[Document]:
+def until(tokens: int, model: ReadableModel) -> Iterator[Document]:
     """Documents until they hold so many tokens, one at a time."""
-    room = model.config.context_length - 1
     texts = documents()
     while tokens > 0:
-        for item in encoded_documents(encode, islice(texts, 16), room=room):
+        for item in encoded_documents(model, islice(texts, 16)):
             tokens -= len(item.token_ids)
             yield item.document
 

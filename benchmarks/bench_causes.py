@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 import torch
 
 from analysis.causes import domain_changes
-from app.studies.reader import CHECKPOINT, HELDOUT, load_tracer
-from data.pieces import encoder
+from app.studies.reader import CHECKPOINT, HELDOUT, load_tracer, own_model
 from data.routing import DOMAINS, Document
 from model.ablation import Intervention, document_losses
 from model.encoded import Encoded, encoded_documents
@@ -41,8 +40,8 @@ def main() -> None:
     arguments = parser.parse_args()
     start = time.perf_counter()
     tracer = load_tracer(CHECKPOINT)
-    encoded = list(encoded_documents(encoder(tracer.tokenizer), subset(), room=TOKENS))
-    variants = experiments(tracer.model)
+    encoded = list(encoded_documents(tracer.model, subset(), room=TOKENS))
+    variants = experiments(own_model(tracer).transformer)
     changes = {f"{name}|{value}": block for (name, value), block in variants.items()}
     losses = document_losses(tracer.model, encoded, changes, on_progress=progress)
     table = changed(encoded, list(variants), losses.nats_VN, losses.tokens_N)

@@ -16,15 +16,21 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.comparison import change_table
 from analysis.redundancy import CLOSED, SIMILARITIES
-from app.studies import compression, redundancy
-from app.studies.compression import SALIENCY, Choices, How
-from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_tracer
+from analysis.stability import Choices, changed_choices
+from app.studies import redundancy
+from app.studies.compression.costs import gate_choices
+from app.studies.compression.plan import plan_of
+from app.studies.compression.result import FILE
+from app.studies.compression.rule import SALIENCY, How, Rule
+from app.studies.compression.texts import unseen_texts
+from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_tracer, own_model
 from app.studies.redundancy import Redundancy
 from app.studies.scoring import text_nats
 from data.report import csv_text
 from data.routing import Document
-from model.compress import pruned
+from model.compress import prune
 from model.counting import count
 
 THRESHOLDS = [round(0.5 + 0.05 * step, 2) for step in range(10)]
@@ -35,7 +41,7 @@ RANDOM = "random"  # the control of saliency
 SEED = 0
 
 
-class Rule(NamedTuple):
+class Trial(NamedTuple):
     by: str
     how: How
     threshold: float | None
@@ -43,21 +49,20 @@ class Rule(NamedTuple):
     leader_LE: np.ndarray
 
 
-def rules(found: Redundancy) -> Iterator[Rule]:
+def trials(found: Redundancy) -> Iterator[Trial]:
     for by in SIMILARITIES:
         steps: list[tuple[float, float | None]] = [(threshold, None) for threshold in THRESHOLDS]
         steps += [(threshold_for(found, by, share), share) for share in SHARES]
         for threshold, share in steps:
-            leader_LE = compression.leaders_by(found, by, threshold=threshold, share=0)
+            leader_LE = Rule(by=by, threshold=threshold).leaders(found)
             for how in HOWS:
-                yield Rule(by, how, threshold, share, leader_LE)
+                yield Trial(by, how, threshold, share, leader_LE)
     for share in SHARES:
-        salient = compression.leaders_by(found, SALIENCY, threshold=0, share=share)
-        yield Rule(SALIENCY, "drop", None, share, salient)
+        salient = Rule(by=SALIENCY, share=share)
+        yield Trial(SALIENCY, "drop", None, share, salient.leaders(found))
         rng = np.random.default_rng(SEED)
         drawn = replace(found, saliency_LE=rng.random(found.saliency_LE.shape))
-        by_lot = compression.leaders_by(drawn, SALIENCY, threshold=0, share=share)
-        yield Rule(RANDOM, "drop", None, share, by_lot)
+        yield Trial(RANDOM, "drop", None, share, salient.leaders(drawn))
 
 
 def threshold_for(found: Redundancy, by: str, share: float) -> float:
@@ -65,7 +70,7 @@ def threshold_for(found: Redundancy, by: str, share: float) -> float:
     low, high = 0.0, 1.0
     for _ in range(20):
         middle = (low + high) / 2
-        leader_LE = compression.leaders_by(found, by, threshold=middle, share=0)
+        leader_LE = Rule(by=by, threshold=middle).leaders(found)
         gone = (leader_LE != np.arange(leader_LE.shape[1])).mean()
         low, high = (middle, high) if gone >= share else (low, middle)
     return low
@@ -74,17 +79,17 @@ def threshold_for(found: Redundancy, by: str, share: float) -> float:
 def main(texts: int) -> None:
     started = time.perf_counter()
     tracer = load_tracer(CHECKPOINT)
-    used = redundancy.calibration(tracer, HELDOUT, seed=SEED)
+    used = redundancy.calibration(tracer.model, HELDOUT, seed=SEED)
     found = redundancy.measure(tracer, used, seed=SEED)
     redundancy.store(CHECKPOINT, found)
     print_similarities(found)
-    drawn = compression.heldout_texts([item.document for item in used], texts=texts, seed=SEED)
+    drawn = unseen_texts([item.document for item in used], texts=texts, seed=SEED)
     documents = [replace(document, text=document.text[:CHARACTERS]) for document in drawn]
     before_N = text_nats(tracer, [d.text for d in documents], on_progress=lambda done, total: None)
-    chosen = compression.choices(tracer, documents)
+    chosen = gate_choices(tracer, documents)
     known: dict[tuple[str, bytes], pd.DataFrame] = {}
     tables = []
-    for rule in rules(found):
+    for rule in trials(found):
         key: tuple[str, bytes] = (rule.how, rule.leader_LE.tobytes())
         if (rule.leader_LE == np.arange(rule.leader_LE.shape[1])).all():
             key = ("", b"")  # nothing removed
@@ -96,7 +101,7 @@ def main(texts: int) -> None:
     table = pd.concat(tables, ignore_index=True)
     first = ["by", "how", "threshold", "share"]
     table = table[[*first, *(name for name in table.columns if name not in first)]]
-    path = CHECKPOINT / compression.FILE
+    path = CHECKPOINT / FILE
     path.write_text(csv_text(table), encoding="utf-8", newline="")
     print(f"{len(documents)} texts, {time.perf_counter() - started:.0f} s")
 
@@ -104,25 +109,26 @@ def main(texts: int) -> None:
 def cost(
     tracer: Tracer,
     found: Redundancy,
-    rule: Rule,
+    rule: Trial,
     documents: list[Document],
     before_N: np.ndarray,
     chosen: Choices,
 ) -> pd.DataFrame:
-    model = tracer.model
+    own = own_model(tracer)
+    model = own.transformer
     if (rule.leader_LE != np.arange(rule.leader_LE.shape[1])).any():
-        plan = compression.plan_of(model, rule.leader_LE, found.tokens_LE, how=rule.how)
-        model = pruned(model, plan).bfloat16().float()  # as a file keeps it
-    small = Tracer(tracer.folder, model, tracer.tokenizer)
+        plan = plan_of(model, rule.leader_LE, found.tokens_LE, how=rule.how)
+        model = prune(model, plan).bfloat16().float()  # as a file keeps it
+    small = Tracer(tracer.folder, replace(own, transformer=model))
     after_N = before_N
     changed: float | None = 0.0
-    if model is not tracer.model:
+    if model is not own.transformer:
         texts = [document.text for document in documents]
         after_N = text_nats(small, texts, on_progress=lambda done, total: None)
-        after = compression.choices(small, documents)
-        flipped = compression.changed_choices(chosen, after, documents, seed=SEED)
+        after = gate_choices(small, documents)
+        flipped = changed_choices(chosen, after, documents, seed=SEED)
         changed = flipped["estimate"]
-    table = compression.change_table(before_N, after_N, documents, seed=SEED)
+    table = change_table(before_N, after_N, documents, seed=SEED)
     leaders = [len(set(row.tolist()) - {CLOSED}) for row in rule.leader_LE]
     return table.assign(
         experts=sum(leaders),

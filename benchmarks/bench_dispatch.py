@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from model.config import ModelConfig
-from model.moe import MoE
+from model.moe import MoE, new_moe
 from model.parallel.exchange import SCALE_BYTES
 from model.parallel.expert_parallel import (
     CHOICE_BYTES,
@@ -101,8 +101,8 @@ class Bench:
 
     def timed(self, once: Callable[[], object]) -> float:
         """Median milliseconds of the slowest rank."""
-        found = [self._one(once) for _ in range(3 + self.repeats)][3:]
-        slowest = torch.tensor(found, device=self.device)
+        times = [self._one(once) for _ in range(3 + self.repeats)][3:]
+        slowest = torch.tensor(times, device=self.device)
         distributed.all_reduce(slowest, op=distributed.ReduceOp.MAX)
         return statistics.median(slowest.tolist())
 
@@ -139,7 +139,7 @@ def rank_layer(case: Case, bench: Bench) -> MoE:
     """Gate and shared experts as every rank has them; the routed ones only this rank's."""
     config, device = case.config, bench.device
     with torch.device("meta"):
-        moe = MoE(config)
+        moe = new_moe(config)
     size = config.num_experts // bench.mesh.size()
     first = bench.mesh.get_local_rank() * size
     moe.experts.gate_up_EDF = slice_like(moe.experts.gate_up_EDF, size, device)
@@ -241,9 +241,9 @@ def step(layer: MoE, x_TD: Tensor, token_ids_BS: Tensor) -> None:
 
 def relative_error(layer: MoE, moe: MoE, config: ModelConfig, x_TD: Tensor) -> float:
     token_ids_BS = torch.zeros(1, len(x_TD), dtype=torch.long, device=x_TD.device)
-    found_TD = layer(x_TD[None], token_ids_BS)[0][0].float()
+    spread_TD = layer(x_TD[None], token_ids_BS)[0][0].float()
     expected_TD = one_device(moe, config, x_TD)
-    return ((found_TD - expected_TD).norm() / expected_TD.norm()).item()
+    return ((spread_TD - expected_TD).norm() / expected_TD.norm()).item()
 
 
 def described(case: Case, moe: MoE, bench: Bench) -> str:

@@ -18,7 +18,7 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 from benchmarks.timing import medians
 from model.config import ModelConfig
 from model.kernels.precision import product_dtype
-from model.moe import MoE
+from model.moe import MoE, new_moe
 
 SIZES = {  # device: T, D, E, k, F, shared
     "cuda": [(16_384, 2048, 64, 6, 1408, 2)],
@@ -99,7 +99,7 @@ def compare(size: tuple[int, ...], dtype: torch.dtype, device: str, *, compiled:
 
 def our_layer(size: tuple[int, ...]) -> MoE:
     _, dim, num_experts, top_k, width, shared = size
-    layer = MoE(
+    layer = new_moe(
         ModelConfig(
             vocab_size=1,
             context_length=1,

@@ -11,6 +11,7 @@ import argparse
 import time
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -22,15 +23,13 @@ SEED = 0
 def documents(folder: Path) -> None:
     from app.studies.ablation import sample_documents
     from app.studies.reader import load_tracer
-    from data.pieces import encoder
     from data.store import open_trace
     from model.encoded import encoded_documents
 
     tracer = load_tracer(CHECKPOINT)
-    room = tracer.model.config.context_length - 1
     with open_trace(TRACE) as con:
         sampled = sample_documents(con, tokens_per_domain=10**9, seed=SEED)
-    encoded = list(encoded_documents(encoder(tracer.tokenizer), sampled, room=room))
+    encoded = list(encoded_documents(tracer.model, sampled))
     np.savez_compressed(
         folder / "documents.npz",
         ids=np.concatenate([item.token_ids for item in encoded]).astype(np.uint16),
@@ -46,6 +45,7 @@ def losses(folder: Path) -> None:
     from data.routing import Document
     from model.ablation import document_losses
     from model.checkpoint import load_model
+    from model.deepseek_moe import DeepSeekMoE
     from model.encoded import Encoded
     from model.fingerprint import model_sha256
     from model.intervene import masked
@@ -60,10 +60,11 @@ def losses(folder: Path) -> None:
     ]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_model(CHECKPOINT, device=device, dtype=torch.float32)
+    reader = DeepSeekMoE(model, encode=no_text, decode=no_text, tokenizer="")
     started = time.perf_counter()
     layers = [
         document_losses(
-            model,
+            reader,
             encoded,
             {
                 f"{layer}:{expert}": partial(masked, model, {layer: [expert]})
@@ -83,6 +84,11 @@ def losses(folder: Path) -> None:
         torch=torch.__version__,
         seconds=time.perf_counter() - started,
     )
+
+
+def no_text(_: object) -> NoReturn:
+    """The texts were encoded in the step before: this one needs no tokenizer."""
+    raise AssertionError
 
 
 def table(folder: Path) -> None:

@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from model.capture import CaptureCancelledError, padded, token_loss
-from model.encoded import Encoded, batches
-from model.transformer import Transformer
+from model.capture import CaptureCancelledError, pad_sequences, token_loss
+from model.encoded import BATCH_TOKENS, Encoded, batches
+from model.readable import ReadableModel
 
 BASELINE = "baseline"
-BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}
 
 Intervention = Callable[[], AbstractContextManager[None]]
 
@@ -30,7 +29,7 @@ class DocumentLoss(NamedTuple):
 
 @torch.inference_mode()
 def document_losses(
-    model: Transformer,
+    model: ReadableModel,
     documents: Sequence[Encoded],
     interventions: Mapping[str, Intervention],
     *,
@@ -41,20 +40,19 @@ def document_losses(
     if BASELINE in interventions:
         raise ValueError(f"{BASELINE!r} is the model as it is; name the intervention otherwise")
     variants = {BASELINE: nullcontext, **interventions}
-    device = model.embedding.weight.device
-    grouped = list(batches(list(documents), tokens=BATCH_TOKENS[device.type]))
+    grouped = list(batches(documents, tokens=BATCH_TOKENS[model.device.type]))
     nats_VN = np.zeros((len(variants), len(documents)))
     total = len(variants) * len(grouped)
     for number, batch in enumerate(grouped):
         chosen = [documents[index] for index in batch]
-        ids_BS, rows_R = padded(chosen, device)
+        ids_BS, rows_R = pad_sequences(model, chosen)
         following_T = ids_BS.roll(-1, dims=1).flatten()
         place_R = np.repeat(np.arange(len(batch)), [len(item.token_ids) for item in chosen])
         for variant, intervention in enumerate(variants.values()):
             if cancelled():
                 raise CaptureCancelledError
             with intervention():
-                loss_R = token_loss(model(ids_BS), following_T)[rows_R - 1]
+                loss_R = token_loss(model.logits(ids_BS), following_T)[rows_R - 1]
             nats_VN[variant, batch] = np.bincount(
                 place_R, loss_R.double().cpu().numpy(), minlength=len(batch)
             )

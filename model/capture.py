@@ -5,7 +5,6 @@ B = sequences, S = positions, V = vocabulary, T = recorded tokens, R = their row
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.routing import DECODE, PREFILL, Document, RoutingBatch, TraceSink
-from model.encoded import Encode, Encoded, batches, encoded_documents, windows
-from model.generate import generate
+from model.encoded import BATCH_TOKENS, Encoded, batches, encoded_documents, windows
+from model.generate import generate, require_room
+from model.readable import Decode, ReadableModel
 from model.recording import Decisions, Recording, Transfer, recorded_routing
-from model.transformer import Transformer
 
-START_TOKEN_ID = 0  # <|endoftext|>: precedes every document, as in training, and is not recorded
 WINDOW_BATCHES = {"cpu": 8, "cuda": 2}  # documents sorted by length before they are batched
 
 Progress = Callable[[int, int], None]  # tokens done, documents done
@@ -46,8 +44,7 @@ class Captured:
 
 @torch.inference_mode()
 def capture_documents(
-    model: Transformer,
-    encode: Encode,
+    model: ReadableModel,
     documents: Iterable[Document],
     sink: TraceSink,
     *,
@@ -60,13 +57,13 @@ def capture_documents(
 
     The sink receives documents in their order. Tokens beyond the context are cut and counted.
     """
-    device = model.embedding.weight.device.type
+    device = model.device.type
     on_gpu = device == "cuda"
     if batch_tokens is None:
-        batch_tokens = 32_768 if on_gpu else 2_048
+        batch_tokens = BATCH_TOKENS[device]
     captured = Captured()
     fresh = (document for document in documents if document.doc_id not in stored)
-    encoded = encoded_documents(encode, fresh, room=model.config.context_length - 1)
+    encoded = encoded_documents(model, fresh)
     unwritten: list[tuple[list[Encoded], list[tuple[list[int], Transfer]]]] = []
     with recorded_routing(model) as recording:
         for window in windows(encoded, tokens=WINDOW_BATCHES[device] * batch_tokens):
@@ -87,24 +84,24 @@ def capture_documents(
     return captured
 
 
-def forward(model: Transformer, recording: Recording, batch: list[Encoded]) -> Transfer:
+def forward(model: ReadableModel, recording: Recording, batch: list[Encoded]) -> Transfer:
     """One forward of right-padded sequences; causal attention keeps the padding harmless."""
-    token_ids_BS, rows_R = padded(batch, model.embedding.weight.device)
-    logits_BSV = model(token_ids_BS)
+    token_ids_BS, rows_R = pad_sequences(model, batch)
+    logits_BSV = model.logits(token_ids_BS)
     following_T = token_ids_BS.roll(-1, dims=1).flatten()
     return recording.transfer(rows_R, token_loss(logits_BSV, following_T)[rows_R - 1])
 
 
-def padded(batch: list[Encoded], device: torch.device) -> tuple[Tensor, Tensor]:
+def pad_sequences(model: ReadableModel, batch: list[Encoded]) -> tuple[Tensor, Tensor]:
     """(token_ids_BS with the start token, rows_R of the documents' own tokens)"""
     lengths = np.array([len(item.token_ids) for item in batch])
-    ids_BS = np.full((len(batch), lengths.max() + 1), START_TOKEN_ID, np.int64)
+    ids_BS = np.full((len(batch), lengths.max() + 1), model.start_token_id, np.int64)
     for ids_S, item in zip(ids_BS, batch, strict=True):
         ids_S[1 : len(item.token_ids) + 1] = item.token_ids
     position_S = np.arange(ids_BS.shape[1])
     recorded_BS = (position_S > 0) & (position_S <= lengths[:, None])
     rows_R = torch.from_numpy(np.flatnonzero(recorded_BS))
-    return torch.from_numpy(ids_BS).to(device), rows_R.to(device)
+    return torch.from_numpy(ids_BS).to(model.device), rows_R.to(model.device)
 
 
 def token_loss(logits_BSV: Tensor, following_T: Tensor) -> Tensor:
@@ -125,7 +122,7 @@ def in_document_order(
     order = [index for batch, _ in transfers for index in batch]
     sizes = np.array([len(item.token_ids) for item in window])
     rows_T = np.argsort(np.repeat(order, sizes[order]), kind="stable")
-    decided = joined([transfer.wait() for _, transfer in transfers])
+    decided = join([transfer.wait() for _, transfer in transfers])
     doc_ids = np.array([item.document.doc_id for item in window], np.uint32)
     return RoutingBatch(
         doc_id_T=np.repeat(doc_ids, sizes),
@@ -138,7 +135,7 @@ def in_document_order(
     )
 
 
-def joined(decisions: list[Decisions]) -> dict[str, Any]:
+def join(decisions: list[Decisions]) -> dict[str, np.ndarray]:
     """The fields of a RoutingBatch that the model decided."""
     names = ["expert_ids_TLK", "weights_TLK", "entropy_TL", "margin_TL", "loss_T"]
     if decisions[0].dropped_ids_TLK is not None:
@@ -148,9 +145,7 @@ def joined(decisions: list[Decisions]) -> dict[str, Any]:
 
 @torch.inference_mode()
 def capture_generation(
-    model: Transformer,
-    encode: Encode,
-    decode: Callable[[list[int]], str],
+    model: ReadableModel,
     documents: Iterable[Document],
     sink: TraceSink,
     *,
@@ -167,18 +162,13 @@ def capture_generation(
     The last token is sampled but never routed: it is in the text and has no row. A prompt is cut
     where it would leave no room for `max_new_tokens`, in the text too.
     """
-    room = model.config.context_length - 1 - max_new_tokens
-    if max_new_tokens < 1 or room < 1:
-        raise ValueError(
-            f"{max_new_tokens} new tokens do not fit beside a prompt in a context of "
-            f"{model.config.context_length}; ask for 1 to {model.config.context_length - 2}"
-        )
+    room = require_room(model, max_new_tokens=max_new_tokens)
     captured = Captured()
     fresh = (document for document in documents if document.doc_id not in stored)
     with recorded_routing(model) as recording:
-        for prompt in encoded_documents(encode, fresh, room=room):
-            fed = [START_TOKEN_ID, *prompt.token_ids]
-            sampled = generate(
+        for prompt in encoded_documents(model, fresh, room=room):
+            fed = [model.start_token_id, *prompt.token_ids]
+            steps = generate(
                 model,
                 fed,
                 max_new_tokens=max_new_tokens,
@@ -188,33 +178,30 @@ def capture_generation(
             )
             continuation: list[int] = []
             decisions: list[Decisions] = []
-            for token_id in sampled:
+            for logits_BSV, token_id in steps:
                 if cancelled():
                     raise CaptureCancelledError
-                following = torch.tensor([*fed[1:], token_id], device=recording.output.device)
-                loss = token_loss(recording.output, following)
-                decisions.append(recording.transfer(loss_R=loss).wait())
+                following_T = torch.tensor([*fed[1:], token_id], device=logits_BSV.device)
+                loss_T = token_loss(logits_BSV, following_T)
+                decisions.append(recording.transfer(loss_R=loss_T).wait())
                 continuation.append(token_id)
                 fed = [token_id]
                 on_progress(
                     captured.tokens + len(prompt.token_ids) + len(decisions), captured.documents
                 )
-            batch = continued(prompt, continuation, decisions, decode)
+            batch = generated_batch(prompt, continuation, decisions, model.decode)
             sink.write(batch)
             captured.add(batch.documents[0], tokens=len(batch.doc_id_T))
     return captured
 
 
-def continued(
-    prompt: Encoded,
-    continuation: list[int],
-    decisions: list[Decisions],
-    decode: Callable[[list[int]], str],
+def generated_batch(
+    prompt: Encoded, continuation: list[int], decisions: list[Decisions], decode: Decode
 ) -> RoutingBatch:
     """One document of prompt and continuation, without the last token's row."""
     token_ids = [*prompt.token_ids, *continuation[:-1]]
     pieces = continuation_pieces(continuation, decode)
-    decided = joined(decisions)
+    decided = join(decisions)
     # rows are the start token and `token_ids`; losses are of the token that follows each row
     loss_T = decided.pop("loss_T")[:-1]
     text = "".join([*prompt.pieces, *pieces])
@@ -233,7 +220,7 @@ def continued(
     )
 
 
-def continuation_pieces(token_ids: list[int], decode: Callable[[list[int]], str]) -> list[str]:
+def continuation_pieces(token_ids: list[int], decode: Decode) -> list[str]:
     """What each token adds; the last token of a split character adds the character."""
     pieces: list[str] = []
     held: list[int] = []

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.config import ModelConfig
-from model.fingerprint import shard_paths
+from model.fingerprint import remove_shards, shard_name, shard_paths
 from model.transformer import Transformer
 
 SHARD_BYTES = 16 * 2**20
@@ -33,15 +33,14 @@ def save_model(model: Transformer, folder: Path, *, dtype: torch.dtype = torch.b
         if not (model.config.tied_embeddings and name == "head.weight")
     }
     if model.config.expert_dtype == "int8":
-        tensors = quantized(tensors)
+        tensors = quantize(tensors)
     shards = split_shards(tensors)
-    for stale in folder.glob("model-*.safetensors"):
-        stale.unlink()
+    remove_shards(folder)
     for number, shard in enumerate(shards, start=1):
-        save_file(shard, folder / f"model-{number:05}-of-{len(shards):05}.safetensors")
+        save_file(shard, folder / shard_name(number, len(shards)))
 
 
-def quantized(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def quantize(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Routed experts as INT8 and NAME.scale: symmetric, one scale an expert and output channel.
 
     Plain torch: torchao's quantize_ converts linear modules, and these are stacked [E, in, out].
@@ -58,7 +57,7 @@ def quantized(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def dequantized(tensors: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+def dequantize(tensors: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
     result = {name: tensor for name, tensor in tensors.items() if not name.endswith(".scale")}
     for name in [name for name in result if name.endswith(EXPERT_WEIGHTS)]:
         scale = tensors.get(f"{name}.scale")
@@ -92,8 +91,8 @@ def load_config(folder: Path) -> ModelConfig:
         raise ValueError(f"{path} is not JSON: {error}") from error
     known = {field.name for field in fields(ModelConfig)}
     if not isinstance(values, dict) or (unknown := sorted(set(values) - known)):
-        found = f"unknown fields {unknown}" if isinstance(values, dict) else "no object"
-        raise ValueError(f"{path} is not a RouteScope model config: {found}")
+        wrong = f"unknown fields {unknown}" if isinstance(values, dict) else "no object"
+        raise ValueError(f"{path} is not a RouteScope model config: {wrong}")
     try:
         if values.get("expert_leaders") is not None:
             values["expert_leaders"] = tuple(map(tuple, values["expert_leaders"]))
@@ -115,7 +114,7 @@ def load_model(
         except SafetensorError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
     if config.expert_dtype == "int8":
-        tensors = dequantized(tensors, folder)
+        tensors = dequantize(tensors, folder)
     if config.tied_embeddings and "embedding.weight" in tensors:
         tensors["head.weight"] = tensors["embedding.weight"]
     model = Transformer(config).to(device)

@@ -1,11 +1,11 @@
 """Text that a model writes after a prompt, until it says that it is done."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from model.capture import START_TOKEN_ID
-from model.generate import generate
-from model.transformer import Transformer
+from model.encoded import encode_text
+from model.generate import generate, require_room
+from model.readable import ReadableModel
 
 
 class Completion(NamedTuple):
@@ -14,9 +14,7 @@ class Completion(NamedTuple):
 
 
 def complete(
-    model: Transformer,
-    encode: Callable[[str], list[int]],
-    decode: Callable[[list[int]], str],
+    model: ReadableModel,
     prompt: str,
     *,
     stops: Sequence[str],
@@ -25,29 +23,24 @@ def complete(
     seed: int = 0,
 ) -> Completion:
     """Until a stop sequence, the end of the text, or `max_new_tokens`."""
-    room = model.config.context_length - 1 - max_new_tokens
-    if max_new_tokens < 1 or room < 1:
-        raise ValueError(
-            f"{max_new_tokens} new tokens do not fit beside a prompt in a context of "
-            f"{model.config.context_length}; ask for 1 to {model.config.context_length - 2}"
-        )
-    prompt_ids = encode(prompt)
+    room = require_room(model, max_new_tokens=max_new_tokens)
+    prompt_ids = encode_text(model, prompt)
     cut = max(0, len(prompt_ids) - room)
     new_ids: list[int] = []
     text = ""
-    sampled = generate(
+    steps = generate(
         model,
-        [START_TOKEN_ID, *prompt_ids[cut:]],
+        [model.start_token_id, *prompt_ids[cut:]],
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_p=1.0,
         seed=seed,
     )
-    for token_id in sampled:
-        if token_id == START_TOKEN_ID:  # precedes every document, so it ends this one
+    for step in steps:
+        if step.token_id == model.start_token_id:  # precedes every document, so it ends this one
             break
-        new_ids.append(token_id)
-        text = decode(new_ids)
-        if found := [place for stop in stops if (place := text.find(stop)) >= 0]:
-            return Completion(text[: min(found)], cut)
+        new_ids.append(step.token_id)
+        text = model.decode(new_ids)
+        if ends := [place for stop in stops if (place := text.find(stop)) >= 0]:
+            return Completion(text[: min(ends)], cut)
     return Completion(text, cut)

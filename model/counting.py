@@ -33,7 +33,7 @@ def count(config: ModelConfig) -> Count:
     experts = sum(expert_parameters(moe) for moe in moe_layers)
     idle = sum(idle_parameters(moe, config.top_k) for moe in moe_layers)
     active = total - idle
-    embedding = 0 if config.tied_embeddings else parameters(model.embedding)
+    embedding = 0 if config.tied_embeddings else config.vocab_size * config.hidden_dim
     attention = 4 * config.context_length * config.num_heads * config.head_dim * config.num_layers
     return Count(
         parameters=total,

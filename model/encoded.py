@@ -1,16 +1,15 @@
 """Documents as token ids, grouped so that little of a batch is padding."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple, Protocol
 
 from data.routing import Document
+from model.readable import ReadableModel
 
 ENCODED_AT_ONCE = 64  # documents
-
-# What texts become: the token ids of each, and the text that each token adds.
-Encode = Callable[[list[str]], list[tuple[list[int], list[str]]]]
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}  # of one forward
 
 
 class HasTokenIds(Protocol):
@@ -24,13 +23,21 @@ class Encoded(NamedTuple):
     pieces: list[str]
 
 
+def encode_text(model: ReadableModel, text: str) -> list[int]:
+    [(ids, _)] = model.encode([text])
+    return ids
+
+
 def encoded_documents(
-    encode: Encode, documents: Iterable[Document], *, room: int
+    model: ReadableModel, documents: Iterable[Document], *, room: int | None = None
 ) -> Iterator[Encoded]:
-    """Each document with at most `room` tokens; what is cut off is counted in the document."""
+    """Each document with at most `room` tokens, by default what the context holds after the start
+    token; what is cut off is counted in the document."""
+    if room is None:
+        room = model.context_length - 1
     remaining = iter(documents)
     while some := list(islice(remaining, ENCODED_AT_ONCE)):
-        encodings = encode([document.text for document in some])
+        encodings = model.encode([document.text for document in some])
         for document, (token_ids, pieces) in zip(some, encodings, strict=True):
             cut = max(0, len(token_ids) - room)
             yield Encoded(

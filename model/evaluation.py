@@ -10,19 +10,19 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-
-from model.transformer import Transformer
+from torch import nn
 
 
 @torch.inference_mode()
 def document_nats(
-    model: Transformer, batches: Iterable[tuple[np.ndarray, np.ndarray]], *, num_documents: int
+    model: nn.Module, batches: Iterable[tuple[np.ndarray, np.ndarray]], *, num_documents: int
 ) -> np.ndarray:
-    """Nats of each document, [N]; batches are (token ids [B, S + 1] with -1 padding, document_B).
+    """Nats of each document, [N], by a module from token ids [B, S] to logits_BSV; batches are
+    (token ids [B, S + 1] with -1 padding, document_B).
 
     Every token but a document's first is predicted once, from at most S tokens before it.
     """
-    device = model.embedding.weight.device
+    device = next(model.parameters()).device
     nats_N = torch.zeros(num_documents, dtype=torch.float64, device=device)
     for ids_BS, document_B in batches:
         ids = torch.from_numpy(ids_BS.astype(np.int64)).to(device)

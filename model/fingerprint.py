@@ -3,11 +3,23 @@
 import hashlib
 from pathlib import Path
 
+SHARDS = "model-*.safetensors"
+
+
+def shard_name(number: int, count: int) -> str:
+    """Of the `number`-th, counted from 1."""
+    return SHARDS.replace("*", f"{number:05}-of-{count:05}")
+
+
+def remove_shards(folder: Path) -> None:
+    for path in folder.glob(SHARDS):
+        path.unlink()
+
 
 def shard_paths(folder: Path) -> list[Path]:
-    paths = sorted(folder.glob("model-*.safetensors"))
+    paths = sorted(folder.glob(SHARDS))
     if not paths:
-        raise ValueError(f"no weights in {folder}: model-*.safetensors is missing")
+        raise ValueError(f"no weights in {folder}: {SHARDS} is missing")
     expected = int(paths[0].stem.rsplit("-", 1)[1])
     if len(paths) != expected:
         raise ValueError(f"{folder} has {len(paths)} of {expected} weight shards; copy the rest")

@@ -1,15 +1,23 @@
 """Sampling from the model, one token at a time.
 
-V = vocabulary.
+B = 1 sequence, S = positions, V = vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.transformer import Transformer
+from model.readable import ReadableModel
+
+
+class Step(NamedTuple):
+    """Logits of the tokens that the model was just given, and the token sampled after them."""
+
+    logits_BSV: Tensor
+    token_id: int
 
 
 def next_token_distribution(logits_V: Tensor, *, temperature: float, top_p: float) -> Tensor:
@@ -29,33 +37,43 @@ def next_token_distribution(logits_V: Tensor, *, temperature: float, top_p: floa
     return torch.zeros_like(sorted_V).scatter(0, order_V, sorted_V / sorted_V.sum())
 
 
+def require_room(model: ReadableModel, *, max_new_tokens: int) -> int:
+    """Tokens that a prompt may have, so that the start token and the new ones fit beside it."""
+    room = model.context_length - 1 - max_new_tokens
+    if max_new_tokens < 1 or room < 1:
+        raise ValueError(
+            f"{max_new_tokens} new tokens do not fit beside a prompt in a context of "
+            f"{model.context_length}; ask for 1 to {model.context_length - 2}"
+        )
+    return room
+
+
 @torch.inference_mode()
 def generate(
-    model: Transformer,
+    model: ReadableModel,
     prompt_ids: Sequence[int],
     *,
     max_new_tokens: int,
     temperature: float,
     top_p: float,
     seed: int,
-) -> Iterator[int]:
-    """Continue `prompt_ids`; stops at `max_new_tokens` or when the context is full.
-
-    The last token yielded has not been through the model.
-    """
-    room = model.config.context_length - len(prompt_ids)
+) -> Iterator[Step]:
+    """Continue `prompt_ids`, which are given first and then each token sampled but the last; stops
+    at `max_new_tokens` or when the context is full."""
+    room = model.context_length - len(prompt_ids)
     if not prompt_ids or room < 1:
         raise ValueError(
             f"a prompt of {len(prompt_ids)} tokens cannot be continued in a context of "
-            f"{model.config.context_length}"
+            f"{model.context_length}"
         )
-    device = model.embedding.weight.device
     generator = torch.Generator().manual_seed(seed)
-    cache = model.new_cache()
-    fresh_BS = torch.tensor([list(prompt_ids)], device=device)
+    read_on = model.reading()
+    fresh_BS = torch.tensor([list(prompt_ids)], device=model.device)
     for _ in range(min(max_new_tokens, room)):
-        logits_V = model(fresh_BS, cache=cache)[0, -1].cpu()
-        probability_V = next_token_distribution(logits_V, temperature=temperature, top_p=top_p)
+        logits_BSV = read_on(fresh_BS)
+        probability_V = next_token_distribution(
+            logits_BSV[0, -1].cpu(), temperature=temperature, top_p=top_p
+        )
         token_id = int(torch.multinomial(probability_V, 1, generator=generator))
-        yield token_id
-        fresh_BS = torch.tensor([[token_id]], device=device)
+        yield Step(logits_BSV, token_id)
+        fresh_BS = torch.tensor([[token_id]], device=model.device)

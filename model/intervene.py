@@ -1,7 +1,7 @@
 """What the model would do if its routing were different: changes that end with their block.
 
-They work on any model of the contract in model/recording.py whose gate weighs its experts by their
-scores, as they are or made to sum to 1. Blocks may be nested: all changes are in force at once,
+They work on any model with MoE layers whose gates weigh their experts by their scores, as they are
+or made to sum to 1. Blocks may be nested: all changes are in force at once,
 and where two contradict each other the inner one decides.
 
 T = tokens, E = routed experts, K = chosen.
@@ -10,15 +10,14 @@ T = tokens, E = routed experts, K = chosen.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from data.routing import NO_EXPERT
-from model.recording import gate_preference, gate_scores, moe_children
-from model.router import DynamicRouter
+from model.readable import GateRule, HasMoELayers, MoELayer
+from model.recording import GateOutput, require_moe_layers, require_rule
 
 Experts = Mapping[int, Sequence[int]]  # of each MoE layer named
 
@@ -27,42 +26,41 @@ Experts = Mapping[int, Sequence[int]]  # of each MoE layer named
 class Choice:
     """How the tokens of one forward of one gate choose: what a change may alter."""
 
-    layer: int
+    layer_id: int
     scores_TE: Tensor
     preference_TE: Tensor  # the largest are chosen; -inf: never, inf: always
     factor_E: Tensor  # of the weight
     top_k: int  # the most experts of a token
-    min_k: int  # the fewest: a dynamic gate stops between them, any other takes them all
+    min_k: int  # the fewest: the gate's rule says where between them it stops
 
     def indices(self, experts: Sequence[int]) -> Tensor:
         num_experts = self.scores_TE.shape[-1]
         for expert in experts:
             if not 0 <= expert < num_experts:
                 raise ValueError(
-                    f"MoE layer {self.layer} has experts 0 to {num_experts - 1}, not {expert}"
+                    f"MoE layer {self.layer_id} has experts 0 to {num_experts - 1}, not {expert}"
                 )
         return torch.tensor(list(experts), dtype=torch.long, device=self.scores_TE.device)
 
-    def taken(self, gate: nn.Module) -> Tensor:
+    def taken(self, rule: GateRule) -> Tensor:
         """expert_ids_TK, the largest score first; NO_EXPERT where a token takes fewer."""
         if not 1 <= self.top_k <= self.scores_TE.shape[-1]:
             raise ValueError(
-                f"a token of MoE layer {self.layer} chooses 1 to {self.scores_TE.shape[-1]} "
+                f"a token of MoE layer {self.layer_id} chooses 1 to {self.scores_TE.shape[-1]} "
                 f"experts, not {self.top_k}"
             )
         preference_TK, chosen_TK = self.preference_TE.topk(self.top_k, dim=-1)
         closed_TK = preference_TK.isneginf()
         if closed_TK[:, : self.min_k].any():
             raise ValueError(
-                f"fewer than {self.min_k} experts of MoE layer {self.layer} are left to choose "
+                f"fewer than {self.min_k} experts of MoE layer {self.layer_id} are left to choose "
                 "from; mask fewer, or choose fewer a token"
             )
         scores_TK = self.scores_TE.gather(-1, chosen_TK)
-        if isinstance(gate, DynamicRouter):
-            kept_TK = gate.kept(scores_TK, min_k=self.min_k, max_k=self.top_k)
-            kept_TK = (kept_TK | preference_TK.isposinf()) & ~closed_TK
-            scores_TK = scores_TK.masked_fill(~kept_TK, -1.0)
-            chosen_TK = chosen_TK.masked_fill(~kept_TK, NO_EXPERT)
+        kept_TK = rule.kept(scores_TK, min_k=self.min_k, max_k=self.top_k)
+        kept_TK = (kept_TK | preference_TK.isposinf()) & ~closed_TK
+        scores_TK = scores_TK.masked_fill(~kept_TK, -torch.inf)
+        chosen_TK = chosen_TK.masked_fill(~kept_TK, NO_EXPERT)
         return chosen_TK.gather(-1, scores_TK.argsort(dim=-1, descending=True, stable=True))
 
 
@@ -74,27 +72,26 @@ class Rerouting:
 
     handle: RemovableHandle
 
-    def __init__(self, layer: int) -> None:
-        self.layer = layer
+    def __init__(self, layer_id: int, layer: MoELayer) -> None:
+        self.layer_id, self.layer = layer_id, layer
         self.changes: list[Change] = []
 
     def __call__(
-        self, gate: nn.Module, arguments: Any, output: tuple[Tensor | None, Tensor, Tensor]
+        self, gate: nn.Module, arguments: tuple[Tensor, ...], output: GateOutput
     ) -> tuple[Tensor, Tensor, Tensor]:
         router_logits_TE, weights_TK, expert_ids_TK = output
         if router_logits_TE is None:
             raise ValueError(
-                f"the gate of MoE layer {self.layer} has no scores (a hash of the token id): "
+                f"the gate of MoE layer {self.layer_id} has no scores (a hash of the token id): "
                 "there is nothing to choose again by"
             )
-        scores_TE = gate_scores(gate, router_logits_TE)
-        min_k = max_k = expert_ids_TK.shape[-1]
-        if isinstance(gate, DynamicRouter):
-            min_k, max_k = int(gate.min_k), int(gate.max_k)
+        rule = require_rule(self.layer, self.layer_id)
+        scores_TE = rule.scores(router_logits_TE.float())
+        min_k, max_k = self.layer.k_range
         choice = Choice(
-            self.layer,
+            self.layer_id,
             scores_TE,
-            gate_preference(gate, scores_TE).clone(),
+            rule.preference(scores_TE).clone(),
             torch.ones_like(scores_TE[0]),
             top_k=max_k,
             min_k=min_k,
@@ -102,7 +99,7 @@ class Rerouting:
         weigh = self.rule(of_chosen(scores_TE, expert_ids_TK), weights_TK)
         for change in self.changes:
             change(choice)
-        taken_TK = choice.taken(gate)
+        taken_TK = choice.taken(rule)
         new_TK = weigh(of_chosen(scores_TE, taken_TK)) * choice.factor_E[taken_TK.clamp(min=0)]
         return router_logits_TE, new_TK.to(weights_TK.dtype), taken_TK
 
@@ -112,7 +109,7 @@ class Rerouting:
             if torch.allclose(weigh(scores_TK), weights_TK.float(), rtol=0.01, atol=1e-6):
                 return weigh
         raise ValueError(
-            f"the gate of MoE layer {self.layer} does not weigh experts by their scores, nor by "
+            f"the gate of MoE layer {self.layer_id} does not weigh experts by their scores, nor by "
             "scores that sum to 1: what it would give to other experts is not known"
         )
 
@@ -131,18 +128,18 @@ def renormalized(scores_TK: Tensor) -> Tensor:
 
 
 @contextmanager
-def masked(model: nn.Module, experts: Experts) -> Iterator[None]:
+def masked(model: HasMoELayers, experts: Experts) -> Iterator[None]:
     """No token reaches these experts: each chooses again, its k best among the rest."""
 
     def mask(choice: Choice) -> None:
-        choice.preference_TE[:, choice.indices(experts[choice.layer])] = -torch.inf
+        choice.preference_TE[:, choice.indices(experts[choice.layer_id])] = -torch.inf
 
     with rerouted(model, dict.fromkeys(experts, mask)):
         yield
 
 
 @contextmanager
-def masked_top(model: nn.Module, count: int) -> Iterator[None]:
+def masked_top(model: HasMoELayers, count: int) -> Iterator[None]:
     """Every token loses the `count` experts it scores highest, in every layer (2401.06066, 4.5)."""
 
     def mask(choice: Choice) -> None:
@@ -154,19 +151,19 @@ def masked_top(model: nn.Module, count: int) -> Iterator[None]:
         top_TC = choice.scores_TE.topk(count, dim=-1).indices
         choice.preference_TE.scatter_(-1, top_TC, -torch.inf)
 
-    with rerouted(model, dict.fromkeys(range(len(moe_children(model))), mask)):
+    with rerouted(model, dict.fromkeys(range(len(model.moe_layers())), mask)):
         yield
 
 
 @contextmanager
-def forced(model: nn.Module, experts: Experts) -> Iterator[None]:
+def forced(model: HasMoELayers, experts: Experts) -> Iterator[None]:
     """Every token chooses these experts, each with its own score as weight, and then its best."""
 
     def force(choice: Choice) -> None:
-        indices = choice.indices(experts[choice.layer])
-        if len(set(experts[choice.layer])) > choice.top_k:
+        indices = choice.indices(experts[choice.layer_id])
+        if len(set(experts[choice.layer_id])) > choice.top_k:
             raise ValueError(
-                f"{len(set(experts[choice.layer]))} experts of MoE layer {choice.layer} are "
+                f"{len(set(experts[choice.layer_id]))} experts of MoE layer {choice.layer_id} are "
                 f"forced, and a token chooses {choice.top_k}; force fewer"
             )
         choice.preference_TE[:, indices] = torch.inf
@@ -176,67 +173,65 @@ def forced(model: nn.Module, experts: Experts) -> Iterator[None]:
 
 
 @contextmanager
-def activated(model: nn.Module, top_k: int) -> Iterator[None]:
+def activated(model: HasMoELayers, top_k: int) -> Iterator[None]:
     """Every token chooses `top_k` experts, in every layer."""
 
     def change(choice: Choice) -> None:
         choice.top_k = choice.min_k = top_k
 
-    with rerouted(model, dict.fromkeys(range(len(moe_children(model))), change)):
+    with rerouted(model, dict.fromkeys(range(len(model.moe_layers())), change)):
         yield
 
 
 @contextmanager
-def scaled(model: nn.Module, experts: Experts, *, factor: float) -> Iterator[None]:
+def scaled(model: HasMoELayers, experts: Experts, *, factor: float) -> Iterator[None]:
     """The weights of these experts times `factor`; who is chosen stays."""
 
     def scale(choice: Choice) -> None:
-        choice.factor_E[choice.indices(experts[choice.layer])] *= factor
+        choice.factor_E[choice.indices(experts[choice.layer_id])] *= factor
 
     with rerouted(model, dict.fromkeys(experts, scale)):
         yield
 
 
 @contextmanager
-def without_shared(model: nn.Module) -> Iterator[None]:
+def without_shared(model: HasMoELayers) -> Iterator[None]:
     """The shared experts of every layer add nothing."""
-    shared = [named.get("shared_experts") for named in moe_children(model)]
-    if not shared or None in shared:
+    layers = model.moe_layers()
+    shared = [layer.shared_experts for layer in layers if layer.shared_experts is not None]
+    if not shared or len(shared) < len(layers):
         raise ValueError("the model has MoE layers without shared experts: nothing to leave out")
     with ExitStack() as stack:
         for module in shared:
-            assert module is not None
             stack.callback(module.register_forward_hook(_nothing).remove)
         yield
 
 
-def _nothing(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
+def _nothing(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
     return torch.zeros_like(output)
 
 
 @contextmanager
-def rerouted(model: nn.Module, changes: Mapping[int, Change]) -> Iterator[None]:
+def rerouted(model: HasMoELayers, changes: Mapping[int, Change]) -> Iterator[None]:
     """Each MoE layer named chooses under its change."""
-    layers = moe_children(model)
-    if not layers:
-        raise ValueError("the model has no MoE layer (a module with children gate and experts)")
-    for layer in changes:
-        if not 0 <= layer < len(layers):
-            raise ValueError(f"the model has MoE layers 0 to {len(layers) - 1}, not {layer}")
+    layers = require_moe_layers(model)
+    for layer_id in changes:
+        if not 0 <= layer_id < len(layers):
+            raise ValueError(f"the model has MoE layers 0 to {len(layers) - 1}, not {layer_id}")
     with ExitStack() as stack:
-        for layer, change in changes.items():
-            stack.enter_context(_changed(layers[layer]["gate"], layer, change))
+        for layer_id, change in changes.items():
+            stack.enter_context(_changed(layers[layer_id], layer_id, change))
         yield
 
 
 @contextmanager
-def _changed(gate: nn.Module, layer: int, change: Change) -> Iterator[None]:
+def _changed(layer: MoELayer, layer_id: int, change: Change) -> Iterator[None]:
     """The hook comes with the first change of a gate and goes with the last."""
-    hooks = gate._forward_hooks.values()  # torch has no public way to look
+    hooks = layer.gate._forward_hooks.values()  # torch has no public way to look
     rerouting = next((hook for hook in hooks if isinstance(hook, Rerouting)), None)
     if rerouting is None:
-        rerouting = Rerouting(layer)
-        rerouting.handle = gate.register_forward_hook(rerouting)
+        rerouting = Rerouting(layer_id, layer)
+        rerouting.handle = layer.gate.register_forward_hook(rerouting)
     rerouting.changes.append(change)
     try:
         yield

@@ -1,9 +1,9 @@
 """The MoE layer: shared experts for every token, a few routed ones by choice.
 
 B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed experts, K = most experts
-per token, C = choices, F = expert width. Children `gate` and `experts` are the capture contract:
-`experts` receives what is executed; NO_EXPERT is a place left empty. Where the layer has a
-capacity, a choice that found its expert full weighs 0.
+per token, C = choices, F = expert width, P = parts of a neuron. Hooks attach to `gate` and
+`experts`: `experts` receives what is executed; NO_EXPERT is a place left empty. Where the layer has
+a capacity, a choice that found its expert full weighs 0.
 
 Where experts were pruned, several ids may run the same weights: gate, trace and pages keep all E
 ids, `experts` holds S <= E stored experts. So layers that keep different numbers need no other
@@ -12,6 +12,7 @@ token that chooses two ids of one group runs its weights with both mixing weight
 stays costs D parameters, its expert 3 D F.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from model.kernels import cpu_experts
 from model.kernels.precision import compute_dtype, product_dtype
 from model.layers import HAS_TRITON, KeyValueCache, SwiGLU
 from model.losses import by_expert
-from model.router import admitted, new_router
+from model.router import Router, SoftmaxRouter, admitted, new_router
 
 if HAS_TRITON:
     from model.kernels.gpu_experts import RoutedExperts
@@ -43,23 +44,16 @@ class Experts(nn.Module):
     place_E: Tensor | None  # of each id among the stored experts; S for a closed one
 
     def __init__(
-        self,
-        dim: int,
-        inner_dim: int,
-        *,
-        num_experts: int,
-        leaders: tuple[int, ...] | None = None,
+        self, gate_up_EDF: Tensor, down_EFD: Tensor, *, leaders: tuple[int, ...] | None = None
     ) -> None:
         super().__init__()
-        self.num_ids = num_experts
+        self.num_ids = len(down_EFD) if leaders is None else len(leaders)
         self.register_buffer("place_E", None, persistent=False)
         if leaders is not None:
-            standing = sorted(set(leaders) - {CLOSED})
-            num_experts = len(standing)
-            place = {leader: place for place, leader in enumerate(standing)} | {CLOSED: num_experts}
-            self.place_E = torch.tensor([place[leader] for leader in leaders])
-        self.gate_up_EDF = nn.Parameter(torch.empty(num_experts, dim, 2 * inner_dim))
-        self.down_EFD = nn.Parameter(torch.empty(num_experts, inner_dim, dim))
+            place = {leader: place for place, leader in enumerate(standing(leaders))}
+            self.place_E = torch.tensor([place.get(leader, len(place)) for leader in leaders])
+        self.gate_up_EDF = nn.Parameter(gate_up_EDF)
+        self.down_EFD = nn.Parameter(down_EFD)
 
     def forward(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         if self.best_in_groups(x_TD, expert_ids_TK):
@@ -142,21 +136,48 @@ class Experts(nn.Module):
         return hidden_TEF.flatten(-2) @ self.down_EFD.to(dtype).flatten(0, 1)
 
 
+def standing(leaders: tuple[int, ...]) -> list[int]:
+    """Whose weights are stored, in their order."""
+    return sorted(set(leaders) - {CLOSED})
+
+
+def new_experts(
+    dim: int, inner_dim: int, *, num_experts: int, leaders: tuple[int, ...] | None = None
+) -> Experts:
+    """Their weights are still to be set."""
+    stored = num_experts if leaders is None else len(standing(leaders))
+    gate_up_EDF = torch.empty(stored, dim, 2 * inner_dim)
+    return Experts(gate_up_EDF, torch.empty(stored, inner_dim, dim), leaders=leaders)
+
+
 class MoE(nn.Module):
-    def __init__(self, config: ModelConfig, *, leaders: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self, gate: Router, experts: Experts, shared_experts: SwiGLU | None, *, num_experts: int
+    ) -> None:
         super().__init__()
-        self.gate = new_router(config)
-        self.experts = Experts(
-            config.hidden_dim, config.expert_dim, num_experts=config.num_experts, leaders=leaders
-        )
-        if leaders is not None and CLOSED in leaders:
-            self.gate.closed_E = torch.tensor([leader == CLOSED for leader in leaders])
-        self.shared_experts = (
-            SwiGLU(config.hidden_dim, config.num_shared_experts * config.expert_dim)
-            if config.num_shared_experts
-            else None
-        )
-        self.num_experts = config.num_experts
+        self.gate = gate
+        self.experts = experts
+        self.shared_experts = shared_experts
+        self.num_experts = num_experts
+
+    @property
+    def k_range(self) -> tuple[int, int]:
+        return self.gate.k_range
+
+    @property
+    def capacity(self) -> int | None:
+        return self.gate.capacity
+
+    @property
+    def rule(self) -> SoftmaxRouter | None:
+        return self.gate if isinstance(self.gate, SoftmaxRouter) else None
+
+    def neurons(self) -> np.ndarray:
+        """Weights of the stored experts [S, F, P, D]: gate row, up row, down column."""
+        gate_up_EDF, down_EFD = self.experts.gate_up_EDF.detach(), self.experts.down_EFD.detach()
+        gate_EDF, up_EDF = gate_up_EDF.float().cpu().chunk(2, dim=-1)
+        parts = [gate_EDF.transpose(1, 2), up_EDF.transpose(1, 2), down_EFD.float().cpu()]
+        return torch.stack(parts, dim=2).numpy()
 
     def forward(
         self, x_BSD: Tensor, token_ids_BS: Tensor, cache: KeyValueCache | None = None
@@ -164,8 +185,8 @@ class MoE(nn.Module):
         """(output_BSD, router_logits_TE, the expert_ids_TK chosen, those refused included)."""
         x_TD = x_BSD.reshape(-1, x_BSD.shape[-1])
         router_logits_TE, weights_TK, expert_ids_TK = self.gate(x_TD, token_ids_BS)
-        if self.gate.capacity is not None:
-            kept_TK = self.admitted(expert_ids_TK, self.gate.capacity, len(x_BSD), cache)
+        if self.capacity is not None:
+            kept_TK = self.admitted(expert_ids_TK, self.capacity, len(x_BSD), cache)
             weights_TK = weights_TK * kept_TK
         output_TD = self.executed(x_TD, expert_ids_TK, weights_TK)
         return output_TD.view_as(x_BSD), router_logits_TE, expert_ids_TK
@@ -187,3 +208,15 @@ class MoE(nn.Module):
         if cache is not None:
             cache.chosen_BE = chosen_BE
         return kept_TK
+
+
+def new_moe(config: ModelConfig, *, leaders: tuple[int, ...] | None = None) -> MoE:
+    """A layer whose weights are still to be set."""
+    dim, width, num_experts = config.hidden_dim, config.expert_dim, config.num_experts
+    gate = new_router(config)
+    if leaders is not None and CLOSED in leaders:
+        gate.closed_E = torch.tensor([leader == CLOSED for leader in leaders])
+    experts = new_experts(dim, width, num_experts=num_experts, leaders=leaders)
+    shared = config.num_shared_experts
+    shared_experts = SwiGLU(dim, shared * width) if shared else None
+    return MoE(gate, experts, shared_experts, num_experts=num_experts)

@@ -1,20 +1,16 @@
-"""What a model routes, seen from outside: hooks on every MoE layer of any model.
+"""What a model routes, seen from outside: hooks on gate and experts of every MoE layer.
 
-A MoE layer is a module with children `gate` and `experts`. The gate returns
-(router_logits_TE, weights_TK, expert_ids_TK), the logits None where it has none; `experts` receives
-(hidden_TD, expert_ids_TK, weights_TK), which is what is executed; a place after a token's last
-expert is NO_EXPERT with weight 0. A gate may say how it scores
-(`scores`, else softmax), by what it chooses (`preference`, else its scores) and how many choices of
-a sequence an expert takes (`capacity`, else all): with one, a weight of 0 is a choice refused.
+What the experts receive is what is executed. Where a layer has a capacity, a weight of 0 is a
+choice refused.
 
 T = tokens (sequences x positions, row-major), D = model dim, E = routed experts, K = chosen,
 L = MoE layers, R = recorded rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.routing import NO_EXPERT
+from model.readable import GateRule, HasMoELayers, MoELayer
+
+GateOutput = tuple[Tensor | None, Tensor, Tensor]  # router_logits_TE, weights_TK, expert_ids_TK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,26 +83,38 @@ class Transfer:
         )
 
 
+class ExpertInput(NamedTuple):
+    """What the experts of one MoE layer were given."""
+
+    x_TD: Tensor
+    expert_ids_TK: Tensor
+    weights_TK: Tensor
+
+
 class Recording:
     """References to what the last forward of the whole model decided, layer by layer."""
 
-    def __init__(self, gates: list[nn.Module]) -> None:
-        self._gates = gates
+    def __init__(self, layers: Sequence[MoELayer], *, inputs: bool) -> None:
+        self._layers = layers
+        self._keeps_inputs = inputs
         self.clear()
 
     def clear(self) -> None:
         self._router_logits: dict[int, Tensor | None] = {}
         self._executed: dict[int, tuple[Tensor, Tensor]] = {}
-        self.output: Any = None  # of the model
+        self._x: dict[int, Tensor] = {}
+
+    def require_whole_forward(self) -> None:
+        if len(self._executed) != len(self._layers):
+            raise ValueError(
+                f"{len(self._executed)} of {len(self._layers)} MoE layers ran in the last forward; "
+                "run the whole model once before each hand-over"
+            )
 
     def transfer(self, rows_R: Tensor | None = None, loss_R: Tensor | None = None) -> Transfer:
         """Send the given rows (all without) to the host, and forget the forward."""
-        if len(self._executed) != len(self._gates):
-            raise ValueError(
-                f"{len(self._executed)} of {len(self._gates)} MoE layers ran in the last forward; "
-                "run the whole model once before each hand-over"
-            )
-        layers = [self._layer(layer, rows_R) for layer in range(len(self._gates))]
+        self.require_whole_forward()
+        layers = [self._layer(layer_id, rows_R) for layer_id in range(len(self._layers))]
         self.clear()
         ids, weights, entropy, margin = (list(column) for column in zip(*layers, strict=True))
         expert_ids_RLK = torch.stack(pad(ids, NO_EXPERT), dim=1)
@@ -111,17 +122,28 @@ class Recording:
             loss_R = torch.full(expert_ids_RLK.shape[:1], torch.nan, device=expert_ids_RLK.device)
         values = [torch.stack(pad(weights, 0.0), dim=1)]
         values += [torch.stack(entropy, dim=1), torch.stack(margin, dim=1), loss_R.float()]
-        refusing = [getattr(gate, "capacity", None) is not None for gate in self._gates]
+        refusing = [layer.capacity is not None for layer in self._layers]
         return Transfer(expert_ids=expert_ids_RLK, values=values, refusing_L=np.array(refusing))
 
     def take(self) -> Decisions:
         """All rows of the last forward, now."""
         return self.transfer().wait()
 
-    def _layer(self, layer: int, rows_R: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def inputs(self, rows_R: Tensor) -> list[ExpertInput]:
+        """What the experts of each layer were given for the rows; forgets the forward."""
+        assert self._keeps_inputs
+        self.require_whole_forward()
+        given = [
+            ExpertInput(self._x[layer_id], *self._executed[layer_id])
+            for layer_id in range(len(self._layers))
+        ]
+        self.clear()
+        return [ExpertInput(*(part[rows_R] for part in layer)) for layer in given]
+
+    def _layer(self, layer_id: int, rows_R: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(expert_ids_RK, weights_RK, entropy_R, margin_R)"""
-        expert_ids, weights = self._executed[layer]
-        router_logits = self._router_logits[layer]
+        expert_ids, weights = self._executed[layer_id]
+        router_logits = self._router_logits[layer_id]
         if rows_R is not None:
             expert_ids, weights = (x.index_select(0, rows_R) for x in (expert_ids, weights))
         if router_logits is None:
@@ -129,33 +151,35 @@ class Recording:
             return expert_ids.to(torch.int16), weights.float(), unknown, unknown
         if rows_R is not None:
             router_logits = router_logits.index_select(0, rows_R)
-        gate = self._gates[layer]
-        scores = gate_scores(gate, router_logits)
+        rule = require_rule(self._layers[layer_id], layer_id)
+        scores = rule.scores(router_logits.float())
         return (
             expert_ids.to(torch.int16),
             weights.float(),
             entropy(scores),
-            margin(gate_preference(gate, scores), expert_ids),
+            margin(rule.preference(scores), expert_ids),
         )
 
-    def keep_logits(self, layer: int, output: tuple[Tensor | None, ...]) -> None:
+    def keep_logits(self, layer_id: int, output: GateOutput) -> None:
+        if layer_id == 0:  # another forward has begun
+            self.clear()
         logits = output[0]
-        self._router_logits[layer] = None if logits is None else logits.detach()
+        self._router_logits[layer_id] = None if logits is None else logits.detach()
 
-    def keep_executed(self, layer: int, arguments: list[Tensor]) -> None:
-        _, expert_ids_TK, weights_TK = arguments[:3]
-        self._executed[layer] = expert_ids_TK.detach(), weights_TK.detach()
-
-
-def gate_scores(gate: nn.Module, router_logits_TE: Tensor) -> Tensor:
-    logits_TE = router_logits_TE.float()
-    scores = getattr(gate, "scores", None)
-    return F.softmax(logits_TE, dim=-1) if scores is None else scores(logits_TE)
+    def keep_executed(self, layer_id: int, arguments: list[Tensor]) -> None:
+        x_TD, expert_ids_TK, weights_TK = arguments[:3]
+        self._executed[layer_id] = expert_ids_TK.detach(), weights_TK.detach()
+        if self._keeps_inputs:
+            self._x[layer_id] = x_TD.detach()
 
 
-def gate_preference(gate: nn.Module, scores_TE: Tensor) -> Tensor:
-    preference = getattr(gate, "preference", None)
-    return scores_TE if preference is None else preference(scores_TE)
+def require_rule(layer: MoELayer, layer_id: int) -> GateRule:
+    if layer.rule is None:
+        raise ValueError(
+            f"the gate of MoE layer {layer_id} gives logits and does not say how it scores them; "
+            "give its layer a rule"
+        )
+    return layer.rule
 
 
 def entropy(scores_TE: Tensor) -> Tensor:
@@ -179,36 +203,26 @@ def pad(layers: list[Tensor], fill: float) -> list[Tensor]:
     return [F.pad(layer, (0, width - layer.shape[1]), value=fill) for layer in layers]
 
 
-def moe_layers(model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
-    """(gate, experts) of every MoE layer, first to last."""
-    return [(children["gate"], children["experts"]) for children in moe_children(model)]
-
-
-def moe_children(model: nn.Module) -> list[dict[str, nn.Module]]:
-    """The children of every MoE layer, by name."""
-    children = [dict(module.named_children()) for module in model.modules()]
-    return [named for named in children if "gate" in named and "experts" in named]
+def require_moe_layers(model: HasMoELayers) -> Sequence[MoELayer]:
+    layers = model.moe_layers()
+    if not layers:
+        raise ValueError("the model has no MoE layer")
+    return layers
 
 
 @contextmanager
-def recorded_routing(model: nn.Module) -> Iterator[Recording]:
-    """Record every forward of the model inside the block. Attach before torch.compile."""
-    layers = moe_layers(model)
-    if not layers:
-        raise ValueError("the model has no MoE layer (a module with children gate and experts)")
-    recording = Recording([gate for gate, _ in layers])
-
-    def keep_output(module: nn.Module, arguments: Any, output: Any) -> None:
-        recording.output = output
-
-    hooks = [
-        model.register_forward_pre_hook(lambda module, arguments: recording.clear()),
-        model.register_forward_hook(keep_output),
-    ]
-    for layer, (gate, experts) in enumerate(layers):
-        hooks.append(gate.register_forward_hook(logits_hook(recording, layer)))
+def recorded_routing(model: HasMoELayers, *, inputs: bool = False) -> Iterator[Recording]:
+    """Record every forward of the model inside the block; `inputs`: what experts are given, too.
+    Attach before torch.compile."""
+    layers = require_moe_layers(model)
+    recording = Recording(layers, inputs=inputs)
+    hooks = []
+    for layer_id, layer in enumerate(layers):
+        hooks.append(layer.gate.register_forward_hook(logits_hook(recording, layer_id)))
         hooks.append(
-            experts.register_forward_pre_hook(executed_hook(recording, layer), with_kwargs=True)
+            layer.experts.register_forward_pre_hook(
+                executed_hook(recording, layer_id), with_kwargs=True
+            )
         )
     try:
         yield recording
@@ -217,11 +231,15 @@ def recorded_routing(model: nn.Module) -> Iterator[Recording]:
             hook.remove()
 
 
-def logits_hook(recording: Recording, layer: int) -> Any:
-    return lambda module, arguments, output: recording.keep_logits(layer, output)
+def logits_hook(
+    recording: Recording, layer_id: int
+) -> Callable[[nn.Module, tuple[Tensor, ...], GateOutput], None]:
+    return lambda module, arguments, output: recording.keep_logits(layer_id, output)
 
 
-def executed_hook(recording: Recording, layer: int) -> Any:
+def executed_hook(
+    recording: Recording, layer_id: int
+) -> Callable[[nn.Module, tuple[Tensor, ...], dict[str, Tensor]], None]:
     return lambda module, arguments, named: recording.keep_executed(
-        layer, [*arguments, *named.values()]
+        layer_id, [*arguments, *named.values()]
     )

@@ -25,9 +25,10 @@ class SoftmaxRouter(nn.Module):
     limited to the groups of a token's best experts (device-limited routing, arXiv 2405.04434).
     """
 
+    family = "DeepSeekMoE"
+    scoring = "softmax"  # or "sigmoid": an expert's score is of its own logit alone
     bias_E: Tensor
     closed_E: Tensor | None  # never chosen: pruned; the scores of the others stay as trained
-    sigmoid = False  # an expert's score is of its logit alone, instead of a softmax over all
     renormalizes = False  # weights of the chosen experts made to sum to 1
     balanced_choices: int | None = None  # the first so many count for the balance loss; None: all
 
@@ -42,12 +43,17 @@ class SoftmaxRouter(nn.Module):
         self.register_buffer("bias_E", torch.zeros(config.num_experts), persistent=self.biased)
         self.register_buffer("closed_E", None, persistent=False)
 
+    @property
+    def k_range(self) -> tuple[int, int]:
+        """The fewest and the most experts of a token."""
+        return self.top_k, self.top_k
+
     def router_logits(self, x_TD: Tensor) -> Tensor:
         with torch.autocast(x_TD.device.type, enabled=False):
             return F.linear(x_TD.float(), self.weight_ED.float())
 
     def scores(self, router_logits_TE: Tensor) -> Tensor:
-        if self.sigmoid:
+        if self.scoring == "sigmoid":
             return torch.sigmoid(router_logits_TE)
         return F.softmax(router_logits_TE, dim=-1)
 
@@ -72,13 +78,17 @@ class SoftmaxRouter(nn.Module):
         closed_TG = closed_TG.scatter(-1, best_TM, False)
         return preference_TGe.masked_fill(closed_TG.unsqueeze(-1), -torch.inf).flatten(-2)
 
+    def kept(self, scores_TK: Tensor, *, min_k: Tensor | int, max_k: Tensor | int) -> Tensor:
+        """Which of K preferred experts, the best first, a token takes: here all of them."""
+        return torch.ones_like(scores_TK, dtype=torch.bool)
+
     def forward(
         self, x_TD: Tensor, token_ids_BS: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Logits in float32; the chosen expert with the largest score first."""
         if self.fusible(x_TD):
             router_logits_TE, weights_TK, chosen_TK = fused_gate(
-                x_TD, self.weight_ED, top_k=self.top_k, sigmoid=self.sigmoid
+                x_TD, self.weight_ED, top_k=self.top_k, sigmoid=self.scoring == "sigmoid"
             )
             return router_logits_TE, self.normalized(weights_TK), chosen_TK
         router_logits_TE = self.router_logits(x_TD)
@@ -116,7 +126,8 @@ class SoftmaxRouter(nn.Module):
 class SigmoidRouter(SoftmaxRouter):
     """DeepSeek-V3's gate (arXiv 2412.19437, 2.1.2): experts scored one by one, weights sum to 1."""
 
-    sigmoid = True
+    family = "DeepSeek-V3 gate"
+    scoring = "sigmoid"
     renormalizes = True
 
     def probabilities(self, router_logits_TE: Tensor) -> Tensor:
@@ -135,12 +146,15 @@ class GShardRouter(SoftmaxRouter):
     first choices. The second expert is always asked, never by lot: models that are compared
     activate as much for every token."""
 
+    family = "GShard"
     renormalizes = True
     balanced_choices = 1
 
 
 class SwitchRouter(SoftmaxRouter):
     """Switch's top-1 gate (arXiv 2101.03961, 2.2): the weight is the probability itself."""
+
+    family = "Switch"
 
 
 class DynamicRouter(SoftmaxRouter):
@@ -152,6 +166,7 @@ class DynamicRouter(SoftmaxRouter):
     rest of its K = top_k places are NO_EXPERT with weight 0. Weights are not renormalized.
     """
 
+    family = "DSR"
     min_k: Tensor
     max_k: Tensor
     top_p: Tensor
@@ -165,6 +180,10 @@ class DynamicRouter(SoftmaxRouter):
         self.register_buffer("max_k", torch.tensor(config.top_k), persistent=False)
         self.register_buffer("top_p", torch.tensor(config.top_p), persistent=False)
 
+    @property
+    def k_range(self) -> tuple[int, int]:
+        return int(self.min_k), int(self.max_k)
+
     def limit(self, *, min_k: int, max_k: int, top_p: float | None) -> None:
         """From now on; a `top_p` of None stays as it is."""
         self.min_k.fill_(min_k)
@@ -175,10 +194,10 @@ class DynamicRouter(SoftmaxRouter):
     def router_logits(self, x_TD: Tensor) -> Tensor:
         return super().router_logits(x_TD).unflatten(-1, (-1, SUB_GATES)).logsumexp(-1)
 
-    def kept(self, weights_TK: Tensor, *, min_k: Tensor | int, max_k: Tensor | int) -> Tensor:
-        """Which choices, the preferred first, are in the smallest set that reaches top_p."""
-        before_TK = weights_TK.cumsum(-1) - weights_TK
-        rank_K = torch.arange(weights_TK.shape[-1], device=weights_TK.device)
+    def kept(self, scores_TK: Tensor, *, min_k: Tensor | int, max_k: Tensor | int) -> Tensor:
+        """Those in the smallest set that reaches top_p."""
+        before_TK = scores_TK.cumsum(-1) - scores_TK
+        rank_K = torch.arange(scores_TK.shape[-1], device=scores_TK.device)
         return ((before_TK < self.top_p) | (rank_K < min_k)) & (rank_K < max_k)
 
     def forward(
@@ -194,6 +213,9 @@ class HashRouter(nn.Module):
     """Hash layers (arXiv 2106.04426): the token id alone decides, by a fixed random table that
     gives every expert as many ids. Weight 1, no logits, nothing to learn."""
 
+    family = "Hash"
+    scoring = "hash"
+    k_range = (1, 1)
     expert_of_token_V: Tensor
     closed_E: Tensor | None = None  # none is: the config refuses it
 

@@ -65,6 +65,7 @@ TABLES = {  # the same metrics, collected
     "vocabulary_table",
     "vocabulary_summary",
     "experts_per_domain_by_layer",
+    "compared_layers",
     "verdict",
     "estimate_row",
     "mean_over_layers",

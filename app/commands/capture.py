@@ -5,10 +5,10 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,6 +21,8 @@ from rich.progress import (
 )
 
 from app import folders
+from app.commands.parallel import ranks_of_torchrun
+from app.studies.parallel_capture import capture_in_parallel
 from app.studies.reader import (
     CHECKPOINT,
     DEMO_TOKENS,
@@ -29,10 +31,14 @@ from app.studies.reader import (
     Tracer,
     demo_documents,
     load_tracer,
+    own_model,
 )
-from data.prompts import read_documents, summarize_prompts
+from data.prompts import PromptSummary, read_documents, summarize_prompts
 from data.routing import Document
-from data.store import TraceStore, discard_partial, partial_path
+from data.store import TraceStore, discard_partial, partial_path, require_free
+
+if TYPE_CHECKING:
+    from model.capture import Captured
 
 DEMO = folders.traces() / "demo.duckdb"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -69,41 +75,109 @@ def capture(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished trace.")] = False,
+    parallel: Annotated[
+        bool,
+        typer.Option(
+            "--parallel",
+            help="Under torchrun: spread the experts over its processes, each reads its part of "
+            "the prompts.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run prompts through a model and store where every token was routed.
 
     Example: routescope capture prompts.jsonl --out traces/mine.duckdb
+
+    Several processes: torchrun --standalone --nproc-per-node 2 $(which routescope) capture
+    prompts.jsonl --out traces/mine.duckdb --parallel
     """
+    if parallel and resume:
+        raise ValueError(
+            "--resume goes on with the trace of one process; --parallel keeps nothing unfinished"
+        )
     sampling = None
     if generate:
         sampling = Sampling(new_tokens=generate, temperature=temperature, top_p=top_p, seed=seed)
+    if parallel:
+        capture_over_ranks(prompts, out, model, part=part, sampling=sampling, as_json=as_json)
+        return
     first, parts = part_of(part)
-    found = summarize_prompts(prompts)
+    summary = summarize_prompts(prompts)
     tracer = load_tracer(model)
-    described = {"file": prompts.name, "sha256": found.sha256, "skipped_rows": found.skipped}
-    if part is not None:
-        described["part"] = part
+    described = described_prompts(prompts, summary, part=part)
     description = tracer.description(out.stem, prompts=described, sampling=sampling)
     begin = TraceStore.resume if resume else TraceStore.create
     figures = write_trace(
         tracer,
         (read for read in read_documents(prompts) if read.doc_id % parts == first),
         begin(out, description),
-        total=len(range(first, found.documents, parts)),
+        total=len(range(first, summary.documents, parts)),
         sampling=sampling,
     )
-    report(figures | {"skipped_rows": found.skipped, "path": str(out)}, as_json=as_json)
+    report(figures | {"skipped_rows": summary.skipped, "path": str(out)}, as_json=as_json)
+
+
+def described_prompts(
+    prompts: Path, summary: PromptSummary, *, part: str | None
+) -> dict[str, str | int]:
+    described: dict[str, str | int] = {"file": prompts.name, "sha256": summary.sha256}
+    described["skipped_rows"] = summary.skipped
+    return described if part is None else described | {"part": part}
+
+
+def capture_over_ranks(
+    prompts: Path,
+    out: Path,
+    model: Path,
+    *,
+    part: str | None,
+    sampling: Sampling | None,
+    as_json: bool,
+) -> None:
+    """What each process of torchrun does; the first one reports."""
+    with ranks_of_torchrun("capture PROMPTS --out TRACE") as ranks:
+        from model.parallel.expert_parallel import spread_model
+
+        with ranks.agreeing():
+            require_free(out)
+            place, parts = part_of(part)
+            first, step = place + parts * ranks.rank, parts * ranks.size
+            summary = summarize_prompts(prompts)
+            tracer = load_tracer(model)
+            described = described_prompts(prompts, summary, part=part)
+            description = tracer.description(out.stem, prompts=described, sampling=sampling)
+            description.config["capture"]["ranks"] = ranks.size
+            spread_model(own_model(tracer).transformer, ranks.mesh)
+        total = len(range(first, summary.documents, step))
+        started = time.perf_counter()
+        with progress_bar(total, done=0) if ranks.rank == 0 else nullcontext(quiet) as on_progress:
+            captured = capture_in_parallel(
+                ranks,
+                tracer,
+                (read for read in read_documents(prompts) if read.doc_id % step == first),
+                out,
+                description,
+                sampling=sampling,
+                on_progress=on_progress,
+            )
+        if ranks.rank == 0:
+            figures = summary_figures(captured, seconds=time.perf_counter() - started)
+            report(figures | {"skipped_rows": summary.skipped, "path": str(out)}, as_json=as_json)
+
+
+def quiet(tokens: int, documents: int) -> None:
+    """Progress that nobody sees: the first rank's bar stands for all."""
 
 
 def part_of(part: str | None) -> tuple[int, int]:
     """(place, parts), the place counted from 0; all is one part."""
     if part is None:
         return 0, 1
-    found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
-    if found is None or int(found[1]) > int(found[2]):
+    written = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
+    if written is None or int(written[1]) > int(written[2]):
         raise ValueError(f"--part is {part!r}; give I/N, such as 1/4, 2/4, 3/4 and 4/4")
-    return int(found[1]) - 1, int(found[2])
+    return int(written[1]) - 1, int(written[2])
 
 
 def demo(
@@ -145,8 +219,12 @@ def write_trace(
         explain_interruption(store.path)
         raise typer.Exit(INTERRUPTED) from None
     seconds = time.perf_counter() - started
+    return summary_figures(captured, seconds=seconds, resumed=len(stored))
+
+
+def summary_figures(captured: "Captured", *, seconds: float, resumed: int = 0) -> dict[str, Any]:
     return asdict(captured) | {
-        "resumed_documents": len(stored),
+        "resumed_documents": resumed,
         "seconds": round(seconds, 2),
         "tokens_per_second": round(captured.tokens / seconds),
     }

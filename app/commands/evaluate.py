@@ -117,7 +117,7 @@ def measured(
     with progress_bar(task.name) as advance:
         found = evaluate_task(reader, used, code, seed=seed, on_progress=advance)
     fact = {"task": task.name, "unit": task.unit, "used": len(used), "total": len(task)}
-    fact |= {"cut_prompts": found.cut, "context": reader.model.config.context_length}
+    fact |= {"cut_prompts": found.cut, "context": reader.model.context_length}
     if found.outcomes is not None:
         fact["programs"] = found.outcomes
     return named(found.table, task.name), [fact]

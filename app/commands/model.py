@@ -85,23 +85,20 @@ def generate(
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
 ) -> None:
     """Print the prompt and its continuation."""
-    from data.tokenizer import decode
-    from data.tokens import END_OF_TEXT_ID
-    from model.generate import generate as continued
+    from model.encoded import encode_text
+    from model.generate import generate as steps_of
 
-    tracer = load_tracer(folder)
-    prompt_ids = [END_OF_TEXT_ID, *tracer.tokenizer.encode(prompt).ids]
-    new_ids = list(
-        continued(
-            tracer.model,
-            prompt_ids,
-            max_new_tokens=tokens,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-        )
+    model = load_tracer(folder).model
+    prompt_ids = encode_text(model, prompt)
+    steps = steps_of(
+        model,
+        [model.start_token_id, *prompt_ids],
+        max_new_tokens=tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
     )
-    print(decode(tracer.tokenizer, prompt_ids[1:] + new_ids))
+    print(model.decode(prompt_ids + [step.token_id for step in steps]))
 
 
 @app.command(epilog="Example: routescope model ship runs/tiny runs/tiny-dense")
@@ -116,14 +113,13 @@ def ship(
     import shutil
 
     from model.checkpoint import write_atomically
-    from model.fingerprint import shard_paths
+    from model.fingerprint import remove_shards, shard_paths
 
     wanted = [moe / "evaluation.json", dense / "evaluation.json", moe / "snapshots.safetensors"]
     if missing := [str(path) for path in wanted if not path.is_file()]:
         raise ValueError(f"not a finished training: {', '.join(missing)} missing")
     (out / "dense").mkdir(parents=True, exist_ok=True)
-    for stale in out.glob("model-*.safetensors"):
-        stale.unlink()
+    remove_shards(out)
     names = ["config.json", "train_config.json", "train_log.jsonl", "snapshots.safetensors"]
     for path in [*shard_paths(moe), *(moe / name for name in names)]:
         shutil.copyfile(path, out / path.name)

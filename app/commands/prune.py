@@ -2,21 +2,29 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-import pandas as pd
 import typer
 
 from app.commands.capture import INTERRUPTED, Json
 from app.commands.evaluate import progress_bar
-from app.studies import compression, redundancy
-from app.studies.compression import SALIENCY, SHARE, THRESHOLD, How
-from app.studies.reader import HELDOUT, Tracer, load_tracer
+from app.studies import redundancy
+from app.studies.compression.costs import Costs, compare
+from app.studies.compression.folder import new_folder, write_model
+from app.studies.compression.plan import plan_of
+from app.studies.compression.result import write_result
+from app.studies.compression.rule import SHARE, THRESHOLD, How, Rule
+from app.studies.compression.texts import unseen_texts
+from app.studies.reader import HELDOUT, Tracer, load_tracer, own_model
 from app.studies.scoring import records
-from data.report import csv_text
+from data.routing import Document
+
+if TYPE_CHECKING:
+    from model.transformer import Transformer
 
 Model = Annotated[Path, typer.Argument(help="Folder of a model, which stays as it is.")]
 Out = Annotated[Path, typer.Option(help="New folder for the smaller model.")]
@@ -49,29 +57,21 @@ def prune(
 
     Example: routescope prune data/checkpoint --out runs/small --by saliency --share 0.125
     """
-    from model.compress import pruned
+    rule = Rule(by=by, how=how, threshold=threshold, share=share)
 
-    compression.require_how(by, how)
-    require_range(threshold, share)
-    compression.require_free(out)
-    with stoppable(), compression.new_folder(out) as folder:
-        tracer = load_tracer(model)
-        used = redundancy.calibration(tracer, text, seed=seed)
+    def shrink(tracer: Tracer) -> Smaller:
+        from model import compress
+
+        whole = own_model(tracer).transformer
+        used = redundancy.calibration(tracer.model, text, seed=seed)
         with progress_bar("similarity") as advance:
-            found = redundancy.measure(tracer, used, on_progress=advance, seed=seed)
-        leader_LE = compression.leaders_by(found, by, threshold=threshold, share=share)
-        compression.require_change(found, by, leader_LE, threshold=threshold)
-        plan = compression.plan_of(tracer.model, leader_LE, found.tokens_LE, how=how)
-        small = compression.write(pruned(tracer.model, plan), model, folder)
-        documents = compression.heldout_texts(
-            [item.document for item in used], texts=texts, seed=seed
-        )
-        asked = {"by": by, "how": how} | (
-            {"share": share} if by == SALIENCY else {"threshold": threshold}
-        )
-        table, facts = measured(tracer, small, documents, seed=seed)
-        keep(table, asked, facts, folder)
-    report(table, asked | facts, out=out, as_json=as_json)
+            known = redundancy.measure(tracer, used, on_progress=advance, seed=seed)
+        leader_LE = rule.leaders(known)
+        rule.require_change(known, leader_LE)
+        plan = plan_of(whole, leader_LE, known.tokens_LE, how=rule.how)
+        return Smaller(compress.prune(whole, plan), [item.document for item in used])
+
+    make(shrink, model, out, rule.settings(), texts=texts, seed=seed, as_json=as_json)
 
 
 def quantize(
@@ -81,26 +81,44 @@ def quantize(
 
     Example: routescope quantize data/checkpoint --out runs/int8
     """
-    from model.compress import with_int8_experts
 
-    compression.require_free(out)
-    with stoppable(), compression.new_folder(out) as folder:
-        tracer = load_tracer(model)
-        if tracer.model.config.expert_dtype == "int8":
+    def shrink(tracer: Tracer) -> Smaller:
+        from model.compress import with_int8_experts
+
+        whole = own_model(tracer).transformer
+        if whole.config.expert_dtype == "int8":
             raise ValueError(f"the experts of {model} are already INT8")
-        small = compression.write(with_int8_experts(tracer.model), model, folder)
-        documents = compression.heldout_texts([], texts=texts, seed=seed)
-        table, facts = measured(tracer, small, documents, seed=seed)
-        keep(table, {"by": "int8", "how": "quantize"}, facts, folder)
-    report(table, {"by": "int8", "how": "quantize"} | facts, out=out, as_json=as_json)
+        return Smaller(with_int8_experts(whole), [])
+
+    settings = {"by": "int8", "how": "quantize"}
+    make(shrink, model, out, settings, texts=texts, seed=seed, as_json=as_json)
 
 
-def require_range(threshold: float, share: float) -> None:
-    """Before anything long begins."""
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"the threshold ({threshold}) must be between 0 and 1")
-    if not 0 < share < 1:
-        raise ValueError(f"the share ({share}) must be above 0 and below 1")
+class Smaller(NamedTuple):
+    transformer: "Transformer"
+    used: list[Document]  # texts that it was chosen by: it is not measured on them
+
+
+def make(
+    shrink: Callable[[Tracer], Smaller],
+    source: Path,
+    out: Path,
+    settings: Mapping[str, object],
+    *,
+    texts: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Shrink the model of `source` into the new folder `out`, measure both, say what it cost."""
+    with stoppable(), new_folder(out) as folder:
+        tracer = load_tracer(source)
+        smaller = shrink(tracer)
+        small = write_model(smaller.transformer, source, folder)
+        documents = unseen_texts(smaller.used, texts=texts, seed=seed)
+        with progress_bar("texts") as advance:
+            costs = compare(tracer, small, documents, seed=seed, on_progress=advance)
+        write_result(settings, costs, folder)
+    report(settings, costs, out=out, as_json=as_json)
 
 
 @contextmanager
@@ -112,31 +130,20 @@ def stoppable() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def measured(
-    before: Tracer, after: Tracer, documents: list, *, seed: int
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    with progress_bar("texts") as advance:
-        return compression.compared(before, after, documents, seed=seed, on_progress=advance)
-
-
-def keep(table: pd.DataFrame, asked: dict, facts: dict[str, Any], folder: Path) -> None:
-    """Beside the weights, where the page Redundancy finds it."""
-    rows = compression.rows(table, asked, facts)
-    (folder / compression.FILE).write_text(csv_text(rows), encoding="utf-8", newline="")
-
-
-def report(table: pd.DataFrame, facts: dict[str, Any], *, out: Path, as_json: bool) -> None:
+def report(settings: Mapping[str, object], costs: Costs, *, out: Path, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({**facts, "bits_per_byte": records(table)}))
+        table = records(costs.bits_per_byte)
+        print(json.dumps({**settings, **asdict(costs), "bits_per_byte": table}))
         return
-    (parameters, fewer), (size, smaller) = facts["parameters"], facts["bytes"]
-    experts, left = (sum(of_layers) for of_layers in facts["experts_by_layer"])
+    (parameters, fewer), (size, smaller) = costs.parameters, costs.bytes
+    experts, left = (sum(of_layers) for of_layers in costs.experts_by_layer)
     print(f"{'experts':<12}{experts:>12,} -> {left:,}")
     print(f"{'parameters':<12}{parameters:>12,} -> {fewer:,} ({fewer / parameters - 1:+.1%})")
     print(f"{'file, bytes':<12}{size:>12,} -> {smaller:,} ({smaller / size - 1:+.1%})")
-    print(f"{'seconds':<12}{facts['seconds'][0]:>12} -> {facts['seconds'][1]}, reading the texts")
-    changed = facts["changed_choices"]
+    print(f"{'seconds':<12}{costs.seconds[0]:>12} -> {costs.seconds[1]}, reading the texts")
+    changed = costs.changed_choices
     span = "" if changed["low"] is None else f" ({changed['low']:.2%} to {changed['high']:.2%})"
     print(f"{'choices':<12}{changed['estimate']:>12.2%} of the gate's choices change{span}")
-    print(table.map(lambda v: f"{v:.4f}" if isinstance(v, float) else v).to_string(index=False))
+    cells = costs.bits_per_byte.map(lambda v: f"{v:.4f}" if isinstance(v, float) else v)
+    print(cells.to_string(index=False))
     print(f"bits per byte; low, high: paired 95 % bootstrap interval over texts. Written to {out}")

@@ -5,21 +5,23 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.commands.model_choice import Preset, Segments, Shared, chosen_config
+from app.commands.parallel import ranks_of_torchrun
 from data.tokens import DomainWindows, TokenStore, batches
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
-    from model.training.curriculum import SequenceSource
+    from model.training.batches import Batches
     from model.training.stages import Stage
     from model.training.train_config import TrainConfig
-    from model.training.trainer import BatchOfStep, Trainer
     from model.training.trainer import Progress as TrainingProgress
+    from model.training.trainer import Trainer
     from model.transformer import Transformer
 
 
@@ -71,37 +73,57 @@ def train(
             help="Write a checkpoint and stop after this many minutes; run again to continue."
         ),
     ] = None,
+    parallel: Annotated[
+        bool,
+        typer.Option(
+            "--parallel",
+            help="Under torchrun: spread the experts over its processes instead of copying them.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a preset on a GPU if there is one (on several under torchrun), otherwise on the CPU.
 
     Example: routescope train runs/tiny --corpus corpus
+
+    Several processes: torchrun --standalone --nproc-per-node 2 $(which routescope) train runs/tiny
+    --corpus corpus --parallel
     """
     from model.training.snapshots import Sample
     from model.training.train_config import TrainConfig
     from model.training.trainer import DivergedError, Trainer
 
-    training, heldout = TokenStore.load(corpus, "train"), TokenStore.load(corpus, "heldout")
-    model = new_model(chosen_config(preset, segments=segments, shared=shared), dense=dense)
-    length = model.config.context_length
-    schedule = TrainConfig(
-        steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup_steps=warmup_steps,
-        snapshots=snapshots,
-        stages=chosen_stages(stages, no_curriculum=no_curriculum, no_adversarial=no_adversarial),
-        seed=seed,
-    )
-    source = sequences(training, schedule, length)
-    sample = Sample(*heldout.opening_windows(length), heldout.domains)
-    trainer = Trainer(model, schedule, folder, batches=source, sample=sample)
-    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-    try:
-        finished = run_with_bar(trainer, lambda: time.monotonic() > deadline)
-    except DivergedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+    with ExitStack() as ending:
+        begins: AbstractContextManager[None] = nullcontext()
+        if parallel:
+            torchrun = ranks_of_torchrun("train FOLDER --corpus CORPUS")
+            begins = ending.enter_context(torchrun).agreeing()
+        with begins:
+            training, heldout = (TokenStore.load(corpus, split) for split in ("train", "heldout"))
+            model = new_model(chosen_config(preset, segments=segments, shared=shared), dense=dense)
+            length = model.config.context_length
+            schedule = TrainConfig(
+                steps=steps,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                warmup_steps=warmup_steps,
+                snapshots=snapshots,
+                stages=chosen_stages(
+                    stages, no_curriculum=no_curriculum, no_adversarial=no_adversarial
+                ),
+                seed=seed,
+            )
+            source = sequences(training, schedule, length)
+            sample = Sample(*heldout.opening_windows(length), heldout.domains)
+            trainer = Trainer(
+                model, schedule, folder, batches=source, sample=sample, parallel=parallel
+            )
+        deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+        try:
+            finished = run_with_bar(trainer, lambda: time.monotonic() > deadline)
+        except DivergedError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
     if trainer.rank > 0:
         return
     bits = write_evaluation(model, heldout, folder) if finished else None
@@ -118,13 +140,15 @@ def train(
         )
 
 
-def sequences(
-    store: TokenStore, schedule: "TrainConfig", length: int
-) -> "SequenceSource | BatchOfStep":
+def sequences(store: TokenStore, schedule: "TrainConfig", length: int) -> "Batches":
     """By domain where there are stages: these choose what to draw."""
+    from model.training.batches import PlainBatches
+    from model.training.curriculum import StagedBatches
+
     if schedule.stages:
-        return DomainWindows(store, seed=schedule.seed)
-    return batches(store, length, schedule.batch_size, seed=schedule.seed)
+        source = DomainWindows(store, seed=schedule.seed)
+        return StagedBatches(source, context_length=length, seed=schedule.seed)
+    return PlainBatches(batches(store, length, schedule.batch_size, seed=schedule.seed))
 
 
 def chosen_stages(
@@ -148,7 +172,7 @@ def new_model(config: "ModelConfig", *, dense: bool) -> "Transformer":
     import torch
 
     from model.config import dense_twin
-    from model.training.trainer import process_rank
+    from model.parallel.ranks import process_rank
     from model.transformer import Transformer
 
     rank, _ = process_rank()

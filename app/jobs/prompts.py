@@ -28,7 +28,7 @@ class Result:
     truncated_tokens: int
 
 
-def model_found() -> bool:
+def has_model() -> bool:
     return (workspace.checkpoint() / "config.json").is_file()
 
 
@@ -40,7 +40,7 @@ def _tracer(folder: str, modified_ns: int) -> Tracer:
 def tracer() -> Tracer:
     """One model in memory; loaded again only when its folder changes."""
     folder = workspace.checkpoint()
-    if not model_found():
+    if not has_model():
         raise ValueError(f"there is no model in {folder}")
     return _tracer(str(folder), (folder / "config.json").stat().st_mtime_ns)
 

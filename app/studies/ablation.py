@@ -15,7 +15,6 @@ from analysis.cause_tests import with_tests
 from analysis.causes import cause_table, matched_controls
 from analysis.queries import TraceInfo
 from app.studies.reader import Tracer
-from data.pieces import encoder
 from data.routing import UNLABELLED, Document
 from data.sidecar import read_sidecar, sidecar_path, write_sidecar
 
@@ -35,7 +34,7 @@ def lifts(con: DuckDBPyConnection, info: TraceInfo) -> pd.DataFrame:
 
 def parse_experts(text: str, info: TraceInfo) -> list[Expert]:
     """`3:17,5:2` as layer and expert."""
-    found = []
+    experts = []
     for part in text.split(","):
         layer, _, expert = part.strip().partition(":")
         if not (layer.isdigit() and expert.isdigit()):
@@ -45,8 +44,8 @@ def parse_experts(text: str, info: TraceInfo) -> list[Expert]:
                 f"there is no expert {part.strip()}: layers are 0 to {info.num_layers - 1}, "
                 f"experts 0 to {info.num_experts - 1}"
             )
-        found.append((int(layer), int(expert)))
-    return list(dict.fromkeys(found))
+        experts.append((int(layer), int(expert)))
+    return list(dict.fromkeys(experts))
 
 
 def require_usable(folder: Path, info: TraceInfo) -> None:
@@ -100,8 +99,7 @@ def ablate(
     from model.intervene import masked
 
     sampled = sample_documents(con, tokens_per_domain=tokens_per_domain, seed=seed)
-    room = tracer.model.config.context_length - 1
-    encoded = list(encoded_documents(encoder(tracer.tokenizer), sampled, room=room))
+    encoded = list(encoded_documents(tracer.model, sampled))
     groups = groups_of(con, info, targets)
     interventions = {
         f"{group.layer_id}:{expert}": partial(masked, tracer.model, {group.layer_id: [expert]})
@@ -214,10 +212,10 @@ def targets_of(lifts: pd.DataFrame, experts: list[Expert] | None, *, top: int) -
     return known.loc[experts].reset_index()
 
 
-def with_verdicts(found: pd.DataFrame, causes: pd.DataFrame | None) -> pd.DataFrame:
+def with_verdicts(specialists: pd.DataFrame, causes: pd.DataFrame | None) -> pd.DataFrame:
     """Specialists with the verdict of leaving them out; UNTESTED where that was not measured."""
     if causes is None:
-        return found.assign(verdict=UNTESTED)
+        return specialists.assign(verdict=UNTESTED)
     names = ["layer_id", "expert_id", "domain"]
     own = causes[causes.group == "own"][[*names, "verdict"]]
-    return found.merge(own, on=names, how="left").fillna({"verdict": UNTESTED})
+    return specialists.merge(own, on=names, how="left").fillna({"verdict": UNTESTED})

@@ -21,7 +21,6 @@ from lm_eval.utils import get_rolling_token_windows
 from analysis import chance
 from app.studies.reader import CHECKPOINT, Tracer, load_reader
 from app.studies.scoring import COLUMNS, Advance, named
-from data.tokenizer import decode
 
 CHOICE_METRICS = ("acc", "acc_norm", "acc_bytes")
 
@@ -49,59 +48,51 @@ class RouteScopeLM(LM):
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         from model.likelihood import continuation, log_likelihoods
 
-        length = self.reader.model.config.context_length
-        sequences = [
-            continuation(self.encode, context, text, context_length=length)
-            for context, text in (request.args for request in requests)
-        ]
-        found = log_likelihoods(self.reader.model, sequences, on_progress=self.on_progress)
-        return [(likelihood.nats, likelihood.greedy) for likelihood in found]
+        model = self.reader.model
+        sequences = [continuation(model, *request.args) for request in requests]
+        likelihoods = log_likelihoods(model, sequences, on_progress=self.on_progress)
+        return [(likelihood.nats, likelihood.greedy) for likelihood in likelihoods]
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """As the harness asks: the last window of a text is as long as the others."""
-        from model.capture import START_TOKEN_ID
+        from model.encoded import encode_text
         from model.likelihood import Sequenced, log_likelihoods
 
+        model = self.reader.model
         sequences, owner = [], []
         for number, request in enumerate(requests):
             for inputs, predicted in get_rolling_token_windows(
-                self.encode(request.args[0]),
-                START_TOKEN_ID,
-                self.reader.model.config.context_length,
+                encode_text(model, request.args[0]),
+                model.start_token_id,
+                model.context_length,
                 context_len=1,
             ):
                 sequences.append(Sequenced([*inputs, predicted[-1]], len(predicted)))
                 owner.append(number)
-        found = log_likelihoods(self.reader.model, sequences, on_progress=self.on_progress)
-        nats = [likelihood.nats for likelihood in found]
+        likelihoods = log_likelihoods(model, sequences, on_progress=self.on_progress)
+        nats = [likelihood.nats for likelihood in likelihoods]
         return np.bincount(owner, nats, minlength=len(requests)).tolist()
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """At most half the context is written, whatever the task asks for."""
         from model.completion import complete
 
+        model = self.reader.model
         texts = []
         for number, request in enumerate(requests):
             context, asked = request.args
             settings = normalize_gen_kwargs(asked)
             completion = complete(
-                self.reader.model,
-                self.encode,
-                lambda token_ids: decode(self.reader.tokenizer, token_ids),
+                model,
                 context,
                 stops=[stop for stop in settings["until"] if stop],
-                max_new_tokens=min(
-                    settings["max_gen_toks"], self.reader.model.config.context_length // 2
-                ),
+                max_new_tokens=min(settings["max_gen_toks"], model.context_length // 2),
                 temperature=settings.get("temperature", 0.0),
                 seed=number,
             )
             texts.append(completion.text)
             self.on_progress(number + 1, len(requests))
         return texts
-
-    def encode(self, text: str) -> list[int]:
-        return self.reader.tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def harness_rows(

@@ -4,11 +4,12 @@ torch is imported when a model is loaded, not before.
 """
 
 import platform
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
@@ -22,20 +23,13 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from model.capture import Captured
+    from model.deepseek_moe import DeepSeekMoE
+    from model.readable import ReadableModel
     from model.transformer import Transformer
 
 CHECKPOINT = SHIPPED / "data" / "checkpoint"
 HELDOUT = SHIPPED / "data" / "heldout.parquet"
 DEMO_TOKENS = 20_000  # a domain, at least
-FAMILY = {
-    "softmax": "DeepSeekMoE",
-    "sigmoid": "DeepSeek-V3 gate",
-    "gshard": "GShard",
-    "switch": "Switch",
-    "hash": "Hash",
-    "dsr": "DSR",
-}
-SCORING = {"sigmoid": "sigmoid", "hash": "hash"}  # else softmax
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +52,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Tracer:
-    """A loaded model that can read text."""
+    """A loaded model that can read text, and the folder that it lies in."""
 
     folder: Path
-    model: "Transformer"
-    tokenizer: "Tokenizer"
+    model: "ReadableModel"
 
     def capture(
         self,
@@ -77,11 +70,9 @@ class Tracer:
         """Read the documents, or continue them; progress is tokens done and documents done."""
         from model.capture import capture_documents, capture_generation
 
-        encode = encoder(self.tokenizer)
         if sampling is None:
             return capture_documents(
                 self.model,
-                encode,
                 documents,
                 sink,
                 stored=stored,
@@ -90,8 +81,6 @@ class Tracer:
             )
         return capture_generation(
             self.model,
-            encode,
-            lambda token_ids: decode(self.tokenizer, token_ids),
             documents,
             sink,
             max_new_tokens=sampling.new_tokens,
@@ -104,31 +93,29 @@ class Tracer:
         )
 
     def description(
-        self, name: str, *, prompts: dict[str, Any], sampling: Sampling | None = None
+        self, name: str, *, prompts: Mapping[str, object], sampling: Sampling | None = None
     ) -> TraceDescription:
         """`prompts` says which texts are read: a resumed capture must have the same."""
         from model.fingerprint import model_sha256
 
-        config = self.model.config
-        weight = self.model.embedding.weight
-        parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        where = {"device": weight.device.type, "dtype": str(weight.dtype).removeprefix("torch.")}
+        model = self.model.description()
         return TraceDescription(
             name=name,
-            source="routescope",
-            model_name=f"{FAMILY[config.router]} {parameters / 1e6:.1f} M",
+            source=model.source,
+            model_name=f"{model.family} {model.parameters / 1e6:.1f} M",
             model_sha256=model_sha256(self.folder),
-            tokenizer=f"byte-level BPE, {self.tokenizer.get_vocab_size():,} entries",
-            num_layers=config.num_moe_layers,
-            num_experts=config.num_experts,
-            num_shared_experts=config.num_shared_experts,
-            scoring=SCORING.get(config.router, "softmax"),
-            top_k=None if config.varying_k else config.top_k,
+            tokenizer=model.tokenizer,
+            num_layers=len(self.model.moe_layers()),
+            num_experts=model.num_experts,
+            num_shared_experts=model.num_shared_experts,
+            scoring=model.scoring,
+            top_k=model.top_k,
             seed=sampling.seed if sampling else None,
             config={
-                "model": asdict(config),
+                "model": model.config,
                 "capture": {
-                    **where,
+                    "device": self.model.device.type,
+                    "dtype": model.dtype,
                     "prompts": prompts,
                     "sampling": asdict(sampling) if sampling else None,
                 },
@@ -158,27 +145,49 @@ def load_reader(folder: Path = CHECKPOINT) -> Tracer:
 
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     if torch.cuda.is_available():
-        model = load_model(folder, device="cuda", dtype=torch.bfloat16)
+        transformer = load_model(folder, device="cuda", dtype=torch.bfloat16)
     else:
-        model = load_model(folder)
-    if tokenizer.get_vocab_size() > model.config.vocab_size:
+        transformer = load_model(folder)
+    if tokenizer.get_vocab_size() > transformer.config.vocab_size:
         raise ValueError(
             f"the tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model "
-            f"{model.config.vocab_size}"
+            f"{transformer.config.vocab_size}"
         )
-    return Tracer(folder, model, tokenizer)
+    return Tracer(folder, with_tokenizer(transformer, tokenizer))
+
+
+def with_tokenizer(transformer: "Transformer", tokenizer: "Tokenizer") -> "DeepSeekMoE":
+    from model.deepseek_moe import DeepSeekMoE
+
+    return DeepSeekMoE(
+        transformer,
+        encode=encoder(tokenizer),
+        decode=partial(decode, tokenizer),
+        tokenizer=f"byte-level BPE, {tokenizer.get_vocab_size():,} entries",
+    )
+
+
+def own_model(tracer: Tracer) -> "DeepSeekMoE":
+    """For what rewrites weights: RouteScope's own models alone."""
+    from model.deepseek_moe import DeepSeekMoE
+
+    if not isinstance(tracer.model, DeepSeekMoE):
+        raise ValueError(f"the model in {tracer.folder} is not one that RouteScope trains")
+    return tracer.model
 
 
 def demo_documents(tracer: Tracer, path: Path) -> Iterator[Document]:
     """The first shipped held-out documents of each domain, to about equal tokens per domain."""
+    from model.encoded import encode_text
+
     if not path.is_file():
         raise ValueError(f"{path} is missing; it is shipped with RouteScope")
-    room = tracer.model.config.context_length - 1
+    room = tracer.model.context_length - 1
     left = dict.fromkeys(DOMAINS, DEMO_TOKENS)
     for row in pq.read_table(path).to_pylist():
         if left[row["domain"]] <= 0:
             continue
-        left[row["domain"]] -= min(room, len(tracer.tokenizer.encode(row["text"]).ids))
+        left[row["domain"]] -= min(room, len(encode_text(tracer.model, row["text"])))
         yield Document(
             doc_id=row["doc_id"],
             text=row["text"],

@@ -16,13 +16,13 @@ import numpy as np
 from analysis import redundancy
 from analysis.redundancy import SIMILARITIES
 from app.studies.reader import Tracer
-from data.pieces import encoder
 from data.prompts import read_documents
 from data.routing import UNLABELLED, Document
 
 if TYPE_CHECKING:
     from model.encoded import Encoded
-    from model.moe import Experts
+    from model.readable import MoELayer, ReadableModel
+    from model.recording import ExpertInput
 
 FILE = "redundancy.npz"
 CALIBRATION_TOKENS = 8_192  # of which routing and saliency are counted
@@ -70,15 +70,14 @@ class Redundancy:
         return float(pairs_LEE[layer].max()), layer
 
 
-def calibration(tracer: Tracer, path: Path, *, seed: int = SEED) -> list["Encoded"]:
+def calibration(model: "ReadableModel", path: Path, *, seed: int = SEED) -> list["Encoded"]:
     """Texts of the file in seeded order, one of each domain in turn, to CALIBRATION_TOKENS."""
     from model.encoded import encoded_documents
 
     drawn = _in_turn(list(read_documents(path)), seed)
-    room = tracer.model.config.context_length - 1
     chosen: list[Encoded] = []
     tokens = 0
-    for item in encoded_documents(encoder(tracer.tokenizer), drawn, room=room):
+    for item in encoded_documents(model, drawn):
         if item.token_ids:
             chosen.append(item)
             tokens += len(item.token_ids)
@@ -109,29 +108,30 @@ def measure(
     """Progress is layers done and in all."""
     import torch
 
-    from model.compress import LayerInput, layer_inputs, neurons
+    from model.expert_inputs import expert_inputs
     from model.fingerprint import model_sha256
+    from model.recording import ExpertInput
 
-    if tracer.model.config.expert_leaders is not None:
-        raise ValueError("the model has already been pruned; use the original")
-    read = [of_layers for _, of_layers in layer_inputs(tracer.model, documents)]
-    moes = tracer.model.moe_layers()
-    found: dict[str, list] = {}
-    for layer, moe in enumerate(moes):
-        parts = zip(*(of_layers[layer] for of_layers in read), strict=True)
-        given = LayerInput(*map(torch.cat, parts))
-        similar = _of_weights(neurons(moe.experts), seed) | _of_tokens(moe.experts, given, seed)
+    batches = [of_layers for _, of_layers in expert_inputs(tracer.model, documents)]
+    layers = tracer.model.moe_layers()
+    columns: dict[str, list[np.ndarray | float]] = {}
+    for layer_id, layer in enumerate(layers):
+        neurons_EFPD = layer.neurons()
+        if len(neurons_EFPD) != layer.num_experts:
+            raise ValueError("the model has already been pruned; use the original")
+        parts = zip(*(of_layers[layer_id] for of_layers in batches), strict=True)
+        given = ExpertInput(*map(torch.cat, parts))
+        similar = _of_weights(neurons_EFPD, seed) | _of_tokens(layer, given, seed)
         for name, value in similar.items():
-            found.setdefault(name, []).append(value)
-        on_progress(layer + 1, len(moes))
-    arrays = {name: np.array(values, np.float32) for name, values in found.items()}
-    one = moes[0].experts
+            columns.setdefault(name, []).append(value)
+        on_progress(layer_id + 1, len(layers))
+    arrays = {name: np.array(values, np.float32) for name, values in columns.items()}
     return Redundancy(
         model_sha256=model_sha256(tracer.folder),
         num_tokens=len(given.x_TD),
-        top_k=tracer.model.config.top_k,
-        parameters=sum(part.numel() for part in tracer.model.parameters()),
-        expert_parameters=one.gate_up_EDF[0].numel() + one.down_EFD[0].numel(),
+        top_k=layers[0].k_range[1],
+        parameters=tracer.model.description().parameters,
+        expert_parameters=neurons_EFPD[0].size,
         **arrays,
     )
 
@@ -147,24 +147,24 @@ def _of_weights(neurons_EFPD: np.ndarray, seed: int) -> dict[str, np.ndarray | f
     }
 
 
-def _of_tokens(experts: "Experts", given: "tuple", seed: int) -> dict[str, np.ndarray | float]:
+def _of_tokens(layer: "MoELayer", given: "ExpertInput", seed: int) -> dict[str, np.ndarray | float]:
     import torch
 
-    from model.compress import expert_outputs
+    from model.expert_inputs import expert_outputs
     from model.losses import by_expert
 
     x_TD, ids_TK, weights_TK = given
-    num_experts = experts.num_ids
+    num_experts = layer.num_experts
     chosen_TE = by_expert(torch.ones_like(weights_TK), ids_TK, num_experts).cpu().numpy()
     weights_TE = by_expert(weights_TK, ids_TK, num_experts)
     saliency_E = sum(
-        (expert_outputs(experts, some_TD).norm(dim=-1).T * some_TE).sum(0)
+        (expert_outputs(layer, some_TD).norm(dim=-1).T * some_TE).sum(0)
         for some_TD, some_TE in zip(
             x_TD.split(OUTPUT_TOKENS), weights_TE.split(OUTPUT_TOKENS), strict=True
         )
     )
     sample = np.random.default_rng(seed).permutation(len(x_TD))[:OUTPUT_TOKENS]
-    outputs = expert_outputs(experts, x_TD[torch.from_numpy(sample).to(x_TD.device)])
+    outputs = expert_outputs(layer, x_TD[torch.from_numpy(sample).to(x_TD.device)])
     outputs_ETD = outputs.float().cpu().numpy()
     return {
         "outputs": redundancy.output_similarity(outputs_ETD),
@@ -180,10 +180,10 @@ def _mean_pair(similarity_EE: np.ndarray) -> float:
     return float(np.nanmean(similarity_EE[~np.eye(len(similarity_EE), dtype=bool)]))
 
 
-def store(folder: Path, found: Redundancy) -> None:
+def store(folder: Path, measured: Redundancy) -> None:
     partial = folder / f"{FILE}.partial"
     with partial.open("wb") as file:
-        np.savez_compressed(file, **asdict(found))
+        np.savez_compressed(file, **asdict(measured))
     os.replace(partial, folder / FILE)
 
 
@@ -199,7 +199,7 @@ def stored(folder: Path) -> Redundancy | None:
             arrays = dict(file)
         model = str(arrays.pop("model_sha256"))
         numbers = [int(arrays.pop(name)) for name in NUMBERS]
-        found = Redundancy(
+        known = Redundancy(
             model_sha256=model,
             num_tokens=numbers[0],
             top_k=numbers[1],
@@ -209,4 +209,4 @@ def stored(folder: Path) -> Redundancy | None:
         )
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged; delete it and it will be measured again") from error
-    return found if found.model_sha256 == model_sha256(folder) else None
+    return known if known.model_sha256 == model_sha256(folder) else None

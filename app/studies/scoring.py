@@ -14,7 +14,6 @@ from analysis import chance
 from app.studies.code_runner import DEFAULT_LIMITS, CodeLimits, run_program
 from app.studies.reader import Tracer
 from data.tasks.task import Problem, Question, Task
-from data.tokenizer import decode
 
 COLUMNS = ["task", "domain", "metric", "estimate", "low", "high", "chance", "n", "verdict"]
 STOPS = ("\ndef", "\nclass", "\nif", "\nprint", "\n#", "\n@", "\n```")  # the function is over
@@ -78,14 +77,13 @@ def text_nats(reader: Tracer, texts: Sequence[str], *, on_progress: Advance) -> 
     """Nats of each text, all of it, in windows of the context."""
     from model.likelihood import log_likelihoods, text_windows
 
-    encodings = reader.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-    length = reader.model.config.context_length
-    windows = [text_windows(encoding.ids, context_length=length) for encoding in encodings]
+    model = reader.model
+    windows = [text_windows(model, token_ids) for token_ids, _ in model.encode(list(texts))]
     owner = np.repeat(np.arange(len(texts)), [len(of_text) for of_text in windows])
-    found = log_likelihoods(
-        reader.model, [item for of_text in windows for item in of_text], on_progress=on_progress
+    likelihoods = log_likelihoods(
+        model, [item for of_text in windows for item in of_text], on_progress=on_progress
     )
-    return -np.bincount(owner, [item.nats for item in found], minlength=len(texts))
+    return -np.bincount(owner, [item.nats for item in likelihoods], minlength=len(texts))
 
 
 def question_rows(
@@ -93,16 +91,15 @@ def question_rows(
 ) -> Evaluated:
     from model.likelihood import choice_log_likelihoods
 
-    found = choice_log_likelihoods(
+    likelihoods = choice_log_likelihoods(
         reader.model,
-        lambda text: reader.tokenizer.encode(text, add_special_tokens=False).ids,
         [(question.prompt, question.continuations()) for question in questions],
         on_progress=on_progress,
     )
     bytes_NC = [np.array([len(c.encode()) for c in question.choices]) for question in questions]
     answers_N = [question.answers for question in questions]
-    table = chance.accuracy(found.nats_QC, bytes_NC, answers_N, domains)
-    return Evaluated(table, cut=found.cut_prompts)
+    table = chance.accuracy(likelihoods.nats_QC, bytes_NC, answers_N, domains)
+    return Evaluated(table, cut=likelihoods.cut_prompts)
 
 
 def problem_rows(
@@ -122,8 +119,6 @@ def problem_rows(
         for sample in range(code.samples):
             written = complete(
                 reader.model,
-                lambda text: reader.tokenizer.encode(text, add_special_tokens=False).ids,
-                lambda token_ids: decode(reader.tokenizer, token_ids),
                 problem.prompt,
                 stops=STOPS,
                 max_new_tokens=code.max_new_tokens,

@@ -30,6 +30,7 @@ from model.evaluation import document_nats, evaluation_batches
 from model.intervene import activated, masked_top, without_shared
 from model.presets import PRESETS
 from model.router import admitted
+from model.training.batches import PlainBatches
 from model.training.train_config import TrainConfig
 from model.training.trainer import Progress, Trainer
 from model.transformer import Transformer
@@ -140,7 +141,7 @@ def train_one(preset: str, seed: int, arguments: argparse.Namespace) -> None:
     )
     length = model.config.context_length
     batch_of = batches(store, length, arguments.batch_size, seed=seed)
-    trainer = Trainer(model, schedule, folder, batches=batch_of)
+    trainer = Trainer(model, schedule, folder, batches=PlainBatches(batch_of))
     began, rates = time.perf_counter(), list[float]()
 
     def note(done: Progress) -> None:

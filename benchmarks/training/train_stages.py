@@ -22,6 +22,7 @@ from data.tokens import END_OF_TEXT_ID, DomainWindows, TokenStore
 from model.losses import by_expert
 from model.presets import tiny_dsr
 from model.router import DynamicRouter
+from model.training.curriculum import StagedBatches
 from model.training.objective import autocast, within_ball
 from model.training.snapshots import Sample
 from model.training.stages import Stage, article_stages, without
@@ -73,9 +74,10 @@ def train_one(name: str, seed: int, arguments: argparse.Namespace) -> None:
         stages=SCHEDULES[name],
         seed=seed,
     )
-    source = DomainWindows(TokenStore.load(arguments.corpus, "train"), seed=seed)
     heldout = TokenStore.load(arguments.corpus, "shipped")
     length = model.config.context_length
+    windows = DomainWindows(TokenStore.load(arguments.corpus, "train"), seed=seed)
+    source = StagedBatches(windows, context_length=length, seed=seed)
     sample = Sample(*heldout.opening_windows(length), heldout.domains)
     trainer = Trainer(model, schedule, folder, batches=source, sample=sample)
     began = time.perf_counter()

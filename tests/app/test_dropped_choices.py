@@ -8,11 +8,11 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from app.jobs import beside
-from app.studies.reader import Tracer
+from app.studies.reader import Tracer, load_tracer
 from data.routing import Document
 from data.store import TraceStore, open_trace
-from data.tokenizer import load_tokenizer, train_tokenizer
-from model.checkpoint import load_model, save_model
+from data.tokenizer import train_tokenizer
+from model.checkpoint import save_model
 from model.transformer import Transformer
 from tests.app.pages import texts
 from tests.models import small_router
@@ -29,7 +29,7 @@ def write_trace(folder: Path, path: Path) -> Tracer:
     model.initialize(seed=0)
     save_model(model, folder)
     train_tokenizer(TEXTS * 20, vocab_size=270).save(str(folder / "tokenizer.json"))
-    tracer = Tracer(folder, load_model(folder), load_tokenizer(folder / "tokenizer.json"))
+    tracer = load_tracer(folder)
     documents = [
         Document(doc_id=doc_id, text=text, domain="ab"[doc_id % 2])
         for doc_id, text in enumerate(TEXTS * 4)

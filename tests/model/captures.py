@@ -6,6 +6,7 @@ from data.routing import Document, RoutingBatch, concatenated
 from model.capture import capture_documents
 from model.transformer import Transformer
 from tests.models import small_router
+from tests.readable import readable
 
 TEXTS = ["abcd", "a", "bcabcab", "dd", "cabdacbd", "b"]
 
@@ -23,15 +24,6 @@ class Batches:
         return concatenated(self.written)
 
 
-def encode(texts: list[str]) -> list[tuple[list[int], list[str]]]:
-    """A token a character: a is 1, b is 2."""
-    return [([ord(character) - 96 for character in text], list(text)) for text in texts]
-
-
-def decode(token_ids: list[int]) -> str:
-    return "".join(chr(96 + token_id) for token_id in token_ids)
-
-
 def documents(texts: list[str]) -> list[Document]:
     return [Document(doc_id=doc_id, text=text) for doc_id, text in enumerate(texts)]
 
@@ -40,7 +32,7 @@ def captured(
     model: Transformer, texts: list[str], *, batch_tokens: int | None = None
 ) -> RoutingBatch:
     sink = Batches()
-    capture_documents(model, encode, documents(texts), sink, batch_tokens=batch_tokens)
+    capture_documents(readable(model), documents(texts), sink, batch_tokens=batch_tokens)
     return sink.joined()
 
 

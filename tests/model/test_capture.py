@@ -10,7 +10,6 @@ from torch import Tensor
 
 from data.routing import DECODE, PREFILL, concatenated
 from model.capture import (
-    START_TOKEN_ID,
     CaptureCancelledError,
     Captured,
     capture_documents,
@@ -18,8 +17,11 @@ from model.capture import (
     continuation_pieces,
 )
 from model.transformer import Transformer
-from tests.model.captures import TEXTS, Batches, captured, decode, documents, encode, known
+from tests.model.captures import TEXTS, Batches, captured, documents, known
 from tests.model.expert_loop import loop_over_experts
+from tests.readable import readable
+
+START = 0
 
 
 def test_what_is_stored_replays_to_the_output_of_the_layer(model: Transformer) -> None:
@@ -58,14 +60,14 @@ def test_padding_never_enters_and_documents_keep_their_order(model: Transformer)
 
 def test_every_token_has_the_loss_that_the_model_gives_it(model: Transformer) -> None:
     batch = captured(model, ["abc"])
-    logits_SV = model(torch.tensor([[START_TOKEN_ID, 1, 2, 3]]))[0]
+    logits_SV = model(torch.tensor([[START, 1, 2, 3]]))[0]
     expected = F.cross_entropy(logits_SV[:-1], torch.tensor([1, 2, 3]), reduction="none")
     np.testing.assert_allclose(batch.loss_T, expected.detach().numpy(), rtol=1e-5)
 
 
 def test_a_document_beyond_the_context_is_cut_and_counted(model: Transformer) -> None:
     sink = Batches()
-    done = capture_documents(model, encode, documents(["abcd" * 10, "ab"]), sink)
+    done = capture_documents(readable(model), documents(["abcd" * 10, "ab"]), sink)
     batch = sink.joined()
     assert (batch.doc_id_T == 0).sum() == 15  # a context of 16, one for the start token
     assert [document.truncated_tokens for document in batch.documents] == [25, 0]
@@ -75,7 +77,7 @@ def test_a_document_beyond_the_context_is_cut_and_counted(model: Transformer) ->
 
 def test_stored_documents_are_skipped(model: Transformer) -> None:
     sink = Batches()
-    capture_documents(model, encode, documents(TEXTS), sink, stored={0, 2})
+    capture_documents(readable(model), documents(TEXTS), sink, stored={0, 2})
     assert [document.doc_id for document in sink.joined().documents] == [1, 3, 4, 5]
 
 
@@ -83,8 +85,7 @@ def test_cancelling_stops_between_batches(model: Transformer) -> None:
     sink, progress = Batches(), []
     with pytest.raises(CaptureCancelledError):
         capture_documents(
-            model,
-            encode,
+            readable(model),
             documents(["abcabc"] * 40),
             sink,
             batch_tokens=7,  # one document a batch, ten a window
@@ -100,9 +101,7 @@ def test_cancelling_stops_between_batches(model: Transformer) -> None:
 def test_generation_records_prompt_and_continuation(model: Transformer) -> None:
     sink = Batches()
     done = capture_generation(
-        model,
-        encode,
-        decode,
+        readable(model),
         documents(["abc"]),
         sink,
         max_new_tokens=4,
@@ -122,9 +121,7 @@ def test_generation_records_prompt_and_continuation(model: Transformer) -> None:
 def test_generation_is_routed_as_reading_the_same_text(model: Transformer) -> None:
     sink = Batches()
     capture_generation(
-        model,
-        encode,
-        decode,
+        readable(model),
         documents(["abc", "b"]),
         sink,
         max_new_tokens=5,
@@ -143,7 +140,7 @@ def test_generation_is_routed_as_reading_the_same_text(model: Transformer) -> No
 
 def test_a_prompt_leaves_room_for_its_continuation(model: Transformer) -> None:
     sink = Batches()
-    generate = partial(capture_generation, model, encode, decode, temperature=0, top_p=1.0, seed=0)
+    generate = partial(capture_generation, readable(model), temperature=0, top_p=1.0, seed=0)
     done = generate(documents(["ab" * 10]), sink, max_new_tokens=5)
     assert done.truncated_tokens == 10
     assert len(sink.joined().documents[0].text) == 15

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.capture import START_TOKEN_ID
 from model.transformer import Transformer
 from tests.model.captures import TEXTS, captured, known, routed_by
 from tests.models import small_config
@@ -21,7 +20,7 @@ def executed(model: Transformer, token_ids: list[int]) -> list[Tensor]:
         for layer in model.moe_layers()
     ]
     with torch.inference_mode():
-        model(torch.tensor([[START_TOKEN_ID, *token_ids]]))
+        model(torch.tensor([[0, *token_ids]]))
     for hook in hooks:
         hook.remove()
     return [tensor[1:] for tensor in seen]

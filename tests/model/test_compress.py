@@ -9,20 +9,15 @@ import torch
 
 from analysis.redundancy import aligned_similarity, neuron_match
 from data.routing import Document
-from model.checkpoint import load_model, quantized, save_model
-from model.compress import (
-    Plan,
-    expert_outputs,
-    layer_inputs,
-    neurons,
-    pruned,
-    with_int8_experts,
-)
+from model.checkpoint import load_model, quantize, save_model
+from model.compress import Plan, prune, with_int8_experts
 from model.config import CLOSED, ModelConfig
 from model.counting import count
 from model.encoded import Encoded
+from model.expert_inputs import expert_inputs, expert_outputs
 from model.transformer import Transformer
 from tests.models import small_config, small_dsr, small_router
+from tests.readable import readable
 
 IDS = torch.arange(16).reshape(1, 16)
 ALONE = list(range(8))
@@ -62,13 +57,13 @@ def test_a_twin_is_found_and_merging_it_changes_nothing(how: str, chosen: int) -
     model = with_twin(new_model(replace(small_config(), top_k=chosen)))
     asked = plan([0, 0, *ALONE[2:]], [0, 0, *ALONE[2:]])
     for layer, moe in enumerate(model.moe_layers()):
-        of_layer = neurons(moe.experts)
+        of_layer = moe.neurons()
         assert aligned_similarity(of_layer)[0, 1] == pytest.approx(1, abs=1e-6)
         if how == "merge":
             asked.share_LE[layer, :2] = [0.75, 0.25]
             match = neuron_match(of_layer[1], of_layer[0])
             asked.order_LEF[layer, 1], asked.sign_LEF[layer, 1] = match
-    small = pruned(model, asked)
+    small = prune(model, asked)
     assert torch.allclose(small(IDS), model(IDS), atol=1e-6)
     assert [len(moe.experts.gate_up_EDF) for moe in small.moe_layers()] == [7, 7]
     removed = count(model.config).parameters - count(small.config).parameters
@@ -76,7 +71,7 @@ def test_a_twin_is_found_and_merging_it_changes_nothing(how: str, chosen: int) -
 
 
 def test_layers_may_keep_different_numbers_and_survive_the_disk(tmp_path: Path) -> None:
-    small = pruned(new_model(), plan([0] * 4 + [4, 5, 6, 7], ALONE))
+    small = prune(new_model(), plan([0] * 4 + [4, 5, 6, 7], ALONE))
     save_model(small, tmp_path, dtype=torch.float32)
     loaded = load_model(tmp_path)
     assert loaded.config == small.config
@@ -91,7 +86,7 @@ def test_a_closed_expert_is_never_chosen(config: ModelConfig) -> None:
     model = new_model(config)
     closed = [CLOSED, CLOSED, *ALONE[2:]]
     chosen = []
-    small = pruned(model, plan(closed, closed))
+    small = prune(model, plan(closed, closed))
     for moe in small.moe_layers():
         moe.experts.register_forward_pre_hook(lambda module, given: chosen.append(given[1]))
     assert torch.isfinite(small(IDS)).all()
@@ -101,7 +96,7 @@ def test_a_closed_expert_is_never_chosen(config: ModelConfig) -> None:
 def test_the_given_model_stays_as_it_is() -> None:
     model = new_model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    pruned(model, plan([0] * 4 + [4, 5, 6, 7], ALONE))
+    prune(model, plan([0] * 4 + [4, 5, 6, 7], ALONE))
     with_int8_experts(model)
     assert model.config == small_config()
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
@@ -110,10 +105,10 @@ def test_the_given_model_stays_as_it_is() -> None:
 def test_what_every_expert_gives_is_what_the_layer_sums() -> None:
     model = new_model()
     item = Encoded(Document(doc_id=0, text=""), list(range(1, 12)), [""] * 11)
-    [(place_T, layers)] = list(layer_inputs(model, [item]))
+    [(place_T, layers)] = list(expert_inputs(readable(model), [item]))
     assert place_T.tolist() == [0] * 11
     for moe, given in zip(model.moe_layers(), layers, strict=True):
-        outputs_ETD = expert_outputs(moe.experts, given.x_TD)
+        outputs_ETD = expert_outputs(moe, given.x_TD)
         rows_T = torch.arange(11)[:, None]
         chosen_TKD = outputs_ETD[given.expert_ids_TK, rows_T]
         summed_TD = (chosen_TKD * given.weights_TK.unsqueeze(-1)).sum(1)
@@ -143,13 +138,13 @@ def test_closed_experts_are_refused_where_a_token_cannot_go_elsewhere() -> None:
     with pytest.raises(ValueError, match="1 groups of MoE layer 0 may hold 1 open experts"):
         replace(grouped, expert_leaders=((0, -1, 2, -1, 4, -1, 6, -1), tuple(ALONE)))
     with pytest.raises(ValueError, match="already been pruned"):
-        pruned(pruned(new_model(), plan([0, 0, *ALONE[2:]], ALONE)), plan(ALONE, ALONE))
+        prune(prune(new_model(), plan([0, 0, *ALONE[2:]], ALONE)), plan(ALONE, ALONE))
 
 
 def test_int8_is_at_most_half_a_step_away(tmp_path: Path) -> None:
     weight_EDF = torch.randn(4, 16, 6, generator=torch.Generator().manual_seed(0))
     name = "layers.1.ffn.experts.down_EFD"
-    stored = quantized({name: weight_EDF, "head.weight": weight_EDF[0]})
+    stored = quantize({name: weight_EDF, "head.weight": weight_EDF[0]})
     assert stored[name].dtype == torch.int8
     assert stored["head.weight"] is not None
     assert stored["head.weight"].dtype == torch.float32

@@ -6,6 +6,7 @@ import torch
 from model.generate import generate, next_token_distribution
 from model.transformer import Transformer
 from tests.models import small_config
+from tests.readable import readable
 
 LOGITS_V = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
 
@@ -29,7 +30,8 @@ def sampled(seed: int, **changes: float) -> list[int]:
     model = Transformer(small_config())
     model.initialize(seed=0)
     settings = {"temperature": 1.0, "top_p": 1.0, **changes}
-    return list(generate(model.eval(), [1, 2, 3], max_new_tokens=50, seed=seed, **settings))
+    steps = generate(readable(model.eval()), [1, 2, 3], max_new_tokens=50, seed=seed, **settings)
+    return [step.token_id for step in steps]
 
 
 def test_a_seed_repeats_and_another_differs() -> None:

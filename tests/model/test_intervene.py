@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from model import intervene
+from model.config import dense_twin
 from model.intervene import activated, forced, masked, masked_top, scaled, without_shared
+from model.readable import GateRule
 from model.recording import Decisions, recorded_routing
 from model.router import SoftmaxRouter
 from model.transformer import Transformer
@@ -20,7 +23,7 @@ ONE_TD = torch.ones(1, 1)
 TOKENS_BS = torch.tensor([[0, 5, 9, 1, 7], [0, 2, 2, 30, 4]])
 ALL = range(8)
 
-Block = Callable[[nn.Module], AbstractContextManager[None]]
+Block = Callable[[Transformer], AbstractContextManager[None]]
 BLOCKS: dict[str, Block] = {
     "masked": lambda model: masked(model, {0: [1], 1: [2, 3]}),
     "masked_top": lambda model: masked_top(model, 2),
@@ -32,12 +35,22 @@ BLOCKS: dict[str, Block] = {
 
 
 class OneLayer(nn.Module):
-    """A MoE layer by contract: its output is what its experts were handed."""
+    """A model of one MoE layer: its output is what its experts were handed."""
 
-    def __init__(self, gate: nn.Module) -> None:
+    shared_experts = capacity = None
+    num_experts = 4
+
+    def __init__(self, gate: nn.Module, rule: GateRule, *, top_k: int) -> None:
         super().__init__()
-        self.gate = gate
+        self.gate, self.rule = gate, rule
+        self.k_range = top_k, top_k
         self.experts = nn.Identity()
+
+    def moe_layers(self) -> list["OneLayer"]:
+        return [self]
+
+    def neurons(self) -> np.ndarray:
+        return np.zeros((4, 1, 3, 1))
 
     def forward(self, x_TD: Tensor) -> dict[int, object]:
         _, weights_TK, expert_ids_TK = self.gate(x_TD)
@@ -57,7 +70,7 @@ def layer(*, top_k: int = 2, bias_E: list[float] | None = None) -> OneLayer:
     gate.weight_ED.data = torch.tensor(SHARES).log().unsqueeze(1)
     if bias_E is not None:
         gate.bias_E = torch.tensor(bias_E)
-    return OneLayer(gate)
+    return OneLayer(gate, gate, top_k=top_k)
 
 
 @pytest.fixture
@@ -166,7 +179,7 @@ def test_of_two_changes_that_contradict_the_inner_one_decides() -> None:
 
 
 class RenormalizedGate(nn.Module):
-    """Two of four, with weights that sum to 1 times `total`; the contract, and nothing more."""
+    """Two of four, with weights that sum to 1 times `total`."""
 
     def __init__(self, total: float = 1.0) -> None:
         super().__init__()
@@ -179,12 +192,12 @@ class RenormalizedGate(nn.Module):
 
 
 def test_weights_that_summed_to_1_do_so_again() -> None:
-    with masked(one := OneLayer(RenormalizedGate()), {0: [1]}):
+    with masked(one := OneLayer(RenormalizedGate(), layer().rule, top_k=2), {0: [1]}):
         assert one(ONE_TD) == {3: 0.6, 2: 0.4}
 
 
 def test_a_gate_that_weighs_in_an_unknown_way_is_refused() -> None:
-    one = OneLayer(RenormalizedGate(2.5))
+    one = OneLayer(RenormalizedGate(2.5), layer().rule, top_k=2)
     with masked(one, {0: [1]}), pytest.raises(ValueError, match="does not weigh experts"):
         one(ONE_TD)
 
@@ -266,6 +279,6 @@ def test_a_model_without_shared_experts_has_none_to_leave_out() -> None:
 def test_a_dense_model_has_nothing_to_change() -> None:
     with (
         pytest.raises(ValueError, match="no MoE layer"),
-        intervene.masked(nn.Linear(1, 1), {0: []}),
+        intervene.masked(Transformer(dense_twin(small_config())), {0: []}),
     ):
         pass

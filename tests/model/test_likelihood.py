@@ -1,11 +1,13 @@
 """Log-likelihoods of a model that looks at the last token alone."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
+from model.deepseek_moe import DeepSeekMoE
 from model.likelihood import (
     Sequenced,
     choice_log_likelihoods,
@@ -16,6 +18,7 @@ from model.likelihood import (
 from model.transformer import Transformer
 from tests.bigram import bigram_model
 from tests.models import small_config
+from tests.readable import readable
 
 # the next token after: the start, a, b, c
 TABLE = torch.tensor(
@@ -29,8 +32,8 @@ TABLE = torch.tensor(
 
 
 @pytest.fixture(scope="module")
-def model() -> Transformer:
-    return bigram_model(TABLE, context_length=4)
+def model() -> DeepSeekMoE:
+    return bigram(context_length=4)
 
 
 def letters(text: str) -> list[int]:
@@ -38,20 +41,25 @@ def letters(text: str) -> list[int]:
     return ["abc".index(letter) + 1 for letter in text if letter != " "]
 
 
-def test_only_the_last_tokens_are_scored(model: Transformer) -> None:
+def bigram(*, context_length: int, ids_of: Callable[[str], list[int]] = letters) -> DeepSeekMoE:
+    return readable(bigram_model(TABLE, context_length=context_length), ids_of)
+
+
+def test_only_the_last_tokens_are_scored(model: DeepSeekMoE) -> None:
     both, last = log_likelihoods(model, [Sequenced([0, 1, 2], 2), Sequenced([0, 1, 2], 1)])
     assert both.nats == pytest.approx(math.log(0.5 * 0.5), abs=1e-4)
     assert last.nats == pytest.approx(math.log(0.5), abs=1e-4)
 
 
-def test_greedy_says_whether_every_token_was_the_likeliest(model: Transformer) -> None:
+def test_greedy_says_whether_every_token_was_the_likeliest(model: DeepSeekMoE) -> None:
     found = log_likelihoods(model, [Sequenced([0, 1, 2, 3], 3), Sequenced([0, 1, 3], 2)])
     assert [likelihood.greedy for likelihood in found] == [True, False]
 
 
 def test_a_batch_is_as_good_as_one_at_a_time() -> None:
-    model = Transformer(small_config()).eval()
-    model.initialize(seed=0)
+    transformer = Transformer(small_config()).eval()
+    transformer.initialize(seed=0)
+    model = readable(transformer)
     rng = np.random.default_rng(0)
     sequences = [
         Sequenced(rng.integers(32, size=size).tolist(), int(rng.integers(1, size)))
@@ -66,8 +74,9 @@ def test_a_batch_is_as_good_as_one_at_a_time() -> None:
 
 
 def test_a_continuation_is_what_the_context_does_not_have() -> None:
-    assert continuation(letters, "ab", "c", context_length=8) == Sequenced([0, 1, 2, 3], 1)
-    assert continuation(letters, "", "ab", context_length=8) == Sequenced([0, 1, 2], 2)
+    model = bigram(context_length=8)
+    assert continuation(model, "ab", "c") == Sequenced([0, 1, 2, 3], 1)
+    assert continuation(model, "", "ab") == Sequenced([0, 1, 2], 2)
 
 
 def test_a_token_across_the_border_belongs_to_the_continuation() -> None:
@@ -75,30 +84,32 @@ def test_a_token_across_the_border_belongs_to_the_continuation() -> None:
         """ab is one token, 4."""
         return letters(text.replace("ab", "")) if "ab" not in text else [4]
 
-    assert continuation(pairs, "a", "b", context_length=8) == Sequenced([0, 4], 1)
+    model = bigram(context_length=8, ids_of=pairs)
+    assert continuation(model, "a", "b") == Sequenced([0, 4], 1)
 
 
 def test_a_blank_at_the_end_of_the_context_belongs_to_every_continuation() -> None:
     def with_blanks(text: str) -> list[int]:
         return [" abc".index(letter) + 1 for letter in text]
 
-    assert continuation(with_blanks, "a ", "b", context_length=8) == Sequenced([0, 2, 1, 3], 2)
+    model = bigram(context_length=8, ids_of=with_blanks)
+    assert continuation(model, "a ", "b") == Sequenced([0, 2, 1, 3], 2)
 
 
-def test_a_long_context_is_cut_on_the_left_and_counted() -> None:
-    found = continuation(letters, "abcabc", "a", context_length=4)
+def test_a_long_context_is_cut_on_the_left_and_counted(model: DeepSeekMoE) -> None:
+    found = continuation(model, "abcabc", "a")
     assert found == Sequenced([3, 1, 2, 3, 1], 1, cut=3)  # the start, a and b are gone
 
 
 @pytest.mark.parametrize(("text", "line"), [("", "empty continuation"), ("abcab", "5 tokens")])
-def test_what_cannot_be_scored_is_refused(text: str, line: str) -> None:
+def test_what_cannot_be_scored_is_refused(text: str, line: str, model: DeepSeekMoE) -> None:
     with pytest.raises(ValueError, match=line):
-        continuation(letters, "a", text, context_length=4)
+        continuation(model, "a", text)
 
 
-def test_choices_come_back_by_question_and_cut_prompts_are_counted(model: Transformer) -> None:
+def test_choices_come_back_by_question_and_cut_prompts_are_counted(model: DeepSeekMoE) -> None:
     questions = [("a", ["b", "c", "cc"]), ("abcabc", ["a", "c"])]
-    found = choice_log_likelihoods(model, letters, questions)
+    found = choice_log_likelihoods(model, questions)
     expected = [[0.5, 0.2, 0.2 * 0.25], [0.25, 0.25]]
     for nats_C, probabilities in zip(found.nats_QC, expected, strict=True):
         assert np.exp(nats_C) == pytest.approx(probabilities, abs=1e-4)
@@ -106,8 +117,9 @@ def test_choices_come_back_by_question_and_cut_prompts_are_counted(model: Transf
 
 
 def test_windows_score_every_token_of_a_text_once() -> None:
-    assert text_windows([1, 2, 3, 4, 5], context_length=3) == [
+    model = bigram(context_length=3)
+    assert text_windows(model, [1, 2, 3, 4, 5]) == [
         Sequenced([0, 1, 2, 3], 3),
         Sequenced([3, 4, 5], 2),
     ]
-    assert text_windows([1, 2, 3], context_length=3) == [Sequenced([0, 1, 2, 3], 3)]
+    assert text_windows(model, [1, 2, 3]) == [Sequenced([0, 1, 2, 3], 3)]

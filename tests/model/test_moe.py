@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from data.routing import NO_EXPERT
-from model.moe import Experts, MoE
+from model.moe import new_experts, new_moe
 from tests.model.expert_loop import assert_close, loop_over_experts
 from tests.models import small_config
 
@@ -12,7 +12,7 @@ from tests.models import small_config
 @pytest.mark.parametrize("loaded", ["every expert", "one expert"])
 def test_outputs_and_gradients_equal_the_loop(loaded: str) -> None:
     torch.manual_seed(0)
-    experts = Experts(16, 8, num_experts=8)
+    experts = new_experts(16, 8, num_experts=8)
     for parameter in experts.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x_TD = torch.randn(40, 16, requires_grad=True)
@@ -36,7 +36,7 @@ def test_outputs_and_gradients_equal_the_loop(loaded: str) -> None:
 @pytest.mark.parametrize("path", ["gathered", "all_of_them"])
 def test_both_paths_leave_empty_places_out(path: str) -> None:
     torch.manual_seed(0)
-    experts = Experts(16, 8, num_experts=8)
+    experts = new_experts(16, 8, num_experts=8)
     for parameter in experts.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x_TD = torch.randn(40, 16, requires_grad=True)
@@ -56,14 +56,14 @@ def test_both_paths_leave_empty_places_out(path: str) -> None:
 
 
 def test_an_empty_input_gives_an_empty_output() -> None:
-    experts = Experts(16, 8, num_experts=4)
+    experts = new_experts(16, 8, num_experts=4)
     empty = experts(torch.zeros(0, 16), torch.zeros(0, 2, dtype=torch.long), torch.zeros(0, 2))
     assert empty.shape == (0, 16)
 
 
 def test_the_layer_is_shared_experts_plus_weighted_routed_ones() -> None:
     torch.manual_seed(0)
-    moe = MoE(small_config())
+    moe = new_moe(small_config())
     for parameter in moe.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x_BSD = torch.randn(2, 3, 16)

@@ -7,12 +7,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from model.config import dense_twin
+from model.readable import GateRule
 from model.recording import margin, recorded_routing
 from model.transformer import Transformer
+from tests.models import small_config
 
 
 class RoundRobinGate(nn.Module):
     """Token t goes to experts t and t + 1; scores 4, 3, 2, 1 in that order of preference."""
+
+    def scores(self, router_logits_TE: Tensor) -> Tensor:
+        return router_logits_TE.softmax(-1)
+
+    def preference(self, scores_TE: Tensor) -> Tensor:
+        return scores_TE
+
+    def kept(self, scores_TK: Tensor, *, min_k: int, max_k: int) -> Tensor:
+        return torch.ones_like(scores_TK, dtype=torch.bool)
 
     def forward(self, x_TD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         first_T = torch.arange(len(x_TD))
@@ -25,21 +37,37 @@ class RoundRobinGate(nn.Module):
 class Uncertain(RoundRobinGate):
     """Scores like those of sigmoids, which do not sum to 1."""
 
-    def scores(self, logits_TE: Tensor) -> Tensor:
-        return torch.full_like(logits_TE, 0.9)
+    def scores(self, router_logits_TE: Tensor) -> Tensor:
+        return torch.full_like(router_logits_TE, 0.9)
 
 
 class NamedArguments(nn.Module):
-    """A plain block that passes what is executed by name."""
+    """A block of another make that passes what is executed by name."""
 
-    def __init__(self, gate: nn.Module | None = None) -> None:
+    shared_experts = capacity = None
+    num_experts = 4
+    k_range = (2, 2)
+
+    def __init__(self, gate: RoundRobinGate | None = None) -> None:
         super().__init__()
         self.gate = gate or RoundRobinGate()
         self.experts = Doubled()
+        self.rule: GateRule | None = self.gate
+
+    def moe_layers(self) -> list["NamedArguments"]:
+        return [self]
+
+    def neurons(self) -> np.ndarray:
+        return np.zeros((4, 1, 3, 1))
 
     def forward(self, x_TD: Tensor) -> Tensor:
         _, weights_TK, ids_TK = self.gate(x_TD)
         return self.experts(x_TD, top_k_index=ids_TK, top_k_weights=weights_TK)
+
+
+class TwoBlocks(nn.Sequential):
+    def moe_layers(self) -> list[NamedArguments]:
+        return [block for block in self if isinstance(block, NamedArguments)]
 
 
 class Doubled(nn.Module):
@@ -48,7 +76,7 @@ class Doubled(nn.Module):
 
 
 def test_any_block_with_gate_and_experts_is_recorded() -> None:
-    model = nn.Sequential(NamedArguments(), NamedArguments())
+    model = TwoBlocks(NamedArguments(), NamedArguments())
     with recorded_routing(model) as recording:
         model(torch.ones(3, 1))
         decisions = recording.take()
@@ -113,5 +141,15 @@ def test_each_hand_over_needs_its_own_forward(model: Transformer) -> None:
 
 
 def test_a_model_without_experts_is_refused() -> None:
-    with pytest.raises(ValueError, match="no MoE layer"), recorded_routing(nn.Linear(2, 2)):
+    dense = Transformer(dense_twin(small_config()))
+    with pytest.raises(ValueError, match="no MoE layer"), recorded_routing(dense):
         pass
+
+
+def test_logits_that_nobody_says_how_to_score_are_refused() -> None:
+    block = NamedArguments()
+    block.rule = None
+    with recorded_routing(block) as recording:
+        block(torch.ones(1, 1))
+        with pytest.raises(ValueError, match="gate of MoE layer 0 gives logits and does not say"):
+            recording.take()

@@ -22,7 +22,7 @@ def draw_form(trace: Trace) -> None:
     key = f"causes|{trace.identity}"
     job = all_jobs().get(key)
     if job is not None and job.active:
-        progress.show(job, key="causes")
+        progress.follow(job, key="causes")
         return
     if job is not None:
         progress.outcome(job, failed="The experts could not be left out.")
@@ -41,7 +41,7 @@ def draw_form(trace: Trace) -> None:
 
 def unusable(info: TraceInfo) -> str:
     """Why this workspace cannot measure on this trace; empty if it can."""
-    if not prompts.model_found():
+    if not prompts.has_model():
         return "there is no model to run: data/checkpoint is missing"
     try:
         ablation.require_usable(workspace.checkpoint(), info)

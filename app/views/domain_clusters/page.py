@@ -21,7 +21,7 @@ with st.container(horizontal=True, gap="large"):
         experts = range(trace.info.num_experts)
         expert_id = st.selectbox("Expert", experts, key="expert", bind="query-params", width=120)
 if job and job.active:
-    progress.show(job, key="project")
+    progress.follow(job, key="project")
 elif job:
     progress.outcome(job, failed="The map could not be made.")
 stored = stored_map(trace, what)

@@ -6,9 +6,9 @@ from functools import partial
 import streamlit as st
 
 from app import evidence
-from app.jobs.queue import all_jobs
 from app.views.export import tables as export
-from app.views.shared import controls, progress
+from app.views.export.zip_job import draw_zip
+from app.views.shared import controls
 from app.views.shared.trace_choice import trace_page
 from data.report import csv_text, file_name
 
@@ -49,35 +49,11 @@ with left:
 with right:
     st.markdown("**Everything**")
     raw = st.checkbox("Include the trace: every token, choice and weight", key="raw")
-    key = f"zip|{trace.identity}|{raw}"
-    job = all_jobs().get(key)
-    if job and job.active:
-        progress.show(job, key="zip")
-    elif job and job.state == "done" and job.result.is_file():
-        st.download_button(
-            f"Download the zip ({job.result.stat().st_size / 2**20:.1f} MB)",
-            job.result.read_bytes,
-            file_name=file_name(trace.name, "routescope") + ".zip",
-            mime="application/zip",
-            on_click="ignore",
-            type="primary",
-            icon=":material/folder_zip:",
-        )
-    else:
-        if job:
-            progress.outcome(job, failed="The zip could not be made.")
-        if st.button("Prepare the zip", type="primary", icon=":material/folder_zip:"):
-            all_jobs().start(
-                key,
-                "Writing tables",
-                lambda job: export.build_zip(job, trace, raw=raw),
-                lane="export",
-            )
-            st.rerun()
+    draw_zip(trace, raw=raw)
     controls.note(
         "Text that a spreadsheet would run as a formula gets a leading apostrophe. The trace is "
         f"one DuckDB file, {trace.path.name}, which any DuckDB 2 can open as it is."
     )
     with st.expander("manifest.json", icon=":material/data_object:"):
-        shown = export.manifest(trace, raw=raw)
-        st.code(json.dumps(shown, indent=2, ensure_ascii=False), language="json", height=420)
+        manifest = export.manifest(trace, raw=raw)
+        st.code(json.dumps(manifest, indent=2, ensure_ascii=False), language="json", height=420)

@@ -114,7 +114,7 @@ BESIDE: dict[str, tuple[str, str, Make]] = {  # computed beside the trace, if it
     "information": (
         "information_beyond_token",
         "What the domain tells about the expert beyond the token",
-        lambda trace: with_q(_found(read_sidecar(trace.path, "information"))),
+        lambda trace: with_q(_frame(read_sidecar(trace.path, "information"))),
     ),
     ablation.WHAT: (
         "causes",
@@ -162,7 +162,7 @@ def _beside(trace: Trace) -> dict[str, tuple[str, Make]]:
     }
 
 
-def _found(stored: tuple[pd.DataFrame, dict[str, Any]] | None) -> pd.DataFrame:
+def _frame(stored: tuple[pd.DataFrame, dict[str, Any]] | None) -> pd.DataFrame:
     return pd.DataFrame() if stored is None else stored[0]
 
 
@@ -174,16 +174,16 @@ def _causes(trace: Trace) -> pd.DataFrame:
 def _pairs(trace: Trace) -> pd.DataFrame:
     layers = []
     for layer_id in trace.layers:
-        found = pair_tests.layer_pairs(trace, layer_id)
-        if found.reason:
+        pairs = pair_tests.layer_pairs(trace, layer_id)
+        if pairs.reason:
             continue
         layers.append(
             pair_table.pair_table(
-                found.tests,
+                pairs.tests,
                 layer_id=layer_id,
                 null="load",
-                num_documents=found.num_documents,
-                num_tokens=found.num_tokens,
+                num_documents=pairs.num_documents,
+                num_tokens=pairs.num_tokens,
             )
         )
     return pd.concat(layers, ignore_index=True) if layers else pd.DataFrame()
@@ -196,8 +196,8 @@ def _transitions(trace: Trace) -> pd.DataFrame:
 
 def _specialists(trace: Trace) -> pd.DataFrame:
     causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
-    found = specialists(evidence.lifts(trace))[list(evidence.LIFT_COLUMNS)]
-    return ablation.with_verdicts(found, causes)
+    table = specialists(evidence.lifts(trace))[list(evidence.LIFT_COLUMNS)]
+    return ablation.with_verdicts(table, causes)
 
 
 def tables(trace: Trace) -> dict[str, tuple[str, partial[pd.DataFrame]]]:

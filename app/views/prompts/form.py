@@ -26,7 +26,7 @@ class Request:
 
 def asked() -> Request | None:
     """What the user asked to run, on the rerun in which they pressed the button."""
-    if not prompts.model_found():
+    if not prompts.has_model():
         st.info("There is no model to run text through: data/checkpoint is missing.")
         return None
     with st.form("prompt", border=False):

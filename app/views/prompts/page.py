@@ -32,7 +32,7 @@ if request:
     st.session_state.pop("source", None)
 job: Job | None = all_jobs().get(st.session_state.get("run", ""))
 if job and job.active:
-    progress.show(job, key="run")
+    progress.follow(job, key="run")
     st.stop()
 if job:
     progress.outcome(job, failed="The text could not be run.")

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis.redundancy import SIMILARITIES
-from app.studies import compression
+from app.studies.compression.rule import THRESHOLD
 from app.views.redundancy.panels import costs, experts_left, headline, similarity
 from app.views.redundancy.stored import compression_table, model_redundancy
 from app.views.shared import controls
@@ -21,7 +21,7 @@ with st.container(horizontal=True, gap="medium"):
         "Threshold",
         0.0,
         1.0,
-        compression.THRESHOLD,
+        THRESHOLD,
         0.01,
         key="threshold",
         bind="query-params",

@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.redundancy import SIMILARITIES, leaders, pair_rows
-from app.studies import compression
+from app.studies.compression.rule import THRESHOLD, Rule
 from app.studies.redundancy import Redundancy
 from app.views.redundancy.figures import cost_lines, left_lines, similarity_map
 from app.views.shared.panel import Panel
@@ -34,7 +34,7 @@ def panels(
     *,
     by: str = SIMILARITIES[0],
     layer_id: int = 0,
-    threshold: float = compression.THRESHOLD,
+    threshold: float = THRESHOLD,
 ) -> list[Panel]:
     """The similarity of a layer's experts, and the experts left at every threshold."""
     return [
@@ -111,7 +111,7 @@ def left_table(model_sha256: str, _similar: Redundancy) -> pd.DataFrame:
     rows = []
     for by in SIMILARITIES:
         for threshold in STEPS.tolist():
-            leader_LE = compression.leaders_by(_similar, by, threshold=threshold, share=0)
+            leader_LE = Rule(by=by, threshold=threshold).leaders(_similar)
             standing_L = _standing(leader_LE)
             enough = standing_L.min() >= _similar.top_k
             experts = int(standing_L.sum()) if enough else None
@@ -134,7 +134,7 @@ def pair_table(similar: Redundancy, by: str, layer_id: int, leader_E: np.ndarray
 
 
 def headline(similar: Redundancy, by: str, *, threshold: float) -> list[tuple[str, str, str]]:
-    leader_LE = compression.leaders_by(similar, by, threshold=threshold, share=0)
+    leader_LE = Rule(by=by, threshold=threshold).leaders(similar)
     stand = int(_standing(leader_LE).sum())
     saved = (leader_LE.size - stand) * similar.expert_parameters
     highest, layer = similar.highest(by)
@@ -147,7 +147,7 @@ def headline(similar: Redundancy, by: str, *, threshold: float) -> list[tuple[st
 
 
 def _answer(similar: Redundancy, by: str, *, threshold: float) -> str:
-    leader_LE = compression.leaders_by(similar, by, threshold=threshold, share=0)
+    leader_LE = Rule(by=by, threshold=threshold).leaders(similar)
     standing_L = _standing(leader_LE)
     removed = leader_LE.size - int(standing_L.sum())
     highest, layer = similar.highest(by)

@@ -9,7 +9,8 @@ import streamlit as st
 from app import workspace
 from app.jobs import prompts
 from app.jobs.queue import Job, all_jobs
-from app.studies import compression, redundancy
+from app.studies import redundancy
+from app.studies.compression import result
 from app.studies.reader import HELDOUT
 from app.studies.redundancy import Redundancy
 from app.views.shared import controls, progress
@@ -18,7 +19,7 @@ from app.views.shared import controls, progress
 def model_redundancy() -> Redundancy:
     """Of the model of this workspace; stops the page while there is none."""
     folder = workspace.checkpoint()
-    if not prompts.model_found():
+    if not prompts.has_model():
         st.info("There is no model here. Train one, then set ROUTESCOPE_MODEL to its folder:")
         st.code("routescope train runs/tiny --corpus corpus", language="bash")
         st.stop()
@@ -39,7 +40,7 @@ def model_redundancy() -> Redundancy:
 
 def compression_table() -> pd.DataFrame:
     """What `routescope prune` or the benchmark left beside the weights; empty without."""
-    path = workspace.checkpoint() / compression.FILE
+    path = workspace.checkpoint() / result.FILE
     return pd.read_csv(path) if path.is_file() else pd.DataFrame()
 
 
@@ -66,7 +67,7 @@ def _measure() -> None:
             "The experts of this model are being compared for the first time; it takes well under "
             "a minute."
         )
-        progress.show(job, key="redundancy")
+        progress.follow(job, key="redundancy")
         return
     progress.outcome(job, failed="The experts could not be compared.")
     if st.button("Compare the experts", type="primary"):
@@ -81,6 +82,6 @@ def _run(job: Job) -> None:
         job.checkpoint()
         job.advance(done, total=total, unit="layers")
 
-    used = redundancy.calibration(tracer, HELDOUT)
+    used = redundancy.calibration(tracer.model, HELDOUT)
     measured = redundancy.measure(tracer, used, on_progress=advance)
     redundancy.store(workspace.checkpoint(), measured)

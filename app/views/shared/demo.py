@@ -14,14 +14,14 @@ _DEMO = "Making the demo trace"
 
 def build_demo() -> None:
     """First start: the demo trace is made from shipped text by the shipped model."""
-    if not prompts.model_found() or not HELDOUT.is_file():
+    if not prompts.has_model() or not HELDOUT.is_file():
         st.info("There is no trace yet. Make one from a text, CSV, JSONL or Parquet file:")
         st.code("routescope capture prompts.txt --out traces/mine.duckdb", language="bash")
         return
     job = all_jobs().get("demo") or all_jobs().start("demo", _DEMO, capture_demo, lane="model")
     if job.active:
         st.info("First start: the shipped model reads its demo texts. This takes a minute or two.")
-        progress.show(job, key="demo")
+        progress.follow(job, key="demo")
         return
     progress.outcome(job, failed="The demo trace could not be made.")
     if st.button("Make the demo trace", type="primary"):

@@ -23,7 +23,7 @@ def draw_beyond_words(trace: Trace, panel: Panel | None) -> None:
         return
     job = beside.information(trace)
     if job and job.active:
-        progress.show(job, key="information")
+        progress.follow(job, key="information")
     elif job:
         progress.outcome(job, failed="This could not be computed.")
     if sidecar_path(trace.path, "information").is_file():

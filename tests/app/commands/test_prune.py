@@ -14,7 +14,9 @@ from analysis import queries
 from analysis.redundancy import CLOSED
 from app.commands import prune as command
 from app.commands.capture import INTERRUPTED, capture
-from app.studies import compression, redundancy
+from app.studies import redundancy
+from app.studies.compression import result as written
+from app.studies.compression import texts
 from app.studies.reader import load_tracer
 from app.studies.redundancy import stored
 from data.store import open_trace
@@ -36,7 +38,7 @@ def heldout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for text, domain in (("1+1=2", "math"), ("def f", "code"))
         ]
         pd.DataFrame(lines).to_parquet(tmp_path / f"{name}.parquet")
-    monkeypatch.setattr(compression, "HELDOUT", tmp_path / "heldout.parquet")
+    monkeypatch.setattr(texts, "HELDOUT", tmp_path / "heldout.parquet")
     return tmp_path / "mine.parquet"
 
 
@@ -75,8 +77,8 @@ def test_the_least_salient_go_and_the_original_stays(
     assert found["bits_per_byte"][2]["n"] == 12
     assert found["bits_per_byte"][2]["low"] is not None
     assert checksum(folder) == before
-    assert load_tracer(out).model.config.expert_leaders is not None
-    rows = pd.read_csv(out / compression.FILE)
+    assert load_config(out).expert_leaders is not None
+    rows = pd.read_csv(out / written.FILE)
     assert set(rows.experts) == {kept * layers}
     assert rows.threshold.isna().all()
 
@@ -87,7 +89,7 @@ def test_every_similarity_prunes(
     by: str, how: str, folder: Path, heldout: Path, tmp_path: Path
 ) -> None:
     tracer = load_tracer(folder)
-    found = redundancy.measure(tracer, redundancy.calibration(tracer, heldout))
+    found = redundancy.measure(tracer, redundancy.calibration(tracer.model, heldout))
     threshold = found.highest(by)[0]
     given = ("--by", by, "--how", how, "--threshold", threshold, "--text", heldout, "--json")
     result = run("prune", folder, "--out", tmp_path / "small", *given)
@@ -105,7 +107,7 @@ def test_a_pruned_model_is_captured_with_a_row_for_every_expert(
     given = ("--by", "saliency", "--share", 0.25, "--text", heldout)
     assert run("prune", folder, "--out", out, *given).exit_code == 0
     assert run("capture", heldout, "--out", trace, "--model", out).exit_code == 0
-    config = load_tracer(out).model.config
+    config = load_config(out)
     with open_trace(trace) as con:
         tokens = queries.expert_tokens(con)
     assert len(tokens) == config.num_moe_layers * config.num_experts
@@ -176,7 +178,7 @@ def test_interrupted_nothing_stays(
     def interrupted(*given: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compression, "compared", interrupted)
+    monkeypatch.setattr(command, "compare", interrupted)
     out = tmp_path / "x"
     given = ("--by", "saliency", "--text", heldout)
     assert run("prune", folder, "--out", out, *given).exit_code == INTERRUPTED
@@ -188,7 +190,7 @@ def test_what_was_measured_is_read_again_until_the_weights_change(
     folder: Path, heldout: Path
 ) -> None:
     tracer = load_tracer(folder)
-    found = redundancy.measure(tracer, redundancy.calibration(tracer, heldout))
+    found = redundancy.measure(tracer, redundancy.calibration(tracer.model, heldout))
     assert stored(folder) is None
     redundancy.store(folder, found)
     again = stored(folder)

@@ -11,6 +11,7 @@ from model.encoded import Encoded
 from model.intervene import activated, masked
 from model.transformer import Transformer
 from tests.models import small_config
+from tests.readable import readable
 
 IDS = ([3, 4, 5, 6], [7, 8], [9, 10, 11])
 DOCUMENTS = [
@@ -34,7 +35,7 @@ def alone(model: Transformer, ids: list[int]) -> float:
 
 def test_every_variant_is_the_loss_of_documents_read_alone(model: Transformer) -> None:
     change = {"mask": lambda: masked(model, {0: [1, 2]}), "one": lambda: activated(model, 1)}
-    losses = document_losses(model, DOCUMENTS, change)
+    losses = document_losses(readable(model), DOCUMENTS, change)
     assert losses.variants == ["baseline", "mask", "one"]
     assert losses.tokens_N.tolist() == [4, 2, 3]
     np.testing.assert_allclose(losses.nats_VN[0], [alone(model, ids) for ids in IDS], rtol=1e-4)
@@ -47,12 +48,12 @@ def test_every_variant_is_the_loss_of_documents_read_alone(model: Transformer) -
 
 def test_progress_ends_at_the_total_and_cancel_stops(model: Transformer) -> None:
     seen: list[tuple[int, int]] = []
-    document_losses(model, DOCUMENTS, {}, on_progress=lambda *pair: seen.append(pair))
+    document_losses(readable(model), DOCUMENTS, {}, on_progress=lambda *pair: seen.append(pair))
     assert seen[-1] == (1, 1)
     with pytest.raises(CaptureCancelledError):
-        document_losses(model, DOCUMENTS, {}, cancelled=lambda: True)
+        document_losses(readable(model), DOCUMENTS, {}, cancelled=lambda: True)
 
 
 def test_the_baseline_keeps_its_name(model: Transformer) -> None:
     with pytest.raises(ValueError, match="name the intervention otherwise"):
-        document_losses(model, DOCUMENTS, {"baseline": lambda: activated(model, 1)})
+        document_losses(readable(model), DOCUMENTS, {"baseline": lambda: activated(model, 1)})

@@ -15,6 +15,7 @@ from app.studies.reader import Tracer, load_reader
 from app.studies.scoring import CodeSettings, evaluate_task
 from data.tasks.files import read_task
 from model.completion import complete
+from model.encoded import encode_text
 from model.likelihood import continuation, log_likelihoods, text_windows
 
 TASK = """
@@ -89,11 +90,8 @@ def test_requests_are_answered_with_the_numbers_of_our_functions(reader: Tracer)
     model = RouteScopeLM(reader=reader)
     asked = requests("loglikelihood", ("1+1=", "2"), ("", "ab"), ("z" * 40, "x"))
     found = model.loglikelihood(asked)
-    encode = model.encode
-    ours = log_likelihoods(
-        reader.model,
-        [continuation(encode, *request.args, context_length=16) for request in asked],
-    )
+    sequences = [continuation(reader.model, *request.args) for request in asked]
+    ours = log_likelihoods(reader.model, sequences)
     assert found == [tuple(likelihood) for likelihood in ours]
     assert [type(greedy) for _, greedy in found] == [bool] * 3
 
@@ -103,7 +101,7 @@ def test_rolling_scores_every_byte_of_a_text(reader: Tracer) -> None:
     short, long, empty = model.loglikelihood_rolling(
         requests("loglikelihood_rolling", ("twelve bytes",), ("a" * 40,), ("",))
     )
-    [window] = text_windows(model.encode("twelve bytes"), context_length=16)
+    [window] = text_windows(reader.model, encode_text(reader.model, "twelve bytes"))
     assert short == pytest.approx(log_likelihoods(reader.model, [window])[0].nats)
     assert long == pytest.approx(-40 * np.log(257), rel=0.1)  # an untrained model
     assert empty == 0
@@ -113,8 +111,6 @@ def test_generation_stops_where_the_task_says(reader: Tracer) -> None:
     model = RouteScopeLM(reader=reader)
     ours = complete(
         reader.model,
-        model.encode,
-        lambda ids: reader.tokenizer.decode(ids, skip_special_tokens=False),
         "ab",
         stops=[],
         max_new_tokens=6,
@@ -129,7 +125,7 @@ def test_generation_stops_where_the_task_says(reader: Tracer) -> None:
     )
     assert (text, stopped) == (ours, ours[: ours.index(ours[1:2])])
     assert long.startswith(text)
-    assert len(model.encode(long)) <= 8  # half the context
+    assert len(encode_text(reader.model, long)) <= 8  # half the context
 
 
 def test_the_harness_knows_it_by_name(folder: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.studies.code_runner import CodeLimits
-from app.studies.reader import Tracer
+from app.studies.reader import Tracer, with_tokenizer
 from app.studies.scoring import COLUMNS, CodeSettings, Evaluated, evaluate_task, named, records
 from data.routing import Document
 from data.tasks.task import Problem, Question, Task
@@ -27,7 +27,7 @@ def reader() -> Tracer:
         table[token_id, following] = 0.744
     others = torch.tensor([i for i in range(1, 257) if i not in ids])
     table[others] = 1 / 257
-    return Tracer(Path(), bigram_model(table, context_length=16), tokenizer)
+    return Tracer(Path(), with_tokenizer(bigram_model(table, context_length=16), tokenizer))
 
 
 def evaluated(reader: Tracer, task: Task, code: CodeSettings = BRIEF) -> Evaluated:

@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from app import workspace
 from app.jobs.queue import all_jobs
-from app.studies import compression, redundancy
+from app.studies import redundancy
+from app.studies.compression import result
 from app.studies.reader import CHECKPOINT
 from app.studies.redundancy import Redundancy
 from app.views.redundancy import panels
@@ -128,7 +129,7 @@ def test_the_shipped_similarities_are_of_the_shipped_model() -> None:
     assert found is not None
     assert found.outputs.shape == (7, 64, 64)
     assert found.expert_parameters == 3 * 256 * 48
-    table = pd.read_csv(CHECKPOINT / compression.FILE)
+    table = pd.read_csv(CHECKPOINT / result.FILE)
     nothing = table[(table.threshold == 0.85) & (table.domain == "all")]
     assert set(nothing.experts) == {448}  # as the page says: none reaches it
     assert (nothing.change == 0).all()

@@ -1,0 +1,73 @@
+"""Our models as model/readable.py wants them: a transformer with its tokenizer.
+
+B = sequences, S = positions, R = chosen rows among B * S, D = model dim, V = vocabulary.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from model.counting import parameters
+from model.moe import MoE
+from model.readable import Decode, Encode, ModelDescription
+from model.transformer import Transformer
+
+ROWS = {"cpu": 64, "cuda": 4_096}  # of logits at once: on a CPU they stay in its cache
+
+
+@dataclass(frozen=True, slots=True)
+class DeepSeekMoE:
+    """A ReadableModel; a dense one too."""
+
+    transformer: Transformer
+    encode: Encode
+    decode: Decode
+    tokenizer: str  # in words
+
+    @property
+    def start_token_id(self) -> int:
+        return 0  # <|endoftext|>, as in training
+
+    @property
+    def context_length(self) -> int:
+        return self.transformer.config.context_length
+
+    @property
+    def device(self) -> torch.device:
+        return self.transformer.head.weight.device
+
+    def moe_layers(self) -> list[MoE]:
+        return self.transformer.moe_layers()
+
+    def logits(self, token_ids_BS: Tensor) -> Tensor:
+        return self.transformer(token_ids_BS)
+
+    def logits_at(self, token_ids_BS: Tensor, rows_R: Tensor) -> Iterator[Tensor]:
+        hidden_RD = self.transformer.hidden(token_ids_BS)[0].flatten(0, 1)[rows_R]
+        return map(self.transformer.head, hidden_RD.split(ROWS[hidden_RD.device.type]))
+
+    def route(self, token_ids_BS: Tensor) -> None:
+        self.transformer.hidden(token_ids_BS)
+
+    def reading(self) -> Callable[[Tensor], Tensor]:
+        return partial(self.transformer, cache=self.transformer.new_cache())
+
+    def description(self) -> ModelDescription:
+        config = self.transformer.config
+        moe_layers = self.moe_layers()
+        gate = moe_layers[0].gate if moe_layers else None
+        return ModelDescription(
+            source="routescope",
+            family=gate.family if gate else "dense",
+            parameters=parameters(self.transformer),
+            tokenizer=self.tokenizer,
+            num_experts=config.num_experts,
+            num_shared_experts=config.num_shared_experts,
+            scoring=gate.scoring if gate else "none",
+            top_k=None if config.varying_k else config.top_k,
+            dtype=str(self.transformer.head.weight.dtype).removeprefix("torch."),
+            config=asdict(config),
+        )
