@@ -68,10 +68,6 @@ TABLES = {  # the same metrics, collected
     "compared_layers",
     "verdict",
     "estimate_row",
-    "mean_over_layers",
-    "compared_layers",
-    "change_table",
-    "changed_choices",
 }
 
 
