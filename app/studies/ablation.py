@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -154,7 +154,7 @@ def _causes(
     return table.assign(controls=" ".join(map(str, group.experts[1:])), seed=seed)
 
 
-def store(trace: Path, rows: pd.DataFrame, parameters: dict[str, Any]) -> pd.DataFrame:
+def store(trace: Path, rows: pd.DataFrame, parameters: dict[str, object]) -> pd.DataFrame:
     """Adds rows to those stored beside the trace and returns all.
 
     Of an expert measured twice the measurement on more tokens stays, the later one if equal.

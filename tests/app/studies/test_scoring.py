@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from app.studies.code_runner import CodeLimits
-from app.studies.reader import Tracer, with_tokenizer
-from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, named, records
+from app.studies.reader import Tracer, text_functions
+from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, records, with_task
 from data.routing import Document
 from data.tasks.task import Problem, Question, Task
+from model.deepseek_moe import DeepSeekMoE
 from tests.app.commands.test_capture import byte_tokenizer
 from tests.bigram import bigram_model
 
@@ -25,7 +26,8 @@ def reader() -> Tracer:
         table[token_id, following] = 0.744
     others = torch.tensor([i for i in range(1, 257) if i not in ids])
     table[others] = 1 / 257
-    return Tracer(Path(), with_tokenizer(bigram_model(table, context_length=16), tokenizer))
+    model = bigram_model(table, context_length=16)
+    return Tracer(Path(), DeepSeekMoE(model, *text_functions(tokenizer)))
 
 
 def evaluated(reader: Tracer, task: Task, **settings: int):
@@ -86,7 +88,7 @@ def test_several_samples_give_a_share(reader: Tracer):
 
 def test_rows_are_named_and_a_missing_number_is_null(reader: Tracer):
     task = Task(name="t", documents=(Document(doc_id=0, text="f=1"),))
-    table = named(evaluated(reader, task).table, "t")
+    table = with_task(evaluated(reader, task).table, "t")
     assert list(table) == COLUMNS
     [row] = records(table)
     assert (row["task"], row["domain"], row["n"], row["low"]) == ("t", "all", 1, None)
