@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.commands.capture import demo
+from app.commands.demo import demo
 from app.studies.reader import CHECKPOINT
 from data.routing import DOMAINS
 from data.store import open_trace
