@@ -31,6 +31,8 @@ def _strip(routing: pd.DataFrame, colors: Meaning, *, selected: int, layer_id: i
     here = panels.of_layer(routing, layer_id)
     k_TL = experts_per_token.of_text(routing)
     controls.answer(panels.answer(here, colors, layer_id=layer_id))
+    if here.empty:
+        return
     token_strip.draw(
         panels.token_texts(routing),
         experts=here.expert_id.tolist(),
