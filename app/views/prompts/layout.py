@@ -9,7 +9,7 @@ from app.views.prompts import panels, token_strip
 from app.views.prompts.meaning import Meaning
 from app.views.prompts.panels import WINDOW
 from app.views.shared import controls
-from app.views.shared.panel import draw
+from app.views.shared.drawing import draw
 from app.views.shared.theme import visible
 from data.routing import PHASES
 

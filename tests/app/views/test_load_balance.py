@@ -97,8 +97,10 @@ def test_ridges_stand_on_their_rows_and_are_square_roots() -> None:
     assert code.base - math.base == pytest.approx(1)
     assert math.customdata[0] == "math, 1 expert<br><b>50.0%</b>, 1 tokens × layers"
     assert [note.text for note in figure.layout.annotations[1:5]] == [
-        *("<b>2.0</b>", f"1.5{intervals.DASH}2.5"),
-        *("<b>4.0</b>", f"3.5{intervals.DASH}4.5"),
+        "<b>2.0</b>",
+        f"1.5{intervals.DASH}2.5",
+        "<b>4.0</b>",
+        f"3.5{intervals.DASH}4.5",
     ]
 
 
