@@ -51,7 +51,7 @@ def test_ids_that_share_weights_are_not_compared(
 ) -> None:
     monkeypatch.setattr(ForeignLayer, "neurons", lambda layer: np.zeros((EXPERTS - 1, 5, 3, 6)))
     used = redundancy.calibration(tracer.model, texts)
-    with pytest.raises(ValueError, match="pruned before"):
+    with pytest.raises(ValueError, match="already been pruned"):
         redundancy.measure(tracer, used)
 
 
