@@ -160,7 +160,7 @@ def store(trace: Path, rows: pd.DataFrame, parameters: dict[str, object]) -> pd.
     Of an expert measured twice the measurement on more tokens stays, the later one if equal.
     What another model left is dropped: the trace is not of that model any more.
     """
-    known = stored(trace, model_sha256=parameters["model_sha256"])
+    known = stored(trace, model_sha256=str(parameters["model_sha256"]))
     if known is not None:
         rows = pd.concat([known.drop(columns=["p", "q"]), rows], ignore_index=True)
         names = ["layer_id", "expert_id", "domain", "group"]
