@@ -2,17 +2,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test
+.PHONY: app check test lint
 
 app: $(VENV)/.installed
-	$(BIN)/streamlit run app
+	$(BIN)/routescope app
 
-test: $(VENV)/.installed-dev
+check: lint
+	$(BIN)/pytest -m "not slow"
+
+test: lint
 	sh tests/browser/install_chromium.sh
+	$(BIN)/pytest
+
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -52,16 +52,6 @@ def mean_vocabulary_share(tokens_VE: np.ndarray, *, top_k: int = 1) -> float:
     return float((tokens_VE.max(-1)[often_V] / (choices_V[often_V] // top_k)).mean())
 
 
-def first_choice_saturation(ids_TLK: np.ndarray, final_TLK: np.ndarray) -> np.ndarray:
-    """OLMoE's figure for k = 1: share of tokens whose first expert is the final one [L]."""
-    if ids_TLK.shape != final_TLK.shape or len(ids_TLK) == 0:
-        raise ValueError(
-            f"found choices {ids_TLK.shape} and {final_TLK.shape}: saturation compares the same "
-            "tokens at two steps"
-        )
-    return (ids_TLK[..., 0] == final_TLK[..., 0]).mean(0)
-
-
 def esft_document_score(amount_NLE: np.ndarray, tokens_N: np.ndarray) -> np.ndarray:
     """ESFT's paper: mean over documents of the mean over their tokens [L, E].
 

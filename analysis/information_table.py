@@ -14,12 +14,32 @@ from analysis.specialization import mutual_information
 
 TESTED = {"information_p": "information_q", "p": "q"}  # over the layers of a trace
 NUMBERS = (
-    *("information", "information_null", "information_p", "plug_in", "null"),
-    *("beyond", "low", "high", "p"),
+    "information",
+    "information_null",
+    "information_p",
+    "plug_in",
+    "null",
+    "beyond",
+    "low",
+    "high",
+    "p",
 )
 COLUMNS = (
-    *("layer_id", "information", "information_null", "information_p", "information_q"),
-    *("plug_in", "null", "beyond", "low", "high", "p", "q", "n_documents", "n_tokens", "reason"),
+    "layer_id",
+    "information",
+    "information_null",
+    "information_p",
+    "information_q",
+    "plug_in",
+    "null",
+    "beyond",
+    "low",
+    "high",
+    "p",
+    "q",
+    "n_documents",
+    "n_tokens",
+    "reason",
 )
 
 

@@ -5,7 +5,6 @@ one layer: tokens_LE gives a number a layer, tokens_LGE one a layer and domain.
 """
 
 import numpy as np
-import pandas as pd
 
 
 def load_imbalance(tokens_LE: np.ndarray) -> np.ndarray:
@@ -56,38 +55,6 @@ def dropped_share(tokens_LE: np.ndarray, dropped_LE: np.ndarray) -> np.ndarray:
     """Share of the choices of each layer that found their expert full."""
     asked_LE = tokens_LE + dropped_LE
     return dropped_LE.sum(-1) / (asked_LE.shape[-1] * _mean(asked_LE))
-
-
-def load_table(tokens_LE: np.ndarray) -> pd.DataFrame:
-    """layer_id, tokens (choices), and every metric of this file; one row a layer."""
-    return pd.DataFrame({"layer_id": np.arange(len(tokens_LE)), **_metrics(tokens_LE)})
-
-
-def domain_load_table(tokens_LEG: np.ndarray, domains: tuple[str, ...]) -> pd.DataFrame:
-    """As load_table, one row a layer and domain. Metrics of a domain without tokens are NaN."""
-    num_layers, num_experts, num_domains = tokens_LEG.shape
-    tokens_RE = tokens_LEG.transpose(0, 2, 1).reshape(-1, num_experts)
-    table = pd.DataFrame(
-        {"layer_id": np.repeat(np.arange(num_layers), num_domains), "domain": domains * num_layers}
-    )
-    routed = np.flatnonzero(tokens_RE.any(-1))
-    metrics = pd.DataFrame(_metrics(tokens_RE[routed]), index=table.index[routed])
-    table = table.join(metrics)
-    empty = {"tokens": 0, "dead_experts": num_experts}
-    return table.fillna(empty).astype(dict.fromkeys(empty, np.int64))
-
-
-def _metrics(tokens_LE: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        "tokens": tokens_LE.sum(-1),
-        "load_imbalance": load_imbalance(tokens_LE),
-        "max_violation": max_violation(tokens_LE),
-        "gini": gini(tokens_LE),
-        "coefficient_of_variation": coefficient_of_variation(tokens_LE),
-        "normalized_entropy": normalized_entropy(tokens_LE),
-        "busiest_share": busiest_share(tokens_LE),
-        "dead_experts": dead_experts(tokens_LE),
-    }
 
 
 def _mean(tokens_LE: np.ndarray) -> np.ndarray:

@@ -213,13 +213,6 @@ def pair_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
     return pairs_EE + pairs_EE.T
 
 
-def transition_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """tokens_EE of transitions(): rows are experts, columns those of the next layer."""
-    tokens_EE = np.zeros((info.num_experts, info.num_experts), dtype=np.int64)
-    tokens_EE[frame.expert_id, frame.next_expert_id] = frame.tokens
-    return tokens_EE
-
-
 def _frame(con: DuckDBPyConnection, name: str, **values: object) -> pd.DataFrame:
     return con.execute((SQL / f"{name}.sql").read_text(), values).df()
 

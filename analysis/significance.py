@@ -59,30 +59,32 @@ def specialists(table: pd.DataFrame) -> pd.DataFrame:
     return table[found.fillna(False)].sort_values("low", ascending=False, ignore_index=True)
 
 
-def unsaid(tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence[str]) -> list[str]:
-    """What these documents cannot show and why, a line each; empty if nothing is missing."""
+def limits(tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence[str]) -> list[str]:
+    """What these documents cannot show and why, one line per limit."""
     documents_G = np.bincount(domain_id_N, minlength=len(domains))
     present = np.flatnonzero(documents_G)
     lines = []
     if len(present) < 2:
         lines.append(
-            "All documents are of one domain: no lift, test or specialist; they compare domains. "
-            "Label documents of two or more in a domain column."
+            "All documents belong to one domain, so there are no lifts, tests or specialists, "
+            "which compare domains. Label documents of two or more domains in a column named "
+            "domain."
         )
     for domain_id in present[documents_G[present] < MIN_INTERVAL_DOCUMENTS]:
         lines.append(
             f"{domains[domain_id]} has fewer than {MIN_INTERVAL_DOCUMENTS} documents "
-            f"({documents_G[domain_id]}): {NOT_ENOUGH}. No interval; one document has no test."
+            f"({documents_G[domain_id]}): {NOT_ENOUGH}. There is no interval, and with a single "
+            "document no test either."
         )
     choices_LE = tokens_NLE.sum(0)
     empty = np.flatnonzero(choices_LE.sum(-1) == 0)
     if empty.size:
         layers = ", ".join(map(str, empty))
-        lines.append(f"No token was routed in layer {layers}: it has no figures.")
+        lines.append(f"No token was routed in layer {layers}, so it has no figures.")
     dead = int((choices_LE == 0).sum() - empty.size * choices_LE.shape[1])
     if dead:
-        experts = "expert was" if dead == 1 else "experts were"
-        lines.append(f"{dead} {experts} never chosen: no lift, and not tested.")
+        experts, have = ("expert was", "has") if dead == 1 else ("experts were", "have")
+        lines.append(f"{dead} {experts} never chosen and so {have} no lift and no test.")
     return lines
 
 

@@ -61,15 +61,6 @@ def information_share(tokens_LEG: np.ndarray) -> np.ndarray:
     return mutual_information(tokens_LEG) / _entropy(corpus_share(tokens_LEG))
 
 
-def mutual_information_null(
-    num_experts: int, top_k: int, *, num_domains: int, num_tokens: int
-) -> float:
-    """Expected I(expert; domain) in nats of a random router over num_tokens independent tokens."""
-    if num_tokens == 0:
-        raise ValueError("no tokens; capture a trace first")
-    return (num_experts - top_k) * (num_domains - 1) / (2 * top_k * num_tokens)
-
-
 def distinct_share(
     tokens_LEG: np.ndarray,
     *,
@@ -140,18 +131,6 @@ def experts_per_domain_by_layer(
     ]
     table = pd.concat(tables, keys=range(len(tables)), names=["layer_id", None])
     return table.reset_index("layer_id").reset_index(drop=True)
-
-
-def specialization_table(tokens_LEG: np.ndarray) -> pd.DataFrame:
-    """layer_id, mutual_information (nats), information_share, mean_divergence (bits)."""
-    return pd.DataFrame(
-        {
-            "layer_id": np.arange(len(tokens_LEG)),
-            "mutual_information": mutual_information(tokens_LEG),
-            "information_share": information_share(tokens_LEG),
-            "mean_divergence": np.nanmean(jensen_shannon(tokens_LEG), -1),
-        }
-    )
 
 
 def _nearest(share_EG: np.ndarray) -> np.ndarray:

@@ -12,8 +12,20 @@ from analysis.vocabulary_tests import DEALS, WordTests, layer_figures, word_test
 
 NUMBERS = ("plain", "token_share", "share", "expected", "corrected", "low", "high", "null", "p")
 COLUMNS = (
-    *("plain", "token_ids", "token_share", "share", "expected", "corrected"),
-    *("low", "high", "null", "p", "q", "n_documents", "n_tokens", "reason"),
+    "plain",
+    "token_ids",
+    "token_share",
+    "share",
+    "expected",
+    "corrected",
+    "low",
+    "high",
+    "null",
+    "p",
+    "q",
+    "n_documents",
+    "n_tokens",
+    "reason",
 )
 NOT_DEALT = "p and q: run `routescope information`"
 

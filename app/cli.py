@@ -1,6 +1,7 @@
 """`routescope`: wiring only. One file of app/commands a group."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -8,6 +9,7 @@ from app.commands import (
     ablate,
     capture,
     corpus,
+    demo,
     evaluate,
     information,
     merge,
@@ -16,13 +18,16 @@ from app.commands import (
     prune,
     train,
 )
+from app.commands import app as dashboard
+from routescope import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(model.app, name="model")
+app.command("app")(dashboard.serve)
 app.command()(train.train)
 app.command()(capture.capture)
-app.command()(capture.demo)
+app.command()(demo.demo)
 app.command()(merge.merge)
 app.command()(project.project)
 app.command()(information.information)
@@ -32,8 +37,24 @@ app.command()(prune.prune)
 app.command()(prune.quantize)
 
 
+def print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"routescope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def routescope(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """See what every expert of a Mixture-of-Experts language model really does."""
+
+
 def main() -> None:
-    """Whatever a user can cause is one line and exit code 2."""
+    """An error that the user can cause is printed as one line, with exit code 2."""
     try:
         app()
     except ValueError as error:

@@ -5,7 +5,6 @@ N = documents, L = MoE layers, E = routed experts, G = domains.
 
 import re
 from html import escape
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import streamlit as st
 from analysis import bootstrap, metric_intervals, permutation, queries, significance
 from analysis.domain_counts import (
     ALL_LAYERS,
+    compared_layers,
     domain_counts,
     experts_per_domain,
     experts_per_domain_by_layer,
@@ -21,82 +21,87 @@ from analysis.domain_counts import (
 from analysis.expert_loads import expert_load_table
 from analysis.experts_per_token import mean_k_table
 from analysis.metric_intervals import MIN_FREEDOM, metric_table
-from analysis.queries import TraceInfo
 from analysis.replication import COLUMNS, NUMBERS, replication
 from analysis.significance import NOT_ENOUGH, lift_table
-from app import workspace
-from app.workspace import TraceFile
+from app.trace import BY_IDENTITY, Trace
 
 SEED = 0
-WAIT = "Drawing these documents anew, 1,000 times…"  # under a spinner: tables here are slow
+WAIT = "Resampling the texts 1,000 times…"  # under a spinner: tables here are slow
 READING = (
-    "Dot: as counted. Bar: where 95 % of other samples of as many texts would put it, less what "
-    "few texts add by themselves."
+    "Dot: the value as counted. Bar: 95 % bootstrap interval over texts, corrected for "
+    "small-sample bias."
 )
+ESTIMATE = ("estimate", "low", "high", "p", "q")
+AGAINST_NULL = ("low", "high", "null", "p", "q")
+SAMPLE = ("n_documents", "n_tokens")
 LIFT_COLUMNS = (
-    *("layer_id", "expert_id", "domain", "estimate", "low", "high", "p", "q"),
-    *("n_documents", "n_tokens", "smallest_detectable", "note"),
+    "layer_id",
+    "expert_id",
+    "domain",
+    *ESTIMATE,
+    *SAMPLE,
+    "smallest_detectable",
+    "note",
 )
-LOAD_COLUMNS = (
-    *("layer_id", "expert_id", "estimate", "low", "high", "p", "q"),
-    *("n_documents", "n_tokens", "note"),
-)
-METRIC_COLUMNS = (
-    *("layer_id", "metric", "estimate", "corrected", "low", "high", "null", "p", "q"),
-    *("n_documents", "n_tokens", "note"),
-)
+LOAD_COLUMNS = ("layer_id", "expert_id", *ESTIMATE, *SAMPLE, "note")
+METRIC_COLUMNS = ("layer_id", "metric", "estimate", "corrected", *AGAINST_NULL, *SAMPLE, "note")
 COUNT_COLUMNS = (
-    *("domain", "experts", "share", "low", "high", "null", "p", "q"),
-    *("significant", "not_enough", "n_documents", "n_tokens", "note"),
+    "domain",
+    "experts",
+    "share",
+    *AGAINST_NULL,
+    "significant",
+    "not_enough",
+    *SAMPLE,
+    "note",
 )
 LOAD_METRICS = tuple(metric.__name__ for metric in metric_intervals.LOAD_METRICS)
 DOMAIN_METRICS = tuple(metric.__name__ for metric in metric_intervals.DOMAIN_METRICS)
-_BY_IDENTITY: dict[Any, Any] = {TraceFile: lambda trace: trace.identity}
 
 
-@st.cache_data(max_entries=4, show_spinner=False, hash_funcs=_BY_IDENTITY)
-def documents(trace: TraceFile, _info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
+@st.cache_data(max_entries=4, show_spinner=False, hash_funcs=BY_IDENTITY)
+def documents(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     """tokens_NLE and domain_id_N of queries.document_array."""
-    with workspace.cursor(trace) as con:
-        return queries.document_array(con, _info)
+    with trace.cursor() as con:
+        return queries.document_array(con, trace.info)
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
-def lifts(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def lifts(trace: Trace) -> pd.DataFrame:
     """The lift_table of the trace."""
-    return lift_table(*documents(trace, _info), domains=_info.domains, seed=SEED)
+    return lift_table(*documents(trace), domains=trace.domains, seed=SEED)
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=_BY_IDENTITY)
-def expert_loads(trace: TraceFile, _info: TraceInfo, domain: str | None = None) -> pd.DataFrame:
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
+def expert_loads(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     """The expert_load_table of all documents or of one domain's."""
-    tokens_NLE, domain_id_N = documents(trace, _info)
-    member_N = slice(None) if domain is None else domain_id_N == _info.domains.index(domain)
+    tokens_NLE, domain_id_N = documents(trace)
+    member_N = slice(None) if domain is None else domain_id_N == trace.domains.index(domain)
     return expert_load_table(tokens_NLE[member_N], domain_id_N[member_N])
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
-def replicated(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
-    """The two rows of replication, from beside the trace if they are there."""
-    if (stored := workspace.beside(trace, _info, "replication")) is not None:
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def replication_table(trace: Trace) -> pd.DataFrame:
+    """The two rows of replication(), from beside the trace if they are there."""
+    if (stored := trace.beside("replication")) is not None:
         return stored.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, "Float64"))
-    return replication(*documents(trace, _info), domains=_info.domains, seed=SEED)
+    return replication(*documents(trace), domains=trace.domains, seed=SEED)
 
 
-@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=_BY_IDENTITY)
-def metrics(trace: TraceFile, _info: TraceInfo, domain: str | None = None) -> pd.DataFrame:
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
+def metrics(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     """The metric_table of all documents or of one domain's, with n_documents and n_tokens."""
-    tokens_NLE, domain_id_N = documents(trace, _info)
-    with workspace.cursor(trace) as con:
+    tokens_NLE, domain_id_N = documents(trace)
+    with trace.cursor() as con:
         tokens = queries.domain_tokens(con).set_index("domain").tokens
     if domain is not None:
-        member_N = domain_id_N == _info.domains.index(domain)
+        member_N = domain_id_N == trace.domains.index(domain)
         tokens_NLE, domain_id_N, tokens = (
             tokens_NLE[member_N],
             domain_id_N[member_N],
             tokens[[domain]],
         )
-    table = metric_table(tokens_NLE, domain_id_N, domains=_info.domains, seed=SEED)
+    table = metric_table(tokens_NLE, domain_id_N, domains=trace.domains, seed=SEED)
     routed_L = np.where(tokens_NLE.any((0, 2)), tokens.sum(), 0)
     table = table.assign(n_documents=len(domain_id_N), n_tokens=routed_L[table.layer_id])
     table["note"] = [
@@ -110,16 +115,16 @@ def _of_layer(note: str, layer_id: int) -> str:
     return re.sub(r"^layer 0\b", f"layer {layer_id}", note)
 
 
-def read_domains(trace: TraceFile, info: TraceInfo) -> list[str]:
+def present_domains(trace: Trace) -> list[str]:
     """The domains that have tokens."""
-    _, domain_id_N = documents(trace, info)
-    return [info.domains[domain_id] for domain_id in np.unique(domain_id_N)]
+    _, domain_id_N = documents(trace)
+    return [trace.domains[domain_id] for domain_id in np.unique(domain_id_N)]
 
 
-def domain_metrics(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
+def domain_metrics(trace: Trace) -> pd.DataFrame:
     """The load metrics of every domain that has documents: domain, then as in metrics()."""
-    present = read_domains(trace, info)
-    tables = [load_metrics(metrics(trace, info, domain)) for domain in present]
+    present = present_domains(trace)
+    tables = [load_metrics(metrics(trace, domain)) for domain in present]
     table = pd.concat(tables, keys=present, names=["domain", None])
     return table.reset_index("domain").reset_index(drop=True)
 
@@ -132,18 +137,28 @@ def specialization_metrics(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.metric.isin(DOMAIN_METRICS)].reset_index(drop=True)
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
-def counted_experts(trace: TraceFile, _info: TraceInfo) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _domain_tokens(trace: Trace) -> np.ndarray:
+    """tokens_LEG"""
+    tokens_NLE, domain_id_N = documents(trace)
+    member_NG = np.eye(len(trace.domains))[domain_id_N]
+    return np.einsum("nle,ng->leg", tokens_NLE, member_NG, optimize=True)
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def compares_domains(trace: Trace) -> bool:
+    """Some layer has tokens of two or more domains."""
+    return bool(compared_layers(_domain_tokens(trace)).any())
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def expert_counts(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """experts_per_domain and experts_per_domain_by_layer with low, high, null, p, q, n_tokens,
     note of domain_counts."""
-    tokens_NLE, domain_id_N = documents(trace, _info)
-    counts = domain_counts(tokens_NLE, domain_id_N, domains=_info.domains, seed=SEED)
-    tokens_LEG = np.einsum(
-        "nle,ng->leg", tokens_NLE, np.eye(len(_info.domains))[domain_id_N], optimize=True
-    )
-    found, keys = lifts(trace, _info), ["layer_id", "domain"]
-    whole = experts_per_domain(tokens_LEG, found, _info.domains)
-    by_layer = experts_per_domain_by_layer(tokens_LEG, found, _info.domains)
+    tokens_NLE, domain_id_N = documents(trace)
+    counts = domain_counts(tokens_NLE, domain_id_N, domains=trace.domains, seed=SEED)
+    tokens_LEG, table, keys = _domain_tokens(trace), lifts(trace), ["layer_id", "domain"]
+    whole = experts_per_domain(tokens_LEG, table, trace.domains)
+    by_layer = experts_per_domain_by_layer(tokens_LEG, table, trace.domains)
     of_all = counts[counts.layer_id == ALL_LAYERS].drop(columns="layer_id").set_index("domain")
     return (
         whole.join(of_all, on="domain")[[*COUNT_COLUMNS]],
@@ -151,69 +166,63 @@ def counted_experts(trace: TraceFile, _info: TraceInfo) -> tuple[pd.DataFrame, p
     )
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
-def mean_k(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def mean_k(trace: Trace) -> pd.DataFrame:
     """The mean_k_table of the trace."""
-    with workspace.cursor(trace) as con:
-        found = queries.document_k_array(con, _info)
-    domains, num_experts = _info.domains, _info.num_experts
-    return mean_k_table(*found, domains=domains, num_experts=num_experts, seed=SEED)
+    with trace.cursor() as con:
+        arrays = queries.document_k_array(con, trace.info)
+    domains, num_experts = trace.domains, trace.info.num_experts
+    return mean_k_table(*arrays, domains=domains, num_experts=num_experts, seed=SEED)
 
 
-def k_range(trace: TraceFile, info: TraceInfo) -> tuple[int, int]:
-    """The fewest and the most experts that a token runs; 0 where there is no token."""
-    if info.top_k is not None:
-        return info.top_k, info.top_k
-    with workspace.cursor(trace) as con:
-        k = queries.domain_k(con).k
-    return (int(k.min()), int(k.max())) if len(k) else (0, 0)
-
-
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=_BY_IDENTITY)
-def unsaid(trace: TraceFile, _info: TraceInfo) -> list[str]:
-    """What this trace cannot show and why, a line each."""
-    tokens_NLE, domain_id_N = documents(trace, _info)
-    lines = significance.unsaid(tokens_NLE, domain_id_N, domains=_info.domains)
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def limits(trace: Trace) -> list[str]:
+    """What this trace cannot show and why, one line per limit."""
+    tokens_NLE, domain_id_N = documents(trace)
+    lines = significance.limits(tokens_NLE, domain_id_N, domains=trace.domains)
     if len(domain_id_N) - len(np.unique(domain_id_N)) < MIN_FREEDOM:
         texts = "1 text" if len(domain_id_N) == 1 else f"{len(domain_id_N)} texts"
-        lines.append(f"{texts}: {NOT_ENOUGH} how sure the figures of a layer are. No intervals.")
-    least, most = k_range(trace, _info)
+        lines.append(
+            f"{texts}: {NOT_ENOUGH} how certain the figures of a layer are, so they have no "
+            "intervals."
+        )
+    least, most = trace.k_range
     if least < most:
         lines.append(
-            f"The number of chosen experts varies from token to token, {least} to {most}: "
-            "shares are of choices, in which a token counts once for each expert that it chose."
+            f"The number of chosen experts varies from token to token, from {least} to {most}. "
+            "Shares are shares of choices: a token counts once for each expert it chose."
         )
-    elif least == _info.num_experts:
+    elif least == trace.info.num_experts:
         lines.append(
-            "Every token chooses every expert (k = E): every load is balanced and no preference "
-            "can show."
+            "Every token chooses every expert (k = E), so every load is balanced and no expert "
+            "can show a preference."
         )
-    with workspace.cursor(trace) as con:
+    with trace.cursor() as con:
         if queries.expert_tokens(con).weight_sum.isna().any():
             lines.append(
-                "This trace has expert ids without mixing weights: choices are counted, weights "
+                "This trace has expert ids but no mixing weights: choices are counted, weights "
                 "are not shown."
             )
     return lines
 
 
-def show_unsaid(trace: TraceFile, info: TraceInfo) -> None:
+def draw_limits(trace: Trace) -> None:
     """Shown literally: domains are named."""
-    if lines := unsaid(trace, info):
+    if lines := limits(trace):
         items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-        st.html(f'<ul class="rs-unsaid">{items}</ul>')
+        st.html(f'<ul class="rs-limits">{items}</ul>')
 
 
-def described(trace: TraceFile, info: TraceInfo) -> dict[str, Any]:
+def statistics(trace: Trace) -> dict[str, object]:
     """How the figures of an export were tested."""
     return {
-        "sample": "document",
+        "sample": trace.unit,
         "interval": f"{bootstrap.CONFIDENCE:.0%}",
-        "family_size": significance.family_size(lifts(trace, info)),
+        "family_size": significance.family_size(lifts(trace)),
         "false_discovery_rate": f"Benjamini-Hochberg, q < {significance.MAX_Q}",
         "resamples": bootstrap.RESAMPLES,
         "permutations": permutation.PERMUTATIONS,
         "permutations_of_a_null": metric_intervals.NULL_PERMUTATIONS,
         "seed": SEED,
-        "unsaid": unsaid(trace, info),
+        "unsaid": limits(trace),
     }

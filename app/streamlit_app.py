@@ -39,6 +39,6 @@ st.navigation(
             page("redundancy", "Redundancy", "content_copy"),
             page("comparison", "Comparison", "compare_arrows"),
         ],
-        "Take away": [page("export", "Export", "download")],
+        "Data": [page("export", "Export", "download")],
     }
 ).run()

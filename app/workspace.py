@@ -3,27 +3,22 @@
 import os
 import re
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import pandas as pd
 import streamlit as st
 from duckdb import DuckDBPyConnection
 
-from analysis.queries import TraceInfo
+from app import folders
+from app.folders import SHIPPED
 from data import store
-from data.sidecar import read_sidecar
+from data.training_folder import State, TrainingFolder
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-SHIPPED_MODEL = REPOSITORY / "data" / "checkpoint"
-SHIPPED_TRAININGS = REPOSITORY / "data" / "stages"
+SHIPPED_MODEL = SHIPPED / "data" / "checkpoint"
+SHIPPED_TRAININGS = SHIPPED / "data" / "stages"
 DEMO = "demo"
-TRAINING_LOG = "train_log.jsonl"
-SILENCE = 120  # seconds after the last line until a training counts as stopped
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 
 
@@ -46,20 +41,11 @@ class TraceFile:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A folder of `routescope train`."""
+    """A training as it was when the folders were listed."""
 
     name: str  # as pages and links call it
-    path: Path
-    state: Literal["running", "stopped", "finished"]
-
-    def identity(self, *names: str) -> str:
-        """Equal only while these files of the folder are the same, so it can key a cache."""
-        found = [path.stat() for name in names if (path := self.path / name).exists()]
-        return f"{self.path}|{[(file.st_mtime_ns, file.st_size) for file in found]}"
-
-
-def folder() -> Path:
-    return Path(os.environ.get("ROUTESCOPE_TRACES", REPOSITORY / "traces"))
+    folder: TrainingFolder
+    state: State
 
 
 def checkpoint() -> Path:
@@ -67,40 +53,29 @@ def checkpoint() -> Path:
     return Path(os.environ.get("ROUTESCOPE_MODEL", SHIPPED_MODEL))
 
 
-def runs() -> Path:
-    """Where people keep their own trainings, one a folder or one a folder's folder."""
-    return Path(os.environ.get("ROUTESCOPE_RUNS", REPOSITORY / "runs"))
-
-
 def trainings() -> list[Training]:
     """Those that run first, then the model of prompts, then the shipped ones, then people's own."""
     model = "shipped" if checkpoint() == SHIPPED_MODEL else "model"
-    logs = {model: checkpoint() / TRAINING_LOG}
+    named = {model: TrainingFolder(checkpoint())}
     for place, root, patterns in (
         ("stages", SHIPPED_TRAININGS, ["*"]),
-        ("runs", runs(), ["*", "*/*"]),
+        ("runs", folders.runs(), ["*", "*/*"]),
     ):
-        for path in sorted(log for part in patterns for log in root.glob(f"{part}/{TRAINING_LOG}")):
-            logs[f"{place}/{path.parent.relative_to(root).as_posix()}"] = path
-    found = [_training(name, log) for name, log in logs.items() if log.is_file()]
-    return sorted(found, key=lambda training: training.state != "running")
-
-
-def _training(name: str, log: Path) -> Training:
-    if (log.parent / "config.json").is_file():
-        return Training(name, log.parent, "finished")
-    silent = time.time() - log.stat().st_mtime > SILENCE
-    return Training(name, log.parent, "stopped" if silent else "running")
+        for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
+            named[f"{place}/{path.relative_to(root).as_posix()}"] = TrainingFolder(path)
+    begun = [(name, files) for name, files in named.items() if files.log.is_file()]
+    listed = [Training(name, files, files.state) for name, files in begun]
+    return sorted(listed, key=lambda training: training.state != "running")
 
 
 def trace_file(path: Path) -> TraceFile:
-    found = path.stat()
-    return TraceFile(path, found.st_mtime_ns, found.st_size)
+    file = path.stat()
+    return TraceFile(path, file.st_mtime_ns, file.st_size)
 
 
 def traces() -> list[TraceFile]:
     """The demo first, then the newest."""
-    files = [trace_file(path) for path in folder().glob("*.duckdb")]
+    files = [trace_file(path) for path in folders.traces().glob("*.duckdb")]
     return sorted(files, key=lambda trace: (trace.name != DEMO, -trace.modified_ns))
 
 
@@ -110,7 +85,7 @@ def new_trace_path(name: str) -> Path:
         raise ValueError(
             f"a trace name has 1 to 64 letters, digits, spaces, dots, dashes; found {name[:80]!r}"
         )
-    path = folder() / f"{name}.duckdb"
+    path = folders.traces() / f"{name}.duckdb"
     if path.exists():
         raise ValueError(f"a trace named {name!r} exists; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,14 +113,3 @@ def cursor(trace: TraceFile) -> Iterator[DuckDBPyConnection]:
     """One process-wide connection a trace, a cursor of one's own for every use."""
     with _connection(trace.identity, trace.path).cursor() as con:
         yield con
-
-
-def beside(trace: TraceFile, info: TraceInfo, what: str) -> pd.DataFrame | None:
-    """What a command left beside this very trace; None if it did not, or it is damaged."""
-    try:
-        found = read_sidecar(trace.path, what)
-    except ValueError:
-        return None
-    if found is None or found[1].get("created_at") != info.created_at.isoformat():
-        return None
-    return found[0]

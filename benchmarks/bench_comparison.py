@@ -24,6 +24,7 @@ from app.views.comparison import paper as comparison
 from data.routing import DOMAINS
 from data.tokenizer import load_tokenizer, tokenized
 from data.tokens import write_tokens
+from data.training_folder import TrainingFolder
 from model.counting import count
 from model.presets import PRESETS
 
@@ -74,11 +75,12 @@ def differences(plain: pd.DataFrame, documents: pd.DataFrame, bits: pd.DataFrame
     """domain, model, bits, lowest, highest, n, seeds; difference to GShard, low, high, spread."""
     rows = []
     for own in bits.itertuples():
-        measured = difference(plain, documents, own.preset, REFERENCE, domain=own.domain)
+        preset, domain = str(own.preset), str(own.domain)
+        measured = difference(plain, documents, preset, REFERENCE, domain=domain)
         rows.append(
             {
-                "domain": own.domain,
-                "model": comparison.NAMES[own.preset],
+                "domain": domain,
+                "model": comparison.NAMES[preset],
                 "bits": own.estimate,
                 "lowest": own.lowest,
                 "highest": own.highest,
@@ -122,7 +124,7 @@ def name_of(folder: Path) -> tuple[str, int]:
 def described(folder: Path) -> dict[str, object]:
     preset, seed = name_of(folder)
     config, counted = PRESETS[preset](), count(PRESETS[preset]())
-    lines = (folder / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = TrainingFolder(folder).log.read_text(encoding="utf-8").splitlines()
     log = [json.loads(line) for line in lines]
     sessions = [json.loads(line) for line in (folder / "sessions.jsonl").open(encoding="utf-8")]
     violation = [value for line in log[-25:] for value in line["max_violation"]]

@@ -51,7 +51,7 @@ class Trial(NamedTuple):
 
 def trials(found: Redundancy) -> Iterator[Trial]:
     for by in SIMILARITIES:
-        steps = [(threshold, None) for threshold in THRESHOLDS]
+        steps: list[tuple[float, float | None]] = [(threshold, None) for threshold in THRESHOLDS]
         steps += [(threshold_for(found, by, share), share) for share in SHARES]
         for threshold, share in steps:
             leader_LE = Rule(by=by, threshold=threshold).leaders(found)
@@ -87,10 +87,10 @@ def main(texts: int) -> None:
     documents = [replace(document, text=document.text[:CHARACTERS]) for document in drawn]
     before_N = text_nats(tracer, [d.text for d in documents], on_progress=lambda done, total: None)
     chosen = gate_choices(tracer, documents)
-    known: dict[tuple, pd.DataFrame] = {}
+    known: dict[tuple[str, bytes], pd.DataFrame] = {}
     tables = []
     for rule in trials(found):
-        key = (rule.how, rule.leader_LE.tobytes())
+        key: tuple[str, bytes] = (rule.how, rule.leader_LE.tobytes())
         if (rule.leader_LE == np.arange(rule.leader_LE.shape[1])).all():
             key = ("", b"")  # nothing removed
         if key not in known:
@@ -130,9 +130,12 @@ def cost(
         changed = flipped["estimate"]
     table = change_table(before_N, after_N, documents, seed=SEED)
     leaders = [len(set(row.tolist()) - {CLOSED}) for row in rule.leader_LE]
-    left = {"experts": sum(leaders), "fewest": min(leaders)}
-    left |= {"parameters": count(model.config).parameters, "changed_choices": changed}
-    return table.assign(**left)
+    return table.assign(
+        experts=sum(leaders),
+        fewest=min(leaders),
+        parameters=count(model.config).parameters,
+        changed_choices=changed,
+    )
 
 
 def print_similarities(found: Redundancy) -> None:

@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.distributed as distributed
@@ -26,7 +27,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from model.config import ModelConfig
-from model.moe import MoE
+from model.moe import MoE, new_moe
 from model.parallel.exchange import SCALE_BYTES
 from model.parallel.expert_parallel import (
     CHOICE_BYTES,
@@ -100,8 +101,8 @@ class Bench:
 
     def timed(self, once: Callable[[], object]) -> float:
         """Median milliseconds of the slowest rank."""
-        found = [self._one(once) for _ in range(3 + self.repeats)][3:]
-        slowest = torch.tensor(found, device=self.device)
+        times = [self._one(once) for _ in range(3 + self.repeats)][3:]
+        slowest = torch.tensor(times, device=self.device)
         distributed.all_reduce(slowest, op=distributed.ReduceOp.MAX)
         return statistics.median(slowest.tolist())
 
@@ -138,7 +139,7 @@ def rank_layer(case: Case, bench: Bench) -> MoE:
     """Gate and shared experts as every rank has them; the routed ones only this rank's."""
     config, device = case.config, bench.device
     with torch.device("meta"):
-        moe = MoE(config)
+        moe = new_moe(config)
     size = config.num_experts // bench.mesh.size()
     first = bench.mesh.get_local_rank() * size
     moe.experts.gate_up_EDF = slice_like(moe.experts.gate_up_EDF, size, device)
@@ -150,7 +151,8 @@ def rank_layer(case: Case, bench: Bench) -> MoE:
             moe.experts.down_EFD[place] = down
     torch.manual_seed(0)
     moe.gate.to_empty(device=device)
-    moe.gate.bias_E.zero_()
+    moe.gate.get_buffer("bias_E").zero_()
+    assert moe.shared_experts is not None
     moe.shared_experts.to_empty(device=device).bfloat16()
     for parameter in (*moe.gate.parameters(), *moe.shared_experts.parameters()):
         torch.nn.init.normal_(parameter, std=STD)
@@ -172,6 +174,7 @@ def one_device(moe: MoE, config: ModelConfig, x_TD: Tensor) -> Tensor:
         gate, up = (x_TD[token] @ gate_up).chunk(2, dim=-1)
         hidden = F.silu(gate) * up * weights_TK[token, place].to(x_TD.dtype).unsqueeze(-1)
         sum_TD.index_add_(0, token, (hidden @ down).float())
+    assert moe.shared_experts is not None
     return sum_TD + moe.shared_experts(x_TD).float()
 
 
@@ -206,12 +209,10 @@ def measured(case: Case, moe: MoE, bench: Bench, dispatch: Dispatch, fp8: bool) 
             all_to_all_ms(bench, statistics.mean(bench.of_all_ranks(b))) for b in (out, back)
         )
         moved = bench.timed(lambda: bare(x_TD, ids_TK, weights_TK))
-        forward = [
-            bench.timed(lambda layer=layer: layer(x_TD[None], token_ids_BS)) for layer in layers
-        ]
+        forward = [bench.timed(partial(layer, x_TD[None], token_ids_BS)) for layer in layers]
         error = relative_error(layers[1], moe, config, x_TD[:COMPARED])
     learned = x_TD.clone().requires_grad_()
-    both = [bench.timed(lambda layer=layer: step(layer, learned, token_ids_BS)) for layer in layers]
+    both = [bench.timed(partial(step, layer, learned, token_ids_BS)) for layer in layers]
     spread.zero_grad()
     sent = bench.of_all_ranks(own)
     errors = bench.of_all_ranks(error)
@@ -240,9 +241,9 @@ def step(layer: MoE, x_TD: Tensor, token_ids_BS: Tensor) -> None:
 
 def relative_error(layer: MoE, moe: MoE, config: ModelConfig, x_TD: Tensor) -> float:
     token_ids_BS = torch.zeros(1, len(x_TD), dtype=torch.long, device=x_TD.device)
-    found_TD = layer(x_TD[None], token_ids_BS)[0][0].float()
+    spread_TD = layer(x_TD[None], token_ids_BS)[0][0].float()
     expected_TD = one_device(moe, config, x_TD)
-    return ((found_TD - expected_TD).norm() / expected_TD.norm()).item()
+    return ((spread_TD - expected_TD).norm() / expected_TD.norm()).item()
 
 
 def described(case: Case, moe: MoE, bench: Bench) -> str:
@@ -250,11 +251,12 @@ def described(case: Case, moe: MoE, bench: Bench) -> str:
     config, ranks = case.config, bench.mesh.size()
     torch.manual_seed(bench.mesh.get_local_rank())
     x_TD = torch.randn(case.tokens, config.hidden_dim, device=bench.device).bfloat16()
+    assert moe.shared_experts is not None
     with torch.no_grad():
         _, _, ids_TK = moe.gate(x_TD, None)
         there_RTK = held_by(ids_TK, size=config.num_experts // ranks, ranks=ranks)
         reached = there_RTK.any(-1).sum(0).float().mean().item()
-        shared = bench.timed(lambda: moe.shared_experts(x_TD))
+        shared = bench.timed(partial(moe.shared_experts, x_TD))
     return (
         f"{case.name}: T {case.tokens} a rank, D {config.hidden_dim}, E {config.num_experts}, "
         f"K {config.top_k}, F {config.expert_dim}, {config.num_shared_experts} shared "
@@ -303,7 +305,7 @@ def main() -> None:
 
 def report(notes: list[str], rows: list[str], *, ranks: int, seconds: float) -> None:
     if torch.cuda.is_available():
-        nccl = ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]
+        nccl = ".".join(map(str, torch.cuda.nccl.version()))
         peak = torch.cuda.max_memory_allocated() / 1e9
         print(f"\n{ranks} × {torch.cuda.get_device_name()}, NCCL {nccl}, {peak:.1f} GB at most")
     else:

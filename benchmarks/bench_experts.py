@@ -1,7 +1,7 @@
 """From how many chosen experts on is it faster that all of them compute? On a CPU, too: from how
 many rows on is it faster to take the experts in groups than by grouped_mm?
 
-    python benchmarks/bench_experts.py
+    python -m benchmarks.bench_experts
 
 Forward and backward of `tiny-dsr`'s experts by both paths of model/moe.py, in the types a training
 uses; the outputs are compared. T = tokens, D = model dim, K = experts per token.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import median_seconds, medians
-from model.moe import Experts
+from model.moe import new_experts
 from model.presets import tiny_dsr
 
 CHOSEN = (4, 8, 16, 32, 64, 128, 256)
@@ -28,7 +28,7 @@ def main() -> None:
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = tiny_dsr()
-    experts = Experts(config.hidden_dim, config.expert_dim, num_experts=config.num_experts)
+    experts = new_experts(config.hidden_dim, config.expert_dim, num_experts=config.num_experts)
     for parameter in experts.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     experts.to(device)
@@ -68,7 +68,7 @@ def compare_rows() -> None:
     print("\n| D, width | rows of an expert | groups against grouped_mm, forward | both |")
     print("|---|---|---|---|")
     for dim, width in SHAPES:
-        experts = Experts(dim, width, num_experts=64)
+        experts = new_experts(dim, width, num_experts=64)
         for parameter in experts.parameters():
             torch.nn.init.normal_(parameter, std=0.05)
         for rows in (12, 24, 48, 96, 192, 768):

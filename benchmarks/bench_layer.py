@@ -1,13 +1,14 @@
 """An MoE layer against the same layer of transformers (DeepSeek-V3), with the same weights.
 
     pip install transformers==5.23.0
-    python benchmarks/bench_layer.py
+    python -m benchmarks.bench_layer
 
 Sigmoid gate, one group, weights that sum to 1, shared experts. T = tokens, D = model dim.
 """
 
 import argparse
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 from benchmarks.timing import medians
 from model.config import ModelConfig
 from model.kernels.precision import product_dtype
-from model.moe import MoE
+from model.moe import MoE, new_moe
 
 SIZES = {  # device: T, D, E, k, F, shared
     "cuda": [(16_384, 2048, 64, 6, 1408, 2)],
@@ -57,21 +58,17 @@ def compare(size: tuple[int, ...], dtype: torch.dtype, device: str, *, compiled:
     for way in WAYS[device]:
         modules[f"transformers, {way}"] = their_layer(size, way, ours).to(device, dtype)
     if compiled:
-        modules |= {
-            f"{name}, compiled": torch.compile(module)
-            for name, module in modules.items()
-            if "eager" not in name
-        }
+        for name in [name for name in modules if "eager" not in name]:
+            modules[f"{name}, compiled"] = cast(nn.Module, torch.compile(modules[name]))
     inputs = {name: (x_BSD, ids_BS) if name.startswith("ours") else (x_BSD,) for name in modules}
     repeats = 40
     if product_dtype(x_BSD) != dtype:  # a pass of theirs takes a quarter of a minute
         repeats = 3
     matrix = torch.randn(2 * (SIDE[device],), device=device, dtype=product_dtype(x_BSD))
-    product = {"product": partial(torch.mm, matrix, matrix)}
     forward, both = (
         medians(
             {name: partial(once, module, *inputs[name]) for name, module in modules.items()}
-            | product,
+            | {"product": partial(torch.mm, matrix, matrix)},
             device,
             repeats,
             warm_up=min(3, repeats // 3),
@@ -102,7 +99,7 @@ def compare(size: tuple[int, ...], dtype: torch.dtype, device: str, *, compiled:
 
 def our_layer(size: tuple[int, ...]) -> MoE:
     _, dim, num_experts, top_k, width, shared = size
-    layer = MoE(
+    layer = new_moe(
         ModelConfig(
             vocab_size=1,
             context_length=1,
@@ -141,7 +138,7 @@ def their_layer(size: tuple[int, ...], way: str, ours: MoE) -> nn.Module:
     assert ours.shared_experts is not None
     gate, up = ours.shared_experts.gate_up.weight.chunk(2)
     with torch.no_grad():
-        layer.gate.weight.copy_(ours.gate.weight_ED)  # type: ignore[arg-type]
+        layer.gate.weight.copy_(ours.gate.weight_ED)
         layer.gate.e_score_correction_bias.zero_()
         layer.experts.gate_up_proj.copy_(ours.experts.gate_up_EDF.transpose(1, 2))
         layer.experts.down_proj.copy_(ours.experts.down_EFD.transpose(1, 2))

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -55,7 +56,7 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1440, "height": 1200})
         first = timed(page, "Overview", lambda: page.goto(url))
         rounds = [
-            {name: timed(page, name, lambda name=name: click(page, name)) for name in order()}
+            {name: timed(page, name, partial(click, page, name)) for name in order()}
             for _ in range(ROUNDS)
         ]
         browser.close()
@@ -72,7 +73,7 @@ def click(page: Page, name: str) -> None:
     page.get_by_test_id("stSidebarNav").get_by_text(name, exact=True).click()
 
 
-def timed(page: Page, name: str, action) -> float:
+def timed(page: Page, name: str, action: Callable[[], object]) -> float:
     """Until the heading is there, the script has ended and a chart is drawn."""
     start = time.perf_counter()
     action()

@@ -9,7 +9,6 @@ T = tokens, D = model dim, E = routed experts, K = experts per token.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +46,7 @@ def main() -> None:
     for dim, num_experts, top_k in SIZES:
         x_TD = torch.randn(TOKENS, dim, device="cuda").bfloat16()
         weight_ED = torch.randn(num_experts, dim, device="cuda") * 0.02
-        ways: dict[str, Callable[[], Any]] = {
+        ways: dict[str, Callable[[], tuple[Tensor, ...]]] = {
             "listing, float32": partial(listing, x_TD, weight_ED, top_k=top_k),
             "listing, TF32": partial(listing, x_TD, weight_ED, top_k=top_k),
             "listing, compiled": partial(torch.compile(listing), x_TD, weight_ED, top_k=top_k),
@@ -86,7 +85,7 @@ def compare(plain: tuple[Tensor, ...], ours: tuple[Tensor, ...]) -> None:
     )
 
 
-def timed(way: Callable[[], Any]) -> float:
+def timed(way: Callable[[], object]) -> float:
     """Median seconds, launches included."""
     for _ in range(5):
         way()
@@ -101,7 +100,7 @@ def timed(way: Callable[[], Any]) -> float:
     return sorted(found)[len(found) // 2]
 
 
-def graphed(way: Callable[[], Any]) -> float:
+def graphed(way: Callable[[], object]) -> float:
     """The same replayed as a CUDA graph: the time of the GPU alone."""
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):

@@ -35,7 +35,7 @@ def documents(folder: Path) -> None:
         ids=np.concatenate([item.token_ids for item in encoded]).astype(np.uint16),
         lengths=[len(item.token_ids) for item in encoded],
         doc_id=[item.document.doc_id for item in encoded],
-        domain=[item.document.domain for item in encoded],
+        domain=[str(item.document.domain) for item in encoded],
     )
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from tokenizers import Encoding
 
 from analysis.comparison import bits_table, difference
 from analysis.domain_counts import ALL_LAYERS, domain_counts
@@ -27,6 +28,7 @@ from app.studies.reader import CHECKPOINT, HELDOUT
 from data.routing import DOMAINS
 from data.tokenizer import load_tokenizer
 from data.tokens import END_OF_TEXT_ID
+from data.training_folder import TrainingFolder
 from data.typos import with_typos
 
 WINDOW = 512
@@ -71,7 +73,7 @@ def prepare(corpus: Path) -> None:
     print(f"{len(texts)} windows, {len(pairs)} tokens that follow a typo and are none")
 
 
-def paired(clean, typos) -> list[tuple[int, int]]:  # type: ignore[no-untyped-def]
+def paired(clean: Encoding, typos: Encoding) -> list[tuple[int, int]]:
     """Positions of the tokens of the same text at the same place, after the first typo."""
     place = {
         (offsets, token_id): position
@@ -95,38 +97,42 @@ def pack(runs: Path) -> None:
     documents = texts.drop(columns="text").assign(bytes=[len(x.encode()) for x in texts.text])
     results = {folder: dict(np.load(folder / "results.npz")) for folder in folders}
     domain_id_N = pd.Index(DOMAINS).get_indexer(pd.Index(documents.domain))
-    losses = pd.concat([losses_of(folder, found) for folder, found in results.items()])
+    losses = pd.concat([losses_of(folder, arrays) for folder, arrays in results.items()])
     own = losses[losses.limits == "own"]
     bits = bits_table(own, documents)
-    show("bits per byte", bits.pivot(index="preset", columns="domain", values="estimate"))
-    show("limits", limits_table(losses, documents))
-    show("differences from three-stages", differences(own, documents))
-    show("runs", pd.DataFrame([described(*item, domain_id_N) for item in results.items()]))
-    show("specialization", pd.concat(special(*item, domain_id_N) for item in results.items()))
-    show("stability", pd.concat(stability(*item, domain_id_N) for item in results.items()))
-    show("experts by domain", pd.concat(counts(*item, domain_id_N) for item in results.items()))
-    show("mean k", pd.concat(mean_k(*item) for item in results.items()))
+    print_table("bits per byte", bits.pivot(index="preset", columns="domain", values="estimate"))
+    print_table("limits", limits_table(losses, documents))
+    print_table("differences from three-stages", differences(own, documents))
+    print_table("runs", pd.DataFrame([described(*item, domain_id_N) for item in results.items()]))
+    print_table(
+        "specialization", pd.concat(special(*item, domain_id_N) for item in results.items())
+    )
+    print_table("stability", pd.concat(stability(*item, domain_id_N) for item in results.items()))
+    print_table(
+        "experts by domain", pd.concat(counts(*item, domain_id_N) for item in results.items())
+    )
+    print_table("mean k", pd.concat(mean_k(*item) for item in results.items()))
     for folder in folders:
         if folder.name.endswith(".0"):
             ship(folder, bits, STAGES / folder.name.removesuffix(".0"))
 
 
-def show(title: str, table: pd.DataFrame) -> None:
+def print_table(title: str, table: pd.DataFrame) -> None:
     print(f"\n{title}\n{table.to_string(float_format=lambda x: f'{x:.4f}')}")
 
 
-def name_of(folder: Path) -> dict[str, object]:
+def name_of(folder: Path) -> dict[str, str | int]:
     preset, _, seed = folder.name.rpartition(".")
     return {"preset": preset, "seed": int(seed)}
 
 
-Found = dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
-def losses_of(folder: Path, found: Found) -> pd.DataFrame:
+def losses_of(folder: Path, arrays: Arrays) -> pd.DataFrame:
     return pd.concat(
         pd.DataFrame({"limits": limits, "doc_id": np.arange(len(nats_N)), "nats": nats_N})
-        for limits, nats_N in ((key[:-7], found[key]) for key in found if key.endswith("|nats_N"))
+        for limits, nats_N in ((key[:-7], arrays[key]) for key in arrays if key.endswith("|nats_N"))
     ).assign(**name_of(folder))
 
 
@@ -151,14 +157,14 @@ def differences(own: pd.DataFrame, documents: pd.DataFrame) -> pd.DataFrame:
 
 
 def log_of(folder: Path) -> pd.DataFrame:
-    return pd.read_json(folder / "train_log.jsonl", lines=True)
+    return pd.read_json(TrainingFolder(folder).log, lines=True)
 
 
-def described(folder: Path, found: Found, domain_id_N: np.ndarray) -> dict[str, object]:
+def described(folder: Path, arrays: Arrays, domain_id_N: np.ndarray) -> dict[str, object]:
     """Cost and balance of a training; the seconds are those of its steps, two trainings a GPU."""
     log = log_of(folder)
     seconds = log.tokens.diff().fillna(log.tokens) / log.tokens_per_second
-    load_LE = found["own|tokens_NLE"].sum(0, dtype=np.int64)
+    load_LE = arrays["own|tokens_NLE"].sum(0, dtype=np.int64)
     return name_of(folder) | {
         "steps": log.step.iloc[-1],
         "tokens": log.tokens.iloc[-1],
@@ -168,23 +174,23 @@ def described(folder: Path, found: Found, domain_id_N: np.ndarray) -> dict[str, 
     }
 
 
-def special(folder: Path, found: Found, domain_id_N: np.ndarray) -> pd.DataFrame:
+def special(folder: Path, arrays: Arrays, domain_id_N: np.ndarray) -> pd.DataFrame:
     """Means over layers at the limits of the middle stage, which all trainings share."""
-    table = metric_table(found[f"{SHARED}|tokens_NLE"], domain_id_N, domains=DOMAINS)
+    table = metric_table(arrays[f"{SHARED}|tokens_NLE"], domain_id_N, domains=DOMAINS)
     means = table.groupby("metric")[["estimate", "low", "high", "null"]].mean()
     return (
         means.loc[["information_share", "distinct_share"]].assign(**name_of(folder)).reset_index()
     )
 
 
-def stability(folder: Path, found: Found, domain_id_N: np.ndarray) -> pd.DataFrame:
+def stability(folder: Path, arrays: Arrays, domain_id_N: np.ndarray) -> pd.DataFrame:
     rows = []
     for limits in LIMITS:
-        null = flipped_share_null(k_of(found, limits).mean(), NUM_EXPERTS)
+        null = flipped_share_null(k_of(arrays, limits).mean(), NUM_EXPERTS)
         for change in ("noise", "more noise", "typos"):
             key = f"{limits}|{change}"
             share = flipped_share(
-                found[f"{key}|flipped_NL"], found[f"{key}|choices_NL"], domain_id_N
+                arrays[f"{key}|flipped_NL"], arrays[f"{key}|choices_NL"], domain_id_N
             )
             rows.append(
                 name_of(folder) | {"limits": limits, "change": change, **share, "null": null}
@@ -192,20 +198,20 @@ def stability(folder: Path, found: Found, domain_id_N: np.ndarray) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def k_of(found: Found, limits: str) -> np.ndarray:
+def k_of(arrays: Arrays, limits: str) -> np.ndarray:
     """The k of every token and layer, as many as 1,000 quantiles."""
-    k_E = found[f"{limits}|k_GLE"].sum((0, 1), dtype=np.int64)
+    k_E = arrays[f"{limits}|k_GLE"].sum((0, 1), dtype=np.int64)
     shares = k_E.cumsum() / k_E.sum()
     return 1 + np.searchsorted(shares, (np.arange(1000) + 0.5) / 1000)
 
 
-def mean_k(folder: Path, found: Found) -> pd.DataFrame:
+def mean_k(folder: Path, arrays: Arrays) -> pd.DataFrame:
     """By domain, and the least, middle and most that 98 % of the tokens take."""
     rows = []
     for limits in LIMITS:
-        k_GE = found[f"{limits}|k_GLE"].sum(1, dtype=np.int64)
+        k_GE = arrays[f"{limits}|k_GLE"].sum(1, dtype=np.int64)
         means_G = (k_GE * np.arange(1, NUM_EXPERTS + 1)).sum(-1) / k_GE.sum(-1)
-        least, middle, most = np.quantile(k_of(found, limits), [0.01, 0.5, 0.99])
+        least, middle, most = np.quantile(k_of(arrays, limits), [0.01, 0.5, 0.99])
         by_domain = dict(zip(DOMAINS, means_G, strict=True))
         rows.append(
             name_of(folder)
@@ -215,11 +221,11 @@ def mean_k(folder: Path, found: Found) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def counts(folder: Path, found: Found, domain_id_N: np.ndarray) -> pd.DataFrame:
+def counts(folder: Path, arrays: Arrays, domain_id_N: np.ndarray) -> pd.DataFrame:
     """Experts of each domain as a share of all, over all layers."""
     tables = []
     for limits in ("own", SHARED):
-        tokens_NLE = found[f"{limits}|tokens_NLE"]
+        tokens_NLE = arrays[f"{limits}|tokens_NLE"]
         table = domain_counts(tokens_NLE, domain_id_N, domains=DOMAINS)
         table = table[table.layer_id == ALL_LAYERS].set_index("domain")
         tokens_LEG = np.stack(
@@ -237,18 +243,19 @@ def counts(folder: Path, found: Found, domain_id_N: np.ndarray) -> pd.DataFrame:
 def ship(folder: Path, bits: pd.DataFrame, target: Path) -> None:
     """Log, settings, losses and snapshots, of which fewer tokens are followed."""
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("train_log.jsonl", "train_config.json", "config.json"):
-        shutil.copyfile(folder / name, target / name)
+    trained, shipped = TrainingFolder(folder), TrainingFolder(target)
+    for path in (trained.log, trained.settings, trained.model_config):
+        shutil.copyfile(path, target / path.name)
     own = bits[bits.preset == name_of(folder)["preset"]].set_index("domain").estimate
-    (target / "evaluation.json").write_text(json.dumps(own.to_dict(), indent=2) + "\n")
-    with safe_open(folder / "snapshots.safetensors", "np") as file:
+    shipped.evaluation.write_text(json.dumps(own.to_dict(), indent=2) + "\n")
+    with safe_open(trained.snapshots, "np") as file:
         metadata = file.metadata()
-    arrays = load_file(folder / "snapshots.safetensors")
+    arrays = load_file(trained.snapshots)
     thin = {
         key: array[::THINNED].copy() if key.startswith("chosen_") else array
         for key, array in arrays.items()
     }
-    save_file(thin, target / "snapshots.safetensors", metadata=metadata)
+    save_file(thin, shipped.snapshots, metadata=metadata)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How often our statistics are wrong, on traces whose truth is known; and how fast they are.
 
-    python benchmarks/bench_statistics.py
-    python benchmarks/bench_statistics.py --traces 20     # a first look
+    python -m benchmarks.bench_statistics
+    python -m benchmarks.bench_statistics --traces 20     # a first look
 
 A trace here is one layer of 64 experts, 6 chosen, with 50 documents of about 256 tokens in each of
 six domains. Prints tables; the last line is one JSON object.
@@ -22,7 +22,6 @@ from functools import partial
 
 import numpy as np
 import scipy
-from known_truth import DOMAINS, EXPERTS, NULLS, PLANTED, TOKENS, TOP_K, UNEVEN, Truth
 from scipy import stats
 
 from analysis import load, specialization
@@ -31,6 +30,7 @@ from analysis.conditional import conditional_information
 from analysis.influence import log_lift
 from analysis.metric_intervals import LOAD_METRICS, mean_divergence, metric_table
 from analysis.significance import MAX_Q, lift_table
+from benchmarks.known_truth import DOMAINS, EXPERTS, NULLS, PLANTED, TOKENS, TOP_K, UNEVEN, Truth
 
 FALSE_BAR, COVERAGE_BAR, POWER_BAR = 6.5, (93, 97), 0.9
 CHECKED = LOAD_METRICS[:1] + LOAD_METRICS[2:-1]  # MaxVio is load_imbalance - 1
@@ -105,7 +105,7 @@ def token_driven_trace(seed: int, *, vocabulary: int = 300) -> dict[str, float]:
     documents = 10 * len(DOMAINS)
     document_T = np.repeat(np.arange(documents), TOKENS)
     domain_id_T = document_T % len(DOMAINS)
-    figures = {}
+    figures: dict[str, float] = {}
     for name, concentration in (("shared words", None), ("own words", 0.3)):
         share_GV = np.full((len(DOMAINS), vocabulary), 1 / vocabulary)
         if concentration is not None:

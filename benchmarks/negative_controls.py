@@ -24,7 +24,7 @@ from analysis.metric_intervals import metric_table
 from analysis.queries import TraceInfo
 from analysis.replication import replication
 from analysis.significance import MAX_Q, lift_table, specialists
-from app.commands.capture import demo
+from app.commands.demo import demo
 from app.studies.reader import CHECKPOINT
 from data.store import open_trace
 from model.checkpoint import load_config, save_model

@@ -9,12 +9,12 @@ from itertools import pairwise
 import torch
 
 
-def median_seconds(once: Callable[[], None], device: str, repeats: int) -> float:
+def median_seconds(once: Callable[[], object], device: str, repeats: int) -> float:
     return medians({"it": once}, device, repeats)["it"]
 
 
 def medians(
-    ways: Mapping[str, Callable[[], None]], device: str, repeats: int, *, warm_up: int = 3
+    ways: Mapping[str, Callable[[], object]], device: str, repeats: int, *, warm_up: int = 3
 ) -> dict[str, float]:
     """Seconds of each way, after `warm_up` runs that do not count.
 
@@ -30,7 +30,7 @@ def medians(
     return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 
-def queued(once: Callable[[], None], repeats: int) -> list[float]:
+def queued(once: Callable[[], object], repeats: int) -> list[float]:
     """Seconds of a GPU between the end of one run and the end of the next."""
     ends = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
     for end in ends:
@@ -40,7 +40,7 @@ def queued(once: Callable[[], None], repeats: int) -> list[float]:
     return [one.elapsed_time(other) / 1e3 for one, other in pairwise(ends)]
 
 
-def in_turn(ways: Mapping[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
+def in_turn(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
     """Every round runs all ways, in an order drawn anew: what else the machine does meets all."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     order = random.Random(0)

@@ -20,8 +20,14 @@ from data.store import (
 )
 
 OF_DOCUMENTS = (
-    *("document", "token", "routing", "gate", "dropped"),
-    *("document_load", "document_dropped", "document_k"),
+    "document",
+    "token",
+    "routing",
+    "gate",
+    "dropped",
+    "document_load",
+    "document_dropped",
+    "document_k",
 )
 SUMS = ("coactivation", "transition")  # over all documents
 

@@ -17,6 +17,10 @@ DOMAINS = ("math", "code", "multilingual", "commonsense", "long", "other")  # in
 UNLABELLED = "unlabelled"  # how a document without a domain is shown
 
 
+class CancelledError(Exception):
+    """Somebody asked to stop; what a sink got until then is whole documents."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """One prompt or text, as its author gave it."""

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from model.capture import CaptureCancelledError, pad_sequences, token_loss
+from data.routing import CancelledError
+from model.capture import pad_sequences, token_loss
 from model.encoded import BATCH_TOKENS, Encoded, batches
 from model.readable import ReadableModel
 
@@ -50,7 +51,7 @@ def document_losses(
         place_R = np.repeat(np.arange(len(batch)), [len(item.token_ids) for item in chosen])
         for variant, intervention in enumerate(variants.values()):
             if cancelled():
-                raise CaptureCancelledError
+                raise CancelledError
             with intervention():
                 loss_R = token_loss(model.logits(ids_BS), following_T)[rows_R - 1]
             nats_VN[variant, batch] = np.bincount(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.routing import DECODE, PREFILL, Document, RoutingBatch, TraceSink
+from data.routing import DECODE, PREFILL, CancelledError, Document, RoutingBatch, TraceSink
 from model.encoded import BATCH_TOKENS, Encoded, batches, encoded_documents, windows
 from model.generate import generate, require_room
 from model.readable import Decode, ReadableModel
@@ -20,10 +20,6 @@ from model.recording import Decisions, Recording, Transfer, recorded_routing
 WINDOW_BATCHES = {"cpu": 8, "cuda": 2}  # documents sorted by length before they are batched
 
 Progress = Callable[[int, int], None]  # tokens done, documents done
-
-
-class CaptureCancelledError(Exception):
-    """The caller asked to stop; what the sink got is whole documents."""
 
 
 @dataclass(slots=True)
@@ -70,7 +66,7 @@ def capture_documents(
             transfers = []
             for batch in batches(window, tokens=batch_tokens):
                 if cancelled():
-                    raise CaptureCancelledError
+                    raise CancelledError
                 chosen = [window[index] for index in batch]
                 transfers.append((batch, forward(model, recording, chosen)))
                 for item in chosen:
@@ -180,7 +176,7 @@ def capture_generation(
             decisions: list[Decisions] = []
             for logits_BSV, token_id in steps:
                 if cancelled():
-                    raise CaptureCancelledError
+                    raise CancelledError
                 following_T = torch.tensor([*fed[1:], token_id], device=logits_BSV.device)
                 loss_T = token_loss(logits_BSV, following_T)
                 decisions.append(recording.transfer(loss_R=loss_T).wait())

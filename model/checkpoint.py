@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from data.training_folder import TrainingFolder
 from model.config import ModelConfig
 from model.fingerprint import remove_shards, shard_name, shard_paths
 from model.transformer import Transformer
@@ -146,17 +147,18 @@ def save_progress(
         for key, value in state.items():
             tensors[f"optimizer.{names[id(parameter)]}.{key}"] = value
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    partial = folder / "progress.safetensors.partial"
+    progress = TrainingFolder(folder).progress
+    partial = progress.with_name(progress.name + ".partial")
     metadata = {"step": str(step)} | ({} if batches is None else {"batches": batches})
     save_file(on_cpu, partial, metadata=metadata)
-    os.replace(partial, folder / "progress.safetensors")
+    os.replace(partial, progress)
 
 
 def load_progress(
     folder: Path, model: Transformer, optimizer: torch.optim.Optimizer
 ) -> tuple[int, str | None]:
     """Restore what `save_progress` wrote; (the number of steps done, the state of the batches)."""
-    path = folder / "progress.safetensors"
+    path = TrainingFolder(folder).progress
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(path)

@@ -32,7 +32,7 @@ class Plan:
 def prune(model: Transformer, plan: Plan) -> Transformer:
     """A new model; the given one stays as it is."""
     if model.config.expert_leaders is not None:
-        raise ValueError("the model was pruned before; prune the one that it was made of")
+        raise ValueError("the model has already been pruned; prune the original")
     leaders = tuple(tuple(row) for row in plan.leader_LE.tolist())
     small = Transformer(replace(model.config, expert_leaders=leaders))
     state = dict(model.state_dict())

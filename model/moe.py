@@ -22,7 +22,7 @@ from model.kernels import cpu_experts
 from model.kernels.precision import compute_dtype, product_dtype
 from model.layers import HAS_TRITON, KeyValueCache, SwiGLU
 from model.losses import by_expert
-from model.router import SoftmaxRouter, admitted, new_router
+from model.router import Router, SoftmaxRouter, admitted, new_router
 
 if HAS_TRITON:
     from model.kernels.gpu_experts import RoutedExperts
@@ -44,23 +44,16 @@ class Experts(nn.Module):
     place_E: Tensor | None  # of each id among the stored experts; S for a closed one
 
     def __init__(
-        self,
-        dim: int,
-        inner_dim: int,
-        *,
-        num_experts: int,
-        leaders: tuple[int, ...] | None = None,
+        self, gate_up_EDF: Tensor, down_EFD: Tensor, *, leaders: tuple[int, ...] | None = None
     ) -> None:
         super().__init__()
-        self.num_ids = num_experts
+        self.num_ids = len(down_EFD) if leaders is None else len(leaders)
         self.register_buffer("place_E", None, persistent=False)
         if leaders is not None:
-            standing = sorted(set(leaders) - {CLOSED})
-            num_experts = len(standing)
-            place = {leader: place for place, leader in enumerate(standing)} | {CLOSED: num_experts}
-            self.place_E = torch.tensor([place[leader] for leader in leaders])
-        self.gate_up_EDF = nn.Parameter(torch.empty(num_experts, dim, 2 * inner_dim))
-        self.down_EFD = nn.Parameter(torch.empty(num_experts, inner_dim, dim))
+            place = {leader: place for place, leader in enumerate(standing(leaders))}
+            self.place_E = torch.tensor([place.get(leader, len(place)) for leader in leaders])
+        self.gate_up_EDF = nn.Parameter(gate_up_EDF)
+        self.down_EFD = nn.Parameter(down_EFD)
 
     def forward(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         if self.best_in_groups(x_TD, expert_ids_TK):
@@ -143,21 +136,29 @@ class Experts(nn.Module):
         return hidden_TEF.flatten(-2) @ self.down_EFD.to(dtype).flatten(0, 1)
 
 
+def standing(leaders: tuple[int, ...]) -> list[int]:
+    """Whose weights are stored, in their order."""
+    return sorted(set(leaders) - {CLOSED})
+
+
+def new_experts(
+    dim: int, inner_dim: int, *, num_experts: int, leaders: tuple[int, ...] | None = None
+) -> Experts:
+    """Their weights are still to be set."""
+    stored = num_experts if leaders is None else len(standing(leaders))
+    gate_up_EDF = torch.empty(stored, dim, 2 * inner_dim)
+    return Experts(gate_up_EDF, torch.empty(stored, inner_dim, dim), leaders=leaders)
+
+
 class MoE(nn.Module):
-    def __init__(self, config: ModelConfig, *, leaders: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self, gate: Router, experts: Experts, shared_experts: SwiGLU | None, *, num_experts: int
+    ) -> None:
         super().__init__()
-        self.gate = new_router(config)
-        self.experts = Experts(
-            config.hidden_dim, config.expert_dim, num_experts=config.num_experts, leaders=leaders
-        )
-        if leaders is not None and CLOSED in leaders:
-            self.gate.closed_E = torch.tensor([leader == CLOSED for leader in leaders])
-        self.shared_experts = (
-            SwiGLU(config.hidden_dim, config.num_shared_experts * config.expert_dim)
-            if config.num_shared_experts
-            else None
-        )
-        self.num_experts = config.num_experts
+        self.gate = gate
+        self.experts = experts
+        self.shared_experts = shared_experts
+        self.num_experts = num_experts
 
     @property
     def k_range(self) -> tuple[int, int]:
@@ -207,3 +208,15 @@ class MoE(nn.Module):
         if cache is not None:
             cache.chosen_BE = chosen_BE
         return kept_TK
+
+
+def new_moe(config: ModelConfig, *, leaders: tuple[int, ...] | None = None) -> MoE:
+    """A layer whose weights are still to be set."""
+    dim, width, num_experts = config.hidden_dim, config.expert_dim, config.num_experts
+    gate = new_router(config)
+    if leaders is not None and CLOSED in leaders:
+        gate.closed_E = torch.tensor([leader == CLOSED for leader in leaders])
+    experts = new_experts(dim, width, num_experts=num_experts, leaders=leaders)
+    shared = config.num_shared_experts
+    shared_experts = SwiGLU(dim, shared * width) if shared else None
+    return MoE(gate, experts, shared_experts, num_experts=num_experts)

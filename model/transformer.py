@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from model.config import ModelConfig
 from model.layers import Attention, KeyValueCache, RMSNorm, SwiGLU, rotary_tables
-from model.moe import MoE
+from model.moe import MoE, new_moe
 
 
 class Routed(NamedTuple):
@@ -33,7 +33,7 @@ class Block(nn.Module):
         self.ffn = (
             SwiGLU(config.hidden_dim, config.dense_ffn_dim)
             if dense
-            else MoE(config, leaders=config.leaders(layer))
+            else new_moe(config, leaders=config.leaders(layer))
         )
 
     def forward(

@@ -21,6 +21,8 @@ DIM, WIDTH, EXPERTS = 6, 5, 4
 class Chooser(nn.Module):
     """Gives probabilities where others give logits, and chooses by them plus a bias."""
 
+    offset_E: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.wg = nn.Linear(DIM, EXPERTS)
@@ -81,9 +83,12 @@ class Sums(nn.Module):
         self.wte = nn.Embedding(START + 1, DIM)
         self.blocks = nn.ModuleList(SparseBlock() for _ in range(2))
 
+    def sparse_blocks(self) -> list[SparseBlock]:
+        return [block for block in self.blocks if isinstance(block, SparseBlock)]
+
     def forward(self, input_ids: Tensor, past: "Past") -> Tensor:
         x_BSD = past.means(self.wte(input_ids))
-        for block in self.blocks:
+        for block in self.sparse_blocks():
             x_BSD = x_BSD + block(x_BSD.flatten(0, 1)).view_as(x_BSD)
         return x_BSD @ self.wte.weight.T
 
@@ -102,8 +107,8 @@ class Past:
 
 @dataclass(frozen=True)
 class ForeignLayer:
-    gate: nn.Module
-    experts: nn.Module
+    gate: Chooser
+    experts: Bank
     rule: AsGiven
     shared_experts: None = None
     num_experts: int = EXPERTS
@@ -129,7 +134,7 @@ class ForeignModel:
     def moe_layers(self) -> list[ForeignLayer]:
         return [
             ForeignLayer(block.chooser, block.bank, AsGiven(block.chooser))
-            for block in self.sums.blocks
+            for block in self.sums.sparse_blocks()
         ]
 
     def encode(self, texts: list[str]) -> list[tuple[list[int], list[str]]]:

@@ -6,7 +6,9 @@ import pandas as pd
 DOMAINS = ("math", "code", "other")
 
 
-def planted(*, documents: int = 30, lift: float = 3.0, seed: int = 0) -> tuple:
+def planted(
+    *, documents: int = 30, lift: float = 3.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """One layer of 8 experts in balance, but expert 5 prefers code."""
     rng = np.random.default_rng(seed)
     domain_id_N = np.repeat(np.arange(3), documents)

@@ -1,4 +1,4 @@
-"""What each process of tests/test_expert_parallel.py does, under torchrun: python -m tests.spread
+"""What each process of tests/model/parallel/test_expert_parallel.py does, under torchrun.
 
 Every process has the whole layer and all tokens, so that it can compare; it gives the spread layer
 its own tokens only. T = tokens, D = model dim, K = experts per token.
@@ -10,21 +10,17 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-import pyarrow.parquet as pq
 import torch
 import torch.distributed as distributed
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from app.studies.reader import HELDOUT, load_tracer, own_model
-from data.routing import Document
-from data.store import TraceStore
-from model.capture import capture_documents
 from model.config import ModelConfig
-from model.moe import MoE
+from model.moe import MoE, new_moe
 from model.parallel.exchange import RankLostError
-from model.parallel.expert_parallel import Dispatch, dispatch_bytes, parallelized, serve
+from model.parallel.expert_parallel import Dispatch, dispatch_bytes, serve, spread_layer
 from tests.models import small_config, small_dsr, small_router
 
 TOKENS = (7, 12, 0, 5)  # of each rank: the third has none
@@ -32,7 +28,7 @@ TOKENS = (7, 12, 0, 5)  # of each rank: the third has none
 
 def layer(config: ModelConfig) -> MoE:
     torch.manual_seed(0)
-    moe = MoE(config)
+    moe = new_moe(config)
     for parameter in moe.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return moe
@@ -41,7 +37,7 @@ def layer(config: ModelConfig) -> MoE:
 def one_sided() -> MoE:
     """Expert 1 is everybody's first choice and expert 0 the second: the others get no token."""
     moe = layer(small_router("softmax", balancing="bias"))
-    moe.gate.bias_E[:2] = torch.tensor([10.0, 20.0])
+    moe.gate.get_buffer("bias_E")[:2] = torch.tensor([10.0, 20.0])
     return moe
 
 
@@ -70,42 +66,39 @@ def errors(whole: MoE, mesh: DeviceMesh, dispatch: Dispatch, *, fp8: bool = Fals
     x_TD, direction_TD = torch.randn(sum(tokens), 16), torch.randn(sum(tokens), 16)
     expected_TD, expected = gradients(whole, x_TD, direction_TD)
     rank = mesh.get_local_rank()
-    spread = parallelized(whole, mesh, dispatch=dispatch, fp8=fp8)
+    spread = spread_layer(whole, mesh, dispatch=dispatch, fp8=fp8)
     own = slice(sum(tokens[:rank]), sum(tokens[: rank + 1]))
-    found_TD, found = gradients(spread, x_TD[own], direction_TD[own])
-    for gradient in found[1:4]:
+    own_TD, given = gradients(spread, x_TD[own], direction_TD[own])
+    for gradient in given[1:4]:
         distributed.all_reduce(gradient)
     size = len(spread.experts.gate_up_EDF)
     held = slice(rank * size, (rank + 1) * size)
     wanted = [expected[0][own], *expected[1:4], *(gradient[held] for gradient in expected[4:])]
-    pairs = zip([found_TD, *found], [expected_TD[own], *wanted], strict=True)
+    pairs = zip([own_TD, *given], [expected_TD[own], *wanted], strict=True)
     return [relative(a, b) for a, b in pairs]
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
-    return ((found - expected).norm() / expected.norm().clamp_min(1e-6)).item()
+def relative(given: Tensor, expected: Tensor) -> float:
+    return ((given - expected).norm() / expected.norm().clamp_min(1e-6)).item()
 
 
 def bytes_sent(mesh: DeviceMesh, dispatch: Dispatch, *, fp8: bool) -> tuple[int, int]:
     """(of all ranks, handed to all_to_all for others), (the same as dispatch_bytes counts)"""
     rank, ranks = mesh.get_local_rank(), mesh.size()
-    spread = parallelized(layer(small_config()), mesh, dispatch=dispatch, fp8=fp8)
+    spread = spread_layer(layer(small_config()), mesh, dispatch=dispatch, fp8=fp8)
     torch.manual_seed(rank)
     x_TD = torch.randn(TOKENS[rank], 16)
     sent = 0
     original = distributed.all_to_all_single
 
-    def counted(output: Tensor, rows: Tensor, *splits: list[int], **options: Any) -> Any:
+    def counted(output: Tensor, rows: Tensor, *splits: list[int], **options: Any) -> object:
         nonlocal sent
         if rows.dtype == torch.uint8:  # not the counts
             sent += (len(rows) - splits[1][rank]) * rows.shape[1]
-        return original(output, rows, *splits, **options)
+        return original(output, rows, *splits, **options)  # type: ignore[arg-type]
 
-    distributed.all_to_all_single = counted
-    try:
+    with patch.object(distributed, "all_to_all_single", counted):
         _, _, ids_TK = spread(x_TD.unsqueeze(0), torch.zeros(1, len(x_TD), dtype=torch.long))
-    finally:
-        distributed.all_to_all_single = original
     traffic = dispatch_bytes(
         ids_TK, num_experts=8, rank=rank, ranks=ranks, dim=16, itemsize=4, fp8=fp8
     )
@@ -117,33 +110,33 @@ def bytes_sent(mesh: DeviceMesh, dispatch: Dispatch, *, fp8: bool) -> tuple[int,
 def uneven_forwards(mesh: DeviceMesh) -> float:
     """Rank 0 runs three forwards, the others one; the largest relative error."""
     whole = layer(small_config())
-    spread = parallelized(whole, mesh)
-    found = []
+    spread = spread_layer(whole, mesh)
+    differences = []
     with torch.no_grad():
         for _ in range(3 if mesh.get_local_rank() == 0 else 1):
             x_BSD = torch.randn(1, 5, 16)
             ids_BS = torch.zeros(1, 5, dtype=torch.long)
-            found.append(relative(spread(x_BSD, ids_BS)[0], whole(x_BSD, ids_BS)[0]))
+            differences.append(relative(spread(x_BSD, ids_BS)[0], whole(x_BSD, ids_BS)[0]))
     serve(spread, top_k=2)
-    return max(found)
+    return max(differences)
 
 
 def compare(mesh: DeviceMesh) -> dict[str, Any]:
-    found: dict[str, Any] = {"uneven forwards": uneven_forwards(mesh)}
+    compared: dict[str, Any] = {"uneven forwards": uneven_forwards(mesh)}
     for dispatch in ("naive", "once"):
         for name, new in LAYERS.items():
-            found[f"{dispatch} {name}"] = errors(new(), mesh, dispatch)
+            compared[f"{dispatch} {name}"] = errors(new(), mesh, dispatch)
         fp8 = errors(layer(small_config()), mesh, dispatch, fp8=True)
-        found[f"{dispatch} fp8"] = fp8[0]
+        compared[f"{dispatch} fp8"] = fp8[0]
         for precision in (False, True):
             key = f"{dispatch} bytes {'fp8' if precision else 'input'}"
-            found[key] = bytes_sent(mesh, dispatch, fp8=precision)
-    return found
+            compared[key] = bytes_sent(mesh, dispatch, fp8=precision)
+    return compared
 
 
 def lose_a_rank(mesh: DeviceMesh) -> str:
     """The last rank leaves instead of computing; what the others are told."""
-    spread = parallelized(layer(small_config()), mesh)
+    spread = spread_layer(layer(small_config()), mesh)
     distributed.barrier()
     if mesh.get_local_rank() == mesh.size() - 1:
         os._exit(0)
@@ -154,42 +147,12 @@ def lose_a_rank(mesh: DeviceMesh) -> str:
     return ""
 
 
-def texts() -> list[Document]:
-    """Short beginnings of fifteen held-out texts."""
-    rows = pq.read_table(HELDOUT).to_pylist()[::100][:15]
-    return [
-        Document(doc_id=place, text=row["text"][:150], domain=row["domain"])
-        for place, row in enumerate(rows)
-    ]
-
-
-def capture(folder: Path, *, rank: int, ranks: int, mesh: DeviceMesh | None = None) -> None:
-    """The shipped model reads every ranks-th text into a trace of its own."""
-    tracer = load_tracer()
-    if mesh is not None:
-        for block in own_model(tracer).transformer.layers:
-            if isinstance(block.ffn, MoE):
-                block.ffn = parallelized(block.ffn, mesh)
-    name = f"{rank}-of-{ranks}"
-    described = tracer.description(name, prompts={"file": HELDOUT.name})
-    with TraceStore.create(folder / f"{name}.duckdb", described) as store:
-        own = texts()[rank::ranks]  # not as many on every rank
-        capture_documents(tracer.model, own, store, batch_tokens=1)
-    if mesh is not None:
-        model = own_model(tracer).transformer
-        serve(model, top_k=model.config.top_k)
-
-
 def main() -> None:
     task, folder = sys.argv[1], Path(sys.argv[2])
     distributed.init_process_group("gloo", timeout=timedelta(seconds=20))
     mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
-    found: Any = None
-    if task == "capture":
-        capture(folder, rank=mesh.get_local_rank(), ranks=mesh.size(), mesh=mesh)
-    else:
-        found = {"compare": compare, "lose": lose_a_rank}[task](mesh)
-    (folder / f"{distributed.get_rank()}.json").write_text(json.dumps(found))
+    told = {"compare": compare, "lose": lose_a_rank}[task](mesh)
+    (folder / f"{distributed.get_rank()}.json").write_text(json.dumps(told))
     if task == "lose":
         os._exit(0)  # without the others there is no orderly end
     distributed.destroy_process_group()

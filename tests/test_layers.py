@@ -1,6 +1,8 @@
 """The rules of dependency, read from the import statements of every file."""
 
 import ast
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ FORBIDDEN = {
 }
 FORBIDDEN_IN_FIGURES = {"torch", "streamlit", "duckdb"}
 FIGURES = ("figures.py", "experts_figures.py", "play.py", "heatmap.py", "intervals.py", "theme.py")
-MODEL_MAY_USE = {"data.routing"}
+MODEL_MAY_USE = {"data.routing", "data.training_folder"}
 
 
 def imports(path: Path, *, at_import_time: bool = False) -> set[str]:
@@ -47,10 +49,16 @@ def test_a_layer_imports_nothing_above_it(folder: str) -> None:
     assert crossing == {}
 
 
-def test_model_knows_only_the_record_of_data() -> None:
+def test_model_knows_only_the_record_and_the_files_of_a_training() -> None:
     for path in files("model"):
         used = {name for name in imports(path) if name.startswith("data.")}
         assert all(name.startswith(tuple(MODEL_MAY_USE)) for name in used), (path.name, used)
+
+
+@pytest.mark.parametrize("name", sorted(MODEL_MAY_USE))
+def test_what_model_sees_of_data_needs_no_other_library_than_numpy(name: str) -> None:
+    used = packages(imports(ROOT / f"{name.replace('.', '/')}.py"))
+    assert used - sys.stdlib_module_names <= {"numpy"}
 
 
 def test_figures_query_nothing() -> None:
@@ -85,6 +93,16 @@ def test_pages_do_not_pay_for_torch() -> None:
     for path in files("app"):
         now = packages(imports(path, at_import_time=True))
         assert not {"torch", "model"} & now, f"{path.name} imports torch before it is needed"
+
+
+def test_no_test_file_imports_another() -> None:
+    """Nor does a script for a process of its own: what both need lies in support modules."""
+    importing = {
+        str(path.relative_to(ROOT)): module.group()
+        for path in files("tests")
+        if (module := re.search(r"\btests(\.\w+)*\.test_\w+", path.read_text(encoding="utf-8")))
+    }
+    assert importing == {}
 
 
 def test_pages_are_short_and_files_are_not_long() -> None:

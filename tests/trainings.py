@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-STAGE_ENDS = [["incubation", 20], ["specialization", 60], ["joint optimization", 80]]
+STAGE_ENDS = [("incubation", 20), ("specialization", 60), ("joint optimization", 80)]
 
 
 def log_line(step: int, **more: object) -> dict[str, object]:
@@ -20,7 +20,7 @@ def staged_line(step: int) -> dict[str, object]:
     """As logged with stages: math is drawn more often later, and a token activates fewer."""
     return log_line(
         step,
-        stage=next(name for name, last in STAGE_ENDS if step <= int(last)),
+        stage=next(name for name, last in STAGE_ENDS if step <= last),
         sequence_length=16,
         chosen=[3.0, 2.0] if step <= 40 else [2.0, 1.0],
         domain_loss={"math": 2.0, "code": None},

@@ -2,17 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from analysis import queries
 from app.commands.capture import INTERRUPTED, Json
+from app.commands.progress import progress_bar
 from app.studies import ablation
 from app.studies.reader import CHECKPOINT, load_tracer
 from data.store import open_trace
@@ -21,15 +18,23 @@ from data.store import open_trace
 def ablate(
     trace: Annotated[Path, typer.Option(help="A trace with labelled texts.")],
     experts: Annotated[
-        str | None, typer.Option(help="LAYER:EXPERT, comma-separated; without: the surest.")
+        str | None,
+        typer.Option(help="LAYER:EXPERT, comma-separated; by default the clearest specialists."),
     ] = None,
-    model: Annotated[Path, typer.Option(help="Folder of the trace's model.")] = CHECKPOINT,
-    top: Annotated[int, typer.Option(min=1, help="Without --experts: how many a domain.")] = 1,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens a domain, at least.")] = 4_000,
-    seed: Annotated[int, typer.Option(help="Draws the documents; controls: nearest in load.")] = 0,
+    model: Annotated[
+        Path, typer.Option(help="Folder of the model that made the trace.")
+    ] = CHECKPOINT,
+    top: Annotated[
+        int, typer.Option(min=1, help="Without --experts: how many specialists per domain.")
+    ] = 1,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="Minimum number of tokens per domain.")
+    ] = 4_000,
+    seed: Annotated[int, typer.Option(help="Seed for drawing the documents.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Leave experts out and measure the loss on their own domain, the others and controls.
+    """Leave experts out and measure the loss on their own domain and the others, beside control
+    experts of similar load.
 
     Example: routescope ablate --trace traces/demo.duckdb --experts 3:17,5:2
     """
@@ -40,7 +45,7 @@ def ablate(
         tracer = load_tracer(model)
         targets = ablation.targets_of(ablation.lifts(con, info), named, top=top)
         try:
-            with progress_bar() as advance:
+            with progress_bar("batches") as advance:
                 rows = ablation.ablate(
                     tracer,
                     con,
@@ -58,13 +63,6 @@ def ablate(
     if as_json:
         print(json.dumps(rows.astype(object).where(rows.notna(), None).to_dict("records")))
         return
-    print(rows.drop(columns=["controls", "seed"]).to_string(index=False, float_format="%.4f"))
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """Forwards of all; on a terminal only."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("batches")
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    print(
+        rows.drop(columns=["controls", "seed"]).to_string(index=False, float_format="{:.4f}".format)
+    )

@@ -1,40 +1,33 @@
-"""`routescope capture` and `routescope demo`: texts through a model into a trace."""
+"""`routescope capture`: texts through a model into a trace."""
 
 import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
+from app.commands.parallel import ranks_of_torchrun
+from app.commands.progress import documents_bar
+from app.studies.parallel_capture import capture_in_parallel
 from app.studies.reader import (
     CHECKPOINT,
-    DEMO_TOKENS,
-    HELDOUT,
-    REPOSITORY,
     Sampling,
     Tracer,
-    demo_documents,
     load_tracer,
+    own_model,
 )
-from data.prompts import read_documents, summarize_prompts
+from data.prompts import PromptSummary, read_documents, summarize_prompts
 from data.routing import Document
-from data.store import TraceStore, discard_partial, partial_path
+from data.store import TraceStore, partial_path, require_free
 
-DEMO = REPOSITORY / "traces" / "demo.duckdb"
+if TYPE_CHECKING:
+    from model.capture import Captured
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 INTERRUPTED = 130
 
@@ -43,81 +36,131 @@ def capture(
     prompts: Annotated[
         Path,
         typer.Argument(
-            help="UTF-8. txt: one prompt a line. csv, jsonl, parquet: a column `text` or `prompt`, "
-            "and `domain` if there are labels."
+            help="A UTF-8 file. txt: one prompt per line. csv, jsonl, parquet: a column `text` "
+            "or `prompt`, and `domain` if there are labels."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The trace to write, a .duckdb file.")],
     model: Annotated[Path, typer.Option(help="Folder of a model.")] = CHECKPOINT,
     generate: Annotated[
-        int, typer.Option(min=0, help="Continue every prompt by so many tokens; 0: only read it.")
+        int,
+        typer.Option(min=0, help="Number of tokens to continue every prompt by; 0 only reads it."),
     ] = 0,
     temperature: Annotated[
-        float, typer.Option(help="Of the continuation; 0 takes the likeliest token.")
+        float, typer.Option(help="Temperature of the continuation; 0 takes the most likely token.")
     ] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Sample from this much of the probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the continuation.")] = 0,
+    top_p: Annotated[
+        float,
+        typer.Option(help="Sample from the most likely tokens that make up this much probability."),
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of the continuation.")] = 0,
     part: Annotated[
         str | None,
-        typer.Option(help="I/N: every N-th prompt from the I-th; `routescope merge` joins parts."),
+        typer.Option(
+            help="I/N: every N-th prompt, starting with the I-th; `routescope merge` joins the "
+            "parts."
+        ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an unfinished trace.")
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished trace.")] = False,
+    parallel: Annotated[
+        bool,
+        typer.Option(
+            "--parallel",
+            help="Under torchrun: spread the experts over its processes, each reads its part of "
+            "the prompts.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Run prompts through a model and store where every token was routed.
 
     Example: routescope capture prompts.jsonl --out traces/mine.duckdb
+
+    Several processes: torchrun --standalone --nproc-per-node 2 $(which routescope) capture
+    prompts.jsonl --out traces/mine.duckdb --parallel
     """
+    if parallel and resume:
+        raise ValueError(
+            "--resume goes on with the trace of one process; --parallel keeps nothing unfinished"
+        )
     sampling = None
     if generate:
         sampling = Sampling(new_tokens=generate, temperature=temperature, top_p=top_p, seed=seed)
+    if parallel:
+        capture_over_ranks(prompts, out, model, part=part, sampling=sampling, as_json=as_json)
+        return
     first, parts = part_of(part)
-    found = summarize_prompts(prompts)
+    summary = summarize_prompts(prompts)
     tracer = load_tracer(model)
-    described = {"file": prompts.name, "sha256": found.sha256, "skipped_rows": found.skipped}
-    if part is not None:
-        described["part"] = part
+    described = described_prompts(prompts, summary, part=part)
     description = tracer.description(out.stem, prompts=described, sampling=sampling)
     begin = TraceStore.resume if resume else TraceStore.create
     figures = write_trace(
         tracer,
         (read for read in read_documents(prompts) if read.doc_id % parts == first),
         begin(out, description),
-        total=len(range(first, found.documents, parts)),
+        total=len(range(first, summary.documents, parts)),
         sampling=sampling,
     )
-    report(figures | {"skipped_rows": found.skipped, "path": str(out)}, as_json=as_json)
+    report(figures | {"skipped_rows": summary.skipped, "path": str(out)}, as_json=as_json)
+
+
+def described_prompts(
+    prompts: Path, summary: PromptSummary, *, part: str | None
+) -> dict[str, str | int]:
+    described: dict[str, str | int] = {"file": prompts.name, "sha256": summary.sha256}
+    described["skipped_rows"] = summary.skipped
+    return described if part is None else described | {"part": part}
+
+
+def capture_over_ranks(
+    prompts: Path,
+    out: Path,
+    model: Path,
+    *,
+    part: str | None,
+    sampling: Sampling | None,
+    as_json: bool,
+) -> None:
+    """What each process of torchrun does; the first one reports."""
+    with ranks_of_torchrun("capture PROMPTS --out TRACE") as ranks:
+        from model.parallel.expert_parallel import spread_model
+
+        with ranks.agreeing():
+            require_free(out)
+            place, parts = part_of(part)
+            first, step = place + parts * ranks.rank, parts * ranks.size
+            summary = summarize_prompts(prompts)
+            tracer = load_tracer(model)
+            described = described_prompts(prompts, summary, part=part)
+            description = tracer.description(out.stem, prompts=described, sampling=sampling)
+            description.config["capture"]["ranks"] = ranks.size
+            spread_model(own_model(tracer).transformer, ranks.mesh)
+        total = len(range(first, summary.documents, step))
+        started = time.perf_counter()
+        with documents_bar() as count:
+            captured = capture_in_parallel(
+                ranks,
+                tracer,
+                (read for read in read_documents(prompts) if read.doc_id % step == first),
+                out,
+                description,
+                sampling=sampling,
+                on_progress=lambda tokens, done: count(tokens, done, total),
+            )
+        if ranks.rank == 0:
+            figures = summary_figures(captured, seconds=time.perf_counter() - started)
+            report(figures | {"skipped_rows": summary.skipped, "path": str(out)}, as_json=as_json)
 
 
 def part_of(part: str | None) -> tuple[int, int]:
     """(place, parts), the place counted from 0; all is one part."""
     if part is None:
         return 0, 1
-    found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
-    if found is None or int(found[1]) > int(found[2]):
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
+    if match is None or int(match[1]) > int(match[2]):
         raise ValueError(f"--part is {part!r}; give I/N, such as 1/4, 2/4, 3/4 and 4/4")
-    return int(found[1]) - 1, int(found[2])
-
-
-def demo(
-    out: Annotated[Path, typer.Option(help="The trace to write.")] = DEMO,
-    model: Annotated[Path, typer.Option(help="Folder of a model.")] = CHECKPOINT,
-    as_json: Json = False,
-) -> None:
-    """Make the demo trace: shipped held-out texts of all six domains through the shipped model.
-
-    Example: routescope demo
-    """
-    tracer = load_tracer(model)
-    documents = list(demo_documents(tracer, HELDOUT))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    discard_partial(out)  # of a demo that was cut short
-    described = {"file": HELDOUT.name, "tokens_per_domain": DEMO_TOKENS}
-    store = TraceStore.create(out, tracer.description(out.stem, prompts=described))
-    figures = write_trace(tracer, documents, store, total=len(documents))
-    report(figures | {"path": str(out)}, as_json=as_json)
+    return int(match[1]) - 1, int(match[2])
 
 
 def write_trace(
@@ -132,16 +175,25 @@ def write_trace(
     started = time.perf_counter()
     stored = store.stored_doc_ids()
     try:
-        with store, progress_bar(total, done=len(stored)) as on_progress:
+        with store, documents_bar() as count:
+            count(0, len(stored), total)
             captured = tracer.capture(
-                documents, store, sampling=sampling, stored=stored, on_progress=on_progress
+                documents,
+                store,
+                sampling=sampling,
+                stored=stored,
+                on_progress=lambda tokens, done: count(tokens, len(stored) + done, total),
             )
     except KeyboardInterrupt:
         explain_interruption(store.path)
         raise typer.Exit(INTERRUPTED) from None
     seconds = time.perf_counter() - started
+    return summary_figures(captured, seconds=seconds, resumed=len(stored))
+
+
+def summary_figures(captured: "Captured", *, seconds: float, resumed: int = 0) -> dict[str, Any]:
     return asdict(captured) | {
-        "resumed_documents": len(stored),
+        "resumed_documents": resumed,
         "seconds": round(seconds, 2),
         "tokens_per_second": round(captured.tokens / seconds),
     }
@@ -150,31 +202,10 @@ def write_trace(
 def explain_interruption(path: Path) -> None:
     partial = partial_path(path)
     if partial.exists():
-        line = f"interrupted; {partial} holds what is done: add --resume to go on"
+        line = f"interrupted; {partial} holds what is done: add --resume to continue"
     else:
         line = "interrupted before anything was stored"
     print(line, file=sys.stderr)
-
-
-@contextmanager
-def progress_bar(total: int, *, done: int) -> Iterator[Callable[[int, int], None]]:
-    """Documents of all, tokens a second; on a terminal only."""
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("documents  {task.fields[rate]:,.0f} tokens/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total, completed=done, rate=0.0)
-        started = time.perf_counter()
-
-        def advance(tokens: int, documents: int) -> None:
-            rate = tokens / (time.perf_counter() - started)
-            progress.update(task, completed=done + documents, rate=rate)
-
-        yield advance
 
 
 def report(figures: dict[str, Any], *, as_json: bool) -> None:
@@ -186,7 +217,7 @@ def report(figures: dict[str, Any], *, as_json: bool) -> None:
         f"in {figures['seconds']} s ({figures['tokens_per_second']:,} tokens/s)"
     )
     if figures["resumed_documents"]:
-        print(f"{figures['resumed_documents']:,} documents were stored before")
+        print(f"{figures['resumed_documents']:,} documents had been stored before")
     if figures["truncated_documents"]:
         print(
             f"{figures['truncated_documents']:,} documents were longer than the context: "

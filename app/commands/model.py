@@ -9,21 +9,23 @@ import typer
 
 from app.commands.model_choice import Segments, Shared, chosen_config
 from app.studies.reader import CHECKPOINT, load_tracer
+from data.training_folder import TrainingFolder
 
-app = typer.Typer(no_args_is_help=True, help="Models: what they are made of.")
+app = typer.Typer(no_args_is_help=True, help="Describe models, generate with them, ship them.")
 
 
 @app.command(epilog="Example: routescope model describe 145b --against deepseek-67b")
 def describe(
-    preset: Annotated[str, typer.Argument(help="A preset, or a model's folder.")],
+    preset: Annotated[str, typer.Argument(help="A preset or the folder of a model.")],
     segments: Segments = 1,
     shared: Shared = 0,
     against: Annotated[
-        str | None, typer.Option(help="Another one: compute as a share of its compute.")
+        str | None, typer.Option(help="Another model; prints compute as a share of its compute.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print total and activated parameters and training FLOPs, counted as the paper counts."""
+    """Print total and activated parameters and training FLOPs, counted as in the DeepSeekMoE
+    paper."""
     from model.counting import count
 
     counted = count(chosen_config(preset, segments=segments, shared=shared))
@@ -73,10 +75,15 @@ def presets(
 def generate(
     prompt: Annotated[str, typer.Argument(help="The text to continue.")],
     folder: Annotated[Path, typer.Option("--model", help="Folder of a model.")] = CHECKPOINT,
-    tokens: Annotated[int, typer.Option(min=1, help="New tokens, at most.")] = 100,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.7,
-    top_p: Annotated[float, typer.Option(help="Sample from this much of the probability.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    tokens: Annotated[int, typer.Option(min=1, help="Maximum number of new tokens.")] = 100,
+    temperature: Annotated[
+        float, typer.Option(help="Temperature; 0 takes the most likely token.")
+    ] = 0.7,
+    top_p: Annotated[
+        float,
+        typer.Option(help="Sample from the most likely tokens that make up this much probability."),
+    ] = 0.95,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
 ) -> None:
     """Print the prompt and its continuation."""
     from model.encoded import encode_text
@@ -97,9 +104,11 @@ def generate(
 
 @app.command(epilog="Example: routescope model ship runs/tiny runs/tiny-dense")
 def ship(
-    moe: Annotated[Path, typer.Argument(help="Finished training of the model.")],
-    dense: Annotated[Path, typer.Argument(help="Finished training of its dense twin.")],
-    out: Annotated[Path, typer.Option(help="What the app loads.")] = Path("data/checkpoint"),
+    moe: Annotated[Path, typer.Argument(help="Folder of the finished training of the model.")],
+    dense: Annotated[
+        Path, typer.Argument(help="Folder of the finished training of its dense twin.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder that the app loads.")] = Path("data/checkpoint"),
 ) -> None:
     """Copy weights, log, snapshots and both evaluations to where the app finds them."""
     import shutil
@@ -107,18 +116,19 @@ def ship(
     from model.checkpoint import write_atomically
     from model.fingerprint import remove_shards, shard_paths
 
-    wanted = [moe / "evaluation.json", dense / "evaluation.json", moe / "snapshots.safetensors"]
+    trained, twin, shipped = TrainingFolder(moe), TrainingFolder(dense), TrainingFolder(out)
+    wanted = [trained.evaluation, twin.evaluation, trained.snapshots]
     if missing := [str(path) for path in wanted if not path.is_file()]:
         raise ValueError(f"not a finished training: {', '.join(missing)} missing")
-    (out / "dense").mkdir(parents=True, exist_ok=True)
+    shipped.dense.path.mkdir(parents=True, exist_ok=True)
     remove_shards(out)
-    names = ["config.json", "train_config.json", "train_log.jsonl", "snapshots.safetensors"]
-    for path in [*shard_paths(moe), *(moe / name for name in names)]:
+    files = [trained.model_config, trained.settings, trained.log, trained.snapshots]
+    for path in [*shard_paths(moe), *files]:
         shutil.copyfile(path, out / path.name)
-    for name in ("train_config.json", "train_log.jsonl"):
-        shutil.copyfile(dense / name, out / "dense" / name)
+    for path in (twin.settings, twin.log):
+        shutil.copyfile(path, shipped.dense.path / path.name)
     evaluations = {
-        "moe": json.loads(wanted[0].read_text(encoding="utf-8")),
-        "dense": json.loads(wanted[1].read_text(encoding="utf-8")),
+        "moe": json.loads(trained.evaluation.read_text(encoding="utf-8")),
+        "dense": json.loads(twin.evaluation.read_text(encoding="utf-8")),
     }
-    write_atomically(out / "evaluation.json", json.dumps(evaluations, indent=2) + "\n")
+    write_atomically(shipped.evaluation, json.dumps(evaluations, indent=2) + "\n")

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 Preset = Annotated[
     str, typer.Option(help="A name of `routescope model presets`, or a folder with a config.json.")
 ]
-Segments = Annotated[int, typer.Option(help="Cut every routed expert into so many (m).")]
-Shared = Annotated[int, typer.Option(help="Isolate so many of the activated experts (K_s).")]
+Segments = Annotated[int, typer.Option(help="Split every routed expert into this many (m).")]
+Shared = Annotated[int, typer.Option(help="Make this many of the activated experts shared (K_s).")]
 
 
 def chosen_config(preset: str, *, segments: int = 1, shared: int = 0) -> "ModelConfig":
@@ -34,7 +34,7 @@ def chosen_config(preset: str, *, segments: int = 1, shared: int = 0) -> "ModelC
     if (segments, shared) == (1, 0):
         return config
     if config.num_experts == 0:
-        raise ValueError(f"{preset} is dense: it has no experts to cut or to share")
+        raise ValueError(f"{preset} is dense: it has no experts to split or to share")
     if config.router in FIXED_TOP_K:  # these choose one or two, by definition
         config = replace(config, router="softmax")
     return with_shared(segmented(config, segments), shared)

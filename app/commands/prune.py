@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from app.commands.capture import INTERRUPTED, Json
-from app.commands.evaluate import progress_bar
+from app.commands.progress import progress_bar
 from app.studies import redundancy
 from app.studies.compression.costs import Costs, compare
 from app.studies.compression.folder import new_folder, write_model
@@ -23,31 +23,34 @@ from app.studies.reader import HELDOUT, Tracer, load_tracer, own_model
 from app.studies.scoring import records
 from data.routing import Document
 
-Model = Annotated[Path, typer.Argument(help="Folder of a model; it stays as it is.")]
-Out = Annotated[Path, typer.Option(help="A new folder for the smaller one.")]
-Texts = Annotated[int, typer.Option(min=1, help="Held-out texts a domain to measure on.")]
-Seed = Annotated[int, typer.Option(help="Of the texts drawn and of the intervals.")]
+Model = Annotated[Path, typer.Argument(help="Folder of a model, which stays as it is.")]
+Out = Annotated[Path, typer.Option(help="New folder for the smaller model.")]
+Texts = Annotated[int, typer.Option(min=1, help="Held-out texts per domain to measure on.")]
+Seed = Annotated[int, typer.Option(help="Seed of the texts drawn and of the intervals.")]
 
 
 def prune(
     model: Model,
     out: Out,
     by: Annotated[
-        str, typer.Option(help="What is alike: outputs, weights, aligned, routing; or saliency.")
+        str, typer.Option(help="The similarity: outputs, weights, aligned or routing; or saliency.")
     ] = "outputs",
-    threshold: Annotated[float, typer.Option(help="Similarity from which one goes.")] = THRESHOLD,
+    threshold: Annotated[
+        float, typer.Option(help="Similarity from which one of two experts is removed.")
+    ] = THRESHOLD,
     how: Annotated[
-        How, typer.Option(help="A group keeps its most used expert, or its mean.")
+        How,
+        typer.Option(help="drop keeps a group's most used expert, merge the mean of the group."),
     ] = "drop",
     share: Annotated[
-        float, typer.Option(help="With --by saliency: of the experts of each layer that go.")
+        float, typer.Option(help="With --by saliency: share of each layer's experts to remove.")
     ] = SHARE,
     text: Annotated[Path, typer.Option(help="Texts to calibrate with.")] = HELDOUT,
     texts: Texts = 20,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write a model with fewer experts, and measure it against the one it was made of.
+    """Write a model with fewer experts, and compare it with the original.
 
     Example: routescope prune data/checkpoint --out runs/small --by saliency --share 0.125
     """
@@ -68,7 +71,7 @@ def prune(
 def quantize(
     model: Model, out: Out, texts: Texts = 20, seed: Seed = 0, as_json: Json = False
 ) -> None:
-    """Write a model whose routed experts are INT8, and measure it against the one it was made of.
+    """Write a model with INT8 routed experts, and compare it with the original.
 
     Example: routescope quantize data/checkpoint --out runs/int8
     """
@@ -79,7 +82,7 @@ def quantize(
         tracer = load_tracer(model)
         whole = own_model(tracer).transformer
         if whole.config.expert_dtype == "int8":
-            raise ValueError(f"the experts of {model} are INT8 already")
+            raise ValueError(f"the experts of {model} are already INT8")
         small = write_model(with_int8_experts(whole), model, folder)
         documents = unseen_texts([], texts=texts, seed=seed)
         costs = measure_costs(tracer, small, documents, settings, seed=seed)
@@ -121,4 +124,4 @@ def report(settings: Settings, costs: Costs, *, out: Path, as_json: bool) -> Non
     print(f"{'choices':<12}{changed['estimate']:>12.2%} of the gate's choices change{span}")
     cells = costs.bits_per_byte.map(lambda v: f"{v:.4f}" if isinstance(v, float) else v)
     print(cells.to_string(index=False))
-    print(f"bits per byte; low, high: 95 % of other texts, paired. Written to {out}")
+    print(f"bits per byte; low, high: paired 95 % bootstrap interval over texts. Written to {out}")

@@ -5,87 +5,126 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.commands.model_choice import Preset, Segments, Shared, chosen_config
+from app.commands.parallel import ranks_of_torchrun
+from app.commands.progress import progress_bar
 from data.tokens import DomainWindows, TokenStore, batches
+from data.training_folder import TrainingFolder
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
-    from model.training.curriculum import SequenceSource
+    from model.training.batches import Batches
     from model.training.stages import Stage
     from model.training.train_config import TrainConfig
-    from model.training.trainer import BatchOfStep, Trainer
-    from model.training.trainer import Progress as TrainingProgress
+    from model.training.trainer import Progress, Trainer
     from model.transformer import Transformer
 
 
 def train(
-    folder: Annotated[Path, typer.Argument(help="Where the training lives; continued if begun.")],
-    corpus: Annotated[Path, typer.Option(help="Folder of `routescope corpus tokenize`.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of the training; one that was begun is continued.")
+    ],
+    corpus: Annotated[Path, typer.Option(help="Folder that `routescope corpus tokenize` wrote.")],
     preset: Preset = "tiny",
     segments: Segments = 1,
     shared: Shared = 0,
     dense: Annotated[
-        bool, typer.Option(help="Train the dense twin of equal activated parameters.")
+        bool,
+        typer.Option(
+            help="Train the dense twin, which has as many parameters as the preset activates."
+        ),
     ] = False,
     stages: Annotated[
         str | None,
-        typer.Option(help="'article': its three stages; or a JSON file with a stage table."),
+        typer.Option(
+            help="'article': the three stages of the article in docs/article.md; or a JSON file "
+            "with a table of stages."
+        ),
     ] = None,
     no_curriculum: Annotated[
-        bool, typer.Option("--no-curriculum", help="Leave the stages' dynamic curriculum out.")
+        bool,
+        typer.Option("--no-curriculum", help="Train the stages without the dynamic curriculum."),
     ] = False,
     no_adversarial: Annotated[
-        bool, typer.Option("--no-adversarial", help="Leave the stages' adversaries out.")
+        bool,
+        typer.Option("--no-adversarial", help="Train the stages without adversarial training."),
     ] = False,
-    steps: Annotated[int, typer.Option(help="Of the whole schedule, at full batches.")] = 22_000,
-    batch_size: Annotated[
-        int, typer.Option(help="Sequences a step, all processes together.")
-    ] = 128,
-    learning_rate: Annotated[float, typer.Option(help="The peak.")] = 2e-3,
-    warmup_steps: Annotated[int, typer.Option(help="Linear warm-up.")] = 300,
+    steps: Annotated[
+        int, typer.Option(help="Steps of the whole schedule, at full batch size.")
+    ] = 22_000,
+    batch_size: Annotated[int, typer.Option(help="Sequences per step, over all processes.")] = 128,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    warmup_steps: Annotated[int, typer.Option(help="Steps of linear warm-up.")] = 300,
     snapshots: Annotated[
-        int, typer.Option(help="Steps at which routing is recorded, stage ends besides.")
+        int,
+        typer.Option(
+            help="Number of steps at which routing is recorded, besides the ends of stages."
+        ),
     ] = 12,
-    seed: Annotated[int, typer.Option(help="Of weights and data order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
     minutes: Annotated[
-        float | None, typer.Option(help="Checkpoint and stop after so long; run again to go on.")
+        float | None,
+        typer.Option(
+            help="Write a checkpoint and stop after this many minutes; run again to continue."
+        ),
     ] = None,
+    parallel: Annotated[
+        bool,
+        typer.Option(
+            "--parallel",
+            help="Under torchrun: spread the experts over its processes instead of copying them.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Train a preset on one GPU if there is one, several under torchrun, else on the CPU.
+    """Train a preset on a GPU if there is one (on several under torchrun), otherwise on the CPU.
 
     Example: routescope train runs/tiny --corpus corpus
+
+    Several processes: torchrun --standalone --nproc-per-node 2 $(which routescope) train runs/tiny
+    --corpus corpus --parallel
     """
     from model.training.snapshots import Sample
     from model.training.train_config import TrainConfig
     from model.training.trainer import DivergedError, Trainer
 
-    training, heldout = TokenStore.load(corpus, "train"), TokenStore.load(corpus, "heldout")
-    model = new_model(chosen_config(preset, segments=segments, shared=shared), dense=dense)
-    length = model.config.context_length
-    schedule = TrainConfig(
-        steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup_steps=warmup_steps,
-        snapshots=snapshots,
-        stages=chosen_stages(stages, no_curriculum=no_curriculum, no_adversarial=no_adversarial),
-        seed=seed,
-    )
-    source = sequences(training, schedule, length)
-    sample = Sample(*heldout.opening_windows(length), heldout.domains)
-    trainer = Trainer(model, schedule, folder, batches=source, sample=sample)
-    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-    try:
-        finished = run_with_bar(trainer, lambda: time.monotonic() > deadline)
-    except DivergedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+    with ExitStack() as ending:
+        begins: AbstractContextManager[None] = nullcontext()
+        if parallel:
+            torchrun = ranks_of_torchrun("train FOLDER --corpus CORPUS")
+            begins = ending.enter_context(torchrun).agreeing()
+        with begins:
+            training, heldout = (TokenStore.load(corpus, split) for split in ("train", "heldout"))
+            model = new_model(chosen_config(preset, segments=segments, shared=shared), dense=dense)
+            length = model.config.context_length
+            schedule = TrainConfig(
+                steps=steps,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                warmup_steps=warmup_steps,
+                snapshots=snapshots,
+                stages=chosen_stages(
+                    stages, no_curriculum=no_curriculum, no_adversarial=no_adversarial
+                ),
+                seed=seed,
+            )
+            source = sequences(training, schedule, length)
+            sample = Sample(*heldout.opening_windows(length), heldout.domains)
+            trainer = Trainer(
+                model, schedule, folder, batches=source, sample=sample, parallel=parallel
+            )
+        deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+        try:
+            finished = run_with_bar(trainer, lambda: time.monotonic() > deadline)
+        except DivergedError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
     if trainer.rank > 0:
         return
     bits = write_evaluation(model, heldout, folder) if finished else None
@@ -94,20 +133,24 @@ def train(
     if as_json:
         print(json.dumps({"finished": finished, "step": trainer.step, "bits_per_byte": bits}))
     elif finished:
-        print(f"finished: {folder} holds the weights, bits per byte in evaluation.json")
+        evaluation = TrainingFolder(folder).evaluation.name
+        print(f"finished: {folder} holds the weights, bits per byte in {evaluation}")
     else:
         print(
-            f"stopped at step {trainer.step} of {trainer.last_step}; run the same command to go on"
+            f"stopped at step {trainer.step} of {trainer.last_step}; run the same command to "
+            "continue"
         )
 
 
-def sequences(
-    store: TokenStore, schedule: "TrainConfig", length: int
-) -> "SequenceSource | BatchOfStep":
+def sequences(store: TokenStore, schedule: "TrainConfig", length: int) -> "Batches":
     """By domain where there are stages: these choose what to draw."""
+    from model.training.batches import PlainBatches
+    from model.training.curriculum import StagedBatches
+
     if schedule.stages:
-        return DomainWindows(store, seed=schedule.seed)
-    return batches(store, length, schedule.batch_size, seed=schedule.seed)
+        source = DomainWindows(store, seed=schedule.seed)
+        return StagedBatches(source, context_length=length, seed=schedule.seed)
+    return PlainBatches(batches(store, length, schedule.batch_size, seed=schedule.seed))
 
 
 def chosen_stages(
@@ -118,7 +161,8 @@ def chosen_stages(
     if stages is None:
         if no_curriculum or no_adversarial:
             raise ValueError(
-                "--no-curriculum and --no-adversarial leave out parts of stages; give --stages"
+                "--no-curriculum and --no-adversarial leave out parts of staged training; add "
+                "--stages"
             )
         return ()
     table = article_stages() if stages == "article" else read_stages(Path(stages))
@@ -130,7 +174,7 @@ def new_model(config: "ModelConfig", *, dense: bool) -> "Transformer":
     import torch
 
     from model.config import dense_twin
-    from model.training.trainer import process_rank
+    from model.parallel.ranks import process_rank
     from model.transformer import Transformer
 
     rank, _ = process_rank()
@@ -140,30 +184,14 @@ def new_model(config: "ModelConfig", *, dense: bool) -> "Transformer":
 
 
 def run_with_bar(trainer: "Trainer", should_stop: Callable[[], bool]) -> bool:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    with progress_bar("steps") as advance:
+        advance(0, trainer.last_step, "compiling")
 
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    from rich.console import Console
-
-    with Progress(*columns, disable=trainer.rank > 0, console=Console(stderr=True)) as bar:
-        task = bar.add_task("compiling", total=trainer.last_step)
-
-        def show(done: "TrainingProgress") -> None:
+        def count(done: "Progress") -> None:
             rate = f"{done.tokens_per_second / 1e3:,.0f} k tokens/s"
-            bar.update(task, completed=done.step, description=f"loss {done.loss:.3f}  {rate}")
+            advance(done.step, trainer.last_step, f"loss {done.loss:.3f}  {rate}")
 
-        return trainer.run(on_progress=show, should_stop=should_stop)
+        return trainer.run(on_progress=count, should_stop=should_stop)
 
 
 def bring_tokenizer(corpus: Path, folder: Path) -> None:
@@ -177,14 +205,14 @@ def bring_tokenizer(corpus: Path, folder: Path) -> None:
 
 
 def write_evaluation(model: "Transformer", heldout: TokenStore, folder: Path) -> dict[str, float]:
-    """Bits per byte of the weights as shipped (rounded to bfloat16), into evaluation.json."""
+    """Bits per byte of the weights as shipped (rounded to bfloat16), into the training's folder."""
     from model.checkpoint import load_model, write_atomically
     from model.evaluation import bits_per_byte, document_nats, evaluation_batches
 
     shipped = load_model(folder, device=str(model.embedding.weight.device))
     length = model.config.context_length
-    found = evaluation_batches(heldout.tokens, heldout.doc_start, length=length, batch_size=64)
-    nats_N = document_nats(shipped, found, num_documents=len(heldout.domain_id))
+    texts = evaluation_batches(heldout.tokens, heldout.doc_start, length=length, batch_size=64)
+    nats_N = document_nats(shipped, texts, num_documents=len(heldout.domain_id))
     result = bits_per_byte(nats_N, heldout.bytes_per_doc, heldout.domain_id, heldout.domains)
-    write_atomically(folder / "evaluation.json", json.dumps(result, indent=2) + "\n")
+    write_atomically(TrainingFolder(folder).evaluation, json.dumps(result, indent=2) + "\n")
     return result

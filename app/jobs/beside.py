@@ -5,34 +5,44 @@ import sys
 
 from app.jobs import queue
 from app.jobs.queue import Job, all_jobs
-from app.workspace import TraceFile
+from app.trace import Trace
 from data.sidecar import sidecar_path
 
 PROJECTIONS = ("tokens", "prompts", "experts")
-COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
+COMMAND = (sys.executable, "-P", "-m", "routescope")  # -P: a file of the folder hides no module
 
 
-def project(trace: TraceFile) -> Job | None:
+def start(trace: Trace) -> None:
+    """All that is worth having beside a trace and takes longer than a page."""
+    project(trace)
+    information(trace)
+
+
+def project(trace: Trace) -> Job | None:
     """Start the projection of a trace unless it is made or was tried; the job if it was started."""
     if all(sidecar_path(trace.path, what).is_file() for what in PROJECTIONS):
         return None
     key = f"project|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
-        key, "Projecting", lambda job: _run(job, trace, "project"), lane="projection"
+        key, "Making the maps", lambda job: _run(job, trace, "project"), lane="projection"
     )
 
 
-def information(trace: TraceFile) -> Job | None:
+def information(trace: Trace) -> Job | None:
     """The same for what the domain tells beyond the token."""
     if sidecar_path(trace.path, "information").is_file():
         return None
     key = f"information|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
-        key, "Subjects beyond words", lambda job: _run(job, trace, "information"), lane="projection"
+        key,
+        "Computing what the subject adds to the word",
+        lambda job: _run(job, trace, "information"),
+        lane="projection",
     )
 
 
-def _run(job: Job, trace: TraceFile, command: str) -> None:
-    """In a process of its own: numba threads cannot hurt the pages, and cancel is real."""
+def _run(job: Job, trace: Trace, command: str) -> None:
+    """In a separate process, so that numba's threads cannot slow the pages and cancelling really
+    stops it."""
     slower = ("nice", "-n", "10") if shutil.which("nice") else ()
     queue.run_command(job, [*slower, *COMMAND, command, str(trace.path)])

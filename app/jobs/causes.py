@@ -1,37 +1,32 @@
-"""Experts left out of the model of this workspace, as a job."""
+"""Experts left out of the model of a trace, as a job."""
+
+from pathlib import Path
 
 import pandas as pd
 
-from analysis import queries
-from app import workspace
-from app.jobs import prompts, queue
+from app.jobs import prompts
 from app.jobs.queue import Job
 from app.studies import ablation
-from app.workspace import TraceFile
+from app.trace import Trace
 
 TOKENS = 4_000  # a domain, at least
 SEED = 0
 
 
-def run(job: Job, trace: TraceFile, text: str) -> pd.DataFrame:
-    from model.capture import CaptureCancelledError
-
-    with workspace.cursor(trace) as con:
-        info = queries.trace_info(con)
+def run(job: Job, model: Path, trace: Trace, text: str) -> pd.DataFrame:
+    info = trace.info
+    with trace.cursor() as con:
         experts = ablation.parse_experts(text, info) if text.strip() else None
         targets = ablation.targets_of(ablation.lifts(con, info), experts, top=1)
-        try:
-            rows = ablation.ablate(
-                prompts.tracer(),
-                con,
-                info,
-                targets,
-                tokens_per_domain=TOKENS,
-                seed=SEED,
-                on_progress=lambda done, total: job.advance(done, total=total, unit="batches"),
-                cancelled=job.stop.is_set,
-            )
-        except CaptureCancelledError as error:
-            raise queue.CancelledError from error
+        rows = ablation.ablate(
+            prompts.tracer(model),
+            con,
+            info,
+            targets,
+            tokens_per_domain=TOKENS,
+            seed=SEED,
+            on_progress=lambda done, total: job.advance(done, total=total, unit="batches"),
+            cancelled=job.stop.is_set,
+        )
     parameters = {"model_sha256": info.model_sha256, "seed": SEED, "tokens_per_domain": TOKENS}
     return ablation.store(trace.path, rows, parameters)

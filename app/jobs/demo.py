@@ -1,20 +1,18 @@
-"""The demo trace: shipped texts through the shipped model, as a job."""
+"""The demo trace as a job."""
 
-from app import workspace
+from functools import partial
+from pathlib import Path
+
+from app import folders, workspace
 from app.jobs import prompts
 from app.jobs.queue import Job
-from app.studies import ablation
-from app.studies.reader import DEMO_TOKENS, HELDOUT, demo_documents
-from data.store import discard_partial
+from app.studies.demo import make_demo
 
 
-def capture_demo(job: Job) -> None:
-    tracer = prompts.tracer()
-    documents = list(demo_documents(tracer, HELDOUT))
-    path = workspace.folder() / f"{workspace.DEMO}.duckdb"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    discard_partial(path)  # of a start that was cut short
-    described = {"file": HELDOUT.name, "tokens_per_domain": DEMO_TOKENS}
-    description = tracer.description(workspace.DEMO, prompts=described)
-    prompts.capture(job, tracer, documents, path, description)
-    ablation.adopt(workspace.checkpoint(), path)
+def run(job: Job, model: Path) -> None:
+    make_demo(
+        prompts.tracer(model),
+        folders.traces() / f"{workspace.DEMO}.duckdb",
+        on_progress=partial(prompts.count_texts, job),
+        cancelled=job.stop.is_set,
+    )

@@ -1,21 +1,21 @@
-"""Prompts through the model of this workspace, as a job, into a trace of their own."""
+"""Prompts through a model, as a job, into a trace of their own."""
 
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
 from app import workspace
-from app.jobs.queue import CancelledError, Job
+from app.jobs.queue import Job
 from app.studies.reader import Sampling, Tracer, load_tracer
 from data.prompts import Limits, read_documents
 from data.report import file_name
-from data.routing import Document
-from data.store import TraceDescription, TraceStore, partial_path
+from data.routing import CancelledError, Document
+from data.store import TraceStore, discard_partial
 
 LIMITS = Limits(documents=500, characters=200_000, total_characters=2_000_000)
+MODELS = 2  # in memory at once
 SUFFIXES = ("txt", "csv", "jsonl", "parquet")
 
 
@@ -28,19 +28,18 @@ class Result:
     truncated_tokens: int
 
 
-def has_model() -> bool:
-    return (workspace.checkpoint() / "config.json").is_file()
+def has_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
 
 
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(max_entries=MODELS, show_spinner=False)
 def _tracer(folder: str, modified_ns: int) -> Tracer:
     return load_tracer(Path(folder))
 
 
-def tracer() -> Tracer:
-    """One model in memory; loaded again only when its folder changes."""
-    folder = workspace.checkpoint()
-    if not has_model():
+def tracer(folder: Path) -> Tracer:
+    """Kept in memory; loaded again only when its folder changes."""
+    if not has_model(folder):
         raise ValueError(f"there is no model in {folder}")
     return _tracer(str(folder), (folder / "config.json").stat().st_mtime_ns)
 
@@ -60,7 +59,7 @@ def uploaded_documents(name: str, content: bytes) -> list[Document]:
         path.unlink()
         folder.rmdir()
     if not documents:
-        raise ValueError(f"{name[:80]} holds no prompts")
+        raise ValueError(f"{name[:80]} has no prompts")
     return documents
 
 
@@ -73,44 +72,28 @@ def pasted_document(text: str) -> list[Document]:
     return [Document(doc_id=0, text=clean, origin="pasted")]
 
 
-def run(job: Job, documents: list[Document], sampling: Sampling | None) -> Result:
-    """The work of a job: the documents' routing in a trace that is not saved yet."""
+def run(job: Job, model: Path, documents: list[Document], sampling: Sampling | None) -> Result:
+    """The routing of documents in a trace that is not saved yet; none if it was cancelled."""
     path = workspace.scratch() / f"{uuid.uuid4().hex}.duckdb"
-    model = tracer()
+    reader = tracer(model)
     prompts = {"documents": len(documents), "origin": documents[0].origin.split(":")[0]}
-    description = model.description("prompts", prompts=prompts, sampling=sampling)
-    return capture(job, model, documents, path, description, sampling=sampling)
-
-
-def capture(
-    job: Job,
-    model: Tracer,
-    documents: Iterable[Document],
-    path: Path,
-    description: TraceDescription,
-    *,
-    sampling: Sampling | None = None,
-) -> Result:
-    """Fill a trace while the job counts; nothing stays of one that was cancelled."""
-    from model.capture import CaptureCancelledError
-
-    documents = list(documents)
-    job.advance(0, total=len(documents), unit="texts")
+    description = reader.description("prompts", prompts=prompts, sampling=sampling)
+    count_texts(job, 0, 0, len(documents))
     try:
         with TraceStore.create(path, description) as store:
-            captured = model.capture(
+            captured = reader.capture(
                 documents,
                 store,
                 sampling=sampling,
-                on_progress=lambda tokens, done: _advance(job, tokens, done),
+                on_progress=lambda tokens, done: count_texts(job, tokens, done, len(documents)),
                 cancelled=job.stop.is_set,
             )
-    except CaptureCancelledError as error:
-        partial_path(path).unlink(missing_ok=True)
-        raise CancelledError from error
+    except CancelledError:
+        discard_partial(path)
+        raise
     return Result(path, captured.truncated_documents, captured.truncated_tokens)
 
 
-def _advance(job: Job, tokens: int, done: int) -> None:
+def count_texts(job: Job, tokens: int, done: int, total: int) -> None:
     job.note = f"{tokens:,} tokens"
-    job.advance(done)
+    job.advance(done, total=total, unit="texts")

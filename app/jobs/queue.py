@@ -10,11 +10,9 @@ from typing import Any
 
 import streamlit as st
 
+from data.routing import CancelledError
+
 STAGE = re.compile(r"stage (\d+)/(\d+): ")
-
-
-class CancelledError(Exception):
-    """Raised inside a job by `checkpoint` once somebody asked it to stop."""
 
 
 @dataclass
@@ -77,6 +75,11 @@ class Jobs:
 
     def forget(self, key: str) -> None:
         self._jobs.pop(key, None)
+
+    def stop(self) -> None:
+        """Cancel all. The process ends when they have: it waits for its workers."""
+        for job in list(self._jobs.values()):
+            job.stop.set()
 
 
 @st.cache_resource(show_spinner=False)

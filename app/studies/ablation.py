@@ -1,7 +1,7 @@
 """Experts of a trace left out of its model: which, on which documents, and what came of it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -57,7 +57,10 @@ def require_usable(folder: Path, info: TraceInfo) -> None:
             "name its folder with --model"
         )
     if len([name for name in info.domains if name != UNLABELLED]) < 2:
-        raise ValueError("the trace has fewer than two labelled domains: no own and other domains")
+        raise ValueError(
+            "the trace has fewer than two labelled domains, so an expert's own domain "
+            "cannot be compared with others"
+        )
 
 
 def sample_documents(
@@ -154,7 +157,7 @@ def _causes(
     return table.assign(controls=" ".join(map(str, group.experts[1:])), seed=seed)
 
 
-def store(trace: Path, rows: pd.DataFrame, parameters: dict[str, object]) -> pd.DataFrame:
+def store(trace: Path, rows: pd.DataFrame, parameters: Mapping[str, object]) -> pd.DataFrame:
     """Adds rows to those stored beside the trace and returns all.
 
     Of an expert measured twice the measurement on more tokens stays, the later one if equal.
@@ -166,12 +169,13 @@ def store(trace: Path, rows: pd.DataFrame, parameters: dict[str, object]) -> pd.
         names = ["layer_id", "expert_id", "domain", "group"]
         rows = rows.sort_values("n_tokens", kind="stable")
         rows = rows.drop_duplicates(names, keep="last").sort_index(ignore_index=True)
-    write_sidecar(trace, WHAT, rows, parameters)
+    write_sidecar(trace, WHAT, rows, dict(parameters))
     return rows
 
 
 def adopt(folder: Path, trace: Path) -> None:
-    """What was measured on a model's demo comes with the model; stored() checks whose it is."""
+    """Take over what was measured on the demo of a shipped model; stored() checks that it is of
+    the same model."""
     shipped = sidecar_path(folder / trace.name, WHAT)
     if shipped.is_file():
         shutil.copyfile(shipped, sidecar_path(trace, WHAT))
@@ -186,13 +190,13 @@ def stored(trace: Path, *, model_sha256: str) -> pd.DataFrame | None:
 
 
 def targets_of(lifts: pd.DataFrame, experts: list[Expert] | None, *, top: int) -> pd.DataFrame:
-    """The `top` surest specialists of every domain, or the experts named, each with the domain it
-    is surest in, or of highest lift if it is no specialist. Rows of the lift_table."""
+    """The `top` clearest specialists of every domain, or the experts named, each with the domain in
+    which it is clearest, or of highest lift if it is no specialist. Rows of the lift_table."""
     claims = significance.specialists(lifts)
     if experts is None:
         if claims.empty:
             raise ValueError(
-                "the trace has no claimed specialist; name experts to leave out as LAYER:EXPERT"
+                "the trace has no specialist; name the experts to leave out as LAYER:EXPERT"
             )
         return claims.groupby("domain", sort=False).head(top).reset_index(drop=True)
     highest = lifts.dropna(subset="estimate").sort_values("estimate", ascending=False)
@@ -202,13 +206,14 @@ def targets_of(lifts: pd.DataFrame, experts: list[Expert] | None, *, top: int) -
     for layer, expert in experts:
         if (layer, expert) not in known.index:
             raise ValueError(
-                f"expert {layer}:{expert} is never chosen in this trace: nothing to leave out"
+                f"expert {layer}:{expert} is never chosen in this trace, so there is nothing to "
+                "leave out"
             )
     return known.loc[experts].reset_index()
 
 
 def with_verdicts(specialists: pd.DataFrame, causes: pd.DataFrame | None) -> pd.DataFrame:
-    """Specialists with what leaving them out showed: verdict, UNTESTED where nobody did."""
+    """Specialists with the verdict of leaving them out; UNTESTED where that was not measured."""
     if causes is None:
         return specialists.assign(verdict=UNTESTED)
     names = ["layer_id", "expert_id", "domain"]

@@ -138,7 +138,8 @@ def require_loadable(manager: TaskManager, names: Sequence[str]) -> None:
 
 
 def task_rows(results: dict[str, Any], task: str) -> pd.DataFrame:
-    """A row a metric of the harness; figures of samples get our interval, others its own error."""
+    """One row per metric of the harness; figures of samples get our interval, others its own
+    error."""
     samples = results.get("samples", {}).get(task, [])
     tables = []
     for key, value in results["results"][task].items():

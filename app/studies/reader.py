@@ -4,17 +4,16 @@ torch is imported when a model is loaded, not before.
 """
 
 import platform
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
-
+from app.folders import SHIPPED
 from data.pieces import encoder
-from data.routing import DOMAINS, Document, TraceSink
+from data.routing import Document, TraceSink
 from data.store import TraceDescription
 from data.tokenizer import decode, load_tokenizer
 
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
     from model.deepseek_moe import DeepSeekMoE
     from model.readable import Decode, Encode, ReadableModel
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-CHECKPOINT = REPOSITORY / "data" / "checkpoint"
-HELDOUT = REPOSITORY / "data" / "heldout.parquet"
-DEMO_TOKENS = 20_000  # a domain, at least
+CHECKPOINT = SHIPPED / "data" / "checkpoint"
+HELDOUT = SHIPPED / "data" / "heldout.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,23 +166,3 @@ def own_model(tracer: Tracer) -> "DeepSeekMoE":
     if not isinstance(tracer.model, DeepSeekMoE):
         raise ValueError(f"the model in {tracer.folder} is not one that RouteScope trains")
     return tracer.model
-
-
-def demo_documents(tracer: Tracer, path: Path) -> Iterator[Document]:
-    """The first shipped held-out documents of each domain, to about equal tokens a domain."""
-    from model.encoded import encode_text
-
-    if not path.is_file():
-        raise ValueError(f"{path} is missing; it belongs to the repository")
-    room = tracer.model.context_length - 1
-    left = dict.fromkeys(DOMAINS, DEMO_TOKENS)
-    for row in pq.read_table(path).to_pylist():
-        if left[row["domain"]] <= 0:
-            continue
-        left[row["domain"]] -= min(room, len(encode_text(tracer.model, row["text"])))
-        yield Document(
-            doc_id=row["doc_id"],
-            text=row["text"],
-            domain=row["domain"],
-            origin=f"{row['source']}/{row['sublabel']}",
-        )

@@ -1,4 +1,5 @@
-"""How alike the experts of a model are: measured once, kept beside its weights, read without torch.
+"""How similar the experts of a model are: measured once, kept beside its weights, read without
+torch.
 
 L = MoE layers, E = routed experts, T = tokens.
 """
@@ -117,7 +118,7 @@ def measure(
     for layer_id, layer in enumerate(layers):
         neurons_EFPD = layer.neurons()
         if len(neurons_EFPD) != layer.num_experts:
-            raise ValueError("the model was pruned before; take the one that it was made of")
+            raise ValueError("the model has already been pruned; use the original")
         parts = zip(*(of_layers[layer_id] for of_layers in batches), strict=True)
         given = ExpertInput(*map(torch.cat, parts))
         similar = _of_weights(neurons_EFPD, seed) | _of_tokens(layer, given, seed)
@@ -207,5 +208,5 @@ def stored(folder: Path) -> Redundancy | None:
             **arrays,
         )
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged; delete it, it is measured again") from error
+        raise ValueError(f"{path} is damaged; delete it and it will be measured again") from error
     return known if known.model_sha256 == model_sha256(folder) else None

@@ -35,7 +35,7 @@ class CodeSettings:
             raise ValueError(f"temperature ({self.temperature}) must not be negative")
         if self.samples > 1 and self.temperature == 0:
             raise ValueError(
-                f"{self.samples} samples at temperature 0 are the same one; raise the temperature"
+                f"{self.samples} samples at temperature 0 are all the same; raise the temperature"
             )
 
 

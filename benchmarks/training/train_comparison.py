@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -25,11 +25,13 @@ import numpy as np
 import torch
 
 from data.tokens import END_OF_TEXT_ID, TokenStore, batches
+from data.training_folder import TrainingFolder
 from model.checkpoint import save_model
 from model.evaluation import document_nats, evaluation_batches
 from model.intervene import activated, masked_top, without_shared
 from model.presets import PRESETS
 from model.router import admitted
+from model.training.batches import PlainBatches
 from model.training.train_config import TrainConfig
 from model.training.trainer import Progress, Trainer
 from model.transformer import Transformer
@@ -140,7 +142,7 @@ def train_one(preset: str, seed: int, arguments: argparse.Namespace) -> None:
     )
     length = model.config.context_length
     batch_of = batches(store, length, arguments.batch_size, seed=seed)
-    trainer = Trainer(model, schedule, folder, batches=batch_of)
+    trainer = Trainer(model, schedule, folder, batches=PlainBatches(batch_of))
     began, rates = time.perf_counter(), list[float]()
 
     def note(done: Progress) -> None:
@@ -155,7 +157,7 @@ def train_one(preset: str, seed: int, arguments: argparse.Namespace) -> None:
     if finished:
         save_model(model, folder)
         measure(model.eval(), TokenStore.load(arguments.corpus, "shipped"), folder)
-        (folder / "progress.safetensors").unlink(missing_ok=True)
+        TrainingFolder(folder).progress.unlink(missing_ok=True)
         (folder / "done").touch()
 
 
@@ -168,7 +170,7 @@ def measure(model: Transformer, store: TokenStore, folder: Path) -> None:
         for name, block in variants(model).items():
             with block():
                 arrays[f"nats_N|{name}"] = nats(model, store)
-    np.savez_compressed(folder / "results.npz", **arrays)
+    np.savez_compressed(folder / "results.npz", allow_pickle=False, **arrays)
 
 
 def nats(model: Transformer, store: TokenStore) -> np.ndarray:
@@ -197,14 +199,11 @@ def variants(model: Transformer) -> dict[str, Callable[[], AbstractContextManage
     return found
 
 
-def replaced(model: Transformer) -> AbstractContextManager[None]:
-    from contextlib import ExitStack
-
-    stack = ExitStack()
-    stack.enter_context(without_shared(model))
+@contextmanager
+def replaced(model: Transformer) -> Iterator[None]:
     more = model.config.top_k + model.config.num_shared_experts
-    stack.enter_context(activated(model, more))
-    return stack
+    with without_shared(model), activated(model, more):
+        yield
 
 
 def loads(model: Transformer, store: TokenStore) -> dict[str, np.ndarray]:

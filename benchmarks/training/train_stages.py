@@ -1,6 +1,6 @@
 """The article's three stages on 256 experts, and the same without each part of it.
 
-    python benchmarks/training/train_stages.py --corpus corpus --runs runs/stages --minutes 9
+    python -m benchmarks.training.train_stages --corpus corpus --runs runs/stages --minutes 9
 
 Trains one after another on every GPU there is; what is unfinished when the time is up goes on with
 the same command. `python benchmarks/bench_stages.py` prepares the typos and makes the tables.
@@ -19,9 +19,11 @@ from torch import Tensor
 
 from benchmarks.training.train_comparison import asked, nats, train_all, windows
 from data.tokens import END_OF_TEXT_ID, DomainWindows, TokenStore
+from data.training_folder import TrainingFolder
 from model.losses import by_expert
 from model.presets import tiny_dsr
 from model.router import DynamicRouter
+from model.training.curriculum import StagedBatches
 from model.training.objective import autocast, within_ball
 from model.training.snapshots import Sample
 from model.training.stages import Stage, article_stages, without
@@ -73,9 +75,10 @@ def train_one(name: str, seed: int, arguments: argparse.Namespace) -> None:
         stages=SCHEDULES[name],
         seed=seed,
     )
-    source = DomainWindows(TokenStore.load(arguments.corpus, "train"), seed=seed)
     heldout = TokenStore.load(arguments.corpus, "shipped")
     length = model.config.context_length
+    windows = DomainWindows(TokenStore.load(arguments.corpus, "train"), seed=seed)
+    source = StagedBatches(windows, context_length=length, seed=seed)
     sample = Sample(*heldout.opening_windows(length), heldout.domains)
     trainer = Trainer(model, schedule, folder, batches=source, sample=sample)
     began = time.perf_counter()
@@ -87,7 +90,7 @@ def train_one(name: str, seed: int, arguments: argparse.Namespace) -> None:
     if finished:
         with torch.compiler.set_stance("force_eager"):
             measure(model.eval(), arguments.corpus, folder)
-        (folder / "progress.safetensors").unlink(missing_ok=True)
+        TrainingFolder(folder).progress.unlink(missing_ok=True)
         (folder / "done").touch()
 
 
@@ -103,7 +106,7 @@ def measure(model: Transformer, corpus: Path, folder: Path) -> None:
             for name, radius in NOISES.items():
                 arrays |= flips(model, noisy(model, store, radius), store, f"{label}|{name}")
             arrays |= flips(model, mistyped(model, corpus), store, f"{label}|typos")
-    np.savez_compressed(folder / "results.npz", **arrays)
+    np.savez_compressed(folder / "results.npz", allow_pickle=False, **arrays)
 
 
 def gates(model: Transformer) -> list[DynamicRouter]:

@@ -7,7 +7,8 @@ both.
 R = ranks, N = rows sent, M = rows received, D = model dim.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -31,28 +32,32 @@ def all_to_all(
     """(what will be received, when): rows by rank, `splits` of them to each and from each."""
     sent_R, received_R = splits
     received = sent.new_empty((sum(received_R), *sent.shape[1:]))
-    try:
+    with reaching(group):
         work = distributed.all_to_all_single(
             received, sent, received_R, sent_R, group=group, async_op=True
         )
-    except RuntimeError as error:
-        raise lost(group, error) from error
     assert work is not None
     return received, work
 
 
 def wait(work: distributed.Work, group: distributed.ProcessGroup) -> None:
-    try:
+    with reaching(group):
         work.wait()
+
+
+@contextmanager
+def reaching(group: distributed.ProcessGroup) -> Iterator[None]:
+    """An exchange with the other ranks; a RankLostError where one does not answer."""
+    try:
+        yield
+    except RankLostError:
+        raise
     except RuntimeError as error:
-        raise lost(group, error) from error
-
-
-def lost(group: distributed.ProcessGroup, error: RuntimeError) -> RankLostError:
-    return RankLostError(
-        f"rank {group.rank()} of {group.size()} waits for rows that do not come: another rank has "
-        f"stopped, its own error says why; restart all ranks ({str(error).splitlines()[0]})"
-    )
+        raise RankLostError(
+            f"rank {group.rank()} of {group.size()} waits for rows that do not come: another rank "
+            "has stopped, its own error says why; restart all ranks "
+            f"({str(error).splitlines()[0]})"
+        ) from error
 
 
 class Exchange:

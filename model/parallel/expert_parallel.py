@@ -35,27 +35,50 @@ class ExpertParallelMoE(MoE):
     """
 
     def __init__(self, moe: MoE, experts: "SpreadExperts") -> None:
-        nn.Module.__init__(self)  # takes the layer's parts instead of making new ones
-        self.gate = moe.gate
-        self.experts = experts
-        self.shared_experts = moe.shared_experts
-        self.num_experts = moe.num_experts
+        super().__init__(moe.gate, experts, moe.shared_experts, num_experts=moe.num_experts)
 
     def executed(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         return self.experts(x_TD, expert_ids_TK, weights_TK, self.shared_experts)
 
 
-def parallelized(
+def spread_layer(
     moe: MoE, mesh: DeviceMesh, *, dispatch: Dispatch = "once", fp8: bool = False
 ) -> ExpertParallelMoE:
     """This rank's layer of a mesh of one dimension, made from the whole layer's weights."""
-    if moe.experts.place_E is not None:
-        raise ValueError("experts that were pruned cannot be spread; spread the model they are of")
     gate_up_EDF, down_EFD = moe.experts.gate_up_EDF.detach(), moe.experts.down_EFD.detach()
-    size = experts_per_rank(moe.num_experts, mesh.size())
-    held = slice(mesh.get_local_rank() * size, (mesh.get_local_rank() + 1) * size)
-    weights = gate_up_EDF[held].clone(), down_EFD[held].clone()
+    weights = own_slice(gate_up_EDF, mesh).clone(), own_slice(down_EFD, mesh).clone()
     return ExpertParallelMoE(moe, SpreadExperts(*weights, mesh, dispatch=dispatch, fp8=fp8))
+
+
+def spread_model(model: nn.Module, mesh: DeviceMesh) -> None:
+    """Of every MoE layer of a whole model this rank keeps its slice of the experts."""
+    require_spreadable(model, mesh.size())
+    layers = [
+        (parent, name, layer)
+        for parent in model.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, MoE)
+    ]
+    for parent, name, layer in layers:
+        setattr(parent, name, spread_layer(layer, mesh))
+
+
+def require_spreadable(model: nn.Module, ranks: int) -> None:
+    layers = [module for module in model.modules() if isinstance(module, MoE)]
+    if not layers:
+        raise ValueError("a dense model has no experts to spread; leave out --parallel")
+    for layer in layers:
+        experts_per_rank(layer.num_experts, ranks)
+        if layer.experts.place_E is not None:
+            raise ValueError(
+                "experts that were pruned cannot be spread; spread the model they are of"
+            )
+
+
+def own_slice(values_EXX: Tensor, mesh: DeviceMesh) -> Tensor:
+    """What one value or more an expert are on this rank."""
+    size = experts_per_rank(len(values_EXX), mesh.size())
+    return values_EXX[mesh.get_local_rank() * size :][:size]
 
 
 def experts_per_rank(num_experts: int, ranks: int) -> int:
@@ -78,9 +101,7 @@ class SpreadExperts(Experts):
     ) -> None:
         """Of this rank's experts alone. `fp8`: rows leave as e4m3 with a scale each; results and
         gradients keep their type."""
-        nn.Module.__init__(self)  # the weights are given
-        self.gate_up_EDF = nn.Parameter(gate_up_EDF)
-        self.down_EFD = nn.Parameter(down_EFD)
+        super().__init__(gate_up_EDF, down_EFD)
         self.group, self.ranks = mesh.get_group(), mesh.size()
         self.size = len(gate_up_EDF)
         self.dispatch, self.fp8 = dispatch, fp8

@@ -62,10 +62,10 @@ class SequenceSource(Protocol):
 
 
 class StagedBatches:
-    """The sequences of every step, a function of the reports so far: a resumed training sees the
-    same."""
+    """Batches drawn by domain, as the stages of a training choose."""
 
     def __init__(self, source: SequenceSource, *, context_length: int, seed: int) -> None:
+        self.domains = source.domains
         self.source, self.context_length, self.seed = source, context_length, seed
         self.curriculum = Curriculum(source.corpus_G)
         self.drawn: dict[int, np.ndarray] = {}  # by length: sequences of each domain
@@ -103,8 +103,8 @@ class StagedBatches:
         return {
             "stage": span.stage.name,
             "sequence_length": self.length(step, span),
-            "domain_loss": dict(zip(self.source.domains, losses, strict=True)),
-            "domain_share": dict(zip(self.source.domains, shares, strict=True)),
+            "domain_loss": dict(zip(self.domains, losses, strict=True)),
+            "domain_share": dict(zip(self.domains, shares, strict=True)),
         }
 
     def state(self) -> str:
@@ -112,6 +112,6 @@ class StagedBatches:
         return json.dumps({"drawn": drawn, "curriculum": self.curriculum.state()})
 
     def restore(self, state: str) -> None:
-        found = json.loads(state)
-        self.drawn = {int(length): np.array(drawn) for length, drawn in found["drawn"].items()}
-        self.curriculum.restore(found["curriculum"])
+        kept = json.loads(state)
+        self.drawn = {int(length): np.array(drawn) for length, drawn in kept["drawn"].items()}
+        self.curriculum.restore(kept["curriculum"])

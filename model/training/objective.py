@@ -4,7 +4,7 @@ B = sequences, S = positions, T = tokens, D = model dim, E = routed experts, K =
 L = MoE layers, V = vocabulary.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -83,6 +83,18 @@ class Objective(nn.Module):
                 load_E, probability_E, groups=config.expert_groups
             )
         return weighted, tokens_E
+
+
+def compiled(objective: Objective, *, by_block: bool) -> nn.Module:
+    """As one, or block by block: where batches come in many shapes, all blocks of a kind share what
+    is compiled."""
+    if not by_block:
+        return cast(nn.Module, torch.compile(objective))
+    torch._dynamo.config.recompile_limit = 64
+    for block in objective.model.layers:
+        block.compile(dynamic=False)
+    objective.nats = torch.compile(objective.nats, dynamic=False)  # type: ignore[method-assign]
+    return objective
 
 
 class Consistency(nn.Module):

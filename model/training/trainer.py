@@ -5,22 +5,23 @@ B = sequences, S = positions, D = model dim, E = routed experts, L = MoE layers,
 
 import json
 import math
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
-import torch.distributed as distributed
 from torch import Tensor, nn
 
+from data.training_folder import TrainingFolder
 from model.checkpoint import load_progress, save_model, save_progress
+from model.parallel.expert_parallel import require_spreadable
+from model.parallel.ranks import add_up, all_ranks, process_rank
 from model.router import SoftmaxRouter
-from model.training.curriculum import SequenceSource, StagedBatches
-from model.training.objective import Consistency, Losses, Objective, within_ball
+from model.training.batches import Batches
+from model.training.objective import Consistency, Losses, Objective, compiled, within_ball
+from model.training.parameters import CopiedParameters, SpreadParameters
 from model.training.snapshots import Sample, Snapshots, snapshot_steps
 from model.training.stages import Span, activate, check_stages, narrowed
 from model.training.train_config import TrainConfig, learning_rate
@@ -29,8 +30,6 @@ from model.transformer import Transformer
 
 RADIUS = 0.1  # of the norm of a sequence's embeddings: the ball that adversaries stay in
 ADVERSARIAL_EVERY = 4  # one sequence of so many meets an adversary
-
-BatchOfStep = Callable[[int], np.ndarray]  # step -> token ids [B, S + 1], -1 is padding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +44,8 @@ class DivergedError(RuntimeError):
     """The loss stopped being a number."""
 
 
-def new_optimizer(model: Transformer, config: TrainConfig) -> torch.optim.AdamW:
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    on_gpu = parameters[0].is_cuda
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=on_gpu)
-
-
 class Trainer:
-    """One training in one folder: train_log.jsonl, progress.safetensors, snapshots, weights."""
+    """One training in one folder: settings, log, progress, snapshots, weights."""
 
     def __init__(
         self,
@@ -64,34 +53,33 @@ class Trainer:
         config: TrainConfig,
         folder: Path,
         *,
-        batches: BatchOfStep | SequenceSource,
+        batches: Batches,
         sample: Sample | None = None,
+        parallel: bool = False,
     ) -> None:
-        """`batches`: of every step; with stages, where the sequences of a domain come from.
-        `sample`: held-out text whose routing is recorded along the way."""
+        """`sample`: held-out text whose routing is recorded along the way. `parallel`: the experts
+        are spread over the processes instead of copied to each."""
         self.config, self.folder, self.model = config, folder, model
         self.device = model.embedding.weight.device
-        self.optimizer = new_optimizer(model, config)
+        self.parameters: CopiedParameters | SpreadParameters = CopiedParameters(model, config)
         self.step = 0
         self.tokens = 0
         self.rank, self.world = process_rank()
         self.spans = config.spans()
-        self.staged: StagedBatches | None = None
+        self.batches = batches
         if config.stages:
+            assert batches.domains  # stages draw by domain
             architecture = model.config
             check_stages(
                 config.stages, num_experts=architecture.num_experts, router=architecture.router
             )
-            assert not callable(batches)
-            length = architecture.context_length
-            self.staged = StagedBatches(batches, context_length=length, seed=config.seed)
-        else:
-            assert callable(batches)
-            self.batch_of = batches
-        self.objective = self.parallel(Objective(model))
+        self.parallel = parallel
+        if parallel:
+            require_spreadable(model, self.world)
+        self.objective = self.prepared(Objective(model))
         self.consistency = Consistency(model)
         self.snapshots = (
-            Snapshots(folder / "snapshots.safetensors", sample)
+            Snapshots(TrainingFolder(folder).snapshots, sample)
             if sample is not None and model.config.num_experts
             else None
         )
@@ -100,20 +88,14 @@ class Trainer:
                 f"batch_size ({uneven[0]}) must be a multiple of the {self.world} processes"
             )
 
-    def parallel(self, objective: Objective) -> nn.Module:
-        """Compiled where there is a GPU: as one, or with stages block by block, as their batches
-        come in many shapes and all blocks of a kind share what is compiled."""
+    def prepared(self, objective: Objective) -> nn.Module:
+        """Compiled where there is a GPU, but for spread experts: these exchange rows on the way."""
+        if self.parallel:
+            return objective
         module: nn.Module = objective
-        if self.device.type == "cuda" and self.staged:
-            torch._dynamo.config.recompile_limit = 64
-            for block in self.model.layers:
-                block.compile(dynamic=False)
-            objective.nats = torch.compile(objective.nats, dynamic=False)  # type: ignore[method-assign]
-        elif self.device.type == "cuda":
-            module = cast(nn.Module, torch.compile(objective))
-        if self.world > 1:
-            module = nn.parallel.DistributedDataParallel(module)
-        return module
+        if self.device.type == "cuda":
+            module = compiled(objective, by_block=bool(self.config.stages))
+        return nn.parallel.DistributedDataParallel(module) if self.world > 1 else module
 
     @property
     def last_step(self) -> int:
@@ -132,6 +114,9 @@ class Trainer:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.start_or_resume()
+        if self.parallel:
+            assert isinstance(self.parameters, CopiedParameters)
+            self.parameters = SpreadParameters(self.parameters, all_ranks(), self.config)
         snapshots_at = set(snapshot_steps(self.last_step, self.config.snapshots))
         snapshots_at |= {span.end for span in self.spans}
         window = self.window()
@@ -139,8 +124,10 @@ class Trainer:
             span = self.span()
             self.train_step(span, window)
             self.step += 1
-            if self.snapshots and self.rank == 0 and self.step in snapshots_at:
-                self.snapshots.record(self.model, self.step)
+            if self.snapshots and self.step in snapshots_at:
+                if self.rank == 0:
+                    self.snapshots.record(self.model, self.step)
+                self.parameters.serve()
             last = self.step == self.last_step
             keep = last or self.step % self.config.checkpoint_every == 0
             # no checkpoint unseen: it may be NaN
@@ -149,51 +136,60 @@ class Trainer:
                 window = self.window()
             if keep:
                 self.checkpoint()
-            elif self.step % self.config.log_every == 0 and should_stop():
+            elif self.step % self.config.log_every == 0 and self.any_rank(should_stop()):
                 self.checkpoint()
                 return False
-        if self.rank == 0:
-            self.model.config = narrowed(self.model, self.spans[-1].stage)
-            save_model(self.model, self.folder)
+        if whole := self.parameters.whole():
+            whole.model.config = narrowed(whole.model, self.spans[-1].stage)
+            save_model(whole.model, self.folder)
         return True
 
+    def any_rank(self, asked: bool) -> bool:
+        """Processes stop together: each has a clock of its own."""
+        if self.world == 1:
+            return asked
+        return add_up(torch.tensor(int(asked), device=self.device)).item() > 0
+
     def window(self) -> Window:
-        domains = len(self.staged.source.domains) if self.staged else 0
+        domains = len(self.batches.domains)
         return Window(self.model.config.num_moe_layers, domains, self.device)
 
     def start_or_resume(self) -> None:
-        settings = self.folder / "train_config.json"
-        ends = [[span.stage.name, span.end] for span in self.spans] if self.staged else []
+        files = TrainingFolder(self.folder)
+        ends = [[span.stage.name, span.end] for span in self.spans] if self.config.stages else []
         settled = asdict(self.config) | {"model": asdict(self.model.config), "stage_ends": ends}
         asked = json.loads(json.dumps(settled))  # tuples are lists there
-        if not (self.folder / "progress.safetensors").exists():
+        if not files.progress.exists():
             self.model.initialize(seed=self.config.seed)
-            for stale in ("config.json", "snapshots.safetensors"):  # of a training before
-                (self.folder / stale).unlink(missing_ok=True)
-            settings.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
-            (self.folder / "train_log.jsonl").write_text("", encoding="utf-8")
+            for stale in (files.model_config, files.snapshots):  # of a training before
+                stale.unlink(missing_ok=True)
+            files.settings.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+            files.log.write_text("", encoding="utf-8")
             return
-        found = json.loads(settings.read_text(encoding="utf-8"))
+        found = json.loads(files.settings.read_text(encoding="utf-8"))
         if found != asked:
             changed = sorted(key for key in asked if found.get(key) != asked[key])
             raise ValueError(
                 f"{self.folder} holds a training with other settings ({', '.join(changed)}); "
                 "continue it with its own settings or choose another folder"
             )
-        self.step, batches = load_progress(self.folder, self.model, self.optimizer)
-        if self.staged and batches is not None:
-            self.staged.restore(batches)
-        self.tokens = cut_log(self.folder / "train_log.jsonl", self.step)
+        self.step, batches = load_progress(self.folder, self.model, self.parameters.optimizer)
+        if batches is not None:
+            self.batches.restore(batches)
+        if self.rank > 0:
+            return  # the first keeps the log
+        self.tokens = cut_log(files.log, self.step)
 
     def train_step(self, span: Span, window: Window) -> None:
-        for group in self.optimizer.param_groups:
+        optimizer = self.parameters.optimizer
+        for group in optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.config, span)
         activate(self.model, span.stage)
         batch_BS, domain_B = self.batch(span)
         losses, consistency = self.gradients(batch_BS, adversarial=span.stage.adversarial)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        norm = self.parameters.clip_gradients(self.config.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         if self.model.config.balancing == "bias":
             self.update_biases(losses.tokens_LE)
         window.add(losses, norm=norm, consistency=consistency)
@@ -203,10 +199,9 @@ class Trainer:
     def batch(self, span: Span) -> tuple[Tensor, Tensor | None]:
         """(token ids [B, S + 1], the domains where they are known) of this process."""
         rows = slice(self.rank, None, self.world)
-        if self.staged is None:
-            return self.on_device(self.batch_of(self.step)[rows]), None
-        ids_BS, domain_B = self.staged.draw(self.step, span)
-        return self.on_device(ids_BS[rows]), self.on_device(domain_B[rows])
+        ids_BS, domain_B = self.batches.draw(self.step, span)
+        domains = None if domain_B is None else self.on_device(domain_B[rows])
+        return self.on_device(ids_BS[rows]), domains
 
     def on_device(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
@@ -220,14 +215,17 @@ class Trainer:
         The adversary is free (arXiv 1904.12843): it moves the embeddings along the gradient that
         the step computes anyway, so that what it costs is the consistency alone.
         """
+        averages = isinstance(self.objective, nn.parallel.DistributedDataParallel)
         if not adversarial:
             losses = self.objective(batch_BS)
             losses.total.backward()
+            if not averages:
+                self.parameters.average_gradients()
             return losses, torch.zeros((), device=self.device)
         inputs_BS = batch_BS[:, :-1].clamp(min=0)
         embedded_BSD = self.model.embedding(inputs_BS).detach()
         origin_BSD = torch.zeros_like(embedded_BSD, requires_grad=True)
-        alone = self.objective.no_sync() if self.world > 1 else nullcontext()  # type: ignore[operator]
+        alone = self.objective.no_sync() if averages else nullcontext()  # type: ignore[operator]
         with alone:
             losses = self.objective(batch_BS, origin_BSD)
             losses.total.backward()
@@ -236,16 +234,12 @@ class Trainer:
         some = slice(None, None, ADVERSARIAL_EVERY)
         consistency = self.consistency(batch_BS[some].contiguous(), moved_BSD[some].contiguous())
         consistency.backward()
-        if self.world > 1:
-            for parameter in self.model.parameters():
-                if parameter.grad is not None:
-                    distributed.all_reduce(parameter.grad, op=distributed.ReduceOp.AVG)
+        self.parameters.average_gradients()
         return losses, consistency.detach()
 
     def update_biases(self, tokens_LE: Tensor) -> None:
         if self.world > 1:
-            tokens_LE = tokens_LE.clone()
-            distributed.all_reduce(tokens_LE)
+            tokens_LE = add_up(tokens_LE.clone())
         for moe, tokens_E in zip(self.model.moe_layers(), tokens_LE, strict=True):
             assert isinstance(moe.gate, SoftmaxRouter)  # a config refuses to bias a hash
             moe.gate.update_bias(tokens_E, rate=self.model.config.bias_update_rate)
@@ -270,26 +264,14 @@ class Trainer:
             "max_violation": read.violation_L,
             "chosen": read.chosen_L,
         }
-        if self.staged:
-            line |= self.staged.report(self.step - 1, span, read.domains_3G)
+        line |= self.batches.report(self.step - 1, span, read.domains_3G)
+        if self.config.stages:
             line["consistency"] = read.consistency if span.stage.adversarial else None
         if self.rank == 0:
-            append_line(self.folder / "train_log.jsonl", line)
+            append_line(TrainingFolder(self.folder).log, line)
         return Progress(step=self.step, tokens=self.tokens, loss=read.loss, tokens_per_second=rate)
 
     def checkpoint(self) -> None:
-        if self.rank == 0:
-            batches = self.staged.state() if self.staged else None
-            save_progress(self.folder, self.model, self.optimizer, step=self.step, batches=batches)
-        if self.world > 1:
-            distributed.barrier()
-
-
-def process_rank() -> tuple[int, int]:
-    """(rank, processes); starts the process group under torchrun."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        return 0, 1
-    if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return distributed.get_rank(), world
+        if whole := self.parameters.whole():
+            save_progress(self.folder, *whole, step=self.step, batches=self.batches.state())
+        self.any_rank(False)  # none goes on before it is written

@@ -6,7 +6,7 @@ import pytest
 from analysis import bootstrap
 
 
-def test_every_resample_keeps_the_documents_of_every_domain():
+def test_every_resample_keeps_the_documents_of_every_domain() -> None:
     domain_id_N = np.array([0, 1, 1, 0, 1])
     weights_RN = bootstrap.bootstrap_weights(domain_id_N, resamples=50)
     assert (weights_RN[:, domain_id_N == 0].sum(-1) == 2).all()
@@ -14,7 +14,7 @@ def test_every_resample_keeps_the_documents_of_every_domain():
     assert weights_RN.max() == 3  # with replacement
 
 
-def test_loads_are_the_weighted_documents():
+def test_loads_are_the_weighted_documents() -> None:
     tokens_NLE = np.array([[[1, 2]], [[10, 20]], [[100, 200]]])
     domain_id_N = np.array([0, 0, 1])
     weights_RN = bootstrap.bootstrap_weights(domain_id_N, resamples=4, seed=3)
@@ -26,33 +26,33 @@ def test_loads_are_the_weighted_documents():
     assert tokens_EGR[:, 2].tolist() == [[0] * 4] * 2  # a domain without documents
 
 
-def test_few_documents_take_a_wider_quantile():
+def test_few_documents_take_a_wider_quantile() -> None:
     few, many = bootstrap.student_quantile(np.array([2, 10_000]))
     assert few == pytest.approx(12.706 * np.sqrt(2), rel=1e-4)
     assert many == pytest.approx(1.96, abs=0.001)
 
 
-def test_accelerated_interval_without_bias_and_skewness_is_the_percentile_interval():
+def test_accelerated_interval_without_bias_and_skewness_is_the_percentile_interval() -> None:
     low, high = bootstrap.accelerated_interval(
         np.arange(1.0, 1000.0)[None], np.array([500.0]), np.array([0.0]), np.array([1.95996])
     )
     assert (low[0], high[0]) == pytest.approx((25, 975), abs=0.01)
 
 
-def test_basic_interval_mirrors_the_percentiles():
+def test_basic_interval_mirrors_the_percentiles() -> None:
     resampled_R = np.arange(1.0, 1000.0)  # the estimate is 300, resampling pushed it to 500
     low, high = bootstrap.basic_interval(resampled_R[None], np.array([300.0]), 1.95996)
     assert (low[0], high[0]) == pytest.approx((600 - 975, 600 - 25), abs=0.01)
 
 
-def test_the_quantile_widens_for_the_documents_of_small_domains():
+def test_the_quantile_widens_for_the_documents_of_small_domains() -> None:
     domain_id_N = np.repeat(np.arange(5), 2)
     unmoved_N = np.zeros(10)
     found = bootstrap.jackknife_quantile(unmoved_N, domain_id_N, error=0.0)
     assert found == pytest.approx(2.571 * np.sqrt(2), abs=1e-3)  # t of 10 - 5; n / (n - 1) = 2
 
 
-def test_the_quantile_is_as_wide_as_the_jackknife_finds():
+def test_the_quantile_is_as_wide_as_the_jackknife_finds() -> None:
     domain_id_N = np.zeros(100, int)
     without_N = np.tile([-0.1, 0.1], 50)  # its standard error: sqrt(0.99 * 100 * 0.01)
     half = bootstrap.jackknife_quantile(without_N, domain_id_N, error=0.5 * np.sqrt(0.99))
@@ -61,7 +61,7 @@ def test_the_quantile_is_as_wide_as_the_jackknife_finds():
     assert wider == pytest.approx(1.984 * np.sqrt(100 / 99), abs=1e-3)
 
 
-def test_one_document_that_decides_leaves_little_freedom():
+def test_one_document_that_decides_leaves_little_freedom() -> None:
     without_N = np.zeros(100)
     without_N[0] = 1.0
     even = bootstrap.jackknife_quantile(np.tile([-0.1, 0.1], 50), np.zeros(100, int), error=9.0)

@@ -17,7 +17,7 @@ def table(own: float, other: float, control: float) -> pd.DataFrame:
     return causes.cause_table(change_N, control_CN, TOKENS_N, OWN_N).set_index("group")
 
 
-def test_the_changes_are_nats_per_token_and_controls_are_averaged():
+def test_the_changes_are_nats_per_token_and_controls_are_averaged() -> None:
     found = table(0.5, 0.1, 0.2)
     assert found.estimate.to_dict() == pytest.approx(
         {"own": 0.5, "others": 0.1, "controls": 0.2, "own - others": 0.4, "own - controls": 0.3}
@@ -37,17 +37,17 @@ def test_the_changes_are_nats_per_token_and_controls_are_averaged():
         (-0.5, -0.6, -0.6, causes.NOT_CONFIRMED),  # helps
     ],
 )
-def test_verdict(own: float, other: float, control: float, expected: str):
+def test_verdict(own: float, other: float, control: float, expected: str) -> None:
     assert set(table(own, other, control).verdict) == {expected}
 
 
-def test_a_difference_smaller_than_its_noise_is_not_confirmed():
+def test_a_difference_smaller_than_its_noise_is_not_confirmed() -> None:
     change_N = np.where(OWN_N, np.tile([-9.0, 10.0], 6), 0)
     found = causes.cause_table(change_N, np.zeros((1, 12)), TOKENS_N, OWN_N)
     assert set(found.verdict) == {causes.NOT_CONFIRMED}
 
 
-def test_few_documents_have_no_interval():
+def test_few_documents_have_no_interval() -> None:
     keep_N = np.arange(12) >= 2
     found = causes.cause_table(np.ones(10), np.zeros((1, 10)), TOKENS_N[keep_N], OWN_N[keep_N])
     found = found.set_index("group")
@@ -58,20 +58,20 @@ def test_few_documents_have_no_interval():
     assert set(found.verdict) == {causes.TOO_LITTLE}
 
 
-def test_no_other_document_has_no_figure():
+def test_no_other_document_has_no_figure() -> None:
     found = causes.cause_table(np.ones(6), np.zeros((1, 6)), np.full(6, 10), np.ones(6, bool))
     assert found.estimate.isna().tolist() == [False, True, False, True, False]
     assert set(found.verdict) == {causes.TOO_LITTLE}
 
 
-def test_controls_are_the_closest_in_load_and_not_dead():
+def test_controls_are_the_closest_in_load_and_not_dead() -> None:
     load_E = np.array([50, 51, 53, 0, 46, 48, 900, 47])
     assert causes.matched_controls(load_E, 0) == [1, 5, 2, 7]
     with pytest.raises(ValueError, match="none to compare expert 1 with"):
         causes.matched_controls(np.array([0, 5, 0]), 1)
 
 
-def test_domain_changes_by_hand():
+def test_domain_changes_by_hand() -> None:
     table = causes.domain_changes(
         np.array([2.0, 4, 6, 8, 10, 3]),
         np.full(6, 10),

@@ -16,7 +16,7 @@ def routed_by_token(rng: np.random.Generator, *, domain_effect: float, style: fl
     return np.eye(8, dtype=bool)[score_TE.argmax(-1)], id_T, document_T, domain_T
 
 
-def test_nothing_is_left_where_token_identity_alone_drives_routing():
+def test_nothing_is_left_where_token_identity_alone_drives_routing() -> None:
     chosen_TE, id_T, document_T, domain_T = routed_by_token(
         np.random.default_rng(0), domain_effect=0.0
     )
@@ -28,7 +28,7 @@ def test_nothing_is_left_where_token_identity_alone_drives_routing():
     assert unconditional.p < 0.02
 
 
-def test_a_domain_that_moves_every_token_is_found():
+def test_a_domain_that_moves_every_token_is_found() -> None:
     chosen_TE, id_T, document_T, domain_T = routed_by_token(
         np.random.default_rng(1), domain_effect=1.0
     )
@@ -37,7 +37,7 @@ def test_a_domain_that_moves_every_token_is_found():
     assert found.p < 0.02
 
 
-def test_a_domain_that_decides_between_two_experts_tells_ln_2():
+def test_a_domain_that_decides_between_two_experts_tells_ln_2() -> None:
     domain_T = np.arange(4_000) % 2
     chosen_TE = np.eye(2, dtype=bool)[domain_T]
     document_T = np.arange(4_000) // 2 * 2 + domain_T
@@ -46,7 +46,7 @@ def test_a_domain_that_decides_between_two_experts_tells_ln_2():
     assert found.null < 0.001
 
 
-def test_documents_with_a_style_of_their_own_are_no_domains():
+def test_documents_with_a_style_of_their_own_are_no_domains() -> None:
     rng = np.random.default_rng(2)
     found = [
         conditional_information(*routed_by_token(rng, domain_effect=0.0, style=1.0))
@@ -57,7 +57,7 @@ def test_documents_with_a_style_of_their_own_are_no_domains():
     assert sum(one.p < 0.05 for one in found) == 0
 
 
-def test_a_token_that_always_goes_to_one_expert_leaves_nothing_to_say():
+def test_a_token_that_always_goes_to_one_expert_leaves_nothing_to_say() -> None:
     id_T = np.arange(40) % 2
     with pytest.raises(ValueError, match="nothing is left"):
         conditional_information(
@@ -65,14 +65,14 @@ def test_a_token_that_always_goes_to_one_expert_leaves_nothing_to_say():
         )
 
 
-def test_one_domain_or_no_tokens_are_refused():
+def test_one_domain_or_no_tokens_are_refused() -> None:
     with pytest.raises(ValueError, match="one domain"):
         conditional_information(np.ones((3, 1), bool), np.arange(3), np.arange(3), np.zeros(3, int))
     with pytest.raises(ValueError, match="no routed tokens"):
         conditional_information(np.zeros((3, 2), bool), np.arange(3), np.arange(3), np.arange(3))
 
 
-def test_the_interval_holds_what_is_true_however_much_chance_takes_off():
+def test_the_interval_holds_what_is_true_however_much_chance_takes_off() -> None:
     """Experts 0 and 1 follow the domain, 0.5 ln 2 nats; the ids say nothing."""
     held = []
     for seed in range(20):
@@ -87,14 +87,14 @@ def test_the_interval_holds_what_is_true_however_much_chance_takes_off():
     assert sum(held) >= 19
 
 
-def test_the_interval_of_nothing_holds_nothing():
+def test_the_interval_of_nothing_holds_nothing() -> None:
     rng = np.random.default_rng(2)
     found = conditional_information(*routed_by_token(rng, domain_effect=0.0, style=1.0))
     assert found.p > 0.05
     assert found.low <= 0 <= found.high
 
 
-def test_few_documents_have_no_interval():
+def test_few_documents_have_no_interval() -> None:
     domain_T = np.repeat(np.arange(4) % 2, 20)
     expert_T = np.arange(80) % 2
     found = conditional_information(

@@ -32,11 +32,13 @@ def reasons(trace: TraceArrays) -> set[str]:
     return set(table.reason) - {""}
 
 
-def test_every_definition_of_a_small_layer_has_a_value_except_rare_vocabulary_and_training():
+def test_every_definition_of_a_small_layer_has_a_value_except_rare_vocabulary_and_training() -> (
+    None
+):
     assert reasons(TRACE) == {"no token id occurs 10 times", NO_SNAPSHOTS}
 
 
-def test_the_variants_differ_as_documented():
+def test_the_variants_differ_as_documented() -> None:
     assert values(TRACE, "co-activation") == {PAPER: 1.0, CODE: 1.0, OURS: 1.0}
     assert values(TRACE, "lift")[OURS] == pytest.approx(9 / 8)  # 0 and 1: 1 / (8/9)
     assert values(TRACE, "domain")[PAPER] == 1.0
@@ -47,7 +49,7 @@ def test_the_variants_differ_as_documented():
     )
 
 
-def test_ids_only_have_no_gate_score_and_no_loss():
+def test_ids_only_have_no_gate_score_and_no_loss() -> None:
     found = definitions_table(replace(TRACE, weights_NLE=None))
     empty = set(found[found.value.isna()].metric)
     assert empty == {
@@ -59,7 +61,7 @@ def test_ids_only_have_no_gate_score_and_no_loss():
     assert any("ids only" in reason for reason in found.reason)
 
 
-def test_what_a_trace_lacks_is_one_line_each():
+def test_what_a_trace_lacks_is_one_line_each() -> None:
     bare = replace(TRACE, ids_TK=None, pairs_EE=np.zeros((4, 4), int))
     assert {"k varies from token to token: ranks cannot be compared", NO_SNAPSHOTS} < reasons(bare)
     assert "one domain: a lift compares domains" in reasons(
@@ -67,7 +69,7 @@ def test_what_a_trace_lacks_is_one_line_each():
     )
 
 
-def test_an_empty_layer_has_reasons_only():
+def test_an_empty_layer_has_reasons_only() -> None:
     nothing = replace(
         TRACE,
         tokens_NLE=np.zeros((1, 1, 4), int),

@@ -13,7 +13,7 @@ LOADS_E = np.array([2, 2, 2, 0])
 LOADS_LE = np.array([[4, 0], [6, 6]])
 
 
-def test_coactivation_of_all_pairs_and_of_neighbours_in_rank():
+def test_coactivation_of_all_pairs_and_of_neighbours_in_rank() -> None:
     assert coactivation_rate(PAIRS_EE, LOADS_E)[0, 1] == 1.0
     rate_EE = definitions.adjacent_coactivation_rate(IDS_TK, 4)
     assert rate_EE[0, 1] == rate_EE[0, 2] == 0.5
@@ -21,15 +21,16 @@ def test_coactivation_of_all_pairs_and_of_neighbours_in_rank():
     assert np.isnan(rate_EE[3]).all()  # dead
 
 
-def test_lift_with_and_without_the_correction():
-    null = coactivation_null(4, 3)  # 2 x 4 / (3 x 3) = 8/9
+def test_lift_with_and_without_the_correction() -> None:
+    null = float(coactivation_null(PAIRS_EE, LOADS_E, 2))
+    assert null == pytest.approx(8 / 9)  # 2 x 4 / (3 x 3)
     lift_EE = definitions.corrected_coactivation_lift(PAIRS_EE, LOADS_E, 2, null=null)
     assert lift_EE[0, 1] == pytest.approx(9 / 8)  # 1 without the correction
     with pytest.raises(ValueError, match="no pairs"):
         definitions.corrected_coactivation_lift(PAIRS_EE, LOADS_E, 2, null=0.0)
 
 
-def test_domain_specialization_of_tokens_and_of_choices():
+def test_domain_specialization_of_tokens_and_of_choices() -> None:
     tokens_LEG = LOADS_E[None, :, None]
     assert definitions.domain_token_share(tokens_LEG, np.array([2]))[0, :, 0].tolist() == [
         1,
@@ -41,21 +42,14 @@ def test_domain_specialization_of_tokens_and_of_choices():
     assert share_E.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
 
 
-def test_vocabulary_specialization_counts_rare_ids_in_full():
+def test_vocabulary_specialization_counts_rare_ids_in_full() -> None:
     first_VE = np.array([[6, 4], [1, 0]])
     assert definitions.mean_vocabulary_share(first_VE) == pytest.approx(0.8)  # of 0.6 and 1
     both_VE = np.array([[10, 10]])  # ten occurrences that chose both
     assert definitions.mean_vocabulary_share(both_VE, top_k=2) == 1.0
 
 
-def test_saturation_of_first_choices():
-    earlier, final = np.array([[[0, 1]], [[2, 3]]]), np.array([[[1, 0]], [[2, 0]]])
-    assert definitions.first_choice_saturation(earlier, final).tolist() == [0.5]
-    with pytest.raises(ValueError, match="same tokens"):
-        definitions.first_choice_saturation(earlier, final[:1])
-
-
-def test_esft_scores_by_document_and_normalized_either_way():
+def test_esft_scores_by_document_and_normalized_either_way() -> None:
     amount_NLE = np.array([[[1.0, 0.0]], [[1.0, 3.0]]])  # one token, then four
     scores_LE = definitions.esft_document_score(amount_NLE, np.array([1, 4]))
     assert scores_LE.tolist() == [[0.625, 0.375]]  # (1 + 1/4) / 2, (0 + 3/4) / 2
@@ -65,7 +59,7 @@ def test_esft_scores_by_document_and_normalized_either_way():
     assert definitions.normalized_over_layers(two_layers).tolist() == [[0.75, 0.5], [0.25, 0.5]]
 
 
-def test_selection_stops_when_the_sum_reaches_the_threshold():
+def test_selection_stops_when_the_sum_reaches_the_threshold() -> None:
     score_E = np.array([0.2, 0.5, 0.3])
     assert definitions.selected_experts(score_E, 0.5).tolist() == [1]
     assert definitions.selected_experts(score_E, 0.6).tolist() == [1, 2]
@@ -73,20 +67,20 @@ def test_selection_stops_when_the_sum_reaches_the_threshold():
         definitions.selected_experts(np.array([np.nan]), 0.5)
 
 
-def test_balancedness_both_ways():
+def test_balancedness_both_ways() -> None:
     assert definitions.balancedness_of_sums(LOADS_LE) == 0.8  # (2 + 6) / (4 + 6)
     assert definitions.mean_balancedness(LOADS_LE) == 0.75  # of 2/4 and 6/6
     with pytest.raises(ValueError, match="layer 1"):
         definitions.mean_balancedness(np.array([[1, 1], [0, 0]]))
 
 
-def test_batches_that_take_turns_are_balanced_together_only():
+def test_batches_that_take_turns_are_balanced_together_only() -> None:
     tokens_BLE = np.array([[[4, 0]], [[0, 4]]])
     assert definitions.batch_max_violation(tokens_BLE).tolist() == [1.0]
     assert max_violation(tokens_BLE.sum(0)).tolist() == [0.0]
 
 
-def test_layers_that_collapse_apart_look_balanced_when_pooled():
+def test_layers_that_collapse_apart_look_balanced_when_pooled() -> None:
     collapsed_LE = np.array([[4, 0], [0, 4]])
     assert definitions.load_balance_loss(collapsed_LE, collapsed_LE).tolist() == [2.0, 2.0]
     assert definitions.pooled_load_balance_loss(collapsed_LE, collapsed_LE) == 1.0

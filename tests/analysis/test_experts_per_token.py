@@ -30,7 +30,7 @@ def table(planted: tuple[np.ndarray, ...], *, layer_id: int = 0) -> pd.DataFrame
     return found[found.layer_id == layer_id].set_index("domain")
 
 
-def test_the_histogram_of_a_domain_adds_up_to_its_tokens():
+def test_the_histogram_of_a_domain_adds_up_to_its_tokens() -> None:
     found = k_histogram(of_k({("math", 1): 3, ("math", 3): 1, ("code", 2): 5}))
     assert found.domain.tolist() == ["math"] * 3 + ["code"] * 3
     assert found.first_k.tolist() == found.last_k.tolist() == [1, 2, 3] * 2
@@ -38,7 +38,7 @@ def test_the_histogram_of_a_domain_adds_up_to_its_tokens():
     assert found.share.tolist() == [0.75, 0, 0.25, 0, 1, 0]
 
 
-def test_a_wide_histogram_has_bins_of_equal_width_from_the_smallest_k():
+def test_a_wide_histogram_has_bins_of_equal_width_from_the_smallest_k() -> None:
     found = k_histogram(of_k({("math", k): 1 for k in range(128, 257)}))
     assert len(found) == 33 <= MAX_BINS  # 129 values by fours
     assert found.loc[[0, 31, 32], ["first_k", "last_k", "tokens"]].to_numpy().tolist() == [
@@ -48,12 +48,12 @@ def test_a_wide_histogram_has_bins_of_equal_width_from_the_smallest_k():
     ]
 
 
-def test_layers_add_up_in_the_histogram():
+def test_layers_add_up_in_the_histogram() -> None:
     layers = pd.concat([of_k({("math", 2): 3}), of_k({("math", 2): 1, ("math", 3): 2})])
     assert k_histogram(layers).tokens.tolist() == [4, 2]
 
 
-def test_the_mean_is_of_tokens_and_not_of_documents():
+def test_the_mean_is_of_tokens_and_not_of_documents() -> None:
     """math: 90 tokens of 2 experts and 10 of 7; code: 50 tokens of 4."""
     choices_NL = np.array([[180, 90], [70, 10], [200, 50]])
     found = mean_k_table(
@@ -67,7 +67,7 @@ def test_the_mean_is_of_tokens_and_not_of_documents():
     assert set(found.note) == {"not enough prompts to say how sure this is"}
 
 
-def test_a_domain_that_runs_more_experts_is_found():
+def test_a_domain_that_runs_more_experts_is_found() -> None:
     found = table(planted(code=12.0))
     assert found.low["code"] < 12 < found.high["code"]
     assert found.high["math"] < found.null["math"] < found.low["code"]
@@ -75,7 +75,7 @@ def test_a_domain_that_runs_more_experts_is_found():
     assert holds_no_number_that_is_none(found)
 
 
-def test_domains_that_differ_by_luck_are_not():
+def test_domains_that_differ_by_luck_are_not() -> None:
     found = [table(planted(code=10.0, seed=seed)) for seed in range(60)]
     false = np.mean([one.p.iloc[0] < 0.05 for one in found])
     held = np.mean([one.low["math"] <= 10 <= one.high["math"] for one in found])
@@ -83,7 +83,7 @@ def test_domains_that_differ_by_luck_are_not():
     assert held >= 0.88
 
 
-def test_all_layers_are_the_mean_of_the_layers():
+def test_all_layers_are_the_mean_of_the_layers() -> None:
     choices_NL, tokens_N, domain_id_N = planted(code=12.0)
     both = (np.column_stack([choices_NL, 3 * choices_NL]), tokens_N, domain_id_N)
     each = [table(both, layer_id=layer_id).estimate for layer_id in (0, 1)]
@@ -92,7 +92,7 @@ def test_all_layers_are_the_mean_of_the_layers():
     )
 
 
-def test_a_fixed_k_has_nothing_to_test():
+def test_a_fixed_k_has_nothing_to_test() -> None:
     _, tokens_N, domain_id_N = planted(code=10.0)
     found = table((6 * tokens_N[:, None], tokens_N, domain_id_N))
     assert found.estimate.tolist() == found.low.tolist() == found.high.tolist() == [6.0, 6.0]
@@ -100,7 +100,7 @@ def test_a_fixed_k_has_nothing_to_test():
     assert set(found.note) == {"documents all alike: nothing to test"}
 
 
-def test_one_domain_has_an_interval_and_nothing_to_compare():
+def test_one_domain_has_an_interval_and_nothing_to_compare() -> None:
     choices_NL, tokens_N, domain_id_N = planted(code=12.0)
     found = table((choices_NL, tokens_N, np.zeros_like(domain_id_N)))
     assert found.low["math"] < 11 < found.high["math"]

@@ -1,3 +1,4 @@
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,7 +26,9 @@ def domains() -> pd.Series:
     return pd.Series(["math", "code"] * (DOCUMENTS // 2), name="domain")
 
 
-def test_an_expert_of_the_subject_is_found_beyond_the_word(tiny, domains):
+def test_an_expert_of_the_subject_is_found_beyond_the_word(
+    tiny: duckdb.DuckDBPyConnection, domains: pd.Series
+) -> None:
     info = queries.trace_info(tiny)  # of four experts
     rng = np.random.default_rng(0)
     subject = np.repeat((domains == "math").to_numpy(int), TOKENS)
@@ -39,19 +42,23 @@ def test_an_expert_of_the_subject_is_found_beyond_the_word(tiny, domains):
     assert (row["n_documents"], row["n_tokens"]) == (DOCUMENTS, DOCUMENTS * TOKENS)
 
 
-def test_an_expert_of_the_word_tells_of_the_subject_but_not_beyond(tiny, domains):
+def test_an_expert_of_the_word_tells_of_the_subject_but_not_beyond(
+    tiny: duckdb.DuckDBPyConnection, domains: pd.Series
+) -> None:
     info = queries.trace_info(tiny)
     rng = np.random.default_rng(0)
     subject = np.repeat((domains == "math").to_numpy(int), TOKENS)
     token_id = 2 * rng.integers(0, 2, subject.size) + subject * (rng.random(subject.size) < 0.5)
     expert = np.where(rng.random(subject.size) < 0.9, token_id, rng.integers(0, 4, subject.size))
-    row = information_row(choices(expert, token_id), domains, info, layer_id=0)
+    row = pd.Series(information_row(choices(expert, token_id), domains, info, layer_id=0))
     assert row["information"] > 0.1
     assert row["information_p"] == pytest.approx(1 / 51)
     assert abs(row["beyond"]) < 0.01
 
 
-def test_what_cannot_be_said_has_a_reason_and_no_number(tiny, domains):
+def test_what_cannot_be_said_has_a_reason_and_no_number(
+    tiny: duckdb.DuckDBPyConnection, domains: pd.Series
+) -> None:
     info = queries.trace_info(tiny)
     frame = choices(np.zeros(DOCUMENTS * TOKENS, int), np.zeros(DOCUMENTS * TOKENS, int))
     one_domain = information_row(frame, domains.replace("code", "math"), info, layer_id=0)
@@ -61,7 +68,7 @@ def test_what_cannot_be_said_has_a_reason_and_no_number(tiny, domains):
         assert all(row[name] is None for name in NUMBERS)
 
 
-def test_q_is_over_the_layers_also_of_rows_stored_without_it():
+def test_q_is_over_the_layers_also_of_rows_stored_without_it() -> None:
     stored = pd.DataFrame({"layer_id": [0, 1, 2], "p": [0.02, 0.04, None], "information_p": 0.02})
     table = with_q(stored)
     assert list(table) == list(COLUMNS)

@@ -12,13 +12,13 @@ def overdispersed(rng: np.random.Generator, num_documents: int, shares: list[flo
     return rng.multinomial(200, share_NE)
 
 
-def test_labels_are_permuted_over_documents_and_the_real_ones_come_first():
+def test_labels_are_permuted_over_documents_and_the_real_ones_come_first() -> None:
     labels_PN = permutation.permuted_labels(np.array([0, 0, 1, 2]), permutations=5)
     assert labels_PN[0].tolist() == [0, 0, 1, 2]
     assert np.sort(labels_PN, -1).tolist() == [[0, 0, 1, 2]] * 6
 
 
-def test_studentized_excess_is_welch_of_two_domains_of_equal_documents():
+def test_studentized_excess_is_welch_of_two_domains_of_equal_documents() -> None:
     # ten choices a document; expert 0 has 4 and 6 of them in domain 0, 1 and 3 in domain 1
     tokens_NE = np.array([[4, 6], [6, 4], [1, 9], [3, 7]])
     member_GPN = np.eye(2)[[0, 0, 1, 1]].T[:, None].astype(np.float32)
@@ -29,13 +29,13 @@ def test_studentized_excess_is_welch_of_two_domains_of_equal_documents():
     assert excess_GE[1, 0] == pytest.approx(-3 / np.sqrt(2))
 
 
-def test_documents_that_are_all_alike_are_not_tested():
+def test_documents_that_are_all_alike_are_not_tested() -> None:
     tokens_NLE = np.full((8, 1, 4), 5)  # k = E: every token chooses every expert
     p_LEG = permutation.preference_p(tokens_NLE, np.arange(8) % 2, num_domains=2)
     assert np.isnan(p_LEG).all()
 
 
-def test_an_expert_of_one_document_prefers_nothing():
+def test_an_expert_of_one_document_prefers_nothing() -> None:
     tokens_NLE = np.full((40, 1, 3), 50)
     tokens_NLE[:, 0, 2] = 0
     tokens_NLE[0, 0, 2] = 500  # chi-square of tokens: far beyond any doubt
@@ -43,7 +43,7 @@ def test_an_expert_of_one_document_prefers_nothing():
     assert p_LEG[0, 2].min() > 0.05
 
 
-def test_a_random_router_is_found_at_the_nominal_rate_when_documents_vary():
+def test_a_random_router_is_found_at_the_nominal_rate_when_documents_vary() -> None:
     rng = np.random.default_rng(0)
     shares = [0.5, 0.3, 0.15, 0.05]
     tokens_NLE = np.stack([overdispersed(rng, 60, shares) for _ in range(150)], 1)
@@ -52,7 +52,7 @@ def test_a_random_router_is_found_at_the_nominal_rate_when_documents_vary():
     assert (p_LEG < 0.001).mean() <= 0.003
 
 
-def test_long_documents_of_one_domain_are_no_preference():
+def test_long_documents_of_one_domain_are_no_preference() -> None:
     rng = np.random.default_rng(1)
     tokens_NLE = np.stack([overdispersed(rng, 60, [0.7, 0.3]) for _ in range(150)], 1)
     domain_id_N = np.repeat([0, 1], [20, 40])
@@ -61,7 +61,7 @@ def test_long_documents_of_one_domain_are_no_preference():
     assert (p_LEG < 0.05).mean() <= 0.08
 
 
-def test_a_preference_is_found_far_below_one_in_a_thousand():
+def test_a_preference_is_found_far_below_one_in_a_thousand() -> None:
     rng = np.random.default_rng(2)
     likes, rest = overdispersed(rng, 30, [0.5, 0.5]), overdispersed(rng, 30, [0.2, 0.8])
     tokens_NLE = np.concatenate([likes, rest])[:, None]
@@ -69,7 +69,7 @@ def test_a_preference_is_found_far_below_one_in_a_thousand():
     assert 0 < p_LEG.max() < 1e-6
 
 
-def test_false_discovery_rate_of_benjamini_and_hochberg():
+def test_false_discovery_rate_of_benjamini_and_hochberg() -> None:
     # p * 4 / rank: 0.04, 0.04, 0.0533, 0.5; what was not tested stays out
     p = np.array([[0.01, np.nan, 0.04], [0.02, 0.5, np.nan]])
     q = permutation.false_discovery_rate(p)

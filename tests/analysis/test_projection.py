@@ -28,7 +28,7 @@ def two_kinds(num_points: int = 60) -> projection.Points:
     )
 
 
-def test_agreement_of_the_same_partition_is_one():
+def test_agreement_of_the_same_partition_is_one() -> None:
     found = projection.agreement(["a", "a", "b", "b"] * 5, [7, 7, 3, 3] * 5, seed=0)
     assert (found.nmi, found.ari, found.purity) == pytest.approx((1, 1, 1))
     assert found.shuffled_nmi < 0.2
@@ -36,30 +36,30 @@ def test_agreement_of_the_same_partition_is_one():
     assert found.shuffled_purity < 0.75
 
 
-def test_purity_is_the_share_of_each_clusters_majority():
+def test_purity_is_the_share_of_each_clusters_majority() -> None:
     found = projection.agreement(["a", "a", "b", "b"], [0, 0, 0, -1], seed=0)
     assert found.purity == 0.75  # 2 of 3, and the one that is noise
 
 
-def test_agreement_is_the_same_for_the_same_seed():
+def test_agreement_is_the_same_for_the_same_seed() -> None:
     labels, clusters = ["a", "b"] * 10, [0, 0, 1, 1, 2] * 4
     first, second = (projection.agreement(labels, clusters, seed=3) for _ in range(2))
     assert first == second
 
 
-def test_agreement_with_one_domain_is_refused():
+def test_agreement_with_one_domain_is_refused() -> None:
     with pytest.raises(ValueError, match="two or more"):
         projection.agreement(["a", "a"], [0, 1], seed=0)
 
 
-def test_the_sample_has_as_many_tokens_of_every_domain():
+def test_the_sample_has_as_many_tokens_of_every_domain() -> None:
     tokens = pd.DataFrame({"doc_id": range(100), "domain": ["math"] * 80 + ["code"] * 20})
     sample = projection._stratified(tokens, 60, seed=0)
     assert sample.domain.value_counts().to_dict() == {"math": 30, "code": 20}  # all it has
     assert sample.doc_id.is_monotonic_increasing
 
 
-def test_tokens_that_choose_alike_lie_together(tiny):
+def test_tokens_that_choose_alike_lie_together(tiny: duckdb.DuckDBPyConnection) -> None:
     points = projection.project_tokens(tiny, queries.trace_info(tiny), seed=0)
     assert points.frame.text.tolist() == ["1", " +", " 1", "x", " =", " 1", "hi", " x"]
     assert points.frame.expert_1.tolist() == [0, 0, 0, 2, 2, 2, 0, 1]
@@ -69,7 +69,7 @@ def test_tokens_that_choose_alike_lie_together(tiny):
     assert far > 1
 
 
-def test_prompts_and_experts(tiny):
+def test_prompts_and_experts(tiny: duckdb.DuckDBPyConnection) -> None:
     info = queries.trace_info(tiny)
     prompts = projection.project_prompts(tiny, info, seed=0)
     assert prompts.frame.doc_id.tolist() == [0, 1, 2]
@@ -79,7 +79,7 @@ def test_prompts_and_experts(tiny):
     assert set(experts.frame.domain) == {"none"}  # too few choices for a label
 
 
-def test_experts_carry_the_domain_they_belong_to(tiny_trace: Path, tmp_path: Path):
+def test_experts_carry_the_domain_they_belong_to(tiny_trace: Path, tmp_path: Path) -> None:
     path = tmp_path / "hundredfold.duckdb"
     shutil.copy(tiny_trace, path)
     with duckdb.connect(str(path)) as con:
@@ -90,19 +90,19 @@ def test_experts_carry_the_domain_they_belong_to(tiny_trace: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("what", ["tokens", "prompts", "experts"])
-def test_an_empty_trace_says_what_to_do(empty, what):
+def test_an_empty_trace_says_what_to_do(empty: duckdb.DuckDBPyConnection, what: str) -> None:
     with pytest.raises(ValueError, match="capture some first"):
         getattr(projection, f"project_{what}")(empty, queries.trace_info(empty), seed=0)
 
 
-def test_too_few_points_keep_the_svd(tiny):
+def test_too_few_points_keep_the_svd(tiny: duckdb.DuckDBPyConnection) -> None:
     points = projection.project_prompts(tiny, queries.trace_info(tiny), seed=0)
     frame, parameters = projection.umap_map(points)
     assert parameters["method"] == "svd"
     assert np.isfinite(frame[["x", "y"]]).all(axis=None)
 
 
-def test_one_point_has_a_place():
+def test_one_point_has_a_place() -> None:
     frame = pd.DataFrame({"domain": ["math"]})
     points = projection._points(
         frame, csr_matrix(np.ones((1, 4))), seed=0, total=1, smallest_share=1
@@ -110,7 +110,7 @@ def test_one_point_has_a_place():
     assert np.isfinite(projection.svd_map(points)[0][["x", "y"]]).all(axis=None)
 
 
-def test_points_that_are_all_alike_keep_the_svd():
+def test_points_that_are_all_alike_keep_the_svd() -> None:
     frame = pd.DataFrame({"domain": ["math", "code"] * 10})
     points = projection._points(
         frame, csr_matrix(np.full((20, 8), 0.5)), seed=0, total=20, smallest_share=1 / 10
@@ -120,7 +120,7 @@ def test_points_that_are_all_alike_keep_the_svd():
     assert np.isfinite(parameters["svd_explained_variance"])
 
 
-def test_umap_finds_the_two_kinds_and_repeats_itself():
+def test_umap_finds_the_two_kinds_and_repeats_itself() -> None:
     first, parameters = projection.umap_map(two_kinds())
     assert parameters["method"] == "umap"
     assert parameters["clusters"] == 2
@@ -130,13 +130,13 @@ def test_umap_finds_the_two_kinds_and_repeats_itself():
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_as_few_points_as_have_a_umap():
+def test_as_few_points_as_have_a_umap() -> None:
     frame, parameters = projection.umap_map(two_kinds(projection.MIN_POINTS))
     assert parameters["n_neighbors"] == projection.MIN_POINTS - 1
     assert np.isfinite(frame[["x", "y"]]).all(axis=None)
 
 
-def test_the_command_writes_three_maps_beside_the_trace(tiny_trace: Path, tmp_path: Path):
+def test_the_command_writes_three_maps_beside_the_trace(tiny_trace: Path, tmp_path: Path) -> None:
     trace = tmp_path / "mine.duckdb"
     shutil.copy(tiny_trace, trace)
     command = typer.Typer()
@@ -146,7 +146,9 @@ def test_the_command_writes_three_maps_beside_the_trace(tiny_trace: Path, tmp_pa
     assert json.loads(result.stdout)["tokens"]["points"] == 8
     assert "stage 1/4: reading 8 tokens" in result.stderr
     for what, points in (("tokens", 8), ("prompts", 3), ("experts", 7)):
-        frame, parameters = read_sidecar(trace, what)
+        sidecar = read_sidecar(trace, what)
+        assert sidecar is not None
+        frame, parameters = sidecar
         assert len(frame) == points
         assert parameters["trace"] == "tiny"
         assert parameters["versions"]["umap-learn"]

@@ -13,19 +13,19 @@ QUESTIONS = sorted(queries.SQL.glob("*.sql"))
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda path: path.stem)
-def test_every_question_prepares_against_the_schema(question: Path):
+def test_every_question_prepares_against_the_schema(question: Path) -> None:
     with duckdb.connect() as con:
         con.execute(SCHEMA.read_text())
         con.execute(f"PREPARE question AS {question.read_text()}")
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda path: path.stem)
-def test_every_question_says_what_a_row_means_and_has_a_function(question: Path):
+def test_every_question_says_what_a_row_means_and_has_a_function(question: Path) -> None:
     assert question.read_text().startswith("-- ")
     assert question.stem == "domains" or callable(getattr(queries, question.stem))
 
 
-def test_trace_info(tiny):
+def test_trace_info(tiny: duckdb.DuckDBPyConnection) -> None:
     info = queries.trace_info(tiny)
     assert (info.num_layers, info.num_experts, info.top_k) == (2, 4, 2)
     assert (info.num_documents, info.num_tokens) == (3, 8)
@@ -33,38 +33,38 @@ def test_trace_info(tiny):
     assert info.config == {"seed": 7}
 
 
-def test_own_domains_come_after_the_six_and_before_the_unlabelled():
+def test_own_domains_come_after_the_six_and_before_the_unlabelled() -> None:
     found = ["unlabelled", "law", "other", "biology", "math"]
     ordered = sorted(found, key=queries._domain_order)
     assert ordered == ["math", "other", "biology", "law", "unlabelled"]
 
 
-def test_documents(tiny):
+def test_documents(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.documents(tiny)
     assert frame.tokens.tolist() == [3, 3, 2]
     assert frame.domain.tolist() == ["math", "code", "unlabelled"]
     assert frame.text.tolist() == ["1 + 1", "x = 1", "hi x"]
 
 
-def test_document_text_of_an_unknown_document_is_refused(tiny):
+def test_document_text_of_an_unknown_document_is_refused(tiny: duckdb.DuckDBPyConnection) -> None:
     assert queries.document_text(tiny, 1) == "x = 1"
     with pytest.raises(ValueError, match="no document 9"):
         queries.document_text(tiny, 9)
 
 
-def test_domain_tokens(tiny):
+def test_domain_tokens(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.domain_tokens(tiny)
     assert frame.domain.tolist() == ["math", "code", "unlabelled"]
     assert frame.tokens.tolist() == [3, 3, 2]
     assert frame.mean_loss.tolist() == [1.5, 2.0, 4.0]  # of the tokens whose loss is known
 
 
-def test_expert_tokens_keeps_dead_experts(tiny):
+def test_expert_tokens_keeps_dead_experts(tiny: duckdb.DuckDBPyConnection) -> None:
     tokens_LE = queries.load_array(queries.expert_tokens(tiny), queries.trace_info(tiny))
     assert tokens_LE.tolist() == [[5, 8, 3, 0], [4, 4, 4, 4]]
 
 
-def test_expert_tokens_of_one_phase_and_of_one_domain(tiny):
+def test_expert_tokens_of_one_phase_and_of_one_domain(tiny: duckdb.DuckDBPyConnection) -> None:
     info = queries.trace_info(tiny)
     decoded = queries.load_array(queries.expert_tokens(tiny, phase="decode"), info)
     assert decoded.tolist() == [[1, 1, 0, 0], [0, 1, 0, 1]]
@@ -72,12 +72,12 @@ def test_expert_tokens_of_one_phase_and_of_one_domain(tiny):
     assert unlabelled.tolist() == [[2, 2, 0, 0], [1, 1, 1, 1]]
 
 
-def test_expert_tokens_refuses_an_unknown_phase(tiny):
+def test_expert_tokens_refuses_an_unknown_phase(tiny: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(ValueError, match="prefill"):
         queries.expert_tokens(tiny, phase="training")
 
 
-def test_expert_domain_tokens_has_every_combination(tiny):
+def test_expert_domain_tokens_has_every_combination(tiny: duckdb.DuckDBPyConnection) -> None:
     info = queries.trace_info(tiny)
     frame = queries.expert_domain_tokens(tiny)
     assert len(frame) == 2 * 4 * 3
@@ -85,7 +85,7 @@ def test_expert_domain_tokens_has_every_combination(tiny):
     assert tokens_LEG[0].tolist() == [[3, 0, 2], [3, 3, 2], [0, 3, 0], [0, 0, 0]]
 
 
-def test_document_routing(tiny):
+def test_document_routing(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.document_routing(tiny, 1)
     assert len(frame) == 3 * 2 * 2
     last = frame[(frame.position == 2) & (frame.layer_id == 1)]
@@ -94,7 +94,7 @@ def test_document_routing(tiny):
     assert last.entropy.tolist() == [0.5, 0.5]
 
 
-def test_top_tokens_are_those_above_the_experts_load(tiny):
+def test_top_tokens_are_those_above_the_experts_load(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.expert_top_tokens(tiny, 0, 2)  # chosen by 3 of 8 tokens: 3/8 are expected
     assert frame.text.tolist() == ["x", " =", " 1"]
     assert frame.expected.tolist() == [0.375, 0.375, 0.75]
@@ -102,11 +102,13 @@ def test_top_tokens_are_those_above_the_experts_load(tiny):
     assert frame.mean_weight.tolist() == pytest.approx([0.75, 0.75, 0.9])
 
 
-def test_top_tokens_are_limited(tiny):
+def test_top_tokens_are_limited(tiny: duckdb.DuckDBPyConnection) -> None:
     assert len(queries.expert_top_tokens(tiny, 0, 2, limit=1)) == 1
 
 
-def test_contexts_show_the_strongest_token_of_each_document(tiny):
+def test_contexts_show_the_strongest_token_of_each_document(
+    tiny: duckdb.DuckDBPyConnection,
+) -> None:
     frame = queries.expert_contexts(tiny, 1, 2)
     first, second = frame.to_dict("records")
     assert (first["doc_id"], first["before"], first["text"], first["after"]) == (1, "x =", " 1", "")
@@ -114,7 +116,7 @@ def test_contexts_show_the_strongest_token_of_each_document(tiny):
     assert second["after"] == " x"
 
 
-def test_coactivation_has_every_pair(tiny):
+def test_coactivation_has_every_pair(tiny: duckdb.DuckDBPyConnection) -> None:
     info = queries.trace_info(tiny)
     frame = queries.coactivation(tiny, 0)
     assert len(frame) == 6
@@ -122,49 +124,50 @@ def test_coactivation_has_every_pair(tiny):
     assert pairs_EE.tolist() == [[0, 5, 0, 0], [5, 0, 3, 0], [0, 3, 0, 0], [0, 0, 0, 0]]
 
 
-def test_transitions_have_every_pair(tiny):
-    info = queries.trace_info(tiny)
+def test_transitions_have_every_pair(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.transitions(tiny, 0)
     assert len(frame) == 16
-    tokens_EE = queries.transition_array(frame, info)
+    tokens_EE = frame.tokens.to_numpy().reshape(4, 4)
     assert tokens_EE[0].tolist() == [4, 4, 1, 1]  # 3 x (0, 1), then (0, 2) and (1, 3)
     assert tokens_EE[2].tolist() == [0, 0, 3, 3]
     assert queries.transitions(tiny, 1).empty
 
 
-def test_gate_summary(tiny):
+def test_gate_summary(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.gate_summary(tiny)
     assert frame.mean_entropy.tolist() == [1.0, 0.5]
     assert frame.mean_margin.tolist() == [0.5, 0.5]
 
 
-def test_sampled_tokens_keep_the_order_of_the_sample(tiny):
+def test_sampled_tokens_keep_the_order_of_the_sample(tiny: duckdb.DuckDBPyConnection) -> None:
     sample = pd.DataFrame({"doc_id": [2, 0], "position": [1, 0]})
     assert queries.token_texts(tiny, sample) == [" x", "1"]
     choices = queries.token_choices(tiny, sample).query("layer_id == 1 and rank == 0")
     assert choices.set_index("point").expert_id.to_dict() == {0: 1, 1: 0}
 
 
-def test_domain_k_counts_tokens_by_the_experts_they_run(tiny):
+def test_domain_k_counts_tokens_by_the_experts_they_run(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.domain_k(tiny)
     found = frame[frame.layer_id == 0].drop(columns="layer_id").to_numpy().tolist()
     assert found == [["math", 2, 3], ["code", 2, 3], ["unlabelled", 2, 2]]
 
 
-def test_document_k_array_adds_up_the_experts_of_the_tokens(tiny):
+def test_document_k_array_adds_up_the_experts_of_the_tokens(
+    tiny: duckdb.DuckDBPyConnection,
+) -> None:
     choices_NL, tokens_N, domain_id_N = queries.document_k_array(tiny, queries.trace_info(tiny))
     assert choices_NL.tolist() == [[6, 6], [6, 6], [4, 4]]  # two experts a token
     assert tokens_N.tolist() == [3, 3, 2]
     assert domain_id_N.tolist() == [0, 1, 2]
 
 
-def test_document_load_adds_the_phases(tiny):
+def test_document_load_adds_the_phases(tiny: duckdb.DuckDBPyConnection) -> None:
     load = queries.document_load(tiny).query("doc_id == 2 and layer_id == 0")
     assert load.expert_id.tolist() == [0, 1]
     assert load.tokens.tolist() == [2, 2]
 
 
-def test_layer_choices_as_an_array(tiny):
+def test_layer_choices_as_an_array(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.layer_choices(tiny, 0)
     assert frame.columns.tolist() == ["doc_id", "position", "token_id", "rank", "expert_id"]
     chosen_TE, document_T = queries.choice_array(frame, queries.trace_info(tiny))
@@ -172,24 +175,26 @@ def test_layer_choices_as_an_array(tiny):
     assert document_T.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
 
 
-def test_choices_of_two_layers_are_of_the_tokens_that_chose_in_both(tiny):
+def test_choices_of_two_layers_are_of_the_tokens_that_chose_in_both(
+    tiny: duckdb.DuckDBPyConnection,
+) -> None:
     info = queries.trace_info(tiny)
     here, following = queries.layer_choices(tiny, 0), queries.layer_choices(tiny, 1)
     here_TE, next_TE, document_T = queries.transition_choices(here, following, info)
-    tokens_EE = queries.transition_array(queries.transitions(tiny, 0), info)
-    assert (here_TE.T.astype(int) @ next_TE == tokens_EE).all()
+    transitions = queries.transitions(tiny, 0).tokens.tolist()
+    assert (here_TE.T.astype(int) @ next_TE).ravel().tolist() == transitions
     some = following[following.doc_id != 1]
     here_TE, next_TE, document_T = queries.transition_choices(here, some, info)
     assert document_T.tolist() == [0, 0, 0, 2, 2]
     assert here_TE.sum() == next_TE.sum() == 10
 
 
-def test_layer_choices_of_a_sample_are_whole_documents(tiny):
+def test_layer_choices_of_a_sample_are_whole_documents(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.layer_choices(tiny, 0, documents=2)
     assert frame.groupby("doc_id").position.nunique().to_dict() == {0: 3, 1: 3}
 
 
-def test_choices_by_token_id(tiny):
+def test_choices_by_token_id(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.token_id_choices(tiny, 1).query("token_id == 3")  # " 1" is in two documents
     assert frame.doc_id.tolist() == [0, 0, 1, 1]
     assert frame.expert_id.tolist() == [0, 1, 2, 3]
@@ -197,20 +202,20 @@ def test_choices_by_token_id(tiny):
     assert frame.first_tokens.tolist() == [1, 0, 1, 0]
 
 
-def test_first_choices_by_token_id(tiny):
+def test_first_choices_by_token_id(tiny: duckdb.DuckDBPyConnection) -> None:
     info, ids = queries.trace_info(tiny), queries.token_ids(tiny)
     tokens_VE = queries.first_choice_array(queries.token_id_choices(tiny, 1), ids, info)
     assert tokens_VE[2].tolist() == [1, 0, 1, 0]  # " 1" in documents 0 and 1
     assert tokens_VE.sum() == 8
 
 
-def test_token_ids(tiny):
+def test_token_ids(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.token_ids(tiny)
     assert frame.text.tolist() == ["1", " +", " 1", "x", " =", "hi", " x"]
     assert frame.tokens.tolist() == [1, 1, 2, 1, 1, 1, 1]
 
 
-def test_every_question_has_an_answer_on_an_empty_trace(empty):
+def test_every_question_has_an_answer_on_an_empty_trace(empty: duckdb.DuckDBPyConnection) -> None:
     info = queries.trace_info(empty)
     assert info.domains == ()
     assert queries.load_array(queries.expert_tokens(empty), info).sum() == 0
@@ -226,13 +231,13 @@ def test_every_question_has_an_answer_on_an_empty_trace(empty):
     assert queries.token_ids(empty).empty
 
 
-def test_document_array_counts_choices_by_document(tiny):
+def test_document_array_counts_choices_by_document(tiny: duckdb.DuckDBPyConnection) -> None:
     tokens_NLE, domain_id_N = queries.document_array(tiny, queries.trace_info(tiny))
     assert tokens_NLE[:, 0].tolist() == [[3, 3, 0, 0], [0, 3, 3, 0], [2, 2, 0, 0]]
     assert tokens_NLE.dtype == "int32"
     assert domain_id_N.tolist() == [0, 1, 2]
 
 
-def test_document_array_of_an_empty_trace(empty):
+def test_document_array_of_an_empty_trace(empty: duckdb.DuckDBPyConnection) -> None:
     tokens_NLE, domain_id_N = queries.document_array(empty, queries.trace_info(empty))
     assert (tokens_NLE.shape, domain_id_N.shape) == ((0, 2, 4), (0,))

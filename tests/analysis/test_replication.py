@@ -1,6 +1,7 @@
 """Specialists that are there repeat in other documents, luck does not."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import replication as module
@@ -8,14 +9,14 @@ from analysis.replication import replication
 from tests.planted import DOMAINS, holds_no_number_that_is_none, planted
 
 
-def by_check(tokens_NLE, domain_id_N):
+def by_check(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> pd.DataFrame:
     table = replication(tokens_NLE, domain_id_N, domains=DOMAINS)
     assert holds_no_number_that_is_none(table)
     assert list(table.check) == ["split_half", "unseen_documents"]
     return table.set_index("check")
 
 
-def test_a_planted_specialist_repeats():
+def test_a_planted_specialist_repeats() -> None:
     table = by_check(*planted(documents=40))
     assert table.estimate["split_half"] == 1
     assert table.null["split_half"] < 0.2
@@ -30,7 +31,7 @@ def test_a_planted_specialist_repeats():
     assert table.q.max() == table.p.max()  # the larger of two stays, the smaller at most doubles
 
 
-def test_shuffled_labels_have_nothing_to_repeat():
+def test_shuffled_labels_have_nothing_to_repeat() -> None:
     tokens_NLE, domain_id_N = planted(documents=40)
     shuffled_N = np.random.default_rng(1).permutation(domain_id_N)
     table = by_check(tokens_NLE, shuffled_N)
@@ -38,7 +39,7 @@ def test_shuffled_labels_have_nothing_to_repeat():
     assert list(table.note) == ["no specialist in any half", "no specialist to judge"]
 
 
-def test_a_specialist_of_seen_documents_only_fails_on_the_unseen():
+def test_a_specialist_of_seen_documents_only_fails_on_the_unseen() -> None:
     """In each fold the expert is code's in what is seen and math's in what is left out."""
     tokens_NLE, domain_id_N = planted(documents=40, lift=6.0)
     fold_N = module._parts(domain_id_N, count=module.FOLDS, rng=np.random.default_rng(0))
@@ -51,7 +52,7 @@ def test_a_specialist_of_seen_documents_only_fails_on_the_unseen():
     assert table.low["unseen_documents"] < 0.8
 
 
-def test_lifts_of_halves_with_nothing_in_common_have_a_large_p():
+def test_lifts_of_halves_with_nothing_in_common_have_a_large_p() -> None:
     tokens_NLE, domain_id_N = planted(documents=40)
     first_C = np.random.default_rng(5).normal(size=24)
     found_P = module._correlations(first_C, tokens_NLE, domain_id_N, num_domains=3, seed=0)
@@ -63,7 +64,7 @@ def test_lifts_of_halves_with_nothing_in_common_have_a_large_p():
     assert module._rank_p(found_P) == pytest.approx(1 / 201)
 
 
-def test_parts_spread_every_domain():
+def test_parts_spread_every_domain() -> None:
     domain_id_N = np.repeat([0, 1], [10, 25])
     part_N = module._parts(domain_id_N, count=5, rng=np.random.default_rng(3))
     for domain_id in (0, 1):
@@ -78,13 +79,13 @@ def test_parts_spread_every_domain():
         ([0] * 6 + [1] * 3, "code has fewer than 4 documents: not enough prompts to say"),
     ],
 )
-def test_too_little_is_said(domain_id_N, note):
+def test_too_little_is_said(domain_id_N: list[int], note: str) -> None:
     tokens_NLE = np.ones((len(domain_id_N), 1, 8), int)
     table = by_check(tokens_NLE, np.array(domain_id_N))
     assert set(table.note) == {note}
     assert table.estimate.isna().all()
 
 
-def test_no_document_is_refused():
+def test_no_document_is_refused() -> None:
     with pytest.raises(ValueError, match="document"):
         replication(np.zeros((0, 1, 8), int), np.zeros(0, int), domains=DOMAINS)

@@ -1,5 +1,7 @@
 """What follows an expert by its loads alone is found by no test; what is planted, is."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,16 +12,18 @@ from analysis.transitions import transition_significance
 from tests.routers import random_choices
 
 
-def two_layers(*, seed: int, style: float = 0.0, documents: int = 100) -> tuple:
+def two_layers(*, seed: int, style: float = 0.0, documents: int = 100) -> tuple[np.ndarray, ...]:
     """Choices of two layers that know nothing of each other, of the same documents."""
     rng = np.random.default_rng(seed)
-    options = {"num_tokens": 6_000, "top_k": 2, "documents": documents, "style": style}
-    here_TE, document_T = random_choices(rng, log_weights_E=[1, 0, 0, 0, 0, 0], **options)
-    next_TE, _ = random_choices(rng, log_weights_E=[0, 0, 0, 0, 0, 1], **options)
+    layer = partial(
+        random_choices, rng, num_tokens=6_000, top_k=2, documents=documents, style=style
+    )
+    here_TE, document_T = layer(log_weights_E=[1, 0, 0, 0, 0, 0])
+    next_TE, _ = layer(log_weights_E=[0, 0, 0, 0, 0, 1])
     return here_TE, next_TE, document_T
 
 
-def test_counts_and_expectations_of_four_tokens():
+def test_counts_and_expectations_of_four_tokens() -> None:
     here_TE = np.eye(2, dtype=bool)[[0, 0, 0, 1]]
     next_TE = np.eye(2, dtype=bool)[[0, 0, 1, 1]]
     table = transition_significance(here_TE, next_TE, np.array([0, 0, 1, 1]))
@@ -30,7 +34,7 @@ def test_counts_and_expectations_of_four_tokens():
     assert table[["low", "high", "z", "p", "q"]].isna().all(axis=None)
 
 
-def test_the_spread_is_that_of_documents_and_the_interval_as_wide_as_its_t():
+def test_the_spread_is_that_of_documents_and_the_interval_as_wide_as_its_t() -> None:
     """Four documents of 20 tokens: 12, 10, 8 and 10 of them go from 0 to 0, loads all half."""
     here, following = [], []
     for joined in (12, 10, 8, 10):
@@ -48,7 +52,7 @@ def test_the_spread_is_that_of_documents_and_the_interval_as_wide_as_its_t():
     assert (found.low, found.high) == pytest.approx((1 - half, 1 + half))
 
 
-def test_documents_with_a_style_of_their_own_are_no_transitions():
+def test_documents_with_a_style_of_their_own_are_no_transitions() -> None:
     p = np.concatenate(
         [transition_significance(*two_layers(seed=seed, style=1.0)).p for seed in range(10)]
     )
@@ -56,24 +60,24 @@ def test_documents_with_a_style_of_their_own_are_no_transitions():
     assert (p < 0.05).mean() < 0.065
 
 
-def test_independent_layers_pass_the_test_as_often_as_they_should():
+def test_independent_layers_pass_the_test_as_often_as_they_should() -> None:
     p = np.concatenate([transition_significance(*two_layers(seed=seed)).p for seed in range(10)])
     assert (p < 0.05).mean() < 0.065
     assert (p < 0.5).mean() > 0.4
 
 
-def test_a_planted_transition_stands_out():
+def test_a_planted_transition_stands_out() -> None:
     here_TE, next_TE, document_T = two_layers(seed=1)
     led_T = here_TE[:, 2] & (np.arange(len(document_T)) % 2 == 0)
     next_TE[led_T] = np.eye(6, dtype=bool)[3] | np.eye(6, dtype=bool)[5]
     table = transition_significance(here_TE, next_TE, document_T)
-    best = table.loc[table.z.idxmax()]
+    best = table.iloc[table.z.argmax()]
     assert (best.expert_id, best.next_expert_id) == (2, 3)
     assert best.low > 1.3
     assert best.q < 1e-6
 
 
-def test_what_loads_fix_and_one_document_have_reasons_and_no_test():
+def test_what_loads_fix_and_one_document_have_reasons_and_no_test() -> None:
     here_TE, next_TE, document_T = two_layers(seed=2)
     here_TE[:, 0], here_TE[:, 1] = True, False
     table = transition_significance(here_TE, next_TE, document_T)
@@ -86,7 +90,7 @@ def test_what_loads_fix_and_one_document_have_reasons_and_no_test():
     assert alone[alone.expert_id == 2].reason.unique().tolist() == ["one document"]
 
 
-def test_tokens_that_made_no_choice_in_a_layer_are_left_out():
+def test_tokens_that_made_no_choice_in_a_layer_are_left_out() -> None:
     here_TE, next_TE, document_T = two_layers(seed=3)
     next_TE[::2] = False
     whole = transition_significance(here_TE, next_TE, document_T)
@@ -96,12 +100,12 @@ def test_tokens_that_made_no_choice_in_a_layer_are_left_out():
         transition_significance(here_TE, np.zeros_like(next_TE), document_T)
 
 
-def test_the_table_carries_logs_intervals_tests_and_reasons():
+def test_the_table_carries_logs_intervals_tests_and_reasons() -> None:
     here_TE, next_TE, document_T = two_layers(seed=1)
     next_TE[here_TE[:, 0], 4] = False
     tests = transition_significance(here_TE, next_TE, document_T)
     table = transition_table(tests, layer_id=1, num_documents=100, num_tokens=6_000)
-    columns = [*("layer_id", "expert_id", "next_expert_id", "tokens", "expected", "estimate")]
+    columns = ["layer_id", "expert_id", "next_expert_id", "tokens", "expected", "estimate"]
     columns += ["low", "high", "z", "p", "q", "n_documents", "n_tokens", "reason"]
     assert list(table) == columns
     assert table.z.abs().is_monotonic_decreasing

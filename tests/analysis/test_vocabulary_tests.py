@@ -5,12 +5,14 @@ import pandas as pd
 import pytest
 
 from analysis.vocabulary import vocabulary_table
-from analysis.vocabulary_tests import id_columns, layer_figures, word_tests
+from analysis.vocabulary_tests import WordTests, id_columns, layer_figures, word_tests
 
 DOCUMENTS, TOKENS = 40, 50
 
 
-def followed(expert: np.ndarray, token_id: np.ndarray, *, documents=DOCUMENTS, deals=50):
+def followed(
+    expert: np.ndarray, token_id: np.ndarray, *, documents: int = DOCUMENTS, deals: int = 50
+) -> WordTests:
     document = np.repeat(np.arange(documents), len(expert) // documents)
     columns = {"token_id": token_id, "expert_id": expert, "document": document}
     frame = pd.DataFrame(columns).value_counts().rename("first_tokens").reset_index()
@@ -21,7 +23,7 @@ def words(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 8, DOCUMENTS * TOKENS)
 
 
-def test_experts_of_the_word_are_found():
+def test_experts_of_the_word_are_found() -> None:
     rng = np.random.default_rng(0)
     token_id = words(rng)
     expert = np.where(rng.random(token_id.size) < 0.6, token_id, rng.integers(0, 8, token_id.size))
@@ -40,7 +42,7 @@ def test_experts_of_the_word_are_found():
     assert (table.n_documents == DOCUMENTS).all()
 
 
-def test_documents_with_an_expert_and_words_of_their_own_are_no_words():
+def test_documents_with_an_expert_and_words_of_their_own_are_no_words() -> None:
     """Every document has one word and one expert for most of its tokens: dealing knows it."""
     rng = np.random.default_rng(1)
     own_N = np.repeat(rng.integers(0, 8, DOCUMENTS), TOKENS)
@@ -54,7 +56,7 @@ def test_documents_with_an_expert_and_words_of_their_own_are_no_words():
     assert (id_columns(tests).q > 0.05).all()
 
 
-def test_the_spread_of_a_share_is_that_of_documents():
+def test_the_spread_of_a_share_is_that_of_documents() -> None:
     """Ten documents say one word ten times; in half of them 8 go to expert 0, in half 6."""
     expert = np.concatenate([[0] * n + [1] * (10 - n) for n in (8, 6) * 5])
     tests = followed(expert, np.zeros(100, int), documents=10, deals=0)
@@ -64,7 +66,7 @@ def test_the_spread_of_a_share_is_that_of_documents():
     assert row.high - row.low == pytest.approx(2 * 2.262157 * error, rel=1e-4)
 
 
-def test_what_is_not_known_is_left_out():
+def test_what_is_not_known_is_left_out() -> None:
     assert layer_figures(followed(np.zeros(40, int), np.zeros(40, int), documents=4)) == {}
     rare = followed(np.arange(40) % 2, np.arange(40), documents=4)
     assert layer_figures(rare) == {}
@@ -73,7 +75,7 @@ def test_what_is_not_known_is_left_out():
     assert id_columns(few).low.isna().all()
 
 
-def test_the_expectation_is_that_of_the_table_of_words():
+def test_the_expectation_is_that_of_the_table_of_words() -> None:
     rng = np.random.default_rng(3)
     expert, token_id = words(rng), np.minimum(words(rng), 6) * 5
     tests = followed(expert, token_id, deals=0)

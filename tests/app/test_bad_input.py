@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from app.jobs import beside
 from app.views.shared import controls
 from data.report import csv_text
-from tests.app.test_pages import page, texts
+from tests.app.pages import page, texts
 from tests.traces import write_choices
 
 RNG = np.random.default_rng(0)
@@ -53,10 +53,10 @@ SAID = {
     ("coactivation", "k is E"): "every token chooses all 4 experts",
     ("coactivation", "one layer"): "the only MoE layer",
     ("coactivation", "dead layer"): "no routed tokens in this layer",
-    ("coactivation", "80 experts"): "The map shows the 64 most active of 80 experts",
+    ("coactivation", "80 experts"): "The heatmap shows the 64 busiest of 80 experts",
     ("vocabulary", "one token"): "no token id occurs 10 times",
-    ("vocabulary", "one document"): "one domain or unlabelled",
-    ("vocabulary", "no labels"): "one domain or unlabelled",
+    ("vocabulary", "one document"): "one domain or are unlabelled",
+    ("vocabulary", "no labels"): "one domain or are unlabelled",
     ("vocabulary", "dead layer"): "no routed tokens",
     ("vocabulary", "ids only"): "ids only",
     ("vocabulary", "varying k"): "k varies",
@@ -80,7 +80,7 @@ def shown(app: AppTest, frames: list[pd.DataFrame]) -> str:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", ["coactivation", "vocabulary"])
+@pytest.mark.parametrize("name", ["coactivation", "vocabulary", "prompts"])
 def test_a_trace_with_little_to_say(
     name: str, case: str, tmp_path: Path, frames: list[pd.DataFrame]
 ) -> None:

@@ -7,16 +7,17 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis import queries
-from app import evidence, workspace
+from app import workspace
 from app.jobs import beside
+from app.trace import open_trace
 from app.views.export import tables as export
 from data.report import csv_text
+from tests.app.pages import texts
 from tests.traces import write_tiny_trace
 from tests.varying import LAYERS, LEAST, MOST, write_varying_trace
 
 VIEWS = Path(__file__).parents[2] / "app" / "views"
-SAID = "The number of chosen experts varies from token to token, 8 to 32"
+SAID = "The number of chosen experts varies from token to token, from 8 to 32"
 
 
 @pytest.fixture
@@ -44,52 +45,46 @@ def run(page: str, **params: str) -> AppTest:
     return app
 
 
-def said(app: AppTest) -> str:
-    return " ".join(html.value for html in app.get("html"))
-
-
-def test_load_balance_says_which_domain_runs_most_experts(trace: Path):
+def test_load_balance_says_which_domain_runs_most_experts(trace: Path) -> None:
     app = run("load_balance")
-    assert "from 8 to 32. Of the domains, code runs most: 2" in said(app)
-    assert "math fewest: 1" in said(app)
+    assert "between 8 and 32. Of the domains, code runs the most, 2" in texts(app)
+    assert "math the fewest, 1" in texts(app)
     assert [box.key for box in app.selectbox if box.key == "k_layer"] == ["k_layer"]
 
 
-def test_a_layer_can_be_chosen(trace: Path):
+def test_a_layer_can_be_chosen(trace: Path) -> None:
     """Every layer runs one expert more than the one before it."""
     means = {}
     for layer in ("0", "2"):
-        text = said(run("load_balance", k_layer=layer))
+        text = texts(run("load_balance", k_layer=layer))
         means[layer] = float(text.partition(f"In layer {layer}, a token runs ")[2].split()[0])
     assert means["2"] - means["0"] == pytest.approx(2, abs=0.4)
 
 
-def test_prompts_shows_how_many_experts_each_token_runs(trace: Path):
-    assert "Bars: how many experts each runs in layer 0" in said(run("prompts"))
+def test_prompts_shows_how_many_experts_each_token_runs(trace: Path) -> None:
+    assert "Bars: how many experts each token runs in layer 0" in texts(run("prompts"))
 
 
-def test_where_k_is_fixed_nothing_of_it_is_shown(folder: Path):
+def test_where_k_is_fixed_nothing_of_it_is_shown(folder: Path) -> None:
     write_tiny_trace(folder / "tiny.duckdb")
     app = run("load_balance")
     assert all(box.key != "k_layer" for box in app.selectbox)
-    assert "varies from token to token" not in said(app)
-    assert "Bars: how many experts" not in said(run("prompts"))
+    assert "varies from token to token" not in texts(app)
+    assert "Bars: how many experts" not in texts(run("prompts"))
 
 
 @pytest.mark.parametrize("page", ["overview", "specialization", "coactivation", "vocabulary"])
-def test_the_other_pages_say_that_k_varies_or_stand_it(trace: Path, page: str):
+def test_the_other_pages_say_that_k_varies_or_stand_it(trace: Path, page: str) -> None:
     app = run(page)
     if page == "overview":
-        assert SAID in said(app)
+        assert SAID in texts(app)
 
 
-def test_the_csv_has_the_tokens_by_k_and_the_means_with_their_tests(trace: Path):
-    file = workspace.trace_file(trace)
-    with workspace.cursor(file) as con:
-        info = queries.trace_info(con)
-    tables = export.tables(file, info)
+def test_the_csv_has_the_tokens_by_k_and_the_means_with_their_tests(trace: Path) -> None:
+    opened = open_trace(workspace.trace_file(trace))
+    tables = export.tables(opened)
     counts = pd.read_csv(io.StringIO(csv_text(tables["tokens_by_k"][1]())))
-    assert counts.tokens.sum() == info.num_tokens * LAYERS
+    assert counts.tokens.sum() == opened.info.num_tokens * LAYERS
     assert (counts.k.min(), counts.k.max()) == (LEAST, MOST)
     means = pd.read_csv(io.StringIO(csv_text(tables["experts_per_token"][1]())))
     assert len(means) == 3 * (1 + LAYERS)
@@ -97,12 +92,10 @@ def test_the_csv_has_the_tokens_by_k_and_the_means_with_their_tests(trace: Path)
     assert means.q.notna().all()
 
 
-def test_a_trace_of_fixed_k_exports_counts_and_no_means(folder: Path):
+def test_a_trace_of_fixed_k_exports_counts_and_no_means(folder: Path) -> None:
     write_tiny_trace(folder / "tiny.duckdb")
-    file = workspace.trace_file(folder / "tiny.duckdb")
-    with workspace.cursor(file) as con:
-        info = queries.trace_info(con)
-    tables = export.tables(file, info)
+    opened = open_trace(workspace.trace_file(folder / "tiny.duckdb"))
+    tables = export.tables(opened)
     assert tables["tokens_by_k"][1]().k.unique().tolist() == [2]
     assert "experts_per_token" not in tables
-    assert evidence.k_range(file, info) == (2, 2)
+    assert opened.k_range == (2, 2)

@@ -1,5 +1,3 @@
-import os
-import time
 from pathlib import Path
 
 import duckdb
@@ -82,14 +80,6 @@ def test_trainings_have_names_of_their_own_and_running_ones_are_first(folders: P
         ("runs/a/full", "finished"),
         ("runs/full", "finished"),
     ]
-
-
-def test_a_training_whose_log_is_silent_for_two_minutes_has_stopped(folders: Path) -> None:
-    write_training(folders / "runs" / "mine", finished=False)
-    log = folders / "runs" / "mine" / "train_log.jsonl"
-    for age, state in ((110, "running"), (130, "stopped")):
-        os.utime(log, (time.time() - age, time.time() - age))
-        assert [training.state for training in workspace.trainings()] == [state]
 
 
 def test_the_shipped_training_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +13,12 @@ import pytest
 import torch
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from data.tokenizer import train_tokenizer
 from model.checkpoint import save_model
 from model.transformer import Transformer
 from tests.browser.hostile import HOSTILE
 from tests.models import small_config
+from tests.serving import free_port, wait_until_healthy
+from tests.tokenizers import cat_tokenizer
 from tests.traces import write_tiny_trace
 
 ROOT = Path(__file__).parents[2]
@@ -53,18 +52,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = replace(small_config(), vocab_size=300, context_length=256)
     save_model(Transformer(config), folder / "model")
-    tokenizer = train_tokenizer(
-        ["the cat sat on the mat, the dog on the log. " * 9], vocab_size=270
-    )
-    tokenizer.save(str(folder / "model" / "tokenizer.json"))
+    cat_tokenizer().save(str(folder / "model" / "tokenizer.json"))
     return folder
 
 
 @pytest.fixture(scope="session")
 def server(workspace: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {
         "ROUTESCOPE_TRACES": str(workspace / "traces"),
         "ROUTESCOPE_MODEL": str(workspace / "model"),
@@ -79,20 +73,6 @@ def server(workspace: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
-
-
-def wait_until_healthy(url: str, process: subprocess.Popen, log: Path) -> None:
-    from time import monotonic
-
-    end = monotonic() + 60
-    while monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
-                if answer.read() == b"ok":
-                    return
-        except OSError:
-            continue
-    pytest.fail(f"the app did not start:\n{log.read_text()[-2000:]}")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,7 @@ def build(tmp_path: Path) -> Callable[..., corpora.Tally]:
     return build_sources
 
 
-def test_a_copy_and_a_near_copy_are_not_admitted():
+def test_a_copy_and_a_near_copy_are_not_admitted() -> None:
     duplicates, original = Duplicates(), words(1)
     assert duplicates.admit(original)
     assert not duplicates.admit(original)
@@ -58,28 +58,28 @@ def test_a_copy_and_a_near_copy_are_not_admitted():
     assert duplicates.admit(words(3))
 
 
-def test_generated_text_may_resemble_but_not_repeat_itself():
+def test_generated_text_may_resemble_but_not_repeat_itself() -> None:
     duplicates, original = Duplicates(), words(1)
     assert duplicates.admit(original, generated=True)
     assert duplicates.admit(original + "7", generated=True)
     assert not duplicates.admit(original, generated=True)
 
 
-def test_a_source_stops_at_its_megabytes():
+def test_a_source_stops_at_its_megabytes() -> None:
     texts = [words(seed) for seed in range(10)]  # 2,400 bytes each
     found = list(corpora.documents(source(texts, megabytes=0.006), {}))
     assert len(found) == 3
 
 
-def test_a_sublabel_has_its_own_cap():
-    def read(folders: object):
+def test_a_sublabel_has_its_own_cap() -> None:
+    def read(folders: object) -> Iterator[Text]:
         yield from (Text(language, words(seed)) for seed, language in enumerate("aabab"))
 
     found = corpora.documents(source([], read=read, megabytes_per_sublabel=0.005), {})
     assert [text.sublabel for text in found] == ["a", "a", "b", "b"]
 
 
-def test_long_documents_are_whole_only_in_their_domain():
+def test_long_documents_are_whole_only_in_their_domain() -> None:
     text = words(1, count=50_000)  # 300,000 bytes
     (cut,) = corpora.documents(source([text]), {})
     (whole,) = corpora.documents(source([text], domain="long"), {})
@@ -87,14 +87,16 @@ def test_long_documents_are_whole_only_in_their_domain():
     assert len(whole.text) == 300_000
 
 
-def test_the_split_depends_on_the_text_alone():
+def test_the_split_depends_on_the_text_alone() -> None:
     splits = Counter(corpora.split_of("long", str(number)) for number in range(10_000))
     assert splits["heldout"] == pytest.approx(800, abs=80)
     assert corpora.split_of("long", "0") == corpora.split_of("long", "0")
     assert corpora.split_of("math", "69") == "heldout"  # must be the same on every machine
 
 
-def test_a_copy_in_another_source_is_dropped_from_the_corpus(build, tmp_path: Path):
+def test_a_copy_in_another_source_is_dropped_from_the_corpus(
+    build: Callable[..., corpora.Tally], tmp_path: Path
+) -> None:
     shared, own = words(1), words(2)
     tally = build(source([shared], name="first"), source([shared, own], name="second"))
     rows = [
@@ -107,7 +109,7 @@ def test_a_copy_in_another_source_is_dropped_from_the_corpus(build, tmp_path: Pa
     assert tally.text_bytes.total() == len(shared) + len(own)
 
 
-def test_a_source_without_text_fails_and_leaves_no_part(tmp_path: Path):
+def test_a_source_without_text_fails_and_leaves_no_part(tmp_path: Path) -> None:
     path = tmp_path / "part.jsonl"
     with pytest.raises(PackageError, match="no usable text"):
         corpora.write_part(source(["too short"]), {}, path)
@@ -116,7 +118,7 @@ def test_a_source_without_text_fails_and_leaves_no_part(tmp_path: Path):
 
 def test_a_source_that_cannot_be_fetched_is_named_and_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     done: list[str] = []
     missing = source([], name="wordnet-base", packages=apt("wordnet-base"))
@@ -125,20 +127,22 @@ def test_a_source_that_cannot_be_fetched_is_named_and_skipped(
     assert done == ["wordnet-base"]
 
 
-def test_a_source_already_built_is_not_fetched_again(tmp_path: Path):
+def test_a_source_already_built_is_not_fetched_again(tmp_path: Path) -> None:
     built = source([], name="built", packages=apt("a-package-that-is-nowhere"))
     (tmp_path / "parts").mkdir()
     corpora.part_path(tmp_path, built).touch()
     assert corpora.build_parts(tmp_path, [built], lambda name: None) == {}
 
 
-def test_a_domain_below_its_floor_is_an_error():
+def test_a_domain_below_its_floor_is_an_error() -> None:
     sizes = dict.fromkeys(DOMAINS, 20_000_000) | {"code": 19_500_000}
     with pytest.raises(ValueError, match=r"domain code: found 19\.5 MB .* wanted 20 MB"):
         corpora.check_floor(sizes)
 
 
-def test_a_sample_takes_the_same_amount_of_every_domain(build, tmp_path: Path):
+def test_a_sample_takes_the_same_amount_of_every_domain(
+    build: Callable[..., corpora.Tally], tmp_path: Path
+) -> None:
     many = source([words(seed) for seed in range(100)], name="many")
     few = source([words(seed) for seed in range(100, 120)], name="few", domain="other")
     build(many, few)
@@ -152,13 +156,13 @@ def row(number: int, *, name: str = "free", domain: str = "math") -> heldout.Row
     return {"domain": domain, "sublabel": "a", "source": name, "text": words(number)}
 
 
-def test_only_publishable_sources_are_published():
+def test_only_publishable_sources_are_published() -> None:
     rows = [row(1), row(2, name="closed")]
     (found,) = heldout.published(rows, frozenset(["free"]))
     assert (found["doc_id"], found["source"]) == (0, "free")
 
 
-def test_published_documents_come_from_sources_in_turn():
+def test_published_documents_come_from_sources_in_turn() -> None:
     rows = [row(number, name="big") for number in range(300)]
     rows += [row(number, name="small") for number in range(300, 320)]
     found = Counter(
@@ -167,14 +171,14 @@ def test_published_documents_come_from_sources_in_turn():
     assert found == {"big": 220, "small": 20}  # 240 of a domain at most
 
 
-def test_published_documents_of_the_long_domain_are_excerpts():
+def test_published_documents_of_the_long_domain_are_excerpts() -> None:
     whole = {**row(1, domain="long"), "text": words(1, count=10_000)}  # 60,000 bytes
     sizes = [len(str(d["text"])) for d in heldout.published([whole], frozenset(["free"]))]
     assert len(sizes) == 8
     assert max(sizes) <= 8000
 
 
-def test_the_manifest_counts_text_for_the_first_package_of_a_source(tmp_path: Path):
+def test_the_manifest_counts_text_for_the_first_package_of_a_source(tmp_path: Path) -> None:
     packages = apt("texts", "reader")
     for package in packages:
         archive = tmp_path / "apt" / package.name / f"{package.name}_1.0-1_all.deb"
@@ -193,20 +197,22 @@ def test_the_manifest_counts_text_for_the_first_package_of_a_source(tmp_path: Pa
 
 def test_the_build_command_ends_with_1_when_a_domain_is_too_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(catalogue, "SOURCES", ())
     result = CliRunner().invoke(corpus.app, ["build", "--out", str(tmp_path)])
     assert result.exit_code == 1
     assert "domain math: found 0.0 MB" in result.stderr
 
 
-def test_stats_and_tokenize_say_what_to_run_first(tmp_path: Path):
+def test_stats_and_tokenize_say_what_to_run_first(tmp_path: Path) -> None:
     for command, advice in (("tokenize", "corpus build"), ("stats", "corpus tokenize")):
         result = CliRunner().invoke(corpus.app, [command, "--corpus", str(tmp_path)])
         assert advice in str(result.exception)
 
 
-def test_a_corpus_is_tokenized_and_measured(build, tmp_path: Path):
+def test_a_corpus_is_tokenized_and_measured(
+    build: Callable[..., corpora.Tally], tmp_path: Path
+) -> None:
     build(source([words(seed) for seed in range(20)]))
     corpora.write_documents(tmp_path / "published.parquet", [])
     arguments = ["--corpus", str(tmp_path)]
@@ -218,7 +224,7 @@ def test_a_corpus_is_tokenized_and_measured(build, tmp_path: Path):
     assert sizes["train"]["code"]["bytes_per_token"] is None
 
 
-def test_the_shipped_held_out_file_is_balanced_small_and_free():
+def test_the_shipped_held_out_file_is_balanced_small_and_free() -> None:
     rows = list(corpora.read_documents(DATA / "heldout.parquet"))
     free = {one.name for one in catalogue.SOURCES if one.publishable}
     assert min(Counter(row["domain"] for row in rows).values()) >= 200
@@ -227,7 +233,7 @@ def test_the_shipped_held_out_file_is_balanced_small_and_free():
     assert [row["doc_id"] for row in rows] == list(range(len(rows)))
 
 
-def test_the_shipped_manifest_names_versions_and_no_hosts():
+def test_the_shipped_manifest_names_versions_and_no_hosts() -> None:
     text = (DATA / "corpus_manifest.json").read_text()
     found = json.loads(text)
     assert "://" not in text

@@ -16,8 +16,9 @@ from data.routing import RoutingBatch
 from data.store import TraceDescription, TraceStore, partial_path
 from tests.routing_batches import batch_of, description, random_document
 
-TABLES = ("document", "token", "expert", "routing", "gate", "dropped", "document_load")
-TABLES += ("document_dropped", "document_k", "coactivation", "transition")
+STORED = ("document", "token", "expert", "routing", "gate", "dropped")
+SUMMED = ("document_load", "document_dropped", "document_k", "coactivation", "transition")
+TABLES = (*STORED, *SUMMED)
 
 
 def write(

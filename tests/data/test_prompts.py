@@ -31,7 +31,7 @@ def parquet(path: Path, **columns: object) -> Path:
     return path
 
 
-def test_txt_is_one_prompt_a_line(write: Write):
+def test_txt_is_one_prompt_a_line(write: Write) -> None:
     path = write("p.txt", "\ufefffirst \r\n\r\n  second\n \nthird")
     documents = list(read_documents(path))
     assert [document.text for document in documents] == ["first ", "  second", "third"]
@@ -40,32 +40,32 @@ def test_txt_is_one_prompt_a_line(write: Write):
     assert {document.domain for document in documents} == {None}
 
 
-def test_csv_has_a_text_and_an_optional_domain_column(write: Write):
+def test_csv_has_a_text_and_an_optional_domain_column(write: Write) -> None:
     path = write("p.csv", 'domain,note,text\nmath,a,"1, 2\n3"\n,b,hello\n')
     assert read(path) == [("1, 2\n3", "math"), ("hello", None)]
     assert read(write("q.csv", "prompt\none\n\ntwo\n")) == [("one", None), ("two", None)]
 
 
-def test_jsonl_has_an_object_a_line(write: Write):
+def test_jsonl_has_an_object_a_line(write: Write) -> None:
     path = write("p.jsonl", '{"prompt": "a\\nb", "domain": " code "}\n\n{"text": "c", "x": NaN}\n')
     assert read(path) == [("a\nb", "code"), ("c", None)]
 
 
-def test_parquet_reads_strings_of_any_width(tmp_path: Path):
+def test_parquet_reads_strings_of_any_width(tmp_path: Path) -> None:
     domains = pa.array(["math", None, "math"]).dictionary_encode()
     texts = pa.array(["a", "b", "c"], pa.large_string())
     path = parquet(tmp_path / "p.parquet", text=texts, domain=domains, other=[[1], [2], [3]])
     assert read(path) == [("a", "math"), ("b", None), ("c", "math")]
 
 
-def test_rows_without_text_are_counted_not_numbered(write: Write):
+def test_rows_without_text_are_counted_not_numbered(write: Write) -> None:
     path = write("p.csv", "text,domain\na,x\n  ,x\nb,x\n")
     assert [document.doc_id for document in read_documents(path)] == [0, 1]
     summary = summarize_prompts(path)
     assert (summary.documents, summary.skipped) == (2, 1)
 
 
-def test_the_hash_is_of_texts_and_domains_whatever_the_format(write: Write):
+def test_the_hash_is_of_texts_and_domains_whatever_the_format(write: Write) -> None:
     in_csv = summarize_prompts(write("p.csv", "text,domain\na,math\n"))
     in_jsonl = summarize_prompts(write("p.jsonl", '{"text": "a", "domain": "math"}'))
     other = summarize_prompts(write("q.csv", "text,domain\na,code\n"))
@@ -101,13 +101,15 @@ def test_the_hash_is_of_texts_and_domains_whatever_the_format(write: Write):
         ("p.parquet", "not parquet", "p.parquet is not readable Parquet"),
     ],
 )
-def test_a_bad_file_is_one_line(write: Write, name: str, content: bytes | str, message: str):
+def test_a_bad_file_is_one_line(
+    write: Write, name: str, content: bytes | str, message: str
+) -> None:
     with pytest.raises(ValueError, match=message) as raised:
         summarize_prompts(write(name, content))
     assert "\n" not in str(raised.value)
 
 
-def test_a_line_of_ten_megabytes_is_refused_with_the_limit(write: Write):
+def test_a_line_of_ten_megabytes_is_refused_with_the_limit(write: Write) -> None:
     for name, content in (
         ("p.txt", "x" * 10_000_000),
         ("p.csv", "text\n" + "x" * 10_000_000),
@@ -118,7 +120,7 @@ def test_a_line_of_ten_megabytes_is_refused_with_the_limit(write: Write):
             summarize_prompts(write(name, content))
 
 
-def test_limits_hold_for_the_whole_file(write: Write):
+def test_limits_hold_for_the_whole_file(write: Write) -> None:
     path = write("p.txt", "abc\n" * 4)
     assert len(read(path, Limits(documents=4))) == 4
     with pytest.raises(ValueError, match=r"p\.txt:4: more than 3 prompts"):
@@ -129,7 +131,7 @@ def test_limits_hold_for_the_whole_file(write: Write):
         read(path, Limits(characters=2))
 
 
-def test_parquet_of_other_types_is_refused(tmp_path: Path):
+def test_parquet_of_other_types_is_refused(tmp_path: Path) -> None:
     for column in (pa.array([b"a"]), pa.array([["a"]]), pa.array([{"a": 1}]), pa.array([1])):
         path = parquet(tmp_path / "p.parquet", text=column)
         with pytest.raises(ValueError, match=r"p\.parquet: column 'text' is .*, not strings"):
@@ -138,7 +140,7 @@ def test_parquet_of_other_types_is_refused(tmp_path: Path):
         read(parquet(tmp_path / "p.parquet", text=["a"], domain=[1]))
 
 
-def test_a_parquet_bomb_stops_at_the_limit(tmp_path: Path):
+def test_a_parquet_bomb_stops_at_the_limit(tmp_path: Path) -> None:
     """A few kilobytes on disk, 20 GB of text; then one of 2 TB in texts of 10 MB."""
     for characters, message in ((100_000, "or 5,000,000 characters"), (10_000_000, "limit is")):
         one_text = pa.array(["x" * characters])
@@ -149,7 +151,7 @@ def test_a_parquet_bomb_stops_at_the_limit(tmp_path: Path):
             read(path, Limits(total_characters=5_000_000))
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no file"):
         read(tmp_path / "absent.txt")
     (tmp_path / "folder.csv").mkdir()
@@ -168,7 +170,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
 )
 def test_the_reader_raises_nothing_but_a_value_error_of_one_line(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, content: bytes
-):
+) -> None:
     path = tmp_path_factory.getbasetemp() / f"any{suffix}"
     path.write_bytes(content)
     problem = None

@@ -41,8 +41,9 @@ def test_quotes_commas_newlines_and_emoji_read_back_in_pandas_and_duckdb(tmp_pat
     path = tmp_path / "t.csv"
     path.write_text(csv_text(pd.DataFrame({"text": texts})), encoding="utf-8", newline="")
     assert pd.read_csv(path).text.tolist() == texts
-    found = duckdb.sql(f"SELECT text FROM read_csv('{path}', header = true)").fetchall()
-    assert [row[0] for row in found] == texts
+    with duckdb.connect() as con:
+        rows = con.execute("SELECT text FROM read_csv($1, header = true)", [str(path)]).fetchall()
+    assert [text for (text,) in rows] == texts
 
 
 def test_a_missing_value_is_an_empty_cell() -> None:

@@ -11,17 +11,18 @@ def two_documents() -> RoutingBatch:
     return batch_of([5, 5, 7], [[[0, 1]], [[2, 3]], [[4, 5]]])
 
 
-def test_a_batch_refuses_columns_of_different_lengths():
+def test_a_batch_refuses_columns_of_different_lengths() -> None:
     batch = two_documents()
     with pytest.raises(ValueError, match="loss_T has 2 rows, routing 3"):
         replace(batch, loss_T=batch.loss_T[:2])
     with pytest.raises(ValueError, match="weights are"):
         replace(batch, weights_TLK=batch.weights_TLK[:, :, :1])
+    assert batch.entropy_TL is not None
     with pytest.raises(ValueError, match="entropy_TL is"):
         replace(batch, entropy_TL=batch.entropy_TL[:2])
 
 
-def test_concatenated_keeps_rows_and_documents_in_order():
+def test_concatenated_keeps_rows_and_documents_in_order() -> None:
     joined = concatenated([batch_of([1], [[[0, 1]]]), two_documents()])
     assert joined.doc_id_T.tolist() == [1, 5, 5, 7]
     assert joined.expert_ids_TLK[:, 0, 0].tolist() == [0, 0, 2, 4]
@@ -29,14 +30,14 @@ def test_concatenated_keeps_rows_and_documents_in_order():
     assert [document.doc_id for document in joined.documents] == [1, 5, 7]
 
 
-def test_concatenated_refuses_gates_known_for_some_batches_only():
+def test_concatenated_refuses_gates_known_for_some_batches_only() -> None:
     ids_only = replace(two_documents(), entropy_TL=None, margin_TL=None)
     assert concatenated([ids_only, ids_only]).entropy_TL is None
     with pytest.raises(ValueError, match="1 of 2 batches have gate values"):
         concatenated([ids_only, two_documents()])
 
 
-def test_selected_keeps_only_documents_with_rows():
+def test_selected_keeps_only_documents_with_rows() -> None:
     last = selected(two_documents(), np.array([2]))
     assert last.doc_id_T.tolist() == [7]
     assert last.token_text_T == ["t2"]

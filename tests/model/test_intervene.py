@@ -52,7 +52,7 @@ class OneLayer(nn.Module):
     def neurons(self) -> np.ndarray:
         return np.zeros((4, 1, 3, 1))
 
-    def forward(self, x_TD: Tensor) -> dict[int, float]:
+    def forward(self, x_TD: Tensor) -> dict[int, object]:
         _, weights_TK, expert_ids_TK = self.gate(x_TD)
         chosen = zip(expert_ids_TK[0].tolist(), weights_TK[0].tolist(), strict=True)
         return {expert: pytest.approx(weight) for expert, weight in chosen}
@@ -207,12 +207,12 @@ def test_a_block_changes_the_output_and_leaves_nothing_behind(
     name: str, model: Transformer
 ) -> None:
     before, hooked = model(TOKENS_BS), hooks(model)
-    names = set(vars(model.layers[1].ffn.gate))
+    names = set(vars(model.moe_layers()[0].gate))
     with BLOCKS[name](model):
         assert not torch.equal(model(TOKENS_BS), before)
     assert torch.equal(model(TOKENS_BS), before)
     assert hooks(model) == hooked
-    assert set(vars(model.layers[1].ffn.gate)) == names
+    assert set(vars(model.moe_layers()[0].gate)) == names
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -246,7 +246,7 @@ def test_a_capture_records_what_was_executed(model: Transformer) -> None:
 def test_a_masked_expert_is_not_reached(model: Transformer) -> None:
     with masked(model, {0: [4]}):
         before = model(TOKENS_BS)
-        model.layers[1].ffn.experts.down_EFD[4] = 99.0
+        model.moe_layers()[0].experts.down_EFD[4] = 99.0
         assert torch.equal(model(TOKENS_BS), before)
 
 

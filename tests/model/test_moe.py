@@ -2,35 +2,17 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from data.routing import NO_EXPERT
-from model.moe import Experts, MoE
+from model.moe import new_experts, new_moe
+from tests.model.expert_loop import assert_close, loop_over_experts
 from tests.models import small_config
-
-
-def loop_over_experts(
-    experts: Experts, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor
-) -> Tensor:
-    rows = []
-    for x_D, ids_K, weights_K in zip(x_TD, expert_ids_TK, weights_TK, strict=True):
-        total_D = torch.zeros_like(x_D)
-        for expert, weight in zip(ids_K.tolist(), weights_K, strict=True):
-            gate, up = (x_D @ experts.gate_up_EDF[expert]).chunk(2)
-            total_D = total_D + weight * ((F.silu(gate) * up) @ experts.down_EFD[expert])
-        rows.append(total_D)
-    return torch.stack(rows)
-
-
-def assert_close(found: Tensor, expected: Tensor) -> None:
-    assert ((found - expected).norm() / expected.norm()).item() <= 1e-5
 
 
 @pytest.mark.parametrize("loaded", ["every expert", "one expert"])
 def test_outputs_and_gradients_equal_the_loop(loaded: str) -> None:
     torch.manual_seed(0)
-    experts = Experts(16, 8, num_experts=8)
+    experts = new_experts(16, 8, num_experts=8)
     for parameter in experts.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x_TD = torch.randn(40, 16, requires_grad=True)
@@ -54,7 +36,7 @@ def test_outputs_and_gradients_equal_the_loop(loaded: str) -> None:
 @pytest.mark.parametrize("path", ["gathered", "all_of_them"])
 def test_both_paths_leave_empty_places_out(path: str) -> None:
     torch.manual_seed(0)
-    experts = Experts(16, 8, num_experts=8)
+    experts = new_experts(16, 8, num_experts=8)
     for parameter in experts.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x_TD = torch.randn(40, 16, requires_grad=True)
@@ -74,14 +56,14 @@ def test_both_paths_leave_empty_places_out(path: str) -> None:
 
 
 def test_an_empty_input_gives_an_empty_output() -> None:
-    experts = Experts(16, 8, num_experts=4)
+    experts = new_experts(16, 8, num_experts=4)
     empty = experts(torch.zeros(0, 16), torch.zeros(0, 2, dtype=torch.long), torch.zeros(0, 2))
     assert empty.shape == (0, 16)
 
 
 def test_the_layer_is_shared_experts_plus_weighted_routed_ones() -> None:
     torch.manual_seed(0)
-    moe = MoE(small_config())
+    moe = new_moe(small_config())
     for parameter in moe.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x_BSD = torch.randn(2, 3, 16)

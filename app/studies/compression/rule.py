@@ -31,7 +31,7 @@ class Rule:
             names = ", ".join((*SIMILARITIES, SALIENCY))
             raise ValueError(f"--by {self.by!r} is not one of {names}")
         if self.by == SALIENCY and self.how == "merge":
-            raise ValueError("saliency groups nothing to merge; use --how drop")
+            raise ValueError("saliency makes no groups that could be merged; use --how drop")
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"the threshold ({self.threshold}) must be between 0 and 1")
         if not 0 < self.share < 1:
@@ -55,10 +55,12 @@ class Rule:
         if (leader_LE != np.arange(leader_LE.shape[1])).any():
             return
         if self.by == SALIENCY:
-            raise ValueError("the share is less than one expert a layer: nothing is removed")
+            raise ValueError(
+                "the share is less than one expert per layer, so nothing would be removed"
+            )
         highest, layer_id = known.highest(self.by)
         raise ValueError(
-            f"no two experts reach {self.threshold:g} by {self.by}: the most alike have "
-            f"{highest:.3f}, in layer {layer_id}. Nothing is removed, nothing written; a lower "
-            "--threshold would"
+            f"no two experts reach {self.threshold:g} by {self.by}: the most similar "
+            f"pair has {highest:.3f}, in layer {layer_id}. Nothing was removed or written; lower "
+            "--threshold"
         )

@@ -14,7 +14,7 @@ NAMES = {"own": "own domain", "others": "other domains", "controls": "own domain
 
 
 def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
-    """A row a specialist: change on its own domain, the others, and of its controls."""
+    """One row per specialist: change on its own domain, the others, and of its controls."""
     experts = table[table.group == "own"].reset_index(drop=True)
     rows = {
         (row.layer_id, row.expert_id, row.domain): place
@@ -43,10 +43,10 @@ def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
     frame(figure, palette, height=110 + ROW * len(experts), legend=True)
     figure.update_layout(margin={"r": 130})
     for row, verdict in enumerate(experts.verdict):
-        color = palette.text if verdict == "confirmed" else palette.muted
+        color = palette.text if verdict == CONFIRMED else palette.muted
         column_text(figure, row, verdict, place=122, color=color)
     figure.add_vline(x=0, line={"color": palette.neutral, "width": 1})
-    figure.update_xaxes(title_text="change of loss without the expert (nats per token)")
+    figure.update_xaxes(title_text="change in loss without the expert (nats per token)")
     names = [
         f"{literal(str(row.domain))}  {row.layer_id}:{row.expert_id}"
         for row in experts.itertuples()
@@ -58,7 +58,8 @@ def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
 
 
 def verdict_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
-    """A bar a domain: how many of its specialists are confirmed, are not, or cannot be told."""
+    """One bar per domain: how many of its specialists are confirmed, not confirmed, or
+    undecided."""
     own = table[table.group == "own"]
     domains = sorted(own.domain.unique())
     colors = domain_colors(domains, palette)
@@ -89,7 +90,7 @@ def verdict_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
 
 
 def change_lines(table: pd.DataFrame, palette: Palette, *, title: str) -> go.Figure:
-    """Change of loss by domain against what was changed, intervals as bars."""
+    """Change in loss by domain against what was changed, intervals as bars."""
     domains = [domain for domain in table.domain.unique() if domain != "all"]
     colors = domain_colors(domains, palette)
     figure = go.Figure()
@@ -109,12 +110,12 @@ def change_lines(table: pd.DataFrame, palette: Palette, *, title: str) -> go.Fig
     frame(figure, palette, height=340)
     values = sorted(table.value.unique().tolist())
     figure.update_xaxes(title_text=title, tickvals=values, type="linear")
-    figure.update_yaxes(title_text="change of loss (nats per token)", rangemode="tozero")
+    figure.update_yaxes(title_text="change in loss (nats per token)", rangemode="tozero")
     return figure
 
 
 def change_points(table: pd.DataFrame, palette: Palette) -> go.Figure:
-    """One change: a point a domain."""
+    """One change: one point per domain."""
     here = table[table.domain != "all"].reset_index(drop=True)
     colors = domain_colors(list(here.domain), palette)
     figure = go.Figure()
@@ -129,7 +130,7 @@ def change_points(table: pd.DataFrame, palette: Palette) -> go.Figure:
     )
     frame(figure, palette, height=340)
     figure.data[0].error_x.color = palette.muted
-    figure.update_xaxes(title_text="change of loss (nats per token)", rangemode="tozero")
+    figure.update_xaxes(title_text="change in loss<br>(nats per token)", rangemode="tozero")
     figure.update_yaxes(
         tickvals=list(range(len(here))),
         ticktext=[literal(name) for name in here.domain],
@@ -158,7 +159,7 @@ def _points(
         "thickness": 1.5,
         "width": 3,
     }
-    hover = [_told(row, name) for _, row in table.iterrows()]
+    hover = [_hover(row, name) for _, row in table.iterrows()]
     figure.add_scatter(
         x=x,
         y=y,
@@ -171,12 +172,12 @@ def _points(
     )
 
 
-def _told(row: pd.Series, name: str) -> str:
-    known = "no interval: too few texts"
+def _hover(row: pd.Series, name: str) -> str:
+    interval = "no interval: too few texts"
     if not pd.isna(row.low):
-        known = f"95 %: {row.low:+.4f} to {row.high:+.4f}, without effect 0"
-        known += f"<br>p {probability(row.p)}, q {probability(row.q)}"
+        interval = f"95 % interval: {row.low:+.4f} to {row.high:+.4f} (no effect: 0)"
+        interval += f"<br>p {probability(row.p)}, q {probability(row.q)}"
     return (
-        f"{literal(row.domain)}, {name}: {row.estimate:+.4f} nats per token<br>{known}"
+        f"{literal(row.domain)}, {name}: {row.estimate:+.4f} nats per token<br>{interval}"
         f"<br>{row.n_documents:,} texts, {row.n_tokens:,} tokens"
     )

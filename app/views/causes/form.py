@@ -1,5 +1,7 @@
 """Which experts to leave out, and the job that does it."""
 
+from functools import partial
+
 import streamlit as st
 
 from analysis.queries import TraceInfo
@@ -7,22 +9,22 @@ from app import workspace
 from app.jobs import causes, prompts
 from app.jobs.queue import all_jobs
 from app.studies import ablation
+from app.trace import Trace
 from app.views.shared import progress
-from app.workspace import TraceFile
 
-FORM_TEXT = "Experts as LAYER:EXPERT; empty: the surest specialist of each domain"
+FORM_TEXT = "Experts as LAYER:EXPERT (empty: the clearest specialist of each domain)"
 
 
-def show(trace: TraceFile, info: TraceInfo) -> None:
+def draw_form(trace: Trace) -> None:
     """The form, or the job that it started."""
-    if reason := unusable(info):
-        st.info("No expert can be left out here:")
+    if reason := unusable(trace.info):
+        st.info("No expert can be left out here, because")
         st.code(reason, language=None)
         return
     key = f"causes|{trace.identity}"
     job = all_jobs().get(key)
     if job is not None and job.active:
-        progress.show(job, key="causes")
+        progress.follow(job, key="causes")
         return
     if job is not None:
         progress.outcome(job, failed="The experts could not be left out.")
@@ -33,15 +35,14 @@ def show(trace: TraceFile, info: TraceInfo) -> None:
         text = st.text_input(FORM_TEXT, placeholder="3:17, 5:2", key="experts")
         pressed = st.form_submit_button("Leave out and measure", type="primary")
     if pressed:
-        all_jobs().start(
-            key, "Leaving experts out", lambda job: causes.run(job, trace, text), lane="model"
-        )
+        work = partial(causes.run, model=workspace.checkpoint(), trace=trace, text=text)
+        all_jobs().start(key, "Leaving experts out", work, lane="model")
         st.rerun()
 
 
 def unusable(info: TraceInfo) -> str:
     """Why this workspace cannot measure on this trace; empty if it can."""
-    if not prompts.has_model():
+    if not prompts.has_model(workspace.checkpoint()):
         return "there is no model to run: data/checkpoint is missing"
     try:
         ablation.require_usable(workspace.checkpoint(), info)

@@ -1,4 +1,4 @@
-"""Which experts of a layer meet, and which follow one another, against their nulls.
+"""Which experts are chosen together, and which follow one another, against their nulls.
 
 E = routed experts, S = experts shown, P = pairs a < b.
 """
@@ -9,14 +9,13 @@ import plotly.graph_objects as go
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from analysis.significance import NOT_ENOUGH
+from analysis.significance import MAX_Q, NOT_ENOUGH
 from app.views.shared.heatmap import cell_heatmap, hatch_cells, ratio_axis
 from app.views.shared.theme import Palette
 
 LIMIT = 3  # log2: from an eighth to eight times
 MAX_SHOWN = 64
-SIGNIFICANT = 0.05
-WORDS = {"load": "loads fixed", "uniform": "k of E"}
+NULL_NAMES = {"load": "fixed loads", "uniform": "k of E"}
 
 
 def most_active(tokens_E: np.ndarray) -> np.ndarray:
@@ -33,7 +32,7 @@ def log_lift(tests: pd.DataFrame, num_experts: int, *, null: str) -> np.ndarray:
 
 
 def cluster_order(log_SS: np.ndarray) -> np.ndarray:
-    """Places of experts so that those that meet stand side by side: average linkage by lift."""
+    """Places of experts so that those chosen together are neighbours: average linkage by lift."""
     if len(log_SS) < 3:
         return np.arange(len(log_SS))
     distance_SS = LIMIT + 1 - np.nan_to_num(log_SS)
@@ -45,7 +44,7 @@ def cluster_order(log_SS: np.ndarray) -> np.ndarray:
 def follow_order(
     lift_EE: np.ndarray, rows: np.ndarray, columns: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows with like successors side by side, each column at the row that it follows most."""
+    """Rows with similar successors side by side, each column at the row that it follows most."""
     lift_SS = np.nan_to_num(lift_EE[np.ix_(rows, columns)])
     if len(rows) > 2:
         place_S = np.log2(lift_SS.clip(2.0**-LIMIT, 2.0**LIMIT))
@@ -58,13 +57,13 @@ def follow_order(
 def pair_heatmap(
     tests: pd.DataFrame, palette: Palette, *, log_EE: np.ndarray, order_S: np.ndarray, null: str
 ) -> go.Figure:
-    """Experts by experts; a dot where q < 0.05, hatched where nothing can be said."""
+    """Experts by experts; a dot where q < 0.05, hatched where there is no test."""
     names = [str(expert) for expert in order_S]
     place = np.ix_(order_S, order_S)
     q_EE = _square(tests, tests[f"q_{null}"].to_numpy(float, na_value=np.nan), len(log_EE))[place]
-    unknown_EE = np.isnan(q_EE) & ~np.eye(len(order_S), dtype=bool)
+    untested_EE = np.isnan(q_EE) & ~np.eye(len(order_S), dtype=bool)
     figure = cell_heatmap(
-        np.where(unknown_EE, np.nan, log_EE[place]),
+        np.where(untested_EE, np.nan, log_EE[place]),
         palette,
         rows=names,
         columns=names,
@@ -72,26 +71,26 @@ def pair_heatmap(
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
         height=max(360, 12 * len(order_S) + 90),
     )
-    hatch_cells(figure, unknown_EE, palette)
-    _dots(figure, q_EE < SIGNIFICANT, palette)
-    return _labelled(figure, "expert", "expert")
+    hatch_cells(figure, untested_EE, palette)
+    _dots(figure, q_EE < MAX_Q, palette)
+    return _with_cell_text(figure, "expert", "expert")
 
 
 def transition_heatmap(
     tests: pd.DataFrame, palette: Palette, *, rows: np.ndarray, columns: np.ndarray, layer_id: int
 ) -> go.Figure:
-    """Experts of a layer by experts of the next; a dot where q < 0.05, hatched where nothing can
-    be said; dead ones stay empty."""
+    """Experts of a layer by experts of the next; a dot where q < 0.05, hatched where there
+    is no test; dead ones stay empty."""
     num_experts = int(tests.expert_id.max()) + 1
     place = np.ix_(rows, columns)
     with np.errstate(divide="ignore"):
         log_EE = np.log2(transition_square(tests.lift, num_experts))
     log_SS = np.clip(log_EE, -LIMIT - 1, LIMIT + 1)[place]
     q_SS = transition_square(tests.q, num_experts)[place]
-    unknown_SS = np.isnan(q_SS) & ~np.isnan(log_SS)
+    untested_SS = np.isnan(q_SS) & ~np.isnan(log_SS)
     cells = tests.to_dict("records")
     figure = cell_heatmap(
-        np.where(unknown_SS, np.nan, log_SS),
+        np.where(untested_SS, np.nan, log_SS),
         palette,
         rows=[str(expert) for expert in rows],
         columns=[str(expert) for expert in columns],
@@ -101,9 +100,9 @@ def transition_heatmap(
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
         height=max(360, 12 * len(rows) + 90),
     )
-    hatch_cells(figure, unknown_SS, palette)
-    _dots(figure, q_SS < SIGNIFICANT, palette)
-    return _labelled(figure, f"expert of layer {layer_id + 1}", f"expert of layer {layer_id}")
+    hatch_cells(figure, untested_SS, palette)
+    _dots(figure, q_SS < MAX_Q, palette)
+    return _with_cell_text(figure, f"expert of layer {layer_id + 1}", f"expert of layer {layer_id}")
 
 
 def transition_square(values_P: pd.Series, num_experts: int) -> np.ndarray:
@@ -113,7 +112,7 @@ def transition_square(values_P: pd.Series, num_experts: int) -> np.ndarray:
 
 def _transition_hover(row: dict) -> str:
     first = f"expert {row['expert_id']}, then {row['next_expert_id']}<br><b>{row['tokens']:,}</b>"
-    lines = [f"{first} times, {row['expected']:,.0f} by load alone"]
+    lines = [f"{first} times, {row['expected']:,.0f} expected from the loads alone"]
     if pd.notna(row["lift"]):
         lines[0] += f", {row['lift']:.2f}×"
     if pd.notna(row["z"]):
@@ -142,7 +141,7 @@ def _pair_hover(tests: pd.DataFrame, num_experts: int) -> np.ndarray:
         lines = [
             f"experts {row['expert_a']} and {row['expert_b']}: <b>{row['tokens']:,}</b> tokens"
         ]
-        lines += [_against(row, null) for null in WORDS if pd.notna(row[f"expected_{null}"])]
+        lines += [_against(row, null) for null in NULL_NAMES if pd.notna(row[f"expected_{null}"])]
         lines += _without_test(row["reason"])
         hover_EE[row["expert_a"], row["expert_b"]] = "<br>".join(lines)
         hover_EE[row["expert_b"], row["expert_a"]] = "<br>".join(lines)
@@ -150,7 +149,7 @@ def _pair_hover(tests: pd.DataFrame, num_experts: int) -> np.ndarray:
 
 
 def _against(row: dict, null: str) -> str:
-    text = f"{WORDS[null]}: {row[f'expected_{null}']:,.0f} expected"
+    text = f"{NULL_NAMES[null]}: {row[f'expected_{null}']:,.0f} expected"
     if pd.notna(row[f"lift_{null}"]):
         text += f", {row[f'lift_{null}']:.2f}×"
     if pd.notna(row[f"z_{null}"]):
@@ -166,7 +165,7 @@ def _dots(figure: go.Figure, where_RC: np.ndarray, palette: Palette) -> None:
     figure.add_trace(marks)
 
 
-def _labelled(figure: go.Figure, across: str, down: str) -> go.Figure:
+def _with_cell_text(figure: go.Figure, across: str, down: str) -> go.Figure:
     cells, marks, *rest = figure.data  # nothing is clicked here: the cells carry their own text
     text = np.reshape(marks.text, np.shape(cells.z))
     cells.update(text=text, hoverinfo=None, hovertemplate="%{text}<extra></extra>")

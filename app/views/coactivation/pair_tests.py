@@ -1,17 +1,17 @@
-"""The pairs of one layer of a trace: tested once, then put in words."""
+"""The pairs of one layer of a trace: tested once, as a table and in words."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
-from analysis import excess, pairs, queries
+from analysis import excess, pair_table, queries
 from analysis.pair_table import Null
-from app import workspace
-from app.views.coactivation.figures import SIGNIFICANT
-from app.workspace import TraceFile
+from analysis.pairs import TOO_MANY, pair_significance
+from analysis.significance import MAX_Q
+from app.trace import BY_IDENTITY, Trace
 
-WORDS: dict[Null, str] = {
+EXPLANATION: dict[Null, str] = {
     "load": "the loads of the experts explain",
     "uniform": "choosing k of E at random explains",
 }
@@ -25,61 +25,74 @@ class LayerPairs:
     reason: str  # why there are no pairs
 
 
-@st.cache_data(max_entries=64, show_spinner="Testing every pair")
-def layer_pairs(identity: str, layer_id: int, *, _trace: TraceFile) -> LayerPairs:
-    """Of the trace with that identity."""
-    with workspace.cursor(_trace) as con:
-        info = queries.trace_info(con)
+@st.cache_data(max_entries=64, show_spinner="Testing every pair", hash_funcs=BY_IDENTITY)
+def layer_pairs(trace: Trace, layer_id: int) -> LayerPairs:
+    with trace.cursor() as con:
         choices = queries.layer_choices(con, layer_id)
-    chosen_TE, document_T = queries.choice_array(choices, info)
+    chosen_TE, document_T = queries.choice_array(choices, trace.info)
     num_documents = len(set(document_T))
     try:
-        tests, reason = pairs.pair_significance(chosen_TE, document_T), ""
+        tests, reason = pair_significance(chosen_TE, document_T), ""
     except ValueError as error:
         tests, reason = pd.DataFrame(), str(error)
     return LayerPairs(tests, num_documents, len(chosen_TE), reason)
 
 
-def sentence(found: LayerPairs, *, layer_id: int, null: Null) -> str:
-    tests, q = found.tests, found.tests[f"q_{null}"]
+def layer_table(trace: Trace, layer_id: int, *, null: Null) -> pd.DataFrame:
+    """The pair_table of a layer; no row where it has no pairs."""
+    pairs = layer_pairs(trace, layer_id)
+    if pairs.tests.empty:
+        return pairs.tests
+    return pair_table.pair_table(
+        pairs.tests,
+        layer_id=layer_id,
+        null=null,
+        num_documents=pairs.num_documents,
+        num_tokens=pairs.num_tokens,
+    )
+
+
+def pairs_answer(pairs: LayerPairs, *, layer_id: int, null: Null) -> str:
+    tests, q = pairs.tests, pairs.tests[f"q_{null}"]
     if q.isna().all():
-        why = _why(found, null)
-        missing = "It takes too long" if why == pairs.TOO_MANY else "Not enough prompts"
+        why = _why_untested(pairs, null)
+        missing = "It takes too long" if why == TOO_MANY else "Not enough prompts"
         return (
             f"{missing} to say which experts of layer {layer_id} prefer each other: no pair can be "
             f"tested ({why})."
         )
-    sure = q < SIGNIFICANT
-    more = int((sure & (tests[f"z_{null}"] > 0)).sum())
-    best = tests.iloc[int(tests[f"z_{null}"].astype(float).argmax())]
+    significant = q < MAX_Q
+    more = int((significant & (tests[f"z_{null}"] > 0)).sum())
+    clearest = tests.iloc[int(tests[f"z_{null}"].astype(float).argmax())]
     return (
-        f"In layer {layer_id}, {more:,} of {len(tests):,} pairs of experts meet more often than "
-        f"{WORDS[null]} and {int(sure.sum()) - more:,} less often (q < {SIGNIFICANT}). The surest "
-        f"friends are {best.expert_a} and {best.expert_b}: {best.tokens:,} tokens, "
-        f"{best[f'lift_{null}']:.1f}× as many. It does not say why they meet: sharing a domain or "
-        "a word is enough."
+        f"In layer {layer_id}, {more:,} of {len(tests):,} pairs of experts are chosen together "
+        f"more often than {EXPLANATION[null]}, and {int(significant.sum()) - more:,} less often "
+        f"(q < {MAX_Q}). The clearest pair is {clearest.expert_a} and {clearest.expert_b}: "
+        f"{clearest.tokens:,} tokens chose both, {clearest[f'lift_{null}']:.1f}× as many as "
+        "expected. The test does not say why: sharing a domain or a word is enough."
     )
 
 
-def scope(found: LayerPairs, *, null: Null, shown: int, num_experts: int) -> str:
+def heatmap_note(pairs: LayerPairs, *, null: Null, shown: int, num_experts: int) -> str:
     """What was tested, on what, and what the marks mean."""
-    tested = int(found.tests[f"q_{null}"].notna().sum())
+    tested = int(pairs.tests[f"q_{null}"].notna().sum())
     parts = [
-        f"Orange: more, blue: less often. Dot: q < {SIGNIFICANT}. Hatched: no test, for the "
-        "reason that shows on a cell.",
-        f"Family: the {tested:,} pairs of this layer that can be tested, Benjamini-Hochberg; the "
-        f"sample is {found.num_documents:,} texts of {found.num_tokens:,} tokens.",
+        f"Orange: more often than expected, blue: less often. Dot: q < {MAX_Q}. Hatched: not "
+        "tested; point at a cell for the reason.",
+        f"Tested at once: the {tested:,} testable pairs of this layer (Benjamini-Hochberg), on "
+        f"{pairs.num_documents:,} texts with {pairs.num_tokens:,} tokens.",
     ]
     if shown < num_experts:
-        parts.append(f"The map shows the {shown} most active of {num_experts} experts.")
-    if found.num_documents >= queries.MAX_DOCUMENTS:
-        parts.append(f"Read: {queries.MAX_DOCUMENTS:,} texts, always the same.")
+        parts.append(f"The heatmap shows the {shown} busiest of {num_experts} experts.")
+    if pairs.num_documents >= queries.MAX_DOCUMENTS:
+        parts.append(f"Only {queries.MAX_DOCUMENTS:,} texts are read, always the same ones.")
+    parts.append("The table has all pairs, the clearest first (estimate: log2 lift).")
     return " ".join(parts)
 
 
-def _why(found: LayerPairs, null: Null) -> str:
-    if found.num_documents < 2:
+def _why_untested(pairs: LayerPairs, null: Null) -> str:
+    if pairs.num_documents < 2:
         return "one text"
     if null == "load":
-        return str(found.tests.reason.mode()[0])
+        return str(pairs.tests.reason.mode()[0])
     return f"fewer than {excess.MIN_EXPECTED} tokens expected"

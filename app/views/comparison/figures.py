@@ -13,8 +13,8 @@ COLORS = {"GShard": "#d9802e", "GShard ×1.5": "#a0522d"}  # else the accent
 
 
 def difference_rows(table: pd.DataFrame, palette: Palette, *, reference: str) -> go.Figure:
-    """A row a model: bits per byte less the reference's. Dot and bar: mean of the seeds, 95 % of
-    other texts; band: what seeds alone explain. Left of 0 is better.
+    """One row per model: bits per byte minus the reference's. Dot and bar: mean of the seeds, 95 %
+    interval over texts; band: what seeds alone explain. Left of 0 is better.
 
     table: model, bits, lowest, highest, seeds, difference, low, high, spread.
     """
@@ -37,30 +37,30 @@ def difference_rows(table: pd.DataFrame, palette: Palette, *, reference: str) ->
         y=rows,
         mode="markers",
         marker=_dot(palette),
-        text=[_told(row, reference) for row in table.itertuples()],
+        text=[_hover(row, reference) for row in table.itertuples()],
         hovertemplate="%{text}<extra></extra>",
     )
     frame(figure, palette, height=80 + ROW * len(table))
     figure.update_layout(margin={"r": 76})
     for row, bits in enumerate(table.bits):
         column_text(figure, row, f"{bits:.4f}", place=70)
-    figure.update_xaxes(title_text=f"bits per byte, less those of {reference} (left is better)")
+    figure.update_xaxes(title_text=f"bits per byte minus {reference}'s (left is better)")
     return _named_rows(figure, list(table.model))
 
 
-def _told(row: Any, reference: str) -> str:
+def _hover(row: Any, reference: str) -> str:
     seeds = f"{row.seeds} seeds, {row.lowest:.4f} to {row.highest:.4f}"
     lines = [
         f"<b>{literal(row.model)}</b>: {row.bits:.4f} bits per byte",
         seeds if row.seeds > 1 else "one seed",
-        f"less {reference}: {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f}), equal 0",
+        f"minus {reference}: {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f}); equal: 0",
         f"{row.n:,} texts",
     ]
     return "<br>".join(lines)
 
 
 def change_lines(table: pd.DataFrame, palette: Palette, *, title: str, percent: bool) -> go.Figure:
-    """A line a model. table: model, x, bits, change, low, high, n."""
+    """One line per model. table: model, x, bits, change, low, high, n."""
     figure = go.Figure()
     form = ".1%" if percent else ".0f"
     for model, rows in table.groupby("model", sort=False):
@@ -84,12 +84,13 @@ def change_lines(table: pd.DataFrame, palette: Palette, *, title: str, percent: 
 def _changed(row: Any, at: str) -> str:
     return (
         f"<b>{literal(row.model)}</b>, {at}: {row.bits:.3f} bits per byte<br>"
-        f"{row.change:+.4f} ({row.low:+.4f} to {row.high:+.4f}), unchanged 0<br>{row.n:,} texts"
+        f"{row.change:+.4f} ({row.low:+.4f} to {row.high:+.4f}); unchanged: 0<br>{row.n:,} texts"
     )
 
 
 def diagnostic_rows(table: pd.DataFrame, palette: Palette, *, percent: bool) -> go.Figure:
-    """A row a model: dot and interval, a tick for balance or chance, the article's value dotted.
+    """One row per model: dot and interval, a tick for balance or chance, the article's value
+    dotted.
 
     table: model, estimate, low, high, null, article.
     """

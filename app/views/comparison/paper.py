@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from analysis.comparison import BETTER, UNDECIDED, WORSE
-from app.studies.reader import REPOSITORY
+from app.folders import SHIPPED
 
-FOLDER = REPOSITORY / "data" / "comparison"
+ARTICLE = "DeepSeek MoE: towards ultimate expert specialization"
+FOLDER = SHIPPED / "data" / "comparison"
 NAMES = {
     "mini-dense": "Dense",
     "mini-hash": "Hash",
@@ -50,12 +50,7 @@ QUESTIONS = (  # (question, preset, against, what the paper found at 100 B token
     ("What does a capacity cost GShard?", "gshard-capacity", "gshard", ""),
     ("What does a capacity cost Switch?", "switch-capacity", "switch", ""),
 )
-
-
-TOLD = {BETTER: "better than", WORSE: "worse than", UNDECIDED: "not to be told apart from"}
-REDUNDANCY = ("GShard", "GShard ×1.5", "DeepSeekMoE")  # in these figures
-
-
+REDUNDANCY = ("GShard", "GShard ×1.5", "DeepSeekMoE")  # their redundancy was measured
 TABLES = ("runs", "bits", "differences", "questions", "interventions", "diagnostics")
 
 
@@ -63,9 +58,9 @@ TABLES = ("runs", "bits", "differences", "questions", "interventions", "diagnost
 class Comparison:
     """The tables of data/comparison/, as benchmarks/bench_comparison.py made them."""
 
-    runs: pd.DataFrame  # a row a training
+    runs: pd.DataFrame  # one row per training
     bits: pd.DataFrame  # as of analysis.comparison.bits_table
-    differences: pd.DataFrame  # a row a domain and model: bits per byte, and less those of GShard
+    differences: pd.DataFrame  # a domain and model per row: bits per byte, difference from GShard
     questions: pd.DataFrame  # a row of QUESTIONS: names, difference, verdict, what the paper found
     interventions: pd.DataFrame  # model, variant, value, bits, change, low, high, n
     diagnostics: pd.DataFrame  # as of analysis.diagnostics, with preset
@@ -90,43 +85,24 @@ def diagnosed() -> pd.DataFrame:
     return table.assign(model=table.preset.map(NAMES)).drop(columns="preset")
 
 
-def headline(table: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Bits per byte of the models that the paper compares."""
-    rows = table.set_index("model")
-    shown = ("Dense", "GShard", "DeepSeekMoE", "GShard ×1.5", "Dense ×16, the bound")
-    return [
-        (
-            name,
-            f"{rows.bits[name]:.3f}",
-            "the reference" if name == "GShard" else f"{rows.difference[name]:+.4f} to GShard",
-        )
-        for name in shown
-    ]
+def of_domain(comparison: Comparison, domain: str) -> pd.DataFrame:
+    rows = comparison.differences[comparison.differences.domain == domain]
+    return rows.reset_index(drop=True)
 
 
-def sentence(asked: pd.DataFrame) -> str:
-    mine = asked[asked["first"] == "DeepSeekMoE"].set_index("second")
-    main, more = mine.loc["GShard"], mine.loc["GShard ×1.5"]
-    first, second = TOLD[str(main.verdict)], TOLD[str(more.verdict)]
-    return (
-        f"At this scale DeepSeekMoE is {first} GShard ({main.estimate:+.4f} bits per byte over "
-        f"{main.seeds} seeds, {main.low:+.4f} to {main.high:+.4f}) and {second} GShard with 1.5 "
-        f"times the expert parameters ({more.estimate:+.4f}). It shows what these trainings did, "
-        "not what more tokens would do."
-    )
-
-
-def masked(changed: pd.DataFrame) -> pd.DataFrame:
+def masked(comparison: Comparison) -> pd.DataFrame:
     """x: the share of routed experts masked, from 0."""
+    changed = comparison.interventions
     rows = changed[(changed.variant == "masked") & changed.model.isin(REDUNDANCY)]
     table = pd.concat([_as_it_is(rows).assign(value=0), rows])
     return table.assign(x=lambda t: t.value.astype(float) / 16).sort_values("x")
 
 
-def activated(found: Comparison, changed: pd.DataFrame) -> pd.DataFrame:
+def activated(comparison: Comparison) -> pd.DataFrame:
     """x: routed experts activated, up to all that the model was trained with."""
+    changed = comparison.interventions
     rows = changed[(changed.variant == "activated") & changed.model.isin(REDUNDANCY)]
-    trained = found.runs[found.runs.seed == 0].assign(model=lambda t: t.preset.map(NAMES))
+    trained = comparison.runs[comparison.runs.seed == 0].assign(model=lambda t: t.preset.map(NAMES))
     top_k = trained.set_index("model").top_k
     whole = _as_it_is(rows).assign(value=lambda t: t.model.map(top_k))
     return pd.concat([rows, whole]).assign(x=lambda t: t.value.astype(float)).sort_values("x")
@@ -141,18 +117,5 @@ def _as_it_is(rows: pd.DataFrame) -> pd.DataFrame:
 
 def claims() -> str:
     """docs/article.md for a page: links into the repository lead nowhere there."""
-    text = (REPOSITORY / "docs" / "article.md").read_text(encoding="utf-8")
+    text = (SHIPPED / "docs" / "article.md").read_text(encoding="utf-8")
     return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
-
-
-def redundancy(changed: pd.DataFrame) -> str:
-    one = changed[(changed.variant == "masked") & (changed.value == 1)].set_index("model").change
-    mine, other = one["DeepSeekMoE"], one["GShard ×1.5"]
-    less = "less" if mine < other else "more"
-    shared = changed[(changed.model == "DeepSeekMoE") & (changed.variant == "shared replaced")]
-    return (
-        f"With a sixteenth of its experts masked DeepSeekMoE loses {less} than GShard ×1.5 "
-        f"({mine:+.2f} against {other:+.2f} bits per byte); the paper saw that it "
-        f"loses more, and called its experts less redundant. Its shared expert replaced by a "
-        f"routed one costs {shared.change.iloc[0]:+.2f}."
-    )

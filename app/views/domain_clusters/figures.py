@@ -1,4 +1,4 @@
-"""Points that are routed alike, as a map. P = points."""
+"""Maps of points: those that are routed similarly lie together. P = points."""
 
 from collections.abc import Iterable, Sequence
 
@@ -28,7 +28,7 @@ def domain_map(points: pd.DataFrame, hover: Sequence[str], palette: Palette) -> 
     for name in sorted(names, key=list(colors).index):
         here = (points.domain == name).to_numpy()
         _add(figure, points[here], np.array(hover)[here], colors[name], name=literal(name))
-    return _framed(figure, palette, legend=True)
+    return _map_frame(figure, palette, legend=True)
 
 
 def cluster_map(points: pd.DataFrame, hover: Sequence[str], palette: Palette) -> go.Figure:
@@ -49,7 +49,7 @@ def cluster_map(points: pd.DataFrame, hover: Sequence[str], palette: Palette) ->
                 bgcolor=palette.ground,
                 opacity=0.85,
             )
-    return _framed(figure, palette)
+    return _map_frame(figure, palette)
 
 
 def value_map(
@@ -71,7 +71,7 @@ def value_map(
         cmax=max(float(values_P.max()), 1e-9),
         colorbar={"title": {"text": title, "side": "top"}, "thickness": 10, "outlinewidth": 0},
     )
-    return _framed(figure, palette)
+    return _map_frame(figure, palette)
 
 
 def inside_selection(points: pd.DataFrame, selection: dict) -> np.ndarray:
@@ -130,7 +130,7 @@ def _add(
     )
 
 
-def _framed(figure: go.Figure, palette: Palette, *, legend: bool = False) -> go.Figure:
+def _map_frame(figure: go.Figure, palette: Palette, *, legend: bool = False) -> go.Figure:
     num_points = sum(len(trace.x) for trace in figure.data)
     figure.update_traces(marker={"size": 7 if num_points < 1000 else 4})
     frame(figure, palette, height=560, legend=legend)

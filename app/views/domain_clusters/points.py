@@ -1,19 +1,22 @@
-"""The points of a map in words: what one is, what all show, which ones were selected."""
+"""The points of a map: what one is, in words and numbers, and what all of them show."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
 from analysis import queries
-from app import workspace
-from app.views.shared import controls
-from app.views.shared.theme import literal, visible
-from app.workspace import TraceFile
+from app.trace import Trace
+from app.views.shared.theme import literal
+from data.sidecar import read_sidecar
 
-LISTED = 200  # rows of a selection on screen
 UNTESTED = "no interval and no test: of other texts the map would be another"
+
+
+def stored_map(trace: Trace, what: str) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """The points and the parameters they were laid out with; None if there is no map yet."""
+    return read_sidecar(trace.path, what)
 
 
 def hover(points: pd.DataFrame, what: str) -> list[str]:
@@ -30,7 +33,7 @@ def hover(points: pd.DataFrame, what: str) -> list[str]:
 
 
 def expert_share(
-    trace: TraceFile, points: pd.DataFrame, what: str, layer_id: int, expert_id: int
+    trace: Trace, points: pd.DataFrame, what: str, layer_id: int, expert_id: int
 ) -> np.ndarray:
     """1 where it is a token's first choice, its share of a prompt's choices, 1 for itself."""
     if what == "tokens":
@@ -38,7 +41,7 @@ def expert_share(
     if what == "experts":
         chosen = (points.layer_id == layer_id) & (points.expert_id == expert_id)
         return chosen.to_numpy(float)
-    with workspace.cursor(trace) as con:
+    with trace.cursor() as con:
         load = queries.document_load(con)
     load = load[load.layer_id == layer_id]
     all_of_layer = load.groupby("doc_id").tokens.sum()
@@ -47,11 +50,11 @@ def expert_share(
     return share.to_numpy(float)
 
 
-def sentence(what: str, points: pd.DataFrame, parameters: dict[str, Any]) -> str:
+def clusters_answer(what: str, points: pd.DataFrame, parameters: Mapping[str, Any]) -> str:
     if parameters["method"] == "svd":
         return (
             f"A first look at {len(points):,} {what}: the two main directions of their routing. "
-            "Clusters come with the finished map."
+            "Clusters follow with the finished map."
         )
     text = (
         f"{len(points):,} {what} fall into {parameters['clusters']} clusters by their routing alone"
@@ -61,58 +64,29 @@ def sentence(what: str, points: pd.DataFrame, parameters: dict[str, Any]) -> str
         return f"{text}."
     return (
         f"{text}; {agreement['purity']:.0%} share their cluster's most frequent domain, against "
-        f"{agreement['shuffled_purity']:.0%} if domains were shuffled (NMI {agreement['nmi']:.2f} "
+        f"{agreement['shuffled_purity']:.0%} with shuffled domains (NMI {agreement['nmi']:.2f} "
         f"against {agreement['shuffled_nmi']:.2f})."
     )
 
 
-def scope(what: str, parameters: dict[str, Any], *, shown: int) -> str:
+def map_note(what: str, parameters: Mapping[str, Any], *, num_drawn: int) -> str:
     method = {"svd": "truncated SVD", "umap": "UMAP after truncated SVD"}[parameters["method"]]
     noise = parameters.get("noise_share")
     left_out = f" {noise:.0%} are in no cluster." if noise else ""
     return (
-        f"Showing {shown:,} of {parameters['points_in_trace']:,} {what}, {method}, seed "
-        f"{parameters['seed']}.{left_out} Only neighbourhood has a meaning here: distances between "
-        "groups and their sizes have none."
+        f"Showing {num_drawn:,} of {parameters['points_in_trace']:,} {what}, {method}, seed "
+        f"{parameters['seed']}.{left_out} Only neighbourhoods mean something here; the distances "
+        "between groups and the sizes of groups do not."
     )
 
 
-def selected(trace: TraceFile, chosen: pd.DataFrame, what: str, *, of: int) -> None:
-    """What was selected: its domains and its texts."""
-    counts = chosen.domain.value_counts()
-    parts = ", ".join(f"{domain} {count / len(chosen):.0%}" for domain, count in counts.items())
-    controls.answer(f"{len(chosen):,} of {of:,} {what} selected: {parts}.")
-    columns = [
-        name for name in chosen if name in ("layer_id", "expert_id", "tokens", "doc_id", "position")
-    ]
-    listed = chosen.head(LISTED)[["domain", *columns]]
-    if what != "experts":
-        listed = listed.assign(text=[visible(text) for text in chosen.head(LISTED).text])
-    if what == "tokens":
-        with workspace.cursor(trace) as con:
-            texts = queries.documents(con).set_index("doc_id").text
-        listed = listed.assign(in_text=texts.reindex(listed.doc_id).map(visible).to_numpy())
-    st.dataframe(listed, hide_index=True, height=320, alt=f"selected {what}")
-    if len(chosen) > LISTED:
-        controls.note(f"The first {LISTED} of {len(chosen):,}; the CSV has all.")
-    controls.download(chosen, name=f"selected_{what}", trace=trace.name)
-
-
-def agreement(trace: TraceFile, parameters: dict[str, Any], what: str) -> None:
-    """Clusters against domains, beside shuffled domains."""
-    if parameters.get("agreement"):
-        st.markdown("**Clusters against domains**")
-        table = agreement_table(parameters)
-        controls.table(table, name=f"agreement_of_{what}", trace=trace.name)
-
-
-def agreement_table(parameters: dict[str, Any]) -> pd.DataFrame:
-    """A row a measure; docs/metrics.md says why low, high, p and q are empty."""
-    found, measures = parameters["agreement"], ("nmi", "ari", "purity")
+def agreement_table(parameters: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per measure; docs/metrics.md says why low, high, p and q are empty."""
+    agreement, measures = parameters["agreement"], ("nmi", "ari", "purity")
     rows = {
         "measure": ["NMI", "ARI", "purity"],
-        "clusters": [found[name] for name in measures],
-        "domains_shuffled": [found[f"shuffled_{name}"] for name in measures],
+        "clusters": [agreement[name] for name in measures],
+        "domains_shuffled": [agreement[f"shuffled_{name}"] for name in measures],
         **dict.fromkeys(("low", "high", "p", "q")),
         "points": parameters["points"],
         "note": UNTESTED,

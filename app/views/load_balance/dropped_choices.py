@@ -1,42 +1,49 @@
-"""Choices that found their expert full, on the page. Nothing where the model drops none.
-
-L = MoE layers, E = routed experts.
-"""
+"""Choices dropped because their expert was full. L = MoE layers, E = routed experts."""
 
 import numpy as np
 
 from analysis import load, queries
-from analysis.queries import TraceInfo
-from app import workspace
+from app.trace import Trace
 from app.views.load_balance.figures import dropped_heatmap
-from app.views.shared import controls
-from app.workspace import TraceFile
+from app.views.shared.panel import Panel
+from app.views.shared.theme import Palette
 
 
-def show(
-    trace: TraceFile,
-    info: TraceInfo,
+def panels(
+    trace: Trace,
+    palette: Palette,
     tokens_LE: np.ndarray,
     *,
-    domain: str | None,
     order_LE: np.ndarray,
-) -> None:
-    with workspace.cursor(trace) as con:
-        refused = queries.expert_dropped(con, domain=domain)
-    dropped_LE = queries.load_array(refused, info, counted="dropped")
+    domain: str | None = None,
+) -> list[Panel]:
+    """One, or none where nothing was dropped. `tokens_LE`: the choices that were executed."""
+    with trace.cursor() as con:
+        table = queries.expert_dropped(con, domain=domain)
+    dropped_LE = queries.load_array(table, trace.info, counted="dropped")
     if not dropped_LE.any():
-        return
+        return []
+    return [
+        Panel(
+            name="dropped_choices",
+            table=table,
+            answer=_answer(tokens_LE, dropped_LE),
+            figure=dropped_heatmap(tokens_LE, dropped_LE, palette, order_LE=order_LE),
+            alt="Heatmap: share of each expert's choices that were dropped because it was full",
+            note=(
+                "Share of an expert's choices that were dropped because it was full. Same order "
+                "as above."
+            ),
+        )
+    ]
+
+
+def _answer(tokens_LE: np.ndarray, dropped_LE: np.ndarray) -> str:
     share_L = load.dropped_share(tokens_LE, dropped_LE)
     worst = int(share_L.argmax())
     share = dropped_LE.sum() / (tokens_LE.sum() + dropped_LE.sum())
-    controls.answer(
-        f"{share:.1%} of all choices were dropped because their expert was full, in layer {worst} "
-        f"{share_L[worst]:.1%}. The loads above are of what was executed."
+    return (
+        f"{share:.1%} of all choices were dropped because their expert was full "
+        f"({share_L[worst]:.1%} in layer {worst}). The loads above count only the choices that "
+        "were executed."
     )
-    controls.show(
-        dropped_heatmap(tokens_LE, dropped_LE, controls.palette(), order_LE=order_LE),
-        alt="Heatmap: share of the choices of every expert that it refused, being full",
-        key="dropped",
-    )
-    controls.note("Of the choices of an expert, those that it refused. Same order as above.")
-    controls.download(refused, name="dropped_choices", trace=trace.name)

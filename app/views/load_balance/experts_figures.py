@@ -24,12 +24,12 @@ NUMBERS = 20  # layers: so many cells in a row can be read
 
 
 def k_ridges(histogram: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> go.Figure:
-    """A row a domain: its k_histogram as square roots, its mean with interval, and that of all
+    """One row per domain: its k_histogram as square roots, its mean with interval, and that of all
     texts. `means`: the rows of one layer of a mean_k_table."""
     domains = means.domain.tolist()
     colors = domain_colors(domains, palette)
     figure = go.Figure()
-    counted = "tokens by layers" if means.layer_id.iloc[0] == ALL_LAYERS else "tokens"
+    counted = "tokens × layers" if means.layer_id.iloc[0] == ALL_LAYERS else "tokens"
     for row, domain in enumerate(domains):
         bins = histogram[histogram.domain == domain]
         figure.add_bar(
@@ -44,7 +44,7 @@ def k_ridges(histogram: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> 
     _means(figure, means, palette)
     frame(figure, palette, height=RIDGE * len(domains) + TOP + 60)
     figure.update_layout(barmode="overlay", bargap=0, margin={"t": TOP, "r": 130})
-    figure.update_xaxes(title_text="experts a token runs", showgrid=False)
+    figure.update_xaxes(title_text="experts per token", showgrid=False)
     figure.update_yaxes(
         tickvals=list(range(len(domains))),
         ticktext=[literal(domain) for domain in domains],
@@ -116,7 +116,7 @@ def mean_k_heatmap(table: pd.DataFrame, palette: Palette) -> go.Figure:
 
 
 def mean_text(cell: Any) -> str:
-    """All that is known of a cell, a line each."""
+    """All that is known of a cell, one line per fact."""
     span = MEAN_K.span(cell.low, cell.high)
     lines = [
         f"layer {cell.layer_id}, {literal(cell.domain)}",
@@ -132,7 +132,8 @@ def mean_text(cell: Any) -> str:
 def add_k(
     figure: go.Figure, k_TL: np.ndarray, palette: Palette, *, tokens: Sequence[str], layer_id: int
 ) -> None:
-    """Above a token_heatmap, a bar a token: its experts in one layer; line: the mean of all."""
+    """Above a token_heatmap, one bar per token: its experts in one layer; line: the mean of all
+    layers."""
     mean_T = k_TL.mean(-1)
     figure.add_bar(
         x=np.arange(len(k_TL)),

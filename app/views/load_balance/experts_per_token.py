@@ -1,78 +1,85 @@
-"""How many experts a token runs, on the pages. Nothing where every token runs as many."""
+"""How many experts a token runs, where that varies."""
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
 from analysis import experts_per_token, queries
 from analysis.domain_counts import ALL_LAYERS
-from analysis.queries import TraceInfo
 from analysis.significance import MAX_Q
-from app import evidence, workspace
+from app import evidence
+from app.trace import Trace
 from app.views.load_balance.experts_figures import MEAN_K, k_ridges, mean_k_heatmap
-from app.views.shared import controls
 from app.views.shared.intervals import probability
-from app.workspace import TraceFile
+from app.views.shared.panel import Panel
+from app.views.shared.theme import Palette
 
-ALL = "all layers"
 
-
-def show(trace: TraceFile, info: TraceInfo) -> None:
-    least, most = evidence.k_range(trace, info)
+def panels(trace: Trace, palette: Palette, *, layer_id: int = ALL_LAYERS) -> list[Panel]:
+    """Of one layer the histograms, of all the means; none where every token runs equally many."""
+    least, most = trace.k_range
     if least == most:
-        return
-    st.subheader("Experts per token", anchor=False)
-    with st.spinner(evidence.WAIT):
-        table = evidence.mean_k(trace, info)
-    layers = [ALL, *map(str, range(info.num_layers))]
-    chosen = st.selectbox("MoE layer", layers, key="k_layer", bind="query-params", width=200)
-    with workspace.cursor(trace) as con:
+        return []
+    table = evidence.mean_k(trace)
+    with trace.cursor() as con:
         tokens = queries.domain_k(con)
-    layer_id = ALL_LAYERS
-    if chosen != ALL:
-        layer_id = int(chosen)
+    if layer_id != ALL_LAYERS:
         tokens = tokens[tokens.layer_id == layer_id]
-    means = table[table.layer_id == layer_id]
-    controls.answer(sentence(means, tokens.k))
-    controls.show(
-        k_ridges(experts_per_token.k_histogram(tokens), means, controls.palette()),
-        alt=f"Histograms: experts that a token runs, by domain, {chosen}",
-        key="k_by_domain",
-    )
-    controls.note(
-        "How many of a domain's tokens run so many experts (height: square root of the share, the "
-        "same in every domain). Line: the mean, beside it where 95 % of other samples of as many "
-        "texts would put it."
-    )
-    controls.show(
-        mean_k_heatmap(table, controls.palette()),
-        alt="Heatmap: mean number of experts that a token runs, by domain and layer",
-        key="mean_k",
-    )
-    controls.note(f"The means by layer. Dot: unlike the other domains, q < {MAX_Q}.")
-    controls.download(table, name="experts_per_token", trace=trace.name)
+    return [
+        _histograms(tokens, table[table.layer_id == layer_id], palette),
+        Panel(
+            name="experts_per_token",
+            table=table,
+            figure=mean_k_heatmap(table, palette),
+            alt="Heatmap: mean number of experts per token, by domain and layer",
+            note=f"Means by layer. Dot: the domain differs from the others, q < {MAX_Q}.",
+        ),
+    ]
 
 
-def sentence(means: pd.DataFrame, k: pd.Series) -> str:
+def _histograms(tokens: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> Panel:
+    layer_id = means.layer_id.iloc[0]
+    where = "all layers" if layer_id == ALL_LAYERS else f"layer {layer_id}"
+    histogram = experts_per_token.k_histogram(tokens)
+    return Panel(
+        name="tokens_by_k",
+        table=histogram,
+        answer=mean_k_answer(means, tokens.k),
+        figure=k_ridges(histogram, means, palette),
+        alt=f"Histograms: number of experts per token, by domain, {where}",
+        note=(
+            "How the number of experts per token is distributed in each domain (height: square "
+            "root of the share of tokens, on one scale for all domains). Line: the mean. Right: "
+            "the mean and its 95 % bootstrap interval over texts."
+        ),
+    )
+
+
+def mean_k_answer(means: pd.DataFrame, k: pd.Series) -> str:
     """Of one layer of a mean_k_table, or of ALL_LAYERS; k: every value that occurs there."""
     layer_id, overall = means.layer_id.iloc[0], MEAN_K.text(means.null.iloc[0])
-    who = "A token" if layer_id == ALL_LAYERS else f"In layer {layer_id}, a token"
-    text = f"{who} runs {overall} experts on average, from {k.min()} to {k.max()}."
+    token = "A token" if layer_id == ALL_LAYERS else f"In layer {layer_id}, a token"
+    text = f"{token} runs {overall} experts on average, between {k.min()} and {k.max()}."
     if len(means) == 1:
         return text
     ordered = means.sort_values("estimate", ascending=False)
     first, last = ordered.iloc[0], ordered.iloc[-1]
-    known = f"{first.domain} runs most: {_told(first)}; {last.domain} fewest: {_told(last)}"
+    extremes = (
+        f"{first.domain} runs the most, {_mean_text(first)}, and {last.domain} the fewest, "
+        f"{_mean_text(last)}"
+    )
     if pd.isna(first.q):
-        return f"{text} As counted, {known}."
+        return f"{text} By the counts alone, {extremes}."
     if first.q < MAX_Q:
-        return f"{text} Of the domains, {known}."
-    return f"{text} As counted, {known}. The luck of which texts were read explains as much."
+        return f"{text} Of the domains, {extremes}."
+    return (
+        f"{text} By the counts alone, {extremes}, but a difference this large can come from the "
+        "choice of texts."
+    )
 
 
-def _told(row: pd.Series) -> str:
-    known = [MEAN_K.span(row.low, row.high), "" if pd.isna(row.q) else f"q {probability(row.q)}"]
-    in_brackets = ", ".join(part for part in known if part)
+def _mean_text(row: pd.Series) -> str:
+    parts = [MEAN_K.span(row.low, row.high), "" if pd.isna(row.q) else f"q {probability(row.q)}"]
+    in_brackets = ", ".join(part for part in parts if part)
     return MEAN_K.text(row.estimate) + (f" ({in_brackets})" if in_brackets else "")
 
 

@@ -40,9 +40,9 @@ def load_heatmap(
 
     with np.errstate(divide="ignore", invalid="ignore"):
         log_LE = grid(np.log2(tokens_LE / tokens_LE.mean(-1, keepdims=True)))
-    unsaid_LE = grid((table.note == NOT_ENOUGH).to_numpy())
+    undecided_LE = grid((table.note == NOT_ENOUGH).to_numpy())
     figure = cell_heatmap(
-        np.where(unsaid_LE, np.nan, np.clip(log_LE, -LIMIT - 1, LIMIT + 1)),
+        np.where(undecided_LE, np.nan, np.clip(log_LE, -LIMIT - 1, LIMIT + 1)),
         palette,
         rows=[f"layer {layer}" for layer in range(len(tokens_LE))],
         columns=[str(place) for place in range(tokens_LE.shape[1])],
@@ -50,10 +50,10 @@ def load_heatmap(
         coloraxis=ratio_axis(palette, limit=LIMIT, title="load"),
         height=max(260, 38 * len(tokens_LE) + 90),
     )
-    hatch_cells(figure, unsaid_LE, palette)
+    hatch_cells(figure, undecided_LE, palette)
     dot_cells(figure, grid((table.q < MAX_Q).fillna(False).to_numpy(bool)), palette)
     _cross_cells(figure, np.isneginf(log_LE), palette)
-    title = "place in the layer, busiest first" if by_load else "expert"
+    title = "rank in the layer, busiest first" if by_load else "expert"
     figure.update_xaxes(title_text=title, tickfont={"size": 10}, tickangle=0)
     return figure
 
@@ -61,31 +61,31 @@ def load_heatmap(
 def dropped_heatmap(
     tokens_LE: np.ndarray, dropped_LE: np.ndarray, palette: Palette, *, order_LE: np.ndarray
 ) -> go.Figure:
-    """Share of each expert's choices that it refused, being full; empty: nobody asked."""
-    refused_LE, kept_LE = (
+    """Share of each expert's choices that were dropped because it was full; empty where none were
+    made."""
+    lost_LE, kept_LE = (
         np.take_along_axis(counts_LE, order_LE, -1) for counts_LE in (dropped_LE, tokens_LE)
     )
-    asked_LE = refused_LE + kept_LE
-    unasked_LE = np.full(asked_LE.shape, np.nan)
-    share_LE = np.divide(refused_LE, asked_LE, out=unasked_LE, where=asked_LE > 0)
+    all_LE = lost_LE + kept_LE
+    share_LE = np.divide(lost_LE, all_LE, out=np.full(all_LE.shape, np.nan), where=all_LE > 0)
     hover = [
         [
-            f"layer {layer}, expert {order_LE[layer, place]}<br>{refused_LE[layer, place]:,} of "
-            f"{asked_LE[layer, place]:,} choices refused"
-            for place in range(asked_LE.shape[1])
+            f"layer {layer}, expert {order_LE[layer, place]}<br>{lost_LE[layer, place]:,} of "
+            f"{all_LE[layer, place]:,} choices dropped"
+            for place in range(all_LE.shape[1])
         ]
-        for layer in range(len(asked_LE))
+        for layer in range(len(all_LE))
     ]
     return cell_heatmap(
         share_LE,
         palette,
-        rows=[f"layer {layer}" for layer in range(len(asked_LE))],
-        columns=[str(place) for place in range(asked_LE.shape[1])],
+        rows=[f"layer {layer}" for layer in range(len(all_LE))],
+        columns=[str(place) for place in range(all_LE.shape[1])],
         hover_RC=np.array(hover),
         coloraxis=amount_axis(
-            palette, high=float(np.nanmax(share_LE)), title="refused", tickformat=".0%"
+            palette, high=float(np.nanmax(share_LE)), title="dropped", tickformat=".0%"
         ),
-        height=max(220, 38 * len(asked_LE) + 60),
+        height=max(220, 38 * len(all_LE) + 60),
     )
 
 
@@ -101,7 +101,7 @@ def _cross_cells(figure: go.Figure, cells_LE: np.ndarray, palette: Palette) -> N
 
 
 def load_text(row: Any) -> str:
-    """All that is known of a cell, a line each."""
+    """All that is known of a cell, one line per fact."""
     lines = [f"layer {row.layer_id}, expert {row.expert_id}"]
     if not pd.isna(row.estimate):
         span = "" if pd.isna(row.low) else f" ({RATIO.span(2**row.low, 2**row.high)})"

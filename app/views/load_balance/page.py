@@ -2,76 +2,66 @@
 
 import streamlit as st
 
-from analysis import queries
-from app import evidence, workspace
-from app.views.load_balance import dropped_choices, experts_per_token, summary
-from app.views.load_balance.figures import load_heatmap, load_order
+from analysis.domain_counts import ALL_LAYERS
+from app import evidence
+from app.views.load_balance.panels import (
+    COMPARED,
+    METHOD,
+    every_domain_panel,
+    expert_order,
+    headline,
+    panels,
+)
 from app.views.shared import controls
-from app.views.shared.intervals import MEASURES, layer_intervals
+from app.views.shared.intervals import MEASURES
+from app.views.shared.panel import draw, draw_side_by_side
+from app.views.shared.trace_choice import trace_page
 
-ALL = "all domains"
+ALL_DOMAINS, WHOLE_TRACE = "all domains", "all layers"
 
-trace, info = controls.page("Do all experts carry their share?")
+trace = trace_page("Do all experts carry their share?")
 with st.container(horizontal=True, gap="large"):
-    by_load = controls.choice("Experts in order of", ["number", "load"], key="sort") == "load"
-    domain = st.selectbox(
-        "Texts",
-        [ALL, *evidence.read_domains(trace, info)],
-        key="domain",
-        bind="query-params",
-        width=200,
-    )
-only = None if domain == ALL else domain
-with workspace.cursor(trace) as con:
-    tokens_LE = queries.load_array(queries.expert_tokens(con, domain=only), info)
-order_LE = load_order(tokens_LE, by_load=by_load)
-with st.spinner(evidence.WAIT):
-    table = evidence.load_metrics(evidence.metrics(trace, info, only))
-    cells = evidence.expert_loads(trace, info, only)
+    by_load = controls.choice("Order experts by", ["number", "load"], key="sort") == "load"
+    names = [ALL_DOMAINS, *evidence.present_domains(trace)]
+    name = st.selectbox("Texts", names, key="domain", bind="query-params", width=200)
+domain = None if name == ALL_DOMAINS else name
+loads, by_layer = st.container(), st.container()
+with by_layer:
+    titles = {MEASURES[metric].title: metric for metric in evidence.LOAD_METRICS}
+    metric = titles[controls.choice("Layer by layer", list(titles), key="figure")]
+k_layer = ALL_LAYERS
+if trace.k_range[0] < trace.k_range[1]:
+    st.subheader("Experts per token", anchor=False)
+    layers = [WHOLE_TRACE, *map(str, trace.layers)]
+    layer = st.selectbox("MoE layer", layers, key="k_layer", bind="query-params", width=200)
+    k_layer = ALL_LAYERS if layer == WHOLE_TRACE else int(layer)
 
-controls.headline(
-    [
-        summary.busiest(table),
-        summary.mean(table, "max_violation", "Mean MaxVio", "balanced"),
-        summary.mean(table, "gini", "Mean Gini", "balanced"),
-        summary.mean(table, "busiest_share", "Three busiest carry", "balanced"),
-        summary.dead(table, info.num_experts),
-    ]
-)
-controls.answer(summary.sentence(table, info.num_experts))
-controls.show(
-    load_heatmap(tokens_LE, cells, controls.palette(), order_LE=order_LE, by_load=by_load),
-    alt="Heatmap: load of every expert of every layer relative to a balanced layer",
-    key="load",
-    on_select="rerun",
-)
-if cell := controls.clicked("load"):
-    target = {"layer": str(cell[0]), "expert": str(order_LE[cell])}
-    st.switch_page("views/specialization/page.py", query_params=target)
-controls.note(summary.marks(cells))
-dropped_choices.show(trace, info, tokens_LE, domain=only, order_LE=order_LE)
-evidence.show_unsaid(trace, info)
-titles = {MEASURES[name].title: name for name in evidence.LOAD_METRICS}
-metric = titles[controls.choice("Layer by layer", list(titles), key="figure")]
-left, right = st.columns(2, gap="large")
-with left:
-    figure = layer_intervals(table, controls.palette(), metric=metric, null="balanced")
-    controls.show(figure, alt=f"{metric} by layer, with intervals", key="by_layer")
-with right:
-    controls.preview(table[table.metric == metric].drop(columns=["metric"]), name=metric)
-    controls.download(table, name="load_by_layer", trace=trace.name)
-controls.note(evidence.READING + " Tick: every expert with the same load.")
-experts_per_token.show(trace, info)
-domains = st.expander("Every layer and domain", icon=":material/layers:", on_change="rerun")
-if domains.open:
-    with domains, st.spinner(evidence.WAIT):
-        by_domain = evidence.domain_metrics(trace, info)
-        controls.preview(by_domain[by_domain.metric == metric], name=f"{metric} by domain")
-        controls.download(by_domain, name="load_by_layer_and_domain", trace=trace.name)
-controls.download(cells[[*evidence.LOAD_COLUMNS]], name="expert_load", trace=trace.name)
-controls.method(
-    *("expert_load_table", "load_imbalance", "max_violation", "gini", "busiest_share"),
-    *("dropped_share", "mean_k_table", "k_histogram"),
-    *("balancedness_of_sums", "mean_balancedness", "pooled_load_balance_loss"),
-    compared=("balancedness", "MaxVio", "load-balance loss"),
-)
+with loads, st.spinner(evidence.WAIT):
+    drawn = panels(
+        trace,
+        controls.palette(),
+        domain=domain,
+        by_load=by_load,
+        metric=metric,
+        k_layer=k_layer,
+    )
+    shown = {panel.name: panel for panel in drawn}
+    controls.headline(headline(trace, domain))
+    draw(shown["expert_load"], subject=trace.name, key="load", on_select="rerun")
+    if cell := controls.clicked("load"):
+        order_LE = expert_order(trace, domain=domain, by_load=by_load)
+        target = {"layer": str(cell[0]), "expert": str(order_LE[cell])}
+        st.switch_page("views/specialization/page.py", query_params=target)
+    if "dropped_choices" in shown:
+        draw(shown["dropped_choices"], subject=trace.name)
+    evidence.draw_limits(trace)
+with by_layer:
+    draw_side_by_side(shown["load_by_layer"], subject=trace.name)
+if "experts_per_token" in shown:
+    draw(shown["tokens_by_k"], subject=trace.name, file=False)
+    draw(shown["experts_per_token"], subject=trace.name)
+every_domain = st.expander("Every layer and domain", icon=":material/layers:", on_change="rerun")
+if every_domain.open:
+    with every_domain, st.spinner(evidence.WAIT):
+        draw(every_domain_panel(trace, metric=metric), subject=trace.name)
+controls.method(*METHOD, compared=COMPARED)

@@ -30,11 +30,11 @@ def dead(table: pd.DataFrame, num_experts: int) -> tuple[str, str, str]:
     return "Dead experts", f"{int(counts.sum())}", f"of {len(counts) * num_experts:,}"
 
 
-def sentence(table: pd.DataFrame, num_experts: int) -> str:
+def load_answer(table: pd.DataFrame, num_experts: int) -> str:
     worst, best = _extremes(table)
     measure = MEASURES["load_imbalance"]
-    _, count, of = dead(table, num_experts)
-    dead_text = "no expert is dead" if count == "0" else f"{count} {of} experts are dead"
+    _, count, total = dead(table, num_experts)
+    dead_text = "no expert is dead" if count == "0" else f"{count} {total} experts are dead"
     span = measure.span(worst.low, worst.high)
     if worst.layer_id == best.layer_id:
         return (
@@ -43,18 +43,18 @@ def sentence(table: pd.DataFrame, num_experts: int) -> str:
         )
     return (
         f"Layer {worst.layer_id} is the least even: its busiest expert carries "
-        f"{measure.text(worst.estimate)} the balanced load{span and f' ({span})'}, in layer "
-        f"{best.layer_id} it is {measure.text(best.estimate)}. Over all layers {dead_text}."
+        f"{measure.text(worst.estimate)} the balanced load{span and f' ({span})'}, against "
+        f"{measure.text(best.estimate)} in layer {best.layer_id}. Over all layers, {dead_text}."
     )
 
 
-def marks(cells: pd.DataFrame) -> str:
+def heatmap_note(cells: pd.DataFrame) -> str:
     """How to read the heatmap of an expert_load_table, and how many experts were tested at once."""
     return (
-        f"{cells.groupby('layer_id').n_tokens.sum().max():,} choices a layer. Orange: above the "
+        f"{cells.groupby('layer_id').n_tokens.sum().max():,} choices per layer. Orange: above the "
         f"balanced load, blue: below. Dot: q < {MAX_Q} ({family_size(cells):,} experts tested at "
-        f"once, Benjamini-Hochberg). Cross: dead. Hatched: {NOT_ENOUGH}. It shows who is busy, not "
-        "why. Click a cell to open the expert's card."
+        f"once, Benjamini-Hochberg). Cross: dead expert. Hatched: {NOT_ENOUGH}. The figure shows "
+        "which experts are busy, not why. Click a cell to open the expert's card."
     )
 
 

@@ -5,26 +5,34 @@ import pandas as pd
 import streamlit as st
 
 from analysis import queries
-from analysis.diagnostics import DISTINCT, SPREAD, diagnostics, is_low_resource
+from analysis.diagnostics import SPREAD, diagnostics, is_low_resource
 from analysis.metric_intervals import metric_table
-from analysis.queries import TraceInfo
-from app import evidence, workspace
+from app import evidence
+from app.trace import BY_IDENTITY, Trace
 from app.views.comparison import paper
 from app.views.comparison.figures import diagnostic_rows
-from app.views.shared import controls
-from app.workspace import TraceFile
+from app.views.shared.panel import Panel
+from app.views.shared.theme import Palette
 
-SAID = {
-    "distinct experts": "a conventional MoE has 38 %",
-    "three busiest": "they carry 51 % in a conventional MoE",
-    "spread on low-resource languages": "0.47 in a conventional MoE",
+ARTICLE_VALUE = {
+    "distinct experts": "38 %",
+    "three busiest": "51 %",
+    "spread on low-resource languages": "0.47",
 }
+NOTE = (
+    "Mean over layers. Bar: 95 % bootstrap interval over texts. Tick: balanced load; for distinct "
+    "experts, chance. GShard (2 of 16 experts) and DeepSeekMoE (7 of 63, one shared) were trained "
+    "here on the same tokens. The share of distinct experts falls as the number of experts grows, "
+    "so compare only models with equally many. The spread is the standard deviation of the load "
+    "over experts, divided by its mean."
+)
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs={TraceFile: lambda x: x.identity})
-def of_trace(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
-    tokens_NLE, domain_id_N = evidence.documents(trace, _info)
-    with workspace.cursor(trace) as con:
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def trace_diagnostics(trace: Trace) -> pd.DataFrame:
+    """The table of diagnostics() for all texts of the trace."""
+    tokens_NLE, domain_id_N = evidence.documents(trace)
+    with trace.cursor() as con:
         texts = queries.documents(con)
     texts = texts[texts.tokens > 0].sort_values("doc_id")
     low_N = texts.origin.map(is_low_resource).to_numpy(dtype=bool)
@@ -33,29 +41,30 @@ def of_trace(trace: TraceFile, _info: TraceInfo) -> pd.DataFrame:
         one_N = np.zeros(int(low_N.sum()), dtype=int)
         low_resource = metric_table(tokens_NLE[low_N], one_N, domains=["low-resource"])
     return diagnostics(
-        evidence.metrics(trace, _info),
+        evidence.metrics(trace),
         low_resource,
         num_documents=len(domain_id_N),
         num_low_resource=int(low_N.sum()),
     )
 
 
-def show(trace: TraceFile, info: TraceInfo) -> None:
-    mine = of_trace(trace, info).assign(model="this trace", num_experts=info.num_experts)
+def panels(trace: Trace, palette: Palette) -> list[Panel]:
+    """A figure of each diagnostic, then the table of all three."""
+    mine = trace_diagnostics(trace).assign(model="this trace", num_experts=trace.info.num_experts)
     table = pd.concat([mine, paper.diagnosed()], ignore_index=True)
-    columns = st.columns(3, gap="large")
-    for column, (name, rows) in zip(columns, table.groupby("diagnostic", sort=False), strict=True):
-        label = str(name)
-        with column:
-            st.markdown(f"**{label.capitalize()}**")
-            figure = diagnostic_rows(rows, controls.palette(), percent=label != SPREAD)
-            key = f"diagnostic_{label.split()[0]}"
-            controls.show(figure, alt=f"{label}: this trace, GShard, DeepSeekMoE", key=key)
-            controls.note(f"Dotted: the article says {SAID[label]}.")
-    controls.note(
-        "Mean over layers; bar: 95 % of other texts; tick: balanced load, for distinct experts "
-        "chance. GShard (2 of 16) and DeepSeekMoE (7 of 63, one shared) were trained here on the "
-        f"same tokens. {DISTINCT.capitalize()} fall as experts grow in number: compare equal "
-        "numbers only. The spread is of the load over experts, relative to its mean."
+    figures = [
+        _diagnostic(str(name), rows, palette)
+        for name, rows in table.groupby("diagnostic", sort=False)
+    ]
+    return [*figures, Panel(name="diagnostics", table=table, note=NOTE)]
+
+
+def _diagnostic(name: str, rows: pd.DataFrame, palette: Palette) -> Panel:
+    return Panel(
+        name=f"diagnostic_{name.split()[0]}",
+        table=rows,
+        title=name.capitalize(),
+        figure=diagnostic_rows(rows, palette, percent=name != SPREAD),
+        alt=f"{name}: this trace, GShard, DeepSeekMoE",
+        note=f"Dotted line: the article's value for a conventional MoE, {ARTICLE_VALUE[name]}.",
     )
-    controls.download(table, name="diagnostics", trace=trace.name)

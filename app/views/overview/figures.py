@@ -15,11 +15,17 @@ ARTICLE_SHARE = {
     "long": 0.074,
     "other": 0.406,
 }
-COLUMNS = ((44, "experts"), (104, "share"), (164, "sure"), (224, "unsaid"), (304, "article ┃"))
+PLACES = {  # of a column's right end, in pixels from the bars, by its head
+    "experts": 44,
+    "share": 94,
+    "significant": 170,
+    "undecided": 240,
+    "article ┃": 298,
+}
 
 
 def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
-    """A bar a domain with its counts; a tick where the article puts it."""
+    """One bar per domain with its counts; a tick where the article puts it."""
     colors = domain_colors(list(table.domain), palette)
     rows = list(range(len(table)))
     article = table.domain.map(ARTICLE_SHARE)
@@ -42,8 +48,9 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
         hovertemplate="article: %{x:.1%}<extra></extra>",
     )
     frame(figure, palette, height=44 * len(table) + 92)
-    figure.update_layout(bargap=0.36, margin={"r": 312, "t": 34})
-    figure.update_xaxes(tickformat=".0%", rangemode="tozero", title_text="share of all experts")
+    figure.update_layout(bargap=0.36, margin={"r": max(PLACES.values()) + 8, "t": 34})
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero", tickangle=0, nticks=5)
+    figure.update_xaxes(title_text="share of all experts")
     figure.update_yaxes(
         tickvals=rows,
         ticktext=[literal(name) for name in table.domain],
@@ -52,14 +59,17 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
         zeroline=False,
     )
     for row in rows:
-        printed = "" if pd.isna(article[row]) else f"{article[row]:.1%}"
-        column_text(figure, row, f"<b>{table.experts[row]:,}</b>", place=44)
-        column_text(figure, row, f"{table.share[row]:.1%}", place=104)
-        for name, place in (("significant", 164), ("not_enough", 224)):
-            count = table[name][row]
-            column_text(figure, row, "" if pd.isna(count) else f"{count:,}", place=place)
-        column_text(figure, row, printed, place=304, color=palette.muted)
-    for place, head in COLUMNS:
+        texts = (
+            f"<b>{table.experts[row]:,}</b>",
+            f"{table.share[row]:.1%}",
+            "" if pd.isna(table.significant[row]) else f"{table.significant[row]:,}",
+            "" if pd.isna(table.not_enough[row]) else f"{table.not_enough[row]:,}",
+            "" if pd.isna(article[row]) else f"{article[row]:.1%}",
+        )
+        for text, place in zip(texts, PLACES.values(), strict=True):
+            column_text(figure, row, text, place=place)
+        figure.layout.annotations[-1].font.color = palette.muted
+    for head, place in PLACES.items():
         column_text(figure, -0.5, head, place=place, color=palette.muted)
         figure.layout.annotations[-1].yanchor = "bottom"
     return figure
@@ -69,16 +79,16 @@ def _hover(row: dict) -> str:
     """The count with its interval, what shuffled labels give, and its test where there is one."""
     lines = [f"{row['experts']:,} experts, {literal(str(row['domain']))}"]
     if pd.notna(row.get("low")):
-        lines.append(f"95 % of samples: {row['low']:,.0f} to {row['high']:,.0f}")
+        lines.append(f"95 % interval: {row['low']:,.0f} to {row['high']:,.0f}")
     if pd.notna(row.get("null")):
-        lines.append(f"labels shuffled over texts: {row['null']:,.1f}")
+        lines.append(f"with labels shuffled over texts: {row['null']:,.1f}")
     if pd.notna(row.get("p")):
         lines.append(f"p {probability(row['p'])}, q {probability(row['q'])}")
     return "<br>".join([*lines, row["note"]] if row.get("note") else lines)
 
 
 def domains_by_layer(table: pd.DataFrame, palette: Palette) -> go.Figure:
-    """A stacked bar a layer, in domain colours; experts of no domain come last."""
+    """One stacked bar per layer, in domain colours; experts of no domain come last."""
     colors = domain_colors(list(table.domain.unique()), palette)
     figure = go.Figure()
     for domain, rows in table.groupby("domain", sort=False):

@@ -24,9 +24,9 @@ class Request:
     sampling: Sampling | None
 
 
-def show() -> Request | None:
+def asked() -> Request | None:
     """What the user asked to run, on the rerun in which they pressed the button."""
-    if not prompts.has_model():
+    if not prompts.has_model(workspace.checkpoint()):
         st.info("There is no model to run text through: data/checkpoint is missing.")
         return None
     with st.form("prompt", border=False):
@@ -36,7 +36,8 @@ def show() -> Request | None:
             "or upload a file of prompts", type=list(SUFFIXES), key="upload", max_upload_size=32
         )
         right.caption(
-            "txt: one prompt a line. csv, jsonl, parquet: a column `text`, maybe `domain`."
+            "txt: one prompt per line. csv, jsonl, parquet: a column `text` and, if there are "
+            "labels, `domain`."
         )
         with st.expander("Let the model continue the text", icon=":material/auto_awesome:"):
             sampling = _sampling()
@@ -59,7 +60,7 @@ def show() -> Request | None:
 def _sampling() -> Sampling | None:
     columns = st.columns(4)
     new_tokens = columns[0].number_input(
-        "New tokens, 0 for none", 0, 256, 0, step=16, key="new_tokens"
+        "New tokens (0 for none)", 0, 256, 0, step=16, key="new_tokens"
     )
     temperature = columns[1].number_input("Temperature", 0.0, 2.0, 0.8, step=0.1)
     top_p = columns[2].number_input("Top-p", 0.05, 1.0, 0.95, step=0.05)
@@ -73,8 +74,8 @@ def save(result: Result, *, documents: int) -> None:
     """Copy the run into the workspace under a name of the user's."""
     if result.truncated_documents:
         st.warning(
-            f"{result.truncated_documents} of {documents} texts exceed the context of the model; "
-            f"{result.truncated_tokens:,} tokens were not read."
+            f"{result.truncated_documents} of {documents} texts are longer than the model's "
+            f"context; {result.truncated_tokens:,} tokens were not read."
         )
     with st.popover("Save as a trace", icon=":material/save:"):
         name = st.text_input("Name", "my prompts", max_chars=64, key="trace_name")

@@ -6,49 +6,53 @@ from functools import partial
 import streamlit as st
 
 from analysis import queries
-from app import workspace
 from app.jobs.prompts import Result, run
 from app.jobs.queue import Job, all_jobs
+from app.trace import Trace, open_trace
 from app.views.prompts import form
-from app.views.prompts import result as prompt_result
+from app.views.prompts.layout import draw_text
+from app.views.prompts.meaning import meaning
 from app.views.shared import controls, progress
 from app.views.shared.theme import visible
-from app.workspace import TraceFile, trace_file
+from app.views.shared.trace_choice import trace_page
+from app.workspace import checkpoint, trace_file
 
 OWN, STORED = "your run", "this trace"
 
-trace, info = controls.page("Which experts does my text use?")
-request = form.show()
+trace = trace_page("Which experts does my text use?")
+request = form.asked()
 if request:
     st.session_state.run = f"run|{uuid.uuid4().hex}"
     all_jobs().start(
         st.session_state.run,
         "Running your text",
-        partial(run, documents=request.documents, sampling=request.sampling),
+        partial(run, model=checkpoint(), documents=request.documents, sampling=request.sampling),
         lane="model",
     )
     st.session_state.pop("source", None)
 job: Job | None = all_jobs().get(st.session_state.get("run", ""))
 if job and job.active:
-    progress.show(job, key="run")
+    progress.follow(job, key="run")
     st.stop()
 if job:
     progress.outcome(job, failed="The text could not be run.")
 result: Result | None = job.result if job and job.state == "done" else None
 
 
-def choose_source() -> TraceFile:
+def choose_source() -> Trace:
     if result is None:
-        controls.note(f"Until you run a text of your own: texts of the trace {trace.name}.")
+        controls.note(
+            "Until you run a text of your own, this page shows the texts of the trace "
+            f"{trace.name}."
+        )
         return trace
     source = st.segmented_control("Show", [OWN, STORED], default=OWN, key="source", required=True)
-    return trace if source == STORED else trace_file(result.path)
+    return trace if source == STORED else open_trace(trace_file(result.path))
 
 
 st.divider()
 shown = choose_source()
-shown_info = controls.trace_info(shown)
-with workspace.cursor(shown) as con:
+with shown.cursor() as con:
     documents = queries.documents(con)
 documents = documents[documents.tokens > 0].set_index("doc_id")
 if documents.empty:
@@ -69,6 +73,5 @@ else:
     doc_id = int(documents.index[0])
 if result and shown.path == result.path:
     form.save(result, documents=len(documents))
-colors = prompt_result.meaning(trace, info, shown_info)
-prompt_result.show(shown, shown_info, int(doc_id), colors)
+draw_text(shown, int(doc_id), meaning(trace, shown, controls.palette()))
 controls.method("expert_domain")

@@ -1,4 +1,4 @@
-"""A text as clickable chips, one a token, coloured by its expert."""
+"""A text as clickable chips, one per token, coloured by its expert."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def _component() -> Callable[..., object]:
     )
 
 
-def show(
+def draw(
     tokens: Sequence[str],
     *,
     experts: Sequence[int],

@@ -1,4 +1,4 @@
-"""Which experts of a layer are alike, how many a threshold leaves, and what fewer cost.
+"""Which experts of a layer are similar, how many a threshold leaves, and what fewer cost.
 
 E = routed experts, R = rules.
 """
@@ -19,7 +19,8 @@ COLORS = {"outputs": "#4477aa", "weights": "#2a8c3f", "aligned": "#b0458a", "rou
 
 
 def tree_of(similarity_EE: np.ndarray) -> np.ndarray:
-    """Average linkage of 1 - similarity; what cannot be compared is as unlike as can be."""
+    """Average linkage of 1 - similarity; what cannot be compared counts as completely
+    dissimilar."""
     distance_EE = 1 - np.nan_to_num(similarity_EE, nan=-1.0).astype(float)
     np.fill_diagonal(distance_EE, 0)
     pairs = squareform((distance_EE + distance_EE.T) / 2)
@@ -55,9 +56,10 @@ def similarity_map(
     together_EE = np.equal.outer(leader_E, leader_E) & ~np.eye(len(leader_E), dtype=bool)
     dot_cells(figure, together_EE[np.ix_(order_E, order_E)], palette)
     _add_tree(figure, tree, palette)
-    small = {"tickfont": {"size": 9}, "tickangle": 0}
-    figure.update_layout(xaxis={"domain": [TREE + 0.02, 1], "title": {"text": "expert"}, **small})
-    figure.update_layout(yaxis={**small, "anchor": "free", "position": TREE + 0.015})
+    small = {"tickfont": {"size": 9}}
+    across = {"domain": [TREE + 0.02, 1], "tickangle": -90, "title": {"text": "expert"}}
+    figure.update_layout(xaxis=small | across)
+    figure.update_layout(yaxis=small | {"anchor": "free", "position": TREE + 0.015})
     return figure
 
 
@@ -71,7 +73,7 @@ def _hover(
             if a != b:
                 value = shown_EE[row, column]
                 known = "not comparable" if np.isnan(value) else f"<b>{value:.3f}</b>"
-                lines = [f"experts {a} and {b}: {known}", f"unrelated ones {null:.3f}"]
+                lines = [f"experts {a} and {b}: {known}", f"unrelated experts {null:.3f}"]
                 if leader_E[a] == leader_E[b]:
                     lines.append(f"both would run the weights of {leader_E[a]}")
             hover_EE[row, column] = "<br>".join(lines)
@@ -79,7 +81,7 @@ def _hover(
 
 
 def _add_tree(figure: go.Figure, tree: np.ndarray, palette: Palette) -> None:
-    """Leaves at the right, beside their rows; joins at their similarity."""
+    """Leaves at the right, beside their rows; merged at their similarity."""
     joints = hierarchy.dendrogram(tree, no_plot=True)
     low, high = 1 - tree[-1, 2], 1 - tree[0, 2]
     room = max(high - low, 0.01) * 0.08
@@ -107,13 +109,13 @@ def _add_tree(figure: go.Figure, tree: np.ndarray, palette: Palette) -> None:
             "zeroline": False,
             "fixedrange": True,
             "tickfont": {"size": 9, "color": palette.muted},
-            "title": {"text": "joins at", "font": {"size": 12, "color": palette.muted}},
+            "title": {"text": "merged at", "font": {"size": 12, "color": palette.muted}},
         }
     )
 
 
 def left_lines(table: pd.DataFrame, palette: Palette, *, threshold: float) -> go.Figure:
-    """A line a similarity: experts left in the whole model at every threshold.
+    """One line per similarity: experts left in the whole model at every threshold.
 
     table: by, threshold, experts.
     """
@@ -125,7 +127,9 @@ def left_lines(table: pd.DataFrame, palette: Palette, *, threshold: float) -> go
             mode="lines",
             name=str(by),
             line={"color": COLORS[str(by)], "width": 2},
-            hovertemplate=f"{by}, from %{{x:.2f}}: <b>%{{y:,}}</b> experts left<extra></extra>",
+            hovertemplate=(
+                f"{by}, threshold %{{x:.2f}}: <b>%{{y:,}}</b> experts left<extra></extra>"
+            ),
         )
     line = {"color": palette.muted, "width": 1.5, "dash": "dot"}
     figure.add_vline(x=threshold, line=line)
@@ -136,7 +140,8 @@ def left_lines(table: pd.DataFrame, palette: Palette, *, threshold: float) -> go
 
 
 def cost_lines(table: pd.DataFrame, palette: Palette, *, most: int) -> go.Figure:
-    """A line a rule: bits per byte more, with its interval, against the share of experts gone.
+    """One line per rule: increase in bits per byte, with its interval, against the share of experts
+    removed.
 
     table: by, how, threshold, share, experts, change, low, high, n, changed_choices.
     """
@@ -153,13 +158,13 @@ def cost_lines(table: pd.DataFrame, palette: Palette, *, most: int) -> go.Figure
             name=literal(f"{by}, {how}"),
             line={"color": color, "width": 2, "dash": dash},
             marker={"size": 7, "symbol": "circle-open" if how == "merge" else "circle"},
-            text=[_told(row, most) for row in ordered.itertuples()],
+            text=[_cost_hover(row, most) for row in ordered.itertuples()],
             hovertemplate="%{text}<extra></extra>",
         )
     frame(figure, palette, height=420, legend=True)
     figure.update_layout(margin={"t": 62})
-    figure.update_xaxes(title_text="experts gone", tickformat=".0%", rangemode="tozero")
-    figure.update_yaxes(title_text="bits per byte more", rangemode="tozero")
+    figure.update_xaxes(title_text="experts removed", tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(title_text="increase in bits per byte", rangemode="tozero")
     return figure
 
 
@@ -176,8 +181,8 @@ def _error(rows: pd.DataFrame, color: str) -> dict[str, Any]:
     }
 
 
-def _told(row: Any, most: int) -> str:
-    at = "" if pd.isna(row.threshold) else f" from {row.threshold:.3f}"
+def _cost_hover(row: Any, most: int) -> str:
+    at = "" if pd.isna(row.threshold) else f", threshold {row.threshold:.3f}"
     span = "no interval" if pd.isna(row.low) else f"{row.low:+.4f} to {row.high:+.4f}"
     return (
         f"<b>{literal(row.by)}, {literal(row.how)}</b>{at}: {row.experts:,} of {most:,} experts "

@@ -4,15 +4,19 @@ import streamlit as st
 
 from analysis.redundancy import SIMILARITIES
 from app.studies.compression.rule import THRESHOLD
-from app.views.redundancy import panel
-from app.views.redundancy.figures import similarity_map
+from app.views.redundancy.panels import costs, experts_left, headline, similarity
+from app.views.redundancy.stored import compression_table, model_redundancy
 from app.views.shared import controls
+from app.views.shared.panel import draw
 
-controls.title("Could fewer experts do the same work?")
-known = panel.found()
-with st.container(horizontal=True, gap="large"):
-    layer_id = controls.layer(len(known.tokens_LE))
-    by = controls.choice("Alike by", list(SIMILARITIES), key="by")
+SUBJECT = "model"
+
+controls.page("Could fewer experts do the same work?")
+similar = model_redundancy()
+palette = controls.palette()
+with st.container(horizontal=True, gap="medium"):
+    layer_id = controls.layer(len(similar.tokens_LE))
+    by = controls.choice("Similarity of", list(SIMILARITIES), key="by")
     threshold = st.slider(
         "Threshold",
         0.0,
@@ -21,36 +25,34 @@ with st.container(horizontal=True, gap="large"):
         0.01,
         key="threshold",
         bind="query-params",
-        width=280,
+        width=210,
     )
-leader_E = panel.layer_leaders(known, by, layer_id, threshold=threshold)
 
-controls.headline(panel.headline(known, by, threshold=threshold))
-controls.answer(panel.sentence(known, by, threshold=threshold))
-controls.show(
-    similarity_map(
-        known.similarity(by)[layer_id],
-        controls.palette(),
-        leader_E=leader_E,
-        null=float(known.null(by)[layer_id]),
-    ),
-    alt=f"Heatmap: how alike every two experts of layer {layer_id} are by {by}, beside their tree",
-    key="similarity",
-)
-controls.note(
-    f"{panel.MEANT[by]} Experts in the order of their tree (average linkage). A dot: "
-    f"both would run the same weights. Without colour: as alike as unrelated experts. "
-    f"{known.num_tokens:,} held-out tokens."
-)
-st.markdown("**Every pair of the layer, the most alike first**")
-controls.table(panel.pairs(known, by, layer_id, leader_E), name="expert_similarity", trace="model")
+controls.headline(headline(similar, by, threshold=threshold))
+draw(similarity(similar, palette, by=by, layer_id=layer_id, threshold=threshold), subject=SUBJECT)
 
-st.subheader("How many would a threshold leave?", anchor=False)
-panel.show_left(known, threshold=threshold)
+st.subheader("How many experts would a threshold leave?", anchor=False)
+draw(experts_left(similar, palette, threshold=threshold), subject=SUBJECT)
 
 st.subheader("What would fewer experts cost?", anchor=False)
-panel.show_costs(known)
+table = compression_table()
+if table.empty:
+    st.info("No smaller model has been measured here. Make one, in a folder of its own:")
+    st.code(
+        "routescope prune data/checkpoint --out runs/small --by saliency --share 0.125",
+        language="bash",
+    )
+else:
+    domains = sorted(table.domain.unique(), key=lambda name: name != "all")
+    domain = controls.choice("Texts", domains, key="domain")
+    draw(costs(similar, table, palette, domain=domain), subject=SUBJECT)
 controls.method(
-    *("output_similarity", "output_similarity_null", "weight_similarity", "aligned_similarity"),
-    *("routing_similarity", "routing_similarity_null", "leaders", "without_least_salient"),
+    "output_similarity",
+    "output_similarity_null",
+    "weight_similarity",
+    "aligned_similarity",
+    "routing_similarity",
+    "routing_similarity_null",
+    "leaders",
+    "without_least_salient",
 )

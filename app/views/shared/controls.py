@@ -1,4 +1,4 @@
-"""What the pages share: the trace on show, the frame of a page, a figure with its table."""
+"""What the pages share: the frame of a page, its words, a figure with its table."""
 
 import re
 from html import escape
@@ -8,13 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from analysis import queries
-from analysis.queries import TraceInfo
-from app import evidence, workspace
-from app.jobs import beside
-from app.views.shared import demo
+from app.folders import SHIPPED
 from app.views.shared.theme import DARK, LIGHT, Palette, domain_colors
-from app.workspace import REPOSITORY, TraceFile
 from data import report
 
 Selection = Literal["points"] | tuple[Literal["box", "lasso"], ...]
@@ -27,34 +22,9 @@ def palette() -> Palette:
     return DARK if st.context.theme.type == "dark" else LIGHT
 
 
-def page(question: str) -> tuple[TraceFile, TraceInfo]:
-    """Heading, sidebar and the trace on show. Stops the page where there is none to show."""
-    title(question)
-    found = workspace.traces()
-    if not found:
-        demo.build_demo()
-        st.stop()
-    trace = _choose(found)
-    try:
-        info = trace_info(trace)
-    except ValueError as error:
-        refused("This trace cannot be shown. Choose another one in the sidebar.", error)
-        if trace.name == workspace.DEMO and st.button("Make the demo trace again", type="primary"):
-            trace.path.unlink()
-            st.rerun()
-        st.stop()
-    _facts(trace, info)
-    if trace.name == workspace.DEMO:
-        beside.project(trace)
-        beside.information(trace)
-    if not info.num_tokens:
-        st.info("This trace holds no tokens. Capture text with `routescope capture`.")
-        st.stop()
-    return trace, info
-
-
-def title(question: str) -> None:
-    st.html(REPOSITORY / "app" / "style.css")
+def page(question: str) -> None:
+    """The frame of a page: its style and its question."""
+    st.html(SHIPPED / "app" / "style.css")
     st.html(f'<h1 class="rs-question">{escape(question)}</h1>')
 
 
@@ -62,11 +32,6 @@ def refused(text: str, error: Exception) -> None:
     """What cannot be shown, and why: the reason is shown literally."""
     st.error(text)
     st.code(str(error), language=None, wrap_lines=True)
-
-
-def trace_info(trace: TraceFile) -> TraceInfo:
-    with workspace.cursor(trace) as con:
-        return queries.trace_info(con)
 
 
 def answer(text: str) -> None:
@@ -79,7 +44,7 @@ def note(text: str) -> None:
 
 
 def legend(names: list[str]) -> None:
-    """Domain colours, once a page, instead of a legend in every figure."""
+    """Domain colours, once per page, instead of a legend in every figure."""
     colors = domain_colors(names, palette())
     swatches({name: colors[name] for name in names})
 
@@ -121,7 +86,7 @@ def choice(label: str, options: list[str], *, key: str) -> str:
     return chosen or options[0]
 
 
-def show(
+def chart(
     figure: go.Figure,
     *,
     alt: str,
@@ -198,12 +163,12 @@ def method(*entries: str, compared: tuple[str, ...] = ()) -> None:
             st.markdown(sections[entry])
         if compared:
             st.markdown(f"##### Definitions, side by side\n\n{_side_by_side(compared)}")
-        st.caption("From `docs/metrics.md`, which has every formula with its source.")
+        st.caption("From `docs/metrics.md`, which gives every formula and its source.")
 
 
 def _side_by_side(compared: tuple[str, ...]) -> str:
     """Paper, released code and RouteScope, on a toy case each."""
-    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+    text = (SHIPPED / "docs" / "metrics.md").read_text(encoding="utf-8")
     section = text.split("\n## Definitions, side by side\n", 1)[1]
     heads = ("| metric", "|---", *(f"| {metric}" for metric in compared))
     return "\n".join(
@@ -213,27 +178,6 @@ def _side_by_side(compared: tuple[str, ...]) -> str:
 
 def _metric_sections() -> dict[str, str]:
     """Entries of docs/metrics.md by name."""
-    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+    text = (SHIPPED / "docs" / "metrics.md").read_text(encoding="utf-8")
     entries = [part.split("\n## ")[0] for part in text.split("\n### ")[1:]]
     return {entry.split("\n", 1)[0].strip(): f"##### {entry}" for entry in entries}
-
-
-def _choose(found: list[TraceFile]) -> TraceFile:
-    by_name = {trace.name: trace for trace in found}
-    with st.sidebar:
-        name = st.selectbox("Trace", by_name, key="trace", bind="query-params")
-    return by_name[str(name)]
-
-
-def _facts(trace: TraceFile, info: TraceInfo) -> None:
-    least, most = evidence.k_range(trace, info)
-    chosen = f"{most} chosen" if least == most else f"{least} to {most} run"
-    lines = [
-        f"{info.num_tokens:,} tokens, {info.num_documents:,} texts",
-        f"Model {info.model_name} ({info.model_sha256[:8]})",
-        f"{info.num_layers} MoE layers of {info.num_experts} experts",
-        f"{chosen} per token, {info.num_shared_experts} shared",
-        f"Captured {info.created_at:%Y-%m-%d %H:%M} UTC",
-    ]
-    with st.sidebar:
-        st.html(f'<p class="rs-facts">{"<br>".join(map(escape, lines))}</p>')

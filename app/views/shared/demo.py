@@ -1,28 +1,39 @@
 """The first start: no trace yet, so the demo is made."""
 
+from functools import partial
+
 import streamlit as st
 
-from app.jobs import prompts
-from app.jobs.demo import capture_demo
+from app import workspace
+from app.jobs import demo, prompts
 from app.jobs.queue import all_jobs
 from app.studies.reader import HELDOUT
 from app.views.shared import progress
+from app.workspace import TraceFile
 
 _DEMO = "Making the demo trace"
 
 
 def build_demo() -> None:
     """First start: the demo trace is made from shipped text by the shipped model."""
-    if not prompts.has_model() or not HELDOUT.is_file():
+    if not prompts.has_model(workspace.checkpoint()) or not HELDOUT.is_file():
         st.info("There is no trace yet. Make one from a text, CSV, JSONL or Parquet file:")
         st.code("routescope capture prompts.txt --out traces/mine.duckdb", language="bash")
         return
-    job = all_jobs().get("demo") or all_jobs().start("demo", _DEMO, capture_demo, lane="model")
+    work = partial(demo.run, model=workspace.checkpoint())
+    job = all_jobs().get("demo") or all_jobs().start("demo", _DEMO, work, lane="model")
     if job.active:
         st.info("First start: the shipped model reads its demo texts. This takes a minute or two.")
-        progress.show(job, key="demo")
+        progress.follow(job, key="demo")
         return
     progress.outcome(job, failed="The demo trace could not be made.")
     if st.button("Make the demo trace", type="primary"):
         all_jobs().forget("demo")
+        st.rerun()
+
+
+def offer_again(file: TraceFile) -> None:
+    """Of a demo trace that cannot be opened, such as one of an older format."""
+    if st.button("Make the demo trace again", type="primary"):
+        file.path.unlink()
         st.rerun()

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.views.shared.theme import Palette, frame
+from app.views.shared.theme import Palette, frame, layer_step
 
 DASH = "\N{EN DASH}"
 
@@ -42,7 +42,7 @@ MEASURES = {
     "busiest_share": Measure("three busiest", ".1%"),
     "dead_experts": Measure("dead experts", ".0f"),
     "mutual_information": Measure("mutual information", ".3f", " nats"),
-    "information_share": Measure("domain told by one choice", ".1%"),
+    "information_share": Measure("information about the domain", ".1%"),
     "mean_divergence": Measure("divergence", ".3f", " bits"),
     "distinct_share": Measure("distinct experts", ".1%"),
 }
@@ -58,17 +58,18 @@ def probability(value: float) -> str:
 
 def reference(row: pd.Series, measure: Measure, null: str) -> str:
     """What stands under a number: its interval, then what chance or balance would give."""
-    known = [
+    parts = [
         measure.span(row.low, row.high),
         "" if pd.isna(row.null) else f"{null} {measure.short(row.null)}",
     ]
-    return ", ".join(part for part in known if part)
+    return ", ".join(part for part in parts if part)
 
 
 def layer_intervals(
     table: pd.DataFrame, palette: Palette, *, metric: str, null: str, marked: int | None = None
 ) -> go.Figure:
-    """One metric of a metric_table by layer: a dot as counted, a bar as sure, a tick for chance."""
+    """One metric of a metric_table by layer: a dot as counted, a bar for its interval, a tick for
+    chance."""
     rows = table[table.metric == metric]
     measure = MEASURES[metric]
     figure = go.Figure()
@@ -77,7 +78,7 @@ def layer_intervals(
         x=rows.layer_id.repeat(3),
         y=[None if pd.isna(end) else float(end) for segment in ends for end in segment],
         mode="lines",
-        name="95% interval",
+        name="95 % interval",
         line={"color": palette.neutral, "width": 8},
         hoverinfo="skip",
     )
@@ -103,7 +104,7 @@ def layer_intervals(
         hovertemplate="%{text}<extra></extra>",
     )
     frame(figure, palette, height=280, legend=True)
-    figure.update_xaxes(title_text="MoE layer", dtick=1 if len(rows) <= 32 else 4, showgrid=False)
+    figure.update_xaxes(title_text="MoE layer", dtick=layer_step(len(rows)), showgrid=False)
     percent = {"tickformat": ".0%"} if measure.form.endswith("%") else {}
     figure.update_yaxes(
         title_text=f"{measure.title}{measure.unit and f' ({measure.unit.strip()})'}"
@@ -117,7 +118,7 @@ def _hover(row: Any, measure: Measure, null: str) -> str:
         lines.append(f"<b>{measure.text(row.estimate)}</b> as counted")
     if not pd.isna(row.low):
         corrected, span = measure.text(row.corrected), measure.span(row.low, row.high)
-        lines.append(f"{corrected} ({span}) less what few texts add")
+        lines.append(f"{corrected} ({span}) corrected for small-sample bias")
     if not pd.isna(row.null):
         lines.append(f"{null} {measure.short(row.null)}")
     if not pd.isna(row.p):

@@ -15,8 +15,8 @@ def outcome(job: Job, *, failed: str) -> None:
 
 
 @st.fragment(run_every=0.5)
-def show(job: Job, *, key: str) -> None:
-    """Follow a job while it runs; the page runs again when it ends."""
+def follow(job: Job, *, key: str) -> None:
+    """How far a running job is; the page runs again when it ends."""
     if not job.active:
         st.rerun()
     text, button = st.columns([6, 1], vertical_alignment="bottom")

@@ -60,7 +60,7 @@ DARK = Palette(
 
 
 def domain_colors(domains: Sequence[str], palette: Palette) -> dict[str, str]:
-    """One colour a domain, the same on every page; labels that are not ours follow in order."""
+    """One colour per domain, the same on every page; labels that are not ours follow in order."""
     foreign = [domain for domain in domains if domain not in DOMAIN_COLORS]
     colors = dict(DOMAIN_COLORS)
     for place, domain in enumerate(foreign):
@@ -79,16 +79,21 @@ def depth_colors(count: int, palette: Palette) -> list[str]:
     ramp = palette.sequential[2:]
     steps = [place * (len(ramp) - 1) / max(count - 1, 1) for place in range(count)]
     return [
-        _mixed(ramp[int(step)], ramp[min(int(step) + 1, len(ramp) - 1)], step % 1) for step in steps
+        _mix(ramp[int(step)], ramp[min(int(step) + 1, len(ramp) - 1)], step % 1) for step in steps
     ]
 
 
-def _mixed(low: str, high: str, part: float) -> str:
+def _mix(low: str, high: str, part: float) -> str:
     channels = [
         round(int(low[at : at + 2], 16) * (1 - part) + int(high[at : at + 2], 16) * part)
         for at in (1, 3, 5)
     ]
     return "#{:02x}{:02x}{:02x}".format(*channels)
+
+
+def layer_step(num_layers: int) -> int:
+    """Layers from one tick of an axis to the next."""
+    return 1 if num_layers <= 32 else 4
 
 
 def visible(text: str) -> str:

@@ -8,99 +8,92 @@ import pandas as pd
 import streamlit as st
 
 from analysis import queries, specialization
-from analysis.queries import TraceInfo
-from app import evidence, workspace
+from app import evidence
+from app.studies import ablation
+from app.trace import Trace
 from app.views.shared import controls
 from app.views.shared.intervals import MEASURES, RATIO, probability
 from app.views.shared.theme import domain_colors, visible
 from app.views.specialization import specialists
 from app.views.specialization.figures import lift_bars
-from app.workspace import TraceFile
+from app.views.specialization.panels import layer_lifts
 
-CONTEXTS = 8
+TOKENS, CONTEXTS = 40, 8
 
 
-def show(
-    trace: TraceFile,
-    info: TraceInfo,
-    rows: pd.DataFrame,
-    tokens_E: np.ndarray,
-    metrics: pd.DataFrame,
-    causes: pd.DataFrame | None,
-    *,
-    expert_id: int,
-) -> None:
-    """rows and tokens_E: the lift_table and the choices of one layer; causes: as stored."""
-    layer_id = int(rows.layer_id.iloc[0])
+def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     st.subheader(f"Expert {expert_id} of layer {layer_id}", anchor="expert")
+    with trace.cursor() as con:
+        tokens_E = queries.load_array(queries.expert_tokens(con), trace.info)[layer_id]
+        tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=TOKENS)
+        contexts = queries.expert_contexts(con, layer_id, expert_id, limit=CONTEXTS)
     if not tokens_E[expert_id]:
-        st.info("No token of this trace chose this expert.")
+        st.info("No token in this trace chose this expert.")
         return
+    rows = layer_lifts(trace, layer_id)
     own = rows[rows.expert_id == expert_id].reset_index(drop=True)
     compared = own.estimate.notna().any()
-    loads = evidence.expert_loads(trace, info)
-    cell = loads[(loads.layer_id == layer_id) & (loads.expert_id == expert_id)].iloc[0]
-    load = [
-        ("Load", *_load(cell)),
-        ("Choices", f"{tokens_E[expert_id]:,}", f"balanced {tokens_E.mean():,.0f}"),
-    ]
-    controls.headline([*load, *(_preference(rows, own, metrics) if compared else [])])
+    figures = [_load(trace, layer_id, expert_id), _choices(tokens_E, expert_id)]
+    controls.headline(figures + (_preference(trace, rows, own) if compared else []))
     if compared:
-        controls.note(specialists.left_out(causes, layer_id=layer_id, expert_id=expert_id))
-    with workspace.cursor(trace) as con:
-        tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=40)
-        contexts = queries.expert_contexts(con, layer_id, expert_id, limit=CONTEXTS)
+        causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
+        controls.note(specialists.ablation_note(causes, layer_id=layer_id, expert_id=expert_id))
     left, middle, right = st.columns([5, 4, 6], gap="large")
+    name = f"layer_{layer_id}_expert_{expert_id}"
     with left:
-        st.markdown("**Chosen for domains**")
-        if compared:
-            bars = lift_bars(own, controls.palette())
-            controls.show(bars, alt="Bars: lift of each domain for this expert", key="expert_lift")
-        else:
-            controls.note("One domain: nothing to compare.")
+        _draw_lifts(own)
     with middle:
-        st.markdown("**Chosen for tokens**")
-        _tokens(tokens, name=f"layer_{layer_id}_expert_{expert_id}_tokens", trace=trace.name)
+        _draw_tokens(tokens, name=f"{name}_tokens", trace=trace.name)
     with right:
-        weighed = contexts.weight.notna().all()
-        st.markdown("**Where it weighs most**" if weighed else "**Where it is chosen**")
-        _contexts(contexts)
-        name = f"layer_{layer_id}_expert_{expert_id}_contexts"
-        controls.download(contexts, name=name, trace=trace.name)
+        _draw_contexts(contexts, name=f"{name}_contexts", trace=trace.name)
 
 
-def _load(cell: pd.Series) -> tuple[str, str]:
+def _load(trace: Trace, layer_id: int, expert_id: int) -> tuple[str, str, str]:
     """Over the balanced load, and what to compare it with."""
-    span = "" if pd.isna(cell.low) else f"{RATIO.span(2**cell.low, 2**cell.high)}, "
-    test = "" if pd.isna(cell.q) else f", q {probability(cell.q)}"
-    return RATIO.text(2**cell.estimate), f"{span}balanced 1×{test}"
+    loads = evidence.expert_loads(trace)
+    row = loads[(loads.layer_id == layer_id) & (loads.expert_id == expert_id)].iloc[0]
+    span = "" if pd.isna(row.low) else f"{RATIO.span(2**row.low, 2**row.high)}, "
+    test = "" if pd.isna(row.q) else f", q {probability(row.q)}"
+    return "Load", RATIO.text(2**row.estimate), f"{span}balanced 1×{test}"
 
 
-def _preference(
-    rows: pd.DataFrame, own: pd.DataFrame, metrics: pd.DataFrame
-) -> list[tuple[str, str, str]]:
+def _choices(tokens_E: np.ndarray, expert_id: int) -> tuple[str, str, str]:
+    return "Choices", f"{tokens_E[expert_id]:,}", f"balanced {tokens_E.mean():,.0f}"
+
+
+def _preference(trace: Trace, rows: pd.DataFrame, own: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Headline of the domain of highest lift, and of the divergence from all texts."""
     best = own.iloc[int(own.estimate.argmax())]
-    known = [RATIO.text(2**best.estimate)]
+    lift = [RATIO.text(2**best.estimate)]
     if not pd.isna(best.low):
-        known[0] += f" ({RATIO.span(2**best.low, 2**best.high)})"
+        lift[0] += f" ({RATIO.span(2**best.low, 2**best.high)})"
     if not pd.isna(best.q):
-        known.append(f"q {probability(best.q)}")
+        lift.append(f"q {probability(best.q)}")
     tokens_EG = rows.n_tokens.to_numpy().reshape(-1, len(own))
     divergence = specialization.jensen_shannon(tokens_EG[None])[0, best.expert_id]
-    measure = MEASURES["mean_divergence"]
+    measure, metrics = MEASURES["mean_divergence"], evidence.metrics(trace)
     chance = metrics[(metrics.layer_id == best.layer_id) & (metrics.metric == "mean_divergence")]
     return [
-        ("Strongest domain", controls.unmarked(best.domain), ", ".join([*known, "by chance 1×"])),
+        ("Strongest domain", controls.unmarked(best.domain), ", ".join([*lift, "by chance 1×"])),
         (
             "Divergence from all texts",
             measure.text(float(divergence)),
-            f"shuffled labels {measure.text(float(chance.null.iloc[0]))}, most 1",
+            f"shuffled labels {measure.text(float(chance.null.iloc[0]))}, at most 1",
         ),
     ]
 
 
-def _tokens(tokens: pd.DataFrame, *, name: str, trace: str) -> None:
+def _draw_lifts(own: pd.DataFrame) -> None:
+    st.markdown("**Domains it is chosen for**")
+    if own.estimate.isna().all():
+        controls.note("There is only one domain, so there is nothing to compare.")
+        return
+    bars = lift_bars(own, controls.palette())
+    controls.chart(bars, alt="Bars: lift of each domain for this expert", key="expert_lift")
+
+
+def _draw_tokens(tokens: pd.DataFrame, *, name: str, trace: str) -> None:
+    st.markdown("**Tokens that choose it**")
     shown = tokens.assign(text=[visible(text) for text in tokens.text])
     st.dataframe(
         shown[["text", "tokens", "share_of_token"]],
@@ -111,14 +104,18 @@ def _tokens(tokens: pd.DataFrame, *, name: str, trace: str) -> None:
             "tokens": st.column_config.NumberColumn("choices", format="localized"),
             "share_of_token": st.column_config.NumberColumn("of its uses", format="percent"),
         },
-        alt="Tokens that chose this expert most above its load",
+        alt="Tokens that chose this expert more often than its load explains",
     )
     controls.download(tokens, name=name, trace=trace)
 
 
-def _contexts(contexts: pd.DataFrame) -> None:
+def _draw_contexts(contexts: pd.DataFrame, *, name: str, trace: str) -> None:
+    weighed = contexts.weight.notna().all()
+    which = "it has the largest weight" if weighed else "it is chosen"
+    st.markdown(f"**Contexts in which {which}**")
     colors = domain_colors(list(contexts.domain.unique()), controls.palette())
     st.html("".join(_context(row, colors[str(row.domain)]) for row in contexts.itertuples()))
+    controls.download(contexts, name=name, trace=trace)
 
 
 def _context(row: Any, color: str) -> str:

@@ -42,10 +42,10 @@ def lift_heatmap(
     """Domains by experts of one layer's lift_table, colour = log2 lift; the marked expert is
     framed. A dot: q < 0.05. Hatched: too few documents to say."""
     log_GE = lift_grid(rows, "estimate", domains)[order_E].T
-    unsaid_GE = (rows.note == NOT_ENOUGH).to_numpy().reshape(-1, len(domains))[order_E].T
+    undecided_GE = (rows.note == NOT_ENOUGH).to_numpy().reshape(-1, len(domains))[order_E].T
     hover = np.array([lift_text(row) for row in rows.itertuples()]).reshape(-1, len(domains))
     figure = cell_heatmap(
-        np.where(unsaid_GE, np.nan, np.clip(log_GE, -LIMIT - 1, LIMIT + 1)),
+        np.where(undecided_GE, np.nan, np.clip(log_GE, -LIMIT - 1, LIMIT + 1)),
         palette,
         rows=[literal(domain) for domain in domains],
         columns=[str(expert) for expert in order_E],
@@ -53,7 +53,7 @@ def lift_heatmap(
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
         height=44 * len(domains) + 90,
     )
-    hatch_cells(figure, unsaid_GE, palette)
+    hatch_cells(figure, undecided_GE, palette)
     dot_cells(figure, lift_grid(rows, "q", domains)[order_E].T < MAX_Q, palette)
     place = int(np.flatnonzero(order_E == marked)[0])
     figure.add_shape(
@@ -69,7 +69,7 @@ def lift_heatmap(
 
 
 def lift_text(row: Any) -> str:
-    """All that is known of a cell, a line each."""
+    """All that is known of a cell, one line per fact."""
     lines = [f"expert {row.expert_id}, {literal(row.domain)}"]
     if not pd.isna(row.estimate):
         span = "" if pd.isna(row.low) else f" ({RATIO.span(2**row.low, 2**row.high)})"
@@ -78,7 +78,9 @@ def lift_text(row: Any) -> str:
         lines.append(f"p {probability(row.p)}, q {probability(row.q)}")
     lines.append(f"{row.n_documents:,} texts, {row.n_tokens:,} choices")
     if not pd.isna(row.smallest_detectable):
-        lines.append(f"these texts can show {RATIO.text(2**row.smallest_detectable)}")
+        lines.append(
+            f"smallest lift that these texts can detect: {RATIO.text(2**row.smallest_detectable)}"
+        )
     return "<br>".join([*lines, f"<i>{row.note}</i>"] if row.note else lines)
 
 
@@ -88,7 +90,7 @@ def lift_bars(rows: pd.DataFrame, palette: Palette) -> go.Figure:
     Full colour and a dot: q < 0.05. Hatched: too few documents to say.
     """
     colors = domain_colors(list(rows.domain), palette)
-    sure = (rows.q < MAX_Q).fillna(False).tolist()
+    significant = (rows.q < MAX_Q).fillna(False).tolist()
     places = list(range(len(rows)))
     log = rows[["estimate", "low", "high"]].astype(float).clip(-REACH, REACH)
     figure = go.Figure(
@@ -98,7 +100,7 @@ def lift_bars(rows: pd.DataFrame, palette: Palette) -> go.Figure:
             orientation="h",
             marker={
                 "color": [colors[domain] for domain in rows.domain],
-                "opacity": [1.0 if found else 0.45 for found in sure],
+                "opacity": [1.0 if clear else 0.45 for clear in significant],
                 "pattern": {"shape": ["/" if note else "" for note in rows.note], "size": 6},
             },
             error_x={
@@ -129,13 +131,13 @@ def lift_bars(rows: pd.DataFrame, palette: Palette) -> go.Figure:
         autorange="reversed",
         showgrid=False,
     )
-    for place, estimate, found in zip(places, rows.estimate, sure, strict=True):
+    for place, estimate, clear in zip(places, rows.estimate, significant, strict=True):
         text = RATIO.text(2**estimate) if not pd.isna(estimate) else ""
         column_text(
             figure,
             place,
-            f"{text} •" if found else text,
-            place=68 if found else 56,
-            color=None if found else palette.muted,
+            f"{text} •" if clear else text,
+            place=68 if clear else 56,
+            color=None if clear else palette.muted,
         )
     return figure

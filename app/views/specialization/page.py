@@ -1,83 +1,64 @@
 """Which experts prefer which domain?"""
 
-import numpy as np
 import streamlit as st
 
-from analysis import queries
-from app import evidence, workspace
-from app.studies import ablation
+from app import evidence
 from app.views.shared import controls
-from app.views.shared.intervals import MEASURES, layer_intervals
-from app.views.specialization import expert_card, specialists
-from app.views.specialization.figures import domain_order, lift_grid, lift_heatmap
+from app.views.shared.intervals import MEASURES
+from app.views.shared.panel import draw, draw_side_by_side
+from app.views.shared.trace_choice import trace_page
+from app.views.specialization.expert_card import draw_card
+from app.views.specialization.panels import (
+    COMPARED,
+    METHOD,
+    expert_order,
+    panels,
+    replication_panel,
+)
+from app.views.specialization.specialists import draw_specialists
 
-trace, info = controls.page("Which experts prefer which domain?")
-with workspace.cursor(trace) as con:
-    tokens_LE = queries.load_array(queries.expert_tokens(con), info)
-with st.spinner(evidence.WAIT):
-    lifts, metrics = evidence.lifts(trace, info), evidence.metrics(trace, info)
-compared = lifts.estimate.notna().any()
+trace = trace_page("Which experts prefer which domain?")
+compared = evidence.compares_domains(trace)
+with st.container(horizontal=True, gap="large"):
+    layer_id = controls.layer(trace.info.num_layers)
+    if compared:
+        order = controls.choice("Order experts by", ["domain", "number"], key="order")
+        by_domain = order == "domain"
+    experts = range(trace.info.num_experts)
+    expert_id = st.selectbox("Expert", experts, key="expert", bind="query-params", width=140)
+if not compared:
+    evidence.draw_limits(trace)
+    with st.spinner(evidence.WAIT):
+        draw_card(trace, layer_id=layer_id, expert_id=expert_id)
+    st.stop()
 
-bar = st.container(horizontal=True, gap="large")
-with bar:
-    layer_id = controls.layer(info.num_layers)
-rows = lifts[lifts.layer_id == layer_id].reset_index(drop=True)
-if compared:
-    with bar:
-        order = controls.choice("Experts in order of", ["domain", "number"], key="order")
-    log_EG = lift_grid(rows, "estimate", info.domains)
-    order_E = domain_order(np.exp2(log_EG)) if order == "domain" else np.arange(info.num_experts)
-with bar:
-    expert_id = st.selectbox(
-        "Expert", range(info.num_experts), key="expert", bind="query-params", width=140
-    )
+above, every_layer = st.container(), st.expander("Every layer", icon=":material/layers:")
+with every_layer:
+    titles = {MEASURES[name].title: name for name in evidence.DOMAIN_METRICS}
+    metric = titles[controls.choice("Figure", list(titles), key="figure")]
 
 
 def choose() -> None:
     if cell := controls.clicked("lift"):
+        order_E = expert_order(trace, layer_id=layer_id, by_domain=by_domain)
         st.session_state.expert = int(order_E[cell[1]])
 
 
-if compared:
-    controls.answer(specialists.sentence(rows, metrics, layer_id=layer_id))
-    controls.show(
-        lift_heatmap(
-            rows, controls.palette(), domains=info.domains, order_E=order_E, marked=expert_id
-        ),
-        alt=f"Heatmap: lift of every domain for every expert of layer {layer_id}",
-        key="lift",
-        on_select=choose,
+with above, st.spinner(evidence.WAIT):
+    drawn = panels(
+        trace,
+        controls.palette(),
+        layer_id=layer_id,
+        by_domain=by_domain,
+        expert_id=expert_id,
+        metric=metric,
     )
-    controls.note(specialists.marks(lifts))
-    controls.note(f"{specialists.NOT_SHOWN} {specialists.power(rows)}")
-evidence.show_unsaid(trace, info)
-causes = ablation.stored(trace.path, model_sha256=info.model_sha256)
-expert_card.show(trace, info, rows, tokens_LE[layer_id], metrics, causes, expert_id=expert_id)
-if not compared:
-    st.stop()
-
-specialists.table(lifts, causes, trace=trace.name)
-with st.spinner(evidence.WAIT):
-    repeated = evidence.replicated(trace, info)
-controls.note(specialists.replicated(repeated))
-with st.expander("Every layer", icon=":material/layers:"):
-    titles = {MEASURES[name].title: name for name in evidence.DOMAIN_METRICS}
-    metric = titles[controls.choice("Figure", list(titles), key="figure")]
-    left, right = st.columns(2, gap="large")
-    with left:
-        figure = layer_intervals(
-            metrics, controls.palette(), metric=metric, null="shuffled labels", marked=layer_id
-        )
-        controls.show(figure, alt=f"{metric} by layer, with intervals", key="information")
-    with right:
-        by_layer = evidence.specialization_metrics(metrics)
-        shown = by_layer[by_layer.metric == metric].drop(columns="metric")
-        controls.table(shown, name="specialization_by_layer", trace=trace.name)
-    controls.note(evidence.READING + " Tick: the same with labels shuffled over texts.")
-controls.download(lifts[[*evidence.LIFT_COLUMNS]], name="expert_domain_lift", trace=trace.name)
-controls.method(
-    *("domain_lift", "lift_table", "replication", "jensen_shannon", "information_share"),
-    *("domain_token_share", "domain_choice_share", "esft_document_score"),
-    *("normalized_over_experts", "normalized_over_layers", "selected_experts"),
-    compared=("domain specialization", "gate score", "normalization", "selection"),
-)
+    shown = {panel.name: panel for panel in drawn}
+    draw(shown["expert_domain_lift"], subject=trace.name, key="lift", on_select=choose)
+    evidence.draw_limits(trace)
+    draw_card(trace, layer_id=layer_id, expert_id=expert_id)
+    draw_specialists(shown.get("specialists"), subject=trace.name)
+    controls.note(replication_panel(trace).note)
+with every_layer:
+    draw_side_by_side(shown["specialization_by_layer"], subject=trace.name)
+controls.method(*METHOD, compared=COMPARED)

@@ -95,7 +95,7 @@ def step_lines(
 
 
 def layer_lines(table: pd.DataFrame, palette: Palette, *, value: str, null: str = "") -> list[Line]:
-    """A line a layer, pale to strong with depth; chance, mean over layers, is dotted."""
+    """One line per layer, pale to strong with depth; chance, mean over layers, is dotted."""
     layers = sorted(table.layer_id.unique())
     lines = [
         Line(
@@ -113,7 +113,7 @@ def layer_lines(table: pd.DataFrame, palette: Palette, *, value: str, null: str 
 def domain_lines(
     table: pd.DataFrame, palette: Palette, *, value: str, null: str = ""
 ) -> list[Line]:
-    """A line a domain in its colour, "none" dashed; chance, mean over domains, is dotted.
+    """One line per domain in its colour, "none" dashed; chance, mean over domains, is dotted.
 
     Domains are not in the legend: a page names their colours once.
     """
@@ -138,7 +138,7 @@ def training_colors(names: Sequence[str], palette: Palette) -> dict[str, str]:
 
 
 def training_lines(tables: dict[str, pd.DataFrame], palette: Palette, *, value: str) -> list[Line]:
-    """A line a training by name, not in the legend, each with its chance dotted in its colour."""
+    """One line per training by name, not in the legend, with its chance dotted in its colour."""
     lines: list[Line] = []
     for name, color in training_colors(list(tables), palette).items():
         if (table := tables[name]).empty:
@@ -197,7 +197,7 @@ def bits_dots(
             hovertemplate=f"{literal(name)}: %{{x:.3f}} bits per byte<extra></extra>",
         )
     frame(figure, palette, height=HEIGHT, legend=len(models) > 1)
-    figure.update_xaxes(title_text="bits per byte of held-out text (less is better)")
+    figure.update_xaxes(title_text="bits per byte of held-out text (lower is better)")
     figure.update_yaxes(
         tickvals=rows, ticktext=[literal(name) for name in names], autorange="reversed"
     )

@@ -1,55 +1,76 @@
 """Several trainings in the same figures, a line each."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
-import streamlit as st
 
-from app.views.shared import controls
-from app.views.training import tables as training_tables
+from app.views.shared.panel import Panel
+from app.views.shared.theme import Palette
+from app.views.training import tables
 from app.views.training.figures import bits_dots, step_lines, training_colors, training_lines
-from app.views.training.panels import INFORMATION, SATURATION, Panel, axis, draw
+from app.views.training.panels import INFORMATION, SATURATION, axis
 from app.views.training.record import TrainingRecord
 
 Table = Callable[[TrainingRecord], pd.DataFrame]
 
 
-def show(records: Sequence[TrainingRecord], by: str) -> None:
-    """All of several trainings; the figures of the first alone follow."""
-    names = [record.name for record in records]
-    controls.swatches(training_colors(names, controls.palette()))
-    draw(compared(records, by), training="trainings")
-    st.subheader(controls.unmarked(names[0]), anchor=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What is followed along every training."""
+
+    title: str
+    value: str  # column of the table
+    name: str  # of the file
+    unit: str
+    form: str  # of its numbers
+    table: Table
 
 
-def compared(records: Sequence[TrainingRecord], by: str) -> list[Panel]:
+def panels(records: Sequence[TrainingRecord], palette: Palette, *, by: str) -> list[Panel]:
     """Several trainings, a line each; figures of which none has anything are left out."""
-    palette, along, panels = controls.palette(), axis(records[0], by), []
-    for title, value, name, unit, form, of in COMPARED:
-        tables = {record.name: of(record) for record in records}
-        if all(table.empty for table in tables.values()):
-            continue
-        lines = training_lines(tables, palette, value=value)
-        figure = step_lines(lines, palette, axis=along, title=unit, form=form)
-        table = pd.concat(tables, names=["training", None]).reset_index("training")
-        note = "Dotted: by chance, in the colour of each." if "null" in table else ""
-        panels.append(Panel(title, figure, table, f"compared_{name}", note))
+    drawn = [_lines(line, records, palette, by=by) for line in LINES]
+    return [panel for panel in (*drawn, _bits(records, palette)) if panel is not None]
+
+
+def _lines(
+    line: Line, records: Sequence[TrainingRecord], palette: Palette, *, by: str
+) -> Panel | None:
+    by_training = {record.name: line.table(record) for record in records}
+    if all(table.empty for table in by_training.values()):
+        return None
+    lines = training_lines(by_training, palette, value=line.value)
+    along = axis(records[0], by)
+    table = pd.concat(by_training, names=["training", None]).reset_index("training")
+    return Panel(
+        title=line.title,
+        name=f"compared_{line.name}",
+        figure=step_lines(lines, palette, axis=along, title=line.unit, form=line.form),
+        alt=f"{line.title} over the course of training",
+        note="Dotted: chance, in the colour of its training." if "null" in table else "",
+        table=table,
+    )
+
+
+def _bits(records: Sequence[TrainingRecord], palette: Palette) -> Panel | None:
     bits = {
         record.name: record.bits.set_index("domain").moe
         for record in records
         if record.bits is not None
     }
-    if bits:
-        colors = training_colors([record.name for record in records], palette)
-        figure = bits_dots(bits, palette, colors)
-        table = pd.DataFrame(bits).rename_axis("domain").reset_index()
-        panels.append(Panel("Held-out text", figure, table, "compared_bits_per_byte"))
-    return panels
+    if not bits:
+        return None
+    colors = training_colors([record.name for record in records], palette)
+    return Panel(
+        title="Held-out text",
+        name="compared_bits_per_byte",
+        figure=bits_dots(bits, palette, colors),
+        alt="Held-out text over the course of training",
+        table=pd.DataFrame(bits).rename_axis("domain").reset_index(),
+    )
 
 
-def _mean(
-    value: str, of: Callable[[TrainingRecord], pd.DataFrame]
-) -> Callable[[TrainingRecord], pd.DataFrame]:
+def _mean(value: str, of: Table) -> Table:
     """Mean over layers."""
     return lambda record: (
         of(record).groupby(["step", "tokens"], as_index=False, dropna=False)[[value, "null"]].mean()
@@ -61,30 +82,57 @@ def _worst(record: TrainingRecord) -> pd.DataFrame:
 
 
 def _activated(record: TrainingRecord) -> pd.DataFrame:
-    found = record.layers.dropna(subset="chosen")
-    return found.groupby(["step", "tokens"], as_index=False)[["chosen"]].mean()
+    chosen = record.layers.dropna(subset="chosen")
+    return chosen.groupby(["step", "tokens"], as_index=False)[["chosen"]].mean()
 
 
-COMPARED = (  # title, column, file, unit, form, table of a training
-    (
-        *("Experts with a domain", "share", "experts_with_a_domain", "of all experts", ".0%"),
-        training_tables.with_a_domain,
+LINES = (
+    Line(
+        title="Experts with a domain",
+        value="share",
+        name="experts_with_a_domain",
+        unit="share of all experts",
+        form=".0%",
+        table=tables.with_a_domain,
     ),
-    (
-        *("Router saturation, mean of layers", "saturation", "router_saturation", SATURATION),
-        *(".0%", _mean("saturation", training_tables.saturation)),
+    Line(
+        title="Router saturation, mean of layers",
+        value="saturation",
+        name="router_saturation",
+        unit=SATURATION,
+        form=".0%",
+        table=_mean("saturation", tables.saturation),
     ),
-    (
-        *("Domain told by one choice, mean of layers", "information_share", "domain_information"),
-        *(INFORMATION, ".1%", _mean("information_share", training_tables.information)),
+    Line(
+        title="Information about the domain, mean of layers",
+        value="information_share",
+        name="domain_information",
+        unit=INFORMATION,
+        form=".1%",
+        table=_mean("information_share", tables.information),
     ),
-    (
-        *("Loss", "loss", "loss", "nats per token", ".3f"),
-        lambda record: record.log[["step", "tokens", "loss"]],
+    Line(
+        title="Loss",
+        value="loss",
+        name="loss",
+        unit="nats per token",
+        form=".3f",
+        table=lambda record: record.log[["step", "tokens", "loss"]],
     ),
-    ("Balance, worst layer", "max_violation", "max_violation", "MaxVio", ".2f", _worst),
-    (
-        *("Experts a token activates, mean of layers", "chosen", "activated_experts", "experts"),
-        *(".2f", _activated),
+    Line(
+        title="Balance, worst layer",
+        value="max_violation",
+        name="max_violation",
+        unit="MaxVio",
+        form=".2f",
+        table=_worst,
+    ),
+    Line(
+        title="Experts activated per token, mean of layers",
+        value="chosen",
+        name="activated_experts",
+        unit="experts",
+        form=".2f",
+        table=_activated,
     ),
 )

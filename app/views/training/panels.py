@@ -1,14 +1,10 @@
 """The figures of one training, each with its table."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import pandas as pd
 import plotly.graph_objects as go
-import streamlit as st
 
-from app.views.shared import controls
-from app.views.shared.theme import domain_colors
+from app.views.shared.panel import Panel
+from app.views.shared.theme import Palette, domain_colors
 from app.views.specialization.figures import domain_order
 from app.views.training import summary, tables
 from app.views.training.figures import (
@@ -24,41 +20,15 @@ from app.views.training.play import lift_play
 from app.views.training.record import TrainingRecord
 
 SATURATION = "share of final choices"
-INFORMATION = "of the domain's entropy"
+INFORMATION = "share of the domain's entropy"
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
-    title: str
-    figure: go.Figure
-    table: pd.DataFrame
-    name: str  # of its file
-    note: str = ""
-
-
-def show(record: TrainingRecord, by: str) -> None:
-    """All of one training."""
-    domains = record.snapshots.domains if record.snapshots else ()
-    logged = [*record.domain_loss.domain, *record.domain_share.domain]
-    controls.legend(list(dict.fromkeys([*domains, *logged])))
-    draw(settling(record, by), training=record.name)
-    play(record)
-    if not record.log.empty:
-        st.subheader("Loss and load", anchor=False)
-        draw(course(record, by), training=record.name)
-
-
-def draw(panels: Sequence[Panel], *, training: str) -> None:
-    """Two abreast."""
-    for place, panel in enumerate(panels):
-        if place % 2 == 0:
-            columns = st.columns(2, gap="large")
-        with columns[place % 2]:
-            st.markdown(f"**{panel.title}**")
-            controls.show(panel.figure, alt=f"{panel.title} along the training", key=panel.name)
-            if panel.note:
-                controls.note(panel.note)
-            controls.download(panel.table, name=panel.name, trace=training)
+def panels(
+    record: TrainingRecord, palette: Palette, *, by: str = "step", layer_id: int = 0
+) -> list[Panel]:
+    """Routing, then the log, then one layer's experts snapshot by snapshot, as far as recorded."""
+    drawn = [*routing(record, palette, by=by), *log(record, palette, by=by)]
+    return [*drawn, play(record, palette, layer_id=layer_id)] if plays(record) else drawn
 
 
 def axis(record: TrainingRecord, by: str) -> Axis:
@@ -75,99 +45,105 @@ def axis(record: TrainingRecord, by: str) -> Axis:
     return Axis(by=by, stages=tuple(spans))
 
 
-def settling(record: TrainingRecord, by: str) -> list[Panel]:
+def routing(record: TrainingRecord, palette: Palette, *, by: str) -> list[Panel]:
     """How experts took to domains and routers settled; empty without snapshots."""
-    palette, along = controls.palette(), axis(record, by)
-    panels = []
+    along, drawn = axis(record, by), []
     if tables.compares_domains(record):
         table = tables.experts(record)
         lines = domain_lines(table, palette, value="experts", null="by chance")
         figure = step_lines(lines, palette, axis=along, title="experts", form=".0f")
         note = summary.experts_note(record)
-        panels.append(Panel("Experts by domain", figure, table, "experts_by_domain", note))
+        drawn.append(_panel("Experts by domain", figure, table, "experts_by_domain", note))
     if record.snapshots is not None:
         table = tables.saturation(record)
         lines = layer_lines(table, palette, value="saturation", null="chance")
         figure = step_lines(lines, palette, axis=along, title=SATURATION, form=".0%")
         far = "" if record.state == "finished" else " so far"
         last = f"Final: the choices at step {record.snapshots.steps[-1]:,}, the last snapshot{far}."
-        panels.append(Panel("Router saturation", figure, table, "router_saturation", last))
+        drawn.append(_panel("Router saturation", figure, table, "router_saturation", last))
     if tables.compares_domains(record):
         table = tables.information(record)
         lines = layer_lines(table, palette, value="information_share", null="shuffled labels")
         figure = step_lines(lines, palette, axis=along, title=INFORMATION, form=".1%")
-        panels.append(Panel("Domain told by one choice", figure, table, "domain_information"))
+        title = "Information about the domain"
+        drawn.append(_panel(title, figure, table, "domain_information"))
     if record.bits is not None:
-        panels.append(_bits(record))
-    return panels
+        drawn.append(_bits(record.bits, palette))
+    return drawn
 
 
-def _bits(record: TrainingRecord) -> Panel:
+def _panel(title: str, figure: go.Figure, table: pd.DataFrame, name: str, note: str = "") -> Panel:
+    alt = f"{title} over the course of training"
+    return Panel(title=title, figure=figure, table=table, name=name, note=note, alt=alt)
+
+
+def _bits(bits: pd.DataFrame, palette: Palette) -> Panel:
     """The model in the colours of the domains, its dense twin a ring."""
-    assert record.bits is not None
-    palette, table = controls.palette(), record.bits.set_index("domain")
+    table = bits.set_index("domain")
     models = {"dense": table.dense} if "dense" in table else {}
     known = domain_colors(list(table.index), palette) | {"all": palette.text}
     colors = {"dense": palette.muted, "MoE": [known[name] for name in table.index]}
     figure = bits_dots(models | {"MoE": table.moe}, palette, colors)
-    return Panel("Held-out text", figure, record.bits, "bits_per_byte")
+    return _panel("Held-out text", figure, bits, "bits_per_byte")
 
 
-def course(record: TrainingRecord, by: str) -> list[Panel]:
-    """What the log says."""
-    palette, along, log = controls.palette(), axis(record, by), record.log
+def log(record: TrainingRecord, palette: Palette, *, by: str) -> list[Panel]:
+    """What the log says; empty without a line."""
+    if record.log.empty:
+        return []
+    along = axis(record, by)
 
     def lined(lines: list[Line], title: str, form: str = ".3f") -> go.Figure:
         return step_lines(lines, palette, axis=along, title=title, form=form)
 
-    losses = lined(loss_lines(log, record.dense_log, palette), "nats per token")
-    panels = [Panel("Loss", losses, log, "training_log")]
-    by_domain, drawn = record.domain_loss.dropna(), record.domain_share
+    losses = lined(loss_lines(record.log, record.dense_log, palette), "nats per token")
+    drawn = [_panel("Loss", losses, record.log, "training_log")]
+    by_domain, shares = record.domain_loss.dropna(), record.domain_share
     if not by_domain.empty:
         figure = lined(domain_lines(by_domain, palette, value="value"), "nats per token")
-        panels.append(Panel("Loss by domain", figure, by_domain, "loss_by_domain"))
+        drawn.append(_panel("Loss by domain", figure, by_domain, "loss_by_domain"))
     if not record.layers.empty:
         table = record.layers[["step", "tokens", "layer_id", "max_violation"]]
         figure = lined(layer_lines(table, palette, value="max_violation"), "MaxVio, balanced 0")
-        panels.append(Panel("Balance", figure, table, "max_violation"))
+        drawn.append(_panel("Balance", figure, table, "max_violation"))
     chosen = record.layers[["step", "tokens", "layer_id", "chosen"]].dropna()
     if not chosen.empty:
         figure = lined(layer_lines(chosen, palette, value="chosen"), "experts", ".2f")
-        panels.append(Panel("Experts a token activates", figure, chosen, "activated_experts"))
-    if not drawn.empty:
-        figure = lined(domain_lines(drawn, palette, value="value"), "of the sequences", ".1%")
-        panels.append(Panel("What was drawn", figure, drawn, "drawn_domains"))
-    return panels
+        drawn.append(_panel("Experts activated per token", figure, chosen, "activated_experts"))
+    if not shares.empty:
+        lines = domain_lines(shares, palette, value="value")
+        figure = lined(lines, "share of the sequences", ".1%")
+        drawn.append(_panel("Domains drawn for training", figure, shares, "drawn_domains"))
+    return drawn
 
 
-def play(record: TrainingRecord) -> None:
+def plays(record: TrainingRecord) -> bool:
+    return record.snapshots is not None and tables.compares_domains(record)
+
+
+def play(record: TrainingRecord, palette: Palette, *, layer_id: int) -> Panel:
     """A layer's experts against the domains, one snapshot after the other."""
-    found = record.snapshots
-    if found is None or not tables.compares_domains(record):
-        return
-    st.subheader("Step by step", anchor=False)
-    num_layers = found.tokens_NLE[found.steps[-1]].shape[1]
-    layer_id = controls.layer(num_layers)
-    made = tables.frames(found, layer_id)
+    snapshots = record.snapshots
+    assert snapshots is not None
+    frames = tables.frames(snapshots, layer_id)
     figure = lift_play(
-        [frame.lift_EG for frame in made],
-        [frame.domain_E for frame in made],
-        controls.palette(),
-        labels=[_label(record, frame.step) for frame in made],
-        domains=found.domains,
-        order_E=domain_order(made[-1].lift_EG),
+        [frame.lift_EG for frame in frames],
+        [frame.domain_E for frame in frames],
+        palette,
+        labels=[_label(record, frame.step) for frame in frames],
+        domains=snapshots.domains,
+        order_E=domain_order(frames[-1].lift_EG),
     )
-    controls.show(
-        figure,
-        alt=f"Heatmap that plays: lift of every domain for the experts of layer {layer_id}",
-        key="play",
+    return Panel(
+        name=f"lift_by_step_layer_{layer_id}",
+        figure=figure,
+        alt=f"Animated heatmap: lift of every domain for the experts of layer {layer_id}",
+        note=(
+            "Lift at each snapshot: a domain's share of an expert's choices, divided by its share "
+            "of the layer's choices. Experts are ordered by their domain at the last snapshot."
+        ),
+        table=tables.frames_table(frames, snapshots.domains),
     )
-    controls.note(
-        "Lift of a domain's texts in an expert over their share in the layer, at each snapshot. "
-        "Experts stand in the order of their domain at the last one."
-    )
-    table = tables.frames_table(made, found.domains)
-    controls.download(table, name=f"lift_by_step_layer_{layer_id}", trace=record.name)
 
 
 def _label(record: TrainingRecord, step: int) -> str:

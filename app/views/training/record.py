@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.workspace import TRAINING_LOG, Training
+from app.workspace import Training
 from data.snapshots import RoutingSnapshots, read_snapshots
+from data.training_folder import file_identity
 from data.training_log import Line, domains_table, layers_table, read_log, steps_table
-
-SNAPSHOTS = "snapshots.safetensors"
-FILES = (TRAINING_LOG, f"dense/{TRAINING_LOG}", "train_config.json", "evaluation.json", SNAPSHOTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +44,13 @@ class TrainingRecord:
 
 
 def read(training: Training) -> TrainingRecord:
-    return _read(training.identity(*FILES), training.state, _training=training)
+    return _read(training.folder.identity, training.state, _training=training)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _read(identity: str, state: str, *, _training: Training) -> TrainingRecord:
-    folder, lines = _training.path, _lines(_training)
-    dense, snapshots = folder / "dense" / TRAINING_LOG, folder / SNAPSHOTS
-    num_steps, stages = _schedule(folder / "train_config.json")
+    folder, lines = _training.folder, _lines(_training)
+    num_steps, stages = _schedule(folder.settings)
     return TrainingRecord(
         name=_training.name,
         state=state,
@@ -61,20 +58,22 @@ def _read(identity: str, state: str, *, _training: Training) -> TrainingRecord:
         layers=layers_table(lines),
         domain_loss=domains_table(lines, "domain_loss"),
         domain_share=domains_table(lines, "domain_share"),
-        dense_log=steps_table(read_log(dense)) if dense.is_file() else None,
-        bits=_bits(folder / "evaluation.json"),
-        snapshots=read_snapshots(snapshots) if snapshots.is_file() else None,
-        snapshots_identity=_training.identity(SNAPSHOTS),
+        dense_log=steps_table(read_log(folder.dense.log)) if folder.dense.log.is_file() else None,
+        bits=_bits(folder.evaluation),
+        snapshots=read_snapshots(folder.snapshots) if folder.snapshots.is_file() else None,
+        snapshots_identity=file_identity(folder.snapshots),
         num_steps=num_steps,
         stages=stages,
     )
 
 
 def _lines(training: Training) -> list[Line]:
-    log = training.path / TRAINING_LOG
+    log = training.folder.log
     lines = read_log(log)
     if not lines and training.state != "running":
-        raise ValueError(f"{log} holds no line: no step was ever logged; start the training again")
+        raise ValueError(
+            f"{log} has no lines, so no step was ever logged; start the training again"
+        )
     return lines
 
 
@@ -87,23 +86,23 @@ def _schedule(path: Path) -> tuple[int, tuple[tuple[str, int], ...]]:
         stages = tuple((str(name), int(last)) for name, last in config.get("stage_ends") or [])
         return stages[-1][1] if stages else int(config["steps"]), stages
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} lacks or garbles steps: {error!r}; train again") from error
+        raise ValueError(f"{path} has no valid number of steps ({error!r}); train again") from error
 
 
 def _bits(path: Path) -> pd.DataFrame | None:
     """Of a model beside its dense twin as shipped, or of one alone as `routescope train` writes."""
     if not path.is_file():
         return None
-    found = _json(path)
-    models = found if "moe" in found else {"moe": found}
+    bits = _json(path)
+    models = bits if "moe" in bits else {"moe": bits}
     return pd.DataFrame(models).rename_axis("domain").reset_index()
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}; restore it or train again") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no JSON object; restore it or train again")
-    return found
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not a JSON object; restore it or train again")
+    return content

@@ -1,7 +1,16 @@
 """A training in words."""
 
+from math import isnan
+
 from app.views.training import tables
 from app.views.training.record import TrainingRecord
+
+
+def domains(record: TrainingRecord) -> list[str]:
+    """Of the snapshots, then of the log."""
+    sampled = record.snapshots.domains if record.snapshots else ()
+    logged = [*record.domain_loss.domain, *record.domain_share.domain]
+    return list(dict.fromkeys([*sampled, *logged]))
 
 
 def headline(record: TrainingRecord) -> list[tuple[str, str, str]]:
@@ -21,10 +30,10 @@ def headline(record: TrainingRecord) -> list[tuple[str, str, str]]:
             at = "at the end" if record.state == "finished" else "now"
             figures.append(("Worst MaxVio", f"{now.max():.2f}", f"{at}; balanced 0"))
     if record.snapshots is not None and tables.compares_domains(record):
-        found = tables.last_share(record.snapshots_identity, _found=record.snapshots)
-        span = "" if found.low != found.low else f"{found.low:.0%} to {found.high:.0%}, "
+        own = tables.last_share(record.snapshots_identity, _snapshots=record.snapshots)
+        span = "" if isnan(own.low) else f"{own.low:.0%} to {own.high:.0%}, "
         figures.append(
-            ("Experts with a domain", f"{found.share:.0%}", f"{span}by chance {found.null:.0%}")
+            ("Experts with a domain", f"{own.share:.0%}", f"{span}by chance {own.null:.0%}")
         )
     if record.bits is not None:
         whole = record.bits.set_index("domain").loc["all"]
@@ -35,16 +44,21 @@ def headline(record: TrainingRecord) -> list[tuple[str, str, str]]:
 
 def missing(record: TrainingRecord) -> list[str]:
     """What is not there, or not there yet."""
-    found = []
+    lines = []
     if record.log.empty:
-        found.append("The log has no line yet.")
+        lines.append("The log has no line yet.")
     if record.snapshots is None and record.state == "running":
-        found.append("No snapshot yet: experts by domain, saturation and play wait for one.")
+        lines.append(
+            "There is no snapshot yet: experts by domain, saturation and the animation appear with "
+            "the first one."
+        )
     elif record.snapshots is None:
-        found.append("No routing was recorded along this training: it has no snapshots.")
+        lines.append("No routing was recorded during this training, so it has no snapshots.")
     elif not tables.compares_domains(record):
-        found.append("The texts of the snapshots are of one domain: there are none to compare.")
-    return found
+        lines.append(
+            "The texts of the snapshots belong to one domain, so there are no domains to compare."
+        )
+    return lines
 
 
 def _progress(record: TrainingRecord) -> str:
@@ -54,7 +68,7 @@ def _progress(record: TrainingRecord) -> str:
     return f"step {step:,} of {record.num_steps:,}"
 
 
-def sentence(record: TrainingRecord) -> str:
+def answer(record: TrainingRecord) -> str:
     """State, result and what the routers did, as far as each is known."""
     return " ".join(part for part in (_state(record), _result(record), _routers(record)) if part)
 
@@ -67,7 +81,7 @@ def _state(record: TrainingRecord) -> str:
     where = f"step {step:,} of {record.num_steps:,}" + (f", stage {stage}" if stage else "")
     if record.state == "running":
         return f"Running: {where}."
-    return f"Stopped at {where}; run the same command to go on."
+    return f"Stopped at {where}; run the same command to continue."
 
 
 def _result(record: TrainingRecord) -> str:
@@ -102,14 +116,14 @@ def experts_note(record: TrainingRecord) -> str:
     assert record.snapshots is not None
     small = tables.too_small(record.snapshots)
     few = (
-        f" With {tables.MIN_DOMAIN_TOKENS} choices needed, {small:.0%} of the experts have"
-        " too few in this sample."
+        f" An expert needs {tables.MIN_DOMAIN_TOKENS} choices to be assigned to a domain; "
+        f"{small:.0%} of the experts have fewer in this sample."
         if small
         else ""
     )
     return (
         f"Counted in {len(record.snapshots.domain_id_N)} held-out texts. Dotted: the same with "
-        f"labels shuffled over the texts, mean of the domains.{few}"
+        f"labels shuffled over the texts, averaged over the domains.{few}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a training's log and snapshots amount to, a table a figure. L = MoE layers."""
+"""What a training's log and snapshots amount to, one table per figure. L = MoE layers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,29 +21,35 @@ from data.snapshots import RoutingSnapshots
 
 
 def compares_domains(record: TrainingRecord) -> bool:
-    found = record.snapshots
-    return found is not None and len(np.unique(found.domain_id_N)) > 1
+    snapshots = record.snapshots
+    return snapshots is not None and len(np.unique(snapshots.domain_id_N)) > 1
+
+
+def num_layers(snapshots: RoutingSnapshots) -> int:
+    return snapshots.tokens_NLE[snapshots.steps[-1]].shape[1]
 
 
 def saturation(record: TrainingRecord) -> pd.DataFrame:
     """step, tokens, layer_id, saturation, null; no row without snapshots."""
     if record.snapshots is None:
         return pd.DataFrame(columns=["step", "tokens", "layer_id", "saturation", "null"])
-    return _with_tokens(_saturation(record.snapshots_identity, _found=record.snapshots), record)
+    return _with_tokens(_saturation(record.snapshots_identity, _snapshots=record.snapshots), record)
 
 
 def experts(record: TrainingRecord) -> pd.DataFrame:
     """step, tokens, domain, experts, null; no row without snapshots of two domains."""
     if record.snapshots is None or not compares_domains(record):
         return pd.DataFrame(columns=["step", "tokens", "domain", "experts", "null"])
-    return _with_tokens(_experts(record.snapshots_identity, _found=record.snapshots), record)
+    return _with_tokens(_experts(record.snapshots_identity, _snapshots=record.snapshots), record)
 
 
 def information(record: TrainingRecord) -> pd.DataFrame:
     """step, tokens, layer_id, information_share, null; no row without snapshots of two domains."""
     if record.snapshots is None or not compares_domains(record):
         return pd.DataFrame(columns=["step", "tokens", "layer_id", "information_share", "null"])
-    return _with_tokens(_information(record.snapshots_identity, _found=record.snapshots), record)
+    return _with_tokens(
+        _information(record.snapshots_identity, _snapshots=record.snapshots), record
+    )
 
 
 def with_a_domain(record: TrainingRecord) -> pd.DataFrame:
@@ -65,21 +71,21 @@ class Range:
     null: float
 
 
-@st.cache_data(max_entries=32, show_spinner="Drawing texts again")
-def last_share(identity: str, *, _found: RoutingSnapshots) -> Range:
-    tokens_NLE = _found.tokens_NLE[_found.steps[-1]]
-    table = domain_counts(tokens_NLE, _found.domain_id_N, domains=_found.domains)
+@st.cache_data(max_entries=32, show_spinner="Resampling texts")
+def last_share(identity: str, *, _snapshots: RoutingSnapshots) -> Range:
+    tokens_NLE = _snapshots.tokens_NLE[_snapshots.steps[-1]]
+    table = domain_counts(tokens_NLE, _snapshots.domain_id_N, domains=_snapshots.domains)
     none = table[(table.layer_id == ALL_LAYERS) & (table.domain == NONE)]
-    counted = domain_experts(tokens_NLE, _found.domain_id_N, domains=_found.domains)
+    counted = domain_experts(tokens_NLE, _snapshots.domain_id_N, domains=_snapshots.domains)
     total = counted.experts.sum()
     ends = none[["high", "low", "null"]].to_numpy(float, na_value=np.nan)[0]
     low, high, null = (1 - ends / total).tolist()
     return Range(1 - counted.experts.iloc[-1] / total, low, high, null)
 
 
-def too_small(found: RoutingSnapshots) -> float:
+def too_small(snapshots: RoutingSnapshots) -> float:
     """Share of experts that the last snapshot's sample gives too few choices to have a domain."""
-    tokens_LEG = _last_by_domain(found)
+    tokens_LEG = _last_by_domain(snapshots)
     return float((tokens_LEG.max(-1) < MIN_DOMAIN_TOKENS).mean())
 
 
@@ -92,20 +98,20 @@ class Frame:
     domain_E: np.ndarray  # as expert_domain()
 
 
-def frames(found: RoutingSnapshots, layer_id: int) -> list[Frame]:
-    made = []
-    for step, tokens_NLE in found.tokens_NLE.items():
+def frames(snapshots: RoutingSnapshots, layer_id: int) -> list[Frame]:
+    drawn = []
+    for step, tokens_NLE in snapshots.tokens_NLE.items():
         tokens_LEG = tokens_by_domain(
-            tokens_NLE[:, [layer_id]], found.domain_id_N, num_domains=len(found.domains)
+            tokens_NLE[:, [layer_id]], snapshots.domain_id_N, num_domains=len(snapshots.domains)
         )
-        made.append(Frame(step, domain_lift(tokens_LEG)[0], expert_domain(tokens_LEG)[0]))
-    return made
+        drawn.append(Frame(step, domain_lift(tokens_LEG)[0], expert_domain(tokens_LEG)[0]))
+    return drawn
 
 
-def frames_table(made: list[Frame], domains: tuple[str, ...]) -> pd.DataFrame:
+def frames_table(frames: list[Frame], domains: tuple[str, ...]) -> pd.DataFrame:
     """step, expert_id, belongs_to, domain, lift."""
     names = [*domains, NONE]
-    num_experts, num_domains = made[0].lift_EG.shape
+    num_experts, num_domains = frames[0].lift_EG.shape
     tables = [
         pd.DataFrame(
             {
@@ -116,14 +122,14 @@ def frames_table(made: list[Frame], domains: tuple[str, ...]) -> pd.DataFrame:
                 "lift": frame.lift_EG.ravel(),
             }
         )
-        for frame in made
+        for frame in frames
     ]
     return pd.concat(tables, ignore_index=True)
 
 
-def _last_by_domain(found: RoutingSnapshots) -> np.ndarray:
-    last_NLE = found.tokens_NLE[found.steps[-1]]
-    return tokens_by_domain(last_NLE, found.domain_id_N, num_domains=len(found.domains))
+def _last_by_domain(snapshots: RoutingSnapshots) -> np.ndarray:
+    last_NLE = snapshots.tokens_NLE[snapshots.steps[-1]]
+    return tokens_by_domain(last_NLE, snapshots.domain_id_N, num_domains=len(snapshots.domains))
 
 
 def _with_tokens(table: pd.DataFrame, record: TrainingRecord) -> pd.DataFrame:
@@ -133,23 +139,23 @@ def _with_tokens(table: pd.DataFrame, record: TrainingRecord) -> pd.DataFrame:
 
 
 @st.cache_data(max_entries=32, show_spinner="Comparing snapshots")
-def _saturation(identity: str, *, _found: RoutingSnapshots) -> pd.DataFrame:
-    return saturation_table(_found.steps, _found.chosen)
+def _saturation(identity: str, *, _snapshots: RoutingSnapshots) -> pd.DataFrame:
+    return saturation_table(_snapshots.steps, _snapshots.chosen)
 
 
 @st.cache_data(max_entries=32, show_spinner="Counting experts by domain")
-def _experts(identity: str, *, _found: RoutingSnapshots) -> pd.DataFrame:
-    return _by_step(domain_experts, _found)
+def _experts(identity: str, *, _snapshots: RoutingSnapshots) -> pd.DataFrame:
+    return _by_step(domain_experts, _snapshots)
 
 
 @st.cache_data(max_entries=32, show_spinner="Counting experts by domain")
-def _information(identity: str, *, _found: RoutingSnapshots) -> pd.DataFrame:
-    return _by_step(domain_information, _found)
+def _information(identity: str, *, _snapshots: RoutingSnapshots) -> pd.DataFrame:
+    return _by_step(domain_information, _snapshots)
 
 
-def _by_step(table_at: Callable[..., pd.DataFrame], found: RoutingSnapshots) -> pd.DataFrame:
+def _by_step(table_at: Callable[..., pd.DataFrame], snapshots: RoutingSnapshots) -> pd.DataFrame:
     tables = {
-        step: table_at(tokens_NLE, found.domain_id_N, domains=found.domains)
-        for step, tokens_NLE in found.tokens_NLE.items()
+        step: table_at(tokens_NLE, snapshots.domain_id_N, domains=snapshots.domains)
+        for step, tokens_NLE in snapshots.tokens_NLE.items()
     }
     return pd.concat(tables, names=["step", None]).reset_index("step").reset_index(drop=True)

@@ -3,15 +3,15 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.views.shared.theme import Palette, frame
+from app.views.shared.theme import Palette, frame, layer_step
 
 
 def vocabulary_lines(table: pd.DataFrame, palette: Palette, *, marked: int) -> go.Figure:
-    """Vocabulary specialization: as often defined, and what is left of it after chance."""
+    """Vocabulary specialization: as it is often defined, and what is left of it after chance."""
     lines = {
         "plain, all ids": ("plain", palette.neutral, "dot"),
         "frequent ids": ("share", palette.text, "dash"),
-        "chance for these": ("expected", palette.muted, "dot"),
+        "frequent ids, by chance": ("expected", palette.muted, "dot"),
         "frequent ids, corrected": ("corrected", palette.accent, "solid"),
     }
     figure = go.Figure()
@@ -30,7 +30,7 @@ def vocabulary_lines(table: pd.DataFrame, palette: Palette, *, marked: int) -> g
     corrected.error_y = _reach(table, table.corrected, palette)
     frame(figure, palette, height=300, legend=True)
     figure.add_vline(x=marked, line={"color": palette.grid, "width": 8}, layer="below")
-    figure.update_xaxes(title_text="MoE layer", dtick=1, showgrid=False)
+    figure.update_xaxes(title_text="MoE layer", dtick=layer_step(len(table)), showgrid=False)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.05])
     return figure
 
@@ -38,9 +38,9 @@ def vocabulary_lines(table: pd.DataFrame, palette: Palette, *, marked: int) -> g
 def _corrected_hover(row: dict) -> str:
     lines = [""]
     if pd.notna(row["low"]):
-        lines.append(f"95 % of samples: {row['low']:.1%} to {row['high']:.1%}")
+        lines.append(f"95 % interval: {row['low']:.1%} to {row['high']:.1%}")
     if pd.notna(row["p"]):
-        lines.append(f"{row['null']:.1%} with words dealt again within texts")
+        lines.append(f"{row['null']:.1%} with words permuted within texts")
         lines.append(f"p {row['p']:.3f}, q {row['q']:.3f} (over layers)")
     return "<br>".join([*lines, f"{row['n_documents']:,} texts, {row['n_tokens']:,} tokens"])
 
@@ -54,32 +54,32 @@ def information_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
         "domain beyond the token": (table.beyond.clip(lower=0), "", palette.accent),
     }
     for name, (values, of, color) in bars.items():
-        known = table[values.notna()]
+        rows = table[values.notna()]
         figure.add_bar(
-            x=known.layer_id.tolist(),
+            x=rows.layer_id.tolist(),
             y=values[values.notna()].tolist(),
             name=name,
             marker={"color": color},
-            customdata=[_information_hover(row, of) for row in known.to_dict("records")],
+            customdata=[_information_hover(row, of) for row in rows.to_dict("records")],
             hovertemplate=f"layer %{{x}}, {name}: %{{y:.4f}} nats"
             "<br>%{customdata}<extra></extra>",
         )
         if not of:
-            figure.data[-1].error_y = _reach(known, values[values.notna()], palette)
+            figure.data[-1].error_y = _reach(rows, values[values.notna()], palette)
     frame(figure, palette, height=280, legend=True)
     figure.update_layout(bargap=0.35, barmode="group")
-    figure.update_xaxes(title_text="MoE layer", dtick=1, showgrid=False)
-    figure.update_yaxes(title_text="nats a choice", rangemode="tozero")
+    figure.update_xaxes(title_text="MoE layer", dtick=layer_step(len(table)), showgrid=False)
+    figure.update_yaxes(title_text="nats per choice", rangemode="tozero")
     return figure
 
 
-def _reach(known: pd.DataFrame, values: pd.Series, palette: Palette) -> dict:
+def _reach(rows: pd.DataFrame, values: pd.Series, palette: Palette) -> dict:
     """The interval as lengths of a line, above 0."""
     return {
         "type": "data",
         "symmetric": False,
-        "array": (known.high - values).clip(lower=0).astype(float).fillna(0).tolist(),
-        "arrayminus": (values - known.low.clip(lower=0)).clip(0).astype(float).fillna(0).tolist(),
+        "array": (rows.high - values).clip(lower=0).astype(float).fillna(0).tolist(),
+        "arrayminus": (values - rows.low.clip(lower=0)).clip(0).astype(float).fillna(0).tolist(),
         "color": palette.text,
         "thickness": 1.5,
         "width": 0,
@@ -90,5 +90,5 @@ def _information_hover(row: dict, of: str) -> str:
     null = row["information_null" if of else "null"]
     lines = [f"{null:.4f} by chance", f"p {row[f'{of}p']:.3f}, q {row[f'{of}q']:.3f} (over layers)"]
     if not of and pd.notna(row["low"]):
-        lines.insert(0, f"95 % of samples: {row['low']:.4f} to {row['high']:.4f}")
+        lines.insert(0, f"95 % interval: {row['low']:.4f} to {row['high']:.4f}")
     return "<br>".join([*lines, f"{row['n_documents']:,} texts, {row['n_tokens']:,} tokens"])

@@ -11,31 +11,30 @@ from analysis.queries import TraceInfo
 from analysis.significance import MIN_INTERVAL_DOCUMENTS
 from analysis.vocabulary_rows import first_tokens, layer_tests, typed, vocabulary_rows
 from analysis.vocabulary_tests import id_columns
-from app import workspace
-from app.workspace import TraceFile
+from app.trace import BY_IDENTITY, Trace
 
 
-def summary(trace: TraceFile, info: TraceInfo) -> pd.DataFrame:
+def summary(trace: Trace) -> pd.DataFrame:
     """vocabulary_rows() from beside the trace, or at once and without p."""
-    stored = workspace.beside(trace, info, "vocabulary")
-    if stored is None or "p" not in stored:  # as written before words were dealt again
-        return _counted(trace.identity, _trace=trace)
+    stored = trace.beside("vocabulary")
+    if stored is None or "p" not in stored:  # as written before words were permuted
+        return _summary_without_p(trace)
     return typed(stored)
 
 
-@st.cache_data(max_entries=16, show_spinner="Counting words by expert")
-def _counted(identity: str, *, _trace: TraceFile) -> pd.DataFrame:
-    with workspace.cursor(_trace) as con:
+@st.cache_data(max_entries=16, show_spinner="Counting words by expert", hash_funcs=BY_IDENTITY)
+def _summary_without_p(trace: Trace) -> pd.DataFrame:
+    with trace.cursor() as con:
         return vocabulary_rows(con, deals=0)
 
 
-@st.cache_data(max_entries=64, show_spinner="Counting words by expert")
-def token_table(identity: str, layer_id: int, *, _trace: TraceFile) -> pd.DataFrame:
+@st.cache_data(max_entries=64, show_spinner="Counting words by expert", hash_funcs=BY_IDENTITY)
+def token_table(trace: Trace, layer_id: int) -> pd.DataFrame:
     """vocabulary_table() of one layer with id_columns(); no row where it has no routed tokens."""
-    with workspace.cursor(_trace) as con:
-        info, ids = queries.trace_info(con), queries.token_ids(con)
+    with trace.cursor() as con:
+        ids = queries.token_ids(con)
         tests, frame = layer_tests(con, layer_id)
-    tokens_VE = queries.first_choice_array(frame, ids, info)
+    tokens_VE = queries.first_choice_array(frame, ids, trace.info)
     if not tokens_VE.any():
         return pd.DataFrame()
     table = vocabulary.vocabulary_table(tokens_VE, ids, expected_V=tests.expected_V)
@@ -46,10 +45,10 @@ def token_table(identity: str, layer_id: int, *, _trace: TraceFile) -> pd.DataFr
     return table
 
 
-@st.cache_data(max_entries=64, show_spinner="Comparing definitions")
-def definitions(identity: str, layer_id: int, *, _trace: TraceFile) -> pd.DataFrame:
-    with workspace.cursor(_trace) as con:
-        table = definitions_table(trace_arrays(con, queries.trace_info(con), layer_id))
+@st.cache_data(max_entries=64, show_spinner="Comparing definitions", hash_funcs=BY_IDENTITY)
+def definitions(trace: Trace, layer_id: int) -> pd.DataFrame:
+    with trace.cursor() as con:
+        table = definitions_table(trace_arrays(con, trace.info, layer_id))
     table.insert(0, "layer_id", layer_id)
     return table
 
@@ -66,12 +65,12 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
         tokens_N=queries.documents(con).set_index("doc_id").tokens[doc_ids].to_numpy(),
         first_tokens_VE=first_tokens(con, ids, info, layer_id),
         pairs_EE=queries.pair_array(queries.coactivation(con, layer_id), info),
-        ids_TK=_ranked(queries.layer_choices(con, layer_id), info),
+        ids_TK=_ids_by_rank(queries.layer_choices(con, layer_id), info),
         weights_NLE=_weights(con, doc_ids, info),
     )
 
 
-def _ranked(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray | None:
+def _ids_by_rank(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray | None:
     """ids_TK, unless k varies."""
     k = info.top_k
     if k is None or len(choices) % k:

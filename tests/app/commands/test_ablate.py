@@ -14,7 +14,6 @@ from app.studies import ablation
 from app.studies.ablation import Expert
 from data.sidecar import read_sidecar, sidecar_path
 from data.store import open_trace
-from tests.app.commands.test_capture import folder  # noqa: F401
 
 CLI = typer.Typer()
 CLI.command()(ablate)
@@ -26,7 +25,7 @@ def run(*arguments: object) -> Result:
 
 
 @pytest.fixture
-def trace(tmp_path: Path, folder: Path) -> Path:  # noqa: F811
+def trace(tmp_path: Path, folder: Path) -> Path:
     """Twelve short texts of two domains."""
     prompts = tmp_path / "prompts.jsonl"
     lines = [
@@ -45,14 +44,16 @@ def experts(trace: Path) -> list[Expert]:
     """The busiest of each layer."""
     with open_trace(trace) as con:
         load = queries.expert_tokens(con).sort_values("tokens").groupby("layer_id").last()
-    return [(int(layer), int(expert)) for layer, expert in load.expert_id.items()]
+    return list(zip(load.index.tolist(), load.expert_id.tolist(), strict=True))
 
 
 def named(experts: list[Expert]) -> str:
     return ",".join(f"{layer}:{expert}" for layer, expert in experts)
 
 
-def test_five_groups_an_expert_printed_and_stored(trace: Path, folder: Path, experts):  # noqa: F811
+def test_five_groups_an_expert_printed_and_stored(
+    trace: Path, folder: Path, experts: list[Expert]
+) -> None:
     given = ("--experts", named(experts), "--tokens", 30, "--json")
     result = run("ablate", "--trace", trace, "--model", folder, *given)
     assert result.exit_code == 0, result.output
@@ -68,8 +69,19 @@ def test_five_groups_an_expert_printed_and_stored(trace: Path, folder: Path, exp
     assert found[1]["tokens_per_domain"] == 30
 
 
-def test_interrupted_nothing_is_stored(trace: Path, folder: Path, experts, monkeypatch):  # noqa: F811
-    def interrupted(*given, **settings):
+def test_without_json_it_prints_a_table(trace: Path, folder: Path, experts: list[Expert]) -> None:
+    given = ("--experts", named(experts[:1]), "--tokens", 30)
+    result = run("ablate", "--trace", trace, "--model", folder, *given)
+    assert result.exit_code == 0, result.output
+    head, *lines = result.stdout.splitlines()
+    assert head.split()[:5] == ["layer_id", "expert_id", "domain", "group", "estimate"]
+    assert len(lines) == 5
+
+
+def test_interrupted_nothing_is_stored(
+    trace: Path, folder: Path, experts: list[Expert], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ablation, "ablate", interrupted)
@@ -82,14 +94,14 @@ def test_interrupted_nothing_is_stored(trace: Path, folder: Path, experts, monke
     ("experts", "line"),
     [("0-0", "not LAYER:EXPERT"), ("0:99", "there is no expert 0:99"), ("9:0", "no expert 9:0")],
 )
-def test_a_wrong_name_is_refused(trace: Path, folder: Path, experts: str, line: str):  # noqa: F811
+def test_a_wrong_name_is_refused(trace: Path, folder: Path, experts: str, line: str) -> None:
     result = run("ablate", "--trace", trace, "--model", folder, "--experts", experts)
     assert isinstance(result.exception, ValueError)
     assert line in str(result.exception)
     assert not sidecar_path(trace, "causes").is_file()
 
 
-def test_another_model_is_refused(trace: Path):
+def test_another_model_is_refused(trace: Path) -> None:
     result = run("ablate", "--trace", trace)
     assert isinstance(result.exception, ValueError)
     assert "the trace was made by model" in str(result.exception)

@@ -1,52 +1,27 @@
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 import typer
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from typer.testing import CliRunner, Result
 
 from app.commands import capture as command
-from app.studies import reader
-from app.studies.reader import Sampling, demo_documents, load_tracer
+from app.commands.demo import demo
+from app.studies import demo as demo_study
+from app.studies.demo import demo_documents, make_demo
+from app.studies.reader import Sampling, load_tracer
 from data.merge import merge_traces
 from data.prompts import read_documents, summarize_prompts
-from data.routing import DOMAINS, Document
+from data.routing import DOMAINS, CancelledError, Document
 from data.store import TraceStore, open_trace, partial_path
-from model.checkpoint import save_model
-from model.config import ModelConfig
-from model.transformer import Transformer
-from tests.models import small_config
 
 CLI = typer.Typer()
 CLI.command()(command.capture)
-CLI.command()(command.demo)
-
-
-def byte_tokenizer() -> Tokenizer:
-    """The start token and one entry a byte."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<|endoftext|>": 0} | {byte: i for i, byte in enumerate(alphabet, start=1)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of 2 MoE layers, 8 experts, top 2, a context of 16 bytes."""
-    path = tmp_path_factory.mktemp("model")
-    values = {name: getattr(small_config(), name) for name in ModelConfig.__slots__}
-    model = Transformer(ModelConfig(**values | {"vocab_size": 257}))
-    model.initialize(seed=0)
-    save_model(model, path, dtype=torch.float32)
-    byte_tokenizer().save(str(path / "tokenizer.json"))
-    return path
+CLI.command()(demo)
 
 
 def run(*arguments: object) -> Result:
@@ -65,7 +40,7 @@ def refused(result: Result) -> str:
     return str(result.exception)
 
 
-def test_capture_stores_every_prompt_and_prints_its_figures(tmp_path: Path, folder: Path):
+def test_capture_stores_every_prompt_and_prints_its_figures(tmp_path: Path, folder: Path) -> None:
     prompts = write(tmp_path / "p.csv", 'text,domain\nhello,math\n"é, a long line: cut",\n ,x\n')
     out = tmp_path / "t.duckdb"
     result = run("capture", prompts, "--out", out, "--model", folder, "--json")
@@ -89,7 +64,7 @@ def test_capture_stores_every_prompt_and_prints_its_figures(tmp_path: Path, fold
     assert set(config["versions"]) == {"routescope", "torch", "python"}
 
 
-def test_capture_says_in_words_what_was_cut_and_skipped(tmp_path: Path, folder: Path):
+def test_capture_says_in_words_what_was_cut_and_skipped(tmp_path: Path, folder: Path) -> None:
     prompts = write(tmp_path / "p.csv", "text\nshort\na text of more than 15\n \n")
     result = run("capture", prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
     assert "2 documents, 20 tokens" in result.stdout
@@ -97,7 +72,7 @@ def test_capture_says_in_words_what_was_cut_and_skipped(tmp_path: Path, folder: 
     assert "1 rows without text skipped" in result.stdout
 
 
-def test_generation_is_stored_with_its_sampling(tmp_path: Path, folder: Path):
+def test_generation_is_stored_with_its_sampling(tmp_path: Path, folder: Path) -> None:
     prompts = write(tmp_path / "p.txt", "hi\nyou\n")
     out = tmp_path / "t.duckdb"
     result = run("capture", prompts, "--out", out, "--model", folder, "--generate", 4, "--seed", 7)
@@ -122,14 +97,14 @@ def test_generation_is_stored_with_its_sampling(tmp_path: Path, folder: Path):
 )
 def test_a_bad_file_leaves_nothing_behind(
     tmp_path: Path, folder: Path, name: str, text: str, message: str
-):
+) -> None:
     prompts = write(tmp_path / name, text)
     result = run("capture", prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
     assert message in refused(result)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_what_cannot_be_written_or_loaded_is_refused(tmp_path: Path, folder: Path):
+def test_what_cannot_be_written_or_loaded_is_refused(tmp_path: Path, folder: Path) -> None:
     prompts = write(tmp_path / "p.txt", "hi\n")
     out = tmp_path / "t.duckdb"
     absent = tmp_path / "absent"
@@ -173,10 +148,10 @@ def interrupt(tmp_path: Path, folder: Path, *, after: int, capsys: pytest.Captur
 
 def test_ctrl_c_keeps_what_is_done_and_resume_completes_it(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
-):
+) -> None:
     prompts = write(tmp_path / "p.txt", "".join(f"prompt {i}\n" for i in range(5_000)))
     out = tmp_path / "t.duckdb"
-    assert "add --resume to go on" in interrupt(tmp_path, folder, after=4_500, capsys=capsys)
+    assert "add --resume to continue" in interrupt(tmp_path, folder, after=4_500, capsys=capsys)
     assert "unfinished capture" in refused(run("capture", prompts, "--out", out, "--model", folder))
     result = run("capture", prompts, "--out", out, "--model", folder, "--resume", "--json")
     figures = json.loads(result.stdout)
@@ -189,13 +164,15 @@ def test_ctrl_c_keeps_what_is_done_and_resume_completes_it(
 
 def test_ctrl_c_before_anything_is_stored_leaves_nothing(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
-):
+) -> None:
     write(tmp_path / "p.txt", "a\nb\nc\n")
     assert "before anything was stored" in interrupt(tmp_path, folder, after=1, capsys=capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["p.txt"]
 
 
-def test_resume_refuses_other_prompts(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture):
+def test_resume_refuses_other_prompts(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
     prompts = write(tmp_path / "p.txt", "".join(f"prompt {i}\n" for i in range(5_000)))
     interrupt(tmp_path, folder, after=4_500, capsys=capsys)
     write(prompts, "something else\n")
@@ -203,7 +180,7 @@ def test_resume_refuses_other_prompts(tmp_path: Path, folder: Path, capsys: pyte
     assert "begun with another config.capture.prompts.sha256" in refused(result)
 
 
-def test_a_sampling_is_checked_when_it_is_made():
+def test_a_sampling_is_checked_when_it_is_made() -> None:
     with pytest.raises(ValueError, match="at least 1 token"):
         Sampling(new_tokens=0, temperature=1.0, top_p=1.0, seed=0)
 
@@ -226,8 +203,8 @@ def heldout(tmp_path: Path) -> Path:
 
 def test_the_demo_takes_equal_tokens_of_every_domain(
     folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(reader, "DEMO_TOKENS", 15)
+) -> None:
+    monkeypatch.setattr(demo_study, "DEMO_TOKENS", 15)
     chosen = list(demo_documents(load_tracer(folder), heldout))
     assert [document.doc_id for document in chosen] == [
         4 * g + i for g in range(6) for i in range(2)
@@ -238,8 +215,8 @@ def test_the_demo_takes_equal_tokens_of_every_domain(
 
 def test_demo_replaces_one_that_was_cut_short(
     tmp_path: Path, folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(command, "HELDOUT", heldout)
+) -> None:
+    monkeypatch.setattr(demo_study, "HELDOUT", heldout)
     out = tmp_path / "traces" / "demo.duckdb"
     out.parent.mkdir()
     partial_path(out).write_text("cut short")
@@ -249,8 +226,36 @@ def test_demo_replaces_one_that_was_cut_short(
     assert [path.name for path in out.parent.iterdir()] == ["demo.duckdb"]
 
 
+def test_a_demo_brings_the_causes_of_its_model(
+    tmp_path: Path, folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_study, "HELDOUT", heldout)
+    model = tmp_path / "model"
+    shutil.copytree(folder, model)
+    (model / "demo.causes.parquet").write_bytes(b"measured before")
+    result = run("demo", "--out", tmp_path / "traces" / "demo.duckdb", "--model", model)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "traces" / "demo.causes.parquet").read_bytes() == b"measured before"
+
+
+def test_a_cancelled_demo_leaves_nothing_and_says_how_many_texts_there_were(
+    tmp_path: Path, folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_study, "HELDOUT", heldout)
+    seen: list[tuple[int, int, int]] = []
+    with pytest.raises(CancelledError):
+        make_demo(
+            load_tracer(folder),
+            tmp_path / "traces" / "demo.duckdb",
+            on_progress=lambda *counts: seen.append(counts),
+            cancelled=lambda: True,
+        )
+    assert seen == [(0, 0, 24)]
+    assert list((tmp_path / "traces").iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["capture", "demo"])
-def test_help_has_an_example(name: str):
+def test_help_has_an_example(name: str) -> None:
     assert f"Example: routescope {name}" in run(name, "--help").stdout
 
 

@@ -14,7 +14,6 @@ from app import cli
 from app.commands import evaluate as command
 from app.commands.capture import INTERRUPTED
 from app.studies.scoring import COLUMNS
-from tests.app.commands.test_capture import folder  # noqa: F401
 
 CLI = typer.Typer()
 CLI.command()(command.evaluate)
@@ -31,7 +30,7 @@ def jsonl(path: Path, *lines: object) -> Path:
     return path
 
 
-def test_without_tasks_the_shipped_texts_are_read(folder: Path):  # noqa: F811
+def test_without_tasks_the_shipped_texts_are_read(folder: Path) -> None:
     result = run("--model", folder, "--limit", 5, "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -52,7 +51,7 @@ def test_without_tasks_the_shipped_texts_are_read(folder: Path):  # noqa: F811
     assert (task["task"], task["used"], task["total"]) == ("heldout", 30, 1393)
 
 
-def test_every_kind_of_task_at_once_and_a_csv(tmp_path: Path, folder: Path):  # noqa: F811
+def test_every_kind_of_task_at_once_and_a_csv(tmp_path: Path, folder: Path) -> None:
     questions = jsonl(tmp_path / "q.jsonl", *[CHOICE | {"domain": d} for d in "aab"])
     programs = jsonl(tmp_path / "p.jsonl", CODE)
     texts = jsonl(tmp_path / "t.jsonl", *[{"text": "some words"}] * 5)
@@ -78,14 +77,16 @@ def test_every_kind_of_task_at_once_and_a_csv(tmp_path: Path, folder: Path):  # 
     assert all(row["chance"] == "0.5" for row in rows[:6])
 
 
-def test_a_name_that_is_a_formula_leaves_guarded(tmp_path: Path, folder: Path):  # noqa: F811
+def test_a_name_that_is_a_formula_leaves_guarded(tmp_path: Path, folder: Path) -> None:
     questions = jsonl(tmp_path / "q.jsonl", CHOICE | {"domain": "=1+1"})
     out = tmp_path / "rows.csv"
     assert run("--model", folder, "--tasks", questions, "--out", out).exit_code == 0
     assert '"\'=1+1"' in out.read_text()
 
 
-def test_code_is_not_run_unasked(tmp_path: Path, folder: Path, monkeypatch):  # noqa: F811
+def test_code_is_not_run_unasked(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.studies.scoring.run_program", lambda *given: pytest.fail("was run"))
     programs = jsonl(tmp_path / "p.jsonl", CODE)
     result = run("--model", folder, "--tasks", programs)
@@ -95,19 +96,21 @@ def test_code_is_not_run_unasked(tmp_path: Path, folder: Path, monkeypatch):  # 
     assert as_json == {"rows": [], "tasks": [], "not_run": ["p"]}
 
 
-def test_a_limit_says_how_many_of_how_many(tmp_path: Path, folder: Path):  # noqa: F811
+def test_a_limit_says_how_many_of_how_many(tmp_path: Path, folder: Path) -> None:
     questions = jsonl(tmp_path / "q.jsonl", *[CHOICE] * 9)
     result = run("--model", folder, "--tasks", questions, "--limit", 4)
     assert "q: 4 of 9 questions" in result.stdout
 
 
-def test_a_cut_prompt_is_counted(tmp_path: Path, folder: Path):  # noqa: F811
+def test_a_cut_prompt_is_counted(tmp_path: Path, folder: Path) -> None:
     questions = jsonl(tmp_path / "q.jsonl", CHOICE, CHOICE | {"prompt": "1" * 40})
     result = run("--model", folder, "--tasks", questions)
     assert "1 prompts cut on the left to the context of 16 tokens" in result.stdout
 
 
-def refused(monkeypatch, capsys, *arguments: object) -> str:
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> str:
     """The one line that the whole program prints before it ends with 2."""
     monkeypatch.setattr(sys, "argv", ["routescope", "evaluate", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
@@ -118,7 +121,9 @@ def refused(monkeypatch, capsys, *arguments: object) -> str:
     return lines[0]
 
 
-def test_a_bad_line_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):
+def test_a_bad_line_is_refused_before_the_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = jsonl(tmp_path / "q.jsonl", CHOICE, {"prompt": "x", "choices": ["a", "b"]})
     line = refused(monkeypatch, capsys, "--model", tmp_path / "absent", "--tasks", path)
     assert line == "error: q.jsonl:2: field 'answer' is missing"
@@ -126,10 +131,10 @@ def test_a_bad_line_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch,
 
 def test_a_checkpoint_of_another_config_is_refused(
     tmp_path: Path,
-    folder: Path,  # noqa: F811
-    monkeypatch,
-    capsys,
-):
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text())
@@ -151,12 +156,23 @@ def test_a_checkpoint_of_another_config_is_refused(
         (["--model", "absent"], "absent"),
     ],
 )
-def test_what_cannot_be_is_refused(arguments, problem: str, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_is_refused(
+    arguments: list[str],
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert problem in refused(monkeypatch, capsys, *arguments)
 
 
-def test_a_broken_tokenizer_is_refused(tmp_path, folder, monkeypatch, capsys):  # noqa: F811
+def test_a_broken_tokenizer_is_refused(
+    tmp_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "tokenizer.json").write_text("{}")
@@ -164,15 +180,19 @@ def test_a_broken_tokenizer_is_refused(tmp_path, folder, monkeypatch, capsys):  
     assert "tokenizer.json is no tokenizer" in line
 
 
-def test_without_the_harness_it_says_what_to_install(tmp_path, monkeypatch, capsys):
+def test_without_the_harness_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     monkeypatch.delitem(sys.modules, "app.studies.lm_eval_model", raising=False)
     line = refused(monkeypatch, capsys, "--harness", "arc_easy")
     assert line == f"error: --harness needs a package: pip install {command.LM_EVAL}"
 
 
-def test_interrupted_nothing_is_stored(tmp_path: Path, folder: Path, monkeypatch):  # noqa: F811
-    def interrupted(*given, **settings):
+def test_interrupted_nothing_is_stored(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "evaluate_task", interrupted)
@@ -182,12 +202,12 @@ def test_interrupted_nothing_is_stored(tmp_path: Path, folder: Path, monkeypatch
     assert not out.exists()
 
 
-def test_a_dense_model_is_measured_too(tmp_path: Path):
+def test_a_dense_model_is_measured_too(tmp_path: Path) -> None:
     from model.checkpoint import save_model
     from model.config import dense_twin
     from model.transformer import Transformer
-    from tests.app.commands.test_capture import byte_tokenizer
     from tests.bigram import bigram_model
+    from tests.tokenizers import byte_tokenizer
 
     config = dense_twin(bigram_model(torch.full((257, 257), 1 / 257), context_length=16).config)
     save_model(Transformer(config), tmp_path)

@@ -4,16 +4,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
-from analysis import queries
 from analysis.vocabulary_rows import typed, vocabulary_rows
 from app import workspace
 from app.commands.information import information
+from app.trace import Trace
+from app.trace import open_trace as trace_of
 from data.sidecar import read_sidecar, sidecar_path
 from data.store import open_trace
 
 
-def test_a_row_a_layer_lies_beside_the_trace(tmp_path: Path, tiny_trace: Path, capsys) -> None:
+def test_a_row_a_layer_lies_beside_the_trace(
+    tmp_path: Path, tiny_trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     trace = Path(shutil.copy(tiny_trace, tmp_path / "t.duckdb"))
     information(trace, as_json=True)
     found = read_sidecar(trace, "information")
@@ -32,15 +36,14 @@ def test_a_row_a_layer_lies_beside_the_trace(tmp_path: Path, tiny_trace: Path, c
 
 def test_pages_read_what_lies_beside_this_very_trace(tmp_path: Path, tiny_trace: Path) -> None:
     path = Path(shutil.copy(tiny_trace, tmp_path / "t.duckdb"))
-    trace = workspace.TraceFile(path, modified_ns=0, size=0)
-    with open_trace(path) as con:
-        info = queries.trace_info(con)
-    assert workspace.beside(trace, info, "replication") is None
+    file = workspace.trace_file(path)
+    trace = trace_of(file)
+    assert trace.beside("replication") is None
     information(path)
-    found = workspace.beside(trace, info, "replication")
+    found = trace.beside("replication")
     assert found is not None
     assert list(found.check) == ["split_half", "unseen_documents"]
-    later = replace(info, created_at=info.created_at + timedelta(seconds=1))
-    assert workspace.beside(trace, later, "replication") is None
+    later = replace(trace.info, created_at=trace.info.created_at + timedelta(seconds=1))
+    assert Trace(file, later, trace.k_range).beside("replication") is None
     sidecar_path(path, "replication").write_bytes(b"damaged")
-    assert workspace.beside(trace, info, "replication") is None
+    assert trace.beside("replication") is None

@@ -21,7 +21,6 @@ from app.studies.reader import load_tracer
 from app.studies.redundancy import stored
 from data.store import open_trace
 from model.checkpoint import load_config
-from tests.app.commands.test_capture import folder  # noqa: F401
 
 CLI = typer.Typer()
 CLI.command()(command.prune)
@@ -60,7 +59,9 @@ def refused(result: Result, line: str, out: Path) -> None:
     assert not list(out.parent.glob(f".{out.name}.*"))
 
 
-def test_the_least_salient_go_and_the_original_stays(folder: Path, heldout: Path, tmp_path: Path):  # noqa: F811
+def test_the_least_salient_go_and_the_original_stays(
+    folder: Path, heldout: Path, tmp_path: Path
+) -> None:
     before, out = checksum(folder), tmp_path / "new" / "small"
     given = ("--by", "saliency", "--share", 0.25, "--text", heldout, "--json")
     result = run("prune", folder, "--out", out, *given)
@@ -84,7 +85,9 @@ def test_the_least_salient_go_and_the_original_stays(folder: Path, heldout: Path
 
 @pytest.mark.parametrize("how", ["drop", "merge"])
 @pytest.mark.parametrize("by", ["outputs", "weights", "aligned", "routing"])
-def test_every_similarity_prunes(by: str, how: str, folder: Path, heldout: Path, tmp_path: Path):  # noqa: F811
+def test_every_similarity_prunes(
+    by: str, how: str, folder: Path, heldout: Path, tmp_path: Path
+) -> None:
     tracer = load_tracer(folder)
     found = redundancy.measure(tracer, redundancy.calibration(tracer.model, heldout))
     threshold = found.highest(by)[0]
@@ -96,10 +99,10 @@ def test_every_similarity_prunes(by: str, how: str, folder: Path, heldout: Path,
 
 
 def test_a_pruned_model_is_captured_with_a_row_for_every_expert(
-    folder: Path,  # noqa: F811
+    folder: Path,
     heldout: Path,
     tmp_path: Path,
-):
+) -> None:
     out, trace = tmp_path / "small", tmp_path / "t.duckdb"
     given = ("--by", "saliency", "--share", 0.25, "--text", heldout)
     assert run("prune", folder, "--out", out, *given).exit_code == 0
@@ -113,7 +116,7 @@ def test_a_pruned_model_is_captured_with_a_row_for_every_expert(
     assert (tokens.tokens[closed] == 0).all()
 
 
-def test_int8_experts_are_smaller_and_hardly_worse(folder: Path, tmp_path: Path):  # noqa: F811
+def test_int8_experts_are_smaller_and_hardly_worse(folder: Path, tmp_path: Path) -> None:
     result = run("quantize", folder, "--out", tmp_path / "int8", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -121,10 +124,12 @@ def test_int8_experts_are_smaller_and_hardly_worse(folder: Path, tmp_path: Path)
     assert found["parameters"][1] == found["parameters"][0]
     assert abs(found["bits_per_byte"][-1]["change"]) < 0.02
     again = run("quantize", tmp_path / "int8", "--out", tmp_path / "again")
-    refused(again, "are INT8 already", tmp_path / "again")
+    refused(again, "are already INT8", tmp_path / "again")
 
 
-def test_nothing_alike_is_said_and_nothing_written(folder: Path, heldout: Path, tmp_path: Path):  # noqa: F811
+def test_nothing_alike_is_said_and_nothing_written(
+    folder: Path, heldout: Path, tmp_path: Path
+) -> None:
     result = run("prune", folder, "--out", tmp_path / "x", "--text", heldout, "--threshold", 1)
     refused(result, "no two experts reach 1 by outputs", tmp_path / "x")
 
@@ -135,21 +140,23 @@ def test_nothing_alike_is_said_and_nothing_written(folder: Path, heldout: Path, 
         (("--threshold", "1.2"), "between 0 and 1"),
         (("--share", "1"), "below 1"),
         (("--by", "colour"), "is not one of outputs"),
-        (("--by", "saliency", "--how", "merge"), "nothing to merge"),
+        (("--by", "saliency", "--how", "merge"), "makes no groups"),
         (("--by", "saliency", "--share", "0.99"), "and a token chooses"),
         (("--threshold", "0", "--by", "aligned"), "and a token chooses"),
         (("--by", "saliency", "--share", "0.01"), "less than one expert"),
     ],
 )
-def test_what_cannot_be_is_refused(given, line, folder: Path, heldout: Path, tmp_path: Path):  # noqa: F811
+def test_what_cannot_be_is_refused(
+    given: tuple[str, ...], line: str, folder: Path, heldout: Path, tmp_path: Path
+) -> None:
     result = run("prune", folder, "--out", tmp_path / "x", "--text", heldout, *given)
     refused(result, line, tmp_path / "x")
 
 
 def test_texts_without_tokens_and_a_missing_model_are_refused(
-    folder: Path,  # noqa: F811
+    folder: Path,
     tmp_path: Path,
-):
+) -> None:
     (tmp_path / "empty.txt").write_text("\n")
     result = run("prune", folder, "--out", tmp_path / "x", "--text", tmp_path / "empty.txt")
     refused(result, "", tmp_path / "x")
@@ -157,7 +164,7 @@ def test_texts_without_tokens_and_a_missing_model_are_refused(
     refused(result, "config.json is missing", tmp_path / "x")
 
 
-def test_a_folder_with_something_in_it_is_never_touched(folder: Path, heldout: Path):  # noqa: F811
+def test_a_folder_with_something_in_it_is_never_touched(folder: Path, heldout: Path) -> None:
     before = checksum(folder)
     for name in ("prune", "quantize"):
         result = run(name, folder, "--out", folder)
@@ -165,8 +172,10 @@ def test_a_folder_with_something_in_it_is_never_touched(folder: Path, heldout: P
     assert checksum(folder) == before
 
 
-def test_interrupted_nothing_stays(folder: Path, heldout: Path, tmp_path: Path, monkeypatch):  # noqa: F811
-    def interrupted(*given, **settings):
+def test_interrupted_nothing_stays(
+    folder: Path, heldout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "compare", interrupted)
@@ -177,7 +186,9 @@ def test_interrupted_nothing_stays(folder: Path, heldout: Path, tmp_path: Path, 
     assert not list(tmp_path.glob(".x.*"))
 
 
-def test_what_was_measured_is_read_again_until_the_weights_change(folder: Path, heldout: Path):  # noqa: F811
+def test_what_was_measured_is_read_again_until_the_weights_change(
+    folder: Path, heldout: Path
+) -> None:
     tracer = load_tracer(folder)
     found = redundancy.measure(tracer, redundancy.calibration(tracer.model, heldout))
     assert stored(folder) is None

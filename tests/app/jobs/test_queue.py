@@ -3,7 +3,8 @@ import threading
 
 import pytest
 
-from app.jobs.queue import CancelledError, Job, Jobs, run_command
+from app.jobs.queue import Job, Jobs, run_command
+from data.routing import CancelledError
 
 
 def finished(job: Job) -> Job:
@@ -41,6 +42,20 @@ def test_cancel_stops_a_job_at_its_next_checkpoint() -> None:
     assert begun.wait(20)
     job.stop.set()
     assert finished(job).state == "cancelled"
+
+
+def test_the_end_of_the_server_stops_every_job() -> None:
+    def work(job: Job) -> None:
+        job.stop.wait(20)
+        job.checkpoint()
+
+    jobs = Jobs()
+    started = [
+        jobs.start(key, "A", work, lane=lane)
+        for key, lane in (("a", "x"), ("b", "y"), ("waits", "x"))
+    ]
+    jobs.stop()
+    assert [finished(job).state for job in started] == ["cancelled"] * 3
 
 
 def test_a_lane_runs_one_job_at_a_time_and_a_queued_one_can_be_cancelled() -> None:

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.routing import Document
+from data.routing import CancelledError, Document
 from model.ablation import document_losses
-from model.capture import CaptureCancelledError
 from model.encoded import Encoded
 from model.intervene import activated, masked
 from model.transformer import Transformer
@@ -33,7 +32,7 @@ def alone(model: Transformer, ids: list[int]) -> float:
     return float(torch.nn.functional.cross_entropy(logits_SV, torch.tensor(ids), reduction="sum"))
 
 
-def test_every_variant_is_the_loss_of_documents_read_alone(model):
+def test_every_variant_is_the_loss_of_documents_read_alone(model: Transformer) -> None:
     change = {"mask": lambda: masked(model, {0: [1, 2]}), "one": lambda: activated(model, 1)}
     losses = document_losses(readable(model), DOCUMENTS, change)
     assert losses.variants == ["baseline", "mask", "one"]
@@ -46,14 +45,14 @@ def test_every_variant_is_the_loss_of_documents_read_alone(model):
     assert not np.allclose(losses.nats_VN[0], losses.nats_VN[1])
 
 
-def test_progress_ends_at_the_total_and_cancel_stops(model):
+def test_progress_ends_at_the_total_and_cancel_stops(model: Transformer) -> None:
     seen: list[tuple[int, int]] = []
     document_losses(readable(model), DOCUMENTS, {}, on_progress=lambda *pair: seen.append(pair))
     assert seen[-1] == (1, 1)
-    with pytest.raises(CaptureCancelledError):
+    with pytest.raises(CancelledError):
         document_losses(readable(model), DOCUMENTS, {}, cancelled=lambda: True)
 
 
-def test_the_baseline_keeps_its_name(model):
+def test_the_baseline_keeps_its_name(model: Transformer) -> None:
     with pytest.raises(ValueError, match="name the intervention otherwise"):
         document_losses(readable(model), DOCUMENTS, {"baseline": lambda: activated(model, 1)})

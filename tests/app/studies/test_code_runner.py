@@ -11,7 +11,7 @@ from app.studies.code_runner import CodeLimits, run_program
 ONE_SECOND = CodeLimits(seconds=1)
 
 
-def test_a_program_that_reaches_its_end_has_passed():
+def test_a_program_that_reaches_its_end_has_passed() -> None:
     assert run_program("assert 1 + 1 == 2", CodeLimits()) == "passed"
 
 
@@ -26,18 +26,18 @@ def test_a_program_that_reaches_its_end_has_passed():
     ],
     ids=["assertion", "syntax", "crash", "exit", "hard exit"],
 )
-def test_one_that_does_not_has_failed(program: str):
+def test_one_that_does_not_has_failed(program: str) -> None:
     assert run_program(program, CodeLimits()) == "failed"
 
 
 @pytest.mark.parametrize("program", ["while True: pass", "import time; time.sleep(60)"])
-def test_one_that_hangs_is_ended(program: str):
+def test_one_that_hangs_is_ended(program: str) -> None:
     started = time.monotonic()
     assert run_program(program, ONE_SECOND) == "timed out"
     assert time.monotonic() - started < 30
 
 
-def test_what_it_started_ends_with_it(tmp_path: Path):
+def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     program = (
         "import subprocess, sys, time\n"
@@ -63,11 +63,13 @@ def wait_for_the_end_of(state: Path) -> None:
     ["x = bytearray(2 ** 31)", "open('big', 'wb').write(b'x' * 2 ** 21)"],
     ids=["memory", "file"],
 )
-def test_more_than_its_share_is_refused(program: str):
+def test_more_than_its_share_is_refused(program: str) -> None:
     assert run_program(program, CodeLimits()) == "failed"
 
 
-def test_it_has_an_empty_folder_of_its_own_and_no_environment(monkeypatch: pytest.MonkeyPatch):
+def test_it_has_an_empty_folder_of_its_own_and_no_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("ROUTESCOPE_SECRET", "x")
     program = (
         "import os\n"
@@ -78,10 +80,10 @@ def test_it_has_an_empty_folder_of_its_own_and_no_environment(monkeypatch: pytes
     assert run_program(program, CodeLimits()) == "passed"
 
 
-def test_output_without_end_fills_nothing():
+def test_output_without_end_fills_nothing() -> None:
     assert run_program("while True: print('x' * 1000)", ONE_SECOND) == "timed out"
 
 
-def test_no_time_is_refused():
+def test_no_time_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 second, not 0"):
         CodeLimits(seconds=0)

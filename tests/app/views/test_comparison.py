@@ -17,35 +17,35 @@ PAGE = str(Path(__file__).parents[3] / "app" / "views" / "comparison" / "page.py
 
 
 @pytest.fixture(scope="module")
-def found() -> paper.Comparison:
+def comparison() -> paper.Comparison:
     return paper.load()
 
 
 def test_every_model_read_the_same_150_million_tokens_or_more(
-    found: paper.Comparison,
+    comparison: paper.Comparison,
 ) -> None:
-    assert set(found.runs.preset) == set(paper.NAMES)
-    assert found.runs.tokens.min() >= 150e6
-    by_seed = found.runs.groupby("seed").tokens.nunique()
+    assert set(comparison.runs.preset) == set(paper.NAMES)
+    assert comparison.runs.tokens.min() >= 150e6
+    by_seed = comparison.runs.groupby("seed").tokens.nunique()
     assert by_seed.max() == 1
-    main = found.runs[found.runs.preset.isin(["mini-gshard", "mini-deepseekmoe"])]
+    main = comparison.runs[comparison.runs.preset.isin(["mini-gshard", "mini-deepseekmoe"])]
     assert main.groupby("preset").seed.nunique().min() >= 2
 
 
-def test_the_compared_models_activate_as_many_parameters(found: paper.Comparison) -> None:
-    runs = found.runs.drop_duplicates("preset").set_index("preset").active_parameters
+def test_the_compared_models_activate_as_many_parameters(comparison: paper.Comparison) -> None:
+    runs = comparison.runs.drop_duplicates("preset").set_index("preset").active_parameters
     shared = [name for name in paper.NAMES if "-x" not in name]
     assert (runs[shared] / runs["mini-gshard"]).between(0.99, 1.02).all()
 
 
-def test_the_tables_are_those_of_the_losses(found: paper.Comparison) -> None:
+def test_the_tables_are_those_of_the_losses(comparison: paper.Comparison) -> None:
     losses = pd.read_parquet(paper.FOLDER / "losses.parquet")
     losses = losses.astype({"preset": str, "variant": str, "nats": float})
     texts = pq.read_table(HELDOUT, columns=["doc_id", "domain", "text"]).to_pandas()
     documents = texts.assign(bytes=[len(text.encode()) for text in texts.text])
     plain = losses[losses.variant == ""]
     for asked, (_, preset, other, _) in zip(
-        found.questions.itertuples(), paper.QUESTIONS, strict=True
+        comparison.questions.itertuples(), paper.QUESTIONS, strict=True
     ):
         again = difference(plain, documents, f"mini-{preset}", f"mini-{other}")
         assert again["verdict"] == asked.verdict
@@ -75,9 +75,9 @@ def test_without_results_it_says_how_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paper, "FOLDER", tmp_path)
-    paper.load.clear()  # type: ignore[attr-defined]
+    paper.load.clear()
     app = AppTest.from_file(PAGE, default_timeout=60).run()
-    paper.load.clear()  # type: ignore[attr-defined]
+    paper.load.clear()
     assert not app.exception
     assert "bench_comparison.py pack" in app.info[0].value
     assert paper.diagnosed().empty
@@ -87,9 +87,9 @@ def test_a_row_of_the_figure_tells_interval_seeds_and_texts() -> None:
     row = {"model": "Dense", "bits": 1.3, "lowest": 1.2, "highest": 1.4, "seeds": 2, "n": 7}
     table = pd.DataFrame([row | {"difference": 0.1, "low": 0.05, "high": 0.2, "spread": 0.01}])
     figure = difference_rows(table, LIGHT, reference="GShard")
-    told = figure.data[1].text[0]
-    for part in ("1.3000 bits per byte", "2 seeds", "+0.0500 to +0.2000", "7 texts", "equal 0"):
-        assert part in told
+    hover = figure.data[1].text[0]
+    for part in ("1.3000 bits per byte", "2 seeds", "+0.0500 to +0.2000", "7 texts", "equal: 0"):
+        assert part in hover
     assert figure.layout.shapes[0].x1 == pytest.approx(0.02)  # two spreads
 
 
@@ -101,11 +101,11 @@ def test_a_diagnostic_without_texts_has_a_reason_instead_of_a_dot() -> None:
     assert figure.data[2].text[0] == "this trace: no text"
 
 
-def test_lines_of_variants_begin_where_nothing_is_masked(found: paper.Comparison) -> None:
-    table = paper.masked(found.interventions)
+def test_lines_of_variants_begin_where_nothing_is_masked(comparison: paper.Comparison) -> None:
+    table = paper.masked(comparison)
     figure = change_lines(table, LIGHT, title="masked", percent=True)
     assert {line.name for line in figure.data} == set(paper.REDUNDANCY)
     gshard = next(line for line in figure.data if line.name == "GShard")
     assert list(gshard.x) == [0, 1 / 16, 2 / 16, 3 / 16, 4 / 16]
     assert gshard.y[0] == pytest.approx(1.2168, abs=1e-4)  # seed 0, as it is
-    assert "unchanged 0" in gshard.text[1]
+    assert "unchanged: 0" in gshard.text[1]

@@ -14,11 +14,10 @@ from app.studies import redundancy
 from app.studies.compression import result
 from app.studies.reader import CHECKPOINT
 from app.studies.redundancy import Redundancy
-from app.views.redundancy import panel
+from app.views.redundancy import panels
 from app.views.redundancy.figures import cost_lines, left_lines, similarity_map
-from app.views.shared.theme import DARK, LIGHT
+from app.views.shared.theme import DARK, LIGHT, Palette
 from data.report import csv_text
-from tests.app.commands.test_capture import folder  # noqa: F401
 
 PAGE = str(Path(__file__).parents[3] / "app" / "views" / "redundancy" / "page.py")
 
@@ -54,20 +53,24 @@ def texts(app: AppTest) -> str:
     return " ".join(str(element.proto.body) for element in app.get("html"))
 
 
-def test_the_sentence_says_what_goes_and_what_unrelated_experts_give():
-    text = panel.sentence(known(), "outputs", threshold=0.85)
-    assert "1 of 3 experts would run another's weights, 10.0% of" in text
-    assert "the most alike are at 0.900 (layer 0), unrelated ones at 0.100" in text
-    text = panel.sentence(known(), "weights", threshold=0.85)
-    assert "no two experts reach 0.85, so none would go" in text
+def answer(similar: Redundancy, by: str) -> str:
+    return panels.similarity(similar, LIGHT, by=by, layer_id=0, threshold=0.85).answer
+
+
+def test_the_answer_says_what_goes_and_what_unrelated_experts_give() -> None:
+    text = answer(known(), "outputs")
+    assert "1 of 3 experts would run another's weights, which saves 10.0% of" in text
+    assert "the most similar pair is at 0.900 (layer 0), unrelated experts are at 0.100" in text
+    text = answer(known(), "weights")
+    assert "no two experts reach 0.85, so none would be removed" in text
     many = replace(known(), top_k=3)
-    assert "That is too many: layer 0 would keep 2, and a token chooses 3" in (
-        panel.sentence(many, "outputs", threshold=0.85)
+    assert "That is too many: layer 0 would keep 2 experts, but a token chooses 3" in (
+        answer(many, "outputs")
     )
 
 
-def test_pairs_leave_with_empty_cells_for_what_is_unknown():
-    frame = panel.pairs(known(), "outputs", 0, np.array([1, 1, 2]))
+def test_pairs_leave_with_empty_cells_for_what_is_unknown() -> None:
+    frame = panels.pair_table(known(), "outputs", 0, np.array([1, 1, 2]))
     assert frame.expert_b.tolist() == [1, 2, 2]
     assert frame.leader.tolist() == [1, pd.NA, pd.NA]
     lines = csv_text(frame).splitlines()
@@ -75,16 +78,18 @@ def test_pairs_leave_with_empty_cells_for_what_is_unknown():
     assert lines[2] == '0,0,2,"","",0.1'
 
 
-def test_the_line_of_a_threshold_ends_where_too_few_are_left():
-    panel.left.clear()
-    table = panel.left("a", replace(known(), top_k=3))
+def test_the_line_of_a_threshold_ends_where_too_few_are_left() -> None:
+    panels.left_table.clear()
+    table = panels.left_table("a", replace(known(), top_k=3))
     outputs = table[table.by == "outputs"].set_index("threshold").experts
     assert outputs[0.95] == 3
     assert pd.isna(outputs[0.9])  # 2 of the 3 that a token chooses
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
-def test_the_map_dots_what_would_share_weights_and_leaves_its_diagonal_empty(palette):
+def test_the_map_dots_what_would_share_weights_and_leaves_its_diagonal_empty(
+    palette: Palette,
+) -> None:
     leader_E = np.array([1, 1, 2])
     figure = similarity_map(known().outputs[0], palette, leader_E=leader_E, null=0.1)
     heatmap, dots, tree = figure.data
@@ -96,7 +101,7 @@ def test_the_map_dots_what_would_share_weights_and_leaves_its_diagonal_empty(pal
     assert any("both would run the weights of 1" in str(text) for text in np.ravel(heatmap.text))
 
 
-def test_cost_and_threshold_figures_have_a_line_a_rule():
+def test_cost_and_threshold_figures_have_a_line_a_rule() -> None:
     table = pd.DataFrame(
         {
             "by": ["outputs", "saliency"],
@@ -114,12 +119,12 @@ def test_cost_and_threshold_figures_have_a_line_a_rule():
     figure = cost_lines(table, LIGHT, most=8)
     assert [trace.name for trace in figure.data] == ["outputs, merge", "saliency, drop"]
     assert [list(trace.x) for trace in figure.data] == [[0.25], [0.5]]
-    panel.left.clear()
-    figure = left_lines(panel.left("b", known()), LIGHT, threshold=0.5)
+    panels.left_table.clear()
+    figure = left_lines(panels.left_table("b", known()), LIGHT, threshold=0.5)
     assert [trace.name for trace in figure.data] == ["outputs", "weights", "aligned", "routing"]
 
 
-def test_the_shipped_similarities_are_of_the_shipped_model():
+def test_the_shipped_similarities_are_of_the_shipped_model() -> None:
     found = redundancy.stored(CHECKPOINT)
     assert found is not None
     assert found.outputs.shape == (7, 64, 64)
@@ -130,7 +135,7 @@ def test_the_shipped_similarities_are_of_the_shipped_model():
     assert (nothing.change == 0).all()
 
 
-def test_the_page_shows_the_shipped_model():
+def test_the_page_shows_the_shipped_model() -> None:
     app = page()
     assert not app.exception
     assert "no two experts reach 0.85" in texts(app)
@@ -140,9 +145,9 @@ def test_the_page_shows_the_shipped_model():
 
 
 def test_a_model_never_compared_is_compared_once(
-    folder: Path,  # noqa: F811
+    folder: Path,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     monkeypatch.setattr(workspace, "checkpoint", lambda: folder)
     app = page()
     assert not app.exception
@@ -155,10 +160,10 @@ def test_a_model_never_compared_is_compared_once(
 
 
 def test_a_pruned_model_and_a_workspace_without_one_say_so(
-    folder: Path,  # noqa: F811
+    folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('leaders": null', 'leaders": [[0]]'))
     monkeypatch.setattr(workspace, "checkpoint", lambda: folder)
@@ -171,7 +176,7 @@ def test_a_pruned_model_and_a_workspace_without_one_say_so(
     assert "no model here" in app.info[0].value
 
 
-def test_rules_are_compared_that_take_the_same_share():
+def test_rules_are_compared_that_take_the_same_share() -> None:
     rows = pd.DataFrame(
         [
             ("routing", None, 446, 0.01),
@@ -181,9 +186,9 @@ def test_rules_are_compared_that_take_the_same_share():
         ],
         columns=["by", "share", "experts", "change"],
     ).assign(how="drop", before=1.0)
-    assert panel.cost_sentence(rows, most=448) == (
-        "With 392 of 448 experts left the cheapest rule is saliency, drop: +0.050 bits per byte on "
-        "1.000; the dearest is outputs, drop: +0.300."
+    assert panels.cost_answer(rows, most=448) == (
+        "With 392 of 448 experts left, the cheapest rule is saliency, drop: +0.050 bits per byte "
+        "on top of 1.000; the most expensive is outputs, drop: +0.300."
     )
-    alone = panel.cost_sentence(rows[:1], most=448)
-    assert alone.startswith("With 446 of 448 experts left the cheapest rule is routing, drop")
+    alone = panels.cost_answer(rows[:1], most=448)
+    assert alone.startswith("With 446 of 448 experts left, the cheapest rule is routing")

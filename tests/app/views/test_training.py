@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import workspace
-from tests.app.test_pages import page, texts
+from tests.app.pages import page, texts
 from tests.trainings import log_line, staged_line, write_config, write_log, write_training
 
 
@@ -40,7 +40,12 @@ def test_the_shipped_training_is_shown_whole_and_not_polled(
     assert app.selectbox(key="training").value == "shipped"
     assert not app.toggle
     assert titles(app) == [
-        *("Experts by domain", "Router saturation", "Domain told by one choice", "Held-out text"),
+        *(
+            "Experts by domain",
+            "Router saturation",
+            "Information about the domain",
+            "Held-out text",
+        ),
         *("Loss", "Balance"),
     ]
     assert "6.4% better" in texts(app)
@@ -53,7 +58,13 @@ def test_a_training_of_stages_shows_all_that_was_logged(runs: Path) -> None:
     app = page("training")
     assert not app.exception
     assert titles(app)[4:] == [
-        *("Loss", "Loss by domain", "Balance", "Experts a token activates", "What was drawn")
+        *(
+            "Loss",
+            "Loss by domain",
+            "Balance",
+            "Experts activated per token",
+            "Domains drawn for training",
+        )
     ]
     assert [metric.label for metric in app.metric] == [
         *("Tokens read", "Final loss", "Worst MaxVio", "Experts with a domain", "Bits per byte")
@@ -98,7 +109,7 @@ def test_a_training_without_lines_or_snapshots_yet_says_so(runs: Path) -> None:
     app = page("training")
     assert not app.exception
     assert [info.value.split(":")[0] for info in app.info] == [
-        *("The log has no line yet.", "No snapshot yet")
+        *("The log has no line yet.", "There is no snapshot yet")
     ]
 
 
@@ -119,10 +130,10 @@ def test_trainings_are_laid_over_each_other_along_tokens(runs: Path) -> None:
     assert app.multiselect(key="over").value == ["runs/old"]
     assert titles(app)[:5] == [
         *("Experts with a domain", "Router saturation, mean of layers"),
-        *("Domain told by one choice, mean of layers", "Loss", "Balance, worst layer"),
+        *("Information about the domain, mean of layers", "Loss", "Balance, worst layer"),
     ]
     assert "Experts by domain" in titles(app)  # of the first, below
-    assert app.get("button_group")[0].value == "tokens"
+    assert app.button_group[0].value == "tokens"
     app.selectbox(key="training").set_value("runs/old").run()
     assert not app.exception
     assert app.multiselect(key="over").value == []
@@ -156,3 +167,11 @@ def test_a_hostile_name_is_shown_literally(runs: Path) -> None:
 
 def test_no_training_says_what_to_do(runs: Path) -> None:
     assert "routescope train" in page("training").info[0].value
+
+
+def test_the_training_page_compares_with_the_dense_twin(
+    traces: Path, model: Path, tiny_trace: Path
+) -> None:
+    app = page("training")
+    assert not app.exception
+    assert "20.0% better" in texts(app)  # 2.0 against 2.5 bits per byte

@@ -13,7 +13,7 @@ from model.config import CLOSED
 from model.kernels import cpu_experts
 from model.layers import SwiGLU
 from model.moe import Experts
-from tests.model.test_moe import assert_close, loop_over_experts
+from tests.model.expert_loop import assert_close, loop_over_experts
 
 TOKENS, DIM = 40, 16
 
@@ -31,7 +31,7 @@ def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 def new_experts(leaders: tuple[int, ...] | None = None) -> Experts:
     torch.manual_seed(0)
-    experts = Experts(DIM, 8, num_experts=8, leaders=leaders)
+    experts = moe.new_experts(DIM, 8, num_experts=8, leaders=leaders)
     for parameter in experts.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return experts

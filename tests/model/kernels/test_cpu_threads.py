@@ -48,7 +48,7 @@ def test_the_threads_share_all_cores_and_leave_those_of_others_alone(cores: int)
 
 
 def test_few_items_get_all_cores_one_after_the_other(cores: int) -> None:
-    counted = []
+    counted: list[int] = []
     in_threads(lambda items: counted.extend(torch.get_num_threads() for _ in items), range(1))
     in_threads(lambda items: counted.extend(items), [])
     assert counted == [cores]
@@ -74,7 +74,8 @@ def _sum_in_child() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork")  # this is the case that Python warns of
 def test_a_forked_process_starts_threads_of_its_own() -> None:
-    in_threads(lambda items: list(items), range(THREADS))
+    taken: list[int] = []
+    in_threads(taken.extend, range(THREADS))
     child = multiprocessing.get_context("fork").Process(target=_sum_in_child)
     child.start()
     child.join(timeout=30)

@@ -10,8 +10,8 @@ pytest.importorskip("triton")  # has no release for this platform
 
 from model.kernels.gpu_experts import Activated, RoutedExperts
 from model.kernels.gpu_routing import fused_gate, places
-from model.moe import Experts
-from tests.model.test_moe import loop_over_experts
+from model.moe import new_experts
+from tests.model.expert_loop import loop_over_experts
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -61,7 +61,7 @@ def differentiated(output_TD: Tensor, inputs: tuple[Tensor, ...]) -> tuple[Tenso
 @pytest.mark.parametrize(("dim", "width"), [(16, 8), (36, 20)])  # a power of 2, and not
 @pytest.mark.parametrize("crowded", [False, True])
 def test_experts_and_their_gradients(dim: int, width: int, crowded: bool) -> None:
-    experts = Experts(dim, width, num_experts=6).to(DEVICE)
+    experts = new_experts(dim, width, num_experts=6).to(DEVICE)
     for parameter in experts.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x_TD = torch.randn(50, dim, device=DEVICE, requires_grad=True)

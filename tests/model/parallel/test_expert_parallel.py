@@ -1,76 +1,49 @@
 """Experts spread over processes do what one process does, and send what is counted."""
 
 import json
-import os
-import subprocess
-import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import numpy as np
 import pytest
 import torch
 
-from data.merge import merge_traces
 from data.routing import NO_EXPERT
 from model.parallel.exchange import scaled, unscaled
 from model.parallel.expert_parallel import Traffic, dispatch_bytes, experts_per_rank
 from model.router import new_router
-from tests.models import small_config
-from tests.spread import LAYERS, capture
-
-COMPARED = {  # tables of a trace, and their columns of floats
-    "document": set(),
-    "token": {"loss"},
-    "routing": {"weight"},
-    "gate": {"entropy", "margin"},
-    "document_load": {"weight_sum"},
-    "document_k": set(),
-    "coactivation": set(),
-    "transition": set(),
-}
-ROOT = Path(__file__).parents[3]
-
-
-def under_torchrun(ranks: int, *arguments: str) -> None:
-    launcher = ["torch.distributed.run", "--nproc-per-node", str(ranks), "--standalone"]
-    subprocess.run(
-        [sys.executable, "-m", *launcher, "-m", "tests.spread", *arguments],
-        check=True,
-        capture_output=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=200,
-    )
+from tests import torchrun
+from tests.models import small_router
+from tests.spread import LAYERS
 
 
 @pytest.fixture(scope="module", params=[2, 4])
 def compared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
-    """What every rank found."""
+    """What every rank measured."""
     folder = tmp_path_factory.mktemp(f"ranks-{request.param}")
-    under_torchrun(request.param, "compare", str(folder))
+    torchrun.run(request.param, "-m", "tests.spread", "compare", str(folder))
     return [json.loads((folder / f"{r}.json").read_text()) for r in range(request.param)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dispatch", ["naive", "once"])
 @pytest.mark.parametrize("gate", list(LAYERS))
 def test_outputs_and_gradients_equal_those_of_one_process(
     compared: list[dict[str, Any]], dispatch: str, gate: str
 ) -> None:
-    for found in compared:
-        assert max(found[f"{dispatch} {gate}"]) <= 1e-5
+    for rank in compared:
+        assert max(rank[f"{dispatch} {gate}"]) <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dispatch", ["naive", "once"])
 def test_rows_in_fp8_cost_some_precision(compared: list[dict[str, Any]], dispatch: str) -> None:
-    largest = max(found[f"{dispatch} fp8"] for found in compared)
+    largest = max(rank[f"{dispatch} fp8"] for rank in compared)
     assert 1e-4 < largest < 0.1  # three bits of mantissa
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("payload", ["input", "fp8"])
 @pytest.mark.parametrize("dispatch", ["naive", "once"])
 def test_the_bytes_counted_are_the_bytes_sent(
@@ -81,40 +54,23 @@ def test_the_bytes_counted_are_the_bytes_sent(
     assert sent == counted > 0
 
 
+@pytest.mark.slow
 def test_ranks_need_not_run_as_many_forwards(compared: list[dict[str, Any]]) -> None:
-    assert max(found["uneven forwards"] for found in compared) <= 1e-5
+    assert max(rank["uneven forwards"] for rank in compared) <= 1e-5
 
 
+@pytest.mark.slow
 def test_a_rank_that_leaves_is_named_to_the_others(tmp_path: Path) -> None:
-    under_torchrun(2, "lose", str(tmp_path))
+    torchrun.run(2, "-m", "tests.spread", "lose", str(tmp_path))
     message = json.loads((tmp_path / "0.json").read_text())
     assert message.startswith("rank 0 of 2 waits for rows that do not come: another rank has")
-
-
-def test_two_ranks_capture_what_one_process_captures(tmp_path: Path) -> None:
-    under_torchrun(2, "capture", str(tmp_path))
-    capture(tmp_path, rank=0, ranks=1)
-    merge_traces([tmp_path / "0-of-2.duckdb", tmp_path / "1-of-2.duckdb"], tmp_path / "m.duckdb")
-    with duckdb.connect() as con:
-        con.execute(f"ATTACH '{tmp_path}/m.duckdb' AS merged (READ_ONLY)")
-        con.execute(f"ATTACH '{tmp_path}/0-of-1.duckdb' AS one (READ_ONLY)")
-        for table, about in COMPARED.items():  # what is a sum of floats may differ in its last bits
-            merged, one = (
-                con.execute(f"FROM {db}.{table}").fetchnumpy() for db in ("merged", "one")
-            )
-            assert merged.keys() == one.keys()
-            for column in merged:
-                if column in about:
-                    assert np.ma.allclose(merged[column], one[column], atol=1e-4), (table, column)
-                else:
-                    assert np.array_equal(merged[column], one[column]), (table, column)
 
 
 def test_bytes_of_two_tokens() -> None:
     # rank 0 holds experts 0 and 1, rank 1 has 2 and 3; rows of 100 numbers of 2 bytes
     ids_TK = torch.tensor([[2, 3], [1, NO_EXPERT]])
-    found = dispatch_bytes(ids_TK, num_experts=4, rank=0, ranks=2, dim=100, itemsize=2)
-    assert found == Traffic(naive=2 * (200 + 200), once=200 + 2 * 8 + 200)
+    in_bf16 = dispatch_bytes(ids_TK, num_experts=4, rank=0, ranks=2, dim=100, itemsize=2)
+    assert in_bf16 == Traffic(naive=2 * (200 + 200), once=200 + 2 * 8 + 200)
     in_fp8 = dispatch_bytes(ids_TK, num_experts=4, rank=0, ranks=2, dim=100, itemsize=2, fp8=True)
     assert in_fp8 == Traffic(naive=2 * (116 + 200), once=116 + 2 * 8 + 200)
 
@@ -124,8 +80,8 @@ def test_bytes_of_two_tokens() -> None:
 )
 def test_once_sends_less_than_naive(limits: dict[str, int], ratio: float) -> None:
     torch.manual_seed(0)
-    gate = new_router(replace(small_config(), num_experts=64, top_k=8, hidden_dim=2048, **limits))
-    torch.nn.init.normal_(gate.weight_ED, std=0.02)  # type: ignore[arg-type]
+    gate = new_router(small_router("softmax", num_experts=64, top_k=8, hidden_dim=2048, **limits))
+    torch.nn.init.normal_(gate.get_parameter("weight_ED"), std=0.02)
     _, _, ids_TK = gate(torch.randn(4096, 2048), torch.zeros(1, 4096, dtype=torch.long))
     sent = [
         dispatch_bytes(ids_TK, num_experts=64, rank=rank, ranks=4, dim=2048, itemsize=2)

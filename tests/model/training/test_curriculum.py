@@ -37,7 +37,7 @@ def test_a_domain_that_was_not_drawn_keeps_its_means() -> None:
 class Numbers:
     """Sequences that say their domain and how many of it came before."""
 
-    domains = ("a", "b")
+    domains: tuple[str, ...] = ("a", "b")
     corpus_G = np.array([0.5, 0.5])
 
     def batch(self, domain_B: np.ndarray, drawn_G: np.ndarray, length: int) -> np.ndarray:

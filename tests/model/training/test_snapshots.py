@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from app.workspace import REPOSITORY
+from app.folders import SHIPPED
 from data.routing import DOMAINS
 from data.snapshots import read_snapshots
 from tests.trainings import write_snapshots
@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
-def test_snapshots_come_back_by_step(path: Path):
+def test_snapshots_come_back_by_step(path: Path) -> None:
     found = read_snapshots(path)
     assert found.steps == [1, 100]
     assert found.domains == ("math", "code")
@@ -30,14 +30,14 @@ def test_snapshots_come_back_by_step(path: Path):
     assert (found.tokens_NLE[100] == TOKENS_NLE).all()
 
 
-def test_a_token_may_choose_any_number_of_experts(path: Path):
+def test_a_token_may_choose_any_number_of_experts(path: Path) -> None:
     found = read_snapshots(path)
     assert (found.chosen(100) == CHOSEN_SLE).all()
     assert found.chosen(100).sum(-1).ravel().tolist() == [2, 0, 10]
     assert found.chosen(1).sum(-1).ravel().tolist() == [8, 10, 0]  # bits after E are no expert
 
 
-def test_a_file_that_is_no_snapshot_is_refused(path: Path):
+def test_a_file_that_is_no_snapshot_is_refused(path: Path) -> None:
     with pytest.raises(ValueError, match="not found"):
         read_snapshots(path.with_name("other"))
     path.write_bytes(path.read_bytes()[:-5])
@@ -48,16 +48,18 @@ def test_a_file_that_is_no_snapshot_is_refused(path: Path):
         read_snapshots(path)
 
 
-def test_a_file_of_the_format_before_asks_for_training_again(path: Path):
+def test_a_file_of_the_format_before_asks_for_training_again(path: Path) -> None:
     save_file({"step_00000001": np.zeros((1, 1, 1), np.uint8)}, path)
     with pytest.raises(ValueError, match="train again"):
         read_snapshots(path)
 
 
-def test_metadata_that_is_missing_or_no_json_is_refused(path: Path):
-    arrays = {"domain_id": np.zeros(1, np.uint8), "tokens_00000001": np.zeros((1, 1, 8), np.uint16)}
+def test_metadata_that_is_missing_or_no_json_is_refused(path: Path) -> None:
+    arrays: dict[str, np.ndarray] = {"domain_id": np.zeros(1, np.uint8)}
+    arrays["tokens_00000001"] = np.zeros((1, 1, 8), np.uint16)
     arrays["chosen_00000001"] = np.zeros((1, 1, 1), np.uint8)
-    for metadata in ({}, {"num_experts": "8", "domains": "math"}):
+    incomplete: list[dict[str, str]] = [{}, {"num_experts": "8", "domains": "math"}]
+    for metadata in incomplete:
         save_file(arrays, path, metadata)
         with pytest.raises(ValueError, match="train again"):
             read_snapshots(path)
@@ -66,8 +68,8 @@ def test_metadata_that_is_missing_or_no_json_is_refused(path: Path):
         read_snapshots(path)
 
 
-def test_the_shipped_snapshots_count_all_positions_and_follow_every_fourth():
-    found = read_snapshots(REPOSITORY / "data" / "checkpoint" / "snapshots.safetensors")
+def test_the_shipped_snapshots_count_all_positions_and_follow_every_fourth() -> None:
+    found = read_snapshots(SHIPPED / "data" / "checkpoint" / "snapshots.safetensors")
     assert found.domains == DOMAINS
     assert found.domain_id_N.tolist() == [g for g in range(6) for _ in range(6)]
     assert len(found.steps) == 10

@@ -1,9 +1,6 @@
 """Training: resume is exact, schedules and logs are what they say."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,40 +11,25 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from model.checkpoint import load_config
-from model.config import ModelConfig
-from model.training.snapshots import Sample, snapshot_steps
-from model.training.stages import Stage
-from model.training.train_config import TrainConfig, learning_rate
+from model.checkpoint import load_config, load_model
+from model.training.batches import PlainBatches
+from model.training.snapshots import snapshot_steps
+from model.training.train_config import learning_rate
 from model.training.trainer import DivergedError, Progress, Trainer
 from model.transformer import Transformer
-from tests.models import small_config, small_dsr
-
-SCHEDULE = TrainConfig(
-    steps=6, batch_size=4, learning_rate=1e-2, warmup_steps=2, log_every=1, checkpoint_every=100
+from tests import torchrun
+from tests.model.training import short_training
+from tests.model.training.short_training import (
+    BIASED,
+    SCHEDULE,
+    batch_of,
+    even_batch_of,
+    logged,
+    losses,
+    staged,
+    trained,
 )
-
-
-def batch_of(step: int) -> np.ndarray:
-    batch_BS = np.random.default_rng(step).integers(0, 32, size=(4, 17))
-    batch_BS[0, 9:] = -1  # padding
-    return batch_BS
-
-
-def trained(
-    folder: Path, *, config: ModelConfig | None = None, stop_after: int | None = None
-) -> list[float]:
-    """Train until finished or `stop_after` steps; the losses in the log."""
-    model = Transformer(config or small_config())
-    sample = Sample(np.arange(32).reshape(2, 16), np.array([0, 1]), ("a", "b"))
-    trainer = Trainer(model, SCHEDULE, folder, batches=batch_of, sample=sample)
-    reports: list[Progress] = []
-    trainer.run(
-        on_progress=reports.append,
-        should_stop=lambda: stop_after is not None and trainer.step >= stop_after,
-    )
-    log = (folder / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["loss"] for line in log]
+from tests.models import small_config
 
 
 def test_a_resumed_training_repeats_the_losses_of_an_uninterrupted_one(tmp_path: Path) -> None:
@@ -58,10 +40,9 @@ def test_a_resumed_training_repeats_the_losses_of_an_uninterrupted_one(tmp_path:
 
 
 def test_bias_balancing_resumes_exactly_too(tmp_path: Path) -> None:
-    config = replace(small_config(), balancing="bias", expert_loss_weight=0.0)
-    whole = trained(tmp_path / "whole", config=config)
-    trained(tmp_path / "cut", config=config, stop_after=3)
-    assert trained(tmp_path / "cut", config=config) == whole
+    whole = trained(tmp_path / "whole", config=BIASED)
+    trained(tmp_path / "cut", config=BIASED, stop_after=3)
+    assert trained(tmp_path / "cut", config=BIASED) == whole
 
 
 def test_the_log_counts_tokens_without_padding(tmp_path: Path) -> None:
@@ -82,7 +63,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path)
     trained(tmp_path, stop_after=2)
     before = (tmp_path / "progress.safetensors").read_bytes()
     model = Transformer(small_config())
-    trainer = Trainer(model, SCHEDULE, tmp_path, batches=batch_of)
+    trainer = Trainer(model, SCHEDULE, tmp_path, batches=PlainBatches(batch_of))
 
     def poison(progress: Progress) -> None:
         with torch.no_grad():
@@ -103,7 +84,7 @@ def test_no_checkpoint_is_written_after_the_loss_was_lost(tmp_path: Path) -> Non
                 model.norm.weight_D.fill_(torch.nan)
         return batch_of(step)
 
-    trainer = Trainer(model, schedule, tmp_path, batches=poisoned)
+    trainer = Trainer(model, schedule, tmp_path, batches=PlainBatches(poisoned))
     with pytest.raises(DivergedError, match="by step 4"):
         trainer.run(on_progress=lambda progress: None, should_stop=lambda: False)
     with safe_open(tmp_path / "progress.safetensors", "pt") as kept:
@@ -111,23 +92,90 @@ def test_no_checkpoint_is_written_after_the_loss_was_lost(tmp_path: Path) -> Non
         assert kept.get_tensor("model.norm.weight_D").isfinite().all()
 
 
-def test_two_processes_train_like_one(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    trained(folder / "taken", config=BIASED, batches=even_batch_of, stop_after=3)
+    torchrun.run(2, "-m", short_training.__name__, str(folder))
+    return folder
+
+
+def checkpoint(folder: Path) -> dict[str, np.ndarray]:
+    return load_file(folder / "progress.safetensors")
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    expected, given = checkpoint(one), checkpoint(other)
+    assert expected.keys() == given.keys()
+    for name, weight in expected.items():
+        if name.startswith("model."):
+            assert np.abs(given[name] - weight).max() <= 1e-4, name
+
+
+def assert_same_log(one: Path, other: Path, *, lines: int | None = None) -> None:
+    for key in ("loss", "balance_loss", "grad_norm"):
+        given, expected = ([line[key] for line in logged(run)[:lines]] for run in (one, other))
+        assert given == pytest.approx(expected, rel=1e-4), key
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one(tmp_path: Path, side_by_side: Path) -> None:
     one = trained(tmp_path / "one")
-    script = "from tests.model.training.test_trainer import trained; import sys, pathlib; "
-    script += "trained(pathlib.Path(sys.argv[1]))"
-    command = ["torch.distributed.run", "--nproc-per-node", "2", "--standalone", "--no-python"]
-    subprocess.run(
-        [sys.executable, "-m", *command, sys.executable, "-c", script, str(tmp_path / "two")],
-        check=True,
-        capture_output=True,
-        cwd=Path(__file__).parents[3],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    lines = (tmp_path / "two" / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
-    two = [json.loads(line) for line in lines]
-    assert two[0]["tokens"] == 56
+    assert logged(side_by_side / "copied")[0]["tokens"] == 56
     # the processes average gradients over unequal padding, and balance over their own tokens
-    assert [line["loss"] for line in two] == pytest.approx(one, rel=0.01)
+    assert losses(side_by_side / "copied") == pytest.approx(one, rel=0.01)
+
+
+@pytest.mark.slow
+def test_spread_experts_train_like_one_process(tmp_path: Path, side_by_side: Path) -> None:
+    one = trained(tmp_path, config=BIASED, batches=even_batch_of)
+    assert losses(side_by_side / "even") == pytest.approx(one, abs=1e-4)
+    assert_same_weights(tmp_path, side_by_side / "even")
+    shipped = [load_model(folder).state_dict() for folder in (tmp_path, side_by_side / "even")]
+    assert all(torch.allclose(w, shipped[1][name], atol=1e-2) for name, w in shipped[0].items())
+
+
+@pytest.mark.slow
+def test_spread_experts_train_like_copied_ones(side_by_side: Path) -> None:
+    assert_same_log(side_by_side / "spread", side_by_side / "copied")
+    assert_same_weights(side_by_side / "copied", side_by_side / "spread")
+
+
+@pytest.mark.slow
+def test_spread_experts_train_in_stages_like_copied_ones(side_by_side: Path) -> None:
+    # with an adversary from the third line on; after the fifth a last bit moves a token's choices
+    assert_same_log(side_by_side / "staged spread", side_by_side / "staged copied", lines=5)
+
+
+@pytest.mark.slow
+def test_spread_experts_resume_exactly(side_by_side: Path) -> None:
+    assert losses(side_by_side / "cut") == losses(side_by_side / "spread")
+    whole, cut = checkpoint(side_by_side / "spread"), checkpoint(side_by_side / "cut")
+    assert whole.keys() == cut.keys()
+    assert all(np.array_equal(cut[name], tensor) for name, tensor in whole.items())
+
+
+@pytest.mark.slow
+def test_a_checkpoint_changes_hands(side_by_side: Path) -> None:
+    """Begun by one process and continued by two, and the other way round."""
+    assert losses(side_by_side / "taken") == pytest.approx(losses(side_by_side / "even"), abs=1e-4)
+    before = losses(side_by_side / "spread")
+    assert trained(side_by_side / "left") == pytest.approx(before, rel=0.01)  # as above
+
+
+@pytest.mark.slow
+def test_snapshots_of_spread_experts_are_those_of_the_model(side_by_side: Path) -> None:
+    spread, copied = (
+        load_file(side_by_side / name / "snapshots.safetensors") for name in ("spread", "copied")
+    )
+    assert spread.keys() == copied.keys()
+    assert all(np.array_equal(spread[name], array) for name, array in copied.items())
+
+
+def test_a_dense_model_has_nothing_to_spread(tmp_path: Path) -> None:
+    model = Transformer(replace(small_config(), num_experts=0, num_shared_experts=0))
+    with pytest.raises(ValueError, match="a dense model has no experts to spread"):
+        Trainer(model, SCHEDULE, tmp_path, batches=PlainBatches(batch_of), parallel=True)
 
 
 def test_the_learning_rate_warms_up_linearly_and_ends_at_its_floor() -> None:
@@ -141,46 +189,6 @@ def test_the_learning_rate_warms_up_linearly_and_ends_at_its_floor() -> None:
 def test_snapshot_steps_run_from_first_to_last() -> None:
     assert snapshot_steps(10_000, 5) == [1, 10, 100, 1000, 10_000]
     assert snapshot_steps(3, 10) == [1, 2, 3]
-
-
-class Repeated:
-    """Two domains, one of which is easy: one token over and over."""
-
-    domains = ("easy", "hard")
-    corpus_G = np.array([0.5, 0.5])
-
-    def batch(self, domain_B: np.ndarray, drawn_G: np.ndarray, length: int) -> np.ndarray:
-        rng = np.random.default_rng(int(drawn_G.sum()))
-        ids_BS = rng.integers(0, 32, size=(len(domain_B), length + 1))
-        ids_BS[domain_B == 0] = 7
-        return ids_BS
-
-
-STAGED = TrainConfig(
-    steps=9,
-    batch_size=4,
-    learning_rate=1e-2,
-    warmup_steps=2,
-    log_every=2,
-    checkpoint_every=100,
-    stages=(
-        Stage(name="first", percent=50, min_k=1, max_k=2, curriculum=True),
-        Stage(name="second", percent=50, batch=0.5, min_k=3, max_k=6, adversarial=True),
-    ),
-)
-
-
-def staged(folder: Path, *, stop_after: int | None = None) -> list[dict[str, Any]]:
-    """The log of a training in two stages: 4 steps, then 9 of half the batch."""
-    model = Transformer(small_dsr())
-    sample = Sample(np.arange(32).reshape(2, 16), np.array([0, 1]), ("easy", "hard"))
-    trainer = Trainer(model, STAGED, folder, batches=Repeated(), sample=sample)
-    trainer.run(
-        on_progress=lambda progress: None,
-        should_stop=lambda: stop_after is not None and trainer.step >= stop_after,
-    )
-    log = (folder / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in log]
 
 
 def lasting(line: dict[str, Any]) -> dict[str, Any]:
@@ -217,13 +225,13 @@ def test_the_model_that_is_saved_has_the_limits_of_the_last_stage(tmp_path: Path
 
 def test_snapshots_follow_documents_and_tokens(tmp_path: Path) -> None:
     staged(tmp_path)
-    found = load_file(tmp_path / "snapshots.safetensors")
-    assert found["domain_id"].tolist() == [0, 1]
-    assert {"tokens_00000001", "tokens_00000004", "tokens_00000013"} <= set(found)
-    tokens_NLE = found["tokens_00000013"]
+    recorded = load_file(tmp_path / "snapshots.safetensors")
+    assert recorded["domain_id"].tolist() == [0, 1]
+    assert {"tokens_00000001", "tokens_00000004", "tokens_00000013"} <= set(recorded)
+    tokens_NLE = recorded["tokens_00000013"]
     assert tokens_NLE.shape == (2, 2, 8)
     assert (tokens_NLE.sum(-1) >= 3 * 16).all()
-    chosen_FLE = np.unpackbits(found["chosen_00000013"], axis=-1)
+    chosen_FLE = np.unpackbits(recorded["chosen_00000013"], axis=-1)
     assert chosen_FLE.shape == (2, 2, 8)  # 32 tokens, every 16th
     assert ((chosen_FLE.sum(-1) >= 3) & (chosen_FLE.sum(-1) <= 6)).all()
 

@@ -14,19 +14,19 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("half", ['{"step": 60, "tok', '{"step": 60}{\n', "\x00\x00"])
-def test_a_last_line_that_is_half_written_is_left_out(log: Path, half: str):
+def test_a_last_line_that_is_half_written_is_left_out(log: Path, half: str) -> None:
     with log.open("a") as file:
         file.write(half)
     assert [line["step"] for line in read_log(log)] == [20, 40]
 
 
-def test_a_whole_last_line_needs_no_end(log: Path):
+def test_a_whole_last_line_needs_no_end(log: Path) -> None:
     with log.open("a") as file:
         file.write(json.dumps(log_line(60)))
     assert [line["step"] for line in read_log(log)] == [20, 40, 60]
 
 
-def test_an_empty_log_has_no_lines(log: Path):
+def test_an_empty_log_has_no_lines(log: Path) -> None:
     log.write_text("")
     assert read_log(log) == []
     assert list(steps_table([])) == ["step", "tokens", "loss"]
@@ -45,7 +45,7 @@ def test_an_empty_log_has_no_lines(log: Path):
         (json.dumps(log_line(40, chosen=[1.0])), "line 2 has 1 numbers of chosen experts for 2"),
     ],
 )
-def test_a_broken_line_in_the_middle_is_named(log: Path, second: str, said: str):
+def test_a_broken_line_in_the_middle_is_named(log: Path, second: str, said: str) -> None:
     first, last = json.dumps(log_line(20)), json.dumps(log_line(60))
     log.write_text(f"{first}\n{second}\n{last}\n")
     with pytest.raises(ValueError, match=said) as raised:
@@ -53,7 +53,7 @@ def test_a_broken_line_in_the_middle_is_named(log: Path, second: str, said: str)
     assert "train again" in str(raised.value)
 
 
-def test_old_logs_have_no_chosen_experts_and_no_domains():
+def test_old_logs_have_no_chosen_experts_and_no_domains() -> None:
     lines = [log_line(20), log_line(40)]
     table = layers_table(lines)
     assert table.step.tolist() == [20, 20, 40, 40]
@@ -64,7 +64,7 @@ def test_old_logs_have_no_chosen_experts_and_no_domains():
     assert list(steps_table(lines)) == ["step", "tokens", "loss"]
 
 
-def test_new_logs_have_stage_chosen_experts_and_domains():
+def test_new_logs_have_stage_chosen_experts_and_domains() -> None:
     lines = [log_line(10), staged_line(20), staged_line(60)]
     assert steps_table(lines).stage.tolist()[1:] == ["incubation", "specialization"]
     assert layers_table(lines).chosen.tolist()[2:] == [3.0, 2.0, 2.0, 1.0]
@@ -74,5 +74,5 @@ def test_new_logs_have_stage_chosen_experts_and_domains():
     assert domains_table(lines, "domain_loss").value.isna().tolist() == [False, True] * 2
 
 
-def test_a_dense_model_has_no_layers():
+def test_a_dense_model_has_no_layers() -> None:
     assert layers_table([log_line(20, max_violation=[])]).empty

@@ -1,4 +1,4 @@
-// A text as chips, one a token. Texts arrive as data and only ever become textContent: never markup.
+// A text as chips, one per token. Texts arrive as data and only ever become textContent: never markup.
 export default function ({ data, parentElement, setTriggerValue }) {
   const strip = parentElement.querySelector(".strip");
   strip.replaceChildren();

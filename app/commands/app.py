@@ -1,0 +1,52 @@
+"""`routescope app`: the dashboard, for the browsers of this machine."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SCRIPT = Path(__file__).parents[1] / "streamlit_app.py"
+ADDRESS = "127.0.0.1"
+
+
+def serve(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Instead of 8501 or the next that is free.")
+    ] = None,
+    traces: Annotated[
+        Path | None, typer.Option(help="Folder of traces, instead of traces/.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of trainings, instead of runs/.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a model, instead of the shipped one.")
+    ] = None,
+) -> None:
+    """Serve the dashboard to this machine's browsers until Ctrl-C.
+
+    Example: routescope app --traces traces --port 8600
+    """
+    from streamlit.web.cli import main as streamlit
+
+    from app.jobs.queue import all_jobs
+
+    places = {"ROUTESCOPE_TRACES": traces, "ROUTESCOPE_RUNS": runs, "ROUTESCOPE_MODEL": model}
+    os.environ.update({name: str(folder) for name, folder in places.items() if folder is not None})
+    arguments = ["run", str(SCRIPT), "--server.address", ADDRESS]
+    if port is not None:
+        require_free(port)
+        arguments += ["--server.port", str(port)]
+    try:
+        streamlit(arguments, standalone_mode=False)
+    finally:
+        all_jobs().stop()
+
+
+def require_free(port: int) -> None:
+    try:
+        socket.create_server((ADDRESS, port)).close()
+    except OSError as error:
+        raise ValueError(f"port {port} cannot be used: {error.strerror}") from error

@@ -1,0 +1,87 @@
+"""A trace between its file and the questions that pages and reports ask of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from duckdb import DuckDBPyConnection
+
+from analysis import queries
+from analysis.queries import TraceInfo
+from app import workspace
+from app.workspace import TraceFile
+from data.sidecar import read_sidecar
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Handed along whole. Equal and hashable by its file, so it can key a cache."""
+
+    file: TraceFile
+    info: TraceInfo
+    k_range: tuple[int, int]  # the fewest and the most experts of a token; 0 without tokens
+
+    unit = "document"  # what intervals and tests take as one piece of evidence
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Trace) and self.file == other.file
+
+    def __hash__(self) -> int:
+        return hash(self.file)
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
+
+    @property
+    def identity(self) -> str:
+        return self.file.identity
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return self.info.domains
+
+    @property
+    def layers(self) -> range:
+        return range(self.info.num_layers)
+
+    @contextmanager
+    def cursor(self) -> Iterator[DuckDBPyConnection]:
+        with workspace.cursor(self.file) as con:
+            yield con
+
+    def beside(self, what: str) -> pd.DataFrame | None:
+        """What a command left beside this very trace; None if it did not, or it is damaged."""
+        try:
+            stored = read_sidecar(self.path, what)
+        except ValueError:
+            return None
+        if stored is None or stored[1].get("created_at") != self.info.created_at.isoformat():
+            return None
+        return stored[0]
+
+
+BY_IDENTITY: dict[str | type[Any], Callable[[Any], Any]] = {  # hash_funcs of a cache
+    Trace: lambda trace: trace.identity
+}
+
+
+def open_trace(file: TraceFile) -> Trace:
+    """ValueError: it is damaged, of another format, or no trace."""
+    with workspace.cursor(file) as con:
+        info = queries.trace_info(con)
+        return Trace(file, info, _k_range(con, info))
+
+
+def _k_range(con: DuckDBPyConnection, info: TraceInfo) -> tuple[int, int]:
+    if info.top_k is not None:
+        return info.top_k, info.top_k
+    k = queries.domain_k(con).k
+    return (int(k.min()), int(k.max())) if len(k) else (0, 0)

@@ -1,0 +1,106 @@
+"""Which experts are chosen together, and which follow one another. E = routed experts."""
+
+import numpy as np
+
+from analysis import queries
+from analysis.pair_table import Null
+from app.trace import Trace
+from app.views.coactivation import pair_tests, transitions
+from app.views.coactivation.figures import (
+    cluster_order,
+    follow_order,
+    log_lift,
+    most_active,
+    pair_heatmap,
+    transition_heatmap,
+    transition_square,
+)
+from app.views.shared.panel import Panel
+from app.views.shared.theme import Palette
+
+METHOD = (
+    "pair_significance",
+    "coactivation_lift",
+    "corrected_coactivation_lift",
+    "coactivation_rate",
+    "adjacent_coactivation_rate",
+    "transition_lift",
+    "transition_significance",
+)
+COMPARED = ("co-activation",)
+
+
+def panels(
+    trace: Trace,
+    palette: Palette,
+    *,
+    layer_id: int = 0,
+    with_next: bool = False,
+    null: Null = "load",
+    by_coactivation: bool = True,
+) -> list[Panel]:
+    """The pairs of a layer, or its transitions to the next; empty where there are none."""
+    if with_next:
+        return _transitions(trace, palette, layer_id=layer_id, by_coactivation=by_coactivation)
+    return _pairs(trace, palette, layer_id=layer_id, null=null, by_coactivation=by_coactivation)
+
+
+def _pairs(
+    trace: Trace, palette: Palette, *, layer_id: int, null: Null, by_coactivation: bool
+) -> list[Panel]:
+    pairs = pair_tests.layer_pairs(trace, layer_id)
+    if pairs.reason:
+        return []
+    num_experts = trace.info.num_experts
+    log_EE = log_lift(pairs.tests, num_experts, null=null)
+    order_S = most_active(_tokens(trace)[layer_id])
+    if by_coactivation:
+        order_S = order_S[cluster_order(log_EE[np.ix_(order_S, order_S)])]
+    table = pair_tests.layer_table(trace, layer_id, null=null)
+    return [
+        Panel(
+            name="expert_pairs",
+            table=table,
+            answer=pair_tests.pairs_answer(pairs, layer_id=layer_id, null=null),
+            figure=pair_heatmap(pairs.tests, palette, log_EE=log_EE, order_S=order_S, null=null),
+            alt=(
+                f"Heatmap: how often each pair of experts of layer {layer_id} is chosen together, "
+                "relative to chance"
+            ),
+            note=pair_tests.heatmap_note(
+                pairs, null=null, shown=len(order_S), num_experts=num_experts
+            ),
+            preview=table,
+        )
+    ]
+
+
+def _transitions(
+    trace: Trace, palette: Palette, *, layer_id: int, by_coactivation: bool
+) -> list[Panel]:
+    if transitions.no_transitions_note(trace, layer_id):
+        return []
+    tests = transitions.layer_transitions(trace, layer_id).tests
+    tokens_LE = _tokens(trace)
+    rows, columns = most_active(tokens_LE[layer_id]), most_active(tokens_LE[layer_id + 1])
+    if by_coactivation:
+        lift_EE = transition_square(tests.lift, trace.info.num_experts)
+        rows, columns = follow_order(lift_EE, rows, columns)
+    return [
+        Panel(
+            name="expert_transitions",
+            table=transitions.layer_table(trace, layer_id),
+            title=transitions.TITLE,
+            figure=transition_heatmap(
+                tests, palette, rows=rows, columns=columns, layer_id=layer_id
+            ),
+            alt=f"Heatmap: which experts of layer {layer_id + 1} follow those of layer {layer_id}",
+            note=transitions.heatmap_note(transitions.layer_transitions(trace, layer_id)),
+        )
+    ]
+
+
+def _tokens(trace: Trace) -> np.ndarray:
+    """tokens_LE"""
+    with trace.cursor() as con:
+        return queries.load_array(queries.expert_tokens(con), trace.info)

@@ -1,0 +1,111 @@
+"""Maps of points by their routing, and how far their clusters agree with domains."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis import queries
+from app.trace import Trace
+from app.views.domain_clusters import points as map_points
+from app.views.domain_clusters.figures import cluster_map, domain_map, value_map
+from app.views.shared.panel import Panel
+from app.views.shared.theme import Palette, visible
+
+METHOD = ("Maps", "agreement")
+DRAWN = 8000  # points that a browser selects without delay
+LISTED = 200  # rows of a selection on the page
+LISTED_COLUMNS = ("domain", "layer_id", "expert_id", "tokens", "doc_id", "position")
+
+
+def panels(
+    trace: Trace,
+    palette: Palette,
+    *,
+    what: str = "tokens",
+    colour: str = "domain",
+    layer_id: int = 0,
+    expert_id: int = 0,
+) -> list[Panel]:
+    """The map of tokens, prompts or experts, coloured by domain, cluster or one expert's share, and
+    the agreement of its clusters with the domains; empty where it was not made."""
+    stored = map_points.stored_map(trace, what)
+    if stored is None:
+        return []
+    points, parameters = stored
+    drawn = points
+    if len(points) > DRAWN:
+        drawn = points.sample(DRAWN, random_state=0).sort_index()
+    hover = map_points.hover(drawn, what)
+    if colour == "domain":
+        figure = domain_map(drawn, hover, palette)
+    elif colour == "cluster":
+        figure = cluster_map(drawn, hover, palette)
+    else:
+        values = map_points.expert_share(trace, drawn, what, layer_id, expert_id)
+        figure = value_map(drawn, values, hover, palette, title=f"expert {expert_id}")
+    return [
+        _map(what, points, parameters, figure, num_drawn=len(drawn)),
+        *_agreement(what, parameters),
+    ]
+
+
+def selection_panel(trace: Trace, chosen: pd.DataFrame, what: str, *, of: int) -> Panel:
+    """The domains and the texts of the points that were chosen among so many."""
+    counts = chosen.domain.value_counts()
+    parts = ", ".join(f"{domain} {count / len(chosen):.0%}" for domain, count in counts.items())
+    more = f"The first {LISTED} of {len(chosen):,}; the CSV has all of them."
+    return Panel(
+        name=f"selected_{what}",
+        table=chosen,
+        answer=f"{len(chosen):,} of {of:,} {what} selected: {parts}.",
+        note=more if len(chosen) > LISTED else "",
+        preview=_selection_preview(trace, chosen.head(LISTED), what),
+    )
+
+
+def _selection_preview(trace: Trace, chosen: pd.DataFrame, what: str) -> pd.DataFrame:
+    columns = [name for name in chosen if name in LISTED_COLUMNS]
+    listed = chosen[sorted(columns, key=lambda name: name != "domain")]
+    if what != "experts":
+        listed = listed.assign(text=[visible(text) for text in chosen.text])
+    if what == "tokens":
+        with trace.cursor() as con:
+            texts = queries.documents(con).set_index("doc_id").text
+        listed = listed.assign(in_text=texts.reindex(listed.doc_id).map(visible).to_numpy())
+    return listed
+
+
+def _map(
+    what: str,
+    points: pd.DataFrame,
+    parameters: Mapping[str, Any],
+    figure: go.Figure,
+    *,
+    num_drawn: int,
+) -> Panel:
+    return Panel(
+        name=f"map_of_{what}",
+        table=points.replace({np.nan: None}),
+        answer=map_points.clusters_answer(what, points, parameters),
+        figure=figure,
+        alt=f"Map of {what} by routing",
+        note=map_points.map_note(what, parameters, num_drawn=num_drawn),
+    )
+
+
+def _agreement(what: str, parameters: Mapping[str, Any]) -> list[Panel]:
+    """Clusters against domains, beside shuffled domains; empty where there are no clusters."""
+    if not parameters.get("agreement"):
+        return []
+    table = map_points.agreement_table(parameters)
+    return [
+        Panel(
+            name=f"agreement_of_{what}",
+            table=table,
+            title="Clusters against domains",
+            preview=table,
+        )
+    ]

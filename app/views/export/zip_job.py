@@ -1,0 +1,40 @@
+"""The zip of every table: prepared by a job, then there to download."""
+
+from functools import partial
+
+import streamlit as st
+
+from app.jobs.queue import Job, all_jobs
+from app.trace import Trace
+from app.views.export.tables import build_zip
+from app.views.shared import progress
+from data.report import file_name
+
+
+def draw_zip(trace: Trace, *, raw: bool) -> None:
+    """The download, the job on its way there, or the button that starts it."""
+    key = f"zip|{trace.identity}|{raw}"
+    job = all_jobs().get(key)
+    if job and job.active:
+        progress.follow(job, key="zip")
+    elif job and job.state == "done" and job.result.is_file():
+        _download(job, trace)
+    else:
+        if job:
+            progress.outcome(job, failed="The zip could not be made.")
+        if st.button("Prepare the zip", type="primary", icon=":material/folder_zip:"):
+            work = partial(build_zip, trace=trace, raw=raw)
+            all_jobs().start(key, "Writing tables", work, lane="export")
+            st.rerun()
+
+
+def _download(job: Job, trace: Trace) -> None:
+    st.download_button(
+        f"Download the zip ({job.result.stat().st_size / 2**20:.1f} MB)",
+        job.result.read_bytes,
+        file_name=file_name(trace.name, "routescope") + ".zip",
+        mime="application/zip",
+        on_click="ignore",
+        type="primary",
+        icon=":material/folder_zip:",
+    )

@@ -1,0 +1,110 @@
+"""How evenly the experts of a trace are used. L = MoE layers, E = routed experts."""
+
+import numpy as np
+
+from analysis import queries
+from analysis.domain_counts import ALL_LAYERS
+from app import evidence
+from app.trace import Trace
+from app.views.load_balance import dropped_choices, experts_per_token, summary
+from app.views.load_balance.figures import load_heatmap, load_order
+from app.views.shared.intervals import layer_intervals
+from app.views.shared.panel import Panel
+from app.views.shared.theme import Palette
+
+METHOD = (
+    "expert_load_table",
+    "load_imbalance",
+    "max_violation",
+    "gini",
+    "busiest_share",
+    "dropped_share",
+    "mean_k_table",
+    "k_histogram",
+    "balancedness_of_sums",
+    "mean_balancedness",
+    "pooled_load_balance_loss",
+)
+COMPARED = ("balancedness", "MaxVio", "load-balance loss")
+
+
+def headline(trace: Trace, domain: str | None = None) -> list[tuple[str, str, str]]:
+    metrics = evidence.metrics(trace, domain)
+    return [
+        summary.busiest(metrics),
+        summary.mean(metrics, "max_violation", "Mean MaxVio", "balanced"),
+        summary.mean(metrics, "gini", "Mean Gini", "balanced"),
+        summary.mean(metrics, "busiest_share", "Load of the three busiest", "balanced"),
+        summary.dead(metrics, trace.info.num_experts),
+    ]
+
+
+def panels(
+    trace: Trace,
+    palette: Palette,
+    *,
+    domain: str | None = None,
+    by_load: bool = False,
+    metric: str = evidence.LOAD_METRICS[0],
+    k_layer: int = ALL_LAYERS,
+) -> list[Panel]:
+    """Of all texts or of one domain's; the number of experts per token always of all."""
+    tokens_LE = _tokens(trace, domain)
+    order_LE = load_order(tokens_LE, by_load=by_load)
+    return [
+        _loads(trace, palette, tokens_LE, order_LE=order_LE, domain=domain, by_load=by_load),
+        *dropped_choices.panels(trace, palette, tokens_LE, order_LE=order_LE, domain=domain),
+        _by_layer(trace, palette, domain=domain, metric=metric),
+        *experts_per_token.panels(trace, palette, layer_id=k_layer),
+    ]
+
+
+def every_domain_panel(trace: Trace, *, metric: str = evidence.LOAD_METRICS[0]) -> Panel:
+    """The load metrics of every domain: a resampling for each, so only when asked for."""
+    table = evidence.domain_metrics(trace)
+    return Panel(
+        name="load_by_layer_and_domain", table=table, preview=table[table.metric == metric]
+    )
+
+
+def expert_order(trace: Trace, *, domain: str | None, by_load: bool) -> np.ndarray:
+    """Expert id of every cell of the heatmap [L, E]."""
+    return load_order(_tokens(trace, domain), by_load=by_load)
+
+
+def _tokens(trace: Trace, domain: str | None) -> np.ndarray:
+    """tokens_LE"""
+    with trace.cursor() as con:
+        return queries.load_array(queries.expert_tokens(con, domain=domain), trace.info)
+
+
+def _loads(
+    trace: Trace,
+    palette: Palette,
+    tokens_LE: np.ndarray,
+    *,
+    order_LE: np.ndarray,
+    domain: str | None,
+    by_load: bool,
+) -> Panel:
+    metrics, cells = evidence.metrics(trace, domain), evidence.expert_loads(trace, domain)
+    return Panel(
+        name="expert_load",
+        table=cells[[*evidence.LOAD_COLUMNS]],
+        answer=summary.load_answer(metrics, trace.info.num_experts),
+        figure=load_heatmap(tokens_LE, cells, palette, order_LE=order_LE, by_load=by_load),
+        alt="Heatmap: load of every expert in every layer, relative to a balanced load",
+        note=summary.heatmap_note(cells),
+    )
+
+
+def _by_layer(trace: Trace, palette: Palette, *, domain: str | None, metric: str) -> Panel:
+    table = evidence.load_metrics(evidence.metrics(trace, domain))
+    return Panel(
+        name="load_by_layer",
+        table=table,
+        figure=layer_intervals(table, palette, metric=metric, null="balanced"),
+        alt=f"{metric} by layer, with intervals",
+        note=evidence.READING + " Tick: the value if every expert had the same load.",
+        preview=table[table.metric == metric].drop(columns="metric"),
+    )

@@ -1,0 +1,105 @@
+"""Where the tokens of one text, their layers and the path of one of them stand on the page."""
+
+import pandas as pd
+import streamlit as st
+
+from app.trace import Trace
+from app.views.load_balance import experts_per_token
+from app.views.prompts import panels, token_strip
+from app.views.prompts.meaning import Meaning
+from app.views.prompts.panels import WINDOW
+from app.views.shared import controls
+from app.views.shared.panel import draw
+from app.views.shared.theme import visible
+from data.routing import PHASES
+
+
+def draw_text(trace: Trace, doc_id: int, colors: Meaning) -> None:
+    routing = panels.text_routing(trace, doc_id)
+    layer_id = controls.layer(trace.info.num_layers)
+    strip, every_layer, path = st.container(), st.container(), st.container()
+    with path:  # drawn first: its number is the token that the others mark
+        selected = _path(trace, routing, colors)
+    with strip:
+        _strip(routing, colors, selected=selected, layer_id=layer_id)
+    with every_layer:
+        _every_layer(trace, routing, colors, selected=selected, layer_id=layer_id)
+    controls.download(routing, name=f"routing_of_text_{doc_id}", trace=trace.name)
+
+
+def _strip(routing: pd.DataFrame, colors: Meaning, *, selected: int, layer_id: int) -> None:
+    here = panels.of_layer(routing, layer_id)
+    k_TL = experts_per_token.of_text(routing)
+    controls.answer(panels.answer(here, colors, layer_id=layer_id))
+    if here.empty:
+        return
+    token_strip.draw(
+        panels.token_texts(routing),
+        experts=here.expert_id.tolist(),
+        chosen=[] if k_TL is None else k_TL[:, layer_id].tolist(),
+        categories=colors.categories(here),
+        colors=colors.colors,
+        notes=panels.drop_notes(routing, layer_id=layer_id),
+        selected=selected,
+        on_click=_select,
+    )
+    if colors.names:
+        controls.legend(colors.names)
+    struck = " Struck through: a choice was dropped because its expert was full."
+    controls.note(
+        f"{colors.note} Small number: the expert with the largest weight in layer {layer_id}."
+        + (struck if routing.dropped.any() else "")
+    )
+
+
+def _select(token: int) -> None:
+    st.session_state.token = token
+    st.session_state.part = token // WINDOW + 1
+
+
+def _every_layer(
+    trace: Trace, routing: pd.DataFrame, colors: Meaning, *, selected: int, layer_id: int
+) -> None:
+    st.subheader("Every layer", anchor=False)
+    parts, part = -(-len(panels.token_texts(routing)) // WINDOW), 1
+    if parts > 1:
+        if st.session_state.get("part", 1) > parts:
+            del st.session_state["part"]
+        part = st.pagination(parts, default=selected // WINDOW + 1, key="part")
+
+    def clicked() -> None:
+        if cell := controls.clicked("tokens_by_layers"):
+            st.session_state.token = (part - 1) * WINDOW + cell[1]
+
+    panel = panels.every_layer(
+        routing, controls.palette(), colors, selected=selected, layer_id=layer_id, part=part
+    )
+    draw(panel, subject=trace.name, on_select=clicked, file=False)
+
+
+def _path(trace: Trace, routing: pd.DataFrame, colors: Meaning) -> int:
+    """The token that is chosen, by its place in the text."""
+    tokens = panels.token_texts(routing)
+    st.subheader("The path of one token", anchor=False)
+    left, right = st.columns([1, 3], gap="large")
+    if st.session_state.get("token", 0) >= len(tokens):  # chosen in a longer text
+        st.session_state.token = 0
+    token = int(
+        left.number_input("Token", 0, len(tokens) - 1, key="token", bind="query-params", step=1)
+    )
+    with left:
+        st.code(visible(tokens[token]), language=None)
+        controls.note(_facts(panels.routes_of(routing, token)))
+    with right:
+        panel = panels.path(routing, controls.palette(), colors, token=token)
+        draw(panel, subject=trace.name, file=False)
+    return token
+
+
+def _facts(routes: pd.DataFrame) -> str:
+    row = routes.iloc[0]
+    loss = "unknown" if pd.isna(row.loss) else f"{row.loss:.2f} nats"
+    facts = [f"Loss: {loss}", f"Phase: {PHASES[row.phase]}"]
+    if routes.entropy.notna().any():
+        facts.append(f"Gate entropy: {routes.drop_duplicates('layer_id').entropy.mean():.2f} nats")
+    return " · ".join(facts)

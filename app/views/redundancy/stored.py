@@ -1,0 +1,87 @@
+"""What is known of the experts of this workspace's model, measured by a job where it is not yet."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from app import workspace
+from app.jobs import prompts
+from app.jobs.queue import Job, all_jobs
+from app.studies import redundancy
+from app.studies.compression import result
+from app.studies.reader import HELDOUT
+from app.studies.redundancy import Redundancy
+from app.views.shared import controls, progress
+
+
+def model_redundancy() -> Redundancy:
+    """Of the model of this workspace; stops the page while there is none."""
+    folder = workspace.checkpoint()
+    if not prompts.has_model(folder):
+        st.info("There is no model here. Train one, then set ROUTESCOPE_MODEL to its folder:")
+        st.code("routescope train runs/tiny --corpus corpus", language="bash")
+        st.stop()
+    if _pruned(folder):
+        st.info("This model was pruned: several experts run the same weights. What it cost:")
+        controls.table(compression_table(), name="compression", trace="model")
+        st.stop()
+    try:
+        stored = _stored(str(folder), _identity())
+    except ValueError as error:
+        controls.refused("The similarities of this model cannot be read.", error)
+        st.stop()
+    if stored is None:
+        _measure()
+        st.stop()
+    return stored
+
+
+def compression_table() -> pd.DataFrame:
+    """What `routescope prune` or the benchmark left beside the weights; empty without."""
+    path = workspace.checkpoint() / result.FILE
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _stored(folder: str, identity: tuple[int, ...]) -> Redundancy | None:
+    return redundancy.stored(workspace.checkpoint())
+
+
+def _pruned(folder: Path) -> bool:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config.get("expert_leaders") is not None
+
+
+def _identity() -> tuple[int, ...]:
+    files = (workspace.checkpoint() / name for name in ("config.json", redundancy.FILE))
+    return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in files)
+
+
+def _measure() -> None:
+    key = f"redundancy|{workspace.checkpoint()}|{_identity()}"
+    job = all_jobs().get(key) or all_jobs().start(key, "Comparing experts", _run, lane="model")
+    if job.active:
+        st.info(
+            "The experts of this model are being compared for the first time; it takes well under "
+            "a minute."
+        )
+        progress.follow(job, key="redundancy")
+        return
+    progress.outcome(job, failed="The experts could not be compared.")
+    if st.button("Compare the experts", type="primary"):
+        all_jobs().forget(key)
+        st.rerun()
+
+
+def _run(job: Job) -> None:
+    tracer = prompts.tracer(workspace.checkpoint())
+
+    def advance(done: int, total: int) -> None:
+        job.checkpoint()
+        job.advance(done, total=total, unit="layers")
+
+    used = redundancy.calibration(tracer.model, HELDOUT)
+    measured = redundancy.measure(tracer, used, on_progress=advance)
+    redundancy.store(workspace.checkpoint(), measured)

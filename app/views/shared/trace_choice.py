@@ -1,0 +1,60 @@
+"""The trace on show: which of those there are, what it is, and what to do where there is none."""
+
+from html import escape
+
+import streamlit as st
+
+from app import workspace
+from app.jobs import beside
+from app.trace import Trace, open_trace
+from app.views.shared import controls, demo
+from app.workspace import TraceFile
+
+
+def trace_page(question: str) -> Trace:
+    """Frame a page about one trace. Stops the page where there is none to show."""
+    controls.page(question)
+    files = workspace.traces()
+    if not files:
+        demo.build_demo()
+        st.stop()
+    trace = _opened(_choice(files))
+    _facts(trace)
+    if trace.name == workspace.DEMO:
+        beside.start(trace)
+    if not trace.info.num_tokens:
+        st.info("This trace has no tokens. Capture some text with `routescope capture`.")
+        st.stop()
+    return trace
+
+
+def _choice(files: list[TraceFile]) -> TraceFile:
+    by_name = {file.name: file for file in files}
+    with st.sidebar:
+        name = st.selectbox("Trace", by_name, key="trace", bind="query-params")
+    return by_name[str(name)]
+
+
+def _opened(file: TraceFile) -> Trace:
+    try:
+        return open_trace(file)
+    except ValueError as error:
+        controls.refused("This trace cannot be shown. Choose another one in the sidebar.", error)
+        if file.name == workspace.DEMO:
+            demo.offer_again(file)
+        st.stop()
+
+
+def _facts(trace: Trace) -> None:
+    info, (least, most) = trace.info, trace.k_range
+    chosen = f"{most} chosen" if least == most else f"{least} to {most} chosen"
+    texts = "1 text" if info.num_documents == 1 else f"{info.num_documents:,} texts"
+    lines = [
+        f"{info.num_tokens:,} tokens, {texts}",
+        f"Model {info.model_name} ({info.model_sha256[:8]})",
+        f"{info.num_layers} MoE layers with {info.num_experts} experts each",
+        f"{chosen} per token, {info.num_shared_experts} shared",
+        f"Captured {info.created_at:%Y-%m-%d %H:%M} UTC",
+    ]
+    with st.sidebar:
+        st.html(f'<p class="rs-facts">{"<br>".join(map(escape, lines))}</p>')

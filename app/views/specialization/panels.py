@@ -1,0 +1,107 @@
+"""Which experts prefer which domains, layer by layer. E = routed experts, G = domains."""
+
+import numpy as np
+import pandas as pd
+
+from analysis import significance
+from app import evidence
+from app.studies import ablation
+from app.trace import Trace
+from app.views.shared.intervals import layer_intervals
+from app.views.shared.panel import Panel
+from app.views.shared.theme import Palette
+from app.views.specialization import specialists
+from app.views.specialization.figures import domain_order, lift_grid, lift_heatmap
+
+METHOD = (
+    "domain_lift",
+    "lift_table",
+    "replication",
+    "jensen_shannon",
+    "information_share",
+    "domain_token_share",
+    "domain_choice_share",
+    "esft_document_score",
+    "normalized_over_experts",
+    "normalized_over_layers",
+    "selected_experts",
+)
+COMPARED = ("domain specialization", "gate score", "normalization", "selection")
+
+
+def panels(
+    trace: Trace,
+    palette: Palette,
+    *,
+    layer_id: int = 0,
+    by_domain: bool = True,
+    expert_id: int = 0,
+    metric: str = evidence.DOMAIN_METRICS[0],
+) -> list[Panel]:
+    """None where there are no domains to compare; the heatmap frames an expert."""
+    if not evidence.compares_domains(trace):
+        return []
+    order_E = expert_order(trace, layer_id=layer_id, by_domain=by_domain)
+    return [
+        _lifts(trace, palette, layer_id=layer_id, order_E=order_E, marked=expert_id),
+        *_specialists(trace),
+        _by_layer(trace, palette, metric=metric, marked=layer_id),
+    ]
+
+
+def replication_panel(trace: Trace) -> Panel:
+    """Whether the specialists reappear in other texts: it takes the longest."""
+    table = evidence.replication_table(trace)
+    return Panel(name="replication", table=table, note=specialists.replication_note(table))
+
+
+def expert_order(trace: Trace, *, layer_id: int, by_domain: bool) -> np.ndarray:
+    """Expert ids as the heatmap has them, from the left [E]."""
+    if not by_domain:
+        return np.arange(trace.info.num_experts)
+    return domain_order(np.exp2(lift_grid(layer_lifts(trace, layer_id), "estimate", trace.domains)))
+
+
+def layer_lifts(trace: Trace, layer_id: int) -> pd.DataFrame:
+    """The rows of one layer of the lift_table."""
+    lifts = evidence.lifts(trace)
+    return lifts[lifts.layer_id == layer_id].reset_index(drop=True)
+
+
+def _lifts(
+    trace: Trace, palette: Palette, *, layer_id: int, order_E: np.ndarray, marked: int
+) -> Panel:
+    lifts, rows = evidence.lifts(trace), layer_lifts(trace, layer_id)
+    return Panel(
+        name="expert_domain_lift",
+        table=lifts[[*evidence.LIFT_COLUMNS]],
+        answer=specialists.layer_answer(rows, evidence.metrics(trace), layer_id=layer_id),
+        figure=lift_heatmap(rows, palette, domains=trace.domains, order_E=order_E, marked=marked),
+        alt=f"Heatmap: lift of every domain for every expert of layer {layer_id}",
+        note=" ".join(
+            [specialists.heatmap_note(lifts), specialists.NOT_WHY, specialists.power_note(rows)]
+        ).strip(),
+    )
+
+
+def _specialists(trace: Trace) -> list[Panel]:
+    """Empty where no expert is one."""
+    causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
+    table = ablation.with_verdicts(significance.specialists(evidence.lifts(trace)), causes)
+    return [] if table.empty else [specialists.specialists_panel(table)]
+
+
+def _by_layer(trace: Trace, palette: Palette, *, metric: str, marked: int) -> Panel:
+    metrics = evidence.metrics(trace)
+    table = evidence.specialization_metrics(metrics)
+    rows = table[table.metric == metric].drop(columns="metric")
+    return Panel(
+        name="specialization_by_layer",
+        table=rows,
+        figure=layer_intervals(
+            metrics, palette, metric=metric, null="shuffled labels", marked=marked
+        ),
+        alt=f"{metric} by layer, with intervals",
+        note=evidence.READING + " Tick: the value with domain labels shuffled over texts.",
+        preview=rows,
+    )

@@ -1,0 +1,130 @@
+"""Whether experts follow the word or the subject of a text."""
+
+import pandas as pd
+
+from analysis.conditional import PERMUTATIONS
+from analysis.information_table import with_q
+from analysis.significance import MAX_Q
+from analysis.vocabulary import MIN_OCCURRENCES
+from analysis.vocabulary_tests import DEALS
+from app.trace import Trace
+from app.views.shared.panel import Panel
+from app.views.shared.theme import Palette, visible
+from app.views.vocabulary import tables
+from app.views.vocabulary.figures import information_bars, vocabulary_lines
+
+METHOD = (
+    "vocabulary_specialization",
+    "mean_vocabulary_share",
+    "corrected_specialization",
+    "conditional_information",
+)
+COMPARED = ("vocabulary specialization",)
+NO_FREQUENT_IDS = f"None: no token id occurs {MIN_OCCURRENCES} times in this layer."
+
+
+def panels(trace: Trace, palette: Palette, *, layer_id: int = 0) -> list[Panel]:
+    """What follows the word, then what follows the subject, where that was computed."""
+    return [
+        _by_layer(trace, palette, layer_id),
+        *_token_ids(trace, layer_id),
+        *_information(trace, palette),
+    ]
+
+
+def definitions_panel(trace: Trace, layer_id: int) -> Panel:
+    """Every metric as others define it: slow, so only when asked for."""
+    table = tables.definitions(trace, layer_id)
+    return Panel(
+        name="definitions",
+        table=table,
+        note=(
+            f"Figures of layer {layer_id} as the paper defines them, as the code released with it "
+            "computes them, and as RouteScope computes them. Where a value is missing, the table "
+            "gives the reason."
+        ),
+        preview=table,
+    )
+
+
+def token_ids_title(layer_id: int) -> str:
+    return f"Token ids that layer {layer_id} mostly sends to one expert"
+
+
+def _by_layer(trace: Trace, palette: Palette, layer_id: int) -> Panel:
+    table = tables.summary(trace)
+    return Panel(
+        name="vocabulary_by_layer",
+        table=table,
+        answer=_layer_answer(table.iloc[layer_id], layer_id),
+        figure=vocabulary_lines(table, palette, marked=layer_id),
+        alt="Lines: vocabulary specialization by layer: plain, expected by chance, and corrected",
+        note=(
+            f"Frequent: {MIN_OCCURRENCES} occurrences or more. A rare id belongs to one expert by "
+            "chance (an id that occurs once always does), so the plain figure is high for any "
+            f"router. Vertical line: 95 % interval over texts. p: the rank among {DEALS} random "
+            "permutations of the words within each text."
+        ),
+    )
+
+
+def _layer_answer(row: pd.Series, layer_id: int) -> str:
+    if pd.isna(row.corrected):
+        return f"Whether layer {layer_id} follows words cannot be determined: {row.reason}."
+    return (
+        f"In layer {layer_id}, the most frequent first expert of a token id takes {row.share:.0%} "
+        f"of its occurrences; the layer's load alone would give {row.expected:.0%}. That is "
+        f"{row.corrected:.0%} of the way from chance to one expert per word. It does not mean that "
+        "the expert knows the word, only that the word is routed to it."
+    )
+
+
+def _token_ids(trace: Trace, layer_id: int) -> list[Panel]:
+    """Empty where no id is frequent."""
+    table = tables.token_table(trace, layer_id)
+    if table.empty:
+        return []
+    table = table.assign(text=[visible(text) for text in table.text])
+    return [
+        Panel(
+            name="token_id_specialization",
+            table=table,
+            title=token_ids_title(layer_id),
+            preview=table,
+        )
+    ]
+
+
+def _information(trace: Trace, palette: Palette) -> list[Panel]:
+    stored = trace.beside("information") if len(trace.domains) > 1 else None
+    return [] if stored is None else [information_panel(with_q(stored), palette)]
+
+
+def information_panel(table: pd.DataFrame, palette: Palette) -> Panel:
+    """Of a table of information_rows; without a figure where no layer has a number."""
+    name, title = "information_beyond_token", "Beyond the word"
+    rows = table[table.beyond.notna()]
+    if rows.empty:
+        note = f"This cannot be computed: {table.reason.iloc[0]}."
+        return Panel(name=name, table=table, title=title, note=note)
+    reasons = [f" Layer {r.layer_id}: {r.reason}." for r in table[table.beyond.isna()].itertuples()]
+    significant = rows[(rows.q < MAX_Q) & (rows.beyond > 0)]
+    return Panel(
+        name=name,
+        table=table,
+        title=title,
+        answer=(
+            f"In {len(significant)} of {len(table)} layers, the choice of experts depends on the "
+            f"subject of the text beyond the token itself (q < {MAX_Q}). This does not tell style "
+            "from topic: both count as subject."
+        ),
+        figure=information_bars(rows, palette),
+        alt="Bars: information about the domain by layer, alone and beyond the token",
+        note=(
+            "Nats per choice, minus what the same texts give when they are assigned to domains at "
+            "random; negative values are shown as 0. Vertical line: 95 % bootstrap interval over "
+            "texts; it reaches far up because the correction may subtract too much. p: the rank "
+            f"among {PERMUTATIONS} random assignments; q: over layers." + "".join(reasons)
+        ),
+        preview=table,
+    )

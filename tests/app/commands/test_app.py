@@ -1,0 +1,21 @@
+import socket
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.commands.app import require_free
+from routescope import __version__
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"^port {port} cannot be used: [^\n]+$"):
+            require_free(port)
+    require_free(port)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.output, result.exit_code) == (f"routescope {__version__}\n", 0)

@@ -1,0 +1,198 @@
+"""`--parallel`: several processes write what one process writes, or nothing."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from app.cli import app
+from app.studies.reader import CHECKPOINT
+from data.store import open_trace
+from data.tokens import TokenizedDocument, write_tokens
+from model.checkpoint import load_model, save_model
+from model.transformer import Transformer
+from tests import torchrun
+from tests.models import small_config
+from tests.torchrun import ROUTESCOPE
+
+COMPARED = {  # tables of a trace, and their columns of floats with what these may differ by
+    "document": {},
+    "token": {"loss": 1e-5},
+    "routing": {"weight": 1e-5},
+    "gate": {"entropy": 1e-4, "margin": 1e-4},
+    "document_load": {"weight_sum": 1e-4},
+    "document_k": {},
+    "coactivation": {},
+    "transition": {},
+}
+PROMPTS = "".join(f"Prompt {n}: what is {n} + {n * n}? Then why?\n" for n in range(7))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with the shipped tokenizer."""
+    path = tmp_path_factory.mktemp("model")
+    model = Transformer(replace(small_config(), vocab_size=16_384, context_length=64))
+    model.initialize(seed=0)
+    save_model(model, path, dtype=torch.float32)
+    shutil.copyfile(CHECKPOINT / "tokenizer.json", path / "tokenizer.json")
+    return path
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.txt"
+    path.write_text(PROMPTS)
+    return path
+
+
+def alone(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def together(*arguments: object) -> str:
+    return torchrun.run(2, ROUTESCOPE, *map(str, arguments), "--parallel")
+
+
+def refused(*arguments: object) -> list[str]:
+    """The lines of errors that two processes print themselves."""
+    launcher = torchrun.start(2, ROUTESCOPE, *map(str, arguments), "--parallel")
+    code, _, errors = torchrun.outcome(launcher)
+    assert code != 0
+    return [line for line in errors.splitlines() if line.startswith("error: ")]
+
+
+def assert_alike(one: Path, other: Path) -> None:
+    with duckdb.connect() as con:
+        con.execute(f"ATTACH '{one}' AS one (READ_ONLY)")
+        con.execute(f"ATTACH '{other}' AS other (READ_ONLY)")
+        for table, about in COMPARED.items():
+            expected, given = (
+                con.execute(f"FROM {db}.{table}").fetchnumpy() for db in ("one", "other")
+            )
+            assert expected.keys() == given.keys()
+            for column, values in expected.items():
+                if column in about:
+                    close = np.ma.allclose(given[column], values, rtol=0, atol=about[column])
+                    assert close, (table, column)
+                else:
+                    assert np.array_equal(given[column], values), (table, column)
+
+
+def description(trace: Path) -> dict[str, Any]:
+    with open_trace(trace) as con:
+        cursor = con.execute("SELECT * EXCLUDE created_at FROM trace")
+        names = [column[0] for column in cursor.description]
+        row = dict(zip(names, cursor.fetchall()[0], strict=True))
+    return row | {"config": json.loads(row["config"])}
+
+
+@pytest.mark.slow
+def test_two_processes_capture_with_the_shipped_model_what_one_does(
+    tmp_path: Path, prompts: Path
+) -> None:
+    (tmp_path / "two").mkdir()
+    one, two = tmp_path / "t.duckdb", tmp_path / "two" / "t.duckdb"
+    assert alone("capture", prompts, "--out", one).exit_code == 0
+    figures = json.loads(together("capture", prompts, "--out", two, "--json"))
+    assert figures["documents"] == 7
+    assert [path.name for path in two.parent.iterdir()] == ["t.duckdb"]
+    assert_alike(one, two)
+    expected, given = description(one), description(two)
+    assert given["config"]["capture"].pop("ranks") == 2
+    assert given == expected
+
+
+@pytest.mark.slow
+def test_a_process_without_prompts_computes_for_the_one_that_continues_some(
+    tmp_path: Path, prompts: Path, folder: Path
+) -> None:
+    options = ["--model", folder, "--part", "2/7", "--generate", "3"]  # one of the seven prompts
+    one, two = tmp_path / "one.duckdb", tmp_path / "two.duckdb"
+    assert alone("capture", prompts, "--out", one, *options).exit_code == 0
+    together("capture", prompts, "--out", two, *options)
+    assert_alike(one, two)
+
+
+@pytest.mark.slow
+def test_what_all_processes_refuse_is_said_once(
+    tmp_path: Path, prompts: Path, folder: Path
+) -> None:
+    out = tmp_path / "t.duckdb"
+    out.touch()
+    lines = refused("capture", prompts, "--out", out, "--model", folder)
+    assert lines == [f"error: {out} exists; delete it or choose another name"]
+
+
+def rank_pid(launcher: int, rank: int) -> int:
+    """Of a process that a launcher started, by its environment."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    for child in children:
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return int(child)
+    raise AssertionError(f"rank {rank} is not among {children}")
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_nothing_and_ends_the_others(tmp_path: Path, folder: Path) -> None:
+    prompts, out = tmp_path / "many.txt", tmp_path / "t.duckdb"
+    prompts.write_text(PROMPTS * 10_000)
+    command = ["capture", str(prompts), "--out", str(out), "--model", str(folder), "--parallel"]
+    launcher = torchrun.start(2, ROUTESCOPE, *command)
+    deadline = time.monotonic() + torchrun.SECONDS
+    while not list(tmp_path.glob("t.duckdb.*.ranks/1.duckdb.partial")):
+        assert launcher.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(rank_pid(launcher.pid, 1), signal.SIGKILL)
+    killed = time.monotonic()
+    code, _, errors = torchrun.outcome(launcher)
+    assert code != 0
+    assert time.monotonic() - killed < 60
+    lines = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert re.match("error: rank 0 of 2 .*restart all ranks", lines[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["many.txt"]
+
+
+@pytest.mark.parametrize(
+    "command", [["capture", "p.txt", "--out", "t.duckdb"], ["train", "run", "--corpus", "corpus"]]
+)
+def test_without_torchrun_it_says_how_to_start(command: list[str]) -> None:
+    refusal = alone(*command, "--parallel").exception
+    assert isinstance(refusal, ValueError)
+    line = f"torchrun --standalone --nproc-per-node 2 $(which routescope) {command[0]} "
+    assert line in str(refusal)
+    assert "\n" not in str(refusal)
+
+
+def test_nothing_unfinished_is_kept_to_resume() -> None:
+    result = alone("capture", "p.txt", "--out", "t.duckdb", "--parallel", "--resume")
+    assert "--parallel keeps nothing unfinished" in str(result.exception)
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_whole_model(tmp_path: Path) -> None:
+    for split in ("train", "heldout"):
+        documents = [TokenizedDocument(np.arange(600, dtype=np.uint16), "math", 1200)]
+        write_tokens(tmp_path, split, documents, ("math",))
+    config = replace(small_config(), vocab_size=1_000, context_length=64)
+    preset, run = tmp_path / "preset", tmp_path / "run"
+    preset.mkdir()
+    (preset / "config.json").write_text(json.dumps(asdict(config)))
+    options = ["--preset", preset, "--steps", "2", "--batch-size", "2", "--warmup-steps", "1"]
+    summary = json.loads(together("train", run, "--corpus", tmp_path, *options, "--json"))
+    assert summary["finished"]
+    assert summary["bits_per_byte"]["all"] == pytest.approx(5, rel=0.1)  # ln(1000) nats a token
+    assert [len(moe.experts.down_EFD) for moe in load_model(run).moe_layers()] == [8, 8]

@@ -1,0 +1,45 @@
+"""Pages of the app, run without a browser."""
+
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+APP = Path(__file__).parents[2] / "app"
+PAGES = {
+    "overview": "Which domain does each expert work for?",
+    "specialization": "Which experts prefer which domain?",
+    "load_balance": "Do all experts carry their share?",
+    "coactivation": "Which experts work together?",
+    "vocabulary": "Do experts follow the word or the subject?",
+    "domain_clusters": "Do texts of one domain travel together?",
+    "causes": "Does removing a specialist hurt its own domain?",
+    "prompts": "Which experts does my text use?",
+    "training": "When did the experts settle, and was it worth it?",
+    "redundancy": "Could fewer experts do the same work?",
+    "comparison": "Does DeepSeekMoE beat what came before it?",
+    "export": "What can I take away?",
+}
+
+
+def page(name: str, **query: str) -> AppTest:
+    app = AppTest.from_file(str(APP / "streamlit_app.py"), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app._page_hash = calc_hash("" if name == "overview" else name)  # switch_page would run two
+    return app.run()
+
+
+def texts(app: AppTest) -> str:
+    return " ".join(str(element.proto.body) for element in app.get("html"))
+
+
+def words(app: AppTest) -> str:
+    """All text of a page and its figures, without the method: that one explains what NaN means."""
+    html = [element.proto.body for element in app.get("html")]
+    numbers = [f"{metric.label} {metric.value} {metric.delta}" for metric in app.metric]
+    marked = [
+        element.value for element in [*app.markdown, *app.info] if "#####" not in element.value
+    ]
+    charts = [element.proto.spec for element in app.get("plotly_chart")]
+    return " ".join(map(str, [*html, *numbers, *marked, *charts]))

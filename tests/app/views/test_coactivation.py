@@ -1,0 +1,57 @@
+"""The page Co-activation: pairs of a layer, transitions to the next."""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from analysis.transitions import transition_significance
+from app.views.coactivation import figures as coactivation
+from app.views.shared.theme import LIGHT
+
+
+def test_experts_chosen_together_stand_side_by_side() -> None:
+    log_EE = np.full((4, 4), -2.0)
+    log_EE[[0, 2], [2, 0]] = log_EE[[1, 3], [3, 1]] = 3.0
+    places = coactivation.cluster_order(log_EE).tolist()
+    assert abs(places.index(0) - places.index(2)) == 1
+    assert abs(places.index(1) - places.index(3)) == 1
+
+
+def test_pairs_are_marked_where_sure_and_hatched_without_a_colour_where_unknown() -> None:
+    tests = pd.DataFrame({"expert_a": [0, 0, 1], "expert_b": [1, 2, 2], "tokens": [9, 8, 0]})
+    for null in ("load", "uniform"):
+        known = {"expected": [3.0, 8.0, 1.0], "lift": [3.0, 1.0, 0.0], "low": [2.0, 0.5, None]}
+        known |= {"high": [4.0, 1.5, None], "z": [6.0, 0.0, None], "q": [0.01, 0.9, None]}
+        tests = tests.join(pd.DataFrame(known).add_suffix(f"_{null}"))
+    tests = tests.assign(reason=["", "", "fewer than 5 tokens expected"]).convert_dtypes()
+    log_EE = coactivation.log_lift(tests, 3, null="load")
+    figure = coactivation.pair_heatmap(
+        tests, LIGHT, log_EE=log_EE, order_S=np.array([0, 1, 2]), null="load"
+    )
+    cells, unknown, sure = figure.data
+    assert list(zip(sure.x, sure.y, strict=True)) == [(1, 0), (0, 1)]
+    assert list(zip(unknown.x, unknown.base + 0.5, strict=True)) == [(2, 1), (1, 2)]
+    assert np.isnan([cells.z[1, 2], cells.z[2, 1]]).all()
+    assert cells.z[0, 1] == np.log2(3)
+    assert (
+        "9</b> tokens<br>fixed loads: 3 expected, 3.00× [2.00, 4.00], z 6.0, q 0.01"
+        in (cells.text[0, 1])
+    )
+    assert "not enough prompts to say: fewer than 5 tokens expected" in cells.text[1, 2]
+    assert log_EE[1, 2] == -coactivation.LIMIT - 1  # never, but expected
+
+
+def test_a_transition_carries_its_interval_and_its_test_or_the_reason() -> None:
+    here_T = np.repeat([0, 1], 60)
+    joined_T = np.where(np.arange(120) % 6 < 5, here_T, 1 - here_T)
+    eye = np.eye(3, dtype=bool)
+    tests = transition_significance(eye[here_T], eye[joined_T], np.arange(120) % 12)
+    order = np.arange(3)
+    figure = coactivation.transition_heatmap(tests, LIGHT, rows=order, columns=order, layer_id=0)
+    hover = np.array(figure.data[0].text, dtype=object)
+    assert "<b>50</b> times, 30 expected from the loads alone, 1.67×" in hover[0, 0]
+    assert re.search(r"\[1\.\d\d, 1\.\d\d\], z \S+, p \S+, q \S+$", hover[0, 0])
+    assert hover[0, 2].endswith("no test: a dead expert")
+    dots = figure.data[-1]
+    assert list(zip(dots.x, dots.y, strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]

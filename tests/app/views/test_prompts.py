@@ -1,0 +1,125 @@
+"""The page Prompts: a text that is run, its tokens, their experts."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
+
+from app.jobs.queue import all_jobs
+from app.views.prompts import figures as tokens
+from app.views.shared.theme import LIGHT
+from tests.app.markup import MARKUP
+from tests.app.pages import page, texts
+
+
+def test_the_token_heatmap_prints_the_strongest_expert_of_each_cell() -> None:
+    first = pd.DataFrame(
+        {
+            "position": [0, 0, 1, 1],
+            "layer_id": [0, 1, 0, 1],
+            "expert_id": [5, 6, 7, 8],
+            "weight": [0.1, 0.2, 0.3, 0.4],
+            "dropped": [False, False, False, True],
+        }
+    )
+    figure = tokens.token_heatmap(
+        first, LIGHT, tokens=[MARKUP, "\n"], categories_TL=None, colors=["#000000"], marked=1
+    )
+    assert figure.data[0].text.tolist() == [[5, 7], [6, "(8)"]]  # the last one was dropped
+    assert list(figure.layout.xaxis.ticktext) == ["&lt;b&gt;x&lt;/b&gt; …", "⏎"]
+    assert "<a" not in figure.to_json()
+
+
+def test_categories_have_bands_and_no_transitions() -> None:
+    first = pd.DataFrame({"position": [0], "layer_id": [0], "expert_id": [1], "weight": [1.0]})
+    first["dropped"] = False
+    figure = tokens.token_heatmap(
+        first,
+        LIGHT,
+        tokens=["a"],
+        categories_TL=np.array([[1]]),
+        colors=["#111111", "#222222"],
+        marked=0,
+    )
+    stops = [tuple(stop) for stop in figure.layout.coloraxis.colorscale]
+    assert stops == [(0.0, "#111111"), (0.5, "#111111"), (0.5, "#222222"), (1.0, "#222222")]
+
+
+def test_a_path_has_a_bar_for_every_choice() -> None:
+    routes = pd.DataFrame(
+        {"layer_id": [0, 0], "rank": [0, 1], "expert_id": [3, 4], "weight": [0.6, 0.01]}
+    )
+    figure = tokens.token_path(routes, LIGHT, colors=["#111111", "#222222"])
+    assert [trace.x[0] for trace in figure.data] == [0.6, 0.01]
+    assert [trace.text[0] for trace in figure.data] == ["3", ""]  # too narrow for a number
+
+
+def test_a_pasted_text_is_run_and_saved(traces: Path, model: Path, tiny_trace: Path) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts")
+    app.text_area(key="pasted").set_value("the cat sat on the mat")
+    app = run_to_its_end(run_button(app).click().run())
+    assert not app.exception
+    assert "In layer 0" in texts(app)
+    app.text_input(key="trace_name").set_value("cats").run()
+    app.button(key="save_trace").click().run()
+    assert (traces / "cats.duckdb").is_file()
+
+
+def test_uploaded_prompts_are_continued(traces: Path, model: Path, tiny_trace: Path) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts")
+    app.file_uploader(key="upload").set_value(
+        [("../p.csv", b"text,domain\nthe cat,math\n", "text/csv")]
+    )
+    app.number_input(key="new_tokens").set_value(8)
+    app = run_to_its_end(run_button(app).click().run())
+    assert not app.exception
+    assert "In layer 0" in texts(app)
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv", b"a,b\n1,2\n"), ("a.txt", b"\xff")])
+def test_a_file_that_cannot_be_read_is_a_message(
+    name: str, content: bytes, traces: Path, model: Path, tiny_trace: Path
+) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts")
+    app.file_uploader(key="upload").set_value([(name, content, "text/plain")])
+    run_button(app).click().run()
+    assert not app.exception
+    assert app.error[0].value == "This cannot be run:"
+
+
+def test_a_token_of_a_longer_text_is_forgotten(traces: Path, model: Path, tiny_trace: Path) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts", token="2")
+    assert app.number_input(key="token").value == 2
+    app.text_area(key="pasted").set_value("t")
+    app = run_to_its_end(run_button(app).click().run())
+    assert not app.exception
+    assert app.number_input(key="token").value == 0
+
+
+@pytest.mark.parametrize("token", ["9999", "-1", "x"])
+def test_a_link_to_a_token_that_is_not_there_is_ignored(
+    token: str, traces: Path, tiny_trace: Path
+) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts", token=token, text="77")
+    assert not app.exception
+    assert app.number_input(key="token").value == 0
+
+
+def run_to_its_end(app: AppTest) -> AppTest:
+    job = all_jobs().get(app.session_state.run)
+    assert job is not None
+    assert job.ended.wait(60)
+    return app.run()
+
+
+def run_button(app: AppTest) -> Button:
+    return next(button for button in app.button if button.label == "Run")

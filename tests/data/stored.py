@@ -1,0 +1,61 @@
+"""Traces that tests write whole or in part, and what lies in them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.routing import RoutingBatch
+from data.store import TraceStore, open_trace
+from tests.routing_batches import batch_of, description, random_document
+
+SUMMED = ("document_load", "document_k", "coactivation", "transition")
+TABLES = ("trace", "document", "token", "expert", "gate", *SUMMED)
+
+
+def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    with open_trace(path) as connection:
+        return connection.execute(query).fetchall()
+
+
+def write_all(
+    path: Path, batches: list[RoutingBatch], *, then: type[BaseException] | None = None
+) -> None:
+    with TraceStore.create(path, description()) as store:
+        for batch in batches:
+            store.write(batch)
+        if then is not None:
+            raise then
+
+
+def write_two_documents(path: Path) -> None:
+    """Document 3 has two tokens, document 4 one; 2 layers, 2 of 4 experts."""
+    with TraceStore.create(path, description(experts=4)) as store:
+        store.write(batch_of([3, 3], [[[0, 1], [2, 3]], [[1, 0], [2, 0]]]))
+        store.write(batch_of([4], [[[0, 3], [1, 2]]]))
+
+
+DOCUMENTS, TOKENS = 12, 6_000  # a transaction every three documents
+
+
+def write_documents(path: Path, *, resume: bool = False, announce: bool = False) -> None:
+    begin = TraceStore.resume if resume else TraceStore.create
+    with begin(path, description()) as store:
+        for doc_id in sorted(set(range(DOCUMENTS)) - store.stored_doc_ids()):
+            store.write(random_document(doc_id, tokens=TOKENS))
+            if announce:
+                print(doc_id, flush=True)
+
+
+def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    return {
+        table: rows(
+            path, f"SELECT * {'EXCLUDE (created_at)' if table == 'trace' else ''} FROM {table}"
+        )
+        for table in TABLES
+    } | {"routing": rows(path, "SELECT count(*), sum(hash(COLUMNS(*))::HUGEINT) FROM routing")}
+
+
+def interrupted(path: Path) -> None:
+    with pytest.raises(KeyError):
+        write_all(path, [random_document(0, tokens=5)], then=KeyError)

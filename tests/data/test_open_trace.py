@@ -1,0 +1,90 @@
+"""Readers of a trace."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.store import TraceStore, open_trace, partial_path
+from tests.data.stored import interrupted, rows
+from tests.routing_batches import batch_of, description
+
+outside = {"secret": np.arange(3)}  # by default DuckDB reads any variable as a table
+
+
+def test_a_trace_is_read_only_and_reaches_nothing_outside(trace: Path, tmp_path: Path) -> None:
+    with open_trace(trace) as connection:
+        for statement in (
+            "DELETE FROM token",
+            "WITH gone AS (DELETE FROM token RETURNING *) SELECT * FROM gone",
+            f"COPY token TO '{tmp_path}/out.csv'",
+            "SELECT * FROM read_text('/etc/passwd')",
+            f"ATTACH '{tmp_path}/other.duckdb'",
+            "SELECT * FROM outside",
+            "SET threads = 8",
+        ):
+            with pytest.raises(duckdb.Error):
+                connection.execute(statement).fetchall()
+
+
+def test_a_trace_opens_twice_in_one_process(trace: Path) -> None:
+    with open_trace(trace) as first, open_trace(trace) as second:
+        assert first.execute("SELECT 1").fetchall() == second.execute("SELECT 1").fetchall()
+
+
+def test_open_trace_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no trace .*absent\.duckdb"):
+        open_trace(tmp_path / "absent.duckdb")
+    (tmp_path / "text.duckdb").write_text("no database")
+    with pytest.raises(ValueError, match="is not a DuckDB file"):
+        open_trace(tmp_path / "text.duckdb")
+    duckdb.connect(str(tmp_path / "other.duckdb")).close()
+    with pytest.raises(ValueError, match="is a DuckDB file but not a trace"):
+        open_trace(tmp_path / "other.duckdb")
+
+
+def test_open_trace_refuses_an_unfinished_capture(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    interrupted(path)
+    for name in (path, partial_path(path)):
+        with pytest.raises(ValueError, match=r"unfinished.*--out .*t\.duckdb --resume"):
+            open_trace(name)
+
+
+def test_open_trace_refuses_another_format(trace: Path) -> None:
+    with duckdb.connect(str(trace)) as connection:
+        connection.execute("UPDATE trace SET format_version = 9")
+    with pytest.raises(ValueError, match="has trace format 9, this RouteScope reads 3"):
+        open_trace(trace)
+
+
+def test_open_trace_names_the_process_that_writes(trace: Path) -> None:
+    code = (
+        "import duckdb, sys; connection = duckdb.connect(sys.argv[1]); "
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(trace)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(ValueError, match=f"written by process {process.pid}"):
+            open_trace(trace)
+        process.communicate()
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("text") / "t.duckdb"
+    batch = replace(batch_of([0], [[[0, 1]] * 2]), token_text_T=[text])
+    document = replace(batch.documents[0], text=text, origin=text)
+    with TraceStore.create(path, description()) as store:
+        store.write(replace(batch, documents=(document,)))
+    assert rows(path, "SELECT text, origin FROM document") == [(text, text)]
+    assert rows(path, "SELECT text FROM token") == [(text,)]

@@ -1,0 +1,105 @@
+"""A capture that was interrupted loses and doubles nothing."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.store import TraceStore, discard_partial, partial_path
+from tests.data.stored import DOCUMENTS, TOKENS, contents, interrupted, write_all, write_documents
+from tests.routing_batches import description, random_document
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[Any, ...]]]:
+    path = tmp_path_factory.mktemp("whole") / "t.duckdb"
+    write_documents(path)
+    return contents(path)
+
+
+def killed_after(path: Path, document: int, *, resume: bool) -> None:
+    """A process that writes, killed with SIGKILL once it has handed over `document`."""
+    code = (
+        "from pathlib import Path; from tests.data.stored import write_documents; "
+        f"write_documents(Path({str(path)!r}), resume={resume}, announce=True)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= document:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_capture_killed_again_and_again_loses_and_doubles_nothing(
+    tmp_path: Path, uninterrupted: dict[str, list[tuple[Any, ...]]]
+) -> None:
+    path = tmp_path / "t.duckdb"
+    for attempt, document in enumerate((0, 3, 6, 10)):
+        killed_after(path, document, resume=attempt > 0)
+        assert not path.exists()
+    write_documents(path, resume=True)
+    assert contents(path) == uninterrupted
+
+
+def test_an_exception_leaves_whole_documents_that_resume_continues(
+    tmp_path: Path, uninterrupted: dict[str, list[tuple[Any, ...]]]
+) -> None:
+    path = tmp_path / "t.duckdb"
+    begun = [random_document(doc_id, tokens=TOKENS) for doc_id in range(5)]
+    with pytest.raises(KeyboardInterrupt):
+        write_all(path, begun, then=KeyboardInterrupt)
+    assert [found.name for found in tmp_path.iterdir()] == ["t.duckdb.partial"]
+    with TraceStore.resume(path, description()) as store:
+        assert store.stored_doc_ids() == {0, 1, 2, 3, 4}
+        for doc_id in range(5, DOCUMENTS):
+            store.write(random_document(doc_id, tokens=TOKENS))
+    assert contents(path) == uninterrupted
+
+
+def test_an_exception_before_the_first_document_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        write_all(tmp_path / "t.duckdb", [], then=KeyError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_refuses_another_capture(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    interrupted(path)
+    with pytest.raises(ValueError, match="begun with another model_sha256"):
+        TraceStore.resume(path, description(model_sha256="1" * 64))
+    config = {"model": {"hidden_dim": 4}, "capture": {"prompts": {"sha256": "abd"}}}
+    with pytest.raises(ValueError, match=r"config\.capture\.prompts\.sha256 \(abc, now abd\)"):
+        TraceStore.resume(path, replace(description(), config=config))
+    assert partial_path(path).exists()
+
+
+def test_discard_partial_leaves_nothing(tmp_path: Path) -> None:
+    interrupted(tmp_path / "t.duckdb")
+    discard_partial(tmp_path / "t.duckdb")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_create_refuses_what_would_overwrite(tmp_path: Path, trace: Path) -> None:
+    with pytest.raises(ValueError, match="exists; delete it or choose another name"):
+        TraceStore.create(trace, description())
+    interrupted(tmp_path / "t.duckdb")
+    with pytest.raises(ValueError, match="unfinished capture; add --resume or delete it"):
+        TraceStore.create(tmp_path / "t.duckdb", description())
+    with pytest.raises(ValueError, match=r"a trace is a \.duckdb file, t\.db is not"):
+        TraceStore.create(tmp_path / "t.db", description())
+    with pytest.raises(ValueError, match=r"cannot open .*No such file or directory"):
+        TraceStore.create(tmp_path / "absent" / "t.duckdb", description())
+
+
+def test_resume_needs_an_unfinished_capture(tmp_path: Path, trace: Path) -> None:
+    with pytest.raises(ValueError, match="is complete; start without --resume"):
+        TraceStore.resume(trace, description())
+    with pytest.raises(ValueError, match=r"there is no .*partial; start without --resume"):
+        TraceStore.resume(tmp_path / "t.duckdb", description())
