@@ -45,7 +45,7 @@ class SoftmaxRouter(nn.Module):
 
     @property
     def k_range(self) -> tuple[int, int]:
-        """The fewest and the most experts of a token."""
+        """(fewest, most) experts of a token."""
         return self.top_k, self.top_k
 
     def router_logits(self, x_TD: Tensor) -> Tensor:
