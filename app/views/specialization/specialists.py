@@ -128,7 +128,8 @@ def replication_note(table: pd.DataFrame) -> str:
     """The two rows of replication, in words."""
     half, unseen = (row for _, row in table.iterrows())
     if pd.isna(half.estimate) or pd.isna(unseen.estimate):
-        return f"Do the specialists reappear in other texts? {half.note or unseen.note}."
+        why = half.note or unseen.note
+        return f"Whether the specialists reappear in other texts cannot be determined: {why}."
     span = "" if pd.isna(unseen.low) else f" ({unseen.low:.0%} to {unseen.high:.0%})"
     return (
         "Do the specialists reappear in other texts? Of the specialists found in one half of the "
