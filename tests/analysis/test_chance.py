@@ -64,6 +64,7 @@ def test_wilson_holds_a_rate_exactly_when_the_score_test_does_not_reject_it() ->
         assert abs(score) == pytest.approx(stats.norm.ppf(0.975))
 
 
+@pytest.mark.slow
 def test_nineteen_of_twenty_guessing_models_are_at_chance() -> None:
     rng = np.random.default_rng(0)
     verdicts = [

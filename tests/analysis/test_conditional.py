@@ -46,6 +46,7 @@ def test_a_domain_that_decides_between_two_experts_tells_ln_2() -> None:
     assert found.null < 0.001
 
 
+@pytest.mark.slow
 def test_documents_with_a_style_of_their_own_are_no_domains() -> None:
     rng = np.random.default_rng(2)
     found = [

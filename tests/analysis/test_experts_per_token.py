@@ -75,6 +75,7 @@ def test_a_domain_that_runs_more_experts_is_found() -> None:
     assert holds_no_number_that_is_none(found)
 
 
+@pytest.mark.slow
 def test_domains_that_differ_by_luck_are_not() -> None:
     found = [table(planted(code=10.0, seed=seed)) for seed in range(60)]
     false = np.mean([one.p.iloc[0] < 0.05 for one in found])

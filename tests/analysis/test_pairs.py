@@ -53,6 +53,7 @@ def test_the_law_keeps_every_load_of_64_uneven_experts() -> None:
     assert law.pair_VP.sum() == pytest.approx(6 * 5 / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vary", [False, True])
 def test_the_load_null_is_what_curveball_swaps_sample(vary: bool) -> None:
     rng = np.random.default_rng(0)

@@ -16,6 +16,7 @@ def by_check(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> pd.DataFrame:
     return table.set_index("check")
 
 
+@pytest.mark.slow
 def test_a_planted_specialist_repeats() -> None:
     table = by_check(*planted(documents=40))
     assert table.estimate["split_half"] == 1
@@ -31,6 +32,7 @@ def test_a_planted_specialist_repeats() -> None:
     assert table.q.max() == table.p.max()  # the larger of two stays, the smaller at most doubles
 
 
+@pytest.mark.slow
 def test_shuffled_labels_have_nothing_to_repeat() -> None:
     tokens_NLE, domain_id_N = planted(documents=40)
     shuffled_N = np.random.default_rng(1).permutation(domain_id_N)
@@ -39,6 +41,7 @@ def test_shuffled_labels_have_nothing_to_repeat() -> None:
     assert list(table.note) == ["no specialist in any half", "no specialist to judge"]
 
 
+@pytest.mark.slow
 def test_a_specialist_of_seen_documents_only_fails_on_the_unseen() -> None:
     """In each fold the expert is code's in what is seen and math's in what is left out."""
     tokens_NLE, domain_id_N = planted(documents=40, lift=6.0)

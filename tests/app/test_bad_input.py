@@ -13,6 +13,8 @@ from data.report import csv_text
 from tests.app.pages import page, texts
 from tests.traces import write_choices
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 T, E = 60, 4
 

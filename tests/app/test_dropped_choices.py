@@ -17,6 +17,8 @@ from model.transformer import Transformer
 from tests.app.pages import texts
 from tests.models import small_router
 
+pytestmark = pytest.mark.slow
+
 VIEWS = Path(__file__).parents[2] / "app" / "views"
 TEXTS = ["the cat sat on the mat the cat", "the dog on the log the dog", "a cat a dog a mat a log"]
 

@@ -16,6 +16,7 @@ from tests.app.pages import page, words
 PAGES = ("overview", "specialization", "load_balance", "export")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("case", CASES)
 def test_a_page_shows_what_makes_sense(case: str, name: str, incomplete_traces: Path) -> None:
@@ -27,6 +28,7 @@ def test_a_page_shows_what_makes_sense(case: str, name: str, incomplete_traces: 
     assert not re.search(r"\b(nan|NaN|inf|Infinity|<NA>|None)\b", shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_no_table_has_a_number_that_is_none(case: str, incomplete_traces: Path) -> None:
     trace = open_case(case, incomplete_traces)

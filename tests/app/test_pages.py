@@ -12,6 +12,7 @@ OF_A_TRACE = [name for name in PAGES if name != "comparison"]  # that one reads 
 HOSTILE = '=HYPERLINK("http://evil.test") <img src=x onerror=alert(1)> ![a](http://evil.test/b.png)'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_A_TRACE)
 def test_a_page_of_an_empty_workspace_says_what_to_do(name: str, traces: Path) -> None:
     app = page(name)
@@ -28,6 +29,7 @@ def test_a_page_shows_a_tiny_trace(name: str, traces: Path, tiny_trace: Path) ->
     assert PAGES[name] in texts(app)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_A_TRACE)
 def test_a_page_of_a_trace_without_tokens_says_so(
     name: str, traces: Path, empty_trace: Path
@@ -38,6 +40,7 @@ def test_a_page_of_a_trace_without_tokens_says_so(
     assert app.info
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_shows_a_trace_without_labels(name: str, traces: Path, tiny_trace: Path) -> None:
     shutil.copy(tiny_trace, traces / "plain.duckdb")
@@ -46,6 +49,7 @@ def test_a_page_shows_a_trace_without_labels(name: str, traces: Path, tiny_trace
     assert not page(name).exception
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_a_hostile_text_and_domain_are_escaped(name: str, traces: Path, tiny_trace: Path) -> None:
     shutil.copy(tiny_trace, traces / "hostile.duckdb")
@@ -60,6 +64,7 @@ def test_a_hostile_text_and_domain_are_escaped(name: str, traces: Path, tiny_tra
     assert not [metric for metric in app.metric if "![a](" in f"{metric.value} {metric.delta}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "told"),
     {

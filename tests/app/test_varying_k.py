@@ -16,6 +16,8 @@ from tests.app.pages import texts
 from tests.traces import write_tiny_trace
 from tests.varying import LAYERS, LEAST, MOST, write_varying_trace
 
+pytestmark = pytest.mark.slow
+
 VIEWS = Path(__file__).parents[2] / "app" / "views"
 SAID = "The number of chosen experts varies from token to token, from 8 to 32"
 

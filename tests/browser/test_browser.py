@@ -9,6 +9,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.hostile import HOSTILE
 
+pytestmark = pytest.mark.slow
+
 PAGES = {
     "": "Which domain does each expert work for?",
     "specialization": "Which experts prefer which domain?",

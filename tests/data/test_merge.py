@@ -56,6 +56,7 @@ def test_two_documents_by_hand(tmp_path: Path) -> None:
     assert len(found["expert"]) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_documents_dealt_out_give_the_trace_of_one_process(tmp_path: Path, ranks: int) -> None:
     documents = [with_drops(random_document(doc_id, tokens=5 + doc_id)) for doc_id in range(8)]

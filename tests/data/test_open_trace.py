@@ -78,6 +78,7 @@ def test_open_trace_names_the_process_that_writes(trace: Path) -> None:
         process.communicate()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:

@@ -140,6 +140,7 @@ def test_parquet_of_other_types_is_refused(tmp_path: Path) -> None:
         read(parquet(tmp_path / "p.parquet", text=["a"], domain=[1]))
 
 
+@pytest.mark.slow
 def test_a_parquet_bomb_stops_at_the_limit(tmp_path: Path) -> None:
     """A few kilobytes on disk, 20 GB of text; then one of 2 TB in texts of 10 MB."""
     for characters, message in ((100_000, "or 5,000,000 characters"), (10_000_000, "limit is")):
@@ -159,6 +160,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read(tmp_path / "folder.csv")
 
 
+@pytest.mark.slow
 @given(
     suffix=st.sampled_from([".txt", ".csv", ".jsonl", ".parquet"]),
     content=st.one_of(

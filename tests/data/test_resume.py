@@ -37,6 +37,7 @@ def killed_after(path: Path, document: int, *, resume: bool) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_capture_killed_again_and_again_loses_and_doubles_nothing(
     tmp_path: Path, uninterrupted: dict[str, list[tuple[Any, ...]]]
 ) -> None:
@@ -48,6 +49,7 @@ def test_a_capture_killed_again_and_again_loses_and_doubles_nothing(
     assert contents(path) == uninterrupted
 
 
+@pytest.mark.slow
 def test_an_exception_leaves_whole_documents_that_resume_continues(
     tmp_path: Path, uninterrupted: dict[str, list[tuple[Any, ...]]]
 ) -> None:

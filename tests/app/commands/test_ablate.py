@@ -15,6 +15,8 @@ from app.studies.ablation import Expert
 from data.sidecar import read_sidecar, sidecar_path
 from data.store import open_trace
 
+pytestmark = pytest.mark.slow
+
 CLI = typer.Typer()
 CLI.command()(ablate)
 CLI.command()(capture)

@@ -146,6 +146,7 @@ def interrupt(tmp_path: Path, folder: Path, *, after: int, capsys: pytest.Captur
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done_and_resume_completes_it(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -170,6 +171,7 @@ def test_ctrl_c_before_anything_is_stored_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["p.txt"]
 
 
+@pytest.mark.slow
 def test_resume_refuses_other_prompts(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -259,6 +261,7 @@ def test_help_has_an_example(name: str) -> None:
     assert f"Example: routescope {name}" in run(name, "--help").stdout
 
 
+@pytest.mark.slow
 def test_parts_merge_to_the_trace_of_all(folder: Path, tmp_path: Path) -> None:
     prompts = write(tmp_path / "prompts.txt", "one two\nthree\nfour five\nsix\nseven eight\n")
     whole, parts = tmp_path / "whole.duckdb", [tmp_path / f"{i}.duckdb" for i in (1, 2)]

@@ -30,6 +30,7 @@ def jsonl(path: Path, *lines: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_without_tasks_the_shipped_texts_are_read(folder: Path) -> None:
     result = run("--model", folder, "--limit", 5, "--json")
     assert result.exit_code == 0, result.output

@@ -59,6 +59,7 @@ def refused(result: Result, line: str, out: Path) -> None:
     assert not list(out.parent.glob(f".{out.name}.*"))
 
 
+@pytest.mark.slow
 def test_the_least_salient_go_and_the_original_stays(
     folder: Path, heldout: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_the_least_salient_go_and_the_original_stays(
     assert rows.threshold.isna().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["drop", "merge"])
 @pytest.mark.parametrize("by", ["outputs", "weights", "aligned", "routing"])
 def test_every_similarity_prunes(
@@ -98,6 +100,7 @@ def test_every_similarity_prunes(
     assert sum(after) == sum(before) - 1
 
 
+@pytest.mark.slow
 def test_a_pruned_model_is_captured_with_a_row_for_every_expert(
     folder: Path,
     heldout: Path,
@@ -172,6 +175,7 @@ def test_a_folder_with_something_in_it_is_never_touched(folder: Path, heldout: P
     assert checksum(folder) == before
 
 
+@pytest.mark.slow
 def test_interrupted_nothing_stays(
     folder: Path, heldout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_training_ends_with_weights_and_bits_per_byte(corpus: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = ["train", str(folder), "--corpus", str(corpus), "--steps", "2", "--batch-size", "1"]
@@ -52,6 +53,7 @@ def test_a_training_ends_with_weights_and_bits_per_byte(corpus: Path, tmp_path: 
     assert json.loads(described.stdout)["parameters"] == 23_736_576
 
 
+@pytest.mark.slow
 def test_a_trained_model_can_be_captured_with_its_own_tokenizer(
     corpus: Path, tmp_path: Path
 ) -> None:
@@ -93,6 +95,7 @@ def table(path: Path, stages: list[dict[str, object]]) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_stages_train_to_the_end_and_can_be_captured(corpus: Path, tmp_path: Path) -> None:
     cat_tokenizer().save(str(corpus / "tokenizer.json"))
     run, trace = tmp_path / "run", tmp_path / "staged.duckdb"
@@ -218,6 +221,7 @@ def test_a_config_file_that_cannot_be_is_refused(
     assert not run.exists()
 
 
+@pytest.mark.slow
 def test_every_preset_is_listed() -> None:
     listed = runner.invoke(app, ["model", "presets"]).stdout
     assert all(f"{name} " in listed for name in PRESETS)

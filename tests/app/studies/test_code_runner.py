@@ -80,6 +80,7 @@ def test_it_has_an_empty_folder_of_its_own_and_no_environment(
     assert run_program(program, CodeLimits()) == "passed"
 
 
+@pytest.mark.slow
 def test_output_without_end_fills_nothing() -> None:
     assert run_program("while True: print('x' * 1000)", ONE_SECOND) == "timed out"
 

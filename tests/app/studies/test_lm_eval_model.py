@@ -59,6 +59,7 @@ def requests(kind: str, *arguments: tuple) -> list[Instance]:
     ]
 
 
+@pytest.mark.slow
 def test_a_harness_task_scores_what_our_own_multiple_choice_scores(
     reader: Tracer, tasks: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_rolling_scores_every_byte_of_a_text(reader: Tracer) -> None:
     assert empty == 0
 
 
+@pytest.mark.slow
 def test_generation_stops_where_the_task_says(reader: Tracer) -> None:
     model = RouteScopeLM(reader=reader)
     ours = complete(

@@ -77,6 +77,7 @@ def test_samples_at_temperature_zero_are_refused() -> None:
     assert CodeSettings(samples=3, temperature=0.8, limits=CodeLimits(seconds=1)).samples == 3
 
 
+@pytest.mark.slow
 def test_several_samples_give_a_share(reader: Tracer) -> None:
     problem = Problem(prompt="f", tests="assert f == 1")
     task = Task(name="t", problems=(problem,))

@@ -135,6 +135,7 @@ def test_what_was_measured_comes_with_the_model(tmp_path: Path) -> None:
     assert not sidecar_path(tmp_path / "traces" / "other.duckdb", "causes").is_file()
 
 
+@pytest.mark.slow
 def test_the_page_shows_many_by_domain(traces: Path) -> None:
     path = traces / "tiny.duckdb"
     write_tiny_trace(path)
@@ -171,6 +172,7 @@ def test_experts_are_named_by_layer_and_number(tmp_path: Path) -> None:
             ablation.parse_experts(wrong, info)
 
 
+@pytest.mark.slow
 def test_the_page_says_what_to_do_and_that_the_model_is_another(traces: Path, model: Path) -> None:
     write_tiny_trace(traces / "tiny.duckdb")
     app = page("causes")
@@ -179,6 +181,7 @@ def test_the_page_says_what_to_do_and_that_the_model_is_another(traces: Path, mo
     assert any("the trace was made by model" in code.value for code in app.code)
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_is_stored(traces: Path) -> None:
     path = traces / "tiny.duckdb"
     write_tiny_trace(path)

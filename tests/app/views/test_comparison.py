@@ -38,6 +38,7 @@ def test_the_compared_models_activate_as_many_parameters(comparison: paper.Compa
     assert (runs[shared] / runs["mini-gshard"]).between(0.99, 1.02).all()
 
 
+@pytest.mark.slow
 def test_the_tables_are_those_of_the_losses(comparison: paper.Comparison) -> None:
     losses = pd.read_parquet(paper.FOLDER / "losses.parquet")
     losses = losses.astype({"preset": str, "variant": str, "nats": float})
@@ -53,6 +54,7 @@ def test_the_tables_are_those_of_the_losses(comparison: paper.Comparison) -> Non
             assert getattr(asked, column) == pytest.approx(again[column], rel=1e-4, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_question_and_claim() -> None:
     app = AppTest.from_file(PAGE, default_timeout=120).run()
     assert not app.exception
@@ -62,6 +64,7 @@ def test_the_page_shows_every_question_and_claim() -> None:
     assert any("The article's claims, and what we found" in text.value for text in app.markdown)
 
 
+@pytest.mark.slow
 def test_a_domain_has_figures_of_its_own() -> None:
     app = AppTest.from_file(PAGE, default_timeout=120)
     app.query_params["domain"] = "code"

@@ -4,6 +4,8 @@ import json
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from app.jobs.queue import Job
 from app.views.export import tables
 from tests.app.incomplete_traces import open_case
@@ -14,6 +16,7 @@ LIFT_CSV = (
 METRIC_CSV = "layer_id,metric,estimate,corrected,low,high,null,p,q,n_documents,n_tokens,note"
 
 
+@pytest.mark.slow
 def test_the_zip_says_how_it_was_tested(incomplete_traces: Path) -> None:
     trace = open_case("top_1", incomplete_traces)
     path = tables.build_zip(Job("zip"), trace, raw=False)

@@ -123,6 +123,7 @@ def test_k_of_a_text_stands_over_its_tokens() -> None:
     assert figure.layout.yaxis.domain[1] < figure.layout.yaxis2.domain[0]
 
 
+@pytest.mark.slow
 def test_load_of_one_domain(traces: Path, tiny_trace: Path) -> None:
     shutil.copy(tiny_trace, traces / "tiny.duckdb")
     app = page("load_balance")
@@ -133,6 +134,7 @@ def test_load_of_one_domain(traces: Path, tiny_trace: Path) -> None:
     assert "6 choices per layer" in texts(app)  # 3 tokens, 2 experts each
 
 
+@pytest.mark.slow
 def test_the_loads_of_experts_are_tested_together_and_leave_as_they_are_shown(
     incomplete_traces: Path,
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_path_has_a_bar_for_every_choice() -> None:
     assert [trace.text[0] for trace in figure.data] == ["3", ""]  # too narrow for a number
 
 
+@pytest.mark.slow
 def test_a_pasted_text_is_run_and_saved(traces: Path, model: Path, tiny_trace: Path) -> None:
     shutil.copy(tiny_trace, traces / "tiny.duckdb")
     app = page("prompts")
@@ -70,6 +71,7 @@ def test_a_pasted_text_is_run_and_saved(traces: Path, model: Path, tiny_trace: P
     assert (traces / "cats.duckdb").is_file()
 
 
+@pytest.mark.slow
 def test_uploaded_prompts_are_continued(traces: Path, model: Path, tiny_trace: Path) -> None:
     shutil.copy(tiny_trace, traces / "tiny.duckdb")
     app = page("prompts")
@@ -82,6 +84,7 @@ def test_uploaded_prompts_are_continued(traces: Path, model: Path, tiny_trace: P
     assert "In layer 0" in texts(app)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "content"), [("a.csv", b"a,b\n1,2\n"), ("a.txt", b"\xff")])
 def test_a_file_that_cannot_be_read_is_a_message(
     name: str, content: bytes, traces: Path, model: Path, tiny_trace: Path
@@ -94,6 +97,7 @@ def test_a_file_that_cannot_be_read_is_a_message(
     assert app.error[0].value == "This cannot be run:"
 
 
+@pytest.mark.slow
 def test_a_token_of_a_longer_text_is_forgotten(traces: Path, model: Path, tiny_trace: Path) -> None:
     shutil.copy(tiny_trace, traces / "tiny.duckdb")
     app = page("prompts", token="2")
@@ -104,6 +108,7 @@ def test_a_token_of_a_longer_text_is_forgotten(traces: Path, model: Path, tiny_t
     assert app.number_input(key="token").value == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["9999", "-1", "x"])
 def test_a_link_to_a_token_that_is_not_there_is_ignored(
     token: str, traces: Path, tiny_trace: Path

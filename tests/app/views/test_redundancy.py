@@ -135,6 +135,7 @@ def test_the_shipped_similarities_are_of_the_shipped_model() -> None:
     assert (nothing.change == 0).all()
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_shipped_model() -> None:
     app = page()
     assert not app.exception
@@ -144,6 +145,7 @@ def test_the_page_shows_the_shipped_model() -> None:
     assert "of 448 experts would run" in texts(app)
 
 
+@pytest.mark.slow
 def test_a_model_never_compared_is_compared_once(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -159,6 +161,7 @@ def test_a_model_never_compared_is_compared_once(
     assert app.metric
 
 
+@pytest.mark.slow
 def test_a_pruned_model_and_a_workspace_without_one_say_so(
     folder: Path,
     tmp_path: Path,

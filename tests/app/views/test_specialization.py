@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from analysis.significance import NOT_ENOUGH
 from app.views.shared.theme import LIGHT
@@ -69,6 +70,7 @@ def test_bars_of_an_expert_have_intervals_and_pale_where_not_sure() -> None:
     assert [text.text for text in figure.layout.annotations] == ["0.50×", "2.00× •"]
 
 
+@pytest.mark.slow
 def test_a_link_opens_a_layer_and_an_expert(traces: Path, tiny_trace: Path) -> None:
     shutil.copy(tiny_trace, traces / "tiny.duckdb")
     app = page("specialization", layer="1", expert="3")
@@ -76,6 +78,7 @@ def test_a_link_opens_a_layer_and_an_expert(traces: Path, tiny_trace: Path) -> N
     assert app.subheader[0].value == "Expert 3 of layer 1"
 
 
+@pytest.mark.slow
 def test_a_link_to_an_expert_that_is_not_there_is_ignored(traces: Path, tiny_trace: Path) -> None:
     shutil.copy(tiny_trace, traces / "tiny.duckdb")
     app = page("specialization", layer="99", expert="-1", trace="../../etc/passwd")
@@ -83,6 +86,7 @@ def test_a_link_to_an_expert_that_is_not_there_is_ignored(traces: Path, tiny_tra
     assert app.selectbox(key="expert").value == 0
 
 
+@pytest.mark.slow
 def test_the_page_says_how_many_cells_were_tested_and_what_it_does_not_show(
     incomplete_traces: Path,
 ) -> None:
@@ -92,6 +96,7 @@ def test_the_page_says_how_many_cells_were_tested_and_what_it_does_not_show(
     assert "80 of 100 such traces would detect a lift of" in shown
 
 
+@pytest.mark.slow
 def test_a_trace_without_domains_still_has_the_card_of_an_expert(incomplete_traces: Path) -> None:
     app = page("specialization", trace="no_labels", layer="1", expert="3")
     assert app.subheader[0].value == "Expert 3 of layer 1"
@@ -99,6 +104,7 @@ def test_a_trace_without_domains_still_has_the_card_of_an_expert(incomplete_trac
     assert re.fullmatch(r"\d\.\d\d\N{EN DASH}\d\.\d\d×, balanced 1×, q \S+", app.metric[0].delta)
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_definitions_of_paper_and_released_code_beside_ours(
     incomplete_traces: Path,
 ) -> None:

@@ -12,6 +12,8 @@ from app import workspace
 from tests.app.pages import page, texts
 from tests.trainings import log_line, staged_line, write_config, write_log, write_training
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -58,6 +58,7 @@ def differentiated(output_TD: Tensor, inputs: tuple[Tensor, ...]) -> tuple[Tenso
     return torch.autograd.grad((output_TD * direction_TD).sum(), inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dim", "width"), [(16, 8), (36, 20)])  # a power of 2, and not
 @pytest.mark.parametrize("crowded", [False, True])
 def test_experts_and_their_gradients(dim: int, width: int, crowded: bool) -> None:

@@ -3,9 +3,12 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.app.pages import page
 
 
+@pytest.mark.slow
 def test_the_sidebar_chooses_among_traces(traces: Path, tiny_trace: Path) -> None:
     for name in ("one", "two"):
         shutil.copy(tiny_trace, traces / f"{name}.duckdb")
