@@ -18,7 +18,7 @@ ZERO_LOW = "the interval reaches down to never: no lower logarithm"
 def pair_table(
     tests: pd.DataFrame, *, layer_id: int, null: Null, num_documents: int, num_tokens: int
 ) -> pd.DataFrame:
-    """pair_significance() against one null, the surest pair first.
+    """pair_significance() against one null, the clearest pair first.
 
     layer_id, expert_a, expert_b, tokens, expected, estimate (log2 lift) with the ends low and high
     of its interval, z, p, q, n_documents, n_tokens, reason (why something is empty).
@@ -43,13 +43,13 @@ def pair_table(
             "reason": why_P,
         }
     )
-    return _surest_first(table)
+    return _clearest_first(table)
 
 
 def transition_table(
     tests: pd.DataFrame, *, layer_id: int, num_documents: int, num_tokens: int
 ) -> pd.DataFrame:
-    """transition_significance(), the surest first; columns as in pair_table."""
+    """transition_significance(), the clearest first; columns as in pair_table."""
     table = pd.DataFrame(
         {
             "layer_id": layer_id,
@@ -66,10 +66,10 @@ def transition_table(
             "reason": tests.reason,
         }
     )
-    return _surest_first(table)
+    return _clearest_first(table)
 
 
-def _surest_first(table: pd.DataFrame) -> pd.DataFrame:
+def _clearest_first(table: pd.DataFrame) -> pd.DataFrame:
     """With the reasons why a logarithm is empty."""
     never_P = (table.reason == "") & (table.tokens == 0)
     table["reason"] = table.reason.mask(never_P, NEVER)

@@ -54,7 +54,7 @@ def detection_level(table: pd.DataFrame) -> float:
 
 
 def specialists(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a lift_table with q < 0.05 and a lift of at least MIN_LIFT, surest first."""
+    """The rows of a lift_table with q < 0.05 and a lift of at least MIN_LIFT, clearest first."""
     claimed = (table.q < MAX_Q) & (table.estimate >= np.log2(MIN_LIFT))
     return table[claimed.fillna(False)].sort_values("low", ascending=False, ignore_index=True)
 

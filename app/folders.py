@@ -18,3 +18,8 @@ def traces() -> Path:
 def runs() -> Path:
     """Where people keep their own trainings, one a folder or one a folder's folder."""
     return Path(os.environ.get("ROUTESCOPE_RUNS", home() / "runs"))
+
+
+def demo() -> Path:
+    """The trace that the dashboard makes by itself."""
+    return traces() / "demo.duckdb"

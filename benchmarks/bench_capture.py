@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from app.studies.reader import CHECKPOINT, HELDOUT, with_tokenizer
+from app.studies.reader import CHECKPOINT, HELDOUT, text_functions
 from data.rollups import RoutingTables, token_table
 from data.routing import Document, RoutingBatch
 from data.store import SCHEMA, TraceDescription, TraceStore, open_trace
@@ -107,7 +107,8 @@ def subject(arguments: argparse.Namespace) -> DeepSeekMoE:
     dtype = torch.bfloat16 if arguments.device == "cuda" else torch.float32
     if arguments.preset is None:
         model = load_model(arguments.model, device=arguments.device, dtype=dtype)
-        return with_tokenizer(model, load_tokenizer(arguments.model / "tokenizer.json"))
+        tokenizer = load_tokenizer(arguments.model / "tokenizer.json")
+        return DeepSeekMoE(model, *text_functions(tokenizer))
     config = replace(PRESETS[arguments.preset](), num_layers=arguments.layers)
     with torch.device(arguments.device):
         model = Transformer(config).to(dtype)

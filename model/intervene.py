@@ -42,7 +42,7 @@ class Choice:
                 )
         return torch.tensor(list(experts), dtype=torch.long, device=self.scores_TE.device)
 
-    def taken(self, rule: GateRule) -> Tensor:
+    def choose(self, rule: GateRule) -> Tensor:
         """expert_ids_TK, the largest score first; NO_EXPERT where a token takes fewer."""
         if not 1 <= self.top_k <= self.scores_TE.shape[-1]:
             raise ValueError(
@@ -99,9 +99,9 @@ class Rerouting:
         weigh = self.rule(of_chosen(scores_TE, expert_ids_TK), weights_TK)
         for change in self.changes:
             change(choice)
-        taken_TK = choice.taken(rule)
-        new_TK = weigh(of_chosen(scores_TE, taken_TK)) * choice.factor_E[taken_TK.clamp(min=0)]
-        return router_logits_TE, new_TK.to(weights_TK.dtype), taken_TK
+        chosen_TK = choice.choose(rule)
+        new_TK = weigh(of_chosen(scores_TE, chosen_TK)) * choice.factor_E[chosen_TK.clamp(min=0)]
+        return router_logits_TE, new_TK.to(weights_TK.dtype), chosen_TK
 
     def rule(self, scores_TK: Tensor, weights_TK: Tensor) -> Callable[[Tensor], Tensor]:
         """How the gate made weights of scores, read from what it gave."""

@@ -38,15 +38,15 @@ class SwiGLU(nn.Module):
         dtype = compute_dtype(x_TD)
         if product_dtype(x_TD) != dtype:
             return self.in_float32(x_TD).to(dtype)
-        return self.down(activated(self.gate_up(x_TD)))
+        return self.down(silu_product(self.gate_up(x_TD)))
 
     def in_float32(self, x_TD: Tensor) -> Tensor:
         with torch.autocast(x_TD.device.type, enabled=False):
             gate_up_TF = F.linear(x_TD.float(), self.gate_up.weight.float())
-            return F.linear(activated(gate_up_TF), self.down.weight.float())
+            return F.linear(silu_product(gate_up_TF), self.down.weight.float())
 
 
-def activated(gate_up_TF: Tensor) -> Tensor:
+def silu_product(gate_up_TF: Tensor) -> Tensor:
     """silu(gate) * up."""
     if HAS_TRITON and gate_up_TF.is_cuda:
         return gpu_experts.Activated.apply(gate_up_TF)

@@ -15,16 +15,18 @@ from torch import Tensor, nn
 
 
 class GateRule(Protocol):
-    """How a gate decides by its logits. Its maker says so: it is not guessed from the logits."""
+    """How a gate decides by its logits: who knows the gate says so, nobody guesses it."""
 
     def scores(self, router_logits_TE: Tensor, /) -> Tensor:
-        """Of logits in float32: their softmax, their sigmoid, or what they are already."""
+        """Of logits in float32: their softmax, their sigmoid, or the logits themselves where the
+        gate gives scores already."""
 
     def preference(self, scores_TE: Tensor, /) -> Tensor:
         """By what experts are chosen, the largest first; -inf where a token may not go."""
 
     def kept(self, scores_TK: Tensor, /, *, min_k: int, max_k: int) -> Tensor:
-        """Which of the experts preferred most, the first of them first, a token takes."""
+        """Of experts in their order of preference: which a token takes. All of them, unless their
+        number varies."""
 
 
 class MoELayer(Protocol):
@@ -46,11 +48,11 @@ class MoELayer(Protocol):
 
     @property
     def k_range(self) -> tuple[int, int]:
-        """The fewest and the most experts that a token takes."""
+        """(fewest, most) experts that a token takes."""
 
     @property
     def capacity(self) -> int | None:
-        """Choices that an expert takes of one sequence: one beyond weighs 0. None: no limit."""
+        """Choices that an expert takes of one sequence; those beyond weigh 0. None: no limit."""
 
     @property
     def rule(self) -> GateRule | None:

@@ -45,7 +45,7 @@ class SoftmaxRouter(nn.Module):
 
     @property
     def k_range(self) -> tuple[int, int]:
-        """The fewest and the most experts of a token."""
+        """(fewest, most) experts of a token."""
         return self.top_k, self.top_k
 
     def router_logits(self, x_TD: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class SigmoidRouter(SoftmaxRouter):
 
 class GShardRouter(SoftmaxRouter):
     """GShard's top-2 gate (arXiv 2006.16668, algorithm 1): two weights that sum to 1, a loss over
-    first choices. The second expert is always asked, never by lot: models that are compared
+    first choices. The second expert is always asked, never at random: models that are compared
     activate as much for every token."""
 
     family = "GShard"

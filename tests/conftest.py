@@ -1,6 +1,10 @@
 """Fixtures that several test files share."""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy and torch are imported
+
 from collections.abc import Iterator
 from pathlib import Path
 

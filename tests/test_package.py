@@ -117,7 +117,9 @@ def test_the_wheel_owns_one_name_and_holds_no_tests(wheel: Path) -> None:
     }
     assert {name.split("/")[1] for name in names if name.startswith("routescope/")} == {
         *FOLDERS,
-        *("docs", "__init__.py", "__main__.py"),
+        "docs",
+        "__init__.py",
+        "__main__.py",
     }
     assert not [name for name in names if name.endswith((".png", ".pyc")) or "_int8/" in name]
 

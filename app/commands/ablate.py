@@ -63,4 +63,6 @@ def ablate(
     if as_json:
         print(json.dumps(rows.astype(object).where(rows.notna(), None).to_dict("records")))
         return
-    print(rows.drop(columns=["controls", "seed"]).to_string(index=False, float_format="%.4f"))
+    print(
+        rows.drop(columns=["controls", "seed"]).to_string(index=False, float_format="{:.4f}".format)
+    )

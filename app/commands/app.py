@@ -33,6 +33,8 @@ def serve(
 
     from app.jobs.queue import all_jobs
 
+    if model is not None and not (model / "config.json").is_file():
+        raise ValueError(f"there is no model in {model}: config.json is missing")
     places = {"ROUTESCOPE_TRACES": traces, "ROUTESCOPE_RUNS": runs, "ROUTESCOPE_MODEL": model}
     os.environ.update({name: str(folder) for name, folder in places.items() if folder is not None})
     arguments = ["run", str(SCRIPT), "--server.address", ADDRESS]

@@ -13,7 +13,7 @@ from app.commands.progress import documents_bar
 from app.studies.demo import make_demo
 from app.studies.reader import CHECKPOINT, load_tracer
 
-DEMO = folders.traces() / "demo.duckdb"
+DEMO = folders.demo()
 
 
 def demo(

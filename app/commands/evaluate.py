@@ -14,7 +14,7 @@ from app.commands.capture import INTERRUPTED, Json
 from app.commands.progress import progress_bar
 from app.studies.code_runner import CodeLimits
 from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_reader
-from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, named, records
+from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, records, with_task
 from data.report import csv_text
 from data.tasks.files import read_tasks
 from data.tasks.task import Task
@@ -120,7 +120,7 @@ def measure(
     fact |= {"cut_prompts": evaluated.cut, "context": reader.model.context_length}
     if evaluated.outcomes is not None:
         fact["programs"] = evaluated.outcomes
-    return named(evaluated.table, task.name), [fact]
+    return with_task(evaluated.table, task.name), [fact]
 
 
 def report(

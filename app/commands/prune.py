@@ -2,11 +2,11 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
@@ -15,16 +15,13 @@ from app.commands.progress import progress_bar
 from app.studies import redundancy
 from app.studies.compression.costs import Costs, compare
 from app.studies.compression.folder import new_folder, write_model
-from app.studies.compression.plan import plan_of
+from app.studies.compression.plan import without_experts
 from app.studies.compression.result import write_result
-from app.studies.compression.rule import SHARE, THRESHOLD, How, Rule
+from app.studies.compression.rule import SHARE, THRESHOLD, How, Rule, Settings
 from app.studies.compression.texts import unseen_texts
 from app.studies.reader import HELDOUT, Tracer, load_tracer, own_model
 from app.studies.scoring import records
 from data.routing import Document
-
-if TYPE_CHECKING:
-    from model.transformer import Transformer
 
 Model = Annotated[Path, typer.Argument(help="Folder of a model, which stays as it is.")]
 Out = Annotated[Path, typer.Option(help="New folder for the smaller model.")]
@@ -58,20 +55,17 @@ def prune(
     Example: routescope prune data/checkpoint --out runs/small --by saliency --share 0.125
     """
     rule = Rule(by=by, how=how, threshold=threshold, share=share)
-
-    def shrink(tracer: Tracer) -> Smaller:
-        from model import compress
-
+    with stoppable(), new_folder(out) as folder:
+        tracer = load_tracer(model)
         whole = own_model(tracer).transformer
         used = redundancy.calibration(tracer.model, text, seed=seed)
         with progress_bar("similarity") as advance:
             known = redundancy.measure(tracer, used, on_progress=advance, seed=seed)
-        leader_LE = rule.leaders(known)
-        rule.require_change(known, leader_LE)
-        plan = plan_of(whole, leader_LE, known.tokens_LE, how=rule.how)
-        return Smaller(compress.prune(whole, plan), [item.document for item in used])
-
-    make(shrink, model, out, rule.settings(), texts=texts, seed=seed, as_json=as_json)
+        smaller = without_experts(whole, rule, known)
+        small = write_model(smaller, model, folder)
+        documents = unseen_texts([item.document for item in used], texts=texts, seed=seed)
+        costs = measure_costs(tracer, small, documents, rule.settings(), seed=seed)
+    report(rule.settings(), costs, out=out, as_json=as_json)
 
 
 def quantize(
@@ -81,44 +75,28 @@ def quantize(
 
     Example: routescope quantize data/checkpoint --out runs/int8
     """
+    from model.compress import with_int8_experts
 
-    def shrink(tracer: Tracer) -> Smaller:
-        from model.compress import with_int8_experts
-
+    settings = {"by": "int8", "how": "quantize"}
+    with stoppable(), new_folder(out) as folder:
+        tracer = load_tracer(model)
         whole = own_model(tracer).transformer
         if whole.config.expert_dtype == "int8":
             raise ValueError(f"the experts of {model} are already INT8")
-        return Smaller(with_int8_experts(whole), [])
-
-    settings = {"by": "int8", "how": "quantize"}
-    make(shrink, model, out, settings, texts=texts, seed=seed, as_json=as_json)
-
-
-class Smaller(NamedTuple):
-    transformer: "Transformer"
-    used: list[Document]  # texts that it was chosen by: it is not measured on them
-
-
-def make(
-    shrink: Callable[[Tracer], Smaller],
-    source: Path,
-    out: Path,
-    settings: Mapping[str, object],
-    *,
-    texts: int,
-    seed: int,
-    as_json: bool,
-) -> None:
-    """Shrink the model of `source` into the new folder `out`, measure both, say what it cost."""
-    with stoppable(), new_folder(out) as folder:
-        tracer = load_tracer(source)
-        smaller = shrink(tracer)
-        small = write_model(smaller.transformer, source, folder)
-        documents = unseen_texts(smaller.used, texts=texts, seed=seed)
-        with progress_bar("texts") as advance:
-            costs = compare(tracer, small, documents, seed=seed, on_progress=advance)
-        write_result(settings, costs, folder)
+        small = write_model(with_int8_experts(whole), model, folder)
+        documents = unseen_texts([], texts=texts, seed=seed)
+        costs = measure_costs(tracer, small, documents, settings, seed=seed)
     report(settings, costs, out=out, as_json=as_json)
+
+
+def measure_costs(
+    before: Tracer, after: Tracer, documents: list[Document], settings: Settings, *, seed: int
+) -> Costs:
+    """Those of the smaller model, left beside its weights too."""
+    with progress_bar("texts") as advance:
+        costs = compare(before, after, documents, seed=seed, on_progress=advance)
+    write_result(settings, costs, after.folder)
+    return costs
 
 
 @contextmanager
@@ -130,7 +108,7 @@ def stoppable() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def report(settings: Mapping[str, object], costs: Costs, *, out: Path, as_json: bool) -> None:
+def report(settings: Settings, costs: Costs, *, out: Path, as_json: bool) -> None:
     if as_json:
         table = records(costs.bits_per_byte)
         print(json.dumps({**settings, **asdict(costs), "bits_per_byte": table}))

@@ -1,10 +1,10 @@
 """Experts of a trace left out of its model: which, on which documents, and what came of it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -157,19 +157,19 @@ def _causes(
     return table.assign(controls=" ".join(map(str, group.experts[1:])), seed=seed)
 
 
-def store(trace: Path, rows: pd.DataFrame, parameters: dict[str, Any]) -> pd.DataFrame:
+def store(trace: Path, rows: pd.DataFrame, parameters: Mapping[str, object]) -> pd.DataFrame:
     """Adds rows to those stored beside the trace and returns all.
 
     Of an expert measured twice the measurement on more tokens stays, the later one if equal.
     What another model left is dropped: the trace is not of that model any more.
     """
-    known = stored(trace, model_sha256=parameters["model_sha256"])
+    known = stored(trace, model_sha256=str(parameters["model_sha256"]))
     if known is not None:
         rows = pd.concat([known.drop(columns=["p", "q"]), rows], ignore_index=True)
         names = ["layer_id", "expert_id", "domain", "group"]
         rows = rows.sort_values("n_tokens", kind="stable")
         rows = rows.drop_duplicates(names, keep="last").sort_index(ignore_index=True)
-    write_sidecar(trace, WHAT, rows, parameters)
+    write_sidecar(trace, WHAT, rows, dict(parameters))
     return rows
 
 

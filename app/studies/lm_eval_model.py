@@ -20,7 +20,7 @@ from lm_eval.utils import get_rolling_token_windows
 
 from analysis import chance
 from app.studies.reader import CHECKPOINT, Tracer, load_reader
-from app.studies.scoring import COLUMNS, Advance, named
+from app.studies.scoring import COLUMNS, Advance, with_task
 
 CHOICE_METRICS = ("acc", "acc_norm", "acc_bytes")
 
@@ -115,7 +115,7 @@ def harness_rows(
         bootstrap_iters=1_000,
         confirm_run_unsafe_code=run_code,
     )
-    tables = [named(task_rows(results, task), task) for task in results["results"]]
+    tables = [with_task(task_rows(results, task), task) for task in results["results"]]
     facts = [
         {"task": task, "unit": "questions", "used": size["effective"], "total": size["original"]}
         for task, size in results["n-samples"].items()

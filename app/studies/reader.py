@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from model.capture import Captured
     from model.deepseek_moe import DeepSeekMoE
-    from model.readable import ReadableModel
-    from model.transformer import Transformer
+    from model.readable import Decode, Encode, ReadableModel
 
 CHECKPOINT = SHIPPED / "data" / "checkpoint"
 HELDOUT = SHIPPED / "data" / "heldout.parquet"
@@ -139,6 +138,7 @@ def load_reader(folder: Path = CHECKPOINT) -> Tracer:
     import torch
 
     from model.checkpoint import load_model
+    from model.deepseek_moe import DeepSeekMoE
 
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     if torch.cuda.is_available():
@@ -150,18 +150,13 @@ def load_reader(folder: Path = CHECKPOINT) -> Tracer:
             f"the tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model "
             f"{transformer.config.vocab_size}"
         )
-    return Tracer(folder, with_tokenizer(transformer, tokenizer))
+    return Tracer(folder, DeepSeekMoE(transformer, *text_functions(tokenizer)))
 
 
-def with_tokenizer(transformer: "Transformer", tokenizer: "Tokenizer") -> "DeepSeekMoE":
-    from model.deepseek_moe import DeepSeekMoE
-
-    return DeepSeekMoE(
-        transformer,
-        encode=encoder(tokenizer),
-        decode=partial(decode, tokenizer),
-        tokenizer=f"byte-level BPE, {tokenizer.get_vocab_size():,} entries",
-    )
+def text_functions(tokenizer: "Tokenizer") -> "tuple[Encode, Decode, str]":
+    """How texts become token ids and these texts, and the tokenizer in words."""
+    in_words = f"byte-level BPE, {tokenizer.get_vocab_size():,} entries"
+    return encoder(tokenizer), partial(decode, tokenizer), in_words
 
 
 def own_model(tracer: Tracer) -> "DeepSeekMoE":

@@ -5,7 +5,6 @@ torch is imported when something is measured, not before.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -133,11 +132,11 @@ def problem_rows(
     return Evaluated(chance.pass_rate(passed_N, domains), cut=cut, outcomes=outcomes)
 
 
-def named(table: pd.DataFrame, task: str) -> pd.DataFrame:
+def with_task(table: pd.DataFrame, task: str) -> pd.DataFrame:
     return table.assign(task=task)[COLUMNS]
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def records(table: pd.DataFrame) -> list[dict[str, object]]:
     """For JSON: a missing number is null."""
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in rows]

@@ -19,7 +19,7 @@ def layer_tests(documents: int) -> tuple[pd.DataFrame, int]:
 
 
 @pytest.mark.parametrize("null", ["load", "uniform"])
-def test_the_surest_pair_comes_first(null: Null) -> None:
+def test_the_clearest_pair_comes_first(null: Null) -> None:
     tests, num_tokens = layer_tests(20)
     table = pair_table(tests, layer_id=3, null=null, num_documents=20, num_tokens=num_tokens)
     assert table.z.abs().is_monotonic_decreasing

@@ -16,9 +16,10 @@ def curveball(chosen_TE: np.ndarray, rng: np.random.Generator, swaps: int) -> np
     for _ in range(swaps):
         one, other = rng.choice(len(chosen_TE), 2, replace=False)
         (differ,) = np.nonzero(chosen_TE[one] != chosen_TE[other])
-        mine = rng.permutation(differ)[: chosen_TE[one, differ].sum()]
-        chosen_TE[one, differ] = np.isin(differ, mine)
-        chosen_TE[other, differ] = ~np.isin(differ, mine)
+        mine = np.zeros(len(differ), bool)
+        mine[rng.permutation(len(differ))[: chosen_TE[one, differ].sum()]] = True
+        chosen_TE[one, differ] = mine
+        chosen_TE[other, differ] = ~mine
     return chosen_TE
 
 

@@ -1,15 +1,17 @@
 """Workspaces and models that tests of pages, commands and studies share."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from streamlit.components.v2 import manifest_scanner
 
 from app import workspace
-from app.commands.demo import demo
 from app.jobs import beside
 from model.checkpoint import save_model
 from model.transformer import Transformer
@@ -17,6 +19,15 @@ from tests.app.incomplete_traces import CASES
 from tests.models import small_config
 from tests.tokenizers import byte_tokenizer, cat_tokenizer
 from tests.trainings import log_line, write_config, write_log, write_snapshots
+
+
+@pytest.fixture(scope="session", autouse=True)
+def components_scanned_once() -> Iterator[None]:
+    """Every AppTest asks all installed packages for components, which takes longer than a page."""
+    with pytest.MonkeyPatch.context() as patch:
+        scan = cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", scan)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +93,4 @@ def model(tmp_path: Path, traces: Path) -> Path:
         {1: chosen_SLE, 2: chosen_SLE},
         domain_id_N=[0],
     )
-    return folder
-
-
-@pytest.fixture(scope="session")
-def demo_traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with the demo trace, made of the shipped model and texts."""
-    folder = tmp_path_factory.mktemp("demo")
-    demo(out=folder / "demo.duckdb")
     return folder

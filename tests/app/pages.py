@@ -6,6 +6,20 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 APP = Path(__file__).parents[2] / "app"
+PAGES = {
+    "overview": "Which domain does each expert work for?",
+    "specialization": "Which experts prefer which domain?",
+    "load_balance": "Do all experts carry their share?",
+    "coactivation": "Which experts work together?",
+    "vocabulary": "Do experts follow the word or the subject?",
+    "domain_clusters": "Do texts of one domain travel together?",
+    "causes": "Does removing a specialist hurt its own domain?",
+    "prompts": "Which experts does my text use?",
+    "training": "When did the experts settle, and was it worth it?",
+    "redundancy": "Could fewer experts do the same work?",
+    "comparison": "Does DeepSeekMoE beat what came before it?",
+    "export": "What can I take away?",
+}
 
 
 def page(name: str, **query: str) -> AppTest:

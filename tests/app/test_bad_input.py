@@ -80,7 +80,7 @@ def shown(app: AppTest, frames: list[pd.DataFrame]) -> str:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", ["coactivation", "vocabulary"])
+@pytest.mark.parametrize("name", ["coactivation", "vocabulary", "prompts"])
 def test_a_trace_with_little_to_say(
     name: str, case: str, tmp_path: Path, frames: list[pd.DataFrame]
 ) -> None:

@@ -6,23 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from app.studies.reader import CHECKPOINT
-from tests.app.pages import page, texts
+from tests.app.pages import PAGES, page, texts
 
-PAGES = {
-    "overview": "Which domain does each expert work for?",
-    "specialization": "Which experts prefer which domain?",
-    "load_balance": "Do all experts carry their share?",
-    "coactivation": "Which experts work together?",
-    "vocabulary": "Do experts follow the word or the subject?",
-    "domain_clusters": "Do texts of one domain travel together?",
-    "causes": "Does removing a specialist hurt its own domain?",
-    "prompts": "Which experts does my text use?",
-    "training": "When did the experts settle, and was it worth it?",
-    "redundancy": "Could fewer experts do the same work?",
-    "comparison": "Does DeepSeekMoE beat what came before it?",
-    "export": "What can I take away?",
-}
 OF_A_TRACE = [name for name in PAGES if name != "comparison"]  # that one reads what is shipped
 HOSTILE = '=HYPERLINK("http://evil.test") <img src=x onerror=alert(1)> ![a](http://evil.test/b.png)'
 
@@ -73,17 +58,6 @@ def test_a_hostile_text_and_domain_are_escaped(name: str, traces: Path, tiny_tra
     marked = [*app.markdown, *app.caption, *app.info, *app.warning, *app.header, *app.subheader]
     assert not [element for element in marked if "evil.test" in element.value]
     assert not [metric for metric in app.metric if "![a](" in f"{metric.value} {metric.delta}"]
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_shows_the_demo(
-    name: str, traces: Path, demo_traces: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ROUTESCOPE_MODEL", str(CHECKPOINT))
-    monkeypatch.setenv("ROUTESCOPE_TRACES", str(demo_traces))
-    app = page(name)
-    assert not app.exception
-    assert PAGES[name] in texts(app)
 
 
 @pytest.mark.parametrize(

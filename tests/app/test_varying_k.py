@@ -62,7 +62,7 @@ def test_a_layer_can_be_chosen(trace: Path) -> None:
 
 
 def test_prompts_shows_how_many_experts_each_token_runs(trace: Path) -> None:
-    assert "Bars: how many experts each runs in layer 0" in texts(run("prompts"))
+    assert "Bars: how many experts each token runs in layer 0" in texts(run("prompts"))
 
 
 def test_where_k_is_fixed_nothing_of_it_is_shown(folder: Path) -> None:

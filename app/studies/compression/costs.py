@@ -1,13 +1,11 @@
 """What a smaller model costs: measured beside the one that it was made of, on the same texts.
 
-T = tokens, L = MoE layers, E = routed experts, K = most experts per token, N = documents.
+T = tokens, L = MoE layers, E = routed experts, N = documents.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,10 +16,19 @@ from app.studies.reader import Tracer
 from app.studies.scoring import text_nats
 from data.routing import Document
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 Advance = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Of one model on the texts."""
+
+    nats_N: np.ndarray
+    seconds: float  # to read them
+    choices: Choices
+    parameters: int
+    experts_by_layer: list[int]  # with weights of their own
+    bytes: int  # of the weights on disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +37,9 @@ class Costs:
 
     changed_choices: dict[str, float | None]  # share of the gates' choices: estimate, low, high
     parameters: tuple[int, int]
-    bytes: tuple[int, int]  # of the weights on disk
+    bytes: tuple[int, int]
     experts_by_layer: tuple[list[int], list[int]]
-    seconds: tuple[float, float]  # to read the texts
+    seconds: tuple[float, float]
     bits_per_byte: pd.DataFrame  # a row a domain: change_table
 
 
@@ -44,67 +51,57 @@ def compare(
     seed: int,
     on_progress: Advance = lambda done, total: None,
 ) -> Costs:
-    """Progress is documents done by both models and in all."""
-    total = 2 * len(documents)
-    nats_before_N, seconds_before = _read(before, documents, lambda done: on_progress(done, total))
-    nats_after_N, seconds_after = _read(
-        after, documents, lambda done: on_progress(len(documents) + done, total)
-    )
+    """Progress is documents read by both models and in all."""
+    read, total = len(documents), 2 * len(documents)
+    old = measure(before, documents, on_progress=lambda done: on_progress(done, total))
+    new = measure(after, documents, on_progress=lambda done: on_progress(read + done, total))
     return Costs(
-        bits_per_byte=change_table(nats_before_N, nats_after_N, documents, seed=seed),
-        changed_choices=changed_choices(
-            gate_choices(before, documents), gate_choices(after, documents), documents, seed=seed
-        ),
-        parameters=(_parameters(before), _parameters(after)),
-        bytes=(_weight_bytes(before.folder), _weight_bytes(after.folder)),
-        experts_by_layer=(_stored_experts(before), _stored_experts(after)),
-        seconds=(seconds_before, seconds_after),
+        changed_choices=changed_choices(old.choices, new.choices, documents, seed=seed),
+        parameters=(old.parameters, new.parameters),
+        bytes=(old.bytes, new.bytes),
+        experts_by_layer=(old.experts_by_layer, new.experts_by_layer),
+        seconds=(round(old.seconds, 2), round(new.seconds, 2)),
+        bits_per_byte=change_table(old.nats_N, new.nats_N, documents, seed=seed),
     )
 
 
-def _read(
-    tracer: Tracer, documents: Sequence[Document], advance: Callable[[int], None]
-) -> tuple[np.ndarray, float]:
-    """(nats of each document, seconds); progress is documents, in fractions cut off."""
+def measure(
+    tracer: Tracer, documents: Sequence[Document], *, on_progress: Callable[[int], None]
+) -> Measurement:
+    """Progress is documents read."""
+    from model.fingerprint import shard_paths
+
+    def advance(done: int, parts: int) -> None:
+        on_progress(done * len(documents) // parts)
+
     started = time.perf_counter()
-    nats_N = text_nats(
-        tracer,
-        [document.text for document in documents],
-        on_progress=lambda done, parts: advance(done * len(documents) // parts),
+    nats_N = text_nats(tracer, [document.text for document in documents], on_progress=advance)
+    seconds = time.perf_counter() - started
+    return Measurement(
+        nats_N=nats_N,
+        seconds=seconds,
+        choices=gate_choices(tracer, documents),
+        parameters=tracer.model.description().parameters,
+        experts_by_layer=[len(layer.neurons()) for layer in tracer.model.moe_layers()],
+        bytes=sum(path.stat().st_size for path in shard_paths(tracer.folder)),
     )
-    return nats_N, round(time.perf_counter() - started, 2)
 
 
 def gate_choices(tracer: Tracer, documents: Sequence[Document]) -> Choices:
+    import torch
+
     from model.encoded import encoded_documents
     from model.expert_inputs import expert_inputs
+    from model.losses import by_expert
 
-    encoded = list(encoded_documents(tracer.model, documents))
-    num_experts = [layer.num_experts for layer in tracer.model.moe_layers()]
+    layers = tracer.model.moe_layers()
     document, chosen = [], []
-    for document_T, layers in expert_inputs(tracer.model, encoded):
+    encoded = list(encoded_documents(tracer.model, documents))
+    for document_T, inputs in expert_inputs(tracer.model, encoded):
         document.append(document_T)
-        pairs = zip(layers, num_experts, strict=True)
-        chosen.append(np.stack([_chosen(layer.expert_ids_TK, size) for layer, size in pairs], 1))
+        chosen_LTE = [
+            by_expert(torch.ones_like(ids_TK, dtype=torch.bool), ids_TK, layer.num_experts)
+            for layer, (_, ids_TK, _) in zip(layers, inputs, strict=True)
+        ]
+        chosen.append(torch.stack(chosen_LTE, 1).cpu().numpy())
     return Choices(np.concatenate(document), np.concatenate(chosen))
-
-
-def _chosen(expert_ids_TK: "Tensor", num_experts: int) -> np.ndarray:
-    ids_TK = expert_ids_TK.cpu().numpy()
-    chosen_TX = np.zeros((len(ids_TK), num_experts + 1), bool)  # the last: NO_EXPERT, -1
-    np.put_along_axis(chosen_TX, ids_TK, True, axis=1)
-    return chosen_TX[:, :num_experts]
-
-
-def _parameters(tracer: Tracer) -> int:
-    return tracer.model.description().parameters
-
-
-def _stored_experts(tracer: Tracer) -> list[int]:
-    return [len(layer.neurons()) for layer in tracer.model.moe_layers()]
-
-
-def _weight_bytes(folder: Path) -> int:
-    from model.fingerprint import shard_paths
-
-    return sum(path.stat().st_size for path in shard_paths(folder))

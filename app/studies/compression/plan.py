@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.redundancy import CLOSED, neuron_match
-from app.studies.compression.rule import How
+from app.studies.compression.rule import How, Rule
+from app.studies.redundancy import Redundancy
 
 if TYPE_CHECKING:
     from model.compress import Plan
     from model.transformer import Transformer
+
+
+def without_experts(model: "Transformer", rule: Rule, known: Redundancy) -> "Transformer":
+    """A new model, of which those go that the rule names."""
+    from model.compress import prune
+
+    leader_LE = rule.leaders(known)
+    rule.require_change(known, leader_LE)
+    plan = plan_of(model, leader_LE, known.tokens_LE, how=rule.how)
+    return prune(model, plan)
 
 
 def plan_of(

@@ -3,6 +3,7 @@
 L = MoE layers, E = routed experts.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ SALIENCY = "saliency"
 THRESHOLD = 0.85
 SHARE = 0.25
 How = Literal["drop", "merge"]
+Settings = Mapping[str, str | float]  # by name, as a result is labelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +37,11 @@ class Rule:
         if not 0 < self.share < 1:
             raise ValueError(f"the share ({self.share}) must be above 0 and below 1")
 
-    def settings(self) -> dict[str, object]:
-        """Those that this rule depends on."""
-        own = {"share": self.share} if self.by == SALIENCY else {"threshold": self.threshold}
-        return {"by": self.by, "how": self.how, **own}
+    def settings(self) -> Settings:
+        """What the rule depends on."""
+        if self.by == SALIENCY:
+            return {"by": self.by, "how": self.how, "share": self.share}
+        return {"by": self.by, "how": self.how, "threshold": self.threshold}
 
     def leaders(self, known: Redundancy) -> np.ndarray:
         """Whose weights each expert runs afterwards [L, E], CLOSED where nobody's."""

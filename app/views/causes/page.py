@@ -8,7 +8,7 @@ from app import workspace
 from app.studies import ablation
 from app.views.causes import form, panels
 from app.views.shared import controls
-from app.views.shared.panel import draw, draw_abreast
+from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
 
 trace = trace_page("Does removing a specialist hurt its own domain?")

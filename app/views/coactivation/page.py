@@ -7,7 +7,7 @@ from app.views.coactivation.pair_tests import layer_pairs
 from app.views.coactivation.panels import COMPARED, METHOD, panels
 from app.views.coactivation.transitions import TITLE, no_transitions_note
 from app.views.shared import controls
-from app.views.shared.panel import draw
+from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
 
 NULLS: dict[str, Null] = {"fixed loads": "load", "k of E": "uniform"}

@@ -11,7 +11,7 @@ from app.views.comparison.panels import (
     redundancy_answer,
 )
 from app.views.shared import controls
-from app.views.shared.panel import draw, draw_abreast
+from app.views.shared.drawing import draw, draw_abreast
 
 SUBJECT = "comparison"
 

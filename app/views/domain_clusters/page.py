@@ -7,7 +7,7 @@ from app.views.domain_clusters.figures import inside_selection
 from app.views.domain_clusters.panels import METHOD, panels, selection_panel
 from app.views.domain_clusters.points import stored_map
 from app.views.shared import controls, progress
-from app.views.shared.panel import draw
+from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
 
 trace = trace_page("Do texts of one domain travel together?")

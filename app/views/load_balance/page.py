@@ -13,8 +13,8 @@ from app.views.load_balance.panels import (
     panels,
 )
 from app.views.shared import controls
+from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
-from app.views.shared.panel import draw, draw_side_by_side
 from app.views.shared.trace_choice import trace_page
 
 ALL_DOMAINS, WHOLE_TRACE = "all domains", "all layers"

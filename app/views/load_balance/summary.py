@@ -34,7 +34,8 @@ def load_answer(table: pd.DataFrame, num_experts: int) -> str:
     worst, best = _extremes(table)
     measure = MEASURES["load_imbalance"]
     _, count, total = dead(table, num_experts)
-    dead_text = "no expert is dead" if count == "0" else f"{count} {total} experts are dead"
+    are = "is" if count == "1" else "are"
+    dead_text = "no expert is dead" if count == "0" else f"{count} {total} experts {are} dead"
     span = measure.span(worst.low, worst.high)
     if worst.layer_id == best.layer_id:
         return (
@@ -43,8 +44,8 @@ def load_answer(table: pd.DataFrame, num_experts: int) -> str:
         )
     return (
         f"Layer {worst.layer_id} is the least even: its busiest expert carries "
-        f"{measure.text(worst.estimate)} the balanced load{span and f' ({span})'}, that of layer "
-        f"{best.layer_id} {measure.text(best.estimate)}. Over all layers, {dead_text}."
+        f"{measure.text(worst.estimate)} the balanced load{span and f' ({span})'}, against "
+        f"{measure.text(best.estimate)} in layer {best.layer_id}. Over all layers, {dead_text}."
     )
 
 

@@ -17,10 +17,10 @@ ARTICLE_SHARE = {
 }
 PLACES = {  # of a column's right end, in pixels from the bars, by its head
     "experts": 44,
-    "share": 104,
-    "significant": 184,
-    "undecided": 258,
-    "article ┃": 330,
+    "share": 94,
+    "significant": 170,
+    "undecided": 240,
+    "article ┃": 298,
 }
 
 
@@ -49,7 +49,8 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
     )
     frame(figure, palette, height=44 * len(table) + 92)
     figure.update_layout(bargap=0.36, margin={"r": max(PLACES.values()) + 8, "t": 34})
-    figure.update_xaxes(tickformat=".0%", rangemode="tozero", title_text="share of all experts")
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero", tickangle=0, nticks=5)
+    figure.update_xaxes(title_text="share of all experts")
     figure.update_yaxes(
         tickvals=rows,
         ticktext=[literal(name) for name in table.domain],

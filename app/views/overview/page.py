@@ -5,7 +5,7 @@ import streamlit as st
 from app import evidence
 from app.views.overview.panels import METHOD, headline, panels
 from app.views.shared import controls
-from app.views.shared.panel import draw, draw_abreast
+from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
 
 trace = trace_page("Which domain does each expert work for?")

@@ -33,8 +33,8 @@ def headline(trace: Trace) -> list[tuple[str, str, str]]:
         summary.dead(metrics, info.num_experts),
     ]
     if evidence.compares_domains(trace):
-        label = "Information about the domain"
-        figures.append(summary.mean(metrics, "information_share", label, "shuffled labels"))
+        label, null = "Domain information", "shuffled labels"
+        figures.append(summary.mean(metrics, "information_share", label, null))
     return figures
 
 

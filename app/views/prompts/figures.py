@@ -29,18 +29,19 @@ def token_heatmap(
     weight_LT = first.pivot(index="layer_id", columns="position", values="weight").to_numpy()
     dropped_LT = first.pivot(index="layer_id", columns="position", values="dropped").to_numpy(bool)
     positions = np.sort(first.position.unique())
+    layers = np.sort(first.layer_id.unique())
     hover = [
         [
             f"token {positions[t]} <b>{literal(token)}</b><br>layer {layer}: expert "
-            f"{expert_LT[layer, t]}, "
+            f"{expert_LT[place, t]}, "
             + (
                 "dropped (expert full)"
-                if dropped_LT[layer, t]
-                else f"weight {weight_LT[layer, t]:.2f}"
+                if dropped_LT[place, t]
+                else f"weight {weight_LT[place, t]:.2f}"
             )
             for t, token in enumerate(tokens)
         ]
-        for layer in range(len(expert_LT))
+        for place, layer in enumerate(layers)
     ]
     if categories_TL is None:
         values = weight_LT
@@ -53,7 +54,7 @@ def token_heatmap(
     figure = cell_heatmap(
         values,
         palette,
-        rows=[f"layer {layer}" for layer in range(len(expert_LT))],
+        rows=[f"layer {layer}" for layer in layers],
         columns=[_short(token) for token in tokens],
         hover_RC=np.array(hover),
         coloraxis=axis | {"showscale": categories_TL is None},

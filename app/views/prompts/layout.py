@@ -9,7 +9,7 @@ from app.views.prompts import panels, token_strip
 from app.views.prompts.meaning import Meaning
 from app.views.prompts.panels import WINDOW
 from app.views.shared import controls
-from app.views.shared.panel import draw
+from app.views.shared.drawing import draw
 from app.views.shared.theme import visible
 from data.routing import PHASES
 
@@ -31,6 +31,8 @@ def _strip(routing: pd.DataFrame, colors: Meaning, *, selected: int, layer_id: i
     here = panels.of_layer(routing, layer_id)
     k_TL = experts_per_token.of_text(routing)
     controls.answer(panels.answer(here, colors, layer_id=layer_id))
+    if here.empty:
+        return
     token_strip.draw(
         panels.token_texts(routing),
         experts=here.expert_id.tolist(),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import queries, specialization
+from analysis.domain_counts import compared_layers
 from app.trace import Trace
 from app.views.shared.theme import Palette, domain_colors
 
@@ -34,8 +35,17 @@ def meaning(reference: Trace, shown: Trace, palette: Palette) -> Meaning:
         if np.count_nonzero(tokens_LEG.any((0, 1))) > 1:
             names = [*reference.domains, specialization.NONE]
             color_of = domain_colors(names, palette)
-            category_LE = specialization.expert_domain(tokens_LEG) % len(names)
+            category_LE = _expert_domains(tokens_LEG)
             note = f"Colour: the domain that the expert works for in the trace {reference.name}."
             return Meaning(names, [color_of[name] for name in names], category_LE, note)
     note = "No colour: the trace in the sidebar does not tell which domain an expert works for."
     return Meaning([], [palette.neutral], None, note)
+
+
+def _expert_domains(tokens_LEG: np.ndarray) -> np.ndarray:
+    """Index of each expert's domain, of a last category in layers that have nothing to compare."""
+    none = tokens_LEG.shape[-1]
+    category_LE = np.full(tokens_LEG.shape[:2], none)
+    layers_L = compared_layers(tokens_LEG)
+    category_LE[layers_L] = specialization.expert_domain(tokens_LEG[layers_L]) % (none + 1)
+    return category_LE

@@ -53,6 +53,8 @@ def of_layer(routing: pd.DataFrame, layer_id: int) -> pd.DataFrame:
 
 def answer(here: pd.DataFrame, colors: Meaning, *, layer_id: int) -> str:
     """Of one layer's first choices."""
+    if here.empty:
+        return f"No token of this text chose an expert in layer {layer_id}."
     counts = here.expert_id.value_counts()
     text = (
         f"In layer {layer_id}, the first choices of the {len(here):,} tokens fall on "

@@ -7,7 +7,7 @@ from app.studies.compression.rule import THRESHOLD
 from app.views.redundancy.panels import costs, experts_left, headline, similarity
 from app.views.redundancy.stored import compression_table, model_redundancy
 from app.views.shared import controls
-from app.views.shared.panel import draw
+from app.views.shared.drawing import draw
 
 SUBJECT = "model"
 

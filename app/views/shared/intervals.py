@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.views.shared.theme import Palette, frame
+from app.views.shared.theme import Palette, frame, layer_step
 
 DASH = "\N{EN DASH}"
 
@@ -104,7 +104,7 @@ def layer_intervals(
         hovertemplate="%{text}<extra></extra>",
     )
     frame(figure, palette, height=280, legend=True)
-    figure.update_xaxes(title_text="MoE layer", dtick=1 if len(rows) <= 32 else 4, showgrid=False)
+    figure.update_xaxes(title_text="MoE layer", dtick=layer_step(len(rows)), showgrid=False)
     percent = {"tickformat": ".0%"} if measure.form.endswith("%") else {}
     figure.update_yaxes(
         title_text=f"{measure.title}{measure.unit and f' ({measure.unit.strip()})'}"

@@ -91,6 +91,11 @@ def _mix(low: str, high: str, part: float) -> str:
     return "#{:02x}{:02x}{:02x}".format(*channels)
 
 
+def layer_step(num_layers: int) -> int:
+    """Layers from one tick of an axis to the next."""
+    return 1 if num_layers <= 32 else 4
+
+
 def visible(text: str) -> str:
     """Blanks and line ends of a token as marks."""
     shown = text.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")

@@ -16,6 +16,7 @@ from app.views.shared.intervals import MEASURES, RATIO, probability
 from app.views.shared.theme import domain_colors, visible
 from app.views.specialization import specialists
 from app.views.specialization.figures import lift_bars
+from app.views.specialization.panels import layer_lifts
 
 TOKENS, CONTEXTS = 40, 8
 
@@ -29,8 +30,7 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     if not tokens_E[expert_id]:
         st.info("No token in this trace chose this expert.")
         return
-    lifts = evidence.lifts(trace)
-    rows = lifts[lifts.layer_id == layer_id].reset_index(drop=True)
+    rows = layer_lifts(trace, layer_id)
     own = rows[rows.expert_id == expert_id].reset_index(drop=True)
     compared = own.estimate.notna().any()
     figures = [_load(trace, layer_id, expert_id), _choices(tokens_E, expert_id)]
@@ -84,7 +84,7 @@ def _preference(trace: Trace, rows: pd.DataFrame, own: pd.DataFrame) -> list[tup
 
 
 def _draw_lifts(own: pd.DataFrame) -> None:
-    st.markdown("**Domains that choose it**")
+    st.markdown("**Domains it is chosen for**")
     if own.estimate.isna().all():
         controls.note("There is only one domain, so there is nothing to compare.")
         return
@@ -102,7 +102,7 @@ def _draw_tokens(tokens: pd.DataFrame, *, name: str, trace: str) -> None:
         column_config={
             "text": st.column_config.TextColumn("token"),
             "tokens": st.column_config.NumberColumn("choices", format="localized"),
-            "share_of_token": st.column_config.NumberColumn("of its occurrences", format="percent"),
+            "share_of_token": st.column_config.NumberColumn("of its uses", format="percent"),
         },
         alt="Tokens that chose this expert more often than its load explains",
     )

@@ -4,8 +4,8 @@ import streamlit as st
 
 from app import evidence
 from app.views.shared import controls
+from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
-from app.views.shared.panel import draw, draw_side_by_side
 from app.views.shared.trace_choice import trace_page
 from app.views.specialization.expert_card import draw_card
 from app.views.specialization.panels import (

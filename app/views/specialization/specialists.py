@@ -128,7 +128,8 @@ def replication_note(table: pd.DataFrame) -> str:
     """The two rows of replication, in words."""
     half, unseen = (row for _, row in table.iterrows())
     if pd.isna(half.estimate) or pd.isna(unseen.estimate):
-        return f"Do the specialists reappear in other texts? {half.note or unseen.note}."
+        why = half.note or unseen.note
+        return f"Whether the specialists reappear in other texts cannot be determined: {why}."
     span = "" if pd.isna(unseen.low) else f" ({unseen.low:.0%} to {unseen.high:.0%})"
     return (
         "Do the specialists reappear in other texts? Of the specialists found in one half of the "
@@ -144,7 +145,7 @@ def _shuffled_q(row: pd.Series) -> str:
     return "" if pd.isna(row.q) else f", q {probability(row.q)} with shuffled labels"
 
 
-def panel(specialists: pd.DataFrame) -> Panel:
+def specialists_panel(specialists: pd.DataFrame) -> Panel:
     """Rows of a lift_table with their verdict, the clearest first: by the lower end of the
     interval."""
     preview = specialists.assign(

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app.views.shared import controls
 from app.views.shared.controls import unmarked
-from app.views.shared.panel import draw, draw_abreast
+from app.views.shared.drawing import draw, draw_abreast
 from app.views.training import overlay, panels, summary, tables
 from app.views.training.figures import training_colors
 from app.views.training.record import TrainingRecord

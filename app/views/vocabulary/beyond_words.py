@@ -5,7 +5,8 @@ import streamlit as st
 from app.jobs import beside
 from app.trace import Trace
 from app.views.shared import controls, progress
-from app.views.shared.panel import Panel, draw
+from app.views.shared.drawing import draw
+from app.views.shared.panel import Panel
 from data.sidecar import sidecar_path
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.views.shared.theme import Palette, frame
+from app.views.shared.theme import Palette, frame, layer_step
 
 
 def vocabulary_lines(table: pd.DataFrame, palette: Palette, *, marked: int) -> go.Figure:
@@ -30,7 +30,7 @@ def vocabulary_lines(table: pd.DataFrame, palette: Palette, *, marked: int) -> g
     corrected.error_y = _reach(table, table.corrected, palette)
     frame(figure, palette, height=300, legend=True)
     figure.add_vline(x=marked, line={"color": palette.grid, "width": 8}, layer="below")
-    figure.update_xaxes(title_text="MoE layer", dtick=1, showgrid=False)
+    figure.update_xaxes(title_text="MoE layer", dtick=layer_step(len(table)), showgrid=False)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.05])
     return figure
 
@@ -68,7 +68,7 @@ def information_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
             figure.data[-1].error_y = _reach(rows, values[values.notna()], palette)
     frame(figure, palette, height=280, legend=True)
     figure.update_layout(bargap=0.35, barmode="group")
-    figure.update_xaxes(title_text="MoE layer", dtick=1, showgrid=False)
+    figure.update_xaxes(title_text="MoE layer", dtick=layer_step(len(table)), showgrid=False)
     figure.update_yaxes(title_text="nats per choice", rangemode="tozero")
     return figure
 

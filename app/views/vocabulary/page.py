@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.views.shared import controls
-from app.views.shared.panel import draw
+from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
 from app.views.vocabulary.beyond_words import draw_beyond_words
 from app.views.vocabulary.panels import (

@@ -69,6 +69,15 @@ def test_five_groups_an_expert_printed_and_stored(
     assert found[1]["tokens_per_domain"] == 30
 
 
+def test_without_json_it_prints_a_table(trace: Path, folder: Path, experts: list[Expert]) -> None:
+    given = ("--experts", named(experts[:1]), "--tokens", 30)
+    result = run("ablate", "--trace", trace, "--model", folder, *given)
+    assert result.exit_code == 0, result.output
+    head, *lines = result.stdout.splitlines()
+    assert head.split()[:5] == ["layer_id", "expert_id", "domain", "group", "estimate"]
+    assert len(lines) == 5
+
+
 def test_interrupted_nothing_is_stored(
     trace: Path, folder: Path, experts: list[Expert], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,11 @@
 import socket
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.commands.app import require_free
+from app.commands.app import require_free, serve
 from routescope import __version__
 
 
@@ -14,6 +15,11 @@ def test_a_port_in_use_is_one_line() -> None:
         with pytest.raises(ValueError, match=f"^port {port} cannot be used: [^\n]+$"):
             require_free(port)
     require_free(port)
+
+
+def test_a_folder_without_a_model_is_refused_before_anything_is_served(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no model in .*: config.json is missing"):
+        serve(model=tmp_path)
 
 
 def test_the_version_is_that_of_the_package() -> None:

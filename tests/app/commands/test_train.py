@@ -16,6 +16,7 @@ from data.store import open_trace
 from data.tokens import TokenizedDocument, TokenStore, batches, write_tokens
 from model.presets import PRESETS
 from tests.models import small_dsr
+from tests.tokenizers import cat_tokenizer
 
 runner = CliRunner()
 
@@ -75,7 +76,7 @@ def staged(corpus: Path, folder: Path, *options: str) -> Result:
     """A small DSR trained in stages: two sequences a full batch."""
     preset = folder.parent / "preset"
     preset.mkdir(exist_ok=True)
-    config = small_dsr(vocab_size=16_384, context_length=512, top_k=8, min_k=1)
+    config = small_dsr(vocab_size=1_024, context_length=512, top_k=8, min_k=1)
     (preset / "config.json").write_text(json.dumps(asdict(config)))
     command = ["train", str(folder), "--corpus", str(corpus), "--preset", str(preset)]
     return runner.invoke(app, [*command, "--batch-size", "4", "--warmup-steps", "1", *options])
@@ -93,7 +94,7 @@ def table(path: Path, stages: list[dict[str, object]]) -> str:
 
 
 def test_stages_train_to_the_end_and_can_be_captured(corpus: Path, tmp_path: Path) -> None:
-    shutil.copyfile(CHECKPOINT / "tokenizer.json", corpus / "tokenizer.json")
+    cat_tokenizer().save(str(corpus / "tokenizer.json"))
     run, trace = tmp_path / "run", tmp_path / "staged.duckdb"
     stages = table(tmp_path / "stages.json", STAGES)
     result = staged(corpus, run, "--stages", stages, "--steps", "6")

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from app.studies.code_runner import CodeLimits
-from app.studies.reader import Tracer, with_tokenizer
-from app.studies.scoring import COLUMNS, CodeSettings, Evaluated, evaluate_task, named, records
+from app.studies.reader import Tracer, text_functions
+from app.studies.scoring import COLUMNS, CodeSettings, Evaluated, evaluate_task, records, with_task
 from data.routing import Document
 from data.tasks.task import Problem, Question, Task
+from model.deepseek_moe import DeepSeekMoE
 from tests.bigram import bigram_model
 from tests.tokenizers import byte_tokenizer
 
@@ -27,7 +28,8 @@ def reader() -> Tracer:
         table[token_id, following] = 0.744
     others = torch.tensor([i for i in range(1, 257) if i not in ids])
     table[others] = 1 / 257
-    return Tracer(Path(), with_tokenizer(bigram_model(table, context_length=16), tokenizer))
+    model = bigram_model(table, context_length=16)
+    return Tracer(Path(), DeepSeekMoE(model, *text_functions(tokenizer)))
 
 
 def evaluated(reader: Tracer, task: Task, code: CodeSettings = BRIEF) -> Evaluated:
@@ -87,7 +89,7 @@ def test_several_samples_give_a_share(reader: Tracer) -> None:
 
 def test_rows_are_named_and_a_missing_number_is_null(reader: Tracer) -> None:
     task = Task(name="t", documents=(Document(doc_id=0, text="f=1"),))
-    table = named(evaluated(reader, task).table, "t")
+    table = with_task(evaluated(reader, task).table, "t")
     assert list(table) == COLUMNS
     [row] = records(table)
     assert (row["task"], row["domain"], row["n"], row["low"]) == ("t", "all", 1, None)

@@ -97,8 +97,10 @@ def test_ridges_stand_on_their_rows_and_are_square_roots() -> None:
     assert code.base - math.base == pytest.approx(1)
     assert math.customdata[0] == "math, 1 expert<br><b>50.0%</b>, 1 tokens × layers"
     assert [note.text for note in figure.layout.annotations[1:5]] == [
-        *("<b>2.0</b>", f"1.5{intervals.DASH}2.5"),
-        *("<b>4.0</b>", f"3.5{intervals.DASH}4.5"),
+        "<b>2.0</b>",
+        f"1.5{intervals.DASH}2.5",
+        "<b>4.0</b>",
+        f"3.5{intervals.DASH}4.5",
     ]
 
 
@@ -125,6 +127,7 @@ def test_load_of_one_domain(traces: Path, tiny_trace: Path) -> None:
     shutil.copy(tiny_trace, traces / "tiny.duckdb")
     app = page("load_balance")
     assert app.metric[0].value == "2.00×"  # 8 / 4 in layer 0
+    assert "against 1.00× in layer 1. Over all layers, 1 of 8 experts is dead." in texts(app)
     app.selectbox(key="domain").set_value("code").run()
     assert not app.exception
     assert "6 choices per layer" in texts(app)  # 3 tokens, 2 experts each

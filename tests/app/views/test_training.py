@@ -46,7 +46,8 @@ def test_the_shipped_training_is_shown_whole_and_not_polled(
             "Information about the domain",
             "Held-out text",
         ),
-        *("Loss", "Balance"),
+        "Loss",
+        "Balance",
     ]
     assert "6.4% better" in texts(app)
     assert len(app.get("plotly_chart")) == 7  # and the one that plays
@@ -67,7 +68,11 @@ def test_a_training_of_stages_shows_all_that_was_logged(runs: Path) -> None:
         )
     ]
     assert [metric.label for metric in app.metric] == [
-        *("Tokens read", "Final loss", "Worst MaxVio", "Experts with a domain", "Bits per byte")
+        "Tokens read",
+        "Final loss",
+        "Worst MaxVio",
+        "Experts with a domain",
+        "Bits per byte",
     ]
     assert app.metric[3].value == "100%"
 
@@ -109,7 +114,8 @@ def test_a_training_without_lines_or_snapshots_yet_says_so(runs: Path) -> None:
     app = page("training")
     assert not app.exception
     assert [info.value.split(":")[0] for info in app.info] == [
-        *("The log has no line yet.", "There is no snapshot yet")
+        "The log has no line yet.",
+        "There is no snapshot yet",
     ]
 
 
@@ -129,8 +135,11 @@ def test_trainings_are_laid_over_each_other_along_tokens(runs: Path) -> None:
     assert not app.exception
     assert app.multiselect(key="over").value == ["runs/old"]
     assert titles(app)[:5] == [
-        *("Experts with a domain", "Router saturation, mean of layers"),
-        *("Information about the domain, mean of layers", "Loss", "Balance, worst layer"),
+        "Experts with a domain",
+        "Router saturation, mean of layers",
+        "Information about the domain, mean of layers",
+        "Loss",
+        "Balance, worst layer",
     ]
     assert "Experts by domain" in titles(app)  # of the first, below
     assert app.button_group[0].value == "tokens"

@@ -109,7 +109,10 @@ def test_frames_show_what_an_expert_belongs_to(folder: Path) -> None:
     assert last.lift_EG.tolist() == [[2.0, 0.0]] * 2 + [[0.0, 2.0]] * 2
     table = tables.frames_table([first, last], found.domains)
     assert table[(table.step == 80) & (table.domain == "math")].belongs_to.tolist() == [
-        *("math", "math", "code", "code")
+        "math",
+        "math",
+        "code",
+        "code",
     ]
 
 

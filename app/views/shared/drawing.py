@@ -1,0 +1,70 @@
+"""Panels on a page."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from app.views.shared import controls
+from app.views.shared.controls import Selection
+from app.views.shared.panel import Panel
+
+
+def draw(
+    panel: Panel,
+    *,
+    subject: str,
+    key: str | None = None,
+    on_select: Any = "ignore",
+    select: Selection = "points",
+    file: bool = True,
+) -> Any:
+    """Title, answer, figure, note, rows, file, as far as there are. What is selected in the figure.
+
+    `subject` is the trace, training or model that the file is named after. `file` is False where
+    the file of another panel has the rows.
+    """
+    selected = None
+    if panel.title:
+        st.markdown(f"**{panel.title}**")
+    if panel.answer:
+        controls.answer(panel.answer)
+    if panel.figure is not None:
+        selected = controls.chart(
+            panel.figure, alt=panel.alt, key=key or panel.name, on_select=on_select, select=select
+        )
+    if panel.note:
+        controls.note(panel.note)
+    _draw_rows(panel, subject, file=file)
+    return selected
+
+
+def _draw_rows(panel: Panel, subject: str, *, file: bool) -> None:
+    if panel.preview_title:
+        st.markdown(f"**{panel.preview_title}**")
+    if panel.preview is not None:
+        controls.preview(panel.preview, name=panel.name)
+    if file:
+        controls.download(panel.table, name=panel.name, trace=subject)
+
+
+def draw_side_by_side(panel: Panel, *, subject: str) -> None:
+    """The figure on the left, its rows on the right, the note below both."""
+    assert panel.figure is not None
+    left, right = st.columns(2, gap="large")
+    with left:
+        controls.chart(panel.figure, alt=panel.alt, key=panel.name)
+    with right:
+        _draw_rows(panel, subject, file=True)
+    controls.note(panel.note)
+
+
+def draw_abreast(
+    panels: Sequence[Panel], *, subject: str, columns: int = 2, file: bool = True
+) -> None:
+    """Row by row, so many in each."""
+    for first in range(0, len(panels), columns):
+        row = panels[first : first + columns]
+        for column, panel in zip(st.columns(columns, gap="large"), row, strict=False):
+            with column:
+                draw(panel, subject=subject, file=file)

@@ -1,0 +1,48 @@
+"""The demo trace, made of the shipped model and texts, and every page that shows it."""
+
+from pathlib import Path
+
+import pytest
+
+from app.commands.demo import demo
+from app.studies.reader import CHECKPOINT
+from data.routing import DOMAINS
+from data.store import open_trace
+from tests.app.pages import PAGES, page, texts
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a busy machine captures for minutes
+
+
+@pytest.fixture(scope="module")
+def demo_traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the demo trace, made of the shipped model and texts."""
+    folder = tmp_path_factory.mktemp("demo")
+    demo(out=folder / "demo.duckdb")
+    return folder
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_shows_the_demo(
+    name: str, traces: Path, demo_traces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROUTESCOPE_MODEL", str(CHECKPOINT))
+    monkeypatch.setenv("ROUTESCOPE_TRACES", str(demo_traces))
+    app = page(name)
+    assert not app.exception
+    assert PAGES[name] in texts(app)
+
+
+def test_the_demo_is_large_and_balanced(demo_traces: Path) -> None:
+    with open_trace(demo_traces / "demo.duckdb") as con:
+        tokens = dict(
+            con.execute(
+                "SELECT domain, count(*) FROM token JOIN document USING (doc_id) GROUP BY domain"
+            ).fetchall()
+        )
+        dead = con.execute(
+            "SELECT count(*) FROM expert ANTI JOIN document_load USING (layer_id, expert_id)"
+        ).fetchone()
+    assert set(tokens) == set(DOMAINS)
+    assert sum(tokens.values()) >= 100_000
+    assert max(tokens.values()) < 1.1 * min(tokens.values())
+    assert dead == (0,)
