@@ -31,8 +31,8 @@ def with_tests(table: pd.DataFrame, *, family: str) -> pd.DataFrame:
     columns = [name for name in table.columns if name not in ("p", "q")]
     place = columns.index("high") + 1
     tests = {"p": p.to_numpy(), "q": q.to_numpy()}
-    found = table.assign(**{name: pd.array(of, dtype="Float64") for name, of in tests.items()})
-    return found[[*columns[:place], *tests, *columns[place:]]]
+    tested = table.assign(**{name: pd.array(of, dtype="Float64") for name, of in tests.items()})
+    return tested[[*columns[:place], *tests, *columns[place:]]]
 
 
 def surely_confirmed(table: pd.DataFrame) -> int:

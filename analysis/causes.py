@@ -21,12 +21,12 @@ DECISIVE = ("own", "own - others", "own - controls")
 def matched_controls(load_E: np.ndarray, expert_id: int) -> list[int]:
     """The CONTROLS living experts of the layer closest to it in load, the closest first."""
     nearest = np.argsort(np.abs(load_E - load_E[expert_id]), kind="stable")
-    found = [int(e) for e in nearest if e != expert_id and load_E[e] > 0][:CONTROLS]
-    if not found:
+    controls = [int(e) for e in nearest if e != expert_id and load_E[e] > 0][:CONTROLS]
+    if not controls:
         raise ValueError(
             f"no other expert of the layer is ever chosen: none to compare expert {expert_id} with"
         )
-    return found
+    return controls
 
 
 def cause_table(
@@ -56,15 +56,15 @@ def cause_table(
     }
     values["own - others"] = values["own"] - values["others"]
     values["own - controls"] = values["own"] - values["controls"]
-    counted = {name: of_N for name, (of_N, _) in members.items()}
-    counted |= {"own - others": np.ones_like(own_N), "own - controls": own_N}
-    fewest = {name: int(of_N.sum()) for name, of_N in counted.items()}
+    member_N = {name: of_N for name, (of_N, _) in members.items()}
+    member_N |= {"own - others": np.ones_like(own_N), "own - controls": own_N}
+    fewest = {name: int(of_N.sum()) for name, of_N in member_N.items()}
     fewest["own - others"] = min(fewest["own"], fewest["others"])
     rows = [
-        {"group": name} | ratio_interval(all_R, fewest[name]) | _counts(tokens_N, counted[name])
+        {"group": name, **ratio_interval(all_R, fewest[name]), **_counts(tokens_N, member_N[name])}
         for name, all_R in values.items()
     ]
-    table = _typed(pd.DataFrame(rows))
+    table = _nullable(pd.DataFrame(rows))
     return table.assign(verdict=_verdict(table))
 
 
@@ -82,9 +82,10 @@ def domain_changes(
     rows = []
     for domain_id in np.unique(domain_id_N):
         of_N = domain_id_N == domain_id
-        found = ratio_interval(resampled_ratio(both, change_N, tokens_N, of_N), int(of_N.sum()))
-        rows.append({"domain": domains[domain_id]} | found | _counts(tokens_N, of_N))
-    return _typed(pd.DataFrame(rows))
+        changes_R = resampled_ratio(both, change_N, tokens_N, of_N)
+        interval = ratio_interval(changes_R, int(of_N.sum()))
+        rows.append({"domain": domains[domain_id], **interval, **_counts(tokens_N, of_N)})
+    return _nullable(pd.DataFrame(rows))
 
 
 def _verdict(table: pd.DataFrame) -> str:
@@ -98,5 +99,5 @@ def _counts(tokens_N: np.ndarray, of_N: np.ndarray) -> dict[str, int]:
     return {"n_documents": int(of_N.sum()), "n_tokens": int(tokens_N[of_N].sum())}
 
 
-def _typed(table: pd.DataFrame) -> pd.DataFrame:
+def _nullable(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype(dict.fromkeys(("estimate", "low", "high"), "Float64"))

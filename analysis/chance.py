@@ -4,14 +4,13 @@ N = documents, questions or problems, C = choices, R = resamples.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from analysis.bootstrap import CONFIDENCE, bootstrap_weights
-from analysis.ratios import ratio_interval, resampled_ratio
+from analysis.ratios import Interval, ratio_interval, resampled_ratio
 from data.routing import UNLABELLED
 
 ALL = "all"
@@ -35,11 +34,11 @@ def bits_per_byte(
     rows = []
     for name, of_N in _groups(domain_N):
         bits_R = resampled_ratio(both, nats_N / np.log(2), bytes_N, of_N)
-        found = ratio_interval(bits_R, int(size_N[of_N].min()))
+        interval = ratio_interval(bits_R, int(size_N[of_N].min()))
         judged = verdict(
-            found, chance=UNIFORM_BYTES, words=("better than chance", "worse than chance")
+            interval, chance=UNIFORM_BYTES, words=("better than chance", "worse than chance")
         )
-        rows.append(_row(name, "bits per byte", found, UNIFORM_BYTES, of_N, judged))
+        rows.append(_row(name, "bits per byte", interval, UNIFORM_BYTES, of_N, judged))
     return _table(rows)
 
 
@@ -80,8 +79,8 @@ def pass_rate(
     for name, of_N in _groups(domain_N):
         estimate, chance = float(passed_N[of_N].mean()), float(chances_N[of_N].mean())
         low, high = wilson_interval(passed_N[of_N])
-        found = {"estimate": estimate, "low": low, "high": high}
-        rows.append(_row(name, metric, found, chance, of_N, verdict(found, chance=chance)))
+        interval = Interval(estimate=estimate, low=low, high=high)
+        rows.append(_row(name, metric, interval, chance, of_N, verdict(interval, chance=chance)))
     return _table(rows)
 
 
@@ -99,7 +98,7 @@ def wilson_interval(passed_N: np.ndarray) -> tuple[float, float]:
 
 
 def verdict(
-    found: dict[str, float],
+    interval: Interval,
     *,
     chance: float,
     words: tuple[str, str] = ("below chance", "above chance"),
@@ -107,19 +106,19 @@ def verdict(
     """At chance where the interval holds chance; `words` are for estimates below and above it."""
     if np.isnan(chance):
         return UNKNOWN
-    if np.isnan(found["low"]):
+    if np.isnan(interval["low"]):
         return TOO_LITTLE
-    if found["low"] <= chance <= found["high"]:
+    if interval["low"] <= chance <= interval["high"]:
         return AT_CHANCE
-    return words[int(found["estimate"] > chance)]
+    return words[int(interval["estimate"] > chance)]
 
 
 def estimate_row(metric: str, estimate: float, error: float, *, n: int) -> pd.DataFrame:
     """A figure of another tool with its standard error, NaN if it gives none; chance unknown."""
     half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error
-    found = {"estimate": float(estimate), "low": estimate - half, "high": estimate + half}
-    judged = verdict(found, chance=np.nan)
-    return _table([_row(ALL, metric, found, np.nan, np.ones(n, bool), judged)])
+    interval = Interval(estimate=float(estimate), low=estimate - half, high=estimate + half)
+    judged = verdict(interval, chance=np.nan)
+    return _table([_row(ALL, metric, interval, np.nan, np.ones(n, bool), judged)])
 
 
 def _groups(domain_N: Sequence[str]) -> list[tuple[str, np.ndarray]]:
@@ -127,22 +126,22 @@ def _groups(domain_N: Sequence[str]) -> list[tuple[str, np.ndarray]]:
     names = list(dict.fromkeys(domain_N))
     if names == [UNLABELLED]:
         names = []
-    found = [(name, np.array([domain == name for domain in domain_N])) for name in names]
-    return found if len(names) == 1 else [*found, (ALL, np.ones(len(domain_N), bool))]
+    groups = [(name, np.array([domain == name for domain in domain_N])) for name in names]
+    return groups if len(names) == 1 else [*groups, (ALL, np.ones(len(domain_N), bool))]
 
 
 def _row(
     domain: str,
     metric: str,
-    found: dict[str, float],
+    interval: Interval,
     chance: float,
     of_N: np.ndarray,
     judged: str,
-) -> dict[str, Any]:
-    counted = {"chance": chance, "n": int(of_N.sum()), "verdict": judged}
-    return {"domain": domain, "metric": metric} | found | counted
+) -> dict[str, object]:
+    counts = {"chance": chance, "n": int(of_N.sum()), "verdict": judged}
+    return {"domain": domain, "metric": metric, **interval, **counts}
 
 
-def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _table(rows: list[dict[str, object]]) -> pd.DataFrame:
     numbers = ("estimate", "low", "high", "chance")
     return pd.DataFrame(rows).astype(dict.fromkeys(numbers, "Float64"))

@@ -4,14 +4,13 @@ M = trainings, N = documents, R = resamples.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.bootstrap import bootstrap_weights
 from analysis.chance import ALL, bits_per_byte
-from analysis.ratios import ratio_interval, resampled_ratio
+from analysis.ratios import Interval, ratio_interval, resampled_ratio
 from data.routing import UNLABELLED, Document
 
 CLEAR_SPREADS = 2.0  # of the seeds: a difference below is not called one
@@ -44,6 +43,12 @@ def bits_table(losses: pd.DataFrame, documents: pd.DataFrame, *, seed: int = 0) 
     return pd.concat(tables, ignore_index=True)[columns]
 
 
+class Difference(Interval):
+    spread: float  # what another seed moves it by: one standard deviation
+    seeds: int  # that both have
+    verdict: str
+
+
 def difference(
     losses: pd.DataFrame,
     documents: pd.DataFrame,
@@ -52,7 +57,7 @@ def difference(
     *,
     domain: str = ALL,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Difference:
     """Bits per byte of `preset` less those of `other` on a domain, on the seeds of both.
 
     low and high: other documents (95 %, drawn again within domains). spread: what another seed
@@ -60,7 +65,7 @@ def difference(
     0, and CLEAR_SPREADS spreads of the mean over the common seeds.
     """
     ordered = documents.sort_values("doc_id")
-    nats_SN = _paired(losses, preset, other)
+    nats_SN = _paired_differences(losses, preset, other)
     domain_id_N = np.unique(ordered.domain, return_inverse=True)[1]
     weights_RN = bootstrap_weights(domain_id_N, seed=seed)
     both = np.concatenate([np.ones((1, len(ordered))), weights_RN])
@@ -68,9 +73,10 @@ def difference(
     bits_N = nats_SN.mean(0) / np.log(2)
     fewest = int(np.bincount(domain_id_N[of_N])[np.unique(domain_id_N[of_N])].min())
     values_R = resampled_ratio(both, bits_N, ordered["bytes"].to_numpy(), of_N)
-    found = ratio_interval(values_R, fewest)
+    interval = ratio_interval(values_R, fewest)
     spread, seeds = seed_spread(losses, documents, domain=domain), len(nats_SN)
-    return found | {"spread": spread, "seeds": seeds, "verdict": _verdict(found, spread, seeds)}
+    verdict = _verdict(interval, spread, seeds)
+    return Difference(**interval, spread=spread, seeds=seeds, verdict=verdict)
 
 
 def variant_table(losses: pd.DataFrame, documents: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
@@ -90,14 +96,18 @@ def variant_table(losses: pd.DataFrame, documents: pd.DataFrame, *, seed: int = 
         for variant in (name for name in runs.variant.unique() if name):
             change_N = bits_VN.loc[variant].to_numpy() - plain_N
             values_R = resampled_ratio(both, change_N, bytes_N, everyone_N)
-            found = ratio_interval(values_R, int(np.bincount(domain_id_N).min()))
+            interval = ratio_interval(values_R, int(np.bincount(domain_id_N).min()))
             bits = (plain_N + change_N).sum() / bytes_N.sum()
-            change = {"change": found["estimate"], "low": found["low"], "high": found["high"]}
+            change = {
+                "change": interval["estimate"],
+                "low": interval["low"],
+                "high": interval["high"],
+            }
             rows.append({"preset": preset, "variant": variant, "bits": bits, **change})
     return pd.DataFrame(rows).assign(n=len(ordered))
 
 
-def _paired(losses: pd.DataFrame, preset: str, other: str) -> np.ndarray:
+def _paired_differences(losses: pd.DataFrame, preset: str, other: str) -> np.ndarray:
     """Differences of nats by common seed and document [S, N]: same seed, same data in order."""
     first, second = (
         losses[losses.preset == name].pivot(index="seed", columns="doc_id", values="nats")
@@ -121,20 +131,20 @@ def seed_spread(losses: pd.DataFrame, documents: pd.DataFrame, *, domain: str = 
     squares, freedom = 0.0, 0
     for place in range(len(several)):
         for other in range(place):
-            found = (several.iloc[place] - several.iloc[other]).dropna()
-            squares += float(((found - found.mean()) ** 2).sum())
-            freedom += len(found) - 1
+            differences = (several.iloc[place] - several.iloc[other]).dropna()
+            squares += float(((differences - differences.mean()) ** 2).sum())
+            freedom += len(differences) - 1
     if freedom < 1:
         return float("nan")
     return float(np.sqrt(squares / freedom))
 
 
-def _verdict(found: dict[str, float], spread: float, seeds: int) -> str:
-    holds_zero = found["low"] <= 0 <= found["high"]
-    within_seeds = not abs(found["estimate"]) > CLEAR_SPREADS * spread / np.sqrt(seeds)
+def _verdict(interval: Interval, spread: float, seeds: int) -> str:
+    holds_zero = interval["low"] <= 0 <= interval["high"]
+    within_seeds = not abs(interval["estimate"]) > CLEAR_SPREADS * spread / np.sqrt(seeds)
     if holds_zero or within_seeds:
         return UNDECIDED
-    return BETTER if found["estimate"] < 0 else WORSE
+    return BETTER if interval["estimate"] < 0 else WORSE
 
 
 def _bits(nats_N: np.ndarray, bytes_N: np.ndarray, domain_N: Sequence[str]) -> dict[str, float]:

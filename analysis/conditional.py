@@ -47,18 +47,18 @@ def conditional_information(
     rng = np.random.default_rng(seed)
     plug_in_N = counts.by_document(domain_T)
     null_N = np.mean(
-        [counts.by_document(counts.shuffled(domain_T, rng)) for _ in range(SHUFFLES)], 0
+        [counts.by_document(counts.shuffle(domain_T, rng)) for _ in range(SHUFFLES)], 0
     )
     num_choices = counts.choices_N.sum()
     plug_in, null = max(float(plug_in_N.sum()), 0.0) / num_choices, null_N.sum() / num_choices
     dealt = [rng.permutation(domain_N)[counts.document_T] for _ in range(permutations)]
-    found = np.array([counts.estimate(dealt_T) for dealt_T in dealt])
-    least = np.mean([counts.estimate(counts.shuffled(dealt_T, rng)) for dealt_T in dealt])
+    dealt_R = np.array([counts.estimate(dealt_T) for dealt_T in dealt])
+    least = np.mean([counts.estimate(counts.shuffle(dealt_T, rng)) for dealt_T in dealt])
     if min(null, least) < 1e-12:
         raise ValueError(
             "no token id meets two domains and two experts: nothing is left to say beyond the token"
         )
-    ratio = found / least
+    ratio = dealt_R / least
     p = float((1 + (ratio >= plug_in / null - 1e-12).sum()) / (1 + permutations))
     excess = float(null * (ratio.mean() - 1))
     low, _ = _interval(plug_in_N - null_N * ratio.mean(), counts.choices_N, domain_N, seed=seed)
@@ -91,7 +91,7 @@ class _Counts:
         nats_C += _log_count(fixed)
         return np.bincount(self.document_T[self.token_C], nats_C, minlength=len(self.choices_N))
 
-    def shuffled(self, domain_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def shuffle(self, domain_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Domains dealt again among the occurrences of each token id."""
         shuffled_T = np.empty_like(domain_T)
         by_id_T = np.argsort(self.id_T, kind="stable")

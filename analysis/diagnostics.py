@@ -1,7 +1,5 @@
 """The article's three diagnostics of a conventional MoE, from the figures of a trace's layers."""
 
-from typing import Any
-
 import pandas as pd
 
 LOW_RESOURCE = frozenset({"bn", "sw", "tl", "km", "dz", "eu", "gl", "ny", "om", "ur", "gd"})
@@ -50,7 +48,7 @@ def diagnostics(
     return table.astype(dict.fromkeys(numbers, "Float64"))
 
 
-def _row(name: str, table: pd.DataFrame, num_documents: int) -> dict[str, Any]:
+def _row(name: str, table: pd.DataFrame, num_documents: int) -> dict[str, object]:
     metric = table[table.metric == MEASURED[name]]
     means = metric[["estimate", "low", "high", "null"]].mean()
     return {

@@ -125,7 +125,7 @@ def experts_per_domain(
     sure (significant), and those of which nothing can be said (not_enough)."""
     compared_LEG = tokens_LEG[compared_layers(tokens_LEG)]
     table = specialization.experts_per_domain(compared_LEG, domains)
-    return table.join(_counted(lifts, ["domain"]), on="domain")
+    return table.join(_specialist_counts(lifts, ["domain"]), on="domain")
 
 
 def experts_per_domain_by_layer(
@@ -135,10 +135,10 @@ def experts_per_domain_by_layer(
     table = specialization.experts_per_domain_by_layer(tokens_LEG[layers], domains)
     table["layer_id"] = layers[table.layer_id]
     keys = ["layer_id", "domain"]
-    return table.join(_counted(lifts, keys), on=keys)
+    return table.join(_specialist_counts(lifts, keys), on=keys)
 
 
-def _counted(lifts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def _specialist_counts(lifts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     sure = specialists(lifts)
     counts = lifts.groupby(keys).agg(n_documents=("n_documents", "first"))
     counts["significant"] = sure[(sure.low > 0).fillna(False)].groupby(keys).size()

@@ -21,7 +21,7 @@ def domain_experts(
     counts_PG = np.sum(
         [
             (expert_domain(tokens_PEG)[..., None] == places).sum(1)
-            for tokens_PEG in _shuffled(tokens_NLE, domain_id_N, len(domains), seed)
+            for tokens_PEG in _permuted_tokens(tokens_NLE, domain_id_N, len(domains), seed)
         ],
         axis=0,
     )
@@ -37,7 +37,7 @@ def domain_information(
     share_LP = np.stack(
         [
             information_share(tokens_PEG)
-            for tokens_PEG in _shuffled(tokens_NLE, domain_id_N, len(domains), seed)
+            for tokens_PEG in _permuted_tokens(tokens_NLE, domain_id_N, len(domains), seed)
         ]
     )
     return pd.DataFrame(
@@ -57,7 +57,7 @@ def tokens_by_domain(
     return np.einsum("gn,nle->leg", member_GN.astype(float), tokens_NLE, optimize=True)
 
 
-def _shuffled(
+def _permuted_tokens(
     tokens_NLE: np.ndarray, domain_id_N: np.ndarray, num_domains: int, seed: int
 ) -> Iterator[np.ndarray]:
     """tokens_PEG of one layer after the other: as they are, then with labels permuted."""

@@ -74,10 +74,15 @@ def mean_k_table(
             of_N = domain_id_N == domain_id
             means_R = resampled_ratio(both_RN, choices_NM[:, place], tokens_N, of_N)
             rows.append(
-                {"layer_id": place - 1 if place else ALL_LAYERS, "domain": domains[domain_id]}
-                | ratio_interval(means_R, int(of_N.sum()))
-                | {"null": choices_NM[:, place].sum() / tokens_N.sum(), "p": p_G[domain_id]}
-                | {"n_documents": int(of_N.sum()), "n_tokens": int(tokens_N[of_N].sum())}
+                {
+                    "layer_id": place - 1 if place else ALL_LAYERS,
+                    "domain": domains[domain_id],
+                    **ratio_interval(means_R, int(of_N.sum())),
+                    "null": choices_NM[:, place].sum() / tokens_N.sum(),
+                    "p": p_G[domain_id],
+                    "n_documents": int(of_N.sum()),
+                    "n_tokens": int(tokens_N[of_N].sum()),
+                }
             )
     return _with_q_and_note(pd.DataFrame(rows), num_experts)
 

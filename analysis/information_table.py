@@ -61,25 +61,25 @@ def information_row(
     domain_N = pd.Index(info.domains).get_indexer(pd.Index(domains[doc_ids]))
     row |= {"n_documents": len(doc_ids), "n_tokens": len(chosen_TE), "reason": ""}
     try:
-        found = conditional_information(chosen_TE, token_id_T, document_T, domain_N[document_T])
+        beyond = conditional_information(chosen_TE, token_id_T, document_T, domain_N[document_T])
     except ValueError as error:
         return row | {"reason": str(error)}
     tokens_NE = np.zeros((len(doc_ids), info.num_experts))
     np.add.at(tokens_NE, document_T, chosen_TE)
     row |= _information(tokens_NE, domain_N, num_domains=len(info.domains))
-    null = found.null + found.document_excess
-    row |= {"plug_in": found.plug_in, "null": null, "beyond": found.corrected, "p": found.p}
-    if np.isnan(found.low):
+    null = beyond.null + beyond.document_excess
+    row |= {"plug_in": beyond.plug_in, "null": null, "beyond": beyond.corrected, "p": beyond.p}
+    if np.isnan(beyond.low):
         return row | {"reason": f"{NOT_ENOUGH} how sure this is"}
-    return row | {"low": found.low, "high": found.high}
+    return row | {"low": beyond.low, "high": beyond.high}
 
 
 def with_q(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of all layers, also those read from a file, with q by Benjamini and Hochberg."""
     table = rows.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, "Float64"))
     for p, q in TESTED.items():
-        found = false_discovery_rate(table[p].to_numpy(float, na_value=np.nan))
-        table[q] = pd.array(found, dtype="Float64")
+        q_L = false_discovery_rate(table[p].to_numpy(float, na_value=np.nan))
+        table[q] = pd.array(q_L, dtype="Float64")
     return table
 
 

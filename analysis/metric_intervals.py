@@ -5,7 +5,6 @@ N = documents, L = MoE layers, E = routed experts, G = domains, R = resamples, P
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +62,7 @@ class Layer:
     def freedom(self) -> int:
         return len(self.domain_id_N) - len(np.unique(self.domain_id_N))
 
-    def balanced(self) -> np.ndarray:
+    def balanced_loads(self) -> np.ndarray:
         """Resamples [R, E] as if every living expert had the same load."""
         tokens_RE, tokens_E = self.resampled_REG.sum(-1), self.permuted_PEG[0].sum(-1)
         return tokens_RE * (tokens_E.mean() / np.maximum(tokens_E, 1))
@@ -102,10 +101,10 @@ def _q(p: pd.Series) -> pd.Series:
     return pd.Series(false_discovery_rate(p.to_numpy(float)), index=p.index)
 
 
-def _layer_rows(layer: Layer) -> Iterator[dict[str, Any]]:
-    balanced_RE = layer.balanced()
+def _layer_rows(layer: Layer) -> Iterator[dict[str, object]]:
+    balanced_RE = layer.balanced_loads()
     for metric in (*LOAD_METRICS, *DOMAIN_METRICS):
-        row: dict[str, Any] = {"metric": metric.__name__}
+        row: dict[str, object] = {"metric": metric.__name__}
         row |= dict.fromkeys(("estimate", "corrected", "low", "high", "null", "p")) | {"note": ""}
         if metric in DOMAIN_METRICS and (layer.permuted_PEG[0].sum(0) > 0).sum() == 1:
             yield row | {"note": "one domain: nothing to compare"}
@@ -116,28 +115,29 @@ def _layer_rows(layer: Layer) -> Iterator[dict[str, Any]]:
             yield row | {"note": str(refused)}
 
 
-def _figures(metric: Metric, layer: Layer, balanced_RE: np.ndarray) -> dict[str, Any]:
+def _figures(metric: Metric, layer: Layer, balanced_RE: np.ndarray) -> dict[str, object]:
     of_domains = metric in DOMAIN_METRICS
     tokens = layer.permuted_PEG[:1].astype(np.float64)
     estimate = metric(tokens if of_domains else tokens.sum(-1))
     if of_domains:
         all_P = metric(layer.permuted_PEG)
         observed, shown_P = all_P[0], all_P[1:]
-        found = {"estimate": estimate[0], "null": float(shown_P.mean())}
+        null = float(shown_P.mean())
     else:
         observed, shown_P = estimate[0], metric(balanced_RE)
         balanced_1E = np.ones((1, balanced_RE.shape[-1]))
-        found = {"estimate": estimate[0], "null": float(metric(balanced_1E)[0])}
+        null = float(metric(balanced_1E)[0])
+    figures: dict[str, object] = {"estimate": estimate[0], "null": null}
     if metric is load.dead_experts:
-        return found | {"note": "no interval: documents drawn again choose no new expert"}
+        return figures | {"note": "no interval: documents drawn again choose no new expert"}
     if layer.freedom() < MIN_FREEDOM:
-        return found | {"note": f"{NOT_ENOUGH} how sure this is"}
-    found |= _interval(metric, estimate, layer)
+        return figures | {"note": f"{NOT_ENOUGH} how sure this is"}
+    figures |= _interval(metric, estimate, layer)
     sign = -1 if metric is load.normalized_entropy else 1
     p = _rank_p(sign * observed, sign * shown_P)
     if p > 1 - CONFIDENCE:
-        found["high" if sign < 0 else "low"] = 0.0 if of_domains else found["null"]
-    return found | {"p": p}
+        figures["high" if sign < 0 else "low"] = 0.0 if of_domains else null
+    return figures | {"p": p}
 
 
 def _rank_p(observed: float, shown_P: np.ndarray) -> float:

@@ -7,7 +7,6 @@ experts. The square root of a distribution makes Euclidean distance the Hellinge
 import warnings
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +40,8 @@ class Points:
     frame: pd.DataFrame
     reduced_PS: np.ndarray
     min_cluster_size: int
-    parameters: dict[str, Any]
+    seed: int
+    parameters: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def project_experts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> P
     )
 
 
-def svd_map(points: Points) -> tuple[pd.DataFrame, dict[str, Any]]:
+def svd_map(points: Points) -> tuple[pd.DataFrame, dict[str, object]]:
     """x, y from the SVD, at once; nothing is clustered yet. For too few points this is all."""
     # The first component of a table that is not centred is near its mean: the next two tell more.
     xy_P2 = np.hstack([points.reduced_PS[:, 1:3], np.zeros((len(points.frame), 2))])[:, :2]
@@ -108,26 +108,27 @@ def svd_map(points: Points) -> tuple[pd.DataFrame, dict[str, Any]]:
     return frame, points.parameters | {"method": "svd", "clusters": None}
 
 
-def umap_map(points: Points) -> tuple[pd.DataFrame, dict[str, Any]]:
+def umap_map(points: Points) -> tuple[pd.DataFrame, dict[str, object]]:
     """x, y from UMAP; clusters from HDBSCAN in a UMAP of more dimensions, not in the picture."""
     num_points, components = points.reduced_PS.shape
     alike = np.ptp(points.reduced_PS, 0).max() < ALIKE
     if num_points < MIN_POINTS or components < 2 or alike:
         return svd_map(points)
-    seed = points.parameters["seed"]
     neighbors = _neighbors(points.reduced_PS)
-    xy_P2 = _umap(points.reduced_PS, neighbors, dimensions=2, min_dist=0.1, seed=seed)
+    xy_P2 = _umap(points.reduced_PS, neighbors, dimensions=2, min_dist=0.1, seed=points.seed)
     dense_PC = _umap(
         points.reduced_PS,
         neighbors,
         dimensions=min(CLUSTER_DIMENSIONS, components),
         min_dist=0.0,
-        seed=seed,
+        seed=points.seed,
     )
     density = HDBSCAN(min_cluster_size=points.min_cluster_size, min_samples=5, copy=True)
     cluster_P = density.fit_predict(dense_PC)
     frame = points.frame.assign(x=xy_P2[:, 0], y=xy_P2[:, 1], cluster=cluster_P)
-    comparable = points.frame.domain.nunique() > 1
+    compared = None
+    if frame.domain.nunique() > 1:
+        compared = asdict(agreement(frame.domain, cluster_P, seed=points.seed))
     return frame, points.parameters | {
         "method": "umap",
         "n_neighbors": neighbors[0].shape[1],
@@ -135,7 +136,7 @@ def umap_map(points: Points) -> tuple[pd.DataFrame, dict[str, Any]]:
         "min_cluster_size": points.min_cluster_size,
         "clusters": len(set(cluster_P) - {NOISE}),
         "noise_share": float((cluster_P == NOISE).mean()),
-        "agreement": asdict(agreement(frame.domain, cluster_P, seed=seed)) if comparable else None,
+        "agreement": compared,
     }
 
 
@@ -187,7 +188,7 @@ def _first_choices(choices: pd.DataFrame, sample: pd.DataFrame) -> dict[str, pd.
     return {f"expert_{layer_id}": first[layer_id] for layer_id in first}
 
 
-def _root_share(values: pd.Series, groups: Any) -> pd.Series:
+def _root_share(values: pd.Series, groups: list[pd.Series] | np.ndarray) -> pd.Series:
     return (values / values.groupby(groups).transform("sum")).pow(0.5)
 
 
@@ -218,6 +219,7 @@ def _points(
         frame=frame,
         reduced_PS=reduced_PS,
         min_cluster_size=max(5, round(len(frame) * smallest_share)),
+        seed=seed,
         parameters={
             "seed": seed,
             "points": len(frame),

@@ -37,7 +37,7 @@ class TraceInfo:
     top_k: int | None  # None where it varies from token to token
     created_at: datetime  # UTC
     seed: int | None
-    config: dict[str, Any]
+    config: dict[str, object]
     format_version: int
     num_documents: int
     num_tokens: int
@@ -46,8 +46,8 @@ class TraceInfo:
 
 def trace_info(con: DuckDBPyConnection) -> TraceInfo:
     row = _rows(con, "trace_info")[0]
-    domains = tuple(sorted((found["domain"] for found in _rows(con, "domains")), key=_domain_order))
-    return TraceInfo(**row | {"config": json.loads(row["config"])}, domains=domains)
+    domains = sorted((str(row["domain"]) for row in _rows(con, "domains")), key=_domain_order)
+    return TraceInfo(**row | {"config": json.loads(row["config"])}, domains=tuple(domains))
 
 
 def documents(con: DuckDBPyConnection) -> pd.DataFrame:

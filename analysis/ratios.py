@@ -3,10 +3,20 @@
 N = documents, R = resamples.
 """
 
+from typing import TypedDict
+
 import numpy as np
 
 from analysis.bootstrap import basic_interval, student_quantile
 from analysis.significance import MIN_INTERVAL_DOCUMENTS
+
+
+class Interval(TypedDict):
+    """Of 95 %; the ends are NaN where too few documents were counted."""
+
+    estimate: float
+    low: float
+    high: float
 
 
 def resampled_ratio(
@@ -18,11 +28,11 @@ def resampled_ratio(
     return np.divide(amount_R, size_R, out=np.full_like(amount_R, np.nan), where=size_R > 0)
 
 
-def ratio_interval(values_R: np.ndarray, num_documents: int) -> dict[str, float]:
-    """estimate, low, high: the first value is the sample's own, the others its resamples'."""
+def ratio_interval(values_R: np.ndarray, num_documents: int) -> Interval:
+    """The first value is the sample's own, the others its resamples'."""
     estimate, resampled_R = values_R[0], values_R[1:]
     if num_documents < MIN_INTERVAL_DOCUMENTS:
-        return {"estimate": float(estimate), "low": np.nan, "high": np.nan}
+        return Interval(estimate=float(estimate), low=np.nan, high=np.nan)
     quantile = float(student_quantile(np.array(num_documents)))
     low, high = basic_interval(resampled_R, estimate, quantile)
-    return {"estimate": float(estimate), "low": float(low), "high": float(high)}
+    return Interval(estimate=float(estimate), low=float(low), high=float(high))

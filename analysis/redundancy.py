@@ -5,7 +5,7 @@ D = model dim, T = tokens. Every similarity is [E, E], between -1 and 1; NaN whe
 nothing to compare.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -99,9 +99,9 @@ def without_least_salient(saliency_E: np.ndarray, *, share: float) -> np.ndarray
     return leader_E
 
 
-def pair_rows(similarity_EE: np.ndarray, leader_E: np.ndarray) -> list[dict[str, Any]]:
+def pair_rows(similarity_EE: np.ndarray, leader_E: np.ndarray) -> list[dict[str, object]]:
     """expert_a < expert_b, similarity, leader: None unless both run that expert's weights."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for a, b in zip(*np.triu_indices(len(leader_E), 1), strict=True):
         together = leader_E[a] == leader_E[b] != CLOSED
         similarity = float(similarity_EE[a, b])
@@ -130,10 +130,10 @@ def _output_products(first_ETD: np.ndarray, second_ETD: np.ndarray) -> np.ndarra
         for part in (first_ETD, second_ETD)
         for size in [np.linalg.norm(part, axis=-1, keepdims=True)]
     )
-    found_EE = (first_EN @ second_EN.T / first_ETD.shape[1]).clip(-1, 1)
+    product_EE = (first_EN @ second_EN.T / first_ETD.shape[1]).clip(-1, 1)
     silent_E = ~first_EN.any(1)
-    found_EE[silent_E] = found_EE[:, silent_E] = np.nan
-    return found_EE
+    product_EE[silent_E] = product_EE[:, silent_E] = np.nan
+    return product_EE
 
 
 def _cosine(rows_EN: np.ndarray) -> np.ndarray:

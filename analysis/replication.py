@@ -48,7 +48,7 @@ def replication(
     else:
         note = ""
         rows["split_half"] = _split_half(tokens_NLE, domain_id_N, domains, seed)
-        rows["unseen_documents"] = _unseen(tokens_NLE, domain_id_N, domains, seed)
+        rows["unseen_documents"] = _unseen_documents(tokens_NLE, domain_id_N, domains, seed)
     table = pd.DataFrame([{"check": name, "note": note} | row for name, row in rows.items()])
     table = table.reindex(columns=list(COLUMNS))
     table["n_documents"], table["n_tokens"] = len(domain_id_N), int(tokens_NLE.sum())
@@ -83,8 +83,8 @@ def _split_half(
         chance += [len(other) / len(halves[0]) for other in names]
         first_C = halves[0].estimate.to_numpy(float, na_value=np.nan)
         other = tokens_NLE[half_N == 1], domain_id_N[half_N == 1]
-        found_P = _correlations(first_C, *other, num_domains=len(domains), seed=seed + split)
-        correlation.append(found_P)
+        correlation_P = _correlations(first_C, *other, num_domains=len(domains), seed=seed + split)
+        correlation.append(correlation_P)
     if not again:
         return {"specialists": 0.0, "note": "no specialist in any half"}
     mean_P = np.mean(correlation, 0)
@@ -98,7 +98,7 @@ def _split_half(
     }
 
 
-def _unseen(
+def _unseen_documents(
     tokens_NLE: np.ndarray, domain_id_N: np.ndarray, domains: Sequence[str], seed: int
 ) -> dict[str, object]:
     fold_N = _parts(domain_id_N, count=FOLDS, rng=np.random.default_rng(seed))

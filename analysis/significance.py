@@ -49,14 +49,14 @@ def family_size(table: pd.DataFrame) -> int:
 
 def detection_level(table: pd.DataFrame) -> float:
     """The p below which cells of a lift_table have q < 0.05; 0.05 / family_size if none has."""
-    found = table.p[(table.q < MAX_Q).fillna(False)]
-    return float(found.max()) if len(found) else MAX_Q / max(family_size(table), 1)
+    significant = table.p[(table.q < MAX_Q).fillna(False)]
+    return float(significant.max()) if len(significant) else MAX_Q / max(family_size(table), 1)
 
 
 def specialists(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a lift_table with q < 0.05 and a lift of at least MIN_LIFT, clearest first."""
-    found = (table.q < MAX_Q) & (table.estimate >= np.log2(MIN_LIFT))
-    return table[found.fillna(False)].sort_values("low", ascending=False, ignore_index=True)
+    claimed = (table.q < MAX_Q) & (table.estimate >= np.log2(MIN_LIFT))
+    return table[claimed.fillna(False)].sort_values("low", ascending=False, ignore_index=True)
 
 
 def limits(tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence[str]) -> list[str]:

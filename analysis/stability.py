@@ -4,22 +4,20 @@ N = documents, L = MoE layers, R = resamples.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from analysis.bootstrap import bootstrap_weights
-from analysis.ratios import ratio_interval, resampled_ratio
+from analysis.ratios import Interval, ratio_interval, resampled_ratio
 from data.routing import UNLABELLED, Document
 
 
 def flipped_share(
     flipped_NL: np.ndarray, choices_NL: np.ndarray, domain_id_N: np.ndarray, *, seed: int = 0
-) -> dict[str, Any]:
-    """Share of the choices that are not made again for the changed input, over all layers.
-
-    estimate, low, high: the 95 % interval is that of other documents.
-    """
+) -> Interval:
+    """Share of the choices that are not made again for the changed input, over all layers; the
+    interval is that of other documents."""
     if choices_NL.shape != flipped_NL.shape or not choices_NL.sum():
         raise ValueError(
             f"found choices {choices_NL.shape} and flips {flipped_NL.shape}, "
@@ -56,5 +54,6 @@ def changed_choices(
     np.add.at(choices_NL, before.document_T, before.chosen_TLE.sum(-1))
     domain_N = [document.domain or UNLABELLED for document in documents]
     domain_id_N = np.unique(domain_N, return_inverse=True)[1]
-    found = flipped_share(flipped_NL, choices_NL, domain_id_N, seed=seed)
-    return {name: None if np.isnan(value) else value for name, value in found.items()}
+    share = flipped_share(flipped_NL, choices_NL, domain_id_N, seed=seed)
+    known = {"estimate": share["estimate"], "low": share["low"], "high": share["high"]}
+    return {name: None if np.isnan(value) else value for name, value in known.items()}

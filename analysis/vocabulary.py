@@ -64,7 +64,7 @@ def vocabulary_table(
     (empty where the layer's load leaves no room); rows of tokens_VE are those of token_ids.
     expected_V, of the ids that occur often enough, is slow: pass it if it is known.
     """
-    expected_V, often_V = _expected(tokens_VE, min_occurrences, expected_V)
+    expected_V, often_V = _expected_shares(tokens_VE, min_occurrences, expected_V)
     tokens_VE = tokens_VE[often_V]
     share_V = vocabulary_specialization(tokens_VE)
     table = token_ids.loc[often_V, ["token_id", "text"]].assign(
@@ -108,7 +108,7 @@ def _summary(
     row = {"plain": plain, "token_ids": int(often_V.sum())}
     if not often_V.any():
         return row | {"token_share": 0.0, "reason": f"no token id occurs {min_occurrences} times"}
-    expected_V, _ = _expected(tokens_VE, min_occurrences, expected_V)
+    expected_V, _ = _expected_shares(tokens_VE, min_occurrences, expected_V)
     share_V = vocabulary_specialization(tokens_VE[often_V])
     corrected_V = corrected_specialization(share_V, expected_V)
     known = not np.isnan(corrected_V).any()
@@ -121,7 +121,7 @@ def _summary(
     }
 
 
-def _expected(
+def _expected_shares(
     tokens_VE: np.ndarray, min_occurrences: int, expected_V: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the ids that occur often enough, and which these are; the load is that of all ids."""

@@ -33,15 +33,15 @@ NOT_DEALT = "p and q: run `routescope information`"
 def vocabulary_rows(con: DuckDBPyConnection, *, deals: int = DEALS) -> pd.DataFrame:
     """vocabulary_summary of every layer of a trace with layer_figures; without deals p is empty."""
     info, ids = queries.trace_info(con), queries.token_ids(con)
-    layers, expected, found = [], [], []
+    layers, expected, figures = [], [], []
     for layer_id in range(info.num_layers):
         tests, frame = layer_tests(con, layer_id, deals=deals)
         layers.append(queries.first_choice_array(frame, ids, info))
         expected.append(tests.expected_V)
         counted = {"n_documents": len(tests.domain_id_N), "n_tokens": int(frame.first_tokens.sum())}
-        found.append(layer_figures(tests) | counted)
+        figures.append(layer_figures(tests) | counted)
     table = vocabulary.vocabulary_summary(layers, expected=expected)
-    table = typed(table.join(pd.DataFrame(found)))
+    table = with_q(table.join(pd.DataFrame(figures)))
     known = (table.reason == "").fillna(False)
     table.loc[known & table.low.isna(), "reason"] = f"{NOT_ENOUGH} how sure this is"
     if not deals:
@@ -60,7 +60,7 @@ def layer_tests(
     return word_tests(frame.assign(document=document), domain_id_N, deals=deals), frame
 
 
-def typed(table: pd.DataFrame) -> pd.DataFrame:
+def with_q(table: pd.DataFrame) -> pd.DataFrame:
     """Missing values as missing values, also of a table read from a file; q over its layers."""
     table = table.reindex(columns=["layer_id", *COLUMNS]).astype(dict.fromkeys(NUMBERS, "Float64"))
     q = false_discovery_rate(table.p.to_numpy(float, na_value=np.nan))

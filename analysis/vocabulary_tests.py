@@ -44,9 +44,9 @@ def word_tests(
     ids, place_T, tokens = np.unique(id_T, return_inverse=True, return_counts=True)
     often = tokens >= MIN_OCCURRENCES
     place_T = np.where(often, often.cumsum() - 1, often.sum())[place_T]  # rare ones share the last
-    tokens_VE, tokens_V = _counted(place_T, expert_T), tokens[often]
+    tokens_VE, tokens_V = _token_counts(place_T, expert_T), tokens[often]
     rng = np.random.default_rng(seed)
-    dealt = [_counted(place_T[_dealt(document_T, rng)], expert_T) for _ in range(deals)]
+    dealt = [_token_counts(place_T[_deal(document_T, rng)], expert_T) for _ in range(deals)]
     largest = [dealt_VE[: len(tokens_V)].max(-1) for dealt_VE in dealt]
     share_E = tokens_VE.sum(0) / max(len(id_T), 1)
     tokens_VE = tokens_VE[: len(tokens_V)]
@@ -66,14 +66,14 @@ def word_tests(
     )
 
 
-def _dealt(document_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _deal(document_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The places of the tokens, those of each document in random order; document_T ascends."""
     place_T = rng.permutation(len(document_T))
     small_T = document_T.astype(np.min_scalar_type(int(document_T.max(initial=0))))  # sorts faster
     return place_T[np.argsort(small_T[place_T], kind="stable")]
 
 
-def _counted(place_T: np.ndarray, expert_T: np.ndarray) -> np.ndarray:
+def _token_counts(place_T: np.ndarray, expert_T: np.ndarray) -> np.ndarray:
     """Tokens by id and first expert, the rare ids in the last row."""
     shape = int(place_T.max(initial=0)) + 1, int(expert_T.max(initial=0)) + 1
     cells = np.bincount(place_T * shape[1] + expert_T, minlength=shape[0] * shape[1])
@@ -86,7 +86,7 @@ def layer_figures(tests: WordTests) -> dict[str, float]:
     corrected_V = corrected_specialization(tests.share_V, tests.expected_V)
     if not len(corrected_V) or np.isnan(corrected_V).any():
         return {}
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     estimate = corrected_V.mean()
     weight_V = 1 / (tests.tokens_V * (1 - tests.expected_V) * len(corrected_V))
     amount = tests.residual.residual * weight_V[tests.residual.place]
@@ -97,12 +97,12 @@ def layer_figures(tests: WordTests) -> dict[str, float]:
         )
         error = float(np.sqrt(((influence_N - mean_G[tests.domain_id_N]) ** 2).sum()))
         reach = error * jackknife_quantile(influence_N, tests.domain_id_N, error=error)
-        found |= {"low": estimate - reach, "high": min(estimate + reach, 1.0)}
+        figures |= {"low": estimate - reach, "high": min(estimate + reach, 1.0)}
     if len(tests.dealt_RV):
         dealt_R = ((tests.dealt_RV - tests.expected_V) / (1 - tests.expected_V)).mean(-1)
         above = (dealt_R >= estimate - 1e-12).sum()
-        found |= {"null": dealt_R.mean(), "p": (1 + above) / (1 + len(dealt_R))}
-    return {name: float(value) for name, value in found.items()}
+        figures |= {"null": dealt_R.mean(), "p": (1 + above) / (1 + len(dealt_R))}
+    return {name: float(value) for name, value in figures.items()}
 
 
 def id_columns(tests: WordTests) -> pd.DataFrame:

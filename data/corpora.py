@@ -182,10 +182,10 @@ def _row(source: Source, document: Text, doc_id: int) -> dict[str, object]:
 
 def check_floor(train_bytes: Mapping[str, int]) -> None:
     for domain in DOMAINS:
-        found = train_bytes[domain] / 1e6
-        if found < MIN_DOMAIN_MEGABYTES:
+        megabytes = train_bytes[domain] / 1e6
+        if megabytes < MIN_DOMAIN_MEGABYTES:
             raise ValueError(
-                f"domain {domain}: found {found:.1f} MB of training text, wanted"
+                f"domain {domain}: found {megabytes:.1f} MB of training text, wanted"
                 f" {MIN_DOMAIN_MEGABYTES:.0f} MB; mend the sources named above"
                 " and build again: finished ones are kept"
             )

@@ -21,7 +21,7 @@ def published(rows: Iterable[Row], publishable: frozenset[str]) -> Iterator[dict
     by_domain: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row["source"] in publishable:
-            by_domain[row["domain"]] += _cut(row)
+            by_domain[row["domain"]] += _excerpts(row)
     doc_id = 0
     for domain in DOMAINS:
         for row in _within_limits(_in_turn(by_domain[domain], "source"), domain):
@@ -29,7 +29,7 @@ def published(rows: Iterable[Row], publishable: frozenset[str]) -> Iterator[dict
             doc_id += 1
 
 
-def _cut(row: Row) -> list[Row]:
+def _excerpts(row: Row) -> list[Row]:
     size = MAX_BYTES[row["domain"]]
     pieces = list(excerpts(row["text"], size))
     kept = pieces[:MAX_EXCERPTS] if row["domain"] == "long" else pieces[:1]

@@ -3,14 +3,20 @@
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
 from data.corpora import SPLITS, Tally
 from data.sources.packages import Download, PackageCache
 from data.sources.source import Source
 
 
-def manifest(sources: Iterable[Source], tally: Tally, cache: PackageCache) -> dict[str, Any]:
+class Manifest(TypedDict):
+    packages: list[dict[str, object]]
+    text_bytes: dict[str, dict[str, int]]  # by split and domain
+    documents: dict[str, int]  # by split
+
+
+def manifest(sources: Iterable[Source], tally: Tally, cache: PackageCache) -> Manifest:
     """Of the sources that gave text. A package that only helps to read another has no documents."""
     used = [source for source in sources if _documents(tally, [source])]
     by_package: dict[Download, list[Source]] = {}
@@ -24,14 +30,14 @@ def manifest(sources: Iterable[Source], tally: Tally, cache: PackageCache) -> di
     ]
     own = [source for source in used if not source.packages]
     python = Download("python", "standard-library", platform.python_version(), sha256="")
-    return {
-        "packages": [*packages, {**asdict(python), **_contents(tally, own)}],
-        "text_bytes": {split: tally.of_domains(used, split) for split in SPLITS},
-        "documents": {split: _documents_of(tally, used, split) for split in SPLITS},
-    }
+    return Manifest(
+        packages=[*packages, {**asdict(python), **_contents(tally, own)}],
+        text_bytes={split: tally.of_domains(used, split) for split in SPLITS},
+        documents={split: _documents_of(tally, used, split) for split in SPLITS},
+    )
 
 
-def _contents(tally: Tally, sources: list[Source]) -> dict[str, Any]:
+def _contents(tally: Tally, sources: list[Source]) -> dict[str, object]:
     text_bytes: dict[str, int] = {}
     for source in sources:
         size = sum(tally.text_bytes[source.name, split] for split in SPLITS)

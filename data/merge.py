@@ -77,8 +77,10 @@ def require_alike(
         if field.name == "config":
             one, two = one.get("model"), two.get("model")
         if one != two and field.name != "name":
-            found = difference(field.name, one, two, where="there")
-            raise ValueError(f"{path} and {other_path} differ in {found}; they are no one trace")
+            differing = difference(field.name, one, two, where="there")
+            raise ValueError(
+                f"{path} and {other_path} differ in {differing}; they are no one trace"
+            )
 
 
 def require_disjoint(paths: Iterable[Path]) -> int:
@@ -106,7 +108,7 @@ def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, i
             for table in OF_DOCUMENTS:
                 con.execute(in_document_order(table, len(paths)))
             for table in SUMS:
-                con.execute(added(table, len(paths)))
+                con.execute(as_sums(table, len(paths)))
             both = {key: sum(cut[key] for cut in truncated) for key in ("documents", "tokens")}
             config = json.loads(con.execute("SELECT config FROM trace").fetchall()[0][0])
             con.execute("UPDATE trace SET config = $1", [json.dumps(config | {"truncated": both})])
@@ -122,7 +124,7 @@ def in_document_order(table: str, shards: int) -> str:
     return f"INSERT INTO {table} SELECT * EXCLUDE place FROM ({rows}) ORDER BY doc_id, place"
 
 
-def added(table: str, shards: int) -> str:
+def as_sums(table: str, shards: int) -> str:
     rows = union(f"SELECT * FROM shard_{{}}.{table}", shards)
     return (
         f"INSERT INTO {table} SELECT * REPLACE (sum(tokens)::UBIGINT AS tokens) "

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,8 +48,8 @@ class PromptSummary:
     sha256: str  # of all texts and domains
 
 
-# (line or row number, text, domain); text None or blank: a row without text
-Row = tuple[int, str | None, str | None]
+Row = tuple[int, str | None, str | None]  # line or row number, text (None: has none), domain
+Unchecked = tuple[int, object, object]  # the same as it stands in the file
 
 
 def read_documents(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Document]:
@@ -79,9 +79,9 @@ def summarize_prompts(path: Path, limits: Limits = DEFAULT_LIMITS) -> PromptSumm
 def rows(path: Path, limits: Limits) -> Iterator[Row]:
     """Checked rows: the text is None where a row has none."""
     documents = characters = 0
-    for place, text, domain in reader(path)(path, limits):
+    for place, unchecked, domain in reader(path)(path, limits):
         where = f"{path.name}:{place}"
-        text = checked_text(text, where, limits)
+        text = checked_text(unchecked, where, limits)
         yield place, text, checked_domain(domain, where)
         if text is None:
             continue
@@ -94,7 +94,7 @@ def rows(path: Path, limits: Limits) -> Iterator[Row]:
             )
 
 
-def reader(path: Path) -> Callable[[Path, Limits], Iterator[Row]]:
+def reader(path: Path) -> Callable[[Path, Limits], Iterator[Unchecked]]:
     readers = {".txt": txt_rows, ".csv": csv_rows, ".jsonl": jsonl_rows, ".parquet": parquet_rows}
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path.name} is not one of {', '.join(readers)}")
@@ -103,7 +103,7 @@ def reader(path: Path) -> Callable[[Path, Limits], Iterator[Row]]:
     return readers[path.suffix.lower()]
 
 
-def checked_text(text: Any, where: str, limits: Limits) -> str | None:
+def checked_text(text: object, where: str, limits: Limits) -> str | None:
     if text is None or (isinstance(text, str) and not text.strip()):
         return None
     if not isinstance(text, str):
@@ -119,7 +119,7 @@ def checked_text(text: Any, where: str, limits: Limits) -> str | None:
     return text
 
 
-def checked_domain(domain: Any, where: str) -> str | None:
+def checked_domain(domain: object, where: str) -> str | None:
     if domain is None or (isinstance(domain, str) and not domain.strip()):
         return None
     if not isinstance(domain, str):
@@ -142,7 +142,7 @@ def lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
     longest = 2 * limits.characters + 1_000
     number = 1
     try:
-        with opened(path) as file:
+        with open_text(path) as file:
             while line := file.readline(longest + 1):
                 if len(line) > longest:
                     raise ValueError(
@@ -161,20 +161,20 @@ def lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
 
 
-def opened(path: Path) -> IO[str]:
+def open_text(path: Path) -> IO[str]:
     """As text; only csv keeps its line ends."""
     if path.suffix.lower() == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig")
     return path.open(encoding="utf-8-sig", newline="" if path.suffix.lower() == ".csv" else None)
 
 
-def txt_rows(path: Path, limits: Limits) -> Iterator[Row]:
+def txt_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
     for number, line in lines(path, limits):
         if line.strip():
             yield number, line.rstrip("\n"), None
 
 
-def csv_rows(path: Path, limits: Limits) -> Iterator[Row]:
+def csv_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
     csv.field_size_limit(2 * limits.characters)
     table = csv.reader((line for _, line in lines(path, limits)), strict=True)
     try:
@@ -197,28 +197,30 @@ def csv_rows(path: Path, limits: Limits) -> Iterator[Row]:
 
 def columns(names: list[str], file_name: str) -> tuple[int, int | None]:
     """Where the text and the domain are."""
-    found = [name for name in names if name in TEXT_NAMES]
-    if len(found) != 1 or names.count("domain") > 1:
-        problem = "no column" if not found else "more than one column"
+    texts = [name for name in names if name in TEXT_NAMES]
+    if len(texts) != 1 or names.count("domain") > 1:
+        problem = "no column" if not texts else "more than one column"
         shown = ", ".join(repr(name[:40]) for name in names[:10])
         raise ValueError(
             f"{file_name} has {problem} named text or prompt, or two named domain; found {shown}"
         )
-    return names.index(found[0]), names.index("domain") if "domain" in names else None
+    return names.index(texts[0]), names.index("domain") if "domain" in names else None
 
 
-def jsonl_rows(path: Path, limits: Limits) -> Iterator[Row]:
-    for number, value in json_objects(path, limits):
-        found = [name for name in TEXT_NAMES if name in value]
-        if len(found) != 1:
+def jsonl_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
+    for number, record in json_objects(path, limits):
+        fields = [name for name in TEXT_NAMES if name in record]
+        if len(fields) != 1:
             raise ValueError(
                 f"{path.name}:{number}: an object needs one of the fields text and prompt, "
-                f"found {', '.join(repr(name[:40]) for name in list(value)[:10]) or 'none'}"
+                f"found {', '.join(repr(name[:40]) for name in list(record)[:10]) or 'none'}"
             )
-        yield number, value[found[0]], value.get("domain")
+        yield number, record[fields[0]], record.get("domain")
 
 
-def json_objects(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, Any]]:
+def json_objects(
+    path: Path, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[tuple[int, dict[str, object]]]:
     """Numbered lines of a jsonl file, each one object; blank lines are ignored."""
     for number, line in lines(path, limits):
         if not line.strip():
@@ -233,7 +235,7 @@ def json_objects(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[
         yield number, value
 
 
-def parquet_rows(path: Path, limits: Limits) -> Iterator[Row]:
+def parquet_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
     """A row at a time from dictionaries: a small file can hold one long text a million times."""
     try:
         schema = pq.read_schema(path)
@@ -244,7 +246,7 @@ def parquet_rows(path: Path, limits: Limits) -> Iterator[Row]:
         with pq.ParquetFile(path, memory_map=True, read_dictionary=wanted) as file:
             number = 1
             for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
-                yield from numbered(batch, number, wanted)
+                yield from numbered_rows(batch, number, wanted)
                 number += len(batch)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path.name} is not readable Parquet: {first_line(error)}") from error
@@ -256,7 +258,7 @@ def check_type(field: pa.Field, file_name: str) -> None:
         raise ValueError(f"{file_name}: column {field.name!r} is {field.type}, not strings")
 
 
-def numbered(batch: pa.RecordBatch, number: int, wanted: list[str]) -> Iterator[Row]:
+def numbered_rows(batch: pa.RecordBatch, number: int, wanted: list[str]) -> Iterator[Unchecked]:
     domains = batch.column("domain") if "domain" in wanted else pa.nulls(len(batch))
     for offset, (text, domain) in enumerate(zip(batch.column(wanted[0]), domains, strict=True)):
         yield number + offset, text.as_py(), domain.as_py()

@@ -7,7 +7,6 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from duckdb import DuckDBPyConnection
@@ -48,7 +47,7 @@ def file_name(*parts: str) -> str:
 def write_zip(
     path: Path,
     tables: Mapping[str, Chunks],
-    manifest: Mapping[str, Any],
+    manifest: Mapping[str, object],
     *,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> None:

@@ -41,8 +41,8 @@ class RoutingTables:
         rows = len(expert_id_R)
         self._grow(rows)
         columns = {
-            "doc_id": repeated(batch.doc_id_T, self.num_layers * self.top_k),
-            "position": repeated(batch.position_T, self.num_layers * self.top_k),
+            "doc_id": repeat(batch.doc_id_T, self.num_layers * self.top_k),
+            "position": repeat(batch.position_T, self.num_layers * self.top_k),
             "layer_id": self.layer_id_R[:rows],
             "rank": self.rank_R[:rows],
             "expert_id": expert_id_R.view(np.uint16),
@@ -60,8 +60,8 @@ class RoutingTables:
         entropy_TL, margin_TL = batch.entropy_TL, batch.margin_TL
         return pa.table(
             {
-                "doc_id": repeated(batch.doc_id_T, self.num_layers),
-                "position": repeated(batch.position_T, self.num_layers),
+                "doc_id": repeat(batch.doc_id_T, self.num_layers),
+                "position": repeat(batch.position_T, self.num_layers),
                 "layer_id": self.layer_id_R[: decisions * self.top_k : self.top_k],
                 "entropy": unknown if entropy_TL is None else nullable(entropy_TL),
                 "margin": unknown if margin_TL is None else nullable(margin_TL),
@@ -120,7 +120,7 @@ def document_k_table(batch: RoutingBatch) -> pa.Table:
     )
 
 
-def repeated(values_T: np.ndarray, times: int) -> np.ndarray:
+def repeat(values_T: np.ndarray, times: int) -> np.ndarray:
     """Each value `times` times in a row."""
     return np.broadcast_to(values_T[:, None], (len(values_T), times)).reshape(-1)
 
@@ -197,13 +197,13 @@ class PairCounts:
             part_TLK = expert_ids_TLK[begin : begin + PRODUCT_TOKENS]
             before_TE: np.ndarray | None = None
             for layer in range(part_TLK.shape[1]):
-                chosen_TE = self._chosen(part_TLK[:, layer])
+                chosen_TE = self._choices(part_TLK[:, layer])
                 self.coactivation_LEE[layer] += np.triu(product(chosen_TE, chosen_TE), 1)
                 if before_TE is not None:
                     self.transition_LEE[layer - 1] += product(before_TE, chosen_TE)
                 before_TE = chosen_TE
 
-    def _chosen(self, expert_ids_TK: np.ndarray) -> np.ndarray:
+    def _choices(self, expert_ids_TK: np.ndarray) -> np.ndarray:
         num_experts = self.coactivation_LEE.shape[-1]
         chosen_TE = np.zeros((len(expert_ids_TK), num_experts + 1), np.float32)
         np.put_along_axis(chosen_TE, expert_ids_TK.astype(np.int64), 1, axis=1)

@@ -94,7 +94,7 @@ def _all_or_none(arrays: list[np.ndarray | None], what: str) -> np.ndarray | Non
     return np.concatenate(known) if known else None
 
 
-def selected(batch: RoutingBatch, rows: np.ndarray) -> RoutingBatch:
+def take_rows(batch: RoutingBatch, rows: np.ndarray) -> RoutingBatch:
     """The given rows (indices), in that order, and the documents whose rows are among them."""
     kept = set(np.unique(batch.doc_id_T[rows]).tolist())
     return RoutingBatch(

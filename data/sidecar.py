@@ -2,8 +2,8 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -16,7 +16,9 @@ def sidecar_path(trace: Path, what: str) -> Path:
     return trace.with_suffix(f".{what}.parquet")
 
 
-def write_sidecar(trace: Path, what: str, frame: pd.DataFrame, parameters: dict[str, Any]) -> Path:
+def write_sidecar(
+    trace: Path, what: str, frame: pd.DataFrame, parameters: Mapping[str, object]
+) -> Path:
     """Replaces the old one in one step: a reader meets either the old or the new, never half."""
     path = sidecar_path(trace, what)
     partial = path.with_name(f"{path.name}.partial")
@@ -27,7 +29,7 @@ def write_sidecar(trace: Path, what: str, frame: pd.DataFrame, parameters: dict[
     return path
 
 
-def read_sidecar(trace: Path, what: str) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+def read_sidecar(trace: Path, what: str) -> tuple[pd.DataFrame, dict[str, object]] | None:
     """The frame and the parameters it was made with; None if it was not made yet."""
     path = sidecar_path(trace, what)
     if not path.is_file():

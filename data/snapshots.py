@@ -31,7 +31,7 @@ class RoutingSnapshots:
     def steps(self) -> list[int]:
         return list(self.tokens_NLE)
 
-    def chosen(self, step: int) -> np.ndarray:
+    def choices(self, step: int) -> np.ndarray:
         """Which experts each followed token chose; how many may differ from token to token."""
         bits_SLE = np.unpackbits(self.packed_SLB[step], axis=-1, count=self.num_experts)
         return bits_SLE.astype(bool)
@@ -55,7 +55,7 @@ def read_snapshots(path: Path) -> RoutingSnapshots:
     if not any(key.startswith(TOKENS) for key in arrays):
         raise ValueError(f"{path} holds no routing snapshots; found {sorted(arrays)}")
     try:
-        found = RoutingSnapshots(
+        snapshots = RoutingSnapshots(
             domains=tuple(json.loads(metadata["domains"])),
             domain_id_N=arrays["domain_id"],
             num_experts=int(metadata["num_experts"]),
@@ -64,8 +64,8 @@ def read_snapshots(path: Path) -> RoutingSnapshots:
         )
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} lacks or garbles {error}; train again") from error
-    _require_one_sample(path, found)
-    return found
+    _require_one_sample(path, snapshots)
+    return snapshots
 
 
 def _by_step(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[int, np.ndarray]:
@@ -73,21 +73,21 @@ def _by_step(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[int, np.ndar
     return {int(key.removeprefix(prefix)): arrays[key] for key in keys}
 
 
-def _require_one_sample(path: Path, found: RoutingSnapshots) -> None:
+def _require_one_sample(path: Path, snapshots: RoutingSnapshots) -> None:
     """Every step has the same documents, tokens and layers."""
-    shapes = {array_NLE.shape for array_NLE in found.tokens_NLE.values()}
-    packed = {array_SLB.shape for array_SLB in found.packed_SLB.values()}
+    shapes = {array_NLE.shape for array_NLE in snapshots.tokens_NLE.values()}
+    packed = {array_SLB.shape for array_SLB in snapshots.packed_SLB.values()}
     num_layers = next(iter(shapes))[1]
-    num_bytes = -(-found.num_experts // 8)
+    num_bytes = -(-snapshots.num_experts // 8)
     if (
-        found.tokens_NLE.keys() != found.packed_SLB.keys()
-        or shapes != {(len(found.domain_id_N), num_layers, found.num_experts)}
+        snapshots.tokens_NLE.keys() != snapshots.packed_SLB.keys()
+        or shapes != {(len(snapshots.domain_id_N), num_layers, snapshots.num_experts)}
         or {shape[1:] for shape in packed} != {(num_layers, num_bytes)}
         or len(packed) != 1
-        or found.domain_id_N.max(initial=0) >= len(found.domains)
+        or snapshots.domain_id_N.max(initial=0) >= len(snapshots.domains)
     ):
         raise ValueError(
-            f"{path} does not fit together: {len(found.domain_id_N)} documents of "
-            f"{len(found.domains)} domains, {found.num_experts} experts, choices {sorted(shapes)}, "
-            f"tokens {sorted(packed)}; train again"
+            f"{path} does not fit together: {len(snapshots.domain_id_N)} documents of "
+            f"{len(snapshots.domains)} domains, {snapshots.num_experts} experts, "
+            f"choices {sorted(shapes)}, tokens {sorted(packed)}; train again"
         )

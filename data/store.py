@@ -5,11 +5,12 @@ import os
 import queue
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import duckdb
 
@@ -58,7 +59,7 @@ class TraceDescription:
     scoring: str  # softmax, sigmoid
     top_k: int | None  # None where it varies from token to token
     seed: int | None
-    config: dict[str, Any]  # the model's configuration, the capture's, versions; becomes JSON
+    config: dict[str, object]  # the model's configuration, the capture's, versions; becomes JSON
 
 
 class TraceStore:
@@ -96,8 +97,8 @@ class TraceStore:
     def resume(cls, path: Path, description: TraceDescription) -> Self:
         partial = partial_path(path)
         if not partial.exists():
-            found = f"{path} is complete" if path.exists() else f"there is no {partial}"
-            raise ValueError(f"{found}; start without --resume")
+            state = f"{path} is complete" if path.exists() else f"there is no {partial}"
+            raise ValueError(f"{state}; start without --resume")
         require_same(partial, description)
         return cls(path, description)
 
@@ -157,7 +158,7 @@ class TraceStore:
         if self._error is None:
             self._attempt(self._trace.flush)
 
-    def _attempt(self, step: Any, *arguments: RoutingBatch) -> None:
+    def _attempt(self, step: Callable[..., None], *arguments: RoutingBatch) -> None:
         try:
             step(*arguments)
         except Exception as error:  # handed to the producer, in _raise_error
@@ -230,7 +231,7 @@ def require_same(partial: Path, description: TraceDescription) -> None:
             )
 
 
-def difference(name: str, stored: Any, given: Any, *, where: str = "now") -> str:
+def difference(name: str, stored: object, given: object, *, where: str = "now") -> str:
     """Names the first field that differs, with both values."""
     if isinstance(stored, dict) and isinstance(given, dict):
         for key in sorted(stored.keys() | given.keys()):
@@ -284,9 +285,9 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     except duckdb.Error as error:
         raise ValueError(f"cannot read {path}: {first_line(error)}") from error
     if [row[0] for row in rows] != [FORMAT_VERSION]:
-        found = ", ".join(str(row[0]) for row in rows) or "no version"
+        versions = ", ".join(str(row[0]) for row in rows) or "no version"
         raise ValueError(
-            f"{path} has trace format {found}, this RouteScope reads {FORMAT_VERSION}: "
+            f"{path} has trace format {versions}, this RouteScope reads {FORMAT_VERSION}: "
             "capture again"
         )
 

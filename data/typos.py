@@ -26,13 +26,13 @@ def with_typos(text: str, *, seed: int, rate: float = RATE) -> str:
 
 def _words(text: str) -> list[tuple[int, int]]:
     """(start, end) of every run of three and more ASCII letters."""
-    found, start = [], None
+    words, start = [], None
     for place, letter in enumerate(text + " "):
         is_letter = letter in string.ascii_letters
         if is_letter and start is None:
             start = place
         if not is_letter and start is not None:
             if place - start >= 3:
-                found.append((start, place))
+                words.append((start, place))
             start = None
-    return found
+    return words

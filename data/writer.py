@@ -5,7 +5,6 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -20,7 +19,7 @@ from data.rollups import (
     dropped_table,
     token_table,
 )
-from data.routing import NO_EXPERT, RoutingBatch, concatenated, selected
+from data.routing import NO_EXPERT, RoutingBatch, concatenated, take_rows
 
 TRANSACTION_TOKENS = 65_536  # at least, in whole documents
 INSERT_ROWS = 4_000_000  # of routing at once: bounds the memory of a batch of any size
@@ -36,7 +35,7 @@ class TraceWriter:
         *,
         num_layers: int,
         num_experts: int,
-        config: dict[str, Any],
+        config: dict[str, object],
     ) -> None:
         self.connection = connection
         self.config = config
@@ -69,8 +68,8 @@ class TraceWriter:
         complete_T = np.isin(held.doc_id_T[order], whole)
         self.unfinished = []
         if not complete_T.all():
-            self.unfinished = [selected(held, order[~complete_T])]
-        self._add(selected(held, order[complete_T]))
+            self.unfinished = [take_rows(held, order[~complete_T])]
+        self._add(take_rows(held, order[complete_T]))
 
     def _add(self, batch: RoutingBatch) -> None:
         for document in batch.documents:
@@ -102,6 +101,7 @@ class TraceWriter:
         cut = [document.truncated_tokens for document in batch.documents]
         if any(cut):
             truncated = self.config["truncated"]
+            assert isinstance(truncated, dict)  # written when the file was created
             truncated["documents"] += sum(tokens > 0 for tokens in cut)
             truncated["tokens"] += sum(cut)
             self.connection.execute("UPDATE trace SET config = $1", [json.dumps(self.config)])
@@ -204,4 +204,4 @@ def parts(batch: RoutingBatch, *, tokens: int) -> list[RoutingBatch]:
         if following - bounds[-1] > tokens:
             bounds.append(end)
     bounds.append(len(batch.doc_id_T))
-    return [selected(batch, np.arange(low, high)) for low, high in pairwise(bounds)]
+    return [take_rows(batch, np.arange(low, high)) for low, high in pairwise(bounds)]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -134,7 +134,9 @@ def capture_over_ranks(
             tracer = load_tracer(model)
             described = described_prompts(prompts, summary, part=part)
             description = tracer.description(out.stem, prompts=described, sampling=sampling)
-            description.config["capture"]["ranks"] = ranks.size
+            described_capture = description.config["capture"]
+            assert isinstance(described_capture, dict)
+            described_capture["ranks"] = ranks.size
             spread_model(own_model(tracer).transformer, ranks.mesh)
         total = len(range(first, summary.documents, step))
         started = time.perf_counter()
@@ -170,7 +172,7 @@ def write_trace(
     *,
     total: int,
     sampling: Sampling | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Fill the store under a progress bar; the figures of the summary."""
     started = time.perf_counter()
     stored = store.stored_doc_ids()
@@ -191,7 +193,7 @@ def write_trace(
     return summary_figures(captured, seconds=seconds, resumed=len(stored))
 
 
-def summary_figures(captured: "Captured", *, seconds: float, resumed: int = 0) -> dict[str, Any]:
+def summary_figures(captured: "Captured", *, seconds: float, resumed: int = 0) -> dict[str, object]:
     return asdict(captured) | {
         "resumed_documents": resumed,
         "seconds": round(seconds, 2),
@@ -208,7 +210,7 @@ def explain_interruption(path: Path) -> None:
     print(line, file=sys.stderr)
 
 
-def report(figures: dict[str, Any], *, as_json: bool) -> None:
+def report(figures: dict[str, object], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(figures))
         return

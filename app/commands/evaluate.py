@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pandas as pd
 import typer
@@ -22,7 +22,8 @@ from data.tasks.task import Task
 HELDOUT_TEXTS = 40  # of each domain, where neither a task nor a limit is given
 LM_EVAL = "lm_eval==0.4.13"
 
-Measured = tuple[pd.DataFrame, list[dict[str, Any]]]  # rows, and how much of each task was used
+Facts = dict[str, object]  # how much of a task was used
+Measurement = tuple[pd.DataFrame, list[Facts]]
 
 
 def evaluate(
@@ -79,16 +80,16 @@ def evaluate(
     reader = load_reader(model)
     try:
         runnable = [task for task in chosen if task.name not in waiting]
-        found = [measured(reader, task, code, limit=limit, seed=seed) for task in runnable]
+        measurements = [measure(reader, task, code, limit=limit, seed=seed) for task in runnable]
         if run_harness:
             names = [name.strip() for name in (harness or "").split(",") if name.strip()]
             with progress_bar("lm_eval") as advance, redirect_stdout(sys.stderr):
                 settings = {"include": include_path, "limit": limit, "run_code": run_code}
-                found.append(run_harness(reader, names, on_progress=advance, **settings))
+                measurements.append(run_harness(reader, names, on_progress=advance, **settings))
     except KeyboardInterrupt:
         print("interrupted; nothing was stored", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
-    report(found, waiting, out=out, as_json=as_json)
+    report(measurements, waiting, out=out, as_json=as_json)
 
 
 def require_folders(include_path: Path | None, out: Path | None) -> None:
@@ -99,7 +100,7 @@ def require_folders(include_path: Path | None, out: Path | None) -> None:
         raise ValueError(f"there is no folder {out.parent} to write {out.name} into")
 
 
-def harness_runner() -> Callable[..., Measured]:
+def harness_runner() -> Callable[..., Measurement]:
     try:
         from app.studies.lm_eval_model import harness_rows
     except ModuleNotFoundError as error:
@@ -109,46 +110,49 @@ def harness_runner() -> Callable[..., Measured]:
     return harness_rows
 
 
-def measured(
+def measure(
     reader: Tracer, task: Task, code: CodeSettings, *, limit: int | None, seed: int
-) -> Measured:
+) -> Measurement:
     used = task if limit is None else task.sample(limit, seed=seed)
     with progress_bar(task.name) as advance:
-        found = evaluate_task(reader, used, code, seed=seed, on_progress=advance)
-    fact = {"task": task.name, "unit": task.unit, "used": len(used), "total": len(task)}
-    fact |= {"cut_prompts": found.cut, "context": reader.model.context_length}
-    if found.outcomes is not None:
-        fact["programs"] = found.outcomes
-    return with_task(found.table, task.name), [fact]
+        evaluated = evaluate_task(reader, used, code, seed=seed, on_progress=advance)
+    fact: Facts = {"task": task.name, "unit": task.unit, "used": len(used), "total": len(task)}
+    fact |= {"cut_prompts": evaluated.cut, "context": reader.model.context_length}
+    if evaluated.outcomes is not None:
+        fact["programs"] = evaluated.outcomes
+    return with_task(evaluated.table, task.name), [fact]
 
 
-def report(found: list[Measured], waiting: list[str], *, out: Path | None, as_json: bool) -> None:
-    tables = [table for table, _ in found] or [pd.DataFrame(columns=COLUMNS)]
+def report(
+    measurements: list[Measurement], waiting: list[str], *, out: Path | None, as_json: bool
+) -> None:
+    tables = [table for table, _ in measurements] or [pd.DataFrame(columns=COLUMNS)]
     rows = pd.concat(tables, ignore_index=True)
-    facts = [fact for _, of_task in found for fact in of_task]
+    facts = [fact for _, of_task in measurements for fact in of_task]
     if out is not None:
         out.write_text(csv_text(rows), encoding="utf-8", newline="")
     if as_json:
         print(json.dumps({"rows": records(rows), "tasks": facts, "not_run": waiting}))
         return
     if len(rows):
-        print(rows.map(shown).to_string(index=False))
+        print(rows.map(cell_text).to_string(index=False))
     for fact in facts:
-        print(described(fact))
+        print(fact_line(fact))
     for name in waiting:
         print(f"{name}: not run; add --run-code to run what the model writes")
 
 
-def shown(value: object) -> str:
+def cell_text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return "" if value is pd.NA else str(value)
 
 
-def described(fact: dict[str, Any]) -> str:
+def fact_line(fact: Facts) -> str:
     line = f"{fact['task']}: {fact['used']:,} of {fact['total']:,} {fact['unit']}"
     if cut := fact.get("cut_prompts"):
         line += f"; {cut:,} prompts cut on the left to the context of {fact['context']:,} tokens"
-    if programs := fact.get("programs"):
+    programs = fact.get("programs")
+    if isinstance(programs, dict):
         line += "; programs " + ", ".join(f"{count:,} {what}" for what, count in programs.items())
     return line

@@ -45,7 +45,7 @@ def information(
             choices = queries.layer_choices(con, layer_id)
             rows.append(information_row(choices, domains, info, layer_id=layer_id))
     table = with_q(pd.DataFrame(rows))
-    path = write_sidecar(trace, "information", table, {"permutations": PERMUTATIONS} | identity)
+    path = write_sidecar(trace, "information", table, {"permutations": PERMUTATIONS, **identity})
     seconds = round(time.perf_counter() - start, 1)
     if as_json:
         print(json.dumps({"seconds": seconds, "file": path.name, "layers": len(table)}))

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
@@ -31,7 +31,7 @@ def project(
         print(f"done in {seconds} s: {trace.stem}.{{{','.join(made)}}}.parquet")
 
 
-def _write_maps(trace: Path, *, progress: TextIO) -> dict[str, dict[str, Any]]:
+def _write_maps(trace: Path, *, progress: TextIO) -> dict[str, dict[str, object]]:
     """The tokens at once as the SVD sees them, then each map; the parameters of each by name."""
     from analysis import projection
     from analysis.queries import trace_info

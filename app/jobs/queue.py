@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 import streamlit as st
 
 from data.routing import CancelledError
 
+T = TypeVar("T")
 STAGE = re.compile(r"stage (\d+)/(\d+): ")
 
 
@@ -26,7 +27,7 @@ class Job:
     unit: str = ""
     note: str = ""
     error: str = ""
-    result: Any = None
+    result: object = None
     stop: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -38,6 +39,10 @@ class Job:
     def fraction(self) -> float:
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
+    def result_of(self, kind: type[T]) -> T | None:
+        """What a job that is done has made."""
+        return self.result if self.state == "done" and isinstance(self.result, kind) else None
+
     def advance(self, done: int, *, total: int | None = None, unit: str | None = None) -> None:
         self.done = done
         self.total = self.total if total is None else total
@@ -48,7 +53,7 @@ class Job:
             raise CancelledError
 
 
-Work = Callable[[Job], Any]
+Work = Callable[[Job], object]
 
 
 class Jobs:

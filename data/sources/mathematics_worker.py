@@ -7,8 +7,7 @@ runs this file in an environment of its own. usage: mathematics_worker.py BYTES 
 import json
 import random
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from mathematics_dataset import generate  # type: ignore[import-not-found]
@@ -18,13 +17,18 @@ SPLITS = ("train-easy", "train-medium", "train-hard")
 SLOW = "probability"  # two modules that take half of the time of all 56
 PROBLEMS_PER_SHEET = 40
 FAILURES = (  # of modules that the pinned sympy does not fit
-    *(TypeError, ValueError, AttributeError, ArithmeticError),
-    *(LookupError, RuntimeError, AssertionError),
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    LookupError,
+    RuntimeError,
+    AssertionError,
 )
 SHEET_CHARACTERS = 3000
 
 
-def worksheet(module: Any) -> str | None:
+def worksheet(module: Callable[[], object]) -> str | None:
     """Problems of one module, or nothing where it fails with the pinned sympy."""
     problems: list[str] = []
     while len(problems) < PROBLEMS_PER_SHEET and sum(map(len, problems)) < SHEET_CHARACTERS:

@@ -6,9 +6,8 @@ shuffled. Right is every choice of the highest score.
 
 import json
 from pathlib import Path
-from typing import Any
 
-from data.tasks.task import Question, Task, checked_choices, field, text_field
+from data.tasks.task import Question, Record, Task, checked_choices, field, text_field
 
 
 def read_bigbench(path: Path, name: str) -> Task:
@@ -25,7 +24,7 @@ def read_bigbench(path: Path, name: str) -> Task:
     return Task(name=name, questions=questions)
 
 
-def parsed(path: Path) -> dict[str, Any]:
+def parsed(path: Path) -> Record:
     try:
         description = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -39,7 +38,7 @@ def parsed(path: Path) -> dict[str, Any]:
     return description
 
 
-def question(example: Any, description: dict[str, Any], where: str) -> Question:
+def question(example: object, description: Record, where: str) -> Question:
     if not isinstance(example, dict):
         raise ValueError(f"{where} is {type(example).__name__}, not an object")
     if "target" in example and "target_scores" not in example:
@@ -58,7 +57,7 @@ def question(example: Any, description: dict[str, Any], where: str) -> Question:
     )
 
 
-def prompt(text: str, choices: tuple[str, ...], description: dict[str, Any]) -> str:
+def prompt(text: str, choices: tuple[str, ...], description: Record) -> str:
     listed = ""
     if description.get("append_choices_to_input", True):
         before = str(description.get("choice_prefix", "\n  choice: "))

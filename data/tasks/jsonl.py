@@ -9,8 +9,8 @@ line and field.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from data.prompts import json_objects
 from data.routing import Document
@@ -18,6 +18,7 @@ from data.tasks.human_eval import human_eval_problem
 from data.tasks.task import (
     Problem,
     Question,
+    Record,
     Task,
     checked_choices,
     domain_of,
@@ -26,32 +27,29 @@ from data.tasks.task import (
     text_field,
 )
 
+Item = Document | Question | Problem
+
 
 def read_jsonl(path: Path, name: str) -> Task:
     """Every line has the kind of the first."""
-    found: list[Any] = []
-    read: Callable[[dict[str, Any], str], Any] | None = None
+    items: list[Item] = []
+    read: Callable[[Record, str], Item] | None = None
     for number, record in json_objects(path):
         where = f"{path.name}:{number}"
         read = read or reader(record, where)
-        found.append(read(record, where))
-    if not found:
+        items.append(read(record, where))
+    if not items:
         raise ValueError(f"{path.name} holds no questions")
-    items = tuple(found)
-    if isinstance(items[0], Question):
-        return Task(name=name, questions=items)
-    return Task(name=name, problems=items) if isinstance(items[0], Problem) else texts(name, items)
-
-
-def texts(name: str, items: tuple[tuple[str, str | None], ...]) -> Task:
-    numbered = (
-        Document(doc_id=doc_id, text=text, domain=domain)
-        for doc_id, (text, domain) in enumerate(items)
+    texts = (item for item in items if isinstance(item, Document))
+    return Task(
+        name=name,
+        documents=tuple(replace(text, doc_id=doc_id) for doc_id, text in enumerate(texts)),
+        questions=tuple(item for item in items if isinstance(item, Question)),
+        problems=tuple(item for item in items if isinstance(item, Problem)),
     )
-    return Task(name=name, documents=tuple(numbered))
 
 
-def reader(record: dict[str, Any], where: str) -> Callable[[dict[str, Any], str], Any]:
+def reader(record: Record, where: str) -> Callable[[Record, str], Item]:
     if "choices" in record or "answer" in record:
         return question
     if "test" in record:
@@ -67,7 +65,7 @@ def reader(record: dict[str, Any], where: str) -> Callable[[dict[str, Any], str]
     )
 
 
-def question(record: dict[str, Any], where: str) -> Question:
+def question(record: Record, where: str) -> Question:
     prompt = text_field(record, "prompt", where)
     choices = checked_choices(field(record, "choices", where), where, name="choices")
     answer = field(record, "answer", where)
@@ -88,7 +86,7 @@ def question(record: dict[str, Any], where: str) -> Question:
     )
 
 
-def problem(record: dict[str, Any], where: str) -> Problem:
+def problem(record: Record, where: str) -> Problem:
     prompt = filled_field(record, "prompt", where)
     tests = filled_field(record, "tests", where)
     if record.get("entry_point") is not None:
@@ -100,5 +98,7 @@ def problem(record: dict[str, Any], where: str) -> Problem:
     return Problem(prompt=prompt, tests=tests, domain=domain_of(record, where))
 
 
-def document(record: dict[str, Any], where: str) -> tuple[str, str | None]:
-    return filled_field(record, "text", where), domain_of(record, where)
+def document(record: Record, where: str) -> Document:
+    """Numbered once all are read."""
+    text = filled_field(record, "text", where)
+    return Document(doc_id=0, text=text, domain=domain_of(record, where))

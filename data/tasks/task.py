@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from data.prompts import checked_domain, encodable
 from data.routing import UNLABELLED, Document
+
+Record = dict[str, object]  # a JSON object of a task file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,9 @@ class Task:
         return "texts" if self.documents else "questions" if self.questions else "problems"
 
     def domains(self) -> list[str]:
-        items: Sequence[Any] = self.documents or self.questions or self.problems
+        items: Sequence[Document | Question | Problem] = (
+            self.documents or self.questions or self.problems
+        )
         return [item.domain or UNLABELLED for item in items]
 
     def sample(self, limit: int, *, seed: int) -> "Task":
@@ -79,13 +82,13 @@ class Task:
         )
 
 
-def field(record: dict[str, Any], name: str, where: str) -> Any:
+def field(record: Record, name: str, where: str) -> object:
     if name not in record:
         raise ValueError(f"{where}: field {name!r} is missing")
     return record[name]
 
 
-def text_field(record: dict[str, Any], name: str, where: str) -> str:
+def text_field(record: Record, name: str, where: str) -> str:
     value = field(record, name, where)
     if not isinstance(value, str):
         raise ValueError(f"{where}: field {name!r} is {type(value).__name__}, not a string")
@@ -94,18 +97,18 @@ def text_field(record: dict[str, Any], name: str, where: str) -> str:
     return value
 
 
-def filled_field(record: dict[str, Any], name: str, where: str) -> str:
+def filled_field(record: Record, name: str, where: str) -> str:
     value = text_field(record, name, where)
     if not value.strip():
         raise ValueError(f"{where}: field {name!r} is empty")
     return value
 
 
-def domain_of(record: dict[str, Any], where: str) -> str | None:
+def domain_of(record: Record, where: str) -> str | None:
     return checked_domain(record.get("domain"), where)
 
 
-def checked_choices(choices: Any, where: str, *, name: str) -> tuple[str, ...]:
+def checked_choices(choices: object, where: str, *, name: str) -> tuple[str, ...]:
     """At least two different strings that are not blank."""
     if not isinstance(choices, list) or len(choices) < 2:
         raise ValueError(f"{where}: field {name!r} must hold at least two choices")

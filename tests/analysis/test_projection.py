@@ -117,7 +117,9 @@ def test_points_that_are_all_alike_keep_the_svd() -> None:
     )
     parameters = projection.umap_map(points)[1]
     assert parameters["method"] == "svd"
-    assert np.isfinite(parameters["svd_explained_variance"])
+    variance = parameters["svd_explained_variance"]
+    assert isinstance(variance, float)
+    assert np.isfinite(variance)
 
 
 @pytest.mark.slow
@@ -125,8 +127,10 @@ def test_umap_finds_the_two_kinds_and_repeats_itself() -> None:
     first, parameters = projection.umap_map(two_kinds())
     assert parameters["method"] == "umap"
     assert parameters["clusters"] == 2
-    assert parameters["agreement"]["purity"] > 0.9
-    assert parameters["agreement"]["shuffled_purity"] < 0.75
+    compared = parameters["agreement"]
+    assert isinstance(compared, dict)
+    assert compared["purity"] > 0.9
+    assert compared["shuffled_purity"] < 0.75
     second, _ = projection.umap_map(two_kinds())
     pd.testing.assert_frame_equal(first, second)
 
@@ -152,4 +156,6 @@ def test_the_command_writes_three_maps_beside_the_trace(tiny_trace: Path, tmp_pa
         frame, parameters = sidecar
         assert len(frame) == points
         assert parameters["trace"] == "tiny"
-        assert parameters["versions"]["umap-learn"]
+        versions = parameters["versions"]
+        assert isinstance(versions, dict)
+        assert versions["umap-learn"]

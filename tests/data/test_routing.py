@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.routing import RoutingBatch, concatenated, selected
+from data.routing import RoutingBatch, concatenated, take_rows
 from tests.routing_batches import batch_of
 
 
@@ -38,7 +38,7 @@ def test_concatenated_refuses_gates_known_for_some_batches_only() -> None:
 
 
 def test_selected_keeps_only_documents_with_rows() -> None:
-    last = selected(two_documents(), np.array([2]))
+    last = take_rows(two_documents(), np.array([2]))
     assert last.doc_id_T.tolist() == [7]
     assert last.token_text_T == ["t2"]
     assert last.expert_ids_TLK.tolist() == [[[4, 5]]]

@@ -4,6 +4,7 @@ import pandas as pd
 
 from analysis.cause_tests import surely_confirmed
 from analysis.causes import CONFIRMED
+from analysis.significance import MAX_Q
 from app.views.causes.figures import cause_rows, change_lines, change_points, verdict_bars
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
@@ -67,8 +68,8 @@ def verdicts(causes: pd.DataFrame, palette: Palette) -> Panel:
         alt="Specialists by domain and verdict",
         note=(
             "Coloured: confirmed. Of experts that do not matter, 95 % intervals confirm at most 1 "
-            f"in 40 by chance: {count / 40:.0f} of {count:,}. With q < 0.05 over all {count:,} in "
-            f"each of the three comparisons: {surely_confirmed(causes):,} confirmed."
+            f"in 40 by chance: {count / 40:.0f} of {count:,}. With q < {MAX_Q} over all "
+            f"{count:,} in each of the three comparisons: {surely_confirmed(causes):,} confirmed."
         ),
         table=causes[causes.group == "own"],
     )

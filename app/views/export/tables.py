@@ -14,7 +14,8 @@ from duckdb import DuckDBPyConnection
 
 from analysis import pair_table, queries
 from analysis.information_table import with_q
-from analysis.significance import specialists
+from analysis.significance import MAX_Q, specialists
+from analysis.specialization import MIN_LIFT
 from app import evidence, workspace
 from app.jobs.queue import Job
 from app.studies import ablation
@@ -136,7 +137,8 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Make]] = {
         lambda trace: evidence.lifts(trace)[list(evidence.LIFT_COLUMNS)],
     ),
     "specialists": (
-        "Experts with q < 0.05 and a lift of at least 1.5, clearest first, and whether they matter",
+        f"Experts with q < {MAX_Q} and a lift of at least {MIN_LIFT:g}, clearest first, and "
+        "whether they matter",
         lambda trace: _specialists(trace),
     ),
     "replication": (

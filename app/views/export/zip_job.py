@@ -1,10 +1,11 @@
 """The zip of every table: prepared by a job, then there to download."""
 
 from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
-from app.jobs.queue import Job, all_jobs
+from app.jobs.queue import all_jobs
 from app.trace import Trace
 from app.views.export.tables import build_zip
 from app.views.shared import progress
@@ -15,10 +16,11 @@ def draw_zip(trace: Trace, *, raw: bool) -> None:
     """The download, the job on its way there, or the button that starts it."""
     key = f"zip|{trace.identity}|{raw}"
     job = all_jobs().get(key)
+    archive = job.result_of(Path) if job else None
     if job and job.active:
         progress.follow(job, key="zip")
-    elif job and job.state == "done" and job.result.is_file():
-        _download(job, trace)
+    elif archive and archive.is_file():
+        _download(archive, trace)
     else:
         if job:
             progress.outcome(job, failed="The zip could not be made.")
@@ -28,10 +30,10 @@ def draw_zip(trace: Trace, *, raw: bool) -> None:
             st.rerun()
 
 
-def _download(job: Job, trace: Trace) -> None:
+def _download(archive: Path, trace: Trace) -> None:
     st.download_button(
-        f"Download the zip ({job.result.stat().st_size / 2**20:.1f} MB)",
-        job.result.read_bytes,
+        f"Download the zip ({archive.stat().st_size / 2**20:.1f} MB)",
+        archive.read_bytes,
         file_name=file_name(trace.name, "routescope") + ".zip",
         mime="application/zip",
         on_click="ignore",

@@ -36,7 +36,7 @@ if job and job.active:
     st.stop()
 if job:
     progress.outcome(job, failed="The text could not be run.")
-result: Result | None = job.result if job and job.state == "done" else None
+result = job.result_of(Result) if job else None
 
 
 def choose_source() -> Trace:

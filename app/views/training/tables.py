@@ -140,7 +140,7 @@ def _with_tokens(table: pd.DataFrame, record: TrainingRecord) -> pd.DataFrame:
 
 @st.cache_data(max_entries=32, show_spinner="Comparing snapshots")
 def _saturation(identity: str, *, _snapshots: RoutingSnapshots) -> pd.DataFrame:
-    return saturation_table(_snapshots.steps, _snapshots.chosen)
+    return saturation_table(_snapshots.steps, _snapshots.choices)
 
 
 @st.cache_data(max_entries=32, show_spinner="Counting experts by domain")

@@ -9,7 +9,7 @@ from analysis import queries, vocabulary
 from analysis.definition_table import TraceArrays, definitions_table
 from analysis.queries import TraceInfo
 from analysis.significance import MIN_INTERVAL_DOCUMENTS
-from analysis.vocabulary_rows import first_tokens, layer_tests, typed, vocabulary_rows
+from analysis.vocabulary_rows import first_tokens, layer_tests, vocabulary_rows, with_q
 from analysis.vocabulary_tests import id_columns
 from app.trace import BY_IDENTITY, Trace
 
@@ -19,7 +19,7 @@ def summary(trace: Trace) -> pd.DataFrame:
     stored = trace.beside("vocabulary")
     if stored is None or "p" not in stored:  # as written before words were permuted
         return _summary_without_p(trace)
-    return typed(stored)
+    return with_q(stored)
 
 
 @st.cache_data(max_entries=16, show_spinner="Counting words by expert", hash_funcs=BY_IDENTITY)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.vocabulary_rows import typed, vocabulary_rows
+from analysis.vocabulary_rows import vocabulary_rows, with_q
 from app import workspace
 from app.commands.information import information
 from app.trace import Trace
@@ -29,7 +29,7 @@ def test_a_row_a_layer_lies_beside_the_trace(
     words = read_sidecar(trace, "vocabulary")
     assert words is not None
     with open_trace(trace) as con:
-        pd.testing.assert_frame_equal(typed(words[0]), vocabulary_rows(con), check_dtype=False)
+        pd.testing.assert_frame_equal(with_q(words[0]), vocabulary_rows(con), check_dtype=False)
     assert {"low", "high", "null", "p", "q", "n_documents", "n_tokens"} <= set(words[0])
     assert '"layers": 2' in capsys.readouterr().out
 

@@ -32,7 +32,9 @@ def test_a_trace_says_what_the_model_says_of_itself(tracer: Tracer, tmp_path: Pa
     assert (described.num_layers, described.num_experts, described.top_k) == (2, EXPERTS, 2)
     assert described.scoring == "square root of softplus"
     assert described.config["model"] == {"blocks": 2}
-    assert described.config["capture"]["device"] == "cpu"
+    capture = described.config["capture"]
+    assert isinstance(capture, dict)
+    assert capture["device"] == "cpu"
 
 
 def test_its_experts_are_compared(tracer: Tracer, texts: Path) -> None:

@@ -32,9 +32,9 @@ def test_snapshots_come_back_by_step(path: Path) -> None:
 
 def test_a_token_may_choose_any_number_of_experts(path: Path) -> None:
     found = read_snapshots(path)
-    assert (found.chosen(100) == CHOSEN_SLE).all()
-    assert found.chosen(100).sum(-1).ravel().tolist() == [2, 0, 10]
-    assert found.chosen(1).sum(-1).ravel().tolist() == [8, 10, 0]  # bits after E are no expert
+    assert (found.choices(100) == CHOSEN_SLE).all()
+    assert found.choices(100).sum(-1).ravel().tolist() == [2, 0, 10]
+    assert found.choices(1).sum(-1).ravel().tolist() == [8, 10, 0]  # bits after E are no expert
 
 
 def test_a_file_that_is_no_snapshot_is_refused(path: Path) -> None:
@@ -75,5 +75,5 @@ def test_the_shipped_snapshots_count_all_positions_and_follow_every_fourth() -> 
     assert len(found.steps) == 10
     for step in found.steps:
         assert (found.tokens_NLE[step].sum(-1) == 512 * 6).all()
-        assert found.chosen(step).shape == (36 * 512 // 4, 7, 64)
-        assert (found.chosen(step).sum(-1) == 6).all()
+        assert found.choices(step).shape == (36 * 512 // 4, 7, 64)
+        assert (found.choices(step).sum(-1) == 6).all()

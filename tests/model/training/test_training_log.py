@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from data.training_log import domains_table, layers_table, read_log, steps_table
+from data.training_log import Line, domains_table, layers_table, read_log, steps_table
 from tests.trainings import log_line, staged_line, write_log
 
 
@@ -13,17 +13,22 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "train_log.jsonl"
 
 
+def lines_of(folder: Path, *records: dict[str, object]) -> list[Line]:
+    write_log(folder, records)
+    return read_log(folder / "train_log.jsonl")
+
+
 @pytest.mark.parametrize("half", ['{"step": 60, "tok', '{"step": 60}{\n', "\x00\x00"])
 def test_a_last_line_that_is_half_written_is_left_out(log: Path, half: str) -> None:
     with log.open("a") as file:
         file.write(half)
-    assert [line["step"] for line in read_log(log)] == [20, 40]
+    assert [line.step for line in read_log(log)] == [20, 40]
 
 
 def test_a_whole_last_line_needs_no_end(log: Path) -> None:
     with log.open("a") as file:
         file.write(json.dumps(log_line(60)))
-    assert [line["step"] for line in read_log(log)] == [20, 40, 60]
+    assert [line.step for line in read_log(log)] == [20, 40, 60]
 
 
 def test_an_empty_log_has_no_lines(log: Path) -> None:
@@ -53,8 +58,8 @@ def test_a_broken_line_in_the_middle_is_named(log: Path, second: str, said: str)
     assert "train again" in str(raised.value)
 
 
-def test_old_logs_have_no_chosen_experts_and_no_domains() -> None:
-    lines = [log_line(20), log_line(40)]
+def test_old_logs_have_no_chosen_experts_and_no_domains(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path, log_line(20), log_line(40))
     table = layers_table(lines)
     assert table.step.tolist() == [20, 20, 40, 40]
     assert table.layer_id.tolist() == [0, 1, 0, 1]
@@ -64,8 +69,8 @@ def test_old_logs_have_no_chosen_experts_and_no_domains() -> None:
     assert list(steps_table(lines)) == ["step", "tokens", "loss"]
 
 
-def test_new_logs_have_stage_chosen_experts_and_domains() -> None:
-    lines = [log_line(10), staged_line(20), staged_line(60)]
+def test_new_logs_have_stage_chosen_experts_and_domains(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path, log_line(10), staged_line(20), staged_line(60))
     assert steps_table(lines).stage.tolist()[1:] == ["incubation", "specialization"]
     assert layers_table(lines).chosen.tolist()[2:] == [3.0, 2.0, 2.0, 1.0]
     share = domains_table(lines, "domain_share")
@@ -74,5 +79,5 @@ def test_new_logs_have_stage_chosen_experts_and_domains() -> None:
     assert domains_table(lines, "domain_loss").value.isna().tolist() == [False, True] * 2
 
 
-def test_a_dense_model_has_no_layers() -> None:
-    assert layers_table([log_line(20, max_violation=[])]).empty
+def test_a_dense_model_has_no_layers(tmp_path: Path) -> None:
+    assert layers_table(lines_of(tmp_path, log_line(20, max_violation=[]))).empty
