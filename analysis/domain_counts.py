@@ -11,9 +11,10 @@ import pandas as pd
 
 from analysis import specialization
 from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
-from analysis.metric_intervals import MIN_FREEDOM, NULL_PERMUTATIONS
+from analysis.metric_intervals import NULL_PERMUTATIONS
 from analysis.permutation import false_discovery_rate, permuted_labels
-from analysis.significance import NOT_ENOUGH, require_documents, specialists
+from analysis.groups import NOT_ENOUGH, too_few
+from analysis.significance import require_groups, specialists
 from analysis.specialization import NO_DOMAIN, NONE, expert_domain
 
 ALL_LAYERS = -1
@@ -30,7 +31,7 @@ def domain_counts(
     as few), q (over the domains of all layers, or over layers and domains), n_tokens (choices of
     the domain), note. A layer with tokens of one domain only is left out.
     """
-    require_documents(tokens_NLE, domain_id_N)
+    require_groups(tokens_NLE, domain_id_N)
     labels_PN = permuted_labels(domain_id_N, permutations=NULL_PERMUTATIONS, seed=seed)
     member_PGN = (labels_PN[:, None] == np.arange(len(domains))[:, None]).astype(np.float32)
     loads = bootstrap_loads(tokens_NLE, domain_id_N, num_domains=len(domains), seed=seed)
