@@ -65,6 +65,7 @@ TABLES = {  # the same metrics, collected
     "compared_layers",
     "verdict",
     "estimate_row",
+    "label_names",
 }
 
 

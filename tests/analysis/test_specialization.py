@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis import specialization
-from analysis.specialization import NO_DOMAIN
+from analysis.specialization import NO_DOMAIN, TOO_FEW
 
 SHARED = [[5, 5], [5, 5]]
 SPLIT = [[10, 0], [0, 10]]
@@ -112,9 +112,9 @@ def test_distinct_share_needs_enough_text() -> None:
         specialization.distinct_share(TOKENS_LEG)
 
 
-def test_an_expert_belongs_to_the_domain_it_prefers() -> None:
+def test_an_expert_has_the_domain_it_prefers() -> None:
     tokens_LEG = np.array([[[900, 100], [100, 900], [500, 500], [0, 0]]])
-    assert specialization.expert_domain(tokens_LEG).tolist() == [[0, 1, NO_DOMAIN, NO_DOMAIN]]
+    assert specialization.expert_domain(tokens_LEG).tolist() == [[0, 1, NO_DOMAIN, TOO_FEW]]
 
 
 def test_a_preference_needs_a_margin_over_the_second_domain() -> None:
@@ -126,21 +126,36 @@ def test_a_preference_needs_a_margin_over_the_second_domain() -> None:
 
 def test_a_preference_needs_enough_choices() -> None:
     tokens_LEG = np.array([[[99, 0], [901, 1000]]])
-    assert specialization.expert_domain(tokens_LEG)[0, 0] == NO_DOMAIN
+    assert specialization.expert_domain(tokens_LEG)[0].tolist() == [TOO_FEW, NO_DOMAIN]
     assert specialization.expert_domain(tokens_LEG, min_tokens=99)[0, 0] == 0
+
+
+def test_without_a_preference_too_few_choices_are_counted_over_all_domains() -> None:
+    tokens_LEG = np.array([[[50, 49], [50, 50], [1000, 1000]]])
+    assert specialization.expert_domain(tokens_LEG).tolist() == [[TOO_FEW, NO_DOMAIN, NO_DOMAIN]]
+
+
+def test_labels_are_places_in_their_names() -> None:
+    names = specialization.label_names(("math", "code"))
+    assert [names[label] for label in (0, 1, TOO_FEW, NO_DOMAIN)] == [
+        "math",
+        "code",
+        "too little data",
+        "none",
+    ]
 
 
 def test_experts_per_domain_counts_none() -> None:
     tokens_LEG = np.array([[[900, 100], [100, 900], [500, 500], [0, 0]]])
     table = specialization.experts_per_domain(tokens_LEG, ("math", "code"))
-    assert table.domain.tolist() == ["math", "code", "none"]
-    assert table.experts.tolist() == [1, 1, 2]
-    assert table.share.tolist() == [0.25, 0.25, 0.5]
+    assert table.domain.tolist() == ["math", "code", "too little data", "none"]
+    assert table.experts.tolist() == [1, 1, 1, 1]
+    assert table.share.tolist() == [0.25] * 4
 
 
 def test_experts_per_domain_by_layer_adds_up_to_the_whole() -> None:
     tokens_LEG = np.array([SHARED, SPLIT]) * 100
     table = specialization.experts_per_domain_by_layer(tokens_LEG, ("math", "code"))
-    assert table.layer_id.tolist() == [0, 0, 0, 1, 1, 1]
-    assert table.experts.tolist() == [0, 0, 2, 1, 1, 0]
-    assert table.share.tolist() == [0.0, 0.0, 1.0, 0.5, 0.5, 0.0]
+    assert table.layer_id.tolist() == [0] * 4 + [1] * 4
+    assert table.experts.tolist() == [0, 0, 0, 2, 1, 1, 0, 0]
+    assert table.share.tolist() == [0.0, 0.0, 0.0, 1.0, 0.5, 0.5, 0.0, 0.0]
