@@ -66,6 +66,7 @@ TABLES = {  # the same metrics, collected
     "verdict",
     "estimate_row",
     "label_names",
+    "absence",
 }
 
 

@@ -64,7 +64,11 @@ def test_a_layer_without_tokens_counts_none(incomplete_traces: Path) -> None:
     assert table.groupby("layer_id").n_tokens.first().tolist() == [480, 0]
     imbalance = table[table.metric == "load_imbalance"].set_index("layer_id").loc[1]
     assert imbalance.note.startswith("layer 1 has no routed tokens")
-    assert summary.dead(table, num_experts=8) == ("Dead experts", "0", "of 8")
+    assert summary.dead(evidence.absence(trace)) == (
+        "Dead experts",
+        "0",
+        "of 8, balanced router < 0.01",
+    )
 
 
 def test_counts_of_experts_leave_with_their_intervals(incomplete_traces: Path) -> None:

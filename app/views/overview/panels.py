@@ -36,7 +36,7 @@ def headline(trace: Trace) -> list[tuple[str, str, str]]:
         ("Tokens", f"{info.num_tokens:,}", f"{info.num_documents:,} texts"),
         summary.busiest(metrics),
         summary.mean(metrics, "busiest_share", "Load of the three busiest", "balanced"),
-        summary.dead(metrics, info.num_experts),
+        summary.dead(evidence.absence(trace)),
     ]
     if evidence.compares_domains(trace):
         label, null = "Domain information", "shuffled labels"
