@@ -57,19 +57,52 @@ def test_mutual_information_is_the_mean_divergence_of_experts_from_the_corpus() 
     assert specialization.mutual_information(tokens_LEG)[0] == pytest.approx(expected)
 
 
-def test_the_mutual_information_of_a_random_router_is_that_of_its_formula() -> None:
+def random_choices(*, num_experts: int, top_k: int, num_domains: int, tokens: int) -> np.ndarray:
+    """tokens_LEG of 30 layers that choose uniformly, k different experts a token."""
     rng = np.random.default_rng(0)
-    num_tokens, num_experts, top_k, num_domains = 4000, 8, 2, 4
     chosen = []
     for _ in range(30):
-        ids_TK = rng.random((num_tokens, num_experts)).argsort(-1)[:, :top_k]
-        domain_T = np.arange(num_tokens) % num_domains
+        ids_TK = rng.random((tokens, num_experts)).argsort(-1)[:, :top_k]
+        domain_T = np.arange(tokens) % num_domains
         tokens_EG = np.zeros((num_experts, num_domains))
         np.add.at(tokens_EG, (ids_TK, domain_T[:, None]), 1)
         chosen.append(tokens_EG)
-    measured = specialization.mutual_information(np.array(chosen)).mean()
-    null = (num_experts - top_k) * (num_domains - 1) / (2 * top_k * num_tokens)
-    assert measured == pytest.approx(null, rel=0.2)
+    return np.array(chosen)
+
+
+def test_the_mutual_information_of_a_random_router_is_that_of_its_formula() -> None:
+    tokens_LEG = random_choices(num_experts=8, top_k=2, num_domains=4, tokens=4000)
+    measured = specialization.mutual_information(tokens_LEG).mean()
+    assert measured == pytest.approx((8 - 2) * (4 - 1) / (2 * 2 * 4000), rel=0.2)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 4, 6])
+def test_the_divergence_of_a_random_router_is_that_of_its_formula(top_k: int) -> None:
+    tokens_LEG = random_choices(num_experts=8, top_k=top_k, num_domains=6, tokens=4000)
+    choices = 4000 * top_k / 8
+    null = (8 - top_k) * (6 - 1) / (8 * 8 * choices * np.log(2))
+    assert specialization.jensen_shannon(tokens_LEG).mean() == pytest.approx(null, rel=0.12)
+
+
+@pytest.mark.parametrize("top_k", [1, 4, 6])
+def test_two_experts_of_a_random_router_lie_as_far_apart_as_the_formula_says(top_k: int) -> None:
+    tokens_LEG = random_choices(num_experts=8, top_k=top_k, num_domains=6, tokens=4000)
+    share_LEG = specialization.domain_share(tokens_LEG)
+    between = [
+        specialization._divergence(share_EG[a], share_EG[b])
+        for share_EG in share_LEG
+        for a in range(8)
+        for b in range(a)
+    ]
+    null = (8 - top_k) * (6 - 1) / (4 * (8 - 1) * 4000 * top_k / 8 * np.log(2))
+    assert np.mean(between) == pytest.approx(null, rel=0.12)
+
+
+@pytest.mark.parametrize("top_k", [1, 6])
+def test_the_lift_of_a_random_router_spreads_as_the_formula_says(top_k: int) -> None:
+    tokens_LEG = random_choices(num_experts=8, top_k=top_k, num_domains=6, tokens=4000)
+    spread = np.sqrt((1 - 1 / 6) / (4000 * top_k / 8 / 6) * (8 - top_k) / 8)
+    assert specialization.domain_lift(tokens_LEG).std() == pytest.approx(spread, rel=0.06)
 
 
 def test_one_domain_says_what_to_do() -> None:
