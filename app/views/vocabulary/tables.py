@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 from duckdb import DuckDBPyConnection
 
+from analysis import definitions as definitions_of
 from analysis import queries, vocabulary
 from analysis.definition_table import TraceArrays, definitions_table
 from analysis.queries import TraceInfo
@@ -58,16 +59,25 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
     load = queries.document_load(con)
     doc_ids = np.unique(load.doc_id)
     ids = queries.token_ids(con)
+    choices = queries.layer_choices(con, layer_id)
     return TraceArrays(
         layer_id=layer_id,
         tokens_NLE=tokens_NLE.astype(np.int64),
         domain_id_N=domain_id_N,
         tokens_N=queries.documents(con).set_index("doc_id").tokens[doc_ids].to_numpy(),
         first_tokens_VE=first_tokens(con, ids, info, layer_id),
+        next_tokens_VE=_next_tokens(choices, info),
         pairs_EE=queries.pair_array(queries.coactivation(con, layer_id), info),
-        ids_TK=_ids_by_rank(queries.layer_choices(con, layer_id), info),
+        ids_TK=_ids_by_rank(choices, info),
         weights_NLE=_weights(con, doc_ids, info),
     )
+
+
+def _next_tokens(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """next_tokens_VE, by first choices."""
+    first = choices[choices["rank"] == 0]
+    arrays = (first[name].to_numpy(np.int64) for name in ("token_id", "position", "expert_id"))
+    return definitions_of.next_token_choices(*arrays, info.num_experts)
 
 
 def _ids_by_rank(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray | None:
