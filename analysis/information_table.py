@@ -55,17 +55,17 @@ def information_row(
     row: dict[str, object] = {"layer_id": layer_id, **dict.fromkeys(NUMBERS)}
     if choices.empty:
         return row | {"n_documents": 0, "n_tokens": 0, "reason": "no routed tokens in this layer"}
-    chosen_TE, document_T = choice_array(choices, info)
+    chosen_TE, unit_T = choice_array(choices, info)
     token_id_T = choices.drop_duplicates(["doc_id", "position"]).token_id.to_numpy()
-    doc_ids, document_T = np.unique(document_T, return_inverse=True)
-    domain_N = pd.Index(info.domains).get_indexer(pd.Index(domains[doc_ids]))
-    row |= {"n_documents": len(doc_ids), "n_tokens": len(chosen_TE), "reason": ""}
+    units, group_T = np.unique(unit_T, return_inverse=True)
+    domain_N = pd.Index(info.domains).get_indexer(pd.Index(domains[units]))
+    row |= {"n_documents": len(units), "n_tokens": len(chosen_TE), "reason": ""}
     try:
-        beyond = conditional_information(chosen_TE, token_id_T, document_T, domain_N[document_T])
+        beyond = conditional_information(chosen_TE, token_id_T, group_T, domain_N[group_T])
     except ValueError as error:
         return row | {"reason": str(error)}
-    tokens_NE = np.zeros((len(doc_ids), info.num_experts))
-    np.add.at(tokens_NE, document_T, chosen_TE)
+    tokens_NE = np.zeros((len(units), info.num_experts))
+    np.add.at(tokens_NE, group_T, chosen_TE)
     row |= _information(tokens_NE, domain_N, num_domains=len(info.domains))
     null = beyond.null + beyond.document_excess
     row |= {"plug_in": beyond.plug_in, "null": null, "beyond": beyond.corrected, "p": beyond.p}

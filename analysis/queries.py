@@ -1,8 +1,8 @@
 """One typed function per question; each runs the file of its name in analysis/sql.
 
 A connection comes first: give every thread its own cursor. Documents without a label have the
-domain "unlabelled". L = MoE layers, E = routed experts, G = domains, N =
-documents.
+domain "unlabelled". Arrays and choices come by group: texts of one source are one piece of
+evidence. L = MoE layers, E = routed experts, G = domains, N = groups.
 """
 
 import json
@@ -51,7 +51,8 @@ def trace_info(con: DuckDBPyConnection) -> TraceInfo:
 
 
 def documents(con: DuckDBPyConnection) -> pd.DataFrame:
-    """doc_id, domain, origin, tokens, text (its first 200 characters)."""
+    """doc_id, domain, group (None: its own), unit (the first doc_id of its group), origin, tokens,
+    text (its first 200 characters)."""
     return _frame(con, "documents")
 
 
@@ -163,31 +164,46 @@ def document_k(con: DuckDBPyConnection) -> pd.DataFrame:
     return _frame(con, "document_k")
 
 
-def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
-    """tokens_NLE (int32) of the documents with a token, ascending doc_id, and their domain_id_N:
+def group_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
+    """tokens_NLE (int32) of the groups with a token, by their first doc_id, and their domain_id_N:
     places in info.domains."""
+    tokens_NLE, doc_ids = document_array(con, info)
+    return _by_unit(documents(con), doc_ids, info, tokens_NLE)
+
+
+def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
+    """tokens (int32) of the documents with a token by layer and expert, and their doc_ids, which
+    ascend: for definitions by document. The sample of intervals and tests is group_array()."""
     load = document_load(con)
     doc_ids = np.unique(load.doc_id)
-    shape = (len(doc_ids), info.num_layers, info.num_experts)
-    tokens_NLE = np.zeros(shape, dtype=np.int32)
-    document_N = np.searchsorted(doc_ids, load.doc_id)
-    tokens_NLE[document_N, load.layer_id, load.expert_id] = load.tokens
-    domain_N = documents(con).set_index("doc_id").domain[doc_ids]
-    return tokens_NLE, pd.Index(info.domains).get_indexer(pd.Index(domain_N))
+    tokens = np.zeros((len(doc_ids), info.num_layers, info.num_experts), dtype=np.int32)
+    tokens[np.searchsorted(doc_ids, load.doc_id), load.layer_id, load.expert_id] = load.tokens
+    return tokens, doc_ids
 
 
-def document_k_array(
+def group_k_array(
     con: DuckDBPyConnection, info: TraceInfo
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """choices_NL, tokens_N and domain_id_N of the documents with a token, ascending doc_id."""
+    """choices_NL, tokens_N and domain_id_N of the groups with a token, as in group_array()."""
     frame = document_k(con)
-    choices_NL = frame.choices.to_numpy().reshape(-1, info.num_layers)
+    choices = frame.choices.to_numpy().reshape(-1, info.num_layers)
     first = frame.iloc[:: info.num_layers]  # every token is in every layer, if with k = 0
-    return (
-        choices_NL,
-        first.tokens.to_numpy(),
-        pd.Index(info.domains).get_indexer(pd.Index(first.domain)),
-    )
+    counts = np.column_stack([choices, first.tokens])
+    counts, domain_id_N = _by_unit(documents(con), first.doc_id.to_numpy(), info, counts)
+    return counts[:, :-1], counts[:, -1], domain_id_N
+
+
+def _by_unit(
+    frame: pd.DataFrame, doc_ids: np.ndarray, info: TraceInfo, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of the documents added up over each group, and the domains of the groups."""
+    frame = frame.set_index("doc_id").loc[doc_ids]
+    units, first, unit_of = np.unique(frame.unit, return_index=True, return_inverse=True)
+    added = counts
+    if len(units) < len(counts):
+        added = np.zeros((len(units), *counts.shape[1:]), dtype=counts.dtype)
+        np.add.at(added, unit_of, counts)
+    return added, pd.Index(info.domains).get_indexer(pd.Index(frame.domain.iloc[first]))
 
 
 def load_array(frame: pd.DataFrame, info: TraceInfo, *, counted: str = "tokens") -> np.ndarray:
@@ -244,13 +260,22 @@ def _domain_order(domain: str) -> tuple[int, str]:
 def layer_choices(
     con: DuckDBPyConnection, layer_id: int, *, documents: int = MAX_DOCUMENTS
 ) -> pd.DataFrame:
-    """doc_id, position, token_id, rank, expert_id; of so many documents, always the same."""
-    return _frame(con, "layer_choices", layer_id=layer_id, documents=documents)
+    """unit, doc_id, position, token_id, rank, expert_id; of so many documents, always the same;
+    those of a group follow one another."""
+    frame = _frame(con, "layer_choices", layer_id=layer_id, documents=documents)
+    return _with_unit(con, frame)
 
 
 def token_id_choices(con: DuckDBPyConnection, layer_id: int) -> pd.DataFrame:
-    """token_id, doc_id, expert_id, tokens, first_tokens (of rank 0); only what was chosen."""
-    return _frame(con, "token_id_choices", layer_id=layer_id)
+    """unit, token_id, doc_id, expert_id, tokens, first_tokens (of rank 0); only what was chosen,
+    a group after the other."""
+    return _with_unit(con, _frame(con, "token_id_choices", layer_id=layer_id))
+
+
+def _with_unit(con: DuckDBPyConnection, frame: pd.DataFrame) -> pd.DataFrame:
+    unit = documents(con).set_index("doc_id").unit
+    frame.insert(0, "unit", unit.loc[frame.doc_id].to_numpy())
+    return frame.sort_values("unit", kind="stable", ignore_index=True)
 
 
 def token_ids(con: DuckDBPyConnection) -> pd.DataFrame:
@@ -259,22 +284,22 @@ def token_ids(con: DuckDBPyConnection) -> pd.DataFrame:
 
 
 def choice_array(frame: pd.DataFrame, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
-    """chosen_TE (bool) and document_T of layer_choices()."""
+    """chosen_TE (bool) and unit_T of layer_choices(), its tokens in the order given."""
     place = _places(frame)
-    token, first = np.unique(place, return_index=True)
-    chosen_TE = np.zeros((len(token), info.num_experts), dtype=bool)
-    chosen_TE[np.searchsorted(token, place), frame.expert_id] = True
-    return chosen_TE, frame.doc_id.to_numpy()[first]
+    starts = np.append(True, place[1:] != place[:-1])[: len(place)]
+    chosen_TE = np.zeros((starts.sum(), info.num_experts), dtype=bool)
+    chosen_TE[starts.cumsum() - 1, frame.expert_id] = True
+    return chosen_TE, frame.unit.to_numpy()[starts]
 
 
 def transition_choices(
     here: pd.DataFrame, following: pd.DataFrame, info: TraceInfo
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """chosen_TE of two layer_choices() and document_T, of the tokens that chose in both."""
+    """chosen_TE of two layer_choices() and unit_T, of the tokens that chose in both."""
     here_T, next_T = _places(here), _places(following)
     here, following = here[np.isin(here_T, next_T)], following[np.isin(next_T, here_T)]
-    here_TE, document_T = choice_array(here, info)
-    return here_TE, choice_array(following, info)[0], document_T
+    here_TE, unit_T = choice_array(here, info)
+    return here_TE, choice_array(following, info)[0], unit_T
 
 
 def _places(frame: pd.DataFrame) -> np.ndarray:

@@ -54,8 +54,8 @@ def layer_tests(
 ) -> tuple[WordTests, pd.DataFrame]:
     """Of one layer, and the token_id_choices they were made of."""
     frame = queries.token_id_choices(con, layer_id)
-    doc_ids, document = np.unique(frame.doc_id, return_inverse=True)
-    domain = queries.documents(con).set_index("doc_id").domain[doc_ids]
+    units, document = np.unique(frame.unit, return_inverse=True)
+    domain = queries.documents(con).set_index("doc_id").domain[units]
     domain_id_N = pd.factorize(domain)[0]
     return word_tests(frame.assign(document=document), domain_id_N, deals=deals), frame
 

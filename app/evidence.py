@@ -65,9 +65,9 @@ DOMAIN_METRICS = tuple(metric.__name__ for metric in metric_intervals.DOMAIN_MET
 
 @st.cache_data(max_entries=4, show_spinner=False, hash_funcs=BY_IDENTITY)
 def documents(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
-    """tokens_NLE and domain_id_N of queries.document_array."""
+    """tokens_NLE and domain_id_N of queries.group_array."""
     with trace.cursor() as con:
-        return queries.document_array(con, trace.info)
+        return queries.group_array(con, trace.info)
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
@@ -192,7 +192,7 @@ def expert_counts(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
 def mean_k(trace: Trace) -> pd.DataFrame:
     """The mean_k_table of the trace."""
     with trace.cursor() as con:
-        arrays = queries.document_k_array(con, trace.info)
+        arrays = queries.group_k_array(con, trace.info)
     domains, num_experts = trace.domains, trace.info.num_experts
     return mean_k_table(*arrays, domains=domains, num_experts=num_experts, seed=SEED)
 

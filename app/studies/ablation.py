@@ -28,7 +28,7 @@ Expert = tuple[int, int]  # layer, expert
 
 def lifts(con: DuckDBPyConnection, info: TraceInfo) -> pd.DataFrame:
     """The lift_table of the trace."""
-    tokens_NLE, domain_id_N = queries.document_array(con, info)
+    tokens_NLE, domain_id_N = queries.group_array(con, info)
     return significance.lift_table(tokens_NLE, domain_id_N, domains=info.domains)
 
 

@@ -12,6 +12,7 @@ DOCUMENTS, TOKENS = 24, 40
 def choices(chosen: np.ndarray, token_id: np.ndarray) -> pd.DataFrame:
     """One choice a token."""
     columns = {
+        "unit": np.repeat(np.arange(DOCUMENTS), TOKENS),
         "doc_id": np.repeat(np.arange(DOCUMENTS), TOKENS),
         "position": np.tile(np.arange(TOKENS), DOCUMENTS),
         "token_id": token_id,

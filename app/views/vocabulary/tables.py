@@ -55,16 +55,15 @@ def definitions(trace: Trace, layer_id: int) -> pd.DataFrame:
 
 
 def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> TraceArrays:
-    tokens_NLE, domain_id_N = queries.document_array(con, info)
-    load = queries.document_load(con)
-    doc_ids = np.unique(load.doc_id)
+    tokens_NLE, doc_ids = queries.document_array(con, info)
+    texts = queries.documents(con).set_index("doc_id").loc[doc_ids]
     ids = queries.token_ids(con)
     choices = queries.layer_choices(con, layer_id)
     return TraceArrays(
         layer_id=layer_id,
         tokens_NLE=tokens_NLE.astype(np.int64),
-        domain_id_N=domain_id_N,
-        tokens_N=queries.documents(con).set_index("doc_id").tokens[doc_ids].to_numpy(),
+        domain_id_N=pd.Index(info.domains).get_indexer(pd.Index(texts.domain)),
+        tokens_N=texts.tokens.to_numpy(),
         first_tokens_VE=first_tokens(con, ids, info, layer_id),
         next_tokens_VE=_next_tokens(choices, info),
         pairs_EE=queries.pair_array(queries.coactivation(con, layer_id), info),
