@@ -47,6 +47,7 @@ class Difference(Interval):
     spread: float  # what another seed moves it by: one standard deviation
     seeds: int  # that both have
     verdict: str
+    reason: str  # why it is UNDECIDED, else empty
 
 
 def difference(
@@ -75,8 +76,10 @@ def difference(
     values_R = resampled_ratio(both, bits_N, ordered["bytes"].to_numpy(), of_N)
     interval = ratio_interval(values_R, fewest)
     spread, seeds = seed_spread(losses, documents, domain=domain), len(nats_SN)
-    verdict = _verdict(interval, spread, seeds)
-    return Difference(**interval, spread=spread, seeds=seeds, verdict=verdict)
+    reason = undecided_reason(interval, spread, seeds)
+    better = BETTER if interval["estimate"] < 0 else WORSE
+    verdict = UNDECIDED if reason else better
+    return Difference(**interval, spread=spread, seeds=seeds, verdict=verdict, reason=reason)
 
 
 def variant_table(losses: pd.DataFrame, documents: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
@@ -139,12 +142,18 @@ def seed_spread(losses: pd.DataFrame, documents: pd.DataFrame, *, domain: str = 
     return float(np.sqrt(squares / freedom))
 
 
-def _verdict(interval: Interval, spread: float, seeds: int) -> str:
-    holds_zero = interval["low"] <= 0 <= interval["high"]
-    within_seeds = not abs(interval["estimate"]) > CLEAR_SPREADS * spread / np.sqrt(seeds)
-    if holds_zero or within_seeds:
-        return UNDECIDED
-    return BETTER if interval["estimate"] < 0 else WORSE
+def undecided_reason(interval: Interval, spread: float, seeds: int) -> str:
+    """Why a difference over so many seeds is not called one; empty where it is."""
+    moved = CLEAR_SPREADS * spread / np.sqrt(seeds)
+    reasons = []
+    if interval["low"] <= 0 <= interval["high"]:
+        reasons.append("the interval over texts holds 0")
+    if np.isnan(moved):
+        reasons.append("no two models have two seeds, so what a seed changes is unknown")
+    elif abs(interval["estimate"]) <= moved:
+        runs = "one seed" if seeds == 1 else f"{seeds} seeds"
+        reasons.append(f"seeds alone change it by {moved:.4f} (two standard errors, {runs})")
+    return "; ".join(reasons)
 
 
 def _bits(nats_N: np.ndarray, bytes_N: np.ndarray, domain_N: Sequence[str]) -> dict[str, float]:

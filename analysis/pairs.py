@@ -106,7 +106,7 @@ def _load_null(choices: _Choices) -> tuple[FixedLoads, np.ndarray]:
     free_E = ~(dead_E | always_E)
     a_P, b_P = np.triu_indices(len(tokens_E), 1)
     reason_P = np.where(always_E[a_P] | always_E[b_P], "an expert that every token chose", "")
-    reason_P = np.where(dead_E[a_P] | dead_E[b_P], "a dead expert", reason_P)
+    reason_P = np.where(dead_E[a_P] | dead_E[b_P], "an expert that was never chosen", reason_P)
     free_k_V = choices.k_V - always_E.sum()
     if not feasible(int(free_E.sum()), int(free_k_V.max())):
         return _unknown(len(choices.k_V), len(tokens_E)), np.full(len(a_P), TOO_MANY)

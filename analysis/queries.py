@@ -213,6 +213,13 @@ def load_array(frame: pd.DataFrame, info: TraceInfo, *, counted: str = "tokens")
     return tokens_LE
 
 
+def k_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """tokens_LK of rows of domain_k(): by the number of experts that ran, 0 to E."""
+    tokens_LK = np.zeros((info.num_layers, info.num_experts + 1), dtype=np.int64)
+    np.add.at(tokens_LK, (frame.layer_id.to_numpy(), frame.k.to_numpy()), frame.tokens.to_numpy())
+    return tokens_LK
+
+
 def domain_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
     """tokens_LEG of expert_domain_tokens(), domains in the order of info.domains."""
     shape = (info.num_layers, info.num_experts, len(info.domains))

@@ -44,7 +44,7 @@ def transition_significance(
     few = "one document" if len(length_N) < 2 else f"fewer than {MIN_EXPECTED} tokens expected"
     reason_P = np.select(
         [tests.expected == 0, always_EE.ravel(), tests.z.isna()],
-        ["a dead expert", "an expert that every token chose", few],
+        ["an expert that was never chosen", "an expert that every token chose", few],
         "",
     )
     table = table.assign(tokens=tokens_EE.ravel()).join(tests).assign(reason=reason_P)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import bootstrap, metric_intervals, permutation, queries, significance
+from analysis import bootstrap, load, metric_intervals, permutation, queries, significance
 from analysis.domain_counts import (
     ALL_LAYERS,
     compared_layers,
@@ -20,6 +20,7 @@ from analysis.domain_counts import (
 )
 from analysis.expert_loads import expert_load_table
 from analysis.experts_per_token import mean_k_table
+from analysis.load import Absence
 from analysis.metric_intervals import MIN_FREEDOM, metric_table
 from analysis.replication import COLUMNS, NUMBERS, replication
 from analysis.significance import NOT_ENOUGH, lift_table
@@ -50,6 +51,9 @@ COUNT_COLUMNS = (
     "experts",
     "share",
     *AGAINST_NULL,
+    "median_lift",
+    "median_share",
+    "above_half",
     "significant",
     "not_enough",
     *SAMPLE,
@@ -77,7 +81,23 @@ def expert_loads(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     """The expert_load_table of all documents or of one domain's."""
     tokens_NLE, domain_id_N = documents(trace)
     member_N = slice(None) if domain is None else domain_id_N == trace.domains.index(domain)
-    return expert_load_table(tokens_NLE[member_N], domain_id_N[member_N])
+    table = expert_load_table(tokens_NLE[member_N], domain_id_N[member_N])
+    missing = absence(trace, domain)
+    table["note"] = [
+        missing.of_expert(row.layer_id, row.expert_id) or row.note for row in table.itertuples()
+    ]
+    return table
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
+def absence(trace: Trace, domain: str | None = None) -> Absence:
+    """The experts that no token chose, of all documents or of one domain's, beside chance."""
+    with trace.cursor() as con:
+        tokens_LE = queries.load_array(queries.expert_tokens(con, domain=domain), trace.info)
+        k = queries.domain_k(con)
+    if domain is not None:
+        k = k[k.domain == domain]
+    return load.absence(tokens_LE, queries.k_array(k, trace.info))
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
@@ -107,6 +127,8 @@ def metrics(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     table["note"] = [
         _of_layer(note, layer) for note, layer in zip(table.note, table.layer_id, strict=True)
     ]
+    left_out = table.metric == load.dead_experts.__name__
+    table.loc[left_out, "null"] = absence(trace, domain).expected_L[table.layer_id[left_out]]
     return table[list(METRIC_COLUMNS)]
 
 
@@ -180,6 +202,9 @@ def limits(trace: Trace) -> list[str]:
     """What this trace cannot show and why, one line per limit."""
     tokens_NLE, domain_id_N = documents(trace)
     lines = significance.limits(tokens_NLE, domain_id_N, domains=trace.domains)
+    missing = absence(trace)
+    if missing.count():
+        lines.append(f"Of the experts, {missing.sentence()}.")
     if len(domain_id_N) - len(np.unique(domain_id_N)) < MIN_FREEDOM:
         texts = "1 text" if len(domain_id_N) == 1 else f"{len(domain_id_N)} texts"
         lines.append(

@@ -95,7 +95,7 @@ def differences(plain: pd.DataFrame, documents: pd.DataFrame, bits: pd.DataFrame
 
 def questions(plain: pd.DataFrame, documents: pd.DataFrame) -> pd.DataFrame:
     """question, first, second, estimate, low, high (bits per byte, below 0: the first is better),
-    spread, seeds, verdict, paper."""
+    spread, seeds, verdict, reason (why not decided), paper."""
     rows = []
     for question, preset, other, paper in comparison.QUESTIONS:
         pair = f"mini-{preset}", f"mini-{other}"

@@ -146,7 +146,7 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Make]] = {
         evidence.replication_table,
     ),
     "experts_per_domain": (
-        "How many experts work for each domain, with intervals",
+        "How many experts prefer each domain, with intervals",
         lambda trace: evidence.expert_counts(trace)[0],
     ),
     "experts_per_domain_by_layer": (

@@ -33,7 +33,7 @@ def load_heatmap(
     by_load: bool,
 ) -> go.Figure:
     """Colour = load relative to balanced, from an expert_load_table; a layer without tokens is
-    empty. Dot: q < 0.05. Cross: dead expert. Hatched: too few documents to say."""
+    empty. Dot: q < 0.05. Cross: not chosen. Hatched: too few documents to say."""
 
     def grid(values: np.ndarray) -> np.ndarray:
         return np.take_along_axis(values.reshape(tokens_LE.shape), order_LE, -1)

@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 from duckdb import DuckDBPyConnection
 
+from analysis import definitions as definitions_of
 from analysis import queries, vocabulary
 from analysis.definition_table import TraceArrays, definitions_table
 from analysis.queries import TraceInfo
@@ -57,16 +58,25 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
     tokens_NLE, doc_ids = queries.document_array(con, info)
     texts = queries.documents(con).set_index("doc_id").loc[doc_ids]
     ids = queries.token_ids(con)
+    choices = queries.layer_choices(con, layer_id)
     return TraceArrays(
         layer_id=layer_id,
         tokens_NLE=tokens_NLE.astype(np.int64),
         domain_id_N=pd.Index(info.domains).get_indexer(pd.Index(texts.domain)),
         tokens_N=texts.tokens.to_numpy(),
         first_tokens_VE=first_tokens(con, ids, info, layer_id),
+        next_tokens_VE=_next_tokens(choices, info),
         pairs_EE=queries.pair_array(queries.coactivation(con, layer_id), info),
-        ids_TK=_ids_by_rank(queries.layer_choices(con, layer_id), info),
+        ids_TK=_ids_by_rank(choices, info),
         weights_NLE=_weights(con, doc_ids, info),
     )
+
+
+def _next_tokens(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """next_tokens_VE, by first choices."""
+    first = choices[choices["rank"] == 0]
+    arrays = (first[name].to_numpy(np.int64) for name in ("token_id", "position", "expert_id"))
+    return definitions_of.next_token_choices(*arrays, info.num_experts)
 
 
 def _ids_by_rank(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray | None:
