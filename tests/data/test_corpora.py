@@ -129,7 +129,7 @@ def test_the_corpus_says_the_group_of_every_text(
 def test_a_part_that_was_built_without_groups_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "old.jsonl"
     path.write_text(json.dumps({"sublabel": "topic", "text": words(1)}) + "\n")
-    with pytest.raises(ValueError, match="says no groups; delete .* and build again"):
+    with pytest.raises(ValueError, match="says no groups; delete"):
         list(corpora.read_part(path))
 
 
