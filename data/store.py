@@ -14,10 +14,12 @@ from typing import Self
 
 import duckdb
 
+from data.groups import GroupDomains
 from data.routing import NO_EXPERT, RoutingBatch
 from data.writer import TraceWriter
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+READABLE_VERSIONS = (3, FORMAT_VERSION)  # 3 has no groups
 SCHEMA = Path(__file__).with_name("schema.sql")
 QUEUE_BATCHES = 4  # between the producer and the writer thread
 
@@ -82,6 +84,9 @@ class TraceStore:
             config=json.loads(config),
         )
         self._stored = self._trace.restore()
+        self._groups = GroupDomains()
+        for group, domain in stored_groups(self._connection):
+            self._groups.check(group, domain, partial_path(path))
         self._error: Exception | None = None
         self._queue: queue.Queue[RoutingBatch | None] = queue.Queue(QUEUE_BATCHES)
         self._thread = threading.Thread(target=self._drain, name="trace-writer", daemon=True)
@@ -136,6 +141,8 @@ class TraceStore:
         self._queue.put(batch)
 
     def _check(self, batch: RoutingBatch) -> None:
+        for document in batch.documents:
+            self._groups.check(document.group, document.domain, f"document {document.doc_id}")
         layers, top_k = batch.expert_ids_TLK.shape[1:]
         expected = self._description
         if layers != expected.num_layers:
@@ -218,6 +225,7 @@ def create_empty(partial: Path, description: TraceDescription) -> None:
 def require_same(partial: Path, description: TraceDescription) -> None:
     with connect(partial, read_only=True) as connection:
         check_format(connection, partial)
+        require_own_format(connection, partial)
         cursor = connection.execute("SELECT * FROM trace")
         names = [column[0] for column in cursor.description]
         stored = dict(zip(names, cursor.fetchall()[0], strict=True))
@@ -231,10 +239,29 @@ def require_same(partial: Path, description: TraceDescription) -> None:
             )
 
 
+def require_own_format(connection: duckdb.DuckDBPyConnection, partial: Path) -> None:
+    version = connection.execute("SELECT format_version FROM trace").fetchall()[0][0]
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{partial} was begun in trace format {version}, this RouteScope writes "
+            f"{FORMAT_VERSION}: delete it and capture again"
+        )
+
+
+def stored_groups(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str | None]]:
+    """Groups with their domains; a trace of format 3 has none."""
+    columns = [column[0] for column in connection.execute("FROM document LIMIT 0").description]
+    if "group" not in columns:
+        return []
+    return connection.execute(
+        'SELECT DISTINCT "group", domain FROM document WHERE "group" IS NOT NULL ORDER BY ALL'
+    ).fetchall()
+
+
 def difference(name: str, stored: object, given: object, *, where: str = "now") -> str:
     """Names the first field that differs, with both values."""
     if isinstance(stored, dict) and isinstance(given, dict):
-        for key in sorted(stored.keys() | given.keys()):
+        for key in [*stored, *(given.keys() - stored.keys())]:
             if stored.get(key) != given.get(key):
                 return difference(f"{name}.{key}", stored.get(key), given.get(key), where=where)
     return f"{name} ({stored}, {where} {given})"
@@ -284,11 +311,11 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         ) from error
     except duckdb.Error as error:
         raise ValueError(f"cannot read {path}: {first_line(error)}") from error
-    if [row[0] for row in rows] != [FORMAT_VERSION]:
+    if len(rows) != 1 or rows[0][0] not in READABLE_VERSIONS:
         versions = ", ".join(str(row[0]) for row in rows) or "no version"
+        readable = " and ".join(map(str, READABLE_VERSIONS))
         raise ValueError(
-            f"{path} has trace format {versions}, this RouteScope reads {FORMAT_VERSION}: "
-            "capture again"
+            f"{path} has trace format {versions}, this RouteScope reads {readable}: capture again"
         )
 
 
