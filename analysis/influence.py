@@ -4,6 +4,7 @@ N = groups, E = routed experts, G = domains. log2 lift of an expert and a domain
 choices / choices expected from the expert's load). docs/metrics.md argues every choice made here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,20 @@ def spread(tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int) 
         length_variance_G=length_G,
         effective_G=effective_G,
         dispersion_G=dispersion_G,
+    )
+
+
+def design_effect(by_group: Sequence[Spread], by_document: Sequence[Spread]) -> np.ndarray:
+    """How many times as large the variance of the experts' shares of a domain is over groups as it
+    seems over documents [G] (Kish 1965); Spreads of every layer. NaN where either is unknown."""
+    of_groups, of_documents = (
+        np.sum([of.dispersion_G for of in spreads], 0) for spreads in (by_group, by_document)
+    )
+    return np.divide(
+        of_groups,
+        of_documents,
+        out=np.full(of_groups.shape, np.nan),
+        where=(of_documents > 0) & (of_groups > 0),
     )
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from analysis import load, specialization
 from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
-from analysis.permutation import false_discovery_rate, permuted_labels
 from analysis.groups import too_few
+from analysis.permutation import false_discovery_rate, permuted_labels
 from analysis.significance import require_groups
 
 Metric = Callable[[np.ndarray], np.ndarray]

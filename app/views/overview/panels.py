@@ -4,7 +4,8 @@ import pandas as pd
 
 from analysis import queries
 from analysis.domain_counts import ANY
-from analysis.significance import MAX_Q, NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH
+from analysis.significance import MAX_Q
 from analysis.specialization import MIN_DOMAIN_TOKENS, MIN_LIFT, MIN_MARGIN, NONE, TOO_LITTLE
 from app import evidence
 from app.trace import Trace
