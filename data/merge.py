@@ -15,12 +15,11 @@ from data.store import (
     create_empty,
     difference,
     discard_partial,
-    first_line,
     open_trace,
     partial_path,
     require_free,
-    stored_groups,
 )
+from data.trace_format import first_line, stored_groups
 
 OF_DOCUMENTS = (
     "document",

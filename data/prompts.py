@@ -22,11 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.groups import GroupDomains, Grouping, TextGroups
+from data.labels import LABELS, checked_label
 from data.routing import Document
 
 TEXT_NAMES = ("text", "prompt")
-LABELS = ("domain", "group")  # optional columns
-LABEL_CHARACTERS = 100
 PARQUET_ROWS = 256  # read at once
 
 
@@ -150,17 +149,6 @@ def checked_text(text: object, where: str, limits: Limits) -> str | None:
     if not encodable(text):
         raise ValueError(f"{where}: half a surrogate pair, which is no character")
     return text
-
-
-def checked_label(name: str, label: object, where: str) -> str | None:
-    """A domain or a group; blank is none."""
-    if label is None or (isinstance(label, str) and not label.strip()):
-        return None
-    if not isinstance(label, str):
-        raise ValueError(f"{where}: the {name} is {type(label).__name__}, not a string")
-    if len(label) > LABEL_CHARACTERS or not label.isprintable():
-        raise ValueError(f"{where}: a {name} is one line of at most {LABEL_CHARACTERS} characters")
-    return label.strip()
 
 
 def encodable(text: str) -> bool:

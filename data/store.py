@@ -16,10 +16,15 @@ import duckdb
 
 from data.groups import GroupDomains
 from data.routing import NO_EXPERT, RoutingBatch
+from data.trace_format import (
+    FORMAT_VERSION,
+    check_format,
+    first_line,
+    require_own_format,
+    stored_groups,
+)
 from data.writer import TraceWriter
 
-FORMAT_VERSION = 4
-READABLE_VERSIONS = (3, FORMAT_VERSION)  # 3 has no groups
 SCHEMA = Path(__file__).with_name("schema.sql")
 QUEUE_BATCHES = 4  # between the producer and the writer thread
 
@@ -239,29 +244,10 @@ def require_same(partial: Path, description: TraceDescription) -> None:
             )
 
 
-def require_own_format(connection: duckdb.DuckDBPyConnection, partial: Path) -> None:
-    version = connection.execute("SELECT format_version FROM trace").fetchall()[0][0]
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"{partial} was begun in trace format {version}, this RouteScope writes "
-            f"{FORMAT_VERSION}: delete it and capture again"
-        )
-
-
-def stored_groups(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str | None]]:
-    """Groups with their domains; a trace of format 3 has none."""
-    columns = [column[0] for column in connection.execute("FROM document LIMIT 0").description]
-    if "group" not in columns:
-        return []
-    return connection.execute(
-        'SELECT DISTINCT "group", domain FROM document WHERE "group" IS NOT NULL ORDER BY ALL'
-    ).fetchall()
-
-
 def difference(name: str, stored: object, given: object, *, where: str = "now") -> str:
     """Names the first field that differs, with both values."""
     if isinstance(stored, dict) and isinstance(given, dict):
-        for key in [*stored, *(given.keys() - stored.keys())]:
+        for key in [*stored, *(key for key in given if key not in stored)]:
             if stored.get(key) != given.get(key):
                 return difference(f"{name}.{key}", stored.get(key), given.get(key), where=where)
     return f"{name} ({stored}, {where} {given})"
@@ -300,24 +286,3 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         if "not a valid DuckDB database" in str(error):
             raise ValueError(f"{path} is not a DuckDB file") from error
         raise ValueError(f"cannot open {path}: {first_line(error)}") from error
-
-
-def check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    try:
-        rows = connection.execute("SELECT format_version FROM trace").fetchall()
-    except duckdb.CatalogException as error:
-        raise ValueError(
-            f"{path} is a DuckDB file but not a trace: it has no table trace"
-        ) from error
-    except duckdb.Error as error:
-        raise ValueError(f"cannot read {path}: {first_line(error)}") from error
-    if len(rows) != 1 or rows[0][0] not in READABLE_VERSIONS:
-        versions = ", ".join(str(row[0]) for row in rows) or "no version"
-        readable = " and ".join(map(str, READABLE_VERSIONS))
-        raise ValueError(
-            f"{path} has trace format {versions}, this RouteScope reads {readable}: capture again"
-        )
-
-
-def first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.prompts import checked_label, encodable
+from data.labels import checked_label
+from data.prompts import encodable
 from data.routing import UNLABELLED, Document
 
 Record = dict[str, object]  # a JSON object of a task file

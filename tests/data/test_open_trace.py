@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.store import TraceStore, open_trace, partial_path, stored_groups
+from data.store import TraceStore, open_trace, partial_path
+from data.trace_format import stored_groups
 from tests.data.stored import as_format_3, interrupted, rows
 from tests.routing_batches import batch_of, description
 
