@@ -53,14 +53,14 @@ def mean_vocabulary_share(tokens_VE: np.ndarray, *, top_k: int = 1) -> float:
 
 
 def next_token_choices(
-    token_id_T: np.ndarray, position_T: np.ndarray, expert_T: np.ndarray, num_experts: int
+    token_id_T: np.ndarray, place_T: np.ndarray, expert_T: np.ndarray, num_experts: int
 ) -> np.ndarray:
     """OLMoE's code: how often a token before token id v chose expert e first, tokens_VE.
 
-    T in the order of the documents; a document begins where the position does not go on. Rows are
-    the ids that follow a token.
+    A token's place is one more than that of the token before it in its document, and no document
+    begins where another ends. Rows are the ids that follow a token.
     """
-    follows_T = position_T[1:] == position_T[:-1] + 1
+    follows_T = place_T[1:] == place_T[:-1] + 1
     next_id, row = np.unique(token_id_T[1:][follows_T], return_inverse=True)
     tokens_VE = np.zeros((len(next_id), num_experts), dtype=np.int64)
     np.add.at(tokens_VE, (row, expert_T[:-1][follows_T]), 1)

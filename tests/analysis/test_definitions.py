@@ -53,8 +53,8 @@ def test_vocabulary_specialization_counts_rare_ids_in_full() -> None:
 def test_vocabulary_specialization_by_the_token_that_follows() -> None:
     a, b = 7, 9
     token_id_T = np.array([a, b, a, b, a])  # two documents: a, b, a, b and a
-    position_T, expert_T = np.array([0, 1, 2, 3, 0]), np.array([0, 1, 1, 0, 2])
-    next_VE = definitions.next_token_choices(token_id_T, position_T, expert_T, 3)
+    place_T, expert_T = np.array([0, 1, 2, 3, 100]), np.array([0, 1, 1, 0, 2])
+    next_VE = definitions.next_token_choices(token_id_T, place_T, expert_T, 3)
     assert next_VE.tolist() == [[0, 1, 0], [1, 1, 0]]  # before a; before b, twice
     assert definitions.mean_vocabulary_share(next_VE) == 0.75  # of 1 and 1/2
 

@@ -77,11 +77,9 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
 def _next_tokens(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray:
     """next_tokens_VE, by first choices."""
     first = choices[choices["rank"] == 0]
+    place = first.doc_id.astype("uint64") * 2**32 + first.position
     return definitions_of.next_token_choices(
-        first.token_id.to_numpy(np.int64),
-        first.position.to_numpy(np.int64),
-        first.expert_id.to_numpy(),
-        info.num_experts,
+        first.token_id.to_numpy(), place.to_numpy(), first.expert_id.to_numpy(), info.num_experts
     )
 
 
