@@ -29,6 +29,7 @@ class TraceArrays:
     domain_id_N: np.ndarray
     tokens_N: np.ndarray  # length of the documents
     first_tokens_VE: np.ndarray  # of the layer
+    next_tokens_VE: np.ndarray  # of the layer, by the token that follows
     pairs_EE: np.ndarray  # of the layer
     ids_TK: np.ndarray | None  # of the layer, rank 0 first; None where k varies
     weights_NLE: np.ndarray | None  # None where the source gives ids only
@@ -48,6 +49,7 @@ NO_PAIRS = Figure(None, "no token chose two experts in this layer: there are no 
 NO_TOKENS = Figure(None, "no routed tokens in this layer; capture a trace with tokens")
 NO_RANKS = Figure(None, "k varies from token to token: ranks cannot be compared")
 NO_SNAPSHOTS = Figure(None, "no routing snapshots in a trace; the page Training has them")
+NO_PREDICTIONS = Figure(None, "a trace holds no logits, so the predicted token is unknown")
 NO_SCORES = Figure(None, "the trace has ids only, no weights: no gate score")
 NO_PROBABILITIES = Figure(None, "the trace has ids only, no weights: no gate probability")
 ONE_DOMAIN = Figure(None, "one domain: a lift compares domains")
@@ -131,10 +133,13 @@ def _vocabulary_rows(trace: TraceArrays) -> Iterator[Row]:
     living_VE = tokens_VE[tokens_VE.any(-1)]
     most = _figure(vocabulary.vocabulary_specialization, living_VE)
     mean = _figure(definitions.mean_vocabulary_share, tokens_VE)
+    following = _figure(definitions.mean_vocabulary_share, trace.next_tokens_VE)
     row = vocabulary.vocabulary_summary([tokens_VE]).iloc[0]
     corrected = Figure(None, row.reason) if row.reason else Figure(float(row.corrected))
     yield name, PAPER, "share of an id's tokens that chose e first: the strongest", most
-    yield name, CODE, "the largest such share of an id, mean over all ids", mean
+    yield name, CODE, "input token: the largest such share of an id, mean over all ids", mean
+    yield name, CODE, "next token: the same of the id that follows", following
+    yield name, CODE, "predicted token: the same of the likeliest next id", NO_PREDICTIONS
     ours = f"the same for ids of {vocabulary.MIN_OCCURRENCES} tokens, less what chance gives"
     yield name, OURS, ours, corrected
 
@@ -143,6 +148,7 @@ def _training_rows() -> Iterator[Row]:
     name, first = "router saturation", "share of tokens whose first expert is the last step's"
     yield name, PAPER, "share of the last step's choices made already", NO_SNAPSHOTS
     yield name, CODE, f"{first} (k = 1)", NO_SNAPSHOTS
+    yield name, CODE, "the paper's, over k = 8; the same where every token chooses 8", NO_SNAPSHOTS
     yield name, OURS, "as the paper, mean over tokens", NO_SNAPSHOTS
 
 

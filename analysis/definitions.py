@@ -52,6 +52,32 @@ def mean_vocabulary_share(tokens_VE: np.ndarray, *, top_k: int = 1) -> float:
     return float((tokens_VE.max(-1)[often_V] / (choices_V[often_V] // top_k)).mean())
 
 
+def next_token_choices(
+    token_id_T: np.ndarray, place_T: np.ndarray, expert_T: np.ndarray, num_experts: int
+) -> np.ndarray:
+    """OLMoE's code: how often a token before token id v chose expert e first, tokens_VE.
+
+    A token's place is one more than that of the token before it in its document, and no document
+    begins where another ends. Rows are the ids that follow a token.
+    """
+    follows_T = place_T[1:] == place_T[:-1] + 1
+    next_id, row = np.unique(token_id_T[1:][follows_T], return_inverse=True)
+    tokens_VE = np.zeros((len(next_id), num_experts), dtype=np.int64)
+    np.add.at(tokens_VE, (row, expert_T[:-1][follows_T]), 1)
+    return tokens_VE
+
+
+def rank_saturation(ids_TK: np.ndarray, final_TK: np.ndarray, *, top_k: int) -> float:
+    """OLMoE's code: of each token's first top_k experts at the last step, the share among its first
+    top_k at an earlier one, mean over tokens; rank 0 first."""
+    if ids_TK.shape != final_TK.shape or ids_TK.size == 0:
+        raise ValueError(
+            f"choices {ids_TK.shape} and {final_TK.shape}: saturation compares the same tokens"
+        )
+    early, final = ids_TK[:, :top_k, None], final_TK[:, None, :top_k]
+    return float((early == final).sum() / final.size)
+
+
 def esft_document_score(amount_NLE: np.ndarray, tokens_N: np.ndarray) -> np.ndarray:
     """ESFT's paper: mean over documents of the mean over their tokens [L, E].
 

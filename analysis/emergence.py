@@ -10,14 +10,20 @@ import pandas as pd
 
 from analysis.metric_intervals import NULL_PERMUTATIONS
 from analysis.permutation import permuted_labels
-from analysis.specialization import NO_DOMAIN, NONE, expert_domain, information_share
+from analysis.specialization import (
+    NO_DOMAIN,
+    TOO_FEW,
+    expert_domain,
+    information_share,
+    label_names,
+)
 
 
 def domain_experts(
     tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence[str], seed: int = 0
 ) -> pd.DataFrame:
-    """domain (the last is "none"), experts of experts_per_domain over all layers, null."""
-    places = np.array([*range(len(domains)), NO_DOMAIN])
+    """domain (of label_names), experts of experts_per_domain over all layers, null."""
+    places = np.array([*range(len(domains)), TOO_FEW, NO_DOMAIN])
     counts_PG = np.sum(
         [
             (expert_domain(tokens_PEG)[..., None] == places).sum(1)
@@ -26,7 +32,11 @@ def domain_experts(
         axis=0,
     )
     return pd.DataFrame(
-        {"domain": [*domains, NONE], "experts": counts_PG[0], "null": counts_PG[1:].mean(0)}
+        {
+            "domain": label_names(domains),
+            "experts": counts_PG[0],
+            "null": counts_PG[1:].mean(0),
+        }
     )
 
 

@@ -1,7 +1,8 @@
 """Maps of tokens, prompts and experts: points that are routed alike lie together.
 
 P = points, F = routing features, S = components of the truncated SVD, L = MoE layers, E = routed
-experts. The square root of a distribution makes Euclidean distance the Hellinger distance.
+experts, G = domains. The square root of a distribution makes Euclidean distance the Hellinger
+distance.
 """
 
 import warnings
@@ -20,7 +21,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from analysis import queries
 from analysis.queries import TraceInfo
-from analysis.specialization import NONE, expert_domain
+from analysis.specialization import NONE, TOO_LITTLE, expert_domain, label_names
 from data.routing import NO_EXPERT
 
 MAX_TOKENS = 20_000  # points of the map of tokens, shared evenly by the domains
@@ -39,6 +40,7 @@ class Points:
 
     frame: pd.DataFrame
     reduced_PS: np.ndarray
+    groups_P: np.ndarray | None  # whose domains are shuffled together; None: no comparison
     min_cluster_size: int
     seed: int
     parameters: dict[str, object]
@@ -46,7 +48,8 @@ class Points:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Clusters against domains, each beside its mean over shuffled domains. Noise is a class."""
+    """Clusters against domains, each beside its mean over domains shuffled over groups. Noise is a
+    class."""
 
     nmi: float
     ari: float
@@ -57,7 +60,8 @@ class Agreement:
 
 
 def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
-    """doc_id, position, domain, text, and expert_<layer_id>: the expert of largest weight."""
+    """doc_id, position, domain, unit (its group), text, and expert_<layer_id>: the expert of
+    largest weight."""
     tokens = queries.tokens_by_domain(con)
     sample = _stratified(tokens, MAX_TOKENS, seed)
     choices = queries.token_choices(con, sample)
@@ -66,12 +70,17 @@ def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Po
         (weights, (choices.point, _expert_index(choices, info))),
         shape=(len(sample), info.num_layers * info.num_experts),
     )
-    frame = sample.assign(text=queries.token_texts(con, sample), **_first_choices(choices, sample))
-    return _points(frame, features_PF, seed=seed, total=len(tokens), smallest_share=1 / 100)
+    unit = queries.documents(con).set_index("doc_id").unit.loc[sample.doc_id].to_numpy()
+    texts = queries.token_texts(con, sample)
+    frame = sample.assign(unit=unit, text=texts, **_first_choices(choices, sample))
+    return _points(
+        frame, features_PF, groups_P=unit, seed=seed, total=len(tokens), smallest_share=1 / 100
+    )
 
 
 def project_prompts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
-    """doc_id, domain, origin, tokens, text: by the share of each expert in each layer."""
+    """doc_id, domain, group, unit, origin, tokens, text: by the share of each expert in each
+    layer."""
     frame = queries.documents(con).query("tokens > 0").reset_index(drop=True)
     load = queries.document_load(con)
     weights = _root_share(load.tokens, [load.doc_id, load.layer_id])
@@ -80,23 +89,43 @@ def project_prompts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> P
         (weights, (point, _expert_index(load, info))),
         shape=(len(frame), info.num_layers * info.num_experts),
     )
-    return _points(frame, features_PF, seed=seed, total=info.num_documents, smallest_share=1 / 50)
+    return _points(
+        frame,
+        features_PF,
+        groups_P=frame.unit.to_numpy(),
+        seed=seed,
+        total=info.num_documents,
+        smallest_share=1 / 50,
+    )
 
 
 def project_experts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
-    """layer_id, expert_id, tokens, domain (it belongs to): by the documents it is chosen in."""
+    """layer_id, expert_id, tokens, domain (that it prefers): by the documents it is chosen in.
+
+    The domain is that of one half of the groups, the place that of the other; where a domain has
+    one group only, both are of all documents and nothing is compared.
+    """
     experts = queries.expert_tokens(con)[["layer_id", "expert_id", "tokens"]]
-    load = queries.document_load(con)
-    expert = _expert_index(load, info)
-    document, documents = pd.factorize(load.doc_id)
+    load, documents = queries.document_load(con), queries.documents(con)
+    labelling = _labelling_half(documents[documents.doc_id.isin(load.doc_id)], seed=seed)
+    of_labels = load if labelling is None else load[load.doc_id.isin(labelling)]
+    of_places = load if labelling is None else load[~load.doc_id.isin(labelling)]
+    domain = _expert_domains(of_labels.merge(documents[["doc_id", "domain"]], on="doc_id"), info)
+    expert = _expert_index(of_places, info)
+    document, columns = pd.factorize(of_places.doc_id)
     features_EF = csr_matrix(
-        (_root_share(load.tokens, expert), (expert, document)),
-        shape=(len(experts), len(documents)),
+        (_root_share(of_places.tokens, expert), (expert, document)),
+        shape=(len(experts), len(columns)),
     )
-    alive = experts.tokens > 0  # a dead expert has nothing to be laid out by
-    frame = experts.assign(domain=_expert_domains(con, info))[alive].reset_index(drop=True)
+    placed = np.diff(features_EF.indptr) > 0  # who was not chosen has nothing to be laid out by
+    frame = experts.assign(domain=domain)[placed].reset_index(drop=True)
     return _points(
-        frame, features_EF[alive.to_numpy()], seed=seed, total=len(experts), smallest_share=1 / 50
+        frame,
+        features_EF[placed],
+        groups_P=None if labelling is None else np.arange(len(frame)),
+        seed=seed,
+        total=len(experts),
+        smallest_share=1 / 50,
     )
 
 
@@ -126,9 +155,11 @@ def umap_map(points: Points) -> tuple[pd.DataFrame, dict[str, object]]:
     density = HDBSCAN(min_cluster_size=points.min_cluster_size, min_samples=5, copy=True)
     cluster_P = density.fit_predict(dense_PC)
     frame = points.frame.assign(x=xy_P2[:, 0], y=xy_P2[:, 1], cluster=cluster_P)
-    compared = None
-    if frame.domain.nunique() > 1:
-        compared = asdict(agreement(frame.domain, cluster_P, seed=points.seed))
+    compared, known_P = None, (frame.domain != TOO_LITTLE).to_numpy()
+    if points.groups_P is not None and frame.domain[known_P].nunique() > 1:
+        groups = points.groups_P[known_P]
+        agreed = agreement(frame.domain[known_P], cluster_P[known_P], groups, seed=points.seed)
+        compared = asdict(agreed)
     return frame, points.parameters | {
         "method": "umap",
         "n_neighbors": neighbors[0].shape[1],
@@ -140,16 +171,24 @@ def umap_map(points: Points) -> tuple[pd.DataFrame, dict[str, object]]:
     }
 
 
-def agreement(labels: ArrayLike, clusters: ArrayLike, *, seed: int) -> Agreement:
-    """NMI, ARI and purity of clusters against labels, beside shuffled labels."""
+def agreement(labels: ArrayLike, clusters: ArrayLike, groups: ArrayLike, *, seed: int) -> Agreement:
+    """NMI, ARI and purity of clusters against labels, beside labels shuffled over groups.
+
+    A group has one label, and all of its points get the same one when labels are shuffled.
+    """
     label_ids_P, names = pd.factorize(np.asarray(labels))
     if len(names) < 2:
         raise ValueError(
             f"{len(names)} domain: agreement of clusters and domains needs two or more"
         )
     cluster_ids_P = np.asarray(clusters)
+    _, first, group_P = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    label_of_group = label_ids_P[first]
+    assert (label_of_group[group_P] == label_ids_P).all(), "a group has labels of two kinds"
     rng = np.random.default_rng(seed)
-    shuffled = [_scores(rng.permutation(label_ids_P), cluster_ids_P) for _ in range(SHUFFLES)]
+    shuffled = [
+        _scores(rng.permutation(label_of_group)[group_P], cluster_ids_P) for _ in range(SHUFFLES)
+    ]
     nmi, ari, purity = _scores(label_ids_P, cluster_ids_P)
     baseline = np.mean(shuffled, 0).tolist()
     return Agreement(
@@ -197,16 +236,35 @@ def _expert_index(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
     return frame.layer_id.to_numpy(np.int64) * info.num_experts + frame.expert_id.to_numpy(np.int64)
 
 
-def _expert_domains(con: DuckDBPyConnection, info: TraceInfo) -> np.ndarray:
-    """The name of the domain each expert belongs to, in order of layer and expert."""
-    tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), info)
+def _labelling_half(documents: pd.DataFrame, *, seed: int) -> np.ndarray | None:
+    """doc_ids of half of the groups of every domain; None if a domain has one group only."""
+    units = documents.drop_duplicates("unit")[["domain", "unit"]]
+    if units.empty or units.groupby("domain").size().min() < 2:
+        return None
+    shuffled = units.sample(frac=1, random_state=seed)
+    place = shuffled.groupby("domain").cumcount()
+    half = documents.unit.isin(shuffled.unit[place % 2 == 0])
+    return documents.doc_id[half].to_numpy()
+
+
+def _expert_domains(load: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """The name of the domain each expert prefers, in order of layer and expert."""
+    tokens_LEG = queries.domain_array(
+        load.groupby(["layer_id", "expert_id", "domain"], as_index=False).tokens.sum(), info
+    )
     if (tokens_LEG.sum(1) > 0).sum(-1).min() < 2:  # nothing to prefer
         return np.full(info.num_layers * info.num_experts, NONE, dtype=object)
-    return np.array([*info.domains, NONE], dtype=object)[expert_domain(tokens_LEG).ravel()]
+    return np.array(label_names(info.domains), dtype=object)[expert_domain(tokens_LEG).ravel()]
 
 
 def _points(
-    frame: pd.DataFrame, features_PF: csr_matrix, *, seed: int, total: int, smallest_share: float
+    frame: pd.DataFrame,
+    features_PF: csr_matrix,
+    *,
+    groups_P: np.ndarray | None,
+    seed: int,
+    total: int,
+    smallest_share: float,
 ) -> Points:
     _require_points(frame)
     components = max(1, min(MAX_COMPONENTS, features_PF.shape[0] - 1, features_PF.shape[1] - 1))
@@ -218,11 +276,13 @@ def _points(
     return Points(
         frame=frame,
         reduced_PS=reduced_PS,
+        groups_P=groups_P,
         min_cluster_size=max(5, round(len(frame) * smallest_share)),
         seed=seed,
         parameters={
             "seed": seed,
             "points": len(frame),
+            "groups": None if groups_P is None else len(np.unique(groups_P)),
             "points_in_trace": total,
             "svd_components": components,
             "svd_explained_variance": _finite_sum(svd.explained_variance_ratio_),

@@ -164,11 +164,16 @@ def document_k(con: DuckDBPyConnection) -> pd.DataFrame:
     return _frame(con, "document_k")
 
 
-def group_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
+def group_array(
+    con: DuckDBPyConnection, info: TraceInfo, *, doc_ids: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """tokens_NLE (int32) of the groups with a token, by their first doc_id, and their domain_id_N:
-    places in info.domains."""
-    tokens_NLE, doc_ids = document_array(con, info)
-    return _by_unit(documents(con), doc_ids, info, tokens_NLE)
+    places in info.domains. Of the documents given, if not of all."""
+    tokens, routed = document_array(con, info)
+    if doc_ids is not None:
+        kept = np.isin(routed, doc_ids)
+        tokens, routed = tokens[kept], routed[kept]
+    return _by_unit(documents(con), routed, info, tokens)
 
 
 def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
@@ -211,6 +216,13 @@ def load_array(frame: pd.DataFrame, info: TraceInfo, *, counted: str = "tokens")
     tokens_LE = np.zeros((info.num_layers, info.num_experts), dtype=np.int64)
     tokens_LE[frame.layer_id, frame.expert_id] = frame[counted]
     return tokens_LE
+
+
+def k_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """tokens_LK of rows of domain_k(): by the number of experts that ran, 0 to E."""
+    tokens_LK = np.zeros((info.num_layers, info.num_experts + 1), dtype=np.int64)
+    np.add.at(tokens_LK, (frame.layer_id.to_numpy(), frame.k.to_numpy()), frame.tokens.to_numpy())
+    return tokens_LK
 
 
 def domain_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which domains an expert works for, and how much the expert tells about the domain.
+"""Which domains an expert prefers, and how much the expert tells about the domain.
 
 L = MoE layers, E = routed experts, G = domains. A share is of choices: a token counts once for
 every expert that it chose. The corpus of a layer is the sum of its experts, so uneven domains
@@ -10,8 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-NO_DOMAIN = -1  # the label of an expert that belongs to no domain
-NONE = "none"  # how it is shown
+NO_DOMAIN = -1  # the label of an expert that prefers no single domain
+TOO_FEW = -2  # of an expert with too few choices to say
+NONE = "none"  # how the one is shown
+TOO_LITTLE = "too little data"  # and the other
 
 # docs/metrics.md argues these
 MIN_LIFT = 1.5
@@ -87,20 +89,26 @@ def distinct_share(
 def expert_domain(
     tokens_LEG: np.ndarray, *, min_lift: float = MIN_LIFT, min_tokens: int = MIN_DOMAIN_TOKENS
 ) -> np.ndarray:
-    """The domain each expert belongs to [L, E], NO_DOMAIN for none.
+    """The domain each expert prefers [L, E], NO_DOMAIN for none, TOO_FEW where nobody can say.
 
     The domain of highest lift, if that is at least min_lift, at least MIN_MARGIN times the second
-    highest, and rests on at least min_tokens choices.
+    highest, and rests on at least min_tokens choices. TOO_FEW: only the last is missing, or the
+    expert has fewer choices than that in all.
     """
     _require_domains(tokens_LEG)
     lift_LEG = np.nan_to_num(domain_lift(tokens_LEG), nan=0.0)
     second_LE, first_LE = np.moveaxis(np.sort(lift_LEG, -1)[..., -2:], -1, 0)
     domain_LE = lift_LEG.argmax(-1)
     tokens_LE = np.take_along_axis(tokens_LEG, domain_LE[..., None], -1)[..., 0]
-    belongs_LE = (
-        (first_LE >= min_lift) & (first_LE >= MIN_MARGIN * second_LE) & (tokens_LE >= min_tokens)
-    )
-    return np.where(belongs_LE, domain_LE, NO_DOMAIN)
+    prefers_LE = (first_LE >= min_lift) & (first_LE >= MIN_MARGIN * second_LE)
+    label_LE = np.where(prefers_LE & (tokens_LE >= min_tokens), domain_LE, NO_DOMAIN)
+    too_few_LE = np.where(prefers_LE, tokens_LE, tokens_LEG.sum(-1)) < min_tokens
+    return np.where(too_few_LE, TOO_FEW, label_LE)
+
+
+def label_names(domains: Sequence[str]) -> list[str]:
+    """Names by the labels of expert_domain(): the negative ones count from the end."""
+    return [*domains, TOO_LITTLE, NONE]
 
 
 def experts_per_domain(
@@ -110,10 +118,11 @@ def experts_per_domain(
     min_lift: float = MIN_LIFT,
     min_tokens: int = MIN_DOMAIN_TOKENS,
 ) -> pd.DataFrame:
-    """domain, experts, share of all experts of the layers given; the last row is "none"."""
+    """domain, experts, share of all experts of the layers given; last TOO_LITTLE and NONE."""
     labels_LE = expert_domain(tokens_LEG, min_lift=min_lift, min_tokens=min_tokens)
-    experts = [(labels_LE == domain_id).sum() for domain_id in (*range(len(domains)), NO_DOMAIN)]
-    table = pd.DataFrame({"domain": [*domains, NONE], "experts": experts})
+    labels = (*range(len(domains)), TOO_FEW, NO_DOMAIN)
+    experts = [(labels_LE == label).sum() for label in labels]
+    table = pd.DataFrame({"domain": label_names(domains), "experts": experts})
     return table.assign(share=table.experts / labels_LE.size)
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BAR = 2.0  # seconds, every page after the first
 ROUNDS = 5
 PAGES = {
-    "Overview": "Which domain does each expert work for?",
+    "Overview": "Which domain does each expert prefer?",
     "Specialization": "Which experts prefer which domain?",
     "Load balance": "Do all experts carry their share?",
     "Co-activation": "Which experts work together?",

@@ -20,9 +20,9 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Encoding
 
 from analysis.comparison import bits_table, difference
-from analysis.domain_counts import ALL_LAYERS, domain_counts
+from analysis.domain_counts import ALL_LAYERS, ANY, domain_counts
 from analysis.metric_intervals import metric_table
-from analysis.specialization import NO_DOMAIN, NONE, expert_domain
+from analysis.specialization import NO_DOMAIN, NONE, TOO_FEW, TOO_LITTLE, expert_domain
 from analysis.stability import flipped_share, flipped_share_null
 from app.studies.reader import CHECKPOINT, HELDOUT
 from data.routing import DOMAINS
@@ -235,6 +235,8 @@ def counts(folder: Path, arrays: Arrays, domain_id_N: np.ndarray) -> pd.DataFram
         total = label_LE.size
         estimate = {name: (label_LE == g).sum() / total for g, name in enumerate(DOMAINS)}
         estimate[NONE] = (label_LE == NO_DOMAIN).sum() / total
+        estimate[TOO_LITTLE] = (label_LE == TOO_FEW).sum() / total
+        estimate[ANY] = (label_LE >= 0).sum() / total
         shares = table[["low", "high", "null"]] / total
         tables.append(shares.assign(estimate=pd.Series(estimate), limits=limits, **name_of(folder)))
     return pd.concat(tables).reset_index()

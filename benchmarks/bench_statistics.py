@@ -125,7 +125,7 @@ def token_driven_trace(seed: int, *, vocabulary: int = 300) -> dict[str, float]:
         found = conditional_information(chosen_TE, token_id_T, document_T, domain_id_T, seed=seed)
         plain = specialization.mutual_information(domains_GE.T[None].astype(float))
         figures |= {
-            f"{name}: plain": float(plain[0]) * np.log(2),
+            f"{name}: plain": float(plain[0]),
             f"{name}: plug-in": found.plug_in,
             f"{name}: corrected": found.corrected,
             f"{name}: p": float(found.p < 0.05),

@@ -29,6 +29,17 @@ def write_sidecar(
     return path
 
 
+def sidecar_parameters(trace: Path, what: str) -> dict[str, object] | None:
+    """What it was made with, without its rows; None if there is none, or it is damaged."""
+    path = sidecar_path(trace, what)
+    if not path.is_file():
+        return None
+    try:
+        return json.loads((pq.read_schema(path).metadata or {})[METADATA_KEY])
+    except (pa.ArrowInvalid, KeyError, json.JSONDecodeError):
+        return None
+
+
 def read_sidecar(trace: Path, what: str) -> tuple[pd.DataFrame, dict[str, object]] | None:
     """The frame and the parameters it was made with; None if it was not made yet."""
     path = sidecar_path(trace, what)

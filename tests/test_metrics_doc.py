@@ -65,6 +65,8 @@ TABLES = {  # the same metrics, collected
     "compared_layers",
     "verdict",
     "estimate_row",
+    "label_names",
+    "absence",
 }
 
 

@@ -6,7 +6,7 @@ import sys
 from app.jobs import queue
 from app.jobs.queue import Job, all_jobs
 from app.trace import Trace
-from data.sidecar import sidecar_path
+from data.sidecar import sidecar_parameters, sidecar_path
 
 PROJECTIONS = ("tokens", "prompts", "experts")
 COMMAND = (sys.executable, "-P", "-m", "routescope")  # -P: a file of the folder hides no module
@@ -19,13 +19,21 @@ def start(trace: Trace) -> None:
 
 
 def project(trace: Trace) -> Job | None:
-    """Start the projection of a trace unless it is made or was tried; the job if it was started."""
-    if all(sidecar_path(trace.path, what).is_file() for what in PROJECTIONS):
+    """Start the projection of a trace unless it is made or was tried; the job if it was started.
+
+    Maps of an earlier version, whose domains were shuffled over points, are made again.
+    """
+    if all(_is_current(trace, what) for what in PROJECTIONS):
         return None
     key = f"project|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
         key, "Making the maps", lambda job: _run(job, trace, "project"), lane="projection"
     )
+
+
+def _is_current(trace: Trace, what: str) -> bool:
+    parameters = sidecar_parameters(trace.path, what)
+    return parameters is not None and "groups" in parameters
 
 
 def information(trace: Trace) -> Job | None:

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparison import bits_table, difference, seed_spread, variant_table
+from analysis.comparison import bits_table, difference, seed_spread, undecided_reason, variant_table
+from analysis.ratios import Interval
 
 LN2 = np.log(2)
 DOCUMENTS = pd.DataFrame({"doc_id": range(20), "domain": ["a", "b"] * 10, "bytes": [100] * 20})
@@ -68,19 +69,42 @@ def test_one_seed_of_each_knows_no_spread_and_decides_nothing() -> None:
     found = difference(losses({("a", 0): 1.0, ("b", 0): 2.0}, noise=1.0), DOCUMENTS, "a", "b")
     assert np.isnan(found["spread"])
     assert found["verdict"] == "not decided"
+    assert found["reason"] == "no two models have two seeds, so what a seed changes is unknown"
 
 
 @pytest.mark.parametrize(
-    ("second", "verdict"),
-    [(1.5, "better"), (0.5, "worse"), (1.02, "not decided")],
+    ("second", "verdict", "reason"),
+    [
+        (1.5, "better", ""),
+        (0.5, "worse", ""),
+        (1.02, "not decided", "seeds alone change it by 0.02"),
+    ],
 )
-def test_a_verdict_needs_more_than_the_seeds_explain(second: float, verdict: str) -> None:
+def test_a_verdict_needs_more_than_the_seeds_explain(
+    second: float, verdict: str, reason: str
+) -> None:
     """Pairs a and b differ by 0.00 and 0.02 in two seeds: a spread of 0.014."""
     bits = {("a", 0): 1.0, ("a", 1): 1.0, ("b", 0): 1.0, ("b", 1): 1.02, ("c", 0): second}
     found = difference(losses(bits, noise=0.1), DOCUMENTS, "a", "c")
     assert found["estimate"] == pytest.approx(1.0 - second, abs=0.01)
     assert found["low"] < found["estimate"] < found["high"]
     assert found["verdict"] == verdict
+    assert found["reason"].startswith(reason)
+    assert bool(found["reason"]) == (verdict == "not decided")
+
+
+def test_what_is_not_decided_has_its_reason_in_numbers() -> None:
+    clear = Interval(estimate=0.003, low=0.002, high=0.004)
+    assert undecided_reason(clear, 0.001, 1) == ""
+    assert undecided_reason(clear, 0.002, 1) == (
+        "seeds alone change it by 0.0040 (two standard errors, one seed)"
+    )
+    assert undecided_reason(clear, 0.003, 4) == (
+        "seeds alone change it by 0.0030 (two standard errors, 4 seeds)"
+    )
+    near = Interval(estimate=0.003, low=-0.001, high=0.007)
+    assert undecided_reason(near, 0.001, 1) == "the interval over texts holds 0"
+    assert undecided_reason(near, 0.002, 1).startswith("the interval over texts holds 0; seeds")
 
 
 def test_a_variant_costs_what_it_adds() -> None:

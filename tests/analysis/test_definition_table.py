@@ -12,11 +12,13 @@ TRACE = TraceArrays(
     domain_id_N=np.array([0, 1]),
     tokens_N=np.array([2, 2]),
     first_tokens_VE=np.array([[3, 0, 0, 0], [0, 1, 0, 0]]),
+    next_tokens_VE=np.array([[1, 0, 0, 0], [1, 1, 0, 0]]),
     pairs_EE=np.array([[0, 4, 2, 2], [4, 0, 2, 2], [2, 2, 0, 0], [2, 2, 0, 0]]),
     ids_TK=np.array([[0, 1, 2], [0, 2, 1], [0, 1, 3], [0, 3, 1]]),
     weights_NLE=np.array([[[1.2, 0.4, 0.4, 0]], [[1.2, 0.4, 0, 0.4]]]),
 )
 
+NO_PREDICTIONS = "a trace holds no logits, so the predicted token is unknown"
 NO_SNAPSHOTS = "no routing snapshots in a trace; the page Training has them"
 
 
@@ -35,7 +37,16 @@ def reasons(trace: TraceArrays) -> set[str]:
 def test_every_definition_of_a_small_layer_has_a_value_except_rare_vocabulary_and_training() -> (
     None
 ):
-    assert reasons(TRACE) == {"no token id occurs 10 times", NO_SNAPSHOTS}
+    assert reasons(TRACE) == {"no token id occurs 10 times", NO_PREDICTIONS, NO_SNAPSHOTS}
+
+
+def test_vocabulary_by_the_input_the_next_and_the_predicted_token() -> None:
+    table = definitions_table(TRACE)
+    rows = table[(table.metric == "vocabulary specialization") & (table.variant == CODE)]
+    tokens = [formula.partition(":")[0] for formula in rows.formula]
+    assert tokens == ["input token", "next token", "predicted token"]
+    assert rows.value[:2].tolist() == [1.0, 0.75]
+    assert rows.reason.tolist() == ["", "", NO_PREDICTIONS]
 
 
 def test_the_variants_differ_as_documented() -> None:
@@ -77,6 +88,7 @@ def test_an_empty_layer_has_reasons_only() -> None:
         domain_id_N=np.zeros(1, int),
         tokens_N=np.ones(1, int),
         first_tokens_VE=np.zeros((2, 4), int),
+        next_tokens_VE=np.zeros((0, 4), int),
         pairs_EE=np.zeros((4, 4), int),
     )
     reasons(nothing)

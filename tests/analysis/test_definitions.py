@@ -6,6 +6,7 @@ import pytest
 from analysis import definitions
 from analysis.coactivation import coactivation_null, coactivation_rate
 from analysis.load import max_violation
+from analysis.saturation import router_saturation
 
 IDS_TK = np.array([[0, 1, 2], [0, 2, 1]])  # two tokens, three of four experts, rank 0 first
 PAIRS_EE = np.array([[0, 2, 2, 0], [2, 0, 2, 0], [2, 2, 0, 0], [0, 0, 0, 0]])
@@ -47,6 +48,42 @@ def test_vocabulary_specialization_counts_rare_ids_in_full() -> None:
     assert definitions.mean_vocabulary_share(first_VE) == pytest.approx(0.8)  # of 0.6 and 1
     both_VE = np.array([[10, 10]])  # ten occurrences that chose both
     assert definitions.mean_vocabulary_share(both_VE, top_k=2) == 1.0
+
+
+def test_vocabulary_specialization_by_the_token_that_follows() -> None:
+    a, b = 7, 9
+    token_id_T = np.array([a, b, a, b, a])  # two documents: a, b, a, b and a
+    place_T, expert_T = np.array([0, 1, 2, 3, 100]), np.array([0, 1, 1, 0, 2])
+    next_VE = definitions.next_token_choices(token_id_T, place_T, expert_T, 3)
+    assert next_VE.tolist() == [[0, 1, 0], [1, 1, 0]]  # before a; before b, twice
+    assert definitions.mean_vocabulary_share(next_VE) == 0.75  # of 1 and 1/2
+
+
+def test_documents_of_one_token_are_followed_by_none() -> None:
+    one_T = np.array([7, 7])
+    next_VE = definitions.next_token_choices(one_T, np.zeros(2, int), np.array([0, 1]), 3)
+    assert next_VE.shape == (0, 3)
+    with pytest.raises(ValueError, match="no routed tokens"):
+        definitions.mean_vocabulary_share(next_VE)
+
+
+def test_saturation_of_first_choices_and_of_all() -> None:
+    early_TK, final_TK = np.array([[0, 1], [2, 3]]), np.array([[1, 0], [2, 0]])
+    assert definitions.rank_saturation(early_TK, final_TK, top_k=1) == 0.5
+    assert definitions.rank_saturation(early_TK, final_TK, top_k=2) == 0.75  # (2/2 + 1/2) / 2
+    assert definitions.rank_saturation(final_TK, final_TK, top_k=2) == 1.0
+    with pytest.raises(ValueError, match="same tokens"):
+        definitions.rank_saturation(early_TK, final_TK[:1], top_k=1)
+
+
+def test_saturation_at_all_k_is_that_of_the_paper() -> None:
+    rng = np.random.default_rng(0)
+    early_TK, final_TK = (rng.random((50, 16)).argsort(-1)[:, :8] for _ in range(2))
+    chosen = [np.zeros((50, 1, 16), bool) for _ in range(2)]
+    for ids_TK, chosen_TLE in zip((early_TK, final_TK), chosen, strict=True):
+        np.put_along_axis(chosen_TLE[:, 0], ids_TK, True, axis=1)
+    measured = definitions.rank_saturation(early_TK, final_TK, top_k=8)
+    assert measured == pytest.approx(router_saturation(*chosen)[0])
 
 
 def test_esft_scores_by_document_and_normalized_either_way() -> None:

@@ -17,17 +17,17 @@ def test_choices_are_summed_by_domain() -> None:
 
 def test_experts_are_counted_by_domain_beside_shuffled_labels() -> None:
     table = domain_experts(SPLIT_NLE, LABELS_N, domains=("math", "code"))
-    assert table.domain.tolist() == ["math", "code", "none"]
-    assert table.experts.tolist() == [1, 1, 0]
+    assert table.domain.tolist() == ["math", "code", "too little data", "none"]
+    assert table.experts.tolist() == [1, 1, 0, 0]
     assert table.null.sum() == 2
     # 36 of the 70 ways to deal 4 and 4 labels give each expert two texts of either domain
-    assert table.null[2] == pytest.approx(2 * 36 / 70, abs=0.2)
+    assert table.null[3] == pytest.approx(2 * 36 / 70, abs=0.2)
 
 
 def test_experts_that_serve_all_alike_have_no_domain() -> None:
     table = domain_experts(EVEN_NLE, LABELS_N, domains=("math", "code"))
-    assert table.experts.tolist() == [0, 0, 2]
-    assert table.null.tolist() == [0, 0, 2]
+    assert table.experts.tolist() == [0, 0, 0, 2]
+    assert table.null.tolist() == [0, 0, 0, 2]
 
 
 def test_information_is_a_share_beside_shuffled_labels() -> None:

@@ -51,6 +51,59 @@ def test_dead_experts() -> None:
     assert load.dead_experts(TOKENS_LE).tolist() == [0, 3]
 
 
+def tokens_by_k(k: int, tokens: int, num_experts: int = 4) -> np.ndarray:
+    tokens_K = np.zeros(num_experts + 1, int)
+    tokens_K[k] = tokens
+    return tokens_K
+
+
+def test_the_chance_of_absence_is_a_product_over_tokens() -> None:
+    tokens_LK = np.array([tokens_by_k(1, 2), tokens_by_k(1, 2) + tokens_by_k(2, 1)])
+    assert load.absence_chance(tokens_LK).tolist() == pytest.approx([9 / 16, 9 / 32])
+    assert load.absence_chance(tokens_by_k(4, 1)[None]).tolist() == [0.0]  # every expert runs
+    assert load.absence_chance(tokens_by_k(0, 9)[None]).tolist() == [1.0]  # all were dropped
+
+
+def test_a_balanced_router_leaves_out_as_many_experts_as_the_chance_says() -> None:
+    rng = np.random.default_rng(0)
+    ids = rng.random((2000, 20, 64)).argsort(-1)[..., :6]  # 2,000 layers of 20 tokens
+    left_out = 64 - np.array([len(np.unique(layer)) for layer in ids])
+    expected = 64 * load.absence_chance(tokens_by_k(6, 20, 64)[None])[0]
+    assert left_out.mean() == pytest.approx(expected, rel=0.03)  # 8.9
+
+
+def test_an_expert_is_dead_only_where_its_absence_is_more_than_chance() -> None:
+    tokens_LE = np.array([[9, 9, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]])
+    tokens_LK = np.array([tokens_by_k(1, 18), tokens_by_k(0, 18), tokens_by_k(1, 2)])
+    absence = load.absence(tokens_LE, tokens_LK)
+    assert absence.dead_LE.sum(-1).tolist() == [2, 0, 0]  # 0.75 ** 18 = 0.006; 0.75 ** 2 = 0.56
+    assert (absence.count(), absence.dead(), absence.num_experts()) == (4, 2, 8)
+    assert absence.by_chance() == "2.3"  # 4 * 0.5625 + 4 * 0.0056
+    assert absence.sentence() == (
+        "4 of 8 experts were not chosen, where a balanced router would leave out 2.3 of so few "
+        "tokens: 2 of them can be called dead"
+    )
+    assert absence.of_expert(0, 2) == (
+        "dead: never chosen, a balanced router leaves out 0.023 of the layer"
+    )
+    assert absence.of_expert(2, 3) == (
+        "not chosen, but a balanced router leaves out 2.2 of the layer with so few tokens"
+    )
+    assert absence.of_expert(0, 0) == absence.of_expert(1, 0) == ""
+
+
+def test_absence_in_a_sentence() -> None:
+    few, many = tokens_by_k(1, 4)[None], tokens_by_k(1, 400)[None]
+    assert load.absence(np.array([[100] * 4]), many).sentence() == "no expert is dead"
+    assert load.absence(np.array([[200, 100, 100, 0]]), many).sentence() == (
+        "1 of 4 experts is dead, where a balanced router would leave out < 0.01"
+    )
+    assert load.absence(np.array([[2, 1, 1, 0]]), few).sentence() == (
+        "1 of 4 experts was not chosen, where a balanced router would leave out 1.3 of so few "
+        "tokens: none can be called dead"
+    )
+
+
 @pytest.mark.parametrize("name", ["load_imbalance", "gini", "normalized_entropy", "busiest_share"])
 def test_a_layer_without_tokens_is_refused_by_its_number(name: str) -> None:
     with pytest.raises(ValueError, match="layer 1 has no routed tokens"):

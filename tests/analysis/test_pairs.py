@@ -135,7 +135,7 @@ def test_what_a_load_fixes_is_said_and_left_empty() -> None:
     reasons = table.set_index(["expert_a", "expert_b"]).reason
     assert reasons[(0, 1)] == ""
     assert reasons[(0, 5)] == "an expert that every token chose"
-    assert reasons[(5, 6)] == "a dead expert"
+    assert reasons[(5, 6)] == "an expert that was never chosen"
     empty = table[table.reason != ""]
     assert empty[["z_load", "p_load", "q_load", "z_swaps"]].isna().all(axis=None)
     assert (empty.expected_load - empty.tokens).abs().max() < 1e-6

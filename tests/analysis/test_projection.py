@@ -24,12 +24,17 @@ def two_kinds(num_points: int = 60) -> projection.Points:
         features_PF[point, 4 * kind : 4 * kind + 4] = np.sqrt(rng.dirichlet(np.full(4, 5.0)))
     frame = pd.DataFrame({"domain": np.array(["math", "code"])[kind_P]})
     return projection._points(
-        frame, csr_matrix(features_PF), seed=0, total=num_points, smallest_share=1 / 10
+        frame,
+        csr_matrix(features_PF),
+        groups_P=np.arange(num_points),
+        seed=0,
+        total=num_points,
+        smallest_share=1 / 10,
     )
 
 
 def test_agreement_of_the_same_partition_is_one() -> None:
-    found = projection.agreement(["a", "a", "b", "b"] * 5, [7, 7, 3, 3] * 5, seed=0)
+    found = projection.agreement(["a", "a", "b", "b"] * 5, [7, 7, 3, 3] * 5, range(20), seed=0)
     assert (found.nmi, found.ari, found.purity) == pytest.approx((1, 1, 1))
     assert found.shuffled_nmi < 0.2
     assert abs(found.shuffled_ari) < 0.1
@@ -37,19 +42,47 @@ def test_agreement_of_the_same_partition_is_one() -> None:
 
 
 def test_purity_is_the_share_of_each_clusters_majority() -> None:
-    found = projection.agreement(["a", "a", "b", "b"], [0, 0, 0, -1], seed=0)
+    found = projection.agreement(["a", "a", "b", "b"], [0, 0, 0, -1], range(4), seed=0)
     assert found.purity == 0.75  # 2 of 3, and the one that is noise
 
 
 def test_agreement_is_the_same_for_the_same_seed() -> None:
     labels, clusters = ["a", "b"] * 10, [0, 0, 1, 1, 2] * 4
-    first, second = (projection.agreement(labels, clusters, seed=3) for _ in range(2))
+    first, second = (projection.agreement(labels, clusters, range(20), seed=3) for _ in range(2))
     assert first == second
 
 
 def test_agreement_with_one_domain_is_refused() -> None:
     with pytest.raises(ValueError, match="two or more"):
-        projection.agreement(["a", "a"], [0, 1], seed=0)
+        projection.agreement(["a", "a"], [0, 1], [0, 1], seed=0)
+
+
+def test_labels_are_shuffled_over_groups_and_not_over_points() -> None:
+    """Six groups of 50 points, each a cluster of its own: whatever domains they get, they agree."""
+    groups = np.repeat(range(6), 50)
+    labels = np.array(["a", "b"])[groups % 2]
+    over_groups = projection.agreement(labels, groups, groups, seed=0)
+    assert over_groups.purity == over_groups.shuffled_purity == 1.0
+    assert over_groups.nmi == pytest.approx(over_groups.shuffled_nmi)
+    over_points = projection.agreement(labels, groups, range(300), seed=0)
+    assert over_points.shuffled_purity < 0.6
+    assert over_points.shuffled_nmi < 0.02
+
+
+def test_half_of_the_groups_of_every_domain_give_labels() -> None:
+    documents = pd.DataFrame(
+        {
+            "doc_id": range(12),
+            "domain": ["math"] * 8 + ["code"] * 4,
+            "unit": [0, 0, 2, 2, 4, 4, 6, 6, 8, 9, 10, 11],
+        }
+    )
+    half = projection._labelling_half(documents, seed=0)
+    assert half is not None
+    chosen = documents[documents.doc_id.isin(half)]
+    assert chosen.groupby("domain").unit.nunique().to_dict() == {"math": 2, "code": 2}
+    assert len(chosen) == 6  # groups stay whole
+    assert projection._labelling_half(documents[:9], seed=0) is None  # code has one group
 
 
 def test_the_sample_has_as_many_tokens_of_every_domain() -> None:
@@ -76,10 +109,11 @@ def test_prompts_and_experts(tiny: duckdb.DuckDBPyConnection) -> None:
     experts = projection.project_experts(tiny, info, seed=0)
     assert len(experts.frame) == 7  # of eight: expert 3 of layer 0 is dead
     assert experts.parameters["points_in_trace"] == 8
-    assert set(experts.frame.domain) == {"none"}  # too few choices for a label
+    assert set(experts.frame.domain) == {"too little data"}  # eight tokens
+    assert experts.groups_P is None  # a domain has one document: no halves
 
 
-def test_experts_carry_the_domain_they_belong_to(tiny_trace: Path, tmp_path: Path) -> None:
+def test_experts_carry_the_domain_they_prefer(tiny_trace: Path, tmp_path: Path) -> None:
     path = tmp_path / "hundredfold.duckdb"
     shutil.copy(tiny_trace, path)
     with duckdb.connect(str(path)) as con:
@@ -87,6 +121,33 @@ def test_experts_carry_the_domain_they_belong_to(tiny_trace: Path, tmp_path: Pat
         experts = projection.project_experts(con, queries.trace_info(con), seed=0).frame
     # layer 0: expert 0 serves math and unlabelled 1.6 times as often, expert 1 everything
     assert experts.domain.tolist() == ["none", "none", "code", "math", "math", "code", "code"]
+
+
+def test_experts_have_their_place_and_their_domain_from_different_documents(
+    tiny_trace: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "twice.duckdb"
+    shutil.copy(tiny_trace, path)
+    with duckdb.connect(str(path)) as con:
+        con.execute("UPDATE document_load SET tokens = 100 * tokens")
+        # documents 3 to 5 are 0 to 2 again, with the other experts of layer 0
+        con.execute("INSERT INTO document SELECT * REPLACE (doc_id + 3 AS doc_id) FROM document")
+        con.execute(
+            "INSERT INTO document_load SELECT * REPLACE (doc_id + 3 AS doc_id, "
+            "(CASE layer_id WHEN 0 THEN 3 - expert_id ELSE expert_id END) AS expert_id) "
+            "FROM document_load"
+        )
+        points = projection.project_experts(con, queries.trace_info(con), seed=0)
+        documents, load = queries.documents(con), queries.document_load(con)
+    labelling = projection._labelling_half(documents, seed=0)
+    assert labelling is not None
+    assert len(labelling) == 3
+    chosen = load[~load.doc_id.isin(labelling)].groupby(["layer_id", "expert_id"]).size()
+    assert points.frame[["layer_id", "expert_id"]].apply(tuple, axis=1).tolist() == [*chosen.index]
+    of_labels = load[load.doc_id.isin(labelling) & (load.layer_id == 0)]
+    unseen = ~points.frame.expert_id.isin(of_labels.expert_id) & (points.frame.layer_id == 0)
+    assert set(points.frame.domain[unseen]) <= {"too little data"}
+    assert points.groups_P is not None
 
 
 @pytest.mark.parametrize("what", ["tokens", "prompts", "experts"])
@@ -105,7 +166,7 @@ def test_too_few_points_keep_the_svd(tiny: duckdb.DuckDBPyConnection) -> None:
 def test_one_point_has_a_place() -> None:
     frame = pd.DataFrame({"domain": ["math"]})
     points = projection._points(
-        frame, csr_matrix(np.ones((1, 4))), seed=0, total=1, smallest_share=1
+        frame, csr_matrix(np.ones((1, 4))), groups_P=None, seed=0, total=1, smallest_share=1
     )
     assert np.isfinite(projection.svd_map(points)[0][["x", "y"]]).all(axis=None)
 
@@ -113,7 +174,12 @@ def test_one_point_has_a_place() -> None:
 def test_points_that_are_all_alike_keep_the_svd() -> None:
     frame = pd.DataFrame({"domain": ["math", "code"] * 10})
     points = projection._points(
-        frame, csr_matrix(np.full((20, 8), 0.5)), seed=0, total=20, smallest_share=1 / 10
+        frame,
+        csr_matrix(np.full((20, 8), 0.5)),
+        groups_P=None,
+        seed=0,
+        total=20,
+        smallest_share=1 / 10,
     )
     parameters = projection.umap_map(points)[1]
     assert parameters["method"] == "svd"

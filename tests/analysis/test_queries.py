@@ -1,5 +1,7 @@
 """Against the tiny trace of tests/traces.py, whose tables say what is expected here."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -243,7 +245,14 @@ def test_group_array_of_an_empty_trace(empty: duckdb.DuckDBPyConnection) -> None
     assert (tokens_NLE.shape, domain_id_N.shape) == ((0, 2, 4), (0,))
 
 
-def test_a_group_is_one_piece_of_evidence(tiny: duckdb.DuckDBPyConnection) -> None:
+@pytest.fixture
+def writable(tiny_trace: Path, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(shutil.copy(tiny_trace, tmp_path))) as con:
+        yield con
+
+
+def test_a_group_is_one_piece_of_evidence(writable: duckdb.DuckDBPyConnection) -> None:
+    tiny = writable
     tiny.execute('ALTER TABLE document ADD COLUMN IF NOT EXISTS "group" VARCHAR')
     tiny.execute("UPDATE document SET domain = 'math', \"group\" = 'a' WHERE doc_id IN (0, 2)")
     info = queries.trace_info(tiny)
@@ -260,8 +269,10 @@ def test_a_group_is_one_piece_of_evidence(tiny: duckdb.DuckDBPyConnection) -> No
     assert queries.token_id_choices(tiny, 0).unit.is_monotonic_increasing
 
 
-def test_a_trace_without_groups_has_a_group_a_document(tiny: duckdb.DuckDBPyConnection) -> None:
-    tiny.execute('ALTER TABLE document DROP COLUMN IF EXISTS "group"')  # as in format 3
-    frame = queries.documents(tiny)
-    assert frame.group.isna().all()
+def test_a_trace_without_groups_has_a_group_a_document(
+    writable: duckdb.DuckDBPyConnection,
+) -> None:
+    writable.execute('ALTER TABLE document DROP COLUMN IF EXISTS "group"')  # as in format 3
+    frame = queries.documents(writable)
+    assert frame["group"].isna().all()
     assert frame.unit.tolist() == frame.doc_id.tolist() == [0, 1, 2]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis import specialization
-from analysis.specialization import NO_DOMAIN
+from analysis.specialization import NO_DOMAIN, TOO_FEW
 
 SHARED = [[5, 5], [5, 5]]
 SPLIT = [[10, 0], [0, 10]]
@@ -57,19 +57,52 @@ def test_mutual_information_is_the_mean_divergence_of_experts_from_the_corpus() 
     assert specialization.mutual_information(tokens_LEG)[0] == pytest.approx(expected)
 
 
-def test_the_mutual_information_of_a_random_router_is_that_of_its_formula() -> None:
+def random_choices(*, num_experts: int, top_k: int, num_domains: int, tokens: int) -> np.ndarray:
+    """tokens_LEG of 30 layers that choose uniformly, k different experts a token."""
     rng = np.random.default_rng(0)
-    num_tokens, num_experts, top_k, num_domains = 4000, 8, 2, 4
     chosen = []
     for _ in range(30):
-        ids_TK = rng.random((num_tokens, num_experts)).argsort(-1)[:, :top_k]
-        domain_T = np.arange(num_tokens) % num_domains
+        ids_TK = rng.random((tokens, num_experts)).argsort(-1)[:, :top_k]
+        domain_T = np.arange(tokens) % num_domains
         tokens_EG = np.zeros((num_experts, num_domains))
         np.add.at(tokens_EG, (ids_TK, domain_T[:, None]), 1)
         chosen.append(tokens_EG)
-    measured = specialization.mutual_information(np.array(chosen)).mean()
-    null = (num_experts - top_k) * (num_domains - 1) / (2 * top_k * num_tokens)
-    assert measured == pytest.approx(null, rel=0.2)
+    return np.array(chosen)
+
+
+def test_the_mutual_information_of_a_random_router_is_that_of_its_formula() -> None:
+    tokens_LEG = random_choices(num_experts=8, top_k=2, num_domains=4, tokens=4000)
+    measured = specialization.mutual_information(tokens_LEG).mean()
+    assert measured == pytest.approx((8 - 2) * (4 - 1) / (2 * 2 * 4000), rel=0.2)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 4, 6])
+def test_the_divergence_of_a_random_router_is_that_of_its_formula(top_k: int) -> None:
+    tokens_LEG = random_choices(num_experts=8, top_k=top_k, num_domains=6, tokens=4000)
+    choices = 4000 * top_k / 8
+    null = (8 - top_k) * (6 - 1) / (8 * 8 * choices * np.log(2))
+    assert specialization.jensen_shannon(tokens_LEG).mean() == pytest.approx(null, rel=0.12)
+
+
+@pytest.mark.parametrize("top_k", [1, 4, 6])
+def test_two_experts_of_a_random_router_lie_as_far_apart_as_the_formula_says(top_k: int) -> None:
+    tokens_LEG = random_choices(num_experts=8, top_k=top_k, num_domains=6, tokens=4000)
+    share_LEG = specialization.domain_share(tokens_LEG)
+    between = [
+        specialization._divergence(share_EG[a], share_EG[b])
+        for share_EG in share_LEG
+        for a in range(8)
+        for b in range(a)
+    ]
+    null = (8 - top_k) * (6 - 1) / (4 * (8 - 1) * 4000 * top_k / 8 * np.log(2))
+    assert np.mean(between) == pytest.approx(null, rel=0.12)
+
+
+@pytest.mark.parametrize("top_k", [1, 6])
+def test_the_lift_of_a_random_router_spreads_as_the_formula_says(top_k: int) -> None:
+    tokens_LEG = random_choices(num_experts=8, top_k=top_k, num_domains=6, tokens=4000)
+    spread = np.sqrt((1 - 1 / 6) / (4000 * top_k / 8 / 6) * (8 - top_k) / 8)
+    assert specialization.domain_lift(tokens_LEG).std() == pytest.approx(spread, rel=0.06)
 
 
 def test_one_domain_says_what_to_do() -> None:
@@ -112,9 +145,9 @@ def test_distinct_share_needs_enough_text() -> None:
         specialization.distinct_share(TOKENS_LEG)
 
 
-def test_an_expert_belongs_to_the_domain_it_prefers() -> None:
+def test_an_expert_has_the_domain_it_prefers() -> None:
     tokens_LEG = np.array([[[900, 100], [100, 900], [500, 500], [0, 0]]])
-    assert specialization.expert_domain(tokens_LEG).tolist() == [[0, 1, NO_DOMAIN, NO_DOMAIN]]
+    assert specialization.expert_domain(tokens_LEG).tolist() == [[0, 1, NO_DOMAIN, TOO_FEW]]
 
 
 def test_a_preference_needs_a_margin_over_the_second_domain() -> None:
@@ -126,21 +159,36 @@ def test_a_preference_needs_a_margin_over_the_second_domain() -> None:
 
 def test_a_preference_needs_enough_choices() -> None:
     tokens_LEG = np.array([[[99, 0], [901, 1000]]])
-    assert specialization.expert_domain(tokens_LEG)[0, 0] == NO_DOMAIN
+    assert specialization.expert_domain(tokens_LEG)[0].tolist() == [TOO_FEW, NO_DOMAIN]
     assert specialization.expert_domain(tokens_LEG, min_tokens=99)[0, 0] == 0
+
+
+def test_without_a_preference_too_few_choices_are_counted_over_all_domains() -> None:
+    tokens_LEG = np.array([[[50, 49], [50, 50], [1000, 1000]]])
+    assert specialization.expert_domain(tokens_LEG).tolist() == [[TOO_FEW, NO_DOMAIN, NO_DOMAIN]]
+
+
+def test_labels_are_places_in_their_names() -> None:
+    names = specialization.label_names(("math", "code"))
+    assert [names[label] for label in (0, 1, TOO_FEW, NO_DOMAIN)] == [
+        "math",
+        "code",
+        "too little data",
+        "none",
+    ]
 
 
 def test_experts_per_domain_counts_none() -> None:
     tokens_LEG = np.array([[[900, 100], [100, 900], [500, 500], [0, 0]]])
     table = specialization.experts_per_domain(tokens_LEG, ("math", "code"))
-    assert table.domain.tolist() == ["math", "code", "none"]
-    assert table.experts.tolist() == [1, 1, 2]
-    assert table.share.tolist() == [0.25, 0.25, 0.5]
+    assert table.domain.tolist() == ["math", "code", "too little data", "none"]
+    assert table.experts.tolist() == [1, 1, 1, 1]
+    assert table.share.tolist() == [0.25] * 4
 
 
 def test_experts_per_domain_by_layer_adds_up_to_the_whole() -> None:
     tokens_LEG = np.array([SHARED, SPLIT]) * 100
     table = specialization.experts_per_domain_by_layer(tokens_LEG, ("math", "code"))
-    assert table.layer_id.tolist() == [0, 0, 0, 1, 1, 1]
-    assert table.experts.tolist() == [0, 0, 2, 1, 1, 0]
-    assert table.share.tolist() == [0.0, 0.0, 1.0, 0.5, 0.5, 0.0]
+    assert table.layer_id.tolist() == [0] * 4 + [1] * 4
+    assert table.experts.tolist() == [0, 0, 0, 2, 1, 1, 0, 0]
+    assert table.share.tolist() == [0.0, 0.0, 0.0, 1.0, 0.5, 0.5, 0.0, 0.0]

@@ -83,7 +83,7 @@ def test_what_loads_fix_and_one_document_have_reasons_and_no_test() -> None:
     table = transition_significance(here_TE, next_TE, document_T)
     reasons = table.set_index(["expert_id", "next_expert_id"]).reason
     assert reasons[(0, 0)] == "an expert that every token chose"
-    assert reasons[(1, 0)] == "a dead expert"
+    assert reasons[(1, 0)] == "an expert that was never chosen"
     assert reasons[(2, 0)] == ""
     assert table[table.reason != ""].p.isna().all()
     alone = transition_significance(here_TE, next_TE, np.zeros_like(document_T))

@@ -7,7 +7,7 @@ from streamlit.util import calc_hash
 
 APP = Path(__file__).parents[2] / "app"
 PAGES = {
-    "overview": "Which domain does each expert work for?",
+    "overview": "Which domain does each expert prefer?",
     "specialization": "Which experts prefer which domain?",
     "load_balance": "Do all experts carry their share?",
     "coactivation": "Which experts work together?",

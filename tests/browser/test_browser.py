@@ -12,7 +12,7 @@ from tests.browser.hostile import HOSTILE
 pytestmark = pytest.mark.slow
 
 PAGES = {
-    "": "Which domain does each expert work for?",
+    "": "Which domain does each expert prefer?",
     "specialization": "Which experts prefer which domain?",
     "load_balance": "Do all experts carry their share?",
     "coactivation": "Which experts work together?",

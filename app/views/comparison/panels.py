@@ -1,5 +1,7 @@
 """The models of the paper's comparison in figures and words."""
 
+import pandas as pd
+
 from analysis.comparison import BETTER, UNDECIDED, WORSE
 from app.views.comparison import paper
 from app.views.comparison.figures import change_lines, difference_rows
@@ -46,8 +48,9 @@ def questions(comparison: Comparison) -> Panel:
         note=(
             "Difference in bits per byte, first minus second: below 0 the first is better. A "
             "verdict needs an interval that excludes 0 and a difference of more than two standard "
-            "errors over the seeds. Column paper: what arXiv 2401.06066 found with 2 B parameters "
-            "and 100 B tokens."
+            "errors over the seeds (the spread of one seed over the root of their number); reason "
+            "says which of the two a difference lacks. Column paper: what arXiv 2401.06066 found "
+            "with 2 B parameters and 100 B tokens."
         ),
     )
 
@@ -90,12 +93,19 @@ def _answer(comparison: Comparison) -> str:
     asked = comparison.questions
     mine = asked[asked["first"] == "DeepSeekMoE"].set_index("second")
     main, more = mine.loc["GShard"], mine.loc["GShard ×1.5"]
-    first, second = VERDICTS[str(main.verdict)], VERDICTS[str(more.verdict)]
     return (
-        f"At this scale DeepSeekMoE is {first} GShard ({main.estimate:+.4f} bits per byte over "
-        f"{main.seeds} seeds, {main.low:+.4f} to {main.high:+.4f}) and {second} GShard with 1.5 "
-        f"times the expert parameters ({more.estimate:+.4f}). This is what these trainings did, "
-        "not what more tokens would do."
+        f"At this scale DeepSeekMoE is {_compared(main, 'GShard')}, and it is "
+        f"{_compared(more, 'GShard with 1.5 times the expert parameters')}. This is what these "
+        "trainings did, not what more tokens would do."
+    )
+
+
+def _compared(row: pd.Series, other: str) -> str:
+    """The verdict with its number, and with its reason where there is none."""
+    because = f": {row.reason}" if row.reason else ""
+    return (
+        f"{VERDICTS[str(row.verdict)]} {other} ({row.estimate:+.4f} bits per byte over {row.seeds} "
+        f"seeds, {row.low:+.4f} to {row.high:+.4f} over texts{because})"
     )
 
 

@@ -61,7 +61,7 @@ class Comparison:
     runs: pd.DataFrame  # one row per training
     bits: pd.DataFrame  # as of analysis.comparison.bits_table
     differences: pd.DataFrame  # a domain and model per row: bits per byte, difference from GShard
-    questions: pd.DataFrame  # a row of QUESTIONS: names, difference, verdict, what the paper found
+    questions: pd.DataFrame  # a row of QUESTIONS: names, difference, verdict, reason, paper
     interventions: pd.DataFrame  # model, variant, value, bits, change, low, high, n
     diagnostics: pd.DataFrame  # as of analysis.diagnostics, with preset
 
@@ -73,7 +73,9 @@ def load() -> Comparison:
             f"{FOLDER.name} has no {missing[0]}.csv; `python benchmarks/bench_comparison.py pack` "
             "writes it"
         )
-    return Comparison(**{name: pd.read_csv(FOLDER / f"{name}.csv") for name in TABLES})
+    tables = {name: pd.read_csv(FOLDER / f"{name}.csv") for name in TABLES}
+    tables["questions"] = tables["questions"].fillna({"reason": "", "paper": ""})
+    return Comparison(**tables)
 
 
 def diagnosed() -> pd.DataFrame:

@@ -97,7 +97,7 @@ def _map(
 
 
 def _agreement(what: str, parameters: Mapping[str, Any]) -> list[Panel]:
-    """Clusters against domains, beside shuffled domains; empty where there are no clusters."""
+    """Clusters against domains, beside shuffled domains; empty where nothing is compared."""
     if not parameters.get("agreement"):
         return []
     table = map_points.agreement_table(parameters)

@@ -11,12 +11,22 @@ from app.trace import Trace
 from app.views.shared.theme import literal
 from data.sidecar import read_sidecar
 
+OUTDATED = (
+    "This map is of an earlier version, which shuffled domains over single points; its agreement "
+    "is left out. `routescope project` makes it again."
+)
 UNTESTED = "no interval and no test: of other texts the map would be another"
 
 
 def stored_map(trace: Trace, what: str) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """The points and the parameters they were laid out with; None if there is no map yet."""
-    return read_sidecar(trace.path, what)
+    """The points and the parameters they were laid out with; None if there is no map yet.
+
+    A map of an earlier version has no "groups": its agreement is left out.
+    """
+    stored = read_sidecar(trace.path, what)
+    if stored is None or "groups" in stored[1]:
+        return stored
+    return stored[0], stored[1] | {"agreement": None}
 
 
 def hover(points: pd.DataFrame, what: str) -> list[str]:
@@ -62,10 +72,11 @@ def clusters_answer(what: str, points: pd.DataFrame, parameters: Mapping[str, An
     agreement = parameters.get("agreement")
     if not agreement:
         return f"{text}."
+    over = "experts" if what == "experts" else f"the {parameters['groups']:,} groups of texts"
     return (
         f"{text}; {agreement['purity']:.0%} share their cluster's most frequent domain, against "
-        f"{agreement['shuffled_purity']:.0%} with shuffled domains (NMI {agreement['nmi']:.2f} "
-        f"against {agreement['shuffled_nmi']:.2f})."
+        f"{agreement['shuffled_purity']:.0%} with domains shuffled over {over} (NMI "
+        f"{agreement['nmi']:.2f} against {agreement['shuffled_nmi']:.2f})."
     )
 
 
@@ -73,11 +84,25 @@ def map_note(what: str, parameters: Mapping[str, Any], *, num_drawn: int) -> str
     method = {"svd": "truncated SVD", "umap": "UMAP after truncated SVD"}[parameters["method"]]
     noise = parameters.get("noise_share")
     left_out = f" {noise:.0%} are in no cluster." if noise else ""
+    labels = f" {_labels_note(parameters)}" if what == "experts" else ""
+    old = "" if "groups" in parameters else f" {OUTDATED}"
     return (
         f"Showing {num_drawn:,} of {parameters['points_in_trace']:,} {what}, {method}, seed "
         f"{parameters['seed']}.{left_out} Only neighbourhoods mean something here; the distances "
-        "between groups and the sizes of groups do not."
+        f"between clusters and the sizes of clusters do not.{labels}{old}"
     )
+
+
+def _labels_note(parameters: Mapping[str, Any]) -> str:
+    """Which texts gave the experts of a map their domains."""
+    if "groups" not in parameters:
+        return ""
+    if parameters["groups"] is None:
+        return (
+            "A domain has one group of texts only, so places and domains come from the same texts "
+            "and their agreement is not computed."
+        )
+    return "Domains come from one half of the texts, places and clusters from the other."
 
 
 def agreement_table(parameters: Mapping[str, Any]) -> pd.DataFrame:
@@ -89,6 +114,7 @@ def agreement_table(parameters: Mapping[str, Any]) -> pd.DataFrame:
         "domains_shuffled": [agreement[f"shuffled_{name}"] for name in measures],
         **dict.fromkeys(("low", "high", "p", "q")),
         "points": parameters["points"],
+        "shuffled_over": parameters["groups"],
         "note": UNTESTED,
     }
     return pd.DataFrame(rows)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.significance import MAX_Q, NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH
+from analysis.significance import MAX_Q
 from app.views.shared.heatmap import amount_axis, cell_heatmap, dot_cells, hatch_cells, ratio_axis
 from app.views.shared.intervals import RATIO, probability
 from app.views.shared.theme import Palette
@@ -33,7 +34,7 @@ def load_heatmap(
     by_load: bool,
 ) -> go.Figure:
     """Colour = load relative to balanced, from an expert_load_table; a layer without tokens is
-    empty. Dot: q < 0.05. Cross: dead expert. Hatched: too few documents to say."""
+    empty. Dot: q < 0.05. Cross: not chosen. Hatched: too few documents to say."""
 
     def grid(values: np.ndarray) -> np.ndarray:
         return np.take_along_axis(values.reshape(tokens_LE.shape), order_LE, -1)

@@ -18,6 +18,7 @@ METHOD = (
     "max_violation",
     "gini",
     "busiest_share",
+    "dead_experts",
     "dropped_share",
     "mean_k_table",
     "k_histogram",
@@ -35,7 +36,7 @@ def headline(trace: Trace, domain: str | None = None) -> list[tuple[str, str, st
         summary.mean(metrics, "max_violation", "Mean MaxVio", "balanced"),
         summary.mean(metrics, "gini", "Mean Gini", "balanced"),
         summary.mean(metrics, "busiest_share", "Load of the three busiest", "balanced"),
-        summary.dead(metrics, trace.info.num_experts),
+        summary.dead(evidence.absence(trace, domain)),
     ]
 
 
@@ -91,7 +92,7 @@ def _loads(
     return Panel(
         name="expert_load",
         table=cells[[*evidence.LOAD_COLUMNS]],
-        answer=summary.load_answer(metrics, trace.info.num_experts),
+        answer=summary.load_answer(metrics, evidence.absence(trace, domain)),
         figure=load_heatmap(tokens_LE, cells, palette, order_LE=order_LE, by_load=by_load),
         alt="Heatmap: load of every expert in every layer, relative to a balanced load",
         note=summary.heatmap_note(cells),

@@ -3,7 +3,9 @@
 import pandas as pd
 
 from analysis.domain_counts import mean_over_layers
-from analysis.significance import MAX_Q, NOT_ENOUGH, family_size
+from analysis.groups import NOT_ENOUGH
+from analysis.load import Absence
+from analysis.significance import MAX_Q, family_size
 from app.views.shared.intervals import MEASURES, reference
 
 
@@ -24,18 +26,17 @@ def mean(table: pd.DataFrame, metric: str, label: str, null: str) -> tuple[str, 
     return label, measure.text(row.estimate), reference(row, measure, null)
 
 
-def dead(table: pd.DataFrame, num_experts: int) -> tuple[str, str, str]:
-    """Layers without tokens have no dead experts: nothing could choose them."""
-    counts = table[(table.metric == "dead_experts") & (table.n_tokens > 0)].estimate
-    return "Dead experts", f"{int(counts.sum())}", f"of {len(counts) * num_experts:,}"
+def dead(absence: Absence) -> tuple[str, str, str]:
+    """Called dead only where all that were not chosen are more than chance."""
+    name = "Dead experts" if absence.dead() == absence.count() else "Experts not chosen"
+    under = f"of {absence.num_experts():,}, balanced router {absence.by_chance()}"
+    return name, f"{absence.count():,}", under
 
 
-def load_answer(table: pd.DataFrame, num_experts: int) -> str:
+def load_answer(table: pd.DataFrame, absence: Absence) -> str:
     worst, best = _extremes(table)
     measure = MEASURES["load_imbalance"]
-    _, count, total = dead(table, num_experts)
-    are = "is" if count == "1" else "are"
-    dead_text = "no expert is dead" if count == "0" else f"{count} {total} experts {are} dead"
+    dead_text = absence.sentence()
     span = measure.span(worst.low, worst.high)
     if worst.layer_id == best.layer_id:
         return (
@@ -54,8 +55,11 @@ def heatmap_note(cells: pd.DataFrame) -> str:
     return (
         f"{cells.groupby('layer_id').n_tokens.sum().max():,} choices per layer. Orange: above the "
         f"balanced load, blue: below. Dot: q < {MAX_Q} ({family_size(cells):,} experts tested at "
-        f"once, Benjamini-Hochberg). Cross: dead expert. Hatched: {NOT_ENOUGH}. The figure shows "
-        "which experts are busy, not why. Click a cell to open the expert's card."
+        "once, Benjamini-Hochberg). Cross: not chosen; such experts are called dead where a "
+        f"balanced router would leave out at most {MAX_Q:.0%} as many. Tokens of a text resemble "
+        "one another, so chance leaves out more than a balanced router does. "
+        f"Hatched: {NOT_ENOUGH}. The figure shows which experts are busy, not why. Click a cell "
+        "to open the expert's card."
     )
 
 

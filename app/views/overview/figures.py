@@ -1,8 +1,10 @@
-"""How many experts belong to each domain."""
+"""How many experts prefer each domain."""
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.domain_counts import ANY
+from analysis.specialization import TOO_LITTLE
 from app.views.shared.intervals import probability
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
 
@@ -18,14 +20,16 @@ ARTICLE_SHARE = {
 PLACES = {  # of a column's right end, in pixels from the bars, by its head
     "experts": 44,
     "share": 94,
-    "significant": 170,
-    "undecided": 240,
-    "article ┃": 298,
+    "of choices": 166,
+    "significant": 242,
+    "undecided": 312,
+    "article ┃": 370,
 }
 
 
 def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
     """One bar per domain with its counts; a tick where the article puts it."""
+    table = _drawn(table)
     colors = domain_colors(list(table.domain), palette)
     rows = list(range(len(table)))
     article = table.domain.map(ARTICLE_SHARE)
@@ -62,6 +66,7 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
         texts = (
             f"<b>{table.experts[row]:,}</b>",
             f"{table.share[row]:.1%}",
+            "" if pd.isna(table.median_share[row]) else f"{table.median_share[row]:.0%}",
             "" if pd.isna(table.significant[row]) else f"{table.significant[row]:,}",
             "" if pd.isna(table.not_enough[row]) else f"{table.not_enough[row]:,}",
             "" if pd.isna(article[row]) else f"{article[row]:.1%}",
@@ -75,8 +80,15 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
     return figure
 
 
+def _drawn(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the total, and without experts of too little data where there are none."""
+    left_out = (table.domain == ANY) | ((table.domain == TOO_LITTLE) & (table.experts == 0))
+    return table[~left_out].reset_index(drop=True)
+
+
 def _hover(row: dict) -> str:
-    """The count with its interval, what shuffled labels give, and its test where there is one."""
+    """The count with its interval, what shuffled labels give, its test, and what these experts
+    give the domain, where there is any."""
     lines = [f"{row['experts']:,} experts, {literal(str(row['domain']))}"]
     if pd.notna(row.get("low")):
         lines.append(f"95 % interval: {row['low']:,.0f} to {row['high']:,.0f}")
@@ -84,11 +96,17 @@ def _hover(row: dict) -> str:
         lines.append(f"with labels shuffled over texts: {row['null']:,.1f}")
     if pd.notna(row.get("p")):
         lines.append(f"p {probability(row['p'])}, q {probability(row['q'])}")
+    if pd.notna(row.get("median_share")):
+        lines.append(
+            f"the median of them: {row['median_share']:.0%} of its choices, lift "
+            f"{row['median_lift']:.2f}×; {row['above_half']:,} with more than half"
+        )
     return "<br>".join([*lines, row["note"]] if row.get("note") else lines)
 
 
 def domains_by_layer(table: pd.DataFrame, palette: Palette) -> go.Figure:
     """One stacked bar per layer, in domain colours; experts of no domain come last."""
+    table = table[(table.domain != TOO_LITTLE) | (table.experts > 0)]
     colors = domain_colors(list(table.domain.unique()), palette)
     figure = go.Figure()
     for domain, rows in table.groupby("domain", sort=False):

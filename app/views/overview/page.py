@@ -1,4 +1,4 @@
-"""What is this trace, and which domain does each expert work for?"""
+"""What is this trace, and which domain does each expert prefer?"""
 
 import streamlit as st
 
@@ -8,7 +8,7 @@ from app.views.shared import controls
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
 
-trace = trace_page("Which domain does each expert work for?")
+trace = trace_page("Which domain does each expert prefer?")
 with st.spinner(evidence.WAIT):
     controls.headline(headline(trace))
     shown = {panel.name: panel for panel in panels(trace, controls.palette())}

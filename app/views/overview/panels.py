@@ -1,10 +1,12 @@
-"""How many experts work for each domain, and the article's three diagnostics."""
+"""How many experts prefer each domain, and the article's three diagnostics."""
 
 import pandas as pd
 
 from analysis import queries
-from analysis.significance import MAX_Q, NOT_ENOUGH
-from analysis.specialization import MIN_LIFT, NONE
+from analysis.domain_counts import ANY
+from analysis.groups import NOT_ENOUGH
+from analysis.significance import MAX_Q
+from analysis.specialization import MIN_DOMAIN_TOKENS, MIN_LIFT, MIN_MARGIN, NONE, TOO_LITTLE
 from app import evidence
 from app.trace import Trace
 from app.views.load_balance import summary
@@ -13,8 +15,13 @@ from app.views.overview.figures import ARTICLE_SHARE, domains_by_layer, experts_
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 
+RULE = (
+    f"at least {MIN_LIFT:g} times as often in it as over all texts, and {MIN_MARGIN:g} times as "
+    "often as in any other"
+)
 METHOD = (
     "experts_per_domain",
+    "preferences",
     "expert_domain",
     "load_imbalance",
     "busiest_share",
@@ -30,7 +37,7 @@ def headline(trace: Trace) -> list[tuple[str, str, str]]:
         ("Tokens", f"{info.num_tokens:,}", f"{info.num_documents:,} texts"),
         summary.busiest(metrics),
         summary.mean(metrics, "busiest_share", "Load of the three busiest", "balanced"),
-        summary.dead(metrics, info.num_experts),
+        summary.dead(evidence.absence(trace)),
     ]
     if evidence.compares_domains(trace):
         label, null = "Domain information", "shuffled labels"
@@ -68,22 +75,36 @@ def _experts(table: pd.DataFrame, palette: Palette) -> Panel:
         table=table.assign(article_share=table.domain.map(ARTICLE_SHARE).astype(float)),
         answer=_experts_answer(table),
         figure=experts_per_domain_bars(table, palette),
-        alt="Bars: number and share of experts that belong to each domain",
+        alt="Bars: number and share of experts that prefer each domain",
         note=(
-            f"Experts: those whose highest lift, at least {MIN_LIFT:g}×, is in this domain. "
-            f"Significant: those with a lift of at least {MIN_LIFT:g}×, q < {MAX_Q} and an "
-            "interval above 1×; an expert can be significant for several domains. Undecided: "
-            f"{NOT_ENOUGH}. Article: the shares printed in “DeepSeek MoE: towards ultimate "
-            "expert specialization”, whose claims are listed in docs/article.md."
+            f"Experts: those whose highest lift is in this domain, at least {MIN_LIFT:g}× and "
+            f"{MIN_MARGIN:g} times the second highest, with {MIN_DOMAIN_TOKENS} choices or more; "
+            f"“{TOO_LITTLE}” has those with fewer. Of choices: the domain's share of the choices "
+            "of its median expert. Significant: those of the experts with "
+            f"q < {MAX_Q} and an interval above 1×; page Specialization counts each domain for "
+            "which an expert is significant, so some experts twice. Undecided: those of the "
+            f"experts with {NOT_ENOUGH}. Article: the shares printed in “DeepSeek MoE: towards "
+            "ultimate expert specialization”, whose claims are listed in docs/article.md."
         ),
     )
 
 
 def _experts_answer(table: pd.DataFrame) -> str:
-    own = table[table.domain != NONE].sort_values("experts")
-    most, least = own.iloc[-1], own.iloc[0]
-    return (
-        f"{own.experts.sum()} of {table.experts.sum()} experts ({own.share.sum():.0%}) work mainly "
-        f"for one domain: {most.domain} has the most ({most.experts}), {least.domain} the fewest "
-        f"({least.experts}). The others belong to no single domain."
-    )
+    rows = table.set_index("domain").astype({"experts": object, "above_half": object})
+    own = rows.drop([ANY, TOO_LITTLE, NONE]).sort_values("experts")
+    whole, most, least = rows.loc[ANY], own.iloc[-1], own.iloc[0]
+    total = rows.experts.drop(ANY).sum()
+    if whole.experts == 0:
+        text = f"No expert of {total:,} prefers a domain: none is chosen {RULE}."
+    else:
+        text = (
+            f"{whole.experts:,} of {total:,} experts ({whole.share:.0%}) prefer one domain: they "
+            f"are chosen {RULE}. The median of them gives that domain {whole.median_share:.0%} of "
+            f"its choices, {whole.above_half:,} of {whole.experts:,} more than half. {most.name} "
+            f"has the most ({most.experts:,}), {least.name} the fewest ({least.experts:,})."
+        )
+    if not pd.isna(whole.null):
+        text += f" With labels shuffled over the texts {whole.null:,.0f} would."
+    if too_little := rows.experts[TOO_LITTLE]:
+        text += f" Of {too_little:,} there is too little data to say."
+    return text

@@ -1,4 +1,4 @@
-"""What the colour of an expert says: the domain that it belongs to in a reference trace."""
+"""What the colour of an expert says: the domain that it prefers in a reference trace."""
 
 from dataclasses import dataclass
 
@@ -33,19 +33,19 @@ def meaning(reference: Trace, shown: Trace, palette: Palette) -> Meaning:
         with reference.cursor() as con:
             tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), reference.info)
         if np.count_nonzero(tokens_LEG.any((0, 1))) > 1:
-            names = [*reference.domains, specialization.NONE]
+            names = specialization.label_names(reference.domains)
             color_of = domain_colors(names, palette)
             category_LE = _expert_domains(tokens_LEG)
-            note = f"Colour: the domain that the expert works for in the trace {reference.name}."
+            note = f"Colour: the domain that the expert prefers in the trace {reference.name}."
             return Meaning(names, [color_of[name] for name in names], category_LE, note)
-    note = "No colour: the trace in the sidebar does not tell which domain an expert works for."
+    note = "No colour: the trace in the sidebar does not tell which domain an expert prefers."
     return Meaning([], [palette.neutral], None, note)
 
 
 def _expert_domains(tokens_LEG: np.ndarray) -> np.ndarray:
     """Index of each expert's domain, of a last category in layers that have nothing to compare."""
-    none = tokens_LEG.shape[-1]
-    category_LE = np.full(tokens_LEG.shape[:2], none)
+    num_labels = tokens_LEG.shape[-1] + 2
+    label_LE = np.full(tokens_LEG.shape[:2], specialization.NO_DOMAIN)
     layers_L = compared_layers(tokens_LEG)
-    category_LE[layers_L] = specialization.expert_domain(tokens_LEG[layers_L]) % (none + 1)
-    return category_LE
+    label_LE[layers_L] = specialization.expert_domain(tokens_LEG[layers_L])
+    return label_LE % num_labels

@@ -63,11 +63,12 @@ def answer(here: pd.DataFrame, colors: Meaning, *, layer_id: int) -> str:
     if colors.category_LE is None:
         return text
     names = pd.Series([colors.names[category] for category in colors.categories(here)])
-    share = names.value_counts(normalize=True).drop(specialization.NONE, errors="ignore")
+    unnamed = [specialization.TOO_LITTLE, specialization.NONE]
+    share = names.value_counts(normalize=True).drop(unnamed, errors="ignore")
     if share.empty:
         return text
     mostly = f"{share.index[0]} ({share.iloc[0]:.0%} of the tokens)"
-    return f"{text} These experts work mostly for {mostly}."
+    return f"{text} The domain that these experts prefer most often is {mostly}."
 
 
 def drop_notes(routing: pd.DataFrame, *, layer_id: int) -> list[str]:

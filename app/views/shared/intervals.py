@@ -40,7 +40,7 @@ MEASURES = {
     "coefficient_of_variation": Measure("variation", ".3f"),
     "normalized_entropy": Measure("entropy", ".3f"),
     "busiest_share": Measure("three busiest", ".1%"),
-    "dead_experts": Measure("dead experts", ".0f"),
+    "dead_experts": Measure("experts not chosen", ".0f"),
     "mutual_information": Measure("mutual information", ".3f", " nats"),
     "information_share": Measure("information about the domain", ".1%"),
     "mean_divergence": Measure("divergence", ".3f", " bits"),

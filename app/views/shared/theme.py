@@ -10,7 +10,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from analysis.specialization import NONE
+from analysis.specialization import NONE, TOO_LITTLE
 from data.routing import UNLABELLED
 
 DOMAIN_COLORS = {
@@ -65,7 +65,8 @@ def domain_colors(domains: Sequence[str], palette: Palette) -> dict[str, str]:
     colors = dict(DOMAIN_COLORS)
     for place, domain in enumerate(foreign):
         colors[domain] = FOREIGN_COLORS[place % len(FOREIGN_COLORS)]
-    return colors | {UNLABELLED: palette.neutral, NONE: palette.neutral}
+    unnamed = {UNLABELLED: palette.neutral, NONE: palette.neutral, TOO_LITTLE: palette.grid}
+    return colors | unnamed
 
 
 def scale(colors: Sequence[str]) -> list[list[float | str]]:

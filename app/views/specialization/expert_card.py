@@ -28,7 +28,8 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
         tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=TOKENS)
         contexts = queries.expert_contexts(con, layer_id, expert_id, limit=CONTEXTS)
     if not tokens_E[expert_id]:
-        st.info("No token in this trace chose this expert.")
+        absence = evidence.absence(trace).of_expert(layer_id, expert_id)
+        st.info(f"This expert is {absence}." if absence else "No token was routed in this layer.")
         return
     rows = layer_lifts(trace, layer_id)
     own = rows[rows.expert_id == expert_id].reset_index(drop=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.specialization import NONE
+from analysis.specialization import NONE, TOO_LITTLE
 from app.views.shared.theme import (
     TRAINING_COLORS,
     Palette,
@@ -113,24 +113,27 @@ def layer_lines(table: pd.DataFrame, palette: Palette, *, value: str, null: str 
 def domain_lines(
     table: pd.DataFrame, palette: Palette, *, value: str, null: str = ""
 ) -> list[Line]:
-    """One line per domain in its colour, "none" dashed; chance, mean over domains, is dotted.
+    """One line per domain in its colour, "none" dashed, "too little data" dashed and dotted if
+    there is any; chance, mean over domains, is dotted.
 
     Domains are not in the legend: a page names their colours once.
     """
+    table = table[(table.domain != TOO_LITTLE) | (table[value] > 0)]
     names = list(dict.fromkeys(table.domain))
     colors = domain_colors(names, palette)
+    dashes = {NONE: "dash", TOO_LITTLE: "dashdot"}
     lines = [
         Line(
             table=table[table.domain == name],
             value=value,
-            color=palette.muted if name == NONE else colors[name],
-            name=name if name == NONE else "",
+            color=palette.muted if name in dashes else colors[name],
+            name=name if name in dashes else "",
             hover=name,
-            dash="dash" if name == NONE else "solid",
+            dash=dashes.get(name, "solid"),
         )
         for name in names
     ]
-    return [*lines, _chance(table[table.domain != NONE], palette, null)] if null else lines
+    return [*lines, _chance(table[~table.domain.isin(dashes)], palette, null)] if null else lines
 
 
 def training_colors(names: Sequence[str], palette: Palette) -> dict[str, str]:

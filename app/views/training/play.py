@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.specialization import NO_DOMAIN, NONE
+from analysis.specialization import TOO_FEW, label_names
 from app.views.shared.heatmap import ratio_axis
 from app.views.shared.theme import Palette, domain_colors, frame, literal
 from app.views.specialization.figures import LIMIT
@@ -27,7 +27,7 @@ def lift_play(
     order_E: np.ndarray,
 ) -> go.Figure:
     """lift_EG and domain_E of every snapshot; it opens at the last. Colour = log2 lift; the strip
-    below has the colour of the domain that an expert belongs to."""
+    below has the colour of the domain that an expert prefers."""
     frames = [
         go.Frame(name=label, data=_data(lift_EG, domain_E, palette, domains, order_E))
         for label, lift_EG, domain_E in zip(labels, lifts, belongs, strict=True)
@@ -47,7 +47,7 @@ def lift_play(
     return figure.update_yaxes(
         range=[len(domains) + ROOM + 0.5, -0.5],
         tickvals=[*range(len(domains)), len(domains) + ROOM],
-        ticktext=[*map(literal, domains), "belongs to"],
+        ticktext=[*map(literal, domains), "prefers"],
         showgrid=False,
         fixedrange=True,
     )
@@ -84,14 +84,16 @@ def _data(
             y0=len(names) + ROOM,
             dy=1,
             z=own_E[None].astype(np.int16),
-            zmin=NO_DOMAIN - 0.5,
+            zmin=TOO_FEW - 0.5,
             zmax=len(domains) - 0.5,
-            colorscale=_steps([palette.neutral, *(known[domain] for domain in domains)]),
+            colorscale=_steps(
+                [palette.grid, palette.neutral, *(known[domain] for domain in domains)]
+            ),
             showscale=False,
             xgap=gap,
             ygap=4,
-            text=[[[*names, NONE][domain] for domain in own_E]],
-            hovertemplate="expert %{x} belongs to %{text}<extra></extra>",
+            text=[[label_names(names)[label] for label in own_E]],
+            hovertemplate="expert %{x} prefers: %{text}<extra></extra>",
         ),
     ]
 

@@ -2,6 +2,7 @@
 
 from math import isnan
 
+from analysis.specialization import MIN_DOMAIN_TOKENS
 from app.views.training import tables
 from app.views.training.record import TrainingRecord
 
@@ -116,7 +117,7 @@ def experts_note(record: TrainingRecord) -> str:
     assert record.snapshots is not None
     small = tables.too_small(record.snapshots)
     few = (
-        f" An expert needs {tables.MIN_DOMAIN_TOKENS} choices to be assigned to a domain; "
+        f" An expert needs {MIN_DOMAIN_TOKENS} choices to be assigned to a domain; "
         f"{small:.0%} of the experts have fewer in this sample."
         if small
         else ""

@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.domain_counts import ALL_LAYERS, domain_counts
+from analysis.domain_counts import ALL_LAYERS, ANY, domain_counts
 from analysis.emergence import domain_experts, domain_information, tokens_by_domain
 from analysis.saturation import saturation_table
 from analysis.specialization import (
-    MIN_DOMAIN_TOKENS,
     NONE,
+    TOO_FEW,
+    TOO_LITTLE,
     domain_lift,
     expert_domain,
+    label_names,
 )
 from app.views.training.record import TrainingRecord
 from data.snapshots import RoutingSnapshots
@@ -53,9 +55,9 @@ def information(record: TrainingRecord) -> pd.DataFrame:
 
 
 def with_a_domain(record: TrainingRecord) -> pd.DataFrame:
-    """step, tokens, experts, share of all experts, null: how many belong to any domain."""
+    """step, tokens, experts, share of all experts, null: how many prefer any domain."""
     table = experts(record)
-    own = table[table.domain != NONE].groupby(["step", "tokens"], as_index=False)
+    own = table[~table.domain.isin([TOO_LITTLE, NONE])].groupby(["step", "tokens"], as_index=False)
     total = table.groupby("step").experts.sum().max()
     summed = own[["experts", "null"]].sum()
     return summed.assign(share=summed.experts / total, null=summed.null / total)
@@ -75,18 +77,17 @@ class Range:
 def last_share(identity: str, *, _snapshots: RoutingSnapshots) -> Range:
     tokens_NLE = _snapshots.tokens_NLE[_snapshots.steps[-1]]
     table = domain_counts(tokens_NLE, _snapshots.domain_id_N, domains=_snapshots.domains)
-    none = table[(table.layer_id == ALL_LAYERS) & (table.domain == NONE)]
+    own = table[(table.layer_id == ALL_LAYERS) & (table.domain == ANY)]
     counted = domain_experts(tokens_NLE, _snapshots.domain_id_N, domains=_snapshots.domains)
     total = counted.experts.sum()
-    ends = none[["high", "low", "null"]].to_numpy(float, na_value=np.nan)[0]
-    low, high, null = (1 - ends / total).tolist()
-    return Range(1 - counted.experts.iloc[-1] / total, low, high, null)
+    ends = own[["low", "high", "null"]].to_numpy(float, na_value=np.nan)[0]
+    low, high, null = (ends / total).tolist()
+    return Range(counted.experts.iloc[:-2].sum() / total, low, high, null)
 
 
 def too_small(snapshots: RoutingSnapshots) -> float:
     """Share of experts that the last snapshot's sample gives too few choices to have a domain."""
-    tokens_LEG = _last_by_domain(snapshots)
-    return float((tokens_LEG.max(-1) < MIN_DOMAIN_TOKENS).mean())
+    return float((expert_domain(_last_by_domain(snapshots)) == TOO_FEW).mean())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +110,15 @@ def frames(snapshots: RoutingSnapshots, layer_id: int) -> list[Frame]:
 
 
 def frames_table(frames: list[Frame], domains: tuple[str, ...]) -> pd.DataFrame:
-    """step, expert_id, belongs_to, domain, lift."""
-    names = [*domains, NONE]
+    """step, expert_id, prefers, domain, lift."""
+    names = label_names(domains)
     num_experts, num_domains = frames[0].lift_EG.shape
     tables = [
         pd.DataFrame(
             {
                 "step": frame.step,
                 "expert_id": np.repeat(np.arange(num_experts), num_domains),
-                "belongs_to": np.repeat([names[domain] for domain in frame.domain_E], num_domains),
+                "prefers": np.repeat([names[domain] for domain in frame.domain_E], num_domains),
                 "domain": [*domains] * num_experts,
                 "lift": frame.lift_EG.ravel(),
             }

@@ -5,10 +5,11 @@ import pandas as pd
 import streamlit as st
 from duckdb import DuckDBPyConnection
 
+from analysis import definitions as definitions_of
 from analysis import queries, vocabulary
 from analysis.definition_table import TraceArrays, definitions_table
+from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH
 from analysis.queries import TraceInfo
-from analysis.significance import MIN_INTERVAL_DOCUMENTS
 from analysis.vocabulary_rows import first_tokens, layer_tests, vocabulary_rows, with_q
 from analysis.vocabulary_tests import id_columns
 from app.trace import BY_IDENTITY, Trace
@@ -39,8 +40,10 @@ def token_table(trace: Trace, layer_id: int) -> pd.DataFrame:
         return pd.DataFrame()
     table = vocabulary.vocabulary_table(tokens_VE, ids, expected_V=tests.expected_V)
     table = table.merge(id_columns(tests), on="token_id", how="left")
-    few = table.n_documents < MIN_INTERVAL_DOCUMENTS
-    table["note"] = np.where(few, f"in fewer than {MIN_INTERVAL_DOCUMENTS} texts: no interval", "")
+    table["note"] = np.where(table.effective_number < MIN_EFFECTIVE, NOT_ENOUGH, "")
+    texts = frame[frame.first_tokens > 0].groupby("token_id").doc_id.nunique()
+    place = list(table.columns).index("n_groups")
+    table.insert(place, "n_documents", table.token_id.map(texts))
     table.insert(0, "layer_id", layer_id)
     return table
 
@@ -57,15 +60,26 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
     tokens_NLE, doc_ids = queries.document_array(con, info)
     texts = queries.documents(con).set_index("doc_id").loc[doc_ids]
     ids = queries.token_ids(con)
+    choices = queries.layer_choices(con, layer_id)
     return TraceArrays(
         layer_id=layer_id,
         tokens_NLE=tokens_NLE.astype(np.int64),
         domain_id_N=pd.Index(info.domains).get_indexer(pd.Index(texts.domain)),
         tokens_N=texts.tokens.to_numpy(),
         first_tokens_VE=first_tokens(con, ids, info, layer_id),
+        next_tokens_VE=_next_tokens(choices, info),
         pairs_EE=queries.pair_array(queries.coactivation(con, layer_id), info),
-        ids_TK=_ids_by_rank(queries.layer_choices(con, layer_id), info),
+        ids_TK=_ids_by_rank(choices, info),
         weights_NLE=_weights(con, doc_ids, info),
+    )
+
+
+def _next_tokens(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+    """next_tokens_VE, by first choices."""
+    first = choices[choices["rank"] == 0]
+    place = first.doc_id.astype("uint64") * 2**32 + first.position
+    return definitions_of.next_token_choices(
+        first.token_id.to_numpy(), place.to_numpy(), first.expert_id.to_numpy(), info.num_experts
     )
 
 

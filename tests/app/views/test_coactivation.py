@@ -52,6 +52,6 @@ def test_a_transition_carries_its_interval_and_its_test_or_the_reason() -> None:
     hover = np.array(figure.data[0].text, dtype=object)
     assert "<b>50</b> times, 30 expected from the loads alone, 1.67×" in hover[0, 0]
     assert re.search(r"\[1\.\d\d, 1\.\d\d\], z \S+, p \S+, q \S+$", hover[0, 0])
-    assert hover[0, 2].endswith("no test: a dead expert")
+    assert hover[0, 2].endswith("no test: an expert that was never chosen")
     dots = figure.data[-1]
     assert list(zip(dots.x, dots.y, strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]

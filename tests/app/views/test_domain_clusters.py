@@ -1,24 +1,72 @@
 """The page Domain clusters: maps of texts, and how well clusters agree with domains."""
 
+import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from analysis import projection
+from app.jobs import beside
 from app.views.domain_clusters import figures as clusters
 from app.views.domain_clusters import points
 from app.views.shared.theme import LIGHT
+from data.sidecar import sidecar_path, write_sidecar
+from tests.app.incomplete_traces import open_case
 
 
 def test_agreement_has_its_null_and_the_reason_why_there_is_no_interval() -> None:
-    found = projection.agreement(["a", "a", "b", "b"], [0, 0, 0, -1], seed=0)
-    table = points.agreement_table({"agreement": asdict(found), "points": 4})
+    found = projection.agreement(["a", "a", "b", "b"], [0, 0, 0, -1], range(4), seed=0)
+    table = points.agreement_table({"agreement": asdict(found), "points": 4, "groups": 4})
     assert table.measure.tolist() == ["NMI", "ARI", "purity"]
     assert table.clusters[2] == 0.75  # 2 of 3, and the one that is noise
     assert table.domains_shuffled[2] == found.shuffled_purity
     assert table[["low", "high", "p", "q"]].isna().all(axis=None)
     assert set(table.note) == {points.UNTESTED}
+    assert set(table.shuffled_over) == {4}
+
+
+def test_a_map_of_an_earlier_version_is_shown_without_its_agreement_and_made_again(
+    incomplete_files: Path, traces: Path
+) -> None:
+    shutil.copy(incomplete_files / "two_documents.duckdb", traces)
+    trace = open_case("two_documents", traces)
+    assert not beside._is_current(trace, "prompts")
+    parameters = {
+        "method": "umap",
+        "seed": 0,
+        "points": 3,
+        "points_in_trace": 3,
+        "clusters": 2,
+        "agreement": {"purity": 0.9, "shuffled_purity": 0.2, "nmi": 0.7, "shuffled_nmi": 0.1},
+    }
+    write_sidecar(trace.path, "prompts", POINTS, parameters)
+    assert not beside._is_current(trace, "prompts")
+    stored = points.stored_map(trace, "prompts")
+    assert stored is not None
+    assert points.clusters_answer("prompts", *stored) == (
+        "3 prompts fall into 2 clusters by their routing alone."
+    )
+    assert points.OUTDATED in points.map_note("prompts", stored[1], num_drawn=3)
+    write_sidecar(trace.path, "prompts", POINTS, parameters | {"groups": 3})
+    assert beside._is_current(trace, "prompts")
+    stored = points.stored_map(trace, "prompts")
+    assert stored is not None
+    assert points.clusters_answer("prompts", *stored).endswith(
+        "90% share their cluster's most frequent domain, against 20% with domains shuffled over "
+        "the 3 groups of texts (NMI 0.70 against 0.10)."
+    )
+    sidecar_path(trace.path, "prompts").write_bytes(b"damaged")
+    assert not beside._is_current(trace, "prompts")
+
+
+def test_the_map_of_experts_says_which_texts_gave_the_domains() -> None:
+    parameters = {"method": "umap", "seed": 0, "points_in_trace": 8}
+    halves = points.map_note("experts", parameters | {"groups": 8}, num_drawn=8)
+    assert halves.endswith("one half of the texts, places and clusters from the other.")
+    same = points.map_note("experts", parameters | {"groups": None}, num_drawn=8)
+    assert same.endswith("come from the same texts and their agreement is not computed.")
 
 
 POINTS = pd.DataFrame(

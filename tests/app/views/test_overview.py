@@ -2,25 +2,68 @@
 
 import pandas as pd
 
+from analysis.domain_counts import ANY
 from app.views.overview import figures as domains
+from app.views.overview import panels
 from app.views.shared.theme import LIGHT
 
 
-def test_experts_per_domain_shows_counts_beside_the_article() -> None:
-    table = pd.DataFrame({"domain": ["math", "none"], "experts": [3, 1], "share": [0.75, 0.25]})
-    table = table.assign(
-        significant=pd.array([4, None], "Int64"), not_enough=pd.array([2, None], "Int64")
+def counted() -> pd.DataFrame:
+    """Three of four experts prefer math, one no domain."""
+    table = pd.DataFrame(
+        {
+            "domain": ["math", "too little data", "none", ANY],
+            "experts": [3, 0, 1, 3],
+            "share": [0.75, 0.0, 0.25, 0.75],
+            "median_lift": pd.array([2.468, None, None, 2.468], "Float64"),
+            "median_share": pd.array([0.412, None, None, 0.412], "Float64"),
+        }
     )
+    counts = {"above_half": 1, "significant": 2, "not_enough": 1}
+    none = {name: pd.array([count, None, None, count], "Int64") for name, count in counts.items()}
+    return table.assign(**none, null=None)
+
+
+def test_experts_per_domain_shows_counts_beside_the_article() -> None:
+    table = counted()
     figure = domains.experts_per_domain_bars(table, LIGHT)
     assert list(figure.data[0].x) == [0.75, 0.25]
     written = [annotation.text for annotation in figure.layout.annotations]
-    assert written[:5] == ["<b>3</b>", "75.0%", "4", "2", "14.8%"]
-    assert written[7:10] == ["", "", ""]  # no domain: not tested, not in the article
-    assert list(figure.data[0].text) == ["3 experts, math", "1 experts, none"]
+    assert written[:6] == ["<b>3</b>", "75.0%", "41%", "2", "1", "14.8%"]
+    assert written[8:12] == ["", "", "", ""]  # no domain: not tested, not in the article
+    math, none = figure.data[0].text  # the total is no bar, and no expert has too little data
+    assert math.startswith(
+        "3 experts, math<br>the median of them: 41% of its choices, lift 2.47×; "
+    )
+    assert math.endswith("1 with more than half")
+    assert none == "1 experts, none"
+
+
+def test_experts_of_too_little_data_are_a_row_of_their_own() -> None:
+    table = counted().assign(experts=[3, 2, 1, 3])
+    figure = domains.experts_per_domain_bars(table, LIGHT)
+    assert list(figure.layout.yaxis.ticktext) == ["math", "too little data", "none"]
+
+
+def test_the_answer_says_what_the_counted_experts_give_their_domain() -> None:
+    told = panels._experts_answer(counted().assign(null=0.4))
+    assert "3 of 4 experts (75%) prefer one domain: they are chosen at least 1.5 times" in told
+    assert "gives that domain 41% of its choices, 1 of 3 more than half." in told
+    assert "With labels shuffled over the texts 0 would." in told
+    assert "too little data" not in told
+    some = panels._experts_answer(counted().assign(experts=[3, 2, 1, 3]))
+    assert some.startswith("3 of 6 experts")
+    assert some.endswith("Of 2 there is too little data to say.")
+
+
+def test_the_answer_where_no_expert_prefers_a_domain() -> None:
+    told = panels._experts_answer(counted().assign(experts=[0, 0, 4, 0]))
+    assert told.startswith("No expert of 4 prefers a domain")
 
 
 def test_the_counts_of_experts_carry_their_interval_and_null() -> None:
     table = pd.DataFrame({"domain": ["math"], "experts": [3], "share": [0.75], "layer_id": 0})
+    table = table.assign(median_share=None)
     table = table.assign(significant=4, not_enough=0, low=2.0, high=5.0, null=0.25, p=0.01, q=0.02)
     told = "3 experts, math<br>95 % interval: 2 to 5<br>with labels shuffled over texts: 0.2<br>"
     figure = domains.experts_per_domain_bars(table, LIGHT)

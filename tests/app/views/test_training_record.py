@@ -82,8 +82,9 @@ def test_tokens_of_a_step_lie_between_the_lines_and_beyond_them(folder: Path) ->
 def test_experts_of_the_sample_take_to_domains(folder: Path) -> None:
     record = read(Training("three", TrainingFolder(folder), "finished"))
     table = tables.experts(record).set_index(["step", "domain"]).experts
-    assert table[1].tolist() == [0, 0, 8]  # math, code, none: two layers of four experts
-    assert table[80].tolist() == [4, 4, 0]
+    labels = ["math", "code", "too little data", "none"]
+    assert table[1][labels].tolist() == [0, 0, 0, 8]  # two layers of four experts
+    assert table[80].tolist() == [4, 4, 0, 0]
     share = tables.with_a_domain(record)
     assert share.share.tolist() == [0.0, 1.0]
     assert share.null[0] == 0.0
@@ -100,7 +101,7 @@ def test_the_null_of_saturation_follows_the_number_chosen(folder: Path) -> None:
     assert table.saturation.tolist() == [0.75, 0.75, 1.0, 1.0]  # all of math's, half of code's
 
 
-def test_frames_show_what_an_expert_belongs_to(folder: Path) -> None:
+def test_frames_show_what_an_expert_prefers(folder: Path) -> None:
     found = read(Training("three", TrainingFolder(folder), "finished")).snapshots
     assert found
     first, last = tables.frames(found, 1)
@@ -108,7 +109,7 @@ def test_frames_show_what_an_expert_belongs_to(folder: Path) -> None:
     assert first.domain_E.tolist() == [-1] * 4
     assert last.lift_EG.tolist() == [[2.0, 0.0]] * 2 + [[0.0, 2.0]] * 2
     table = tables.frames_table([first, last], found.domains)
-    assert table[(table.step == 80) & (table.domain == "math")].belongs_to.tolist() == [
+    assert table[(table.step == 80) & (table.domain == "math")].prefers.tolist() == [
         "math",
         "math",
         "code",
