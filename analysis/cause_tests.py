@@ -20,8 +20,10 @@ CLAIM = ["layer_id", "expert_id", "domain"]
 def with_q(table: pd.DataFrame, *, family: str) -> pd.DataFrame:
     """Rows with q by Benjamini and Hochberg over the rows of each `family`, after p."""
     p = table.p.astype("Float64").to_numpy(float, na_value=np.nan)
-    q = pd.Series(p).groupby(table[family].to_numpy()).transform(
-        lambda group: false_discovery_rate(group.to_numpy())
+    q = (
+        pd.Series(p)
+        .groupby(table[family].to_numpy())
+        .transform(lambda group: false_discovery_rate(group.to_numpy()))
     )
     return _after(table, "p", "q", pd.array(q.to_numpy(), dtype="Float64"))
 
@@ -36,17 +38,20 @@ def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
     claims = with_q(table[table.claimed], family="group")
     others = _after(table[~table.claimed], "p", "q", pd.array([pd.NA] * (~table.claimed).sum()))
     whole = pd.concat([claims, others.astype({"q": "Float64"})]).loc[table.index]
-    last = whole[whole.group == DOUBLE].set_index(CLAIM + ["claimed"])
+    by_claim = whole.set_index([*CLAIM, "claimed"])
+    last = by_claim[by_claim.group == DOUBLE]
+    own_low = by_claim.low[by_claim.group == "own"].reindex(last.index)
     level = last.p[(last.q < MAX_Q).fillna(False)].max()
     passed = (last.p <= level).fillna(False) if pd.notna(level) else last.p.isna() & False
     verdict = pd.Series(
         np.select(
             [
-                last.low.isna() & (last.n_controls > 0),
+                own_low.isna() & last.index.get_level_values("claimed"),
                 last.n_controls < MIN_CONTROLS,
+                last.low.isna(),
                 last.clear.fillna(False) & passed,
             ],
-            [NOT_ENOUGH, INCOMPARABLE, CONFIRMED],
+            [NOT_ENOUGH, INCOMPARABLE, NOT_ENOUGH, CONFIRMED],
             NOT_CONFIRMED,
         ),
         last.index,

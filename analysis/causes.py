@@ -104,9 +104,9 @@ def cause_table(
 
     layer_id, expert_id, domain, claimed, group, estimate, low, high (nats a token), p (of the
     double difference by its rank among the controls, else Student's), per_choice, per_choice_low,
-    per_choice_high (nats a choice taken away), n_groups, n_documents, n_tokens, n_choices, clear (own, own -
-    others and the double difference all have intervals above 0; missing where one has none),
-    controls, n_controls, n_above (controls whose double difference is as large), control_choices
+    per_choice_high (nats a choice taken away), n_groups, n_documents, n_tokens, n_choices, clear
+    (own, own - others and the double difference all have intervals above 0; missing where one has
+    none), controls, n_controls, n_above (controls whose double difference is as large), control_choices
     (median choices of the controls in the own domain, over the expert's).
     """
     claims = set(claims)

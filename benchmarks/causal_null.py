@@ -18,7 +18,7 @@ from analysis.cause_tests import tally, with_verdicts
 from analysis.causes import LayerChanges, cause_table
 from analysis.halves import judging_half
 from analysis.significance import lift_table, specialists
-from benchmarks.known_truth import DOMAINS, EXPERTS, TOP_K, WEAK, Truth, uneven
+from benchmarks.known_truth import DOMAINS, TOP_K, WEAK, Truth, uneven
 
 BAR = 6.5  # percent of the claims
 SPECIALISTS = 4  # a domain
@@ -44,15 +44,15 @@ def causal_null_trace(lift: float, seed: int) -> float:
     tokens_NLE, domain_id_N = truth.sample(rng)
     tokens_N = tokens_NLE.sum((1, 2)) / TOP_K
     judges_N = judging_half(tokens_N, domain_id_N, seed=seed)
-    lifts = lift_table(
-        tokens_NLE[~judges_N], domain_id_N[~judges_N], domains=DOMAINS, seed=seed
-    )
+    lifts = lift_table(tokens_NLE[~judges_N], domain_id_N[~judges_N], domains=DOMAINS, seed=seed)
     rows = specialists(lifts)
     claims = list(zip(rows.layer_id, rows.expert_id, rows.domain, strict=True))
     layer = same_worth(tokens_NLE[judges_N, 0].T, tokens_N[judges_N], domain_id_N[judges_N], rng)
     if not claims:
         return np.nan
-    return tally(with_verdicts(cause_table({0: layer}, claims, claims, seed=seed)), claimed=True).rate
+    return tally(
+        with_verdicts(cause_table({0: layer}, claims, claims, seed=seed)), claimed=True
+    ).rate
 
 
 def same_worth(

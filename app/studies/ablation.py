@@ -19,6 +19,7 @@ from duckdb import DuckDBPyConnection
 from analysis import cause_tests, queries
 from analysis.cause_tests import CLAIM, Tally
 from analysis.causes import DOUBLE, Claim, LayerChanges, cause_table, claim_controls
+from analysis.groups import summed
 from analysis.queries import TraceInfo
 from app.studies import claims
 from app.studies.reader import CHECKPOINT, Tracer
@@ -64,19 +65,16 @@ class Texts:
         """rows: doc_id, unit, domain; of documents with choices."""
         tokens, doc_ids = queries.document_array(con, info)
         chosen = tokens[np.searchsorted(doc_ids, rows.doc_id)]
-        return cls(
-            rows.doc_id.to_numpy(), rows.unit.to_numpy(), rows.domain.to_numpy(str), chosen
-        )
+        return cls(rows.doc_id.to_numpy(), rows.unit.to_numpy(), rows.domain.to_numpy(str), chosen)
 
     def changes(self, layer_id: int, change_ED: np.ndarray, tokens_D: np.ndarray) -> LayerChanges:
         """Summed over groups. change_ED: NaN where an expert was not left out."""
-        _, first, unit_of = np.unique(self.unit_D, return_index=True, return_inverse=True)
-        member_DN = np.eye(len(first))[unit_of]
+        _, first = np.unique(self.unit_D, return_index=True)
         return LayerChanges(
-            change_EN=change_ED @ member_DN,
-            choices_EN=self.choices_DLE[:, layer_id].T @ member_DN,
-            tokens_N=tokens_D @ member_DN,
-            documents_N=member_DN.sum(0),
+            change_EN=summed(change_ED.T, self.unit_D).T,
+            choices_EN=summed(self.choices_DLE[:, layer_id], self.unit_D).T,
+            tokens_N=summed(tokens_D, self.unit_D),
+            documents_N=summed(np.ones_like(self.unit_D), self.unit_D),
             domain_N=self.domain_D[first],
         )
 
@@ -248,7 +246,9 @@ def shipped_controls(folder: Path = CHECKPOINT) -> dict[str, Tally]:
     if not path.is_file():
         return {}
     table = pd.read_csv(path).groupby("control", sort=False)[["tested", "confirmed"]].sum()
-    return {str(row.Index): Tally(int(row.tested), int(row.confirmed)) for row in table.itertuples()}
+    return {
+        str(row.Index): Tally(int(row.tested), int(row.confirmed)) for row in table.itertuples()
+    }
 
 
 def with_verdicts(specialists: pd.DataFrame, causes: pd.DataFrame | None) -> pd.DataFrame:

@@ -1,5 +1,8 @@
 """Which experts of a trace are claimed to be specialists, by one half of its groups, and which
-texts of the other half judge them."""
+texts of the other half judge them.
+
+D = documents, N = groups, L = MoE layers, E = routed experts.
+"""
 
 from dataclasses import dataclass
 
@@ -9,6 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from analysis import queries, significance
 from analysis.causes import Claim
+from analysis.groups import summed
 from analysis.halves import judging_half
 from analysis.queries import TraceInfo
 from data.routing import UNLABELLED, Document
@@ -33,26 +37,23 @@ def claims_of(rows: pd.DataFrame) -> list[Claim]:
 
 def halves(con: DuckDBPyConnection, info: TraceInfo) -> Halves:
     """Of the labelled groups of a trace."""
-    tokens_NLE, doc_ids = queries.document_array(con, info)
+    choices_DLE, doc_ids = queries.document_array(con, info)
     frame = queries.documents(con).set_index("doc_id").loc[doc_ids].reset_index()
-    labelled = (frame.domain != UNLABELLED).to_numpy()
+    labelled_D = (frame.domain != UNLABELLED).to_numpy()
     domains = [name for name in info.domains if name != UNLABELLED]
-    return halves_of(frame[labelled], tokens_NLE[labelled], domains=domains)
+    return halves_of(frame[labelled_D], choices_DLE[labelled_D], domains=domains)
 
 
-def halves_of(frame: pd.DataFrame, tokens_NLE: np.ndarray, *, domains: list[str]) -> Halves:
+def halves_of(frame: pd.DataFrame, choices_DLE: np.ndarray, *, domains: list[str]) -> Halves:
     """frame: doc_id, domain, unit, tokens of every text, and its choices."""
-    units, first, unit_of = np.unique(frame.unit, return_index=True, return_inverse=True)
-    choices_ULE = np.zeros((len(units), *tokens_NLE.shape[1:]), tokens_NLE.dtype)
-    np.add.at(choices_ULE, unit_of, tokens_NLE)
-    size_U = np.bincount(unit_of, frame.tokens)
-    domain_id_U = pd.Index(domains).get_indexer(pd.Index(frame.domain.iloc[first]))
-    judges_U = judging_half(size_U, domain_id_U, seed=HALVES)
-    lifts = significance.lift_table(
-        choices_ULE[~judges_U], domain_id_U[~judges_U], domains=domains
-    )
+    unit_D = frame.unit.to_numpy()
+    _, first, unit_of_D = np.unique(unit_D, return_index=True, return_inverse=True)
+    choices_NLE = summed(choices_DLE, unit_D)
+    domain_id_N = pd.Index(domains).get_indexer(pd.Index(frame.domain.iloc[first]))
+    judges_N = judging_half(summed(frame.tokens.to_numpy(), unit_D), domain_id_N, seed=HALVES)
+    lifts = significance.lift_table(choices_NLE[~judges_N], domain_id_N[~judges_N], domains=domains)
     columns = ["doc_id", "domain", "unit", "tokens"]
-    return Halves(lifts, frame.loc[judges_U[unit_of], columns].reset_index(drop=True))
+    return Halves(lifts, frame.loc[judges_N[unit_of_D], columns].reset_index(drop=True))
 
 
 def parse_experts(text: str, info: TraceInfo) -> list[Expert]:
