@@ -106,8 +106,8 @@ def cause_table(
     double difference by its rank among the controls, else Student's), per_choice, per_choice_low,
     per_choice_high (nats a choice taken away), n_groups, n_documents, n_tokens, n_choices, clear
     (own, own - others and the double difference all have intervals above 0; missing where one has
-    none), controls, n_controls, n_above (controls whose double difference is as large), control_choices
-    (median choices of the controls in the own domain, over the expert's).
+    none), controls, n_controls, n_above (controls whose double difference is as large),
+    control_choices (median choices of the controls in the own domain, over the expert's).
     """
     claims = set(claims)
     cells = [_cell(layers, target, claims, seed=seed) for target in dict.fromkeys(targets)]
