@@ -219,8 +219,8 @@ def _part(layer: LayerChanges, expert_id: int, controls: list[int], of_N: np.nda
     tokens_N = layer.tokens_N[of_N]
     own_N = layer.change_EN[expert_id, of_N]
     choices_N = layer.choices_EN[expert_id, of_N].astype(np.float64)
-    change_NC = layer.change_EN[np.ix_(controls, of_N)].T
-    scaled_NC = _at_choices(change_NC, layer.choices_EN[np.ix_(controls, of_N)].T, choices_N)
+    change_NC = layer.change_EN[controls][:, of_N].T
+    scaled_NC = _at_choices(change_NC, layer.choices_EN[controls][:, of_N].T, choices_N)
     mean_N = scaled_NC.mean(1) if controls else np.full(len(own_N), np.nan)
     amounts_NP = np.column_stack([own_N, mean_N, own_N - mean_N, scaled_NC])
     chosen_NP = amounts_NP[:, :3] if choices_N.any() else np.full((len(choices_N), 3), np.nan)

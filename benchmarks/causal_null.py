@@ -44,8 +44,8 @@ def causal_null_trace(lift: float, seed: int) -> float:
 
 
 def causal_trace(lift: float, seed: int, *, spread: float = 0.0, own: float = 1.0) -> float:
-    """As causal_null_trace. spread: of the logarithm of what an expert's choices are worth, alike in
-    all domains; own: how many times as much a specialist's choices are worth in its domain."""
+    """As causal_null_trace. spread: of the logarithm of what an expert's choices are worth in all
+    domains; own: how many times as much a specialist's choices are worth in its own."""
     rng = np.random.default_rng(seed)
     truth = Truth(specialized(lift, rng.permutation(uneven(LOAD))), WEAK, 0.7)
     tokens_NLE, domain_id_N = truth.sample(rng)
@@ -75,11 +75,11 @@ def causal_trace(lift: float, seed: int, *, spread: float = 0.0, own: float = 1.
     ).rate
 
 
-CASES: dict[str, dict[str, float]] = {
-    "every choice worth the same": {},
-    "experts worth unlike, domains alike": {"spread": 0.5},
-    "specialists worth twice in their domain": {"own": 2.0},
-    "the same, experts worth unlike": {"own": 2.0, "spread": 0.5},
+CASES = {  # spread, own
+    "every choice worth the same": (0.0, 1.0),
+    "experts worth unlike, domains alike": (0.5, 1.0),
+    "specialists worth twice in their domain": (0.0, 2.0),
+    "the same, experts worth unlike": (0.5, 2.0),
 }
 
 
@@ -92,7 +92,7 @@ def main() -> None:
     with ProcessPoolExecutor(2) as pool:
         for name, case in CASES.items():
             for lift in arguments.lift:
-                one = partial(causal_trace, lift, **case)
+                one = partial(causal_trace, lift, spread=case[0], own=case[1])
                 rates = np.array(list(pool.map(one, range(arguments.traces))))
                 known = rates[~np.isnan(rates)]
                 print(
