@@ -83,9 +83,8 @@ def expert_loads(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     member_N = slice(None) if domain is None else domain_id_N == trace.domains.index(domain)
     table = expert_load_table(tokens_NLE[member_N], domain_id_N[member_N])
     missing = absence(trace, domain)
-    table["note"] = [
-        missing.of_expert(row.layer_id, row.expert_id) or row.note for row in table.itertuples()
-    ]
+    cells = zip(table.layer_id, table.expert_id, table.note, strict=True)
+    table["note"] = [missing.of_expert(layer, expert) or note for layer, expert, note in cells]
     return table
 
 
@@ -204,7 +203,7 @@ def limits(trace: Trace) -> list[str]:
     lines = significance.limits(tokens_NLE, domain_id_N, domains=trace.domains)
     missing = absence(trace)
     if missing.count():
-        lines.append(f"Of the experts, {missing.sentence()}.")
+        lines.append(f"{missing.clause()}.")
     if len(domain_id_N) - len(np.unique(domain_id_N)) < MIN_FREEDOM:
         texts = "1 text" if len(domain_id_N) == 1 else f"{len(domain_id_N)} texts"
         lines.append(
