@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.bootstrap import bootstrap_weights
-from analysis.ratios import ratio_interval, resampled_ratio
+from analysis.bootstrap import basic_interval, bootstrap_weights, student_quantile
+from analysis.ratios import Interval
 
 CONFIRMED = "confirmed"
 NOT_CONFIRMED = "not confirmed"
@@ -101,3 +101,20 @@ def _counts(tokens_N: np.ndarray, of_N: np.ndarray) -> dict[str, int]:
 
 def _nullable(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype(dict.fromkeys(("estimate", "low", "high"), "Float64"))
+
+
+def resampled_ratio(
+    weights_RN: np.ndarray, amount_N: np.ndarray, size_N: np.ndarray, of_N: np.ndarray
+) -> np.ndarray:
+    size_R = weights_RN[:, of_N] @ size_N[of_N].astype(float)
+    amount_R = weights_RN[:, of_N] @ amount_N[of_N]
+    return np.divide(amount_R, size_R, out=np.full_like(amount_R, np.nan), where=size_R > 0)
+
+
+def ratio_interval(values_R: np.ndarray, number: int) -> Interval:
+    estimate, resampled_R = values_R[0], values_R[1:]
+    if number < 5:
+        return Interval(estimate=float(estimate), low=np.nan, high=np.nan)
+    quantile = float(student_quantile(np.array(number)))
+    low, high = basic_interval(resampled_R, estimate, quantile)
+    return Interval(estimate=float(estimate), low=float(low), high=float(high))

@@ -1,6 +1,6 @@
 """How good a model is, beside chance: rows of estimate, low, high, chance, n, verdict.
 
-N = documents, questions or problems, C = choices, R = resamples.
+N = documents, questions or problems, C = choices.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.bootstrap import CONFIDENCE, bootstrap_weights
-from analysis.ratios import Interval, ratio_interval, resampled_ratio
+from analysis.bootstrap import CONFIDENCE
+from analysis.groups import summed
+from analysis.ratios import Interval, ratio_interval
 from data.routing import UNLABELLED
 
 ALL = "all"
@@ -21,24 +22,29 @@ UNKNOWN = "chance unknown"
 
 
 def bits_per_byte(
-    nats_N: np.ndarray, bytes_N: np.ndarray, domain_N: Sequence[str], *, seed: int = 0
+    nats_N: np.ndarray,
+    bytes_N: np.ndarray,
+    domain_N: Sequence[str],
+    *,
+    unit_N: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """A row a domain, and one over all; documents are drawn again within their domain.
-
-    Over all, the interval is as sure as the domain with the fewest documents lets it be.
-    """
+    """A row a domain, and one over all; the groups of `unit_N` (of analysis.groups.units; each
+    document, if None) are a sample within their domain."""
+    unit_N = np.arange(len(nats_N)) if unit_N is None else unit_N
     domain_id_N = np.unique(domain_N, return_inverse=True)[1]
-    size_N = np.bincount(domain_id_N)[domain_id_N]  # of each document's domain
-    weights_RN = bootstrap_weights(domain_id_N, seed=seed)
-    both = np.concatenate([np.ones((1, len(nats_N))), weights_RN])  # the sample, then resamples
     rows = []
     for name, of_N in _groups(domain_N):
-        bits_R = resampled_ratio(both, nats_N / np.log(2), bytes_N, of_N)
-        interval = ratio_interval(bits_R, int(size_N[of_N].min()))
+        first = np.unique(unit_N[of_N], return_index=True)[1]
+        interval = ratio_interval(
+            summed(nats_N[of_N] / np.log(2), unit_N[of_N]),
+            summed(bytes_N[of_N], unit_N[of_N]),
+            domain_id_N[of_N][first],
+        )
         judged = verdict(
             interval, chance=UNIFORM_BYTES, words=("better than chance", "worse than chance")
         )
-        rows.append(_row(name, "bits per byte", interval, UNIFORM_BYTES, of_N, judged))
+        row = _row(name, "bits per byte", interval, UNIFORM_BYTES, of_N, judged)
+        rows.append(row | {"n_groups": len(first)})
     return _table(rows)
 
 
@@ -138,7 +144,8 @@ def _row(
     of_N: np.ndarray,
     judged: str,
 ) -> dict[str, object]:
-    counts = {"chance": chance, "n": int(of_N.sum()), "verdict": judged}
+    number = int(of_N.sum())
+    counts = {"chance": chance, "n": number, "n_groups": number, "verdict": judged}
     return {"domain": domain, "metric": metric, **interval, **counts}
 
 

@@ -1,6 +1,6 @@
 """Models against one another on the same held-out documents, several seeds each.
 
-M = trainings, N = documents, R = resamples.
+M = trainings, N = documents.
 """
 
 from collections.abc import Sequence
@@ -8,39 +8,44 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.bootstrap import bootstrap_weights
 from analysis.chance import ALL, bits_per_byte
-from analysis.ratios import Interval, ratio_interval, resampled_ratio
+from analysis.groups import summed, units
+from analysis.ratios import Interval, ratio_interval
 from data.routing import UNLABELLED, Document
 
 CLEAR_SPREADS = 2.0  # of the seeds: a difference below is not called one
 BETTER, WORSE, UNDECIDED = "better", "worse", "not decided"
 
 
-def bits_table(losses: pd.DataFrame, documents: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """preset, domain, estimate, low, high, n, seeds, lowest, highest: bits per byte.
+def bits_table(losses: pd.DataFrame, documents: pd.DataFrame) -> pd.DataFrame:
+    """preset, domain, estimate, low, high, n, n_groups, seeds, lowest, highest: bits per byte.
 
-    losses: preset, seed, doc_id, nats; documents: doc_id, domain, bytes. The estimate is the mean
-    over seeds, its interval that of other documents; lowest and highest are the seeds' own.
+    losses: preset, seed, doc_id, nats; documents: doc_id, domain, group, bytes. The estimate is
+    the mean over seeds, its interval that of other groups of texts; lowest and highest are the
+    seeds' own.
     """
     ordered = documents.sort_values("doc_id")
     tables = []
     for preset, runs in losses.groupby("preset", sort=False):
         nats_MN = runs.pivot(index="seed", columns="doc_id", values="nats").to_numpy()
         bytes_N, domain_N = ordered["bytes"].to_numpy(), ordered.domain.tolist()
-        table = bits_per_byte(nats_MN.mean(0), bytes_N, domain_N, seed=seed)
+        table = bits_per_byte(nats_MN.mean(0), bytes_N, domain_N, unit_N=_units(ordered))
         by_seed = [_bits(nats_N, bytes_N, domain_N) for nats_N in nats_MN]
         spread = pd.DataFrame(by_seed)[table.domain]
         tables.append(
-            table[["domain", "estimate", "low", "high", "n"]].assign(
+            table[["domain", "estimate", "low", "high", "n", "n_groups"]].assign(
                 preset=preset,
                 seeds=len(nats_MN),
                 lowest=spread.min().to_numpy(),
                 highest=spread.max().to_numpy(),
             )
         )
-    columns = ["preset", "domain", "estimate", "low", "high", "n", "seeds", "lowest", "highest"]
-    return pd.concat(tables, ignore_index=True)[columns]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["preset", *table.columns.drop("preset")]]
+
+
+def _units(documents: pd.DataFrame) -> np.ndarray:
+    return units(documents.domain.tolist(), documents.group.tolist())
 
 
 class Difference(Interval):
@@ -57,24 +62,17 @@ def difference(
     other: str,
     *,
     domain: str = ALL,
-    seed: int = 0,
 ) -> Difference:
     """Bits per byte of `preset` less those of `other` on a domain, on the seeds of both.
 
-    low and high: other documents (95 %, drawn again within domains). spread: what another seed
+    low and high: other groups of texts (95 %). spread: what another seed
     moves such a difference by, one standard deviation. The verdict asks both: the interval without
     0, and CLEAR_SPREADS spreads of the mean over the common seeds.
     """
     ordered = documents.sort_values("doc_id")
     nats_SN = _paired_differences(losses, preset, other)
-    domain_id_N = np.unique(ordered.domain, return_inverse=True)[1]
-    weights_RN = bootstrap_weights(domain_id_N, seed=seed)
-    both = np.concatenate([np.ones((1, len(ordered))), weights_RN])
     of_N = np.array((ordered.domain == domain) | (domain == ALL))
-    bits_N = nats_SN.mean(0) / np.log(2)
-    fewest = int(np.bincount(domain_id_N[of_N])[np.unique(domain_id_N[of_N])].min())
-    values_R = resampled_ratio(both, bits_N, ordered["bytes"].to_numpy(), of_N)
-    interval = ratio_interval(values_R, fewest)
+    interval = _interval(nats_SN.mean(0)[of_N] / np.log(2), ordered[of_N])
     spread, seeds = seed_spread(losses, documents, domain=domain), len(nats_SN)
     reason = undecided_reason(interval, spread, seeds)
     better = BETTER if interval["estimate"] < 0 else WORSE
@@ -82,32 +80,38 @@ def difference(
     return Difference(**interval, spread=spread, seeds=seeds, verdict=verdict, reason=reason)
 
 
-def variant_table(losses: pd.DataFrame, documents: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """preset, variant, bits, change, low, high, n: bits per byte of a model whose routing is
-    changed, and what the change costs, with the 95 % interval of other documents.
+def variant_table(losses: pd.DataFrame, documents: pd.DataFrame) -> pd.DataFrame:
+    """preset, variant, bits, change, low, high, n, n_groups: bits per byte of a model whose routing
+    is changed, and what the change costs, with the 95 % interval of other groups of texts.
 
     losses: preset, variant ("" is the model as it is), doc_id, nats of one seed.
     """
     ordered = documents.sort_values("doc_id")
-    bytes_N, everyone_N = ordered["bytes"].to_numpy(), np.ones(len(ordered), dtype=bool)
-    domain_id_N = np.unique(ordered.domain, return_inverse=True)[1]
-    both = np.concatenate([np.ones((1, len(ordered))), bootstrap_weights(domain_id_N, seed=seed)])
+    total = ordered["bytes"].sum()
     rows = []
     for preset, runs in losses.groupby("preset", sort=False):
         bits_VN = runs.pivot(index="variant", columns="doc_id", values="nats") / np.log(2)
         plain_N = bits_VN.loc[""].to_numpy()
         for variant in (name for name in runs.variant.unique() if name):
             change_N = bits_VN.loc[variant].to_numpy() - plain_N
-            values_R = resampled_ratio(both, change_N, bytes_N, everyone_N)
-            interval = ratio_interval(values_R, int(np.bincount(domain_id_N).min()))
-            bits = (plain_N + change_N).sum() / bytes_N.sum()
+            interval = _interval(change_N, ordered)
+            bits = (plain_N + change_N).sum() / total
             change = {
                 "change": interval["estimate"],
                 "low": interval["low"],
                 "high": interval["high"],
             }
             rows.append({"preset": preset, "variant": variant, "bits": bits, **change})
-    return pd.DataFrame(rows).assign(n=len(ordered))
+    return pd.DataFrame(rows).assign(n=len(ordered), n_groups=len(np.unique(_units(ordered))))
+
+
+def _interval(amount_N: np.ndarray, documents: pd.DataFrame) -> Interval:
+    """Of the amounts per byte, groups of texts as a sample within their domain."""
+    unit_N = _units(documents)
+    first = np.unique(unit_N, return_index=True)[1]
+    domain_id_N = np.unique(documents.domain, return_inverse=True)[1][first]
+    sizes_N = summed(documents["bytes"].to_numpy(), unit_N)
+    return ratio_interval(summed(amount_N, unit_N), sizes_N, domain_id_N)
 
 
 def _paired_differences(losses: pd.DataFrame, preset: str, other: str) -> np.ndarray:
@@ -164,14 +168,15 @@ def _bits(nats_N: np.ndarray, bytes_N: np.ndarray, domain_N: Sequence[str]) -> d
 
 
 def change_table(
-    before_N: np.ndarray, after_N: np.ndarray, documents: Sequence[Document], *, seed: int
+    before_N: np.ndarray, after_N: np.ndarray, documents: Sequence[Document]
 ) -> pd.DataFrame:
-    """domain, before, after, change, low, high, n: bits per byte; the interval is of the change, on
-    the same documents."""
+    """domain, before, after, change, low, high, n, n_groups: bits per byte; the interval is of the
+    change, on the same documents."""
     bytes_N = np.array([len(document.text.encode()) for document in documents])
     domain_N = [document.domain or UNLABELLED for document in documents]
-    plain = bits_per_byte(before_N, bytes_N, domain_N, seed=seed)
-    change = bits_per_byte(after_N - before_N, bytes_N, domain_N, seed=seed)
+    unit_N = units(domain_N, [document.group for document in documents])
+    plain = bits_per_byte(before_N, bytes_N, domain_N, unit_N=unit_N)
+    change = bits_per_byte(after_N - before_N, bytes_N, domain_N, unit_N=unit_N)
     return pd.DataFrame(
         {
             "domain": plain.domain,
@@ -181,5 +186,6 @@ def change_table(
             "low": change.low,
             "high": change.high,
             "n": plain.n,
+            "n_groups": plain.n_groups,
         }
     )

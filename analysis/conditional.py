@@ -1,6 +1,6 @@
 """What the domain tells about the expert once the token is known.
 
-T = tokens, N = documents, C = choices (tokens times k), V = token ids, E = routed experts.
+T = tokens, N = groups, C = choices (tokens times k), V = token ids, E = routed experts.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,10 @@ import numpy as np
 from scipy.special import xlogy
 
 from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_weights, jackknife_quantile
-from analysis.ratios import resampled_ratio
+from analysis.groups import too_few
 
-MIN_FREEDOM = 4  # documents beyond one a domain
 SHUFFLES = 10  # of domains within token ids: their mean varies little
-PERMUTATIONS = 50  # of domains over documents
+PERMUTATIONS = 50  # of domains over groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,36 +21,34 @@ class ConditionalInformation:
 
     plug_in: float
     null: float  # mean after shuffling domains within token id: what finite counts give
-    document_excess: float  # what any grouping of these documents has beyond such a null
-    corrected: float  # plug_in - null - document_excess
+    group_excess: float  # what any division of these groups has beyond such a null
+    corrected: float  # plug_in - null - group_excess
     low: float  # of a 95 % interval, by corrected, which takes off rather too much
-    high: float  # by plug_in, which takes off nothing; both NaN where documents are few
-    p: float  # over permutations of domains among documents
+    high: float  # by plug_in, which takes off nothing; both NaN where groups are few
+    p: float  # over permutations of domains among groups
 
 
 def conditional_information(
     chosen_TE: np.ndarray,
     token_id_T: np.ndarray,
-    document_T: np.ndarray,
+    group_T: np.ndarray,
     domain_id_T: np.ndarray,
     *,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> ConditionalInformation:
-    """Plug-in estimate against shuffles within token id, and against documents dealt at random."""
-    counts = _counts(chosen_TE, token_id_T, document_T)
+    """Plug-in estimate against shuffles within token id, and against groups dealt at random."""
+    counts = _counts(chosen_TE, token_id_T, group_T)
     domains, domain_T = np.unique(domain_id_T, return_inverse=True)
     if len(domains) < 2:
-        raise ValueError("all tokens are of one domain; label documents of two or more domains")
-    domain_N = domain_T[np.unique(document_T, return_index=True)[1]]
+        raise ValueError("all tokens are of one domain; label texts of two or more domains")
+    domain_N = domain_T[np.unique(group_T, return_index=True)[1]]
     rng = np.random.default_rng(seed)
-    plug_in_N = counts.by_document(domain_T)
-    null_N = np.mean(
-        [counts.by_document(counts.shuffle(domain_T, rng)) for _ in range(SHUFFLES)], 0
-    )
+    plug_in_N = counts.by_group(domain_T)
+    null_N = np.mean([counts.by_group(counts.shuffle(domain_T, rng)) for _ in range(SHUFFLES)], 0)
     num_choices = counts.choices_N.sum()
     plug_in, null = max(float(plug_in_N.sum()), 0.0) / num_choices, null_N.sum() / num_choices
-    dealt = [rng.permutation(domain_N)[counts.document_T] for _ in range(permutations)]
+    dealt = [rng.permutation(domain_N)[counts.group_T] for _ in range(permutations)]
     dealt_R = np.array([counts.estimate(dealt_T) for dealt_T in dealt])
     least = np.mean([counts.estimate(counts.shuffle(dealt_T, rng)) for dealt_T in dealt])
     if min(null, least) < 1e-12:
@@ -75,7 +72,7 @@ class _Counts:
     token_C: np.ndarray
     cell_C: np.ndarray
     id_T: np.ndarray
-    document_T: np.ndarray  # counted from 0
+    group_T: np.ndarray  # counted from 0
     choices_N: np.ndarray
 
     def estimate(self, domain_T: np.ndarray) -> float:
@@ -84,12 +81,12 @@ class _Counts:
         sums = _log_sum(cells) - _log_sum(given) - _log_sum(self.cell_C) + _log_sum(fixed)
         return sums / len(self.token_C)
 
-    def by_document(self, domain_T: np.ndarray) -> np.ndarray:
-        """What each document adds to the estimate times the choices, nats [N]."""
+    def by_group(self, domain_T: np.ndarray) -> np.ndarray:
+        """What each group adds to the estimate times the choices, nats [N]."""
         cells, given, fixed = self._with_domain(domain_T)
         nats_C = _log_count(cells) - _log_count(given) - _log_count(self.cell_C)
         nats_C += _log_count(fixed)
-        return np.bincount(self.document_T[self.token_C], nats_C, minlength=len(self.choices_N))
+        return np.bincount(self.group_T[self.token_C], nats_C, minlength=len(self.choices_N))
 
     def shuffle(self, domain_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Domains dealt again among the occurrences of each token id."""
@@ -104,12 +101,12 @@ class _Counts:
         return self.cell_C * num_domains + domain_C, id_C * num_domains + domain_C, id_C
 
 
-def _counts(chosen_TE: np.ndarray, token_id_T: np.ndarray, document_T: np.ndarray) -> _Counts:
+def _counts(chosen_TE: np.ndarray, token_id_T: np.ndarray, group_T: np.ndarray) -> _Counts:
     token_C, expert_C = np.nonzero(chosen_TE)
     if len(token_C) == 0:
         raise ValueError("no routed tokens in this layer; capture a trace with tokens")
     id_T = np.unique(token_id_T, return_inverse=True)[1]
-    row_T = np.unique(document_T, return_inverse=True)[1]
+    row_T = np.unique(group_T, return_inverse=True)[1]
     cell = id_T[token_C] * chosen_TE.shape[-1] + expert_C
     cell_C = np.unique(cell, return_inverse=True)[1]
     choices_N = np.bincount(row_T[token_C], minlength=row_T.max() + 1)
@@ -119,12 +116,11 @@ def _counts(chosen_TE: np.ndarray, token_id_T: np.ndarray, document_T: np.ndarra
 def _interval(
     beyond_N: np.ndarray, choices_N: np.ndarray, domain_id_N: np.ndarray, *, seed: int
 ) -> tuple[float, float]:
-    """Of what documents add, over their choices: the tables stay, documents are drawn again."""
-    if len(domain_id_N) - len(np.unique(domain_id_N)) < MIN_FREEDOM:
+    """Of what groups add, over their choices: the tables stay, groups are drawn again."""
+    if too_few(choices_N, domain_id_N, every_domain=True):
         return np.nan, np.nan
     weights_RN = bootstrap_weights(domain_id_N, seed=seed)
-    whole_N = np.ones(len(domain_id_N), bool)
-    resampled_R = resampled_ratio(weights_RN, beyond_N, choices_N, whole_N)
+    resampled_R = (weights_RN @ beyond_N) / (weights_RN @ choices_N)
     without_N = (beyond_N.sum() - beyond_N) / (choices_N.sum() - choices_N)
     quantile = jackknife_quantile(without_N, domain_id_N, error=float(resampled_R.std()))
     estimate = np.array(beyond_N.sum() / choices_N.sum())

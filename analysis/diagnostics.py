@@ -28,33 +28,35 @@ def diagnostics(
     whole: pd.DataFrame,
     low_resource: pd.DataFrame | None,
     *,
-    num_documents: int,
-    num_low_resource: int,
+    sample: tuple[int, int],
+    low_sample: tuple[int, int],
 ) -> pd.DataFrame:
-    """diagnostic, estimate, low, high, null, article, n_documents, note: means over the layers.
+    """diagnostic, estimate, low, high, null, article, n_documents, n_groups, note: means over the
+    layers.
 
-    Both are tables of metric_intervals.metric_table, of all documents and of those in low-resource
-    languages; None: there are none.
+    Both are tables of metric_intervals.metric_table, of all texts and of those in low-resource
+    languages; None: there are none. A sample is its numbers of documents and of groups.
     """
-    rows = [_row(name, whole, num_documents) for name in (DISTINCT, BUSIEST)]
+    rows = [_row(name, whole, sample) for name in (DISTINCT, BUSIEST)]
     if low_resource is None:
         note = "no text of a low-resource language: no origin names one"
-        unknown = {"article": ARTICLE[SPREAD], "n_documents": 0, "note": note}
+        unknown = {"article": ARTICLE[SPREAD], "n_documents": 0, "n_groups": 0, "note": note}
         rows.append({"diagnostic": SPREAD, **unknown})
     else:
-        rows.append(_row(SPREAD, low_resource, num_low_resource))
+        rows.append(_row(SPREAD, low_resource, low_sample))
     numbers = ("estimate", "low", "high", "null", "article")
-    table = pd.DataFrame(rows, columns=["diagnostic", *numbers, "n_documents", "note"])
+    table = pd.DataFrame(rows, columns=["diagnostic", *numbers, "n_documents", "n_groups", "note"])
     return table.astype(dict.fromkeys(numbers, "Float64"))
 
 
-def _row(name: str, table: pd.DataFrame, num_documents: int) -> dict[str, object]:
+def _row(name: str, table: pd.DataFrame, sample: tuple[int, int]) -> dict[str, object]:
     metric = table[table.metric == MEASURED[name]]
     means = metric[["estimate", "low", "high", "null"]].mean()
     return {
         "diagnostic": name,
         **{str(key): value for key, value in means.items()},
         "article": ARTICLE[name],
-        "n_documents": num_documents,
+        "n_documents": sample[0],
+        "n_groups": sample[1],
         "note": "; ".join(sorted({note for note in metric.note if note})),
     }

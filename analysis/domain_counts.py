@@ -1,6 +1,6 @@
-"""How surely so many experts prefer a domain: other documents, and labels shuffled over them.
+"""How surely so many experts prefer a domain: other texts, and labels shuffled over them.
 
-N = documents, L = MoE layers, E = routed experts, G = domains, then "too little data" and "none",
+N = groups, L = MoE layers, E = routed experts, G = domains, then "too little data" and "none",
 R = resamples, P = permutations.
 """
 
@@ -11,9 +11,10 @@ import pandas as pd
 
 from analysis import specialization
 from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
-from analysis.metric_intervals import MIN_FREEDOM, NULL_PERMUTATIONS
+from analysis.groups import NOT_ENOUGH, too_few
+from analysis.metric_intervals import NULL_PERMUTATIONS
 from analysis.permutation import false_discovery_rate, permuted_labels
-from analysis.significance import NOT_ENOUGH, require_documents, specialists
+from analysis.significance import require_groups, specialists
 from analysis.specialization import (
     NO_DOMAIN,
     TOO_FEW,
@@ -27,7 +28,7 @@ ALL_LAYERS = -1
 ANY = "any domain"  # the row of all experts that prefer one
 TOO_LITTLE_AT, NONE_AT = -3, -2  # places in a count, before ANY
 NUMBERS = ("low", "high", "null", "p", "q")
-SAMPLE = ["n_documents"]
+SAMPLE = ["n_groups"]
 
 
 def domain_counts(
@@ -37,12 +38,13 @@ def domain_counts(
     layer.
 
     layer_id, domain, low, high (95 % interval of the number of experts of experts_per_domain),
-    null (its mean over labels permuted over documents), p (how often these show as many; of NONE:
+    null (its mean over labels permuted over groups), p (how often these show as many; of NONE:
     as few; of TOO_LITTLE there is none), q (over the domains of all layers, or over layers and
     domains; ANY is tested by itself), n_tokens (choices of the domain), note. A layer with tokens
     of one domain only is left out.
     """
-    require_documents(tokens_NLE, domain_id_N)
+    require_groups(tokens_NLE, domain_id_N)
+    few = too_few(tokens_NLE.sum((1, 2)), domain_id_N, every_domain=True)
     labels_PN = permuted_labels(domain_id_N, permutations=NULL_PERMUTATIONS, seed=seed)
     member_PGN = (labels_PN[:, None] == np.arange(len(domains))[:, None]).astype(np.float32)
     loads = bootstrap_loads(tokens_NLE, domain_id_N, num_domains=len(domains), seed=seed)
@@ -59,7 +61,7 @@ def domain_counts(
     if not layers:
         return pd.DataFrame(columns=["layer_id", "domain", *NUMBERS, "n_tokens", "note"])
     tables = [
-        _rows(resampled_RG, permuted_PG, domain_id_N)
+        _rows(resampled_RG, permuted_PG, domain_id_N, few=few)
         for resampled_RG, permuted_PG in zip(
             [np.sum(resampled, 0), *resampled], [np.sum(permuted, 0), *permuted], strict=True
         )
@@ -88,20 +90,18 @@ def _counts(tokens_REG: np.ndarray) -> np.ndarray:
 
 
 def _rows(
-    resampled_RG: np.ndarray, permuted_PG: np.ndarray, domain_id_N: np.ndarray
+    resampled_RG: np.ndarray, permuted_PG: np.ndarray, domain_id_N: np.ndarray, *, few: str
 ) -> pd.DataFrame:
-    """low, high, null, p, note of each domain."""
+    """low, high, null, p, note of each domain; `few` says why there is no interval."""
     observed_G, shown_PG = permuted_PG[0].astype(float), permuted_PG[1:]
     sign_G = np.ones(len(observed_G))
     sign_G[NONE_AT] = -1  # of "none", few are a finding
     p_G = (1 + (sign_G * (shown_PG - observed_G) >= 0).sum(0)) / (1 + len(shown_PG))
     p_G[TOO_LITTLE_AT] = np.nan  # a matter of how much text there is
     null_G = shown_PG.mean(0)
-    if len(domain_id_N) - len(np.unique(domain_id_N)) < MIN_FREEDOM:
-        note = f"{NOT_ENOUGH} how sure this is"
-        return pd.DataFrame({"low": np.nan, "high": np.nan, "null": null_G, "p": np.nan}).assign(
-            note=note
-        )
+    if few:
+        unknown = {"low": np.nan, "high": np.nan, "p": np.nan}
+        return pd.DataFrame({"null": null_G, **unknown, "note": few})
     zeros_N = np.zeros(len(domain_id_N))  # a count moves in steps: no jackknife
     quantile = jackknife_quantile(zeros_N, domain_id_N, error=0.0)
     low_G, high_G = basic_interval(resampled_RG.T.astype(float), observed_G, quantile)
@@ -162,7 +162,7 @@ def experts_per_domain(
 
     median_lift and median_share (of the choices of the experts counted in the row, their domain's),
     above_half (those with more than half), significant (those whose preference is sure), not_enough
-    (those for which the documents do not suffice to say), n_documents.
+    (those for which the texts do not suffice to say), n_groups.
     """
     table = specialization.experts_per_domain(tokens_LEG[compared_layers(tokens_LEG)], domains)
     own = table[: len(domains)]
@@ -194,7 +194,7 @@ def _with_tests(rows: pd.DataFrame, lifts: pd.DataFrame) -> pd.DataFrame:
     cell = ["layer_id", "expert_id", "domain"]
     sure = specialists(lifts)
     cells = pd.MultiIndex.from_frame(rows[cell])
-    sure_cells = pd.MultiIndex.from_frame(sure[(sure.low > 0).fillna(False)][cell])
+    sure_cells = pd.MultiIndex.from_frame(sure[cell])
     unclear_cells = pd.MultiIndex.from_frame(lifts[lifts.note == NOT_ENOUGH][cell])
     return rows.assign(
         significant=cells.isin(sure_cells),

@@ -1,28 +1,29 @@
-"""A count against what is expected of it, tested by its spread over documents.
+"""A count against what is expected of it, tested by its spread over groups.
 
-N = documents, P = counts that are tested together: pairs, transitions.
+N = groups, P = counts that are tested together: pairs, transitions.
 """
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.groups import MIN_EFFECTIVE, effective_number
 from analysis.permutation import false_discovery_rate
 
 MIN_EXPECTED = 5  # tokens; below it a count is too far from normal
 
 
-def document_variance(
+def group_variance(
     tokens_N: np.ndarray, sum_P: np.ndarray, by_length_P: np.ndarray, square_P: np.ndarray
 ) -> np.ndarray:
-    """Variance of a sum of residuals over documents, from the sums of the residuals, of those
+    """Variance of a sum of residuals over groups, from the sums of the residuals, of those
     times the length, and of their squares.
 
-    What a document adds to the difference in proportion to its length is the effect, not spread.
+    What a group adds to the difference in proportion to its length is the effect, not spread.
     """
-    num_documents, rate_P = len(tokens_N), sum_P / tokens_N.sum()
+    effective, rate_P = effective_number(tokens_N), sum_P / tokens_N.sum()
     square_P = square_P - 2 * rate_P * by_length_P + rate_P**2 * (tokens_N @ tokens_N)
-    return square_P * num_documents / max(num_documents - 1, 1)
+    return square_P * effective / max(effective - 1, 1)
 
 
 def excess_tests(
@@ -31,19 +32,20 @@ def excess_tests(
     *,
     spread_P: np.ndarray,
     least_P: np.ndarray,
-    num_documents: int,
+    effective: float,
 ) -> pd.DataFrame:
     """expected, lift and the ends low and high of its 95 % interval, z, p and q.
 
-    The variance of z is spread_P over documents, and at least that of independent tokens, least_P.
+    The variance of z is spread_P over groups, as many as `effective` of one size, and at least that
+    of independent tokens, least_P.
     """
     lift_P = np.divide(
         tokens_P, expected_P, out=np.full(len(expected_P), np.nan), where=expected_P > 0
     )
-    enough_P = (expected_P >= MIN_EXPECTED) & (least_P > 0) & (num_documents > 1)
+    enough_P = (expected_P >= MIN_EXPECTED) & (least_P > 0) & (effective >= MIN_EFFECTIVE)
     deviation_P = np.sqrt(np.where(enough_P, np.maximum(spread_P, least_P), 1))
     z_P = np.where(enough_P, (tokens_P - expected_P) / deviation_P, np.nan)
-    freedom = max(num_documents - 1, 1)
+    freedom = max(effective - 1, 1)
     p_P = pd.Series(2 * stats.t.sf(np.abs(z_P), freedom))
     reach_P = stats.t.isf(0.025, freedom) * deviation_P
     safe_P = np.where(enough_P, expected_P, 1)

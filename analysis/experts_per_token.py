@@ -1,6 +1,6 @@
 """How many experts a token runs, where the gate decides that token by token.
 
-N = documents, L = MoE layers, M = their mean, then each, G = domains, R = resamples, k = experts
+N = groups, L = MoE layers, M = their mean, then each, G = domains, k = experts
 that ran for a token.
 """
 
@@ -9,11 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.bootstrap import bootstrap_weights
 from analysis.domain_counts import ALL_LAYERS
+from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
 from analysis.permutation import false_discovery_rate, preference_p
-from analysis.ratios import ratio_interval, resampled_ratio
-from analysis.significance import MIN_INTERVAL_DOCUMENTS, NOT_ENOUGH
+from analysis.ratios import ratio_interval
 
 MAX_BINS = 48
 NUMBERS = ("estimate", "low", "high", "null", "p", "q")
@@ -58,30 +57,28 @@ def mean_k_table(
     """A row a domain over all layers, layer_id ALL_LAYERS, then a row a layer and domain.
 
     layer_id, domain, estimate, low, high (mean k and its 95 % interval), null (mean k of all
-    documents), p, q (of a domain that differs from the rest; over the domains, or over layers and
-    domains), n_documents, n_tokens, note. A domain without a document is left out.
+    texts), p, q (of a domain that differs from the rest; over the domains, or over layers and
+    domains), n_groups, n_tokens, note. A domain without a text is left out.
     """
     choices_NM = np.column_stack([choices_NL.mean(1), choices_NL])
     left_NM = num_experts * tokens_N[:, None] - choices_NM
     taken_MG = preference_p(  # of experts taken, not left: the first of two
         np.stack([choices_NM, left_NM], -1), domain_id_N, num_domains=len(domains), seed=seed
     )[:, 0]
-    weights_RN = bootstrap_weights(domain_id_N, seed=seed)
-    both_RN = np.concatenate([np.ones((1, len(tokens_N))), weights_RN])  # the sample first
     rows = []
     for place, p_G in enumerate(taken_MG):
         for domain_id in np.unique(domain_id_N):
             of_N = domain_id_N == domain_id
-            means_R = resampled_ratio(both_RN, choices_NM[:, place], tokens_N, of_N)
             rows.append(
                 {
                     "layer_id": place - 1 if place else ALL_LAYERS,
                     "domain": domains[domain_id],
-                    **ratio_interval(means_R, int(of_N.sum())),
+                    **ratio_interval(choices_NM[of_N, place], tokens_N[of_N]),
                     "null": choices_NM[:, place].sum() / tokens_N.sum(),
                     "p": p_G[domain_id],
-                    "n_documents": int(of_N.sum()),
+                    "n_groups": int(of_N.sum()),
                     "n_tokens": int(tokens_N[of_N].sum()),
+                    "few": effective_number(tokens_N[of_N]) < MIN_EFFECTIVE,
                 }
             )
     return _with_q_and_note(pd.DataFrame(rows), num_experts)
@@ -90,18 +87,17 @@ def mean_k_table(
 def _with_q_and_note(table: pd.DataFrame, num_experts: int) -> pd.DataFrame:
     table[["low", "high"]] = table[["low", "high"]].clip(0, num_experts)
     table["q"] = table.groupby(table.layer_id == ALL_LAYERS).p.transform(_q)
-    few = table.n_documents < MIN_INTERVAL_DOCUMENTS
     table["note"] = np.select(
-        [few, table.domain.nunique() == 1, table.p.isna()],
+        [table.few, table.domain.nunique() == 1, table.p.isna()],
         [
             f"{NOT_ENOUGH} how sure this is",
             "one domain: nothing to compare",
-            "documents all alike: nothing to test",
+            "texts all alike: nothing to test",
         ],
         "",
     )
     table = table.astype(dict.fromkeys(NUMBERS, "Float64"))
-    return table[["layer_id", "domain", *NUMBERS, "n_documents", "n_tokens", "note"]]
+    return table[["layer_id", "domain", *NUMBERS, "n_groups", "n_tokens", "note"]]
 
 
 def _q(p: pd.Series) -> pd.Series:

@@ -1,15 +1,15 @@
 """What the domain tells about a layer's experts, by itself and once the token is known.
 
-T = tokens, N = documents, E = routed experts, G = domains, R = deals of domains to documents.
+T = tokens, N = groups, E = routed experts, G = domains, R = deals of domains to groups.
 """
 
 import numpy as np
 import pandas as pd
 
 from analysis.conditional import PERMUTATIONS, conditional_information
+from analysis.groups import NOT_ENOUGH
 from analysis.permutation import false_discovery_rate
 from analysis.queries import TraceInfo, choice_array
-from analysis.significance import NOT_ENOUGH
 from analysis.specialization import mutual_information
 
 TESTED = {"information_p": "information_q", "p": "q"}  # over the layers of a trace
@@ -38,6 +38,7 @@ COLUMNS = (
     "p",
     "q",
     "n_documents",
+    "n_groups",
     "n_tokens",
     "reason",
 )
@@ -54,12 +55,18 @@ def information_row(
     """
     row: dict[str, object] = {"layer_id": layer_id, **dict.fromkeys(NUMBERS)}
     if choices.empty:
-        return row | {"n_documents": 0, "n_tokens": 0, "reason": "no routed tokens in this layer"}
+        return row | {
+            "n_documents": 0,
+            "n_groups": 0,
+            "n_tokens": 0,
+            "reason": "no routed tokens in this layer",
+        }
     chosen_TE, unit_T = choice_array(choices, info)
     token_id_T = choices.drop_duplicates(["doc_id", "position"]).token_id.to_numpy()
     units, group_T = np.unique(unit_T, return_inverse=True)
     domain_N = pd.Index(info.domains).get_indexer(pd.Index(domains[units]))
-    row |= {"n_documents": len(units), "n_tokens": len(chosen_TE), "reason": ""}
+    row |= {"n_documents": choices.doc_id.nunique(), "n_groups": len(units)}
+    row |= {"n_tokens": len(chosen_TE), "reason": ""}
     try:
         beyond = conditional_information(chosen_TE, token_id_T, group_T, domain_N[group_T])
     except ValueError as error:
@@ -67,7 +74,7 @@ def information_row(
     tokens_NE = np.zeros((len(units), info.num_experts))
     np.add.at(tokens_NE, group_T, chosen_TE)
     row |= _information(tokens_NE, domain_N, num_domains=len(info.domains))
-    null = beyond.null + beyond.document_excess
+    null = beyond.null + beyond.group_excess
     row |= {"plug_in": beyond.plug_in, "null": null, "beyond": beyond.corrected, "p": beyond.p}
     if np.isnan(beyond.low):
         return row | {"reason": f"{NOT_ENOUGH} how sure this is"}

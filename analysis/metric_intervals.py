@@ -1,6 +1,6 @@
-"""Every figure of a layer with its interval and its null, the document as the sample.
+"""Every figure of a layer with its interval and its null, the group as the sample.
 
-N = documents, L = MoE layers, E = routed experts, G = domains, R = resamples, P = permutations.
+N = groups, L = MoE layers, E = routed experts, G = domains, R = resamples, P = permutations.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +11,12 @@ import pandas as pd
 
 from analysis import load, specialization
 from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
+from analysis.groups import too_few
 from analysis.permutation import false_discovery_rate, permuted_labels
-from analysis.significance import NOT_ENOUGH, require_documents
+from analysis.significance import require_groups
 
 Metric = Callable[[np.ndarray], np.ndarray]
 
-MIN_FREEDOM = 4  # documents beyond one a domain
 NULL_PERMUTATIONS = 100
 DISTINCT_RESAMPLES = 200  # in each, every expert is compared with every other
 
@@ -55,12 +55,10 @@ class Layer:
     """The choices of one layer, as they are and as they might have been."""
 
     domain_id_N: np.ndarray
+    load_N: np.ndarray
     resampled_REG: np.ndarray
-    permuted_PEG: np.ndarray  # the first as it is, then with labels permuted over documents
-    without_NEG: np.ndarray  # each document left out
-
-    def freedom(self) -> int:
-        return len(self.domain_id_N) - len(np.unique(self.domain_id_N))
+    permuted_PEG: np.ndarray  # the first as it is, then with labels permuted over groups
+    without_NEG: np.ndarray  # each group left out
 
     def balanced_loads(self) -> np.ndarray:
         """Resamples [R, E] as if every living expert had the same load."""
@@ -73,12 +71,12 @@ def metric_table(
 ) -> pd.DataFrame:
     """A row a layer and metric of docs/metrics.md.
 
-    layer_id, metric, estimate (as everywhere), corrected (less what few documents add to it), low,
+    layer_id, metric, estimate (as everywhere), corrected (less what few groups add to it), low,
     high (95 % interval of the corrected), null (balanced load, or the mean of the estimate over
-    labels permuted over documents), p (of the null), q (over the layers of the metric), note (what
+    labels permuted over groups), p (of the null), q (over the layers of the metric), note (what
     cannot be said and why, else empty).
     """
-    require_documents(tokens_NLE, domain_id_N)
+    require_groups(tokens_NLE, domain_id_N)
     loads = bootstrap_loads(tokens_NLE, domain_id_N, num_domains=len(domains), seed=seed)
     labels_PN = permuted_labels(domain_id_N, permutations=NULL_PERMUTATIONS, seed=seed)
     member_PGN = (labels_PN[:, None] == np.arange(len(domains))[:, None]).astype(np.float32)
@@ -88,7 +86,11 @@ def metric_table(
         tokens_PEG = (member_PGN @ tokens_NE).swapaxes(1, 2)
         own_NEG = tokens_NE[:, :, None] * member_PGN[0].T[:, None]
         layer = Layer(
-            domain_id_N, np.moveaxis(tokens_EGR, -1, 0), tokens_PEG, tokens_PEG[0] - own_NEG
+            domain_id_N,
+            tokens_NE.sum(-1),
+            resampled_REG=np.moveaxis(tokens_EGR, -1, 0),
+            permuted_PEG=tokens_PEG,
+            without_NEG=tokens_PEG[0] - own_NEG,
         )
         rows += [{"layer_id": layer_id} | row for row in _layer_rows(layer)]
     table = pd.DataFrame(rows)
@@ -129,10 +131,12 @@ def _figures(metric: Metric, layer: Layer, balanced_RE: np.ndarray) -> dict[str,
         null = float(metric(balanced_1E)[0])
     figures: dict[str, object] = {"estimate": estimate[0], "null": null}
     if metric is load.dead_experts:
-        return figures | {"note": "no interval: documents drawn again choose no new expert"}
-    if layer.freedom() < MIN_FREEDOM:
-        return figures | {"note": f"{NOT_ENOUGH} how sure this is"}
-    figures |= _interval(metric, estimate, layer)
+        return figures | {"note": "no interval: texts drawn again choose no new expert"}
+    if few := too_few(layer.load_N, layer.domain_id_N, every_domain=of_domains):
+        return figures | {"note": few}
+    if not (interval := _interval(metric, estimate, layer)):
+        return figures | {"note": "texts all alike: nothing to test"}
+    figures |= interval
     sign = -1 if metric is load.normalized_entropy else 1
     p = _rank_p(sign * observed, sign * shown_P)
     if p > 1 - CONFIDENCE:
@@ -155,7 +159,10 @@ def _interval(metric: Metric, estimate: np.ndarray, layer: Layer) -> dict[str, f
 
     resampled_R = of(layer.resampled_REG[: DISTINCT_RESAMPLES if slow else None])
     without_N = np.zeros(len(layer.domain_id_N)) if slow else of(layer.without_NEG)
-    quantile = jackknife_quantile(without_N, layer.domain_id_N, error=float(resampled_R.std()))
+    error = float(resampled_R.std())
+    if error < 1e-6 * abs(float(resampled_R.mean())) + 1e-12:
+        return {}
+    quantile = jackknife_quantile(without_N, layer.domain_id_N, error=error)
     low, high = basic_interval(resampled_R[None], estimate**power, quantile)
     corrected = 2 * estimate**power - resampled_R.mean()
     smallest = 1.0 if metric is load.load_imbalance else 0.0

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.excess import MIN_EXPECTED
+from analysis.groups import NOT_ENOUGH
 
 Null = Literal["load", "uniform"]
 NEVER = "never together: no logarithm"
@@ -16,17 +17,19 @@ ZERO_LOW = "the interval reaches down to never: no lower logarithm"
 
 
 def pair_table(
-    tests: pd.DataFrame, *, layer_id: int, null: Null, num_documents: int, num_tokens: int
+    tests: pd.DataFrame, *, layer_id: int, null: Null, counts: dict[str, int]
 ) -> pd.DataFrame:
     """pair_significance() against one null, the clearest pair first.
 
     layer_id, expert_a, expert_b, tokens, expected, estimate (log2 lift) with the ends low and high
-    of its interval, z, p, q, n_documents, n_tokens, reason (why something is empty).
+    of its interval, z, p, q, the counts (n_documents, n_groups, n_tokens), reason (why something is
+    empty).
     """
-    few = "one document" if num_documents < 2 else f"fewer than {MIN_EXPECTED} tokens expected"
-    why_P = (
-        tests.reason if null == "load" else tests[f"z_{null}"].isna().map({True: few, False: ""})
-    )
+    why_P = tests.reason
+    if null == "uniform":  # it needs no fit of the loads: only a test may be missing
+        rare = f"fewer than {MIN_EXPECTED} tokens expected"
+        why_P = pd.Series(np.where(tests.expected_uniform < MIN_EXPECTED, rare, NOT_ENOUGH))
+        why_P = why_P.where(tests.z_uniform.isna(), "")
     table = pd.DataFrame(
         {
             "layer_id": layer_id,
@@ -38,17 +41,14 @@ def pair_table(
             "low": _log2(tests[f"low_{null}"]),
             "high": _log2(tests[f"high_{null}"]),
             **{column: tests[f"{column}_{null}"] for column in ("z", "p", "q")},
-            "n_documents": num_documents,
-            "n_tokens": num_tokens,
+            **counts,
             "reason": why_P,
         }
     )
     return _clearest_first(table)
 
 
-def transition_table(
-    tests: pd.DataFrame, *, layer_id: int, num_documents: int, num_tokens: int
-) -> pd.DataFrame:
+def transition_table(tests: pd.DataFrame, *, layer_id: int, counts: dict[str, int]) -> pd.DataFrame:
     """transition_significance(), the clearest first; columns as in pair_table."""
     table = pd.DataFrame(
         {
@@ -61,8 +61,7 @@ def transition_table(
             "low": _log2(tests.low),
             "high": _log2(tests.high),
             **{column: tests[column] for column in ("z", "p", "q")},
-            "n_documents": num_documents,
-            "n_tokens": num_tokens,
+            **counts,
             "reason": tests.reason,
         }
     )

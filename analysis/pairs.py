@@ -2,9 +2,9 @@
 
 Uniform: k of E drawn uniformly for every token. Load: every token keeps its k and every expert its
 load, and nothing else is preferred; what curveball swaps of the token x expert matrix sample, here
-from its maximum-entropy law (analysis/fixed_loads.py). The spread is taken over documents.
+from its maximum-entropy law (analysis/fixed_loads.py). The spread is taken over groups.
 
-T = tokens, N = documents, E = routed experts, P = pairs a < b, V = values of k that occur.
+T = tokens, N = groups, E = routed experts, P = pairs a < b, V = values of k that occur.
 """
 
 from dataclasses import dataclass
@@ -13,32 +13,33 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from analysis.excess import MIN_EXPECTED, adjusted, document_variance, excess_tests
+from analysis.excess import MIN_EXPECTED, adjusted, excess_tests, group_variance
 from analysis.fixed_loads import FixedLoads, feasible, fixed_loads
+from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
 
-DOCUMENTS_AT_ONCE = 256  # bounds memory
+GROUPS_AT_ONCE = 256  # bounds memory
 TOO_MANY = "too many experts a token for the null of fixed loads; k of E can be tested"
 
 
 @dataclass(frozen=True, slots=True)
 class _Choices:
-    """One layer's choices; document_T counts from 0, tokens that chose nothing are left out."""
+    """One layer's choices; group_T ascends from 0, tokens that chose nothing are left out."""
 
     chosen_TE: np.ndarray
-    document_T: np.ndarray
+    group_T: np.ndarray
     k_V: np.ndarray
-    k_NV: np.ndarray  # tokens of a document that chose k experts
+    k_NV: np.ndarray  # tokens of a group that chose k experts
     tokens_V: np.ndarray
 
 
-def pair_significance(chosen_TE: np.ndarray, document_T: np.ndarray) -> pd.DataFrame:
+def pair_significance(chosen_TE: np.ndarray, group_T: np.ndarray) -> pd.DataFrame:
     """Every pair of one layer against both nulls.
 
     expert_a, expert_b, tokens; then for "uniform" and "load": expected tokens, lift and the ends of
     its 95 % interval, z, p and q (Benjamini-Hochberg over the layer's pairs); z_swaps, which
     takes tokens for independent; reason, why the load columns are empty.
     """
-    choices = _choices(chosen_TE, document_T)
+    choices = _choices(chosen_TE, group_T)
     num_experts = chosen_TE.shape[-1]
     pairs_P = np.triu_indices(num_experts, 1)
     uniform_V = choices.k_V * (choices.k_V - 1) / (num_experts * (num_experts - 1))
@@ -49,6 +50,7 @@ def pair_significance(chosen_TE: np.ndarray, document_T: np.ndarray) -> pd.DataF
         variance_P=np.full(len(pairs_P[0]), choices.tokens_V @ (uniform_V * (1 - uniform_V))),
     )
     load, reason_P = _load_null(choices)
+    effective = effective_number(choices.k_NV.sum(-1))
     table = pd.DataFrame({"expert_a": pairs_P[0], "expert_b": pairs_P[1]})
     table["tokens"], *spreads = _spread(choices, (uniform, load))
     for name, null, spread_P in zip(("uniform", "load"), (uniform, load), spreads, strict=True):
@@ -57,7 +59,7 @@ def pair_significance(chosen_TE: np.ndarray, document_T: np.ndarray) -> pd.DataF
             choices.tokens_V @ null.pair_VP,
             spread_P=spread_P,
             least_P=null.variance_P,
-            num_documents=len(choices.k_NV),
+            effective=effective,
         )
         table = table.join(tests.add_suffix(f"_{name}"))
     known = reason_P == ""
@@ -68,11 +70,11 @@ def pair_significance(chosen_TE: np.ndarray, document_T: np.ndarray) -> pd.DataF
     table.loc[~known, ["low_load", "high_load", "z_load", "p_load"]] = np.nan
     table["q_load"] = adjusted(table.p_load)
     few_P = known & table.p_load.isna()
-    few = "one document" if len(choices.k_NV) < 2 else f"fewer than {MIN_EXPECTED} tokens expected"
+    few = NOT_ENOUGH if effective < MIN_EFFECTIVE else f"fewer than {MIN_EXPECTED} tokens expected"
     return table.assign(reason=np.where(few_P, few, reason_P)).convert_dtypes()
 
 
-def _choices(chosen_TE: np.ndarray, document_T: np.ndarray) -> _Choices:
+def _choices(chosen_TE: np.ndarray, group_T: np.ndarray) -> _Choices:
     k_T = chosen_TE.sum(-1)
     num_experts = chosen_TE.shape[-1]
     routed_T = k_T > 0
@@ -89,11 +91,11 @@ def _choices(chosen_TE: np.ndarray, document_T: np.ndarray) -> _Choices:
     load_E = chosen_TE.sum(0)
     if np.isin(load_E, (0, routed_T.sum())).all():
         raise ValueError("every token chooses the same experts: there is nothing to compare with")
-    document_T = np.unique(document_T[routed_T], return_inverse=True)[1]
+    group_T = np.unique(group_T[routed_T], return_inverse=True)[1]
     k_V, value_T = np.unique(k_T[routed_T], return_inverse=True)
-    k_NV = np.zeros((document_T.max() + 1, len(k_V)), dtype=np.int64)
-    np.add.at(k_NV, (document_T, value_T), 1)
-    return _Choices(chosen_TE[routed_T], document_T, k_V, k_NV, k_NV.sum(0))
+    k_NV = np.zeros((group_T.max() + 1, len(k_V)), dtype=np.int64)
+    np.add.at(k_NV, (group_T, value_T), 1)
+    return _Choices(chosen_TE[routed_T], group_T, k_V, k_NV, k_NV.sum(0))
 
 
 def _load_null(choices: _Choices) -> tuple[FixedLoads, np.ndarray]:
@@ -135,19 +137,19 @@ def _unknown(num_values: int, num_experts: int) -> FixedLoads:
 
 
 def _spread(choices: _Choices, nulls: tuple[FixedLoads, ...]) -> list[np.ndarray]:
-    """Tokens of every pair, then for each null the variance of that number over documents.
+    """Tokens of every pair, then for each null the variance of that number over groups.
 
-    A residual is a document's count less its expectation, and less what its loads explain: the
-    loads of the null are those of the trace, so they follow the documents.
+    A residual is a group's count less its expectation, and less what its loads explain: the
+    loads of the null are those of the trace, so they follow the groups.
     """
-    num_documents, num_experts = len(choices.k_NV), choices.chosen_TE.shape[-1]
+    num_groups, num_experts = len(choices.k_NV), choices.chosen_TE.shape[-1]
     tokens_N = choices.k_NV.sum(-1)
     a_P, b_P = np.triu_indices(num_experts, 1)
     edges = np.append(0, np.cumsum(tokens_N))
     tokens_P = np.zeros(len(a_P), dtype=np.int64)
     sums = [np.zeros((3, len(a_P))) for _ in nulls]  # of residuals, times length, squared
-    for start in range(0, num_documents, DOCUMENTS_AT_ONCE):
-        chunk = slice(start, start + DOCUMENTS_AT_ONCE)
+    for start in range(0, num_groups, GROUPS_AT_ONCE):
+        chunk = slice(start, start + GROUPS_AT_ONCE)
         rows = [choices.chosen_TE[a:b] for a, b in pairwise(edges[start : chunk.stop + 1])]
         both_NEE = np.stack([chosen.T.astype(np.float32) @ chosen for chosen in rows])
         load_NE = np.diagonal(both_NEE, axis1=1, axis2=2)
@@ -158,4 +160,4 @@ def _spread(choices: _Choices, nulls: tuple[FixedLoads, ...]) -> list[np.ndarray
             explained_NP = (load_NE - k_NV @ null.single_VE) @ null.slope_PE.T
             residual_NP = pairs_NP - k_NV @ null.pair_VP - explained_NP
             sums_P += residual_NP.sum(0), tokens_N[chunk] @ residual_NP, (residual_NP**2).sum(0)
-    return [tokens_P, *(document_variance(tokens_N, *sums_P) for sums_P in sums)]
+    return [tokens_P, *(group_variance(tokens_N, *sums_P) for sums_P in sums)]

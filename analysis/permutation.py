@@ -1,13 +1,15 @@
-"""Is an expert's preference for a domain more than the luck of which documents were read?
+"""Is an expert's preference for a domain more than the luck of which texts were read?
 
-N = documents, L = MoE layers, E = routed experts, G = domains, P = permutations. Labels are
-permuted over whole documents, so the tokens of a document may resemble one another as they like.
-The statistic is studentized: domains may differ in the length and the spread of their documents
-(Chung and Romano 2013).
+N = groups, L = MoE layers, E = routed experts, G = domains, P = permutations. Labels are permuted
+over whole groups, so the tokens of a group may resemble one another as they like. Where domains
+spread unlike, labels are no longer exchangeable; a t-test with the spread of each domain answers.
 """
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
+
+from analysis.groups import MIN_EFFECTIVE
+from analysis.influence import Spread, lift_errors, log_lift, spread
 
 PERMUTATIONS = 1000
 COUNTED_TAIL = 0.02  # a smaller p is read from a tail fitted to the permutations
@@ -30,19 +32,47 @@ def preference_p(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> np.ndarray:
-    """Two-sided p of every expert and domain [L, E, G]; NaN where nothing can be tested."""
+    """Two-sided p of every expert and domain [L, E, G]: the larger of a permutation test and a
+    Welch-Satterthwaite t-test of the log lift.
+
+    NaN where nothing can be tested: below MIN_EFFECTIVE groups, one domain, groups all alike.
+    """
     labels_PN = permuted_labels(domain_id_N, permutations=permutations, seed=seed)
     member_GPN = (labels_PN == np.arange(num_domains)[:, None, None]).astype(np.float32)
-    documents_G = np.bincount(domain_id_N, minlength=num_domains)
-    rest_G = len(domain_id_N) - documents_G
-    freedom_G = np.minimum(documents_G, rest_G) - 1
+    groups_G = np.bincount(domain_id_N, minlength=num_domains)
+    rest_G = len(domain_id_N) - groups_G
+    freedom_G = np.minimum(groups_G, rest_G) - 1
     p_LEG = np.full((*tokens_NLE.shape[1:], num_domains), np.nan)
     for layer_id, p_EG in enumerate(p_LEG):
-        excess_GPE = studentized_excess(tokens_NLE[:, layer_id], member_GPN)
-        for domain_id in np.flatnonzero(freedom_G > 0):
+        tokens_NE = tokens_NLE[:, layer_id]
+        of = spread(tokens_NE, domain_id_N, num_domains=num_domains)
+        excess_GPE = studentized_excess(tokens_NE, member_GPN)
+        welch_EG = _welch_p(tokens_NE, member_GPN[:, 0], of)
+        for domain_id in np.flatnonzero((of.effective_G >= MIN_EFFECTIVE) & (freedom_G > 0)):
             excess_EP = excess_GPE[domain_id].T.copy()
-            p_EG[:, domain_id] = _two_sided_p(excess_EP, freedom_G[domain_id])
+            p_E = _two_sided_p(excess_EP, freedom_G[domain_id])
+            apart_E = np.isnan(p_E) & _apart(tokens_NE, member_GPN[domain_id, 0] > 0)
+            p_E[apart_E] = 1 / special.binom(len(domain_id_N), groups_G[domain_id])
+            p_EG[:, domain_id] = np.maximum(p_E, welch_EG[:, domain_id])
     return p_LEG
+
+
+def _welch_p(tokens_NE: np.ndarray, member_GN: np.ndarray, of: Spread) -> np.ndarray:
+    """Of the log lift [E, G]; 0 where no group differs from the others of its domain."""
+    error_EG, freedom_EG = lift_errors(of, equal_rest=True)
+    lift_EG = np.abs(log_lift((member_GN @ tokens_NE).T))
+    away_EG = np.divide(
+        lift_EG, error_EG, out=np.full(lift_EG.shape, np.inf), where=~(error_EG == 0)
+    )
+    return 2 * stats.t.sf(away_EG, freedom_EG)
+
+
+def _apart(tokens_NE: np.ndarray, own_N: np.ndarray) -> np.ndarray:
+    """Whether every group of the domain gives the expert one share of its choices, and every other
+    group another one [E]: of all labels, only the observed ones tell them apart so."""
+    share_NE = tokens_NE / np.maximum(tokens_NE.sum(-1, keepdims=True), 1)
+    own_E, rest_E = share_NE[own_N].mean(0), share_NE[~own_N].mean(0)
+    return np.abs(own_E - rest_E) > 1e-6
 
 
 def studentized_excess(tokens_NE: np.ndarray, member_GPN: np.ndarray) -> np.ndarray:

@@ -164,11 +164,16 @@ def document_k(con: DuckDBPyConnection) -> pd.DataFrame:
     return _frame(con, "document_k")
 
 
-def group_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
+def group_array(
+    con: DuckDBPyConnection, info: TraceInfo, *, doc_ids: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """tokens_NLE (int32) of the groups with a token, by their first doc_id, and their domain_id_N:
-    places in info.domains."""
-    tokens_NLE, doc_ids = document_array(con, info)
-    return _by_unit(documents(con), doc_ids, info, tokens_NLE)
+    places in info.domains. Of the documents given, if not of all."""
+    tokens, routed = document_array(con, info)
+    if doc_ids is not None:
+        kept = np.isin(routed, doc_ids)
+        tokens, routed = tokens[kept], routed[kept]
+    return _by_unit(documents(con), routed, info, tokens)
 
 
 def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:

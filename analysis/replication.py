@@ -1,6 +1,6 @@
-"""Do the specialists of some documents show in other documents?
+"""Do the specialists of some texts show in other texts?
 
-N = documents, L = MoE layers, E = routed experts, G = domains.
+N = groups, L = MoE layers, E = routed experts, G = domains.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_numbers
 from analysis.influence import log_lift
 from analysis.permutation import false_discovery_rate, permuted_labels
-from analysis.significance import lift_table, require_documents, specialists
+from analysis.significance import lift_table, require_groups, specialists
 
 SPLITS = 5
 FOLDS = 5
 PERMUTATIONS = 200  # of labels over the documents of the other half, or of those left out
-MIN_DOCUMENTS = 4  # of a domain: two in each half
 NUMBERS = ("estimate", "low", "high", "null", "p", "q", "correlation", "specialists")
-COLUMNS = ("check", *NUMBERS, "n_documents", "n_tokens", "note")
+COLUMNS = ("check", *NUMBERS, "n_groups", "n_tokens", "note")
 OVERLAP = "p is of the correlation; no interval: one split halves the documents of another"
 
 
@@ -36,22 +36,22 @@ def replication(
     half: of the correlation; over those left out: of the estimate), q (over both), correlation,
     specialists (mean number judged), n_documents, n_tokens (choices), note.
     """
-    require_documents(tokens_NLE, domain_id_N)
-    documents_G = np.bincount(domain_id_N, minlength=len(domains))
-    present = np.flatnonzero(documents_G)
+    require_groups(tokens_NLE, domain_id_N)
+    load_N = tokens_NLE.sum((1, 2))
+    effective_G = effective_numbers(load_N, domain_id_N, num_domains=len(domains))
+    present = np.unique(domain_id_N)
     rows = {"split_half": dict[str, object](), "unseen_documents": dict[str, object]()}
     if len(present) < 2:
         note = "one domain: nothing to compare"
-    elif documents_G[present].min() < MIN_DOCUMENTS:
-        few = domains[present[documents_G[present].argmin()]]
-        note = f"{few} has fewer than {MIN_DOCUMENTS} documents: not enough prompts to say"
+    elif (effective_G >= 2 * MIN_EFFECTIVE).sum() == 0:
+        note = f"no domain counts as {2 * MIN_EFFECTIVE} independent texts: {NOT_ENOUGH}"
     else:
         note = ""
         rows["split_half"] = _split_half(tokens_NLE, domain_id_N, domains, seed)
         rows["unseen_documents"] = _unseen_documents(tokens_NLE, domain_id_N, domains, seed)
     table = pd.DataFrame([{"check": name, "note": note} | row for name, row in rows.items()])
     table = table.reindex(columns=list(COLUMNS))
-    table["n_documents"], table["n_tokens"] = len(domain_id_N), int(tokens_NLE.sum())
+    table["n_groups"], table["n_tokens"] = len(domain_id_N), int(tokens_NLE.sum())
     table["q"] = false_discovery_rate(table.p.to_numpy(float))
     return table.astype(dict.fromkeys(NUMBERS, "Float64"))
 

@@ -1,23 +1,23 @@
 """Which preferences of experts for domains are more than luck, how large, and how surely.
 
-N = documents, L = MoE layers, E = routed experts, G = domains, R = resamples. The document is the
-sample: tokens of one prompt resemble one another. docs/metrics.md argues every choice made here.
+N = groups, L = MoE layers, E = routed experts, G = domains. The group is the sample: tokens of one
+prompt resemble one another, and so do texts of one source. docs/metrics.md argues every choice.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from analysis.bootstrap import accelerated_interval, bootstrap_loads, student_quantile
-from analysis.influence import detectable_lift, lift_moments, log_lift, null_error
+from analysis.bootstrap import CONFIDENCE
+from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_numbers
+from analysis.influence import detectable_lift, lift_errors, log_lift, null_errors, spread
 from analysis.permutation import false_discovery_rate, preference_p
 from analysis.specialization import MIN_LIFT
 
 MAX_Q = 0.05
 POWER = 0.8
-MIN_INTERVAL_DOCUMENTS = 5  # of the domain, that chose the expert
-NOT_ENOUGH = "not enough prompts to say"
 
 
 def lift_table(
@@ -26,17 +26,16 @@ def lift_table(
     """A row a layer, expert and domain, dead ones included.
 
     layer_id, expert_id, domain, estimate, low, high (log2 lift and its 95 % interval), p, q,
-    n_documents (of the domain), n_tokens (its choices of the expert), smallest_detectable (log2
-    lift that q < 0.05 finds in 80 of 100 such traces), enough (that is at most MIN_LIFT, or the
-    cell has q < 0.05), note (what cannot be said and why, else empty).
+    n_groups (of the domain), n_tokens (its choices of the expert), smallest_detectable (log2 lift
+    that q < 0.05 finds in 80 of 100 such traces), enough (that is at most MIN_LIFT, or the cell has
+    q < 0.05), note (what cannot be said and why, else empty).
     """
-    require_documents(tokens_NLE, domain_id_N)
+    require_groups(tokens_NLE, domain_id_N)
     num_domains = len(domains)
     p_LEG = preference_p(tokens_NLE, domain_id_N, num_domains=num_domains, seed=seed)
-    loads = bootstrap_loads(tokens_NLE, domain_id_N, num_domains=num_domains, seed=seed)
     layers = [
-        _lift_columns(tokens_NE, domain_id_N, tokens_EGR)
-        for tokens_NE, tokens_EGR in zip(tokens_NLE.swapaxes(0, 1), loads, strict=True)
+        _lift_columns(tokens_NE, domain_id_N, num_domains=num_domains)
+        for tokens_NE in tokens_NLE.swapaxes(0, 1)
     ]
     columns = {name: np.stack([layer[name] for layer in layers]) for name in layers[0]}
     return _frame(columns | {"p": p_LEG, "q": false_discovery_rate(p_LEG)}, domains)
@@ -54,27 +53,32 @@ def detection_level(table: pd.DataFrame) -> float:
 
 
 def specialists(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a lift_table with q < 0.05 and a lift of at least MIN_LIFT, clearest first."""
+    """The rows of a lift_table with q < 0.05 and a lift of at least MIN_LIFT, clearest first: by
+    the lower end of the interval, and by the lift where groups are all alike and it has none."""
     claimed = (table.q < MAX_Q) & (table.estimate >= np.log2(MIN_LIFT))
-    return table[claimed.fillna(False)].sort_values("low", ascending=False, ignore_index=True)
+    claims = table[claimed.fillna(False)]
+    order = claims.low.fillna(claims.estimate).argsort(kind="stable")[::-1]
+    return claims.iloc[order].reset_index(drop=True)
 
 
 def limits(tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence[str]) -> list[str]:
-    """What these documents cannot show and why, one line per limit."""
-    documents_G = np.bincount(domain_id_N, minlength=len(domains))
-    present = np.flatnonzero(documents_G)
+    """What these groups of texts cannot show and why, one line per limit."""
+    groups_G = np.bincount(domain_id_N, minlength=len(domains))
+    load_N = tokens_NLE.sum((1, 2))
+    effective_G = effective_numbers(load_N, domain_id_N, num_domains=len(domains))
+    present = np.flatnonzero(groups_G)
     lines = []
     if len(present) < 2:
         lines.append(
-            "All documents belong to one domain, so there are no lifts, tests or specialists, "
-            "which compare domains. Label documents of two or more domains in a column named "
-            "domain."
+            "All texts belong to one domain, so there are no lifts, tests or specialists, which "
+            "compare domains. Label texts of two or more domains in a column named domain."
         )
-    for domain_id in present[documents_G[present] < MIN_INTERVAL_DOCUMENTS]:
+    for domain_id in present[effective_G[present] < MIN_EFFECTIVE]:
+        groups = groups_G[domain_id]
         lines.append(
-            f"{domains[domain_id]} has fewer than {MIN_INTERVAL_DOCUMENTS} documents "
-            f"({documents_G[domain_id]}): {NOT_ENOUGH}. There is no interval, and with a single "
-            "document no test either."
+            f"{domains[domain_id]} has {groups} independent {'text' if groups == 1 else 'texts'}, "
+            f"which count as {effective_G[domain_id]:.1f} of equal length; {MIN_EFFECTIVE} are "
+            f"needed: {NOT_ENOUGH}. There are no intervals and no tests."
         )
     choices_LE = tokens_NLE.sum(0)
     empty = np.flatnonzero(choices_LE.sum(-1) == 0)
@@ -88,40 +92,38 @@ def limits(tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence
     return lines
 
 
-def require_documents(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> None:
+def require_groups(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> None:
     if tokens_NLE.shape[0] != len(domain_id_N):
         raise ValueError(
-            f"{tokens_NLE.shape[0]} documents with {len(domain_id_N)} labels; pass one a document"
+            f"{tokens_NLE.shape[0]} groups with {len(domain_id_N)} labels; pass one a group"
         )
     if not tokens_NLE.any():
-        raise ValueError("no document has routed tokens; capture a trace with tokens")
+        raise ValueError("no text has routed tokens; capture a trace with tokens")
 
 
 def _lift_columns(
-    tokens_NE: np.ndarray, domain_id_N: np.ndarray, tokens_EGR: np.ndarray
+    tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int
 ) -> dict[str, np.ndarray]:
     """Of one layer, each [E, G]; NaN where there is none."""
-    member_NG = np.eye(tokens_EGR.shape[1])[domain_id_N]
+    member_NG = np.eye(num_domains)[domain_id_N]
     tokens_EG = tokens_NE.T @ member_NG
-    estimate_EG = log_lift(tokens_EG)
-    documents_G = member_NG.sum(0)
-    squares_EG, cubes_EG = lift_moments(tokens_NE, member_NG)
-    skewed_EG = squares_EG > 1e-12
-    low_EG, high_EG = accelerated_interval(
-        np.moveaxis(log_lift(np.moveaxis(tokens_EGR, -1, 0)), 0, -1),
-        estimate_EG,
-        np.divide(cubes_EG, 6 * squares_EG**1.5, out=np.zeros_like(cubes_EG), where=skewed_EG),
-        student_quantile(np.maximum(documents_G, 2)),
-    )
-    chosen_EG = (tokens_NE > 0).T @ member_NG
-    known_EG = (chosen_EG >= MIN_INTERVAL_DOCUMENTS) & (documents_G < len(domain_id_N))
+    groups_G = member_NG.sum(0).astype(int)
+    of = spread(tokens_NE, domain_id_N, num_domains=num_domains)
+    compared_G = (groups_G > 0) & (groups_G < len(domain_id_N))
+    estimate_EG = np.where(compared_G, log_lift(tokens_EG), np.nan)
+    error_EG, freedom_EG = lift_errors(of)
+    reach_EG = stats.t.ppf((1 + CONFIDENCE) / 2, freedom_EG) * error_EG
+    reach_EG[:, of.effective_G < MIN_EFFECTIVE] = np.nan
+    reach_EG[~(error_EG > 0)] = np.nan  # groups all alike
+    enough_EG = np.broadcast_to(of.effective_G >= MIN_EFFECTIVE, tokens_EG.shape)
     return {
-        "estimate": np.where(documents_G < len(domain_id_N), estimate_EG, np.nan),
-        "low": np.where(known_EG, low_EG, np.nan),
-        "high": np.where(known_EG, high_EG, np.nan),
-        "n_documents": np.broadcast_to(documents_G.astype(int), tokens_EG.shape),
+        "estimate": estimate_EG,
+        "low": estimate_EG - reach_EG,
+        "high": estimate_EG + reach_EG,
+        "n_groups": np.broadcast_to(groups_G, tokens_EG.shape),
         "n_tokens": tokens_EG.astype(int),
-        "null_error": null_error(tokens_NE, member_NG),
+        "few": ~enough_EG,
+        "null_error": null_errors(tokens_NE, of, domain_id_N),
     }
 
 
@@ -132,16 +134,16 @@ def _frame(columns: dict[str, np.ndarray], domains: Sequence[str]) -> pd.DataFra
     )
     for name in ("estimate", "low", "high", "p", "q"):
         table[name] = pd.array(columns[name].ravel(), dtype="Float64")
-    for name in ("n_documents", "n_tokens"):
+    for name in ("n_groups", "n_tokens"):
         table[name] = columns[name].ravel()
-    return _with_power(table, columns["null_error"].ravel())
+    return _with_power(table, columns["few"].ravel(), columns["null_error"].ravel())
 
 
-def _with_power(table: pd.DataFrame, null_error: np.ndarray) -> pd.DataFrame:
+def _with_power(table: pd.DataFrame, few: np.ndarray, null_error: np.ndarray) -> pd.DataFrame:
     """smallest_detectable, enough, note."""
-    per_domain = table.groupby("domain").n_documents.first()
-    rest = per_domain.sum() - table.n_documents
-    freedom = np.maximum(np.minimum(table.n_documents, rest) - 1, 1)
+    per_domain = table.groupby("domain").n_groups.first()
+    rest = per_domain.sum() - table.n_groups
+    freedom = np.maximum(np.minimum(table.n_groups, rest) - 1, 1)
     detectable = detectable_lift(null_error, freedom, level=detection_level(table), power=POWER)
     tested = table.p.notna()
     table["smallest_detectable"] = pd.array(np.where(tested, detectable, np.nan), dtype="Float64")
@@ -150,16 +152,18 @@ def _with_power(table: pd.DataFrame, null_error: np.ndarray) -> pd.DataFrame:
     table["note"] = np.select(
         [
             rest == 0,
-            table.n_documents == 0,
+            table.n_groups == 0,
             table.estimate.isna(),
-            ~tested & (np.minimum(table.n_documents, rest) > 1),
+            ~tested & ~few & (rest > 1),
+            tested & table.low.isna(),
             ~table.enough,
         ],
         [
             "one domain: nothing to compare",
-            "no document of this domain",
+            "no text of this domain",
             "never chosen",
-            "documents all alike: nothing to test",
+            "texts all alike: nothing to test",
+            "texts all alike: no interval",
             NOT_ENOUGH,
         ],
         "",

@@ -1,6 +1,6 @@
 """How firmly a router chooses: the choices that a small change of the input flips.
 
-N = documents, L = MoE layers, R = resamples.
+N = documents or groups of them, L = MoE layers.
 """
 
 from collections.abc import Sequence
@@ -8,26 +8,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.bootstrap import bootstrap_weights
-from analysis.ratios import Interval, ratio_interval, resampled_ratio
+from analysis.groups import summed, units
+from analysis.ratios import Interval, ratio_interval
 from data.routing import UNLABELLED, Document
 
 
 def flipped_share(
-    flipped_NL: np.ndarray, choices_NL: np.ndarray, domain_id_N: np.ndarray, *, seed: int = 0
+    flipped_NL: np.ndarray, choices_NL: np.ndarray, domain_id_N: np.ndarray
 ) -> Interval:
     """Share of the choices that are not made again for the changed input, over all layers; the
-    interval is that of other documents."""
+    interval is that of other groups, a row each."""
     if choices_NL.shape != flipped_NL.shape or not choices_NL.sum():
         raise ValueError(
             f"found choices {choices_NL.shape} and flips {flipped_NL.shape}, "
             f"{int(choices_NL.sum())} choices: give both of the same documents, and some choices"
         )
-    own = np.ones((1, len(domain_id_N)))
-    weights_RN = np.concatenate([own, bootstrap_weights(domain_id_N, seed=seed)])
-    everyone_N = np.ones(len(domain_id_N), dtype=bool)
-    values_R = resampled_ratio(weights_RN, flipped_NL.sum(1), choices_NL.sum(1), everyone_N)
-    return ratio_interval(values_R, int(np.bincount(domain_id_N).min()))
+    return ratio_interval(flipped_NL.sum(1), choices_NL.sum(1), domain_id_N)
 
 
 def flipped_share_null(mean_k: float, num_experts: int) -> float:
@@ -43,7 +39,7 @@ class Choices(NamedTuple):
 
 
 def changed_choices(
-    before: Choices, after: Choices, documents: Sequence[Document], *, seed: int
+    before: Choices, after: Choices, documents: Sequence[Document]
 ) -> dict[str, float | None]:
     """Share of the gates' choices that the smaller model does not make: estimate, low, high."""
     lost_TLE = before.chosen_TLE & ~after.chosen_TLE
@@ -53,7 +49,8 @@ def changed_choices(
     np.add.at(flipped_NL, before.document_T, lost_TLE.sum(-1))
     np.add.at(choices_NL, before.document_T, before.chosen_TLE.sum(-1))
     domain_N = [document.domain or UNLABELLED for document in documents]
-    domain_id_N = np.unique(domain_N, return_inverse=True)[1]
-    share = flipped_share(flipped_NL, choices_NL, domain_id_N, seed=seed)
+    unit_N = units(domain_N, [document.group for document in documents])
+    domain_id_N = np.unique(domain_N, return_inverse=True)[1][np.unique(unit_N)]
+    share = flipped_share(summed(flipped_NL, unit_N), summed(choices_NL, unit_N), domain_id_N)
     known = {"estimate": share["estimate"], "low": share["low"], "high": share["high"]}
     return {name: None if np.isnan(value) else value for name, value in known.items()}

@@ -5,9 +5,9 @@ import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from analysis import queries, vocabulary
+from analysis.groups import NOT_ENOUGH
 from analysis.permutation import false_discovery_rate
 from analysis.queries import TraceInfo
-from analysis.significance import NOT_ENOUGH
 from analysis.vocabulary_tests import DEALS, WordTests, layer_figures, word_tests
 
 NUMBERS = ("plain", "token_share", "share", "expected", "corrected", "low", "high", "null", "p")
@@ -24,6 +24,7 @@ COLUMNS = (
     "p",
     "q",
     "n_documents",
+    "n_groups",
     "n_tokens",
     "reason",
 )
@@ -38,7 +39,11 @@ def vocabulary_rows(con: DuckDBPyConnection, *, deals: int = DEALS) -> pd.DataFr
         tests, frame = layer_tests(con, layer_id, deals=deals)
         layers.append(queries.first_choice_array(frame, ids, info))
         expected.append(tests.expected_V)
-        counted = {"n_documents": len(tests.domain_id_N), "n_tokens": int(frame.first_tokens.sum())}
+        counted = {
+            "n_documents": frame.doc_id.nunique(),
+            "n_groups": len(tests.domain_id_N),
+            "n_tokens": int(frame.first_tokens.sum()),
+        }
         figures.append(layer_figures(tests) | counted)
     table = vocabulary.vocabulary_summary(layers, expected=expected)
     table = with_q(table.join(pd.DataFrame(figures)))
@@ -54,10 +59,11 @@ def layer_tests(
 ) -> tuple[WordTests, pd.DataFrame]:
     """Of one layer, and the token_id_choices they were made of."""
     frame = queries.token_id_choices(con, layer_id)
-    units, document = np.unique(frame.unit, return_inverse=True)
+    units, group = np.unique(frame.unit, return_inverse=True)
+    document = np.unique(frame.doc_id, return_inverse=True)[1]
     domain = queries.documents(con).set_index("doc_id").domain[units]
     domain_id_N = pd.factorize(domain)[0]
-    return word_tests(frame.assign(document=document), domain_id_N, deals=deals), frame
+    return word_tests(frame.assign(document=document, group=group), domain_id_N, deals=deals), frame
 
 
 def with_q(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,6 @@
-"""How surely experts follow the word: other documents, and words dealt again within documents.
+"""How surely experts follow the word: other texts, and words dealt again within documents.
 
-T = tokens with a first choice, N = documents, V = token ids that occur often enough, E = routed
+T = tokens with a first choice, N = groups, V = token ids that occur often enough, E = routed
 experts, R = deals.
 """
 
@@ -11,9 +11,8 @@ import pandas as pd
 from scipy import stats
 
 from analysis.bootstrap import CONFIDENCE, jackknife_quantile
-from analysis.metric_intervals import MIN_FREEDOM
+from analysis.groups import MIN_EFFECTIVE, too_few
 from analysis.permutation import false_discovery_rate
-from analysis.significance import MIN_INTERVAL_DOCUMENTS
 from analysis.vocabulary import MIN_OCCURRENCES, corrected_specialization, expected_specialization
 
 DEALS = 50
@@ -28,18 +27,21 @@ class WordTests:
     share_V: np.ndarray  # of the busiest first expert
     expected_V: np.ndarray
     dealt_RV: np.ndarray  # the same share, words dealt among the tokens of each document
-    residual: pd.DataFrame  # place in V, document, residual: what documents add to share - estimate
+    residual: pd.DataFrame  # place in V, group, tokens, and what they add to share - estimate
     domain_id_N: np.ndarray
+    tokens_N: np.ndarray
 
 
 def word_tests(
     frame: pd.DataFrame, domain_id_N: np.ndarray, *, deals: int = DEALS, seed: int = 0
 ) -> WordTests:
-    """Of token_id_choices() with a column `document`: places in domain_id_N."""
+    """Of token_id_choices() with columns `document`, counted from 0, and `group`: places in
+    domain_id_N."""
     frame = frame[frame.first_tokens > 0].sort_values("document", kind="stable")
     times = frame.first_tokens.to_numpy()
-    id_T, expert_T, document_T = (
-        np.repeat(frame[name].to_numpy(), times) for name in ("token_id", "expert_id", "document")
+    columns = ("token_id", "expert_id", "document", "group")
+    id_T, expert_T, document_T, group_T = (
+        np.repeat(frame[name].to_numpy(), times) for name in columns
     )
     ids, place_T, tokens = np.unique(id_T, return_inverse=True, return_counts=True)
     often = tokens >= MIN_OCCURRENCES
@@ -54,15 +56,17 @@ def word_tests(
     known_T = place_T < len(tokens_V)
     of_T = place_T[known_T]
     residual = (expert_T[known_T] == tokens_VE.argmax(-1)[of_T]) - share_V[of_T]
-    cells = pd.DataFrame({"place": of_T, "document": document_T[known_T], "residual": residual})
+    cells = pd.DataFrame({"place": of_T, "group": group_T[known_T], "residual": residual})
+    by_cell = cells.groupby(["place", "group"]).residual.agg(["size", "sum"])
     return WordTests(
         id_V=ids[often],
         tokens_V=tokens_V,
         share_V=share_V,
         expected_V=expected_specialization(tokens_V, share_E),
         dealt_RV=np.reshape(largest, (deals, len(tokens_V))) / tokens_V,
-        residual=cells.groupby(["place", "document"], as_index=False).agg({"residual": "sum"}),
+        residual=by_cell.set_axis(["tokens", "residual"], axis=1).reset_index(),
         domain_id_N=domain_id_N,
+        tokens_N=np.bincount(group_T, minlength=len(domain_id_N)),
     )
 
 
@@ -90,8 +94,8 @@ def layer_figures(tests: WordTests) -> dict[str, float]:
     estimate = corrected_V.mean()
     weight_V = 1 / (tests.tokens_V * (1 - tests.expected_V) * len(corrected_V))
     amount = tests.residual.residual * weight_V[tests.residual.place]
-    influence_N = np.bincount(tests.residual.document, amount, minlength=len(tests.domain_id_N))
-    if len(influence_N) - len(np.unique(tests.domain_id_N)) >= MIN_FREEDOM:
+    influence_N = np.bincount(tests.residual.group, amount, minlength=len(tests.domain_id_N))
+    if not too_few(tests.tokens_N, tests.domain_id_N, every_domain=False):
         mean_G = np.bincount(tests.domain_id_N, influence_N) / np.maximum(
             np.bincount(tests.domain_id_N), 1
         )
@@ -107,14 +111,16 @@ def layer_figures(tests: WordTests) -> dict[str, float]:
 
 def id_columns(tests: WordTests) -> pd.DataFrame:
     """token_id, low, high (95 % interval of share), null (share of dealt words), p, q (over the
-    ids of the layer), n_documents (that hold the id)."""
-    by_id = tests.residual.assign(square=tests.residual.residual**2).groupby("place")
-    documents_V = by_id.size().to_numpy()
-    squares_V = by_id.square.sum().to_numpy() * documents_V / np.maximum(documents_V - 1, 1)
-    reach_V = np.sqrt(squares_V) / tests.tokens_V
-    reach_V *= stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(documents_V - 1, 1))
-    reach_V[documents_V < MIN_INTERVAL_DOCUMENTS] = np.nan
-    dealt_RV = tests.dealt_RV if len(tests.dealt_RV) else np.full((1, len(documents_V)), np.nan)
+    ids of the layer), n_groups (that hold the id), effective_number (of them)."""
+    squares = {"square": tests.residual.residual**2, "tokens_2": tests.residual.tokens**2}
+    by_id = tests.residual.assign(**squares).groupby("place")
+    groups_V = by_id.size().to_numpy()
+    effective_V = tests.tokens_V**2 / by_id.tokens_2.sum().to_numpy()
+    freedom_V = np.maximum(effective_V - 1, 1)
+    reach_V = np.sqrt(by_id.square.sum().to_numpy() * effective_V / freedom_V) / tests.tokens_V
+    reach_V *= stats.t.ppf((1 + CONFIDENCE) / 2, freedom_V)
+    reach_V[effective_V < MIN_EFFECTIVE] = np.nan
+    dealt_RV = tests.dealt_RV if len(tests.dealt_RV) else np.full((1, len(groups_V)), np.nan)
     p_V = (1 + (dealt_RV >= tests.share_V - 1e-12).sum(0)) / (1 + len(dealt_RV))
     p_V[np.isnan(dealt_RV[0])] = np.nan
     numbers = {
@@ -124,5 +130,6 @@ def id_columns(tests: WordTests) -> pd.DataFrame:
         "p": p_V,
         "q": false_discovery_rate(p_V),
     }
-    table = pd.DataFrame({"token_id": tests.id_V} | numbers | {"n_documents": documents_V})
+    table = pd.DataFrame({"token_id": tests.id_V} | numbers | {"n_groups": groups_V})
+    table["effective_number"] = effective_V
     return table.astype(dict.fromkeys(numbers, "Float64"))

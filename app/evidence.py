@@ -1,6 +1,6 @@
 """Intervals, nulls and tests of a trace: computed once, then shared by every page.
 
-N = documents, L = MoE layers, E = routed experts, G = domains.
+N = groups of texts, L = MoE layers, E = routed experts, G = domains.
 """
 
 import re
@@ -20,21 +20,23 @@ from analysis.domain_counts import (
 )
 from analysis.expert_loads import expert_load_table
 from analysis.experts_per_token import mean_k_table
+from analysis.groups import effective_numbers, in_words, too_few
+from analysis.influence import design_effect, spread
 from analysis.load import Absence
-from analysis.metric_intervals import MIN_FREEDOM, metric_table
+from analysis.metric_intervals import metric_table
 from analysis.replication import COLUMNS, NUMBERS, replication
-from analysis.significance import NOT_ENOUGH, lift_table
+from analysis.significance import lift_table
 from app.trace import BY_IDENTITY, Trace
 
 SEED = 0
 WAIT = "Resampling the texts 1,000 times…"  # under a spinner: tables here are slow
 READING = (
-    "Dot: the value as counted. Bar: 95 % bootstrap interval over texts, corrected for "
+    "Dot: the value as counted. Bar: 95 % bootstrap interval over groups of texts, corrected for "
     "small-sample bias."
 )
 ESTIMATE = ("estimate", "low", "high", "p", "q")
 AGAINST_NULL = ("low", "high", "null", "p", "q")
-SAMPLE = ("n_documents", "n_tokens")
+SAMPLE = ("n_documents", "n_groups", "n_tokens")
 LIFT_COLUMNS = (
     "layer_id",
     "expert_id",
@@ -64,24 +66,65 @@ DOMAIN_METRICS = tuple(metric.__name__ for metric in metric_intervals.DOMAIN_MET
 
 
 @st.cache_data(max_entries=4, show_spinner=False, hash_funcs=BY_IDENTITY)
-def documents(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+def groups(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     """tokens_NLE and domain_id_N of queries.group_array."""
     with trace.cursor() as con:
         return queries.group_array(con, trace.info)
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def sample(trace: Trace) -> pd.DataFrame:
+    """domain, n_documents, n_groups (with a token), effective_number (of groups), design_effect (of
+    the experts' shares), n_tokens; a row a domain with tokens."""
+    tokens_NLE, domain_id_N = groups(trace)
+    with trace.cursor() as con:
+        tokens, doc_ids = queries.document_array(con, trace.info)
+        texts = queries.documents(con).set_index("doc_id").loc[doc_ids]
+    place = pd.Index(trace.domains).get_indexer(pd.Index(texts.domain))
+    num_domains = len(trace.domains)
+    by_group, by_document = (
+        [spread(of_NE, of_domain, num_domains=num_domains) for of_NE in of.swapaxes(0, 1)]
+        for of, of_domain in ((tokens_NLE, domain_id_N), (tokens, place))
+    )
+    effect_G = design_effect(by_group, by_document) if len(doc_ids) else np.zeros(num_domains)
+    load_N = tokens_NLE.sum((1, 2))
+    table = pd.DataFrame(
+        {
+            "domain": trace.domains,
+            "n_documents": np.bincount(place, minlength=num_domains),
+            "n_groups": np.bincount(domain_id_N, minlength=num_domains),
+            "effective_number": effective_numbers(load_N, domain_id_N, num_domains=num_domains),
+            "design_effect": effect_G,
+            "n_tokens": np.bincount(place, texts.tokens, minlength=num_domains).astype(int),
+        }
+    )
+    return table[table.n_groups > 0].reset_index(drop=True)
+
+
+def _with_documents(table: pd.DataFrame, trace: Trace, domain: str | None = None) -> pd.DataFrame:
+    """n_documents before n_groups: the texts of the row's domain, of `domain`, or of all."""
+    texts = sample(trace).set_index("domain").n_documents
+    of_row = pd.Series(texts.sum() if domain is None else texts[domain], index=table.index)
+    if "domain" in table and domain is None:
+        of_row = table.domain.map(texts).fillna(texts.sum())
+    place = list(table.columns).index("n_groups")
+    table.insert(place, "n_documents", of_row.astype(int))
+    return table
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def lifts(trace: Trace) -> pd.DataFrame:
     """The lift_table of the trace."""
-    return lift_table(*documents(trace), domains=trace.domains, seed=SEED)
+    return _with_documents(lift_table(*groups(trace), domains=trace.domains, seed=SEED), trace)
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
 def expert_loads(trace: Trace, domain: str | None = None) -> pd.DataFrame:
-    """The expert_load_table of all documents or of one domain's."""
-    tokens_NLE, domain_id_N = documents(trace)
+    """The expert_load_table of all texts or of one domain's."""
+    tokens_NLE, domain_id_N = groups(trace)
     member_N = slice(None) if domain is None else domain_id_N == trace.domains.index(domain)
     table = expert_load_table(tokens_NLE[member_N], domain_id_N[member_N])
+    table = _with_documents(table, trace, domain)
     missing = absence(trace, domain)
     cells = zip(table.layer_id, table.expert_id, table.note, strict=True)
     table["note"] = [missing.of_expert(layer, expert) or note for layer, expert, note in cells]
@@ -90,7 +133,7 @@ def expert_loads(trace: Trace, domain: str | None = None) -> pd.DataFrame:
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
 def absence(trace: Trace, domain: str | None = None) -> Absence:
-    """The experts that no token chose, of all documents or of one domain's, beside chance."""
+    """The experts that no token chose, of all texts or of one domain's, beside chance."""
     with trace.cursor() as con:
         tokens_LE = queries.load_array(queries.expert_tokens(con, domain=domain), trace.info)
         k = queries.domain_k(con)
@@ -102,15 +145,17 @@ def absence(trace: Trace, domain: str | None = None) -> Absence:
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def replication_table(trace: Trace) -> pd.DataFrame:
     """The two rows of replication(), from beside the trace if they are there."""
-    if (stored := trace.beside("replication")) is not None:
-        return stored.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, "Float64"))
-    return replication(*documents(trace), domains=trace.domains, seed=SEED)
+    if (stored := trace.beside("replication")) is not None and "n_groups" in stored:
+        known = stored.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, "Float64"))
+        return _with_documents(known, trace)
+    table = replication(*groups(trace), domains=trace.domains, seed=SEED)
+    return _with_documents(table, trace)
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
 def metrics(trace: Trace, domain: str | None = None) -> pd.DataFrame:
-    """The metric_table of all documents or of one domain's, with n_documents and n_tokens."""
-    tokens_NLE, domain_id_N = documents(trace)
+    """The metric_table of all texts or of one domain's, with its sample."""
+    tokens_NLE, domain_id_N = groups(trace)
     with trace.cursor() as con:
         tokens = queries.domain_tokens(con).set_index("domain").tokens
     if domain is not None:
@@ -122,7 +167,8 @@ def metrics(trace: Trace, domain: str | None = None) -> pd.DataFrame:
         )
     table = metric_table(tokens_NLE, domain_id_N, domains=trace.domains, seed=SEED)
     routed_L = np.where(tokens_NLE.any((0, 2)), tokens.sum(), 0)
-    table = table.assign(n_documents=len(domain_id_N), n_tokens=routed_L[table.layer_id])
+    table = table.assign(n_groups=len(domain_id_N), n_tokens=routed_L[table.layer_id])
+    table = _with_documents(table, trace, domain)
     table["note"] = [
         _of_layer(note, layer) for note, layer in zip(table.note, table.layer_id, strict=True)
     ]
@@ -138,7 +184,7 @@ def _of_layer(note: str, layer_id: int) -> str:
 
 def present_domains(trace: Trace) -> list[str]:
     """The domains that have tokens."""
-    _, domain_id_N = documents(trace)
+    _, domain_id_N = groups(trace)
     return [trace.domains[domain_id] for domain_id in np.unique(domain_id_N)]
 
 
@@ -160,7 +206,7 @@ def specialization_metrics(table: pd.DataFrame) -> pd.DataFrame:
 
 def _domain_tokens(trace: Trace) -> np.ndarray:
     """tokens_LEG"""
-    tokens_NLE, domain_id_N = documents(trace)
+    tokens_NLE, domain_id_N = groups(trace)
     member_NG = np.eye(len(trace.domains))[domain_id_N]
     return np.einsum("nle,ng->leg", tokens_NLE, member_NG, optimize=True)
 
@@ -175,11 +221,12 @@ def compares_domains(trace: Trace) -> bool:
 def expert_counts(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """experts_per_domain and experts_per_domain_by_layer with low, high, null, p, q, n_tokens,
     note of domain_counts."""
-    tokens_NLE, domain_id_N = documents(trace)
+    tokens_NLE, domain_id_N = groups(trace)
     counts = domain_counts(tokens_NLE, domain_id_N, domains=trace.domains, seed=SEED)
     tokens_LEG, table, keys = _domain_tokens(trace), lifts(trace), ["layer_id", "domain"]
-    whole = experts_per_domain(tokens_LEG, table, trace.domains)
+    whole = _with_documents(experts_per_domain(tokens_LEG, table, trace.domains), trace)
     by_layer = experts_per_domain_by_layer(tokens_LEG, table, trace.domains)
+    by_layer = _with_documents(by_layer, trace)
     of_all = counts[counts.layer_id == ALL_LAYERS].drop(columns="layer_id").set_index("domain")
     return (
         whole.join(of_all, on="domain")[[*COUNT_COLUMNS]],
@@ -193,23 +240,21 @@ def mean_k(trace: Trace) -> pd.DataFrame:
     with trace.cursor() as con:
         arrays = queries.group_k_array(con, trace.info)
     domains, num_experts = trace.domains, trace.info.num_experts
-    return mean_k_table(*arrays, domains=domains, num_experts=num_experts, seed=SEED)
+    table = mean_k_table(*arrays, domains=domains, num_experts=num_experts, seed=SEED)
+    return _with_documents(table, trace)
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def limits(trace: Trace) -> list[str]:
     """What this trace cannot show and why, one line per limit."""
-    tokens_NLE, domain_id_N = documents(trace)
+    tokens_NLE, domain_id_N = groups(trace)
     lines = significance.limits(tokens_NLE, domain_id_N, domains=trace.domains)
     missing = absence(trace)
     if missing.count():
         lines.append(f"{missing.clause()}.")
-    if len(domain_id_N) - len(np.unique(domain_id_N)) < MIN_FREEDOM:
-        texts = "1 text" if len(domain_id_N) == 1 else f"{len(domain_id_N)} texts"
-        lines.append(
-            f"{texts}: {NOT_ENOUGH} how certain the figures of a layer are, so they have no "
-            "intervals."
-        )
+    if few := too_few(tokens_NLE.sum((1, 2)), domain_id_N, every_domain=False):
+        lines.append(f"The figures of a layer have no intervals: {few}.")
+    lines.append(grouping_line(trace))
     least, most = trace.k_range
     if least < most:
         lines.append(
@@ -230,6 +275,29 @@ def limits(trace: Trace) -> list[str]:
     return lines
 
 
+def grouping_line(trace: Trace) -> str:
+    """What counts as one observation here, and how far that matters."""
+    table = sample(trace)
+    size = in_words(int(table.n_documents.sum()), int(table.n_groups.sum()))
+    how = trace.groups
+    if how is None:
+        return (
+            f"{size}: this trace, of format 3, does not say which texts are of one source, so "
+            "every text counts as independent. Texts of one work, author or template are not: "
+            "intervals are then too narrow and tests find too much. Capture again with a column "
+            "named group."
+        )
+    given = {
+        "column": "as the prompt file groups them",
+        "corpus": "by the work, package, author or task that they come from",
+        "near-duplicates": "no groups were given, and only equal or nearly equal texts are joined",
+    }[str(how["from"])]
+    joined = f", of which {how['joined']:,} repeat another text" if how["joined"] else ""
+    effect = table.design_effect.median()
+    design = f" Design effect {effect:.1f} (median of the domains)." if effect > 1.05 else ""
+    return f"The sample is {size}{joined}, {given}. A group is one observation.{design}"
+
+
 def draw_limits(trace: Trace) -> None:
     """Shown literally: domains are named."""
     if lines := limits(trace):
@@ -248,5 +316,7 @@ def statistics(trace: Trace) -> dict[str, object]:
         "permutations": permutation.PERMUTATIONS,
         "permutations_of_a_null": metric_intervals.NULL_PERMUTATIONS,
         "seed": SEED,
+        "groups": trace.groups,
+        "sample_by_domain": sample(trace).to_dict("records"),
         "unsaid": limits(trace),
     }

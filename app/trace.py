@@ -24,7 +24,7 @@ class Trace:
     info: TraceInfo
     k_range: tuple[int, int]  # the fewest and the most experts of a token; 0 without tokens
 
-    unit = "document"  # what intervals and tests take as one piece of evidence
+    unit = "group"  # of documents: what intervals and tests take as one piece of evidence
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Trace) and self.file == other.file
@@ -47,6 +47,12 @@ class Trace:
     @property
     def domains(self) -> tuple[str, ...]:
         return self.info.domains
+
+    @property
+    def groups(self) -> dict[str, Any] | None:
+        """How documents came by their groups (Grouping.described); None: format 3 does not say."""
+        capture = self.info.config.get("capture")
+        return capture.get("groups") if isinstance(capture, dict) else None
 
     @property
     def layers(self) -> range:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from analysis.comparison import bits_table, difference, variant_table
 from analysis.diagnostics import diagnostics, is_low_resource
+from analysis.groups import summed, units
 from analysis.metric_intervals import metric_table
 from app.studies.reader import CHECKPOINT, HELDOUT
 from app.views.comparison import paper as comparison
@@ -173,14 +174,16 @@ def diagnosed(folder: Path, preset: str) -> pd.DataFrame:
     frame = pq.read_table(HELDOUT).to_pandas()
     with np.load(folder / "results.npz") as results:
         tokens_NLE = results["tokens_NLE"]
-    domain_id_N = pd.Index(DOMAINS).get_indexer(pd.Index(frame.domain))
+    unit_N = units(frame.domain.tolist(), frame.group.tolist())
+    groups = frame.iloc[np.unique(unit_N)]
+    domain_id_N = pd.Index(DOMAINS).get_indexer(pd.Index(groups.domain))
     low_N = (frame.source + "/" + frame.sublabel).map(is_low_resource).to_numpy()
-    one_N = np.zeros(int(low_N.sum()), dtype=int)
+    low_NLE = summed(tokens_NLE[low_N], unit_N[low_N])
     table = diagnostics(
-        metric_table(tokens_NLE, domain_id_N, domains=DOMAINS),
-        metric_table(tokens_NLE[low_N], one_N, domains=["low-resource"]),
-        num_documents=len(frame),
-        num_low_resource=len(one_N),
+        metric_table(summed(tokens_NLE, unit_N), domain_id_N, domains=DOMAINS),
+        metric_table(low_NLE, np.zeros(len(low_NLE), dtype=int), domains=["low-resource"]),
+        sample=(len(frame), len(groups)),
+        low_sample=(int(low_N.sum()), len(low_NLE)),
     )
     return table.assign(preset=preset)
 

@@ -126,9 +126,9 @@ def cost(
         texts = [document.text for document in documents]
         after_N = text_nats(small, texts, on_progress=lambda done, total: None)
         after = gate_choices(small, documents)
-        flipped = changed_choices(chosen, after, documents, seed=SEED)
+        flipped = changed_choices(chosen, after, documents)
         changed = flipped["estimate"]
-    table = change_table(before_N, after_N, documents, seed=SEED)
+    table = change_table(before_N, after_N, documents)
     leaders = [len(set(row.tolist()) - {CLOSED}) for row in rule.leader_LE]
     return table.assign(
         experts=sum(leaders),

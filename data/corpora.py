@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,6 +35,7 @@ SCHEMA = pa.schema(
         "domain": pa.string(),
         "sublabel": pa.string(),
         "source": pa.string(),
+        "group": pa.string(),
         "licence": pa.string(),
         "text": pa.string(),
     }
@@ -80,7 +81,7 @@ def documents(source: Source, folders: Folders) -> Iterator[Text]:
         if by_sublabel[raw.sublabel] + size > source.megabytes_per_sublabel * 1e6:
             continue
         by_sublabel[raw.sublabel] += size
-        yield Text(raw.sublabel, text)
+        yield Text(raw.sublabel, text, raw.group)
         if by_sublabel.total() >= source.megabytes * 1e6:
             return
 
@@ -90,8 +91,7 @@ def write_part(source: Source, folders: Folders, path: Path) -> None:
     partial = path.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as file:
         for document in documents(source, folders):
-            line = {"sublabel": document.sublabel, "text": document.text}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
     if partial.stat().st_size == 0:
         partial.unlink()
         raise PackageError("its packages hold no usable text")
@@ -100,8 +100,10 @@ def write_part(source: Source, folders: Folders, path: Path) -> None:
 
 def read_part(path: Path) -> Iterator[Text]:
     with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield Text(**json.loads(line))
+        for line in map(json.loads, file):
+            if "group" not in line:
+                raise ValueError(f"{path} says no groups; delete {path.parent} and build again")
+            yield Text(**line)
 
 
 def part_path(out: Path, source: Source) -> Path:
@@ -175,6 +177,7 @@ def _row(source: Source, document: Text, doc_id: int) -> dict[str, object]:
         "domain": source.domain,
         "sublabel": document.sublabel,
         "source": source.name,
+        "group": source.group_of(document),
         "licence": source.licence,
         "text": document.text,
     }

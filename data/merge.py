@@ -4,20 +4,22 @@ import json
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
+from data.groups import GroupDomains
 from data.store import (
     TraceDescription,
     connect,
     create_empty,
     difference,
     discard_partial,
-    first_line,
     open_trace,
     partial_path,
     require_free,
 )
+from data.trace_format import first_line, stored_groups
 
 OF_DOCUMENTS = (
     "document",
@@ -44,10 +46,12 @@ def merge_traces(paths: list[Path], target: Path) -> int:
     for path, (description, _) in zip(paths[1:], described[1:], strict=True):
         require_alike(paths[0], described[0][0], path, description)
     documents = require_disjoint(paths)
+    require_groups_of_one_domain(paths)
     first = described[0][0]
     captures = [description.config.get("capture") for description, _ in described]
     if any(capture != captures[0] for capture in captures):
         first.config["merged"] = captures
+        first.config["capture"] = with_merged_groups(captures)
     try:
         create_empty(partial_path(target), replace(first, name=target.stem))
         write_merged(paths, target, truncated=[truncated for _, truncated in described])
@@ -98,6 +102,34 @@ def require_disjoint(paths: Iterable[Path]) -> int:
     return len(seen)
 
 
+def with_merged_groups(captures: list[Any]) -> object:
+    """The first capture, saying how the documents of all came by their groups, where all say it.
+
+    Counts are of the prompt files: parts of one file say the same.
+    """
+    first = captures[0]
+    groups = [capture.get("groups") if capture else None for capture in captures]
+    if None in groups:
+        return (
+            {name: value for name, value in first.items() if name != "groups"} if first else first
+        )
+    files = {capture["prompts"].get("sha256"): capture["groups"] for capture in captures}
+    counted = {
+        name: sum(file[name] for file in files.values())
+        for name in ("documents", "groups", "joined")
+    }
+    sources = " and ".join(sorted({file["from"] for file in files.values()}))
+    return first | {"groups": {"from": sources, **counted}}
+
+
+def require_groups_of_one_domain(paths: Iterable[Path]) -> None:
+    groups = GroupDomains()
+    for path in paths:
+        with open_trace(path) as con:
+            for group, domain in stored_groups(con):
+                groups.check(group, domain, path)
+
+
 def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, int]]) -> None:
     with connect(partial_path(target), read_only=False) as con:
         try:
@@ -121,16 +153,19 @@ def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, i
 def in_document_order(table: str, shards: int) -> str:
     """Documents by id; the rows of one as they lie in its trace."""
     rows = union(f"SELECT *, rowid AS place FROM shard_{{}}.{table}", shards)
-    return f"INSERT INTO {table} SELECT * EXCLUDE place FROM ({rows}) ORDER BY doc_id, place"
+    return (
+        f"INSERT INTO {table} BY NAME SELECT * EXCLUDE place FROM ({rows}) ORDER BY doc_id, place"
+    )
 
 
 def as_sums(table: str, shards: int) -> str:
     rows = union(f"SELECT * FROM shard_{{}}.{table}", shards)
     return (
-        f"INSERT INTO {table} SELECT * REPLACE (sum(tokens)::UBIGINT AS tokens) "
+        f"INSERT INTO {table} BY NAME SELECT * REPLACE (sum(tokens)::UBIGINT AS tokens) "
         f"FROM ({rows}) GROUP BY ALL ORDER BY ALL"
     )
 
 
 def union(select: str, shards: int) -> str:
-    return " UNION ALL ".join(select.format(shard) for shard in range(shards))
+    """Of format 3 and 4: a column that one of them lacks is null there."""
+    return " UNION ALL BY NAME ".join(select.format(shard) for shard in range(shards))

@@ -2,7 +2,7 @@
 
 - txt: one prompt a line; blank lines are ignored.
 - csv, jsonl, parquet: one prompt a row, in a column or field `text` or `prompt`, with an optional
-  `domain`. Rows without text are skipped and counted.
+  `domain` and `group`. Rows without text are skipped and counted.
 
 Everything is UTF-8. What cannot be read is a ValueError that names the line.
 """
@@ -12,18 +12,20 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.groups import GroupDomains, Grouping, TextGroups
+from data.labels import LABELS, checked_label
 from data.routing import Document
 
 TEXT_NAMES = ("text", "prompt")
-DOMAIN_CHARACTERS = 100
 PARQUET_ROWS = 256  # read at once
 
 
@@ -45,44 +47,74 @@ class PromptSummary:
 
     documents: int
     skipped: int  # rows without text
-    sha256: str  # of all texts and domains
+    sha256: str  # of all texts, domains and given groups
+    grouping: Grouping
+    joined: Mapping[int, str]  # groups of the texts that are equal or nearly equal to another
 
 
-Row = tuple[int, str | None, str | None]  # line or row number, text (None: has none), domain
-Unchecked = tuple[int, object, object]  # the same as it stands in the file
+# Line or row number, text (None: has none), domain, group.
+Row = tuple[int, str | None, str | None, str | None]
+Unchecked = tuple[int, object, object, object]  # the same as it stands in the file
 
 
-def read_documents(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Document]:
-    """The prompts of a file, numbered from 0."""
+def read_documents(
+    path: Path,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    joined: Mapping[int, str] = MappingProxyType({}),
+) -> Iterator[Document]:
+    """The prompts of a file, numbered from 0; `joined` has groups of those that name none."""
     doc_id = 0
-    for place, text, domain in rows(path, limits):
+    for place, text, domain, group in rows(path, limits):
         if text is not None:
-            yield Document(doc_id=doc_id, text=text, domain=domain, origin=f"{path.name}:{place}")
+            yield Document(
+                doc_id=doc_id,
+                text=text,
+                domain=domain,
+                group=joined.get(doc_id, group),
+                origin=f"{path.name}:{place}",
+            )
             doc_id += 1
 
 
 def summarize_prompts(path: Path, limits: Limits = DEFAULT_LIMITS) -> PromptSummary:
     """Read the whole file, so that nothing has to be undone when its last line is bad."""
-    digest = hashlib.sha256()
+    digest, texts = hashlib.sha256(), TextGroups()
     documents = skipped = 0
-    for _, text, domain in rows(path, limits):
+    for _, text, domain, group in rows(path, limits):
         if text is None:
             skipped += 1
             continue
+        texts.add(documents, text, domain, group)
         documents += 1
-        digest.update(json.dumps([text, domain]).encode())
+        digest.update(
+            json.dumps([text, domain] if group is None else [text, domain, group]).encode()
+        )
     if documents == 0:
         raise ValueError(f"{path.name} holds no prompts")
-    return PromptSummary(documents=documents, skipped=skipped, sha256=digest.hexdigest())
+    joined, grouping = texts.groups()
+    return PromptSummary(
+        documents=documents,
+        skipped=skipped,
+        sha256=digest.hexdigest(),
+        grouping=grouping,
+        joined=joined,
+    )
 
 
 def rows(path: Path, limits: Limits) -> Iterator[Row]:
     """Checked rows: the text is None where a row has none."""
     documents = characters = 0
-    for place, unchecked, domain in reader(path)(path, limits):
+    groups = GroupDomains()
+    for place, unchecked, *labels in reader(path)(path, limits):
         where = f"{path.name}:{place}"
         text = checked_text(unchecked, where, limits)
-        yield place, text, checked_domain(domain, where)
+        domain, group = (
+            checked_label(name, label, where) for name, label in zip(LABELS, labels, strict=True)
+        )
+        if text is not None:
+            groups.check(group, domain, where)
+        yield place, text, domain, group
         if text is None:
             continue
         documents += 1
@@ -117,16 +149,6 @@ def checked_text(text: object, where: str, limits: Limits) -> str | None:
     if not encodable(text):
         raise ValueError(f"{where}: half a surrogate pair, which is no character")
     return text
-
-
-def checked_domain(domain: object, where: str) -> str | None:
-    if domain is None or (isinstance(domain, str) and not domain.strip()):
-        return None
-    if not isinstance(domain, str):
-        raise ValueError(f"{where}: the domain is {type(domain).__name__}, not a string")
-    if len(domain) > DOMAIN_CHARACTERS or not domain.isprintable():
-        raise ValueError(f"{where}: a domain is one line of at most {DOMAIN_CHARACTERS} characters")
-    return domain.strip()
 
 
 def encodable(text: str) -> bool:
@@ -171,7 +193,7 @@ def open_text(path: Path) -> IO[str]:
 def txt_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
     for number, line in lines(path, limits):
         if line.strip():
-            yield number, line.rstrip("\n"), None
+            yield number, line.rstrip("\n"), None, None
 
 
 def csv_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
@@ -181,7 +203,7 @@ def csv_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
         header = next(table, None)
         if header is None:
             raise ValueError(f"{path.name} is empty")
-        text, domain = columns([name.strip() for name in header], path.name)
+        places = columns([name.strip() for name in header], path.name)
         for fields in table:
             if not fields:
                 continue
@@ -190,21 +212,24 @@ def csv_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
                     f"{path.name}:{table.line_num}: {len(fields)} fields, the header has "
                     f"{len(header)}"
                 )
-            yield table.line_num, fields[text], None if domain is None else fields[domain]
+            text, domain, group = (None if at is None else fields[at] for at in places)
+            yield table.line_num, text, domain, group
     except csv.Error as error:
         raise ValueError(f"{path.name}:{table.line_num}: {error}") from error
 
 
-def columns(names: list[str], file_name: str) -> tuple[int, int | None]:
-    """Where the text and the domain are."""
+def columns(names: list[str], file_name: str) -> tuple[int | None, ...]:
+    """Where the text, the domain and the group are."""
     texts = [name for name in names if name in TEXT_NAMES]
-    if len(texts) != 1 or names.count("domain") > 1:
+    if len(texts) != 1 or any(names.count(label) > 1 for label in LABELS):
         problem = "no column" if not texts else "more than one column"
         shown = ", ".join(repr(name[:40]) for name in names[:10])
         raise ValueError(
-            f"{file_name} has {problem} named text or prompt, or two named domain; found {shown}"
+            f"{file_name} has {problem} named text or prompt, or two named domain or group; "
+            f"found {shown}"
         )
-    return names.index(texts[0]), names.index("domain") if "domain" in names else None
+    wanted = (texts[0], *LABELS)
+    return tuple(names.index(name) if name in names else None for name in wanted)
 
 
 def jsonl_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
@@ -215,7 +240,7 @@ def jsonl_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
                 f"{path.name}:{number}: an object needs one of the fields text and prompt, "
                 f"found {', '.join(repr(name[:40]) for name in list(record)[:10]) or 'none'}"
             )
-        yield number, record[fields[0]], record.get("domain")
+        yield number, record[fields[0]], record.get("domain"), record.get("group")
 
 
 def json_objects(
@@ -239,8 +264,8 @@ def parquet_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
     """A row at a time from dictionaries: a small file can hold one long text a million times."""
     try:
         schema = pq.read_schema(path)
-        text, domain = columns(schema.names, path.name)
-        wanted = [schema.names[text]] + ([] if domain is None else ["domain"])
+        places = columns(schema.names, path.name)
+        wanted = [schema.names[place] for place in places if place is not None]
         for name in wanted:
             check_type(schema.field(name), path.name)
         with pq.ParquetFile(path, memory_map=True, read_dictionary=wanted) as file:
@@ -259,9 +284,11 @@ def check_type(field: pa.Field, file_name: str) -> None:
 
 
 def numbered_rows(batch: pa.RecordBatch, number: int, wanted: list[str]) -> Iterator[Unchecked]:
-    domains = batch.column("domain") if "domain" in wanted else pa.nulls(len(batch))
-    for offset, (text, domain) in enumerate(zip(batch.column(wanted[0]), domains, strict=True)):
-        yield number + offset, text.as_py(), domain.as_py()
+    absent = pa.nulls(len(batch))
+    domains, groups = (batch.column(name) if name in wanted else absent for name in LABELS)
+    cells = zip(batch.column(wanted[0]), domains, groups, strict=True)
+    for offset, (text, domain, group) in enumerate(cells):
+        yield number + offset, text.as_py(), domain.as_py(), group.as_py()
 
 
 def first_line(error: Exception) -> str:

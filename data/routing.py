@@ -28,6 +28,7 @@ class Document:
     doc_id: int
     text: str
     domain: str | None = None  # None: not labelled
+    group: str | None = None  # texts of one group are one piece of evidence; None: its own
     origin: str = ""  # where it came from: a file and line, or a corpus source
     truncated_tokens: int = 0  # tokens beyond the model's context: in the text, never routed
 

@@ -21,6 +21,7 @@ CREATE TABLE trace (
 CREATE TABLE document (
     doc_id UINTEGER NOT NULL,
     domain VARCHAR,                     -- NULL: not labelled
+    "group" VARCHAR,                    -- one piece of evidence, of one domain; NULL: its own
     text VARCHAR NOT NULL,
     origin VARCHAR NOT NULL,
     sha256 VARCHAR NOT NULL             -- of the text in UTF-8

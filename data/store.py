@@ -14,10 +14,17 @@ from typing import Self
 
 import duckdb
 
+from data.groups import GroupDomains
 from data.routing import NO_EXPERT, RoutingBatch
+from data.trace_format import (
+    FORMAT_VERSION,
+    check_format,
+    first_line,
+    require_own_format,
+    stored_groups,
+)
 from data.writer import TraceWriter
 
-FORMAT_VERSION = 3
 SCHEMA = Path(__file__).with_name("schema.sql")
 QUEUE_BATCHES = 4  # between the producer and the writer thread
 
@@ -82,6 +89,9 @@ class TraceStore:
             config=json.loads(config),
         )
         self._stored = self._trace.restore()
+        self._groups = GroupDomains()
+        for group, domain in stored_groups(self._connection):
+            self._groups.check(group, domain, partial_path(path))
         self._error: Exception | None = None
         self._queue: queue.Queue[RoutingBatch | None] = queue.Queue(QUEUE_BATCHES)
         self._thread = threading.Thread(target=self._drain, name="trace-writer", daemon=True)
@@ -136,6 +146,8 @@ class TraceStore:
         self._queue.put(batch)
 
     def _check(self, batch: RoutingBatch) -> None:
+        for document in batch.documents:
+            self._groups.check(document.group, document.domain, f"document {document.doc_id}")
         layers, top_k = batch.expert_ids_TLK.shape[1:]
         expected = self._description
         if layers != expected.num_layers:
@@ -218,6 +230,7 @@ def create_empty(partial: Path, description: TraceDescription) -> None:
 def require_same(partial: Path, description: TraceDescription) -> None:
     with connect(partial, read_only=True) as connection:
         check_format(connection, partial)
+        require_own_format(connection, partial)
         cursor = connection.execute("SELECT * FROM trace")
         names = [column[0] for column in cursor.description]
         stored = dict(zip(names, cursor.fetchall()[0], strict=True))
@@ -234,7 +247,7 @@ def require_same(partial: Path, description: TraceDescription) -> None:
 def difference(name: str, stored: object, given: object, *, where: str = "now") -> str:
     """Names the first field that differs, with both values."""
     if isinstance(stored, dict) and isinstance(given, dict):
-        for key in sorted(stored.keys() | given.keys()):
+        for key in [*stored, *(key for key in given if key not in stored)]:
             if stored.get(key) != given.get(key):
                 return difference(f"{name}.{key}", stored.get(key), given.get(key), where=where)
     return f"{name} ({stored}, {where} {given})"
@@ -273,24 +286,3 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         if "not a valid DuckDB database" in str(error):
             raise ValueError(f"{path} is not a DuckDB file") from error
         raise ValueError(f"cannot open {path}: {first_line(error)}") from error
-
-
-def check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    try:
-        rows = connection.execute("SELECT format_version FROM trace").fetchall()
-    except duckdb.CatalogException as error:
-        raise ValueError(
-            f"{path} is a DuckDB file but not a trace: it has no table trace"
-        ) from error
-    except duckdb.Error as error:
-        raise ValueError(f"cannot read {path}: {first_line(error)}") from error
-    if [row[0] for row in rows] != [FORMAT_VERSION]:
-        versions = ", ".join(str(row[0]) for row in rows) or "no version"
-        raise ValueError(
-            f"{path} has trace format {versions}, this RouteScope reads {FORMAT_VERSION}: "
-            "capture again"
-        )
-
-
-def first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

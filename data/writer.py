@@ -185,6 +185,7 @@ def document_table(batch: RoutingBatch) -> pa.Table:
         {
             "doc_id": pa.array([document.doc_id for document in batch.documents], pa.uint32()),
             "domain": pa.array([document.domain for document in batch.documents], pa.string()),
+            "group": pa.array([document.group for document in batch.documents], pa.string()),
             "text": pa.array([document.text for document in batch.documents], pa.string()),
             "origin": pa.array([document.origin for document in batch.documents], pa.string()),
             "sha256": pa.array(

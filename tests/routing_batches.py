@@ -1,5 +1,7 @@
 """Batches that tests write. T = tokens, L = MoE layers, K = chosen, E = experts."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from data.routing import PREFILL, Document, RoutingBatch
@@ -47,6 +49,13 @@ def random_document(
     rng = np.random.default_rng(doc_id)
     ids_TLK = rng.random((tokens, layers, experts)).argsort(-1)[..., :top_k]
     return batch_of([doc_id] * tokens, ids_TLK)
+
+
+def grouped(doc_id: int, group: str | None, domain: str | None = "math") -> RoutingBatch:
+    """A document of two tokens with these labels."""
+    batch = random_document(doc_id, tokens=2)
+    document = replace(batch.documents[0], group=group, domain=domain)
+    return replace(batch, documents=(document,))
 
 
 def description(

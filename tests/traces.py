@@ -32,6 +32,9 @@ DOCUMENTS = (
     (1, "code", "x = 1", "sums.txt:2", "1" * 64),
     (2, None, "hi x", "sums.txt:3", "2" * 64),
 )
+INSERT_DOCUMENT = (
+    "INSERT INTO document (doc_id, domain, text, origin, sha256) VALUES (?, ?, ?, ?, ?)"
+)
 CHOICES_TLK = np.array(
     [[[0, 1], [0, 1]]] * 3 + [[[2, 1], [2, 3]]] * 3 + [[[0, 1], [0, 2]], [[0, 1], [1, 3]]]
 )
@@ -66,7 +69,7 @@ def write_empty_trace(path: Path, *, num_layers: int = 2, num_experts: int = 4) 
         con.execute(SCHEMA.read_text())
         con.execute(
             "INSERT INTO trace VALUES ('tiny', 'routescope', 'toy', 'ab12', 'bytes', $1, $2, 1, "
-            "'softmax', 2, TIMESTAMP '2026-01-02 03:04:05', 7, '{\"seed\": 7}', 3)",
+            "'softmax', 2, TIMESTAMP '2026-01-02 03:04:05', 7, '{\"seed\": 7}', 4)",
             [num_layers, num_experts],
         )
         experts = [(layer, expert) for layer in range(num_layers) for expert in range(num_experts)]
@@ -76,7 +79,7 @@ def write_empty_trace(path: Path, *, num_layers: int = 2, num_experts: int = 4) 
 def write_tiny_trace(path: Path) -> None:
     write_empty_trace(path)
     with duckdb.connect(str(path)) as con:
-        con.executemany("INSERT INTO document VALUES (?, ?, ?, ?, ?)", DOCUMENTS)
+        con.executemany(INSERT_DOCUMENT, DOCUMENTS)
         con.executemany("INSERT INTO token VALUES (?, ?, ?, ?, ?, ?)", TOKENS)
         for (doc_id, position, *_), chosen_LK in zip(TOKENS, CHOICES_TLK, strict=True):
             weights = (0.9, 0.1) if (doc_id, position) == (1, 2) else (0.75, 0.25)
@@ -115,7 +118,7 @@ def write_choices(
         for doc_id in np.unique(document_T).tolist():
             domain = "ab"[doc_id % 2] if options.get("labels", True) else None
             row = [doc_id, domain, f"text {doc_id}", "t:1", f"{doc_id:064d}"]
-            con.execute("INSERT INTO document VALUES ($1, $2, $3, $4, $5)", row)
+            con.execute(INSERT_DOCUMENT, row)
         tokens = [(int(doc), t, t % 3, f"w{t % 3}", 0, None) for t, doc in enumerate(document_T)]
         con.executemany("INSERT INTO token VALUES (?, ?, ?, ?, ?, ?)", tokens)
         con.executemany("INSERT INTO routing VALUES (?, ?, ?, ?, ?, ?)", rows)

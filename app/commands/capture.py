@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +21,7 @@ from app.studies.reader import (
     load_tracer,
     own_model,
 )
+from data.groups import Grouping
 from data.prompts import PromptSummary, read_documents, summarize_prompts
 from data.routing import Document
 from data.store import TraceStore, partial_path, require_free
@@ -37,7 +38,8 @@ def capture(
         Path,
         typer.Argument(
             help="A UTF-8 file. txt: one prompt per line. csv, jsonl, parquet: a column `text` "
-            "or `prompt`, and `domain` if there are labels."
+            "or `prompt`, `domain` if there are labels, and `group` if several prompts are of one "
+            "source, such as a work or an author."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The trace to write, a .duckdb file.")],
@@ -93,16 +95,24 @@ def capture(
     summary = summarize_prompts(prompts)
     tracer = load_tracer(model)
     described = described_prompts(prompts, summary, part=part)
-    description = tracer.description(out.stem, prompts=described, sampling=sampling)
+    description = tracer.description(
+        out.stem, prompts=described, grouping=summary.grouping, sampling=sampling
+    )
     begin = TraceStore.resume if resume else TraceStore.create
     figures = write_trace(
         tracer,
-        (read for read in read_documents(prompts) if read.doc_id % parts == first),
+        every(parts, prompts, summary, first=first),
         begin(out, description),
         total=len(range(first, summary.documents, parts)),
         sampling=sampling,
     )
-    report(figures | {"skipped_rows": summary.skipped, "path": str(out)}, as_json=as_json)
+    report(with_summary(figures, summary, out), grouping=summary.grouping, as_json=as_json)
+
+
+def every(step: int, prompts: Path, summary: PromptSummary, *, first: int) -> Iterator[Document]:
+    """Every so many prompts of the file, from the first one given."""
+    documents = read_documents(prompts, joined=summary.joined)
+    return (document for document in documents if document.doc_id % step == first)
 
 
 def described_prompts(
@@ -133,7 +143,9 @@ def capture_over_ranks(
             summary = summarize_prompts(prompts)
             tracer = load_tracer(model)
             described = described_prompts(prompts, summary, part=part)
-            description = tracer.description(out.stem, prompts=described, sampling=sampling)
+            description = tracer.description(
+                out.stem, prompts=described, grouping=summary.grouping, sampling=sampling
+            )
             described_capture = description.config["capture"]
             assert isinstance(described_capture, dict)
             described_capture["ranks"] = ranks.size
@@ -144,7 +156,7 @@ def capture_over_ranks(
             captured = capture_in_parallel(
                 ranks,
                 tracer,
-                (read for read in read_documents(prompts) if read.doc_id % step == first),
+                every(step, prompts, summary, first=first),
                 out,
                 description,
                 sampling=sampling,
@@ -152,7 +164,7 @@ def capture_over_ranks(
             )
         if ranks.rank == 0:
             figures = summary_figures(captured, seconds=time.perf_counter() - started)
-            report(figures | {"skipped_rows": summary.skipped, "path": str(out)}, as_json=as_json)
+            report(with_summary(figures, summary, out), grouping=summary.grouping, as_json=as_json)
 
 
 def part_of(part: str | None) -> tuple[int, int]:
@@ -201,6 +213,13 @@ def summary_figures(captured: "Captured", *, seconds: float, resumed: int = 0) -
     }
 
 
+def with_summary(
+    figures: dict[str, object], summary: PromptSummary, out: Path
+) -> dict[str, object]:
+    about_prompts = {"skipped_rows": summary.skipped, "groups": summary.grouping.described()}
+    return figures | about_prompts | {"path": str(out)}
+
+
 def explain_interruption(path: Path) -> None:
     partial = partial_path(path)
     if partial.exists():
@@ -210,7 +229,7 @@ def explain_interruption(path: Path) -> None:
     print(line, file=sys.stderr)
 
 
-def report(figures: dict[str, object], *, as_json: bool) -> None:
+def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_json: bool) -> None:
     if as_json:
         print(json.dumps(figures))
         return
@@ -227,3 +246,5 @@ def report(figures: dict[str, object], *, as_json: bool) -> None:
         )
     if figures.get("skipped_rows"):
         print(f"{figures['skipped_rows']:,} rows without text skipped")
+    if grouping and grouping.joined:
+        print(grouping.in_words())

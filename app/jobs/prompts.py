@@ -9,6 +9,7 @@ import streamlit as st
 from app import workspace
 from app.jobs.queue import Job
 from app.studies.reader import Sampling, Tracer, load_tracer
+from data.groups import with_groups
 from data.prompts import Limits, read_documents
 from data.report import file_name
 from data.routing import CancelledError, Document
@@ -77,7 +78,10 @@ def run(job: Job, model: Path, documents: list[Document], sampling: Sampling | N
     path = workspace.scratch() / f"{uuid.uuid4().hex}.duckdb"
     reader = tracer(model)
     prompts = {"documents": len(documents), "origin": documents[0].origin.split(":")[0]}
-    description = reader.description("prompts", prompts=prompts, sampling=sampling)
+    documents, grouping = with_groups(documents)
+    description = reader.description(
+        "prompts", prompts=prompts, grouping=grouping, sampling=sampling
+    )
     count_texts(job, 0, 0, len(documents))
     try:
         with TraceStore.create(path, description) as store:

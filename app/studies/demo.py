@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from app.studies import ablation
 from app.studies.reader import HELDOUT, Tracer
+from data.groups import Grouping
 from data.routing import DOMAINS, Document
 from data.store import TraceStore, discard_partial
 
@@ -28,12 +29,15 @@ def make_demo(
 ) -> "Captured":
     """Whole or not at all, with the causes that come with the model beside it."""
     documents = list(demo_documents(tracer, HELDOUT))
+    groups = len({document.group for document in documents})
+    grouping = Grouping(source="corpus", documents=len(documents), groups=groups)
     path.parent.mkdir(parents=True, exist_ok=True)
     discard_partial(path)  # of a demo that was cut short
     prompts = {"file": HELDOUT.name, "tokens_per_domain": DEMO_TOKENS}
     on_progress(0, 0, len(documents))
     try:
-        with TraceStore.create(path, tracer.description(path.stem, prompts=prompts)) as store:
+        description = tracer.description(path.stem, prompts=prompts, grouping=grouping)
+        with TraceStore.create(path, description) as store:
             captured = tracer.capture(
                 documents,
                 store,

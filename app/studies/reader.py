@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.folders import SHIPPED
+from data.groups import Grouping
 from data.pieces import encoder
 from data.routing import Document, TraceSink
 from data.store import TraceDescription
@@ -89,7 +90,12 @@ class Tracer:
         )
 
     def description(
-        self, name: str, *, prompts: Mapping[str, object], sampling: Sampling | None = None
+        self,
+        name: str,
+        *,
+        prompts: Mapping[str, object],
+        grouping: Grouping,
+        sampling: Sampling | None = None,
     ) -> TraceDescription:
         """`prompts` says which texts are read: a resumed capture must have the same."""
         from model.fingerprint import model_sha256
@@ -113,6 +119,7 @@ class Tracer:
                     "device": self.model.device.type,
                     "dtype": model.dtype,
                     "prompts": prompts,
+                    "groups": grouping.described(),
                     "sampling": asdict(sampling) if sampling else None,
                 },
                 "versions": {

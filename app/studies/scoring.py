@@ -10,11 +10,24 @@ import numpy as np
 import pandas as pd
 
 from analysis import chance
+from analysis.groups import units
 from app.studies.code_runner import DEFAULT_LIMITS, CodeLimits, run_program
 from app.studies.reader import Tracer
+from data.routing import Document
 from data.tasks.task import Problem, Question, Task
 
-COLUMNS = ["task", "domain", "metric", "estimate", "low", "high", "chance", "n", "verdict"]
+COLUMNS = [
+    "task",
+    "domain",
+    "metric",
+    "estimate",
+    "low",
+    "high",
+    "chance",
+    "n",
+    "n_groups",
+    "verdict",
+]
 STOPS = ("\ndef", "\nclass", "\nif", "\nprint", "\n#", "\n@", "\n```")  # the function is over
 
 Advance = Callable[[int, int], None]
@@ -52,8 +65,7 @@ def evaluate_task(
     reader: Tracer, task: Task, code: CodeSettings, *, seed: int, on_progress: Advance
 ) -> Evaluated:
     if task.documents:
-        texts = [document.text for document in task.documents]
-        return text_rows(reader, texts, task.domains(), seed=seed, on_progress=on_progress)
+        return text_rows(reader, task.documents, task.domains(), on_progress=on_progress)
     if task.questions:
         return question_rows(reader, task.questions, task.domains(), on_progress)
     return problem_rows(reader, task.problems, task.domains(), code, on_progress)
@@ -61,15 +73,16 @@ def evaluate_task(
 
 def text_rows(
     reader: Tracer,
-    texts: Sequence[str],
+    documents: Sequence[Document],
     domains: Sequence[str],
     *,
-    seed: int,
     on_progress: Advance,
 ) -> Evaluated:
+    texts = [document.text for document in documents]
     nats_N = text_nats(reader, texts, on_progress=on_progress)
     bytes_N = np.array([len(text.encode()) for text in texts])
-    return Evaluated(chance.bits_per_byte(nats_N, bytes_N, domains, seed=seed))
+    unit_N = units(domains, [document.group for document in documents])
+    return Evaluated(chance.bits_per_byte(nats_N, bytes_N, domains, unit_N=unit_N))
 
 
 def text_nats(reader: Tracer, texts: Sequence[str], *, on_progress: Advance) -> np.ndarray:

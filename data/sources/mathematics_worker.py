@@ -47,7 +47,8 @@ def worksheets() -> Iterator[dict[str, str]]:
         for split in SPLITS:
             for name, module in sorted(generate.filtered_modules[split].items()):
                 if SLOW not in name and (text := worksheet(module)):
-                    yield {"topic": name.split("__")[0], "text": text}
+                    task = name.removesuffix("_composed")  # the same problems, nested
+                    yield {"topic": name.split("__")[0], "task": task, "text": text}
 
 
 def main(limit: int, path: str) -> None:

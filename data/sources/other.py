@@ -12,17 +12,32 @@ from data.sources.text import RepeatedLines, pages, read_text, shuffled_files
 
 ONTOLOGIES = {"BP": "biological process", "CC": "cell component", "MF": "molecular function"}
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.S)
+_OWNER = re.compile(r"^owner: (.*\S)", re.M)
+_EXPRESSION = re.compile(r"^license_expression: \(*([^\s()]+)", re.M)
 _OBO_TEXT = re.compile(r'^(?:name: (?P<name>.*)|(?:def|comment): "?(?P<text>[^"\n]*).*)$', re.M)
 _EXCHANGE = re.compile(r"^- - (?P<question>.*)\n(?P<answers>(?:  - .*\n?)+)", re.M)
 
 
 def _licences(folders: Folders) -> Iterator[Text]:
+    """Licences, then notices (rules) of them; the author of both is the owner of the licence."""
     root = folders["licensedcode-data"] / "licensedcode/data"
     repeated = RepeatedLines()
+    owners: dict[str, str] = {}
     for path in [*shuffled_files(root, "*.LICENSE"), *shuffled_files(root, "*.RULE")]:
-        text = repeated.drop(_FRONT_MATTER.sub("", read_text(path)))
+        file = read_text(path)
+        if owner := _OWNER.search(file):
+            owners[path.stem] = owner[1]
+        text = repeated.drop(_FRONT_MATTER.sub("", file))
         if len(text) > 500:
-            yield Text("law", text)
+            yield Text("law", text, _author(file, owners))
+
+
+def _author(file: str, owners: dict[str, str]) -> str:
+    """A notice of several licences counts for the first."""
+    if owner := _OWNER.search(file):
+        return owner[1]
+    expression = _EXPRESSION.search(file)
+    return owners.get(expression[1], "Unspecified") if expression else "Unspecified"
 
 
 def _gene_ontology(folders: Folders) -> Iterator[Text]:

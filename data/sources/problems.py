@@ -30,6 +30,6 @@ def worksheets(
             subprocess.run(command, check=True, capture_output=True, env=environment)
             with sheets.open(encoding="utf-8") as lines:
                 for sheet in map(json.loads, lines):
-                    yield Text(sheet["topic"], sheet["text"])
+                    yield Text(sheet["topic"], sheet["text"], sheet["task"])
 
     return read

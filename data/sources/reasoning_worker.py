@@ -51,7 +51,7 @@ def main(limit: int, path: str, generators: list[str]) -> None:
         for generator in generators:
             written = 0
             for text in worksheets(generator):
-                sheet = {"topic": generator, "text": text}
+                sheet = {"topic": generator, "task": generator, "text": text}
                 file.write(json.dumps(sheet, ensure_ascii=False) + "\n")
                 written += len(text.encode())
                 if written >= limit // len(generators):

@@ -19,6 +19,7 @@ class Package:
 class Text:
     sublabel: str  # language, programming language or topic
     text: str
+    group: str = ""  # what is independent of the rest of its source: a work, an author, an edition
 
 
 Folders = Mapping[str, Path]  # name of a package -> where it lies unpacked
@@ -26,7 +27,10 @@ Folders = Mapping[str, Path]  # name of a package -> where it lies unpacked
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One part of the corpus; documents carry its name. The first package holds its text."""
+    """One part of the corpus; documents carry its name. The first package holds its text.
+
+    Its texts are one group, one piece of evidence, unless its reader tells apart works or authors.
+    """
 
     name: str
     domain: str
@@ -37,6 +41,10 @@ class Source:
     megabytes_per_sublabel: float = math.inf
     publishable: bool = False  # permissive or public domain: may be in the shipped held-out file
     generated: bool = False  # made from templates: near-duplicates are its nature
+
+    def group_of(self, text: Text) -> str:
+        """Unique among all sources."""
+        return f"{self.name}/{text.group}" if text.group else self.name
 
     def __post_init__(self) -> None:
         if self.domain not in DOMAINS:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.prompts import checked_domain, encodable
+from data.labels import checked_label
+from data.prompts import encodable
 from data.routing import UNLABELLED, Document
 
 Record = dict[str, object]  # a JSON object of a task file
@@ -105,7 +106,7 @@ def filled_field(record: Record, name: str, where: str) -> str:
 
 
 def domain_of(record: Record, where: str) -> str | None:
-    return checked_domain(record.get("domain"), where)
+    return checked_label("domain", record.get("domain"), where)
 
 
 def checked_choices(choices: object, where: str, *, name: str) -> tuple[str, ...]:

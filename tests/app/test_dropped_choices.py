@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.jobs import beside
 from app.studies.reader import Tracer, load_tracer
+from data.groups import with_groups
 from data.routing import Document
 from data.store import TraceStore, open_trace
 from data.tokenizer import train_tokenizer
@@ -36,7 +37,9 @@ def write_trace(folder: Path, path: Path) -> Tracer:
         Document(doc_id=doc_id, text=text, domain="ab"[doc_id % 2])
         for doc_id, text in enumerate(TEXTS * 4)
     ]
-    with TraceStore.create(path, tracer.description("drops", prompts={})) as store:
+    documents, grouping = with_groups(documents)
+    description = tracer.description("drops", prompts={}, grouping=grouping)
+    with TraceStore.create(path, description) as store:
         tracer.capture(documents, store)
     return tracer
 

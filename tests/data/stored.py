@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from data.routing import RoutingBatch
@@ -54,6 +55,14 @@ def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
         )
         for table in TABLES
     } | {"routing": rows(path, "SELECT count(*), sum(hash(COLUMNS(*))::HUGEINT) FROM routing")}
+
+
+def as_format_3(path: Path) -> Path:
+    """What the format before groups held."""
+    with duckdb.connect(str(path)) as connection:
+        connection.execute('ALTER TABLE document DROP COLUMN "group"')
+        connection.execute("UPDATE trace SET format_version = 3")
+    return path
 
 
 def interrupted(path: Path) -> None:

@@ -109,6 +109,30 @@ def test_a_copy_in_another_source_is_dropped_from_the_corpus(
     assert tally.text_bytes.total() == len(shared) + len(own)
 
 
+def test_the_corpus_says_the_group_of_every_text(
+    build: Callable[..., corpora.Tally], tmp_path: Path
+) -> None:
+    works = [Text("topic", words(1), "Emma"), Text("topic", words(2), "Persuasion")]
+    build(source([], name="novels", read=lambda folders: iter(works)), source([words(3)]))
+    rows = [
+        row
+        for split in corpora.SPLITS
+        for row in corpora.read_documents(tmp_path / f"{split}.parquet")
+    ]
+    assert {row["text"]: row["group"] for row in rows} == {
+        words(1): "novels/Emma",
+        words(2): "novels/Persuasion",
+        words(3): "source",
+    }
+
+
+def test_a_part_that_was_built_without_groups_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.jsonl"
+    path.write_text(json.dumps({"sublabel": "topic", "text": words(1)}) + "\n")
+    with pytest.raises(ValueError, match="says no groups; delete"):
+        list(corpora.read_part(path))
+
+
 def test_a_source_without_text_fails_and_leaves_no_part(tmp_path: Path) -> None:
     path = tmp_path / "part.jsonl"
     with pytest.raises(PackageError, match="no usable text"):

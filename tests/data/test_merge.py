@@ -14,7 +14,8 @@ from app.cli import app
 from data.merge import merge_traces
 from data.routing import RoutingBatch
 from data.store import TraceDescription, TraceStore, partial_path
-from tests.routing_batches import batch_of, description, random_document
+from tests.data.stored import as_format_3
+from tests.routing_batches import batch_of, description, grouped, random_document
 
 STORED = ("document", "token", "expert", "routing", "gate", "dropped")
 SUMMED = ("document_load", "document_dropped", "document_k", "coactivation", "transition")
@@ -121,6 +122,55 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         con.execute("UPDATE trace SET format_version = 1")
     with pytest.raises(ValueError, match="has trace format 1"):
         merge_traces([a, b], tmp_path / "c.duckdb")
+
+
+@pytest.mark.parametrize("older", [(0, 1), (0,), (1,), ()])
+def test_traces_with_and_without_groups_are_merged(tmp_path: Path, older: tuple[int, ...]) -> None:
+    paths = [write(tmp_path / f"{x}.duckdb", [grouped(x, "Emma")]) for x in (0, 1)]
+    for shard in older:
+        as_format_3(paths[shard])
+    merge_traces(paths, tmp_path / "c.duckdb")
+    with duckdb.connect(str(tmp_path / "c.duckdb"), read_only=True) as con:
+        found = con.execute('SELECT doc_id, domain, "group", origin FROM document').fetchall()
+        version = con.execute("SELECT format_version FROM trace").fetchall()
+    groups = [None if shard in older else "Emma" for shard in (0, 1)]
+    assert found == [(x, "math", groups[x], "test") for x in (0, 1)]
+    assert version == [(4,)]
+
+
+def test_a_group_that_spans_the_domains_of_two_traces_is_refused(tmp_path: Path) -> None:
+    a = write(tmp_path / "a.duckdb", [grouped(0, "Emma", "math")])
+    b = write(tmp_path / "b.duckdb", [grouped(1, "Emma", None)])
+    with pytest.raises(ValueError, match=r"b\.duckdb: group 'Emma' has texts of math and of unlab"):
+        merge_traces([a, b], tmp_path / "c.duckdb")
+    assert not (tmp_path / "c.duckdb").exists()
+
+
+def test_a_merged_trace_says_how_all_documents_came_by_their_groups(tmp_path: Path) -> None:
+    def captured(sha256: str, groups: dict[str, object] | None) -> TraceDescription:
+        capture: dict[str, object] = {"prompts": {"sha256": sha256}}
+        if groups is not None:
+            capture["groups"] = groups
+        return replace(description(), config={**description().config, "capture": capture})
+
+    def merged_groups(*described: TraceDescription) -> object:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        paths = [
+            write(folder / f"{x}.duckdb", [random_document(x, tokens=2)], one)
+            for x, one in enumerate(described)
+        ]
+        merge_traces(paths, folder / "c.duckdb")
+        with duckdb.connect(str(folder / "c.duckdb"), read_only=True) as con:
+            (config,) = con.execute("SELECT config FROM trace").fetchall()[0]
+        return json.loads(config)["capture"].get("groups")
+
+    column = {"from": "column", "documents": 4, "groups": 2, "joined": 0}
+    near = {"from": "near-duplicates", "documents": 9, "groups": 8, "joined": 1}
+    both = {"from": "column and near-duplicates", "documents": 13, "groups": 10, "joined": 1}
+    assert merged_groups(captured("a", column), captured("a", column)) == column
+    assert merged_groups(captured("a", column), captured("b", near)) == both
+    assert merged_groups(captured("a", column), captured("b", None)) is None
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

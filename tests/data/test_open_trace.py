@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.store import TraceStore, open_trace, partial_path
-from tests.data.stored import interrupted, rows
+from data.trace_format import stored_groups
+from tests.data.stored import as_format_3, interrupted, rows
 from tests.routing_batches import batch_of, description
 
 outside = {"secret": np.arange(3)}  # by default DuckDB reads any variable as a table
@@ -60,8 +61,15 @@ def test_open_trace_refuses_an_unfinished_capture(tmp_path: Path) -> None:
 def test_open_trace_refuses_another_format(trace: Path) -> None:
     with duckdb.connect(str(trace)) as connection:
         connection.execute("UPDATE trace SET format_version = 9")
-    with pytest.raises(ValueError, match="has trace format 9, this RouteScope reads 3"):
+    with pytest.raises(ValueError, match="has trace format 9, this RouteScope reads 3 and 4"):
         open_trace(trace)
+
+
+def test_a_trace_of_format_3_is_read(trace: Path) -> None:
+    as_format_3(trace)
+    assert rows(trace, "SELECT doc_id FROM document ORDER BY ALL") == [(3,), (4,)]
+    with open_trace(trace) as connection:
+        assert stored_groups(connection) == []
 
 
 def test_open_trace_names_the_process_that_writes(trace: Path) -> None:

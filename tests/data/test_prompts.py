@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.groups import Grouping
 from data.prompts import DEFAULT_LIMITS, Limits, read_documents, summarize_prompts
 
 Write = Callable[[str, bytes | str], Path]
@@ -20,6 +22,10 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return write_file
+
+
+def groups(path: Path) -> list[str | None]:
+    return [document.group for document in read_documents(path)]
 
 
 def read(path: Path, limits: Limits = DEFAULT_LIMITS) -> list[tuple[str, str | None]]:
@@ -56,6 +62,40 @@ def test_parquet_reads_strings_of_any_width(tmp_path: Path) -> None:
     texts = pa.array(["a", "b", "c"], pa.large_string())
     path = parquet(tmp_path / "p.parquet", text=texts, domain=domains, other=[[1], [2], [3]])
     assert read(path) == [("a", "math"), ("b", None), ("c", "math")]
+
+
+def test_a_group_is_read_from_every_format_that_has_columns(tmp_path: Path, write: Write) -> None:
+    assert groups(write("p.csv", "group,text\nEmma,a\n Emma ,b\n ,c\n")) == ["Emma", "Emma", None]
+    in_jsonl = '{"text": "a", "group": "Emma"}\n{"text": "b", "group": null}\n{"text": "c"}\n'
+    assert groups(write("p.jsonl", in_jsonl)) == ["Emma", None, None]
+    path = parquet(tmp_path / "p.parquet", text=["a", "b"], group=["Emma", None], domain=["x", "y"])
+    assert groups(path) == ["Emma", None]
+    assert groups(write("p.txt", "a\n")) == [None]
+
+
+def test_a_group_column_may_have_one_group_or_as_many_as_texts(write: Write) -> None:
+    for names, expected in (("gg", 1), ("gh", 2)):
+        path = write("p.csv", f"text,group\na,{names[0]}\na,{names[1]}\n")
+        grouping = summarize_prompts(path).grouping
+        assert (grouping.source, grouping.groups, grouping.joined) == ("column", expected, 0)
+
+
+def test_texts_that_name_no_group_are_one_only_with_others_that_name_none(write: Write) -> None:
+    path = write("p.csv", "text,group\nsame,Emma\nsame,\nsame,\nother,\n")
+    summary = summarize_prompts(path)
+    named = [document.group for document in read_documents(path, joined=summary.joined)]
+    assert named[0] == "Emma"
+    assert named[1] == named[2] is not None
+    assert named[3] is None
+    assert summary.grouping == Grouping(source="column", documents=4, groups=3, joined=1)
+
+
+def test_the_hash_covers_groups_that_are_given_alone(write: Write) -> None:
+    plain = summarize_prompts(write("p.csv", "text,domain\na,math\n")).sha256
+    blank = summarize_prompts(write("q.csv", "text,domain,group\na,math,\n")).sha256
+    given = summarize_prompts(write("r.csv", "text,domain,group\na,math,g\n")).sha256
+    assert plain == hashlib.sha256(b'["a", "math"]').hexdigest()  # as before groups were
+    assert plain == blank != given
 
 
 def test_rows_without_text_are_counted_not_numbered(write: Write) -> None:
@@ -98,6 +138,21 @@ def test_the_hash_is_of_texts_and_domains_whatever_the_format(write: Write) -> N
         ("p.jsonl", '{"text": "a", "domain": {}}', "p.jsonl:1: the domain is dict"),
         ("p.jsonl", '{"text": "\\ud800"}', "p.jsonl:1: half a surrogate pair"),
         ("p.jsonl", '{"text": "a", "domain": "x\\ny"}', "p.jsonl:1: a domain is one line"),
+        ("p.csv", "text,group,group\na,x,x\n", "two named domain or group; found 'text', 'group'"),
+        ("p.jsonl", '{"text": "a", "group": 5}', "p.jsonl:1: the group is int, not a string"),
+        ("p.jsonl", '{"text": "a", "group": "x\\ny"}', "p.jsonl:1: a group is one line"),
+        ("p.csv", f"text,group\na,{'g' * 101}\n", "p.csv:2: a group is one line of at most 100"),
+        (
+            "p.csv",
+            "text,domain,group\na,math,Emma\nb,code,Emma\n",
+            "p.csv:3: group 'Emma' has texts of math and of code; a group lies within one domain: "
+            "give them one domain, or a group for each",
+        ),
+        (
+            "p.csv",
+            "text,domain,group\na,,Emma\nb,code,Emma\n",
+            "p.csv:3: group 'Emma' has texts of unlabelled and of code",
+        ),
         ("p.parquet", "not parquet", "p.parquet is not readable Parquet"),
     ],
 )
@@ -136,8 +191,9 @@ def test_parquet_of_other_types_is_refused(tmp_path: Path) -> None:
         path = parquet(tmp_path / "p.parquet", text=column)
         with pytest.raises(ValueError, match=r"p\.parquet: column 'text' is .*, not strings"):
             read(path)
-    with pytest.raises(ValueError, match="column 'domain' is"):
-        read(parquet(tmp_path / "p.parquet", text=["a"], domain=[1]))
+    for label in ("domain", "group"):
+        with pytest.raises(ValueError, match=f"column '{label}' is int64, not strings"):
+            read(parquet(tmp_path / "p.parquet", text=["a"], **{label: [1]}))
 
 
 @pytest.mark.slow

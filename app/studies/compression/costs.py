@@ -56,12 +56,12 @@ def compare(
     old = measure(before, documents, on_progress=lambda done: on_progress(done, total))
     new = measure(after, documents, on_progress=lambda done: on_progress(read + done, total))
     return Costs(
-        changed_choices=changed_choices(old.choices, new.choices, documents, seed=seed),
+        changed_choices=changed_choices(old.choices, new.choices, documents),
         parameters=(old.parameters, new.parameters),
         bytes=(old.bytes, new.bytes),
         experts_by_layer=(old.experts_by_layer, new.experts_by_layer),
         seconds=(round(old.seconds, 2), round(new.seconds, 2)),
-        bits_per_byte=change_table(old.nats_N, new.nats_N, documents, seed=seed),
+        bits_per_byte=change_table(old.nats_N, new.nats_N, documents),
     )
 
 

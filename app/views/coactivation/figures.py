@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from analysis.significance import MAX_Q, NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH
+from analysis.significance import MAX_Q
 from app.views.shared.heatmap import cell_heatmap, hatch_cells, ratio_axis
 from app.views.shared.theme import Palette
 

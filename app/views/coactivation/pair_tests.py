@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from analysis import excess, pair_table, queries
+from analysis import pair_table, queries
+from analysis.groups import in_words
 from analysis.pair_table import Null
 from analysis.pairs import TOO_MANY, pair_significance
 from analysis.significance import MAX_Q
@@ -20,8 +21,7 @@ EXPLANATION: dict[Null, str] = {
 @dataclass(frozen=True, slots=True)
 class LayerPairs:
     tests: pd.DataFrame  # of pair_significance, no row where there are no pairs
-    num_documents: int  # read
-    num_tokens: int  # routed in the layer
+    counts: dict[str, int]  # n_documents and n_groups read, n_tokens routed in the layer
     reason: str  # why there are no pairs
 
 
@@ -29,13 +29,13 @@ class LayerPairs:
 def layer_pairs(trace: Trace, layer_id: int) -> LayerPairs:
     with trace.cursor() as con:
         choices = queries.layer_choices(con, layer_id)
-    chosen_TE, document_T = queries.choice_array(choices, trace.info)
-    num_documents = len(set(document_T))
+    chosen_TE, group_T = queries.choice_array(choices, trace.info)
+    counts = {"n_documents": choices.doc_id.nunique(), "n_groups": choices.unit.nunique()}
     try:
-        tests, reason = pair_significance(chosen_TE, document_T), ""
+        tests, reason = pair_significance(chosen_TE, group_T), ""
     except ValueError as error:
         tests, reason = pd.DataFrame(), str(error)
-    return LayerPairs(tests, num_documents, len(chosen_TE), reason)
+    return LayerPairs(tests, counts | {"n_tokens": len(chosen_TE)}, reason)
 
 
 def layer_table(trace: Trace, layer_id: int, *, null: Null) -> pd.DataFrame:
@@ -43,20 +43,14 @@ def layer_table(trace: Trace, layer_id: int, *, null: Null) -> pd.DataFrame:
     pairs = layer_pairs(trace, layer_id)
     if pairs.tests.empty:
         return pairs.tests
-    return pair_table.pair_table(
-        pairs.tests,
-        layer_id=layer_id,
-        null=null,
-        num_documents=pairs.num_documents,
-        num_tokens=pairs.num_tokens,
-    )
+    return pair_table.pair_table(pairs.tests, layer_id=layer_id, null=null, counts=pairs.counts)
 
 
 def pairs_answer(pairs: LayerPairs, *, layer_id: int, null: Null) -> str:
     tests, q = pairs.tests, pairs.tests[f"q_{null}"]
     if q.isna().all():
         why = _why_untested(pairs, null)
-        missing = "It takes too long" if why == TOO_MANY else "Not enough prompts"
+        missing = "It takes too long" if why == TOO_MANY else "Not enough independent texts"
         return (
             f"{missing} to say which experts of layer {layer_id} prefer each other: no pair can be "
             f"tested ({why})."
@@ -76,23 +70,22 @@ def pairs_answer(pairs: LayerPairs, *, layer_id: int, null: Null) -> str:
 def heatmap_note(pairs: LayerPairs, *, null: Null, shown: int, num_experts: int) -> str:
     """What was tested, on what, and what the marks mean."""
     tested = int(pairs.tests[f"q_{null}"].notna().sum())
+    n_documents = pairs.counts["n_documents"]
     parts = [
         f"Orange: more often than expected, blue: less often. Dot: q < {MAX_Q}. Hatched: not "
         "tested; point at a cell for the reason.",
         f"Tested at once: the {tested:,} testable pairs of this layer (Benjamini-Hochberg), on "
-        f"{pairs.num_documents:,} texts with {pairs.num_tokens:,} tokens.",
+        f"{in_words(n_documents, pairs.counts['n_groups'])} with {pairs.counts['n_tokens']:,} "
+        "tokens.",
     ]
     if shown < num_experts:
         parts.append(f"The heatmap shows the {shown} busiest of {num_experts} experts.")
-    if pairs.num_documents >= queries.MAX_DOCUMENTS:
+    if n_documents >= queries.MAX_DOCUMENTS:
         parts.append(f"Only {queries.MAX_DOCUMENTS:,} texts are read, always the same ones.")
     parts.append("The table has all pairs, the clearest first (estimate: log2 lift).")
     return " ".join(parts)
 
 
 def _why_untested(pairs: LayerPairs, null: Null) -> str:
-    if pairs.num_documents < 2:
-        return "one text"
-    if null == "load":
-        return str(pairs.tests.reason.mode()[0])
-    return f"fewer than {excess.MIN_EXPECTED} tokens expected"
+    reasons = pair_table.pair_table(pairs.tests, layer_id=0, null=null, counts=pairs.counts).reason
+    return str(reasons.mode()[0])

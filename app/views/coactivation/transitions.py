@@ -7,8 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from analysis import pair_table, queries
+from analysis.groups import NOT_ENOUGH, in_words
 from analysis.queries import MAX_DOCUMENTS
-from analysis.significance import MAX_Q, NOT_ENOUGH
+from analysis.significance import MAX_Q
 from analysis.transitions import transition_significance
 from app.trace import BY_IDENTITY, Trace
 
@@ -18,8 +19,7 @@ TITLE = "From this layer to the next"
 @dataclass(frozen=True, slots=True)
 class LayerTransitions:
     tests: pd.DataFrame  # of transition_significance, no row where there are none
-    num_documents: int  # with tokens that chose in both layers
-    num_tokens: int
+    counts: dict[str, int]  # n_documents, n_groups, n_tokens that chose in both layers
 
 
 @st.cache_data(max_entries=64, show_spinner="Testing every transition", hash_funcs=BY_IDENTITY)
@@ -27,11 +27,12 @@ def layer_transitions(trace: Trace, layer_id: int) -> LayerTransitions:
     """From a layer to the next."""
     with trace.cursor() as con:
         here, following = (queries.layer_choices(con, layer) for layer in (layer_id, layer_id + 1))
-    here_TE, next_TE, document_T = queries.transition_choices(here, following, trace.info)
-    if not len(document_T):
-        return LayerTransitions(pd.DataFrame(), 0, 0)
-    tests = transition_significance(here_TE, next_TE, document_T)
-    return LayerTransitions(tests, len(np.unique(document_T)), len(document_T))
+    here_TE, next_TE, group_T = queries.transition_choices(here, following, trace.info)
+    both = np.intersect1d(here.doc_id, following.doc_id)
+    counts = {"n_documents": len(both), "n_groups": len(np.unique(group_T))}
+    counts["n_tokens"] = len(group_T)
+    tests = transition_significance(here_TE, next_TE, group_T) if counts["n_tokens"] else None
+    return LayerTransitions(pd.DataFrame() if tests is None else tests, counts)
 
 
 def layer_table(trace: Trace, layer_id: int) -> pd.DataFrame:
@@ -42,8 +43,7 @@ def layer_table(trace: Trace, layer_id: int) -> pd.DataFrame:
     return pair_table.transition_table(
         transitions.tests,
         layer_id=layer_id,
-        num_documents=transitions.num_documents,
-        num_tokens=transitions.num_tokens,
+        counts=transitions.counts,
     )
 
 
@@ -60,12 +60,13 @@ def no_transitions_note(trace: Trace, layer_id: int) -> str:
 def heatmap_note(transitions: LayerTransitions) -> str:
     """What was tested, on what, and what it does not say."""
     tested = int(transitions.tests.q.notna().sum())
+    n_documents, n_groups, n_tokens = transitions.counts.values()
     significant = int((transitions.tests.q < MAX_Q).sum())
     read = f" Only {MAX_DOCUMENTS:,} texts are read, always the same ones."
     return (
         f"Compared with independent choices in the two layers. Dot: q < {MAX_Q} ({significant:,} "
         f"of the {tested:,} testable transitions, Benjamini-Hochberg). Hatched: {NOT_ENOUGH}. The "
-        f"sample is {transitions.num_documents:,} texts with {transitions.num_tokens:,} tokens. "
+        f"sample is {in_words(n_documents, n_groups)} with {n_tokens:,} tokens. "
         "The test does not say why: the token itself ties one layer to the next, and so does the "
-        "subject of the text." + (read if transitions.num_documents >= MAX_DOCUMENTS else "")
+        "subject of the text." + (read if n_documents >= MAX_DOCUMENTS else "")
     )

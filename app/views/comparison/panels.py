@@ -95,8 +95,8 @@ def _answer(comparison: Comparison) -> str:
     main, more = (mine.loc[[name]].iloc[0] for name in ("GShard", "GShard ×1.5"))
     return (
         f"At this scale DeepSeekMoE is {_verdict_clause(main, 'GShard')}, and it is "
-        f"{_verdict_clause(more, 'GShard with 1.5 times the expert parameters')}. This is what these "
-        "trainings did, not what more tokens would do."
+        f"{_verdict_clause(more, 'GShard with 1.5 times the expert parameters')}. This is what "
+        "these trainings did, not what more tokens would do."
     )
 
 

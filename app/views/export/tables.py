@@ -180,13 +180,7 @@ def _pairs(trace: Trace) -> pd.DataFrame:
         if pairs.reason:
             continue
         layers.append(
-            pair_table.pair_table(
-                pairs.tests,
-                layer_id=layer_id,
-                null="load",
-                num_documents=pairs.num_documents,
-                num_tokens=pairs.num_tokens,
-            )
+            pair_table.pair_table(pairs.tests, layer_id=layer_id, null="load", counts=pairs.counts)
         )
     return pd.concat(layers, ignore_index=True) if layers else pd.DataFrame()
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.significance import MAX_Q, NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH
+from analysis.significance import MAX_Q
 from app.views.shared.heatmap import amount_axis, cell_heatmap, dot_cells, hatch_cells, ratio_axis
 from app.views.shared.intervals import RATIO, probability
 from app.views.shared.theme import Palette

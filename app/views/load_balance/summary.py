@@ -3,8 +3,9 @@
 import pandas as pd
 
 from analysis.domain_counts import mean_over_layers
+from analysis.groups import NOT_ENOUGH
 from analysis.load import Absence
-from analysis.significance import MAX_Q, NOT_ENOUGH, family_size
+from analysis.significance import MAX_Q, family_size
 from app.views.shared.intervals import MEASURES, reference
 
 

@@ -31,20 +31,19 @@ NOTE = (
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def trace_diagnostics(trace: Trace) -> pd.DataFrame:
     """The table of diagnostics() for all texts of the trace."""
-    tokens_NLE, domain_id_N = evidence.documents(trace)
     with trace.cursor() as con:
-        texts = queries.documents(con)
-    texts = texts[texts.tokens > 0].sort_values("doc_id")
-    low_N = texts.origin.map(is_low_resource).to_numpy(dtype=bool)
+        texts = queries.documents(con).query("tokens > 0")
+        low = texts[texts.origin.map(is_low_resource).astype(bool)]
+        low_NLE, _ = queries.group_array(con, trace.info, doc_ids=low.doc_id.to_numpy())
     low_resource = None
-    if low_N.any():
-        one_N = np.zeros(int(low_N.sum()), dtype=int)
-        low_resource = metric_table(tokens_NLE[low_N], one_N, domains=["low-resource"])
+    if len(low):
+        one_N = np.zeros(len(low_NLE), dtype=int)
+        low_resource = metric_table(low_NLE, one_N, domains=["low-resource"])
     return diagnostics(
         evidence.metrics(trace),
         low_resource,
-        num_documents=len(domain_id_N),
-        num_low_resource=int(low_N.sum()),
+        sample=(len(texts), texts.unit.nunique()),
+        low_sample=(len(low), low.unit.nunique()),
     )
 
 

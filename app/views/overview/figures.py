@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.domain_counts import ANY
-from analysis.significance import NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH
 from analysis.specialization import TOO_LITTLE
 from app.views.shared.intervals import probability
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal

@@ -105,7 +105,7 @@ def _experts_answer(table: pd.DataFrame) -> str:
             f"has the most ({most.experts:,}), {least.name} the fewest ({least.experts:,})."
         )
     if not pd.isna(whole.null):
-        text += f" With labels shuffled over the texts {whole.null:,.0f} would."
+        text += f" With labels shuffled over groups of texts {whole.null:,.0f} would."
     if too_little := rows.experts[TOO_LITTLE]:
         text += f" Of {too_little:,} there is too little data to say."
     return text

@@ -36,8 +36,8 @@ def asked() -> Request | None:
             "or upload a file of prompts", type=list(SUFFIXES), key="upload", max_upload_size=32
         )
         right.caption(
-            "txt: one prompt per line. csv, jsonl, parquet: a column `text` and, if there are "
-            "labels, `domain`."
+            "txt: one prompt per line. csv, jsonl, parquet: a column `text`, `domain` if there are "
+            "labels, and `group` if several prompts are of one source."
         )
         with st.expander("Let the model continue the text", icon=":material/auto_awesome:"):
             sampling = _sampling()

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.significance import MAX_Q, NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH
+from analysis.significance import MAX_Q
 from app.views.shared.heatmap import RATIOS, cell_heatmap, dot_cells, hatch_cells, ratio_axis
 from app.views.shared.intervals import RATIO, probability
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal

@@ -7,7 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis import significance
-from analysis.significance import MAX_Q, NOT_ENOUGH, family_size
+from analysis.groups import NOT_ENOUGH
+from analysis.significance import MAX_Q, family_size
 from analysis.specialization import MIN_LIFT
 from app.evidence import LIFT_COLUMNS
 from app.views.shared import controls

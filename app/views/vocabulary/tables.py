@@ -8,8 +8,8 @@ from duckdb import DuckDBPyConnection
 from analysis import definitions as definitions_of
 from analysis import queries, vocabulary
 from analysis.definition_table import TraceArrays, definitions_table
+from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH
 from analysis.queries import TraceInfo
-from analysis.significance import MIN_INTERVAL_DOCUMENTS
 from analysis.vocabulary_rows import first_tokens, layer_tests, vocabulary_rows, with_q
 from analysis.vocabulary_tests import id_columns
 from app.trace import BY_IDENTITY, Trace
@@ -40,8 +40,10 @@ def token_table(trace: Trace, layer_id: int) -> pd.DataFrame:
         return pd.DataFrame()
     table = vocabulary.vocabulary_table(tokens_VE, ids, expected_V=tests.expected_V)
     table = table.merge(id_columns(tests), on="token_id", how="left")
-    few = table.n_documents < MIN_INTERVAL_DOCUMENTS
-    table["note"] = np.where(few, f"in fewer than {MIN_INTERVAL_DOCUMENTS} texts: no interval", "")
+    table["note"] = np.where(table.effective_number < MIN_EFFECTIVE, NOT_ENOUGH, "")
+    texts = frame[frame.first_tokens > 0].groupby("token_id").doc_id.nunique()
+    place = list(table.columns).index("n_groups")
+    table.insert(place, "n_documents", table.token_id.map(texts))
     table.insert(0, "layer_id", layer_id)
     return table
 

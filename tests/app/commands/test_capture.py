@@ -72,6 +72,40 @@ def test_capture_says_in_words_what_was_cut_and_skipped(tmp_path: Path, folder: 
     assert "1 rows without text skipped" in result.stdout
 
 
+def test_capture_says_which_texts_count_as_one(tmp_path: Path, folder: Path) -> None:
+    prompts = write(tmp_path / "p.txt", "same\nother\nsame\n")
+    out = tmp_path / "t.duckdb"
+    result = run("capture", prompts, "--out", out, "--model", folder)
+    line = "1 of 3 texts are equal or nearly equal to another and count as one with it (2 groups)"
+    assert line in result.stdout
+    with open_trace(out) as trace:
+        groups = [row[0] for row in trace.execute('SELECT "group" FROM document').fetchall()]
+        config = json.loads(trace.execute("SELECT config FROM trace").fetchall()[0][0])
+    assert groups[0] == groups[2] is not None
+    assert groups[1] is None
+    counted = {"from": "near-duplicates", "documents": 3, "groups": 2, "joined": 1}
+    assert config["capture"]["groups"] == counted
+
+
+def test_the_parts_of_a_capture_have_the_groups_of_the_whole_file(
+    tmp_path: Path, folder: Path
+) -> None:
+    prompts = write(tmp_path / "p.csv", "text,group\nsame,\na,Emma\nb,Emma\nsame,\n")
+    paths = [tmp_path / f"{place}.duckdb" for place in (1, 2)]
+    for place, path in enumerate(paths, start=1):
+        part = ("--out", path, "--model", folder, "--part", f"{place}/2", "--json")
+        result = run("capture", prompts, *part)
+        counted = {"from": "column", "documents": 4, "groups": 2, "joined": 1}
+        assert json.loads(result.stdout)["groups"] == counted
+    merge_traces(paths, tmp_path / "whole.duckdb")
+    with open_trace(tmp_path / "whole.duckdb") as trace:
+        groups = [row[0] for row in trace.execute('SELECT "group" FROM document').fetchall()]
+        config = json.loads(trace.execute("SELECT config FROM trace").fetchall()[0][0])
+    assert groups[1:3] == ["Emma", "Emma"]
+    assert groups[0] == groups[3] not in (None, "Emma")
+    assert config["capture"]["groups"] == counted
+
+
 def test_generation_is_stored_with_its_sampling(tmp_path: Path, folder: Path) -> None:
     prompts = write(tmp_path / "p.txt", "hi\nyou\n")
     out = tmp_path / "t.duckdb"
@@ -92,6 +126,7 @@ def test_generation_is_stored_with_its_sampling(tmp_path: Path, folder: Path) ->
         ("p.csv", "question\nwhy\n", "no column named text or prompt"),
         ("p.jsonl", '{"text": "a"}\n{"text"\n', "p.jsonl:2: not JSON"),
         ("p.txt", "fine\na\0b\n", "p.txt:2: a NUL byte"),
+        ("p.csv", "text,domain,group\na,x,g\nb,y,g\n", "p.csv:3: group 'g' has texts of x and"),
         ("p.txt", "x" * 10_000_000, "a line of more than"),
     ],
 )
@@ -138,8 +173,9 @@ def interrupt(tmp_path: Path, folder: Path, *, after: int, capsys: pytest.Captur
     prompts = tmp_path / "p.txt"
     found = summarize_prompts(prompts)
     described = {"file": "p.txt", "sha256": found.sha256, "skipped_rows": 0}
-    store = TraceStore.create(tmp_path / "t.duckdb", tracer.description("t", prompts=described))
-    documents = interrupting(read_documents(prompts), after=after)
+    description = tracer.description("t", prompts=described, grouping=found.grouping)
+    store = TraceStore.create(tmp_path / "t.duckdb", description)
+    documents = interrupting(read_documents(prompts, joined=found.joined), after=after)
     with pytest.raises(typer.Exit) as raised:
         command.write_trace(tracer, documents, store, total=5_000)
     assert raised.value.exit_code == 130

@@ -7,6 +7,7 @@ import pytest
 
 from app.studies import redundancy
 from app.studies.reader import Tracer, own_model
+from data.groups import Grouping
 from model.fingerprint import shard_name
 from tests.foreign import EXPERTS, ForeignLayer, ForeignModel
 
@@ -26,7 +27,8 @@ def texts(tmp_path: Path) -> Path:
 
 
 def test_a_trace_says_what_the_model_says_of_itself(tracer: Tracer, tmp_path: Path) -> None:
-    described = tracer.description("foreign", prompts={"file": "x"})
+    grouping = Grouping(source="column", documents=4, groups=2)
+    described = tracer.description("foreign", prompts={"file": "x"}, grouping=grouping)
     assert described.source == "elsewhere"
     assert described.model_name.startswith("Sums 0.0")
     assert (described.num_layers, described.num_experts, described.top_k) == (2, EXPERTS, 2)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.significance import NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH
 from app.views.shared.theme import LIGHT
 from app.views.specialization import figures as specialization
 from tests.app.markup import MARKUP

@@ -1,0 +1,69 @@
+"""The unit of evidence: a group of texts of one source, whose tokens resemble one another.
+
+N = groups, G = domains. Every interval and test takes groups for the sample: docs/metrics.md.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+MIN_EFFECTIVE = 10  # groups of a domain, each counting by its size; below, nothing is said
+NOT_ENOUGH = "not enough independent texts to say"
+
+
+def in_words(num_documents: int, num_groups: int) -> str:
+    """How large a sample is."""
+    texts = "1 text" if num_documents == 1 else f"{num_documents:,} texts"
+    if num_groups == num_documents:
+        return texts
+    return f"{texts} in {num_groups:,} {'group' if num_groups == 1 else 'groups'}"
+
+
+def units(domain_N: Sequence[str | None], group_N: Sequence[str | None]) -> np.ndarray:
+    """The place of the first document of every document's group; a document without a group is its
+    own. A group lies within one domain."""
+    first: dict[tuple[str | None, str], int] = {}
+    pairs = enumerate(zip(domain_N, group_N, strict=True))
+    return np.array(
+        [
+            place if group is None else first.setdefault((domain, group), place)
+            for place, (domain, group) in pairs
+        ],
+        dtype=int,
+    )
+
+
+def summed(values_N: np.ndarray, unit_N: np.ndarray) -> np.ndarray:
+    """Values of documents added up over each group, in the order of units()."""
+    first, unit_of_N = np.unique(unit_N, return_inverse=True)
+    added = np.zeros((len(first), *values_N.shape[1:]), dtype=values_N.dtype)
+    np.add.at(added, unit_of_N, values_N)
+    return added
+
+
+def effective_number(size_N: np.ndarray) -> float:
+    """(sum of w)^2 / sum of w^2: so many groups of equal size tell as much (Kish 1965); 0 where
+    nothing has a size."""
+    squares = float((size_N.astype(np.float64) ** 2).sum())
+    return float(size_N.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def effective_numbers(
+    size_N: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int
+) -> np.ndarray:
+    """effective_number of the groups of every domain [G]."""
+    return np.array(
+        [effective_number(size_N[domain_id_N == domain_id]) for domain_id in range(num_domains)]
+    )
+
+
+def too_few(size_N: np.ndarray, domain_id_N: np.ndarray, *, every_domain: bool) -> str:
+    """Why a figure of all groups is not said to be sure, empty if it is: a figure that compares
+    domains needs MIN_EFFECTIVE in each, another one as many a domain on average."""
+    present = np.unique(domain_id_N)
+    numbers = [effective_number(size_N[domain_id_N == domain_id]) for domain_id in present]
+    counted = min(numbers) if every_domain else effective_number(size_N) / len(present)
+    if counted >= MIN_EFFECTIVE:
+        return ""
+    where = "in a domain" if every_domain else "a domain on average"
+    return f"{NOT_ENOUGH} how sure this is: {counted:.1f} of equal length {where}"
