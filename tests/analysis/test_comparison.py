@@ -8,7 +8,9 @@ from analysis.comparison import bits_table, difference, seed_spread, undecided_r
 from analysis.ratios import Interval
 
 LN2 = np.log(2)
-DOCUMENTS = pd.DataFrame({"doc_id": range(20), "domain": ["a", "b"] * 10, "bytes": [100] * 20})
+DOCUMENTS = pd.DataFrame(
+    {"doc_id": range(20), "domain": ["a", "b"] * 10, "bytes": [100] * 20, "group": None}
+)
 
 
 def losses(bits: dict[tuple[str, int], float], noise: float = 0.0) -> pd.DataFrame:

@@ -92,15 +92,15 @@ def headline(comparison: Comparison, *, domain: str) -> list[tuple[str, str, str
 def _answer(comparison: Comparison) -> str:
     asked = comparison.questions
     mine = asked[asked["first"] == "DeepSeekMoE"].set_index("second")
-    main, more = mine.loc["GShard"], mine.loc["GShard ×1.5"]
+    main, more = (mine.loc[[name]].iloc[0] for name in ("GShard", "GShard ×1.5"))
     return (
-        f"At this scale DeepSeekMoE is {_compared(main, 'GShard')}, and it is "
-        f"{_compared(more, 'GShard with 1.5 times the expert parameters')}. This is what these "
-        "trainings did, not what more tokens would do."
+        f"At this scale DeepSeekMoE is {_verdict_clause(main, 'GShard')}, and it is "
+        f"{_verdict_clause(more, 'GShard with 1.5 times the expert parameters')}. This is what "
+        "these trainings did, not what more tokens would do."
     )
 
 
-def _compared(row: pd.Series, other: str) -> str:
+def _verdict_clause(row: pd.Series, other: str) -> str:
     """The verdict with its number, and with its reason where there is none."""
     because = f": {row.reason}" if row.reason else ""
     return (
