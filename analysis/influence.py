@@ -103,10 +103,10 @@ def lift_errors(of: Spread, *, for_test: bool = False) -> tuple[np.ndarray, np.n
     """Standard errors of log2 lifts and their Satterthwaite freedom [E, G].
 
     ln lift = ln s_g - ln sum_d w_d s_d for the expert's share s of a domain and the domain's weight
-    w: the other domains count by their part of the expert's choices. `for_test`, they count at least
-    by their size, as they would without a preference: where few groups happen to choose the expert
+    w: the other domains count by their part of the expert's choices. `for_test`, they count at
+    least by their size, as without a preference: where few groups happen to choose the expert
     rarely, their spread looks small too. And where a domain chooses the expert more than expected,
-    few groups with most of its choices make the error large, not small: the freedom is of the sizes.
+    few groups with most of its choices make the error large, not small: only sizes set the freedom.
     """
     share_EG, own_EG = of.own_share_EG, of.variance_EG * (1 - of.own_share_EG) ** 2
     freedom_EG = of.freedom_EG

@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.comparison import difference
-from app.studies.reader import HELDOUT
 from app.views.comparison import paper
 from app.views.comparison.figures import change_lines, diagnostic_rows, difference_rows
 from app.views.shared.theme import LIGHT
@@ -43,8 +41,7 @@ def test_the_compared_models_activate_as_many_parameters(comparison: paper.Compa
 def test_the_tables_are_those_of_the_losses(comparison: paper.Comparison) -> None:
     losses = pd.read_parquet(paper.FOLDER / "losses.parquet")
     losses = losses.astype({"preset": str, "variant": str, "nats": float})
-    heldout = pq.read_table(HELDOUT, columns=["doc_id", "domain", "text"]).to_pandas()
-    documents = heldout.assign(bytes=[len(text.encode()) for text in heldout.text])
+    documents = pd.read_parquet(paper.FOLDER / "documents.parquet")
     plain = losses[losses.variant == ""]
     for asked, (_, preset, other, _) in zip(
         comparison.questions.itertuples(), paper.QUESTIONS, strict=True
