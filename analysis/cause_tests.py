@@ -1,42 +1,85 @@
 """How surely a change of loss is one, after how many experts were tried."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from analysis.bootstrap import CONFIDENCE
-from analysis.causes import CONFIRMED, DECISIVE
+from analysis.causes import DOUBLE, typed
+from analysis.controls import MIN_CONTROLS
+from analysis.groups import NOT_ENOUGH
 from analysis.permutation import false_discovery_rate
 from analysis.significance import MAX_Q
 
+CONFIRMED = "confirmed"
+NOT_CONFIRMED = "not confirmed"
+INCOMPARABLE = "no comparable experts"
+CLAIM = ["layer_id", "expert_id", "domain"]
 
-def with_tests(table: pd.DataFrame, *, family: str) -> pd.DataFrame:
-    """Rows of cause_table or domain_changes with p, two-sided, of no change, and q by Benjamini
-    and Hochberg over the rows of each `family`; after high.
 
-    p is Student's, with the standard error that the end of the interval towards 0 stands for: it
-    is below 0.05 where the interval leaves 0 out.
+def with_q(table: pd.DataFrame, *, family: str) -> pd.DataFrame:
+    """Rows with q by Benjamini and Hochberg over the rows of each `family`, after p."""
+    p = table.p.astype("Float64").to_numpy(float, na_value=np.nan)
+    q = (
+        pd.Series(p)
+        .groupby(table[family].to_numpy())
+        .transform(lambda group: false_discovery_rate(group.to_numpy()))
+    )
+    return _after(table, "p", "q", pd.array(q.to_numpy(), dtype="Float64"))
+
+
+def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of cause_table with q, over the claims, and the verdict on the claim, last.
+
+    *confirmed*: q of the double difference below MAX_Q and all decisive intervals above 0. An
+    expert without a claim has no q: confirmed is what has a p as small as a claim with q < MAX_Q.
     """
-    estimate, low, high = (
-        table[name].to_numpy(float, na_value=np.nan) for name in ("estimate", "low", "high")
+    table = typed(table)
+    claims = with_q(table[table.claimed], family="group")
+    others = _after(table[~table.claimed], "p", "q", pd.array([pd.NA] * (~table.claimed).sum()))
+    whole = pd.concat([claims, others.astype({"q": "Float64"})]).loc[table.index]
+    by_claim = whole.set_index([*CLAIM, "claimed"])
+    last = by_claim[by_claim.group == DOUBLE]
+    own_low = by_claim.low[by_claim.group == "own"].reindex(last.index)
+    level = last.p[(last.q < MAX_Q).fillna(False)].max()
+    passed = (last.p <= level).fillna(False) if pd.notna(level) else last.p.isna() & False
+    verdict = pd.Series(
+        np.select(
+            [
+                own_low.isna() & last.index.get_level_values("claimed"),
+                last.n_controls < MIN_CONTROLS,
+                last.low.isna(),
+                last.clear.fillna(False) & passed,
+            ],
+            [NOT_ENOUGH, INCOMPARABLE, NOT_ENOUGH, CONFIRMED],
+            NOT_CONFIRMED,
+        ),
+        last.index,
+        name="verdict",
     )
-    freedom = np.maximum(table.n_documents.to_numpy(float) - 1, 1)
-    reach = np.maximum(np.where(estimate > 0, estimate - low, high - estimate), 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ends = np.where(estimate == 0, 0 * reach, np.abs(estimate) / reach)
-    p = pd.Series(2 * stats.t.sf(ends * stats.t.ppf((1 + CONFIDENCE) / 2, freedom), freedom))
-    q = p.groupby(table[family].to_numpy()).transform(
-        lambda group: false_discovery_rate(group.to_numpy())
-    )
-    columns = [name for name in table.columns if name not in ("p", "q")]
-    place = columns.index("high") + 1
-    tests = {"p": p.to_numpy(), "q": q.to_numpy()}
-    tested = table.assign(**{name: pd.array(of, dtype="Float64") for name, of in tests.items()})
-    return tested[[*columns[:place], *tests, *columns[place:]]]
+    return whole.drop(columns="verdict", errors="ignore").join(verdict, on=verdict.index.names)
 
 
-def surely_confirmed(table: pd.DataFrame) -> int:
-    """Of a table with tests: experts confirmed that have q < MAX_Q in all three as well."""
-    decisive = table[table.group.isin(DECISIVE) & (table.verdict == CONFIRMED)]
-    names = ["layer_id", "expert_id", "domain"]
-    return int((decisive.q < MAX_Q).fillna(False).groupby([decisive[n] for n in names]).all().sum())
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many experts were put to the test, and how many passed."""
+
+    tested: int
+    confirmed: int
+
+    @property
+    def rate(self) -> float:
+        return self.confirmed / self.tested if self.tested else np.nan
+
+
+def tally(verdicts: pd.DataFrame, *, claimed: bool) -> Tally:
+    """Of a table with verdicts, claims or experts without one; those that could be decided."""
+    last = verdicts[(verdicts.group == DOUBLE) & (verdicts.claimed == claimed)]
+    decided = last[last.verdict.isin([CONFIRMED, NOT_CONFIRMED])]
+    return Tally(len(decided), int((decided.verdict == CONFIRMED).sum()))
+
+
+def _after(table: pd.DataFrame, place: str, name: str, values: object) -> pd.DataFrame:
+    columns = [column for column in table.columns if column != name]
+    at = columns.index(place) + 1
+    return table.assign(**{name: values})[[*columns[:at], name, *columns[at:]]]

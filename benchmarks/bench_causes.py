@@ -1,6 +1,6 @@
 """The DeepSeekMoE paper's three experiments on the shipped model (arXiv 2401.06066, 4.5).
 
-    python benchmarks/bench_causes.py
+    python -m benchmarks.bench_causes
 
 Writes data/checkpoint/causes.csv: the change of loss in each domain, with its interval.
 """
@@ -19,7 +19,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import torch
 
-from analysis.causes import domain_changes
+from analysis.causes import change_figures, domain_changes
+from analysis.groups import summed, units
 from app.studies.reader import CHECKPOINT, HELDOUT, load_tracer, own_model
 from data.routing import DOMAINS, Document
 from model.ablation import Intervention, document_losses
@@ -40,7 +41,8 @@ def main() -> None:
     arguments = parser.parse_args()
     start = time.perf_counter()
     tracer = load_tracer(CHECKPOINT)
-    encoded = list(encoded_documents(tracer.model, subset(), room=TOKENS))
+    documents = subset()
+    encoded = list(encoded_documents(tracer.model, documents, room=TOKENS))
     variants = experiments(own_model(tracer).transformer)
     changes = {f"{name}|{value}": block for (name, value), block in variants.items()}
     losses = document_losses(tracer.model, encoded, changes, on_progress=progress)
@@ -57,11 +59,14 @@ def main() -> None:
 
 
 def subset() -> list[Document]:
-    """As many held-out documents of every domain, drawn with the seed."""
-    frame = pq.read_table(HELDOUT).to_pandas()
-    drawn = frame.groupby("domain").sample(DOCUMENTS, random_state=SEED).sort_values("doc_id")
+    """As many held-out documents of every domain, drawn with the seed, one of every group before a
+    second of any."""
+    frame = pq.read_table(HELDOUT).to_pandas().sample(frac=1, random_state=SEED)
+    turn = frame.groupby(["domain", "group"], dropna=False).cumcount()
+    frame = frame.iloc[np.argsort(turn, kind="stable")]
+    drawn = frame.groupby("domain").head(DOCUMENTS).sort_values("doc_id")
     return [
-        Document(doc_id=int(row.doc_id), text=row.text, domain=row.domain)
+        Document(doc_id=int(row.doc_id), text=row.text, domain=row.domain, group=row.group)
         for row in drawn.itertuples()
     ]
 
@@ -89,18 +94,27 @@ def replaced(model: Transformer, top_k: int) -> Iterator[None]:
 def changed(
     encoded: list[Encoded],
     variants: list[tuple[str, int]],
-    nats_VN: np.ndarray,
-    tokens_N: np.ndarray,
+    nats_VD: np.ndarray,
+    tokens_D: np.ndarray,
 ) -> pd.DataFrame:
     """A row an experiment, value and domain; `all` is over all tokens."""
-    domain_id_N = np.array([DOMAINS.index(item.document.domain) for item in encoded])
+    documents = [item.document for item in encoded]
+    unit_D = units([of.domain for of in documents], [of.group for of in documents])
+    domain_id_D = np.array([DOMAINS.index(of.domain) for of in documents])
+    domain_id_N = domain_id_D[np.unique(unit_D)]
+    tokens_N, documents_N = summed(tokens_D, unit_D), summed(np.ones_like(unit_D), unit_D)
+    nats_VN = summed(nats_VD.T, unit_D).T
     frames = []
     for (name, value), nats_N in zip(variants, nats_VN[1:], strict=True):
         change_N = nats_N - nats_VN[0]
-        frame = domain_changes(change_N, tokens_N, domain_id_N, domains=DOMAINS, seed=SEED)
-        one = np.zeros_like(domain_id_N)
-        total = domain_changes(change_N, tokens_N, one, domains=["all"], seed=SEED)
-        both = pd.concat([frame, total], ignore_index=True)
+        frame = domain_changes(change_N, tokens_N, documents_N, domain_id_N, domains=DOMAINS)
+        total = {
+            "domain": "all",
+            **change_figures(change_N, tokens_N, domain_id_N),
+            **{"n_groups": len(tokens_N), "n_documents": len(documents)},
+            "n_tokens": int(tokens_N.sum()),
+        }
+        both = pd.concat([frame, pd.DataFrame([total])], ignore_index=True)
         loss = [nats_N[of].sum() / tokens_N[of].sum() for of in members(both.domain, domain_id_N)]
         both.insert(0, "value", value)
         both.insert(0, "experiment", name)

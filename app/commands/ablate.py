@@ -2,17 +2,25 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from analysis import queries
+from analysis.cause_tests import CLAIM
 from app.commands.capture import INTERRUPTED, Json
 from app.commands.progress import progress_bar
-from app.studies import ablation
+from app.studies import ablation, cause_words, claims
 from app.studies.reader import CHECKPOINT, load_tracer
 from data.store import open_trace
+
+PRINTED = [
+    *CLAIM,
+    *("group", "estimate", "low", "high", "p", "q", "per_choice"),
+    *("n_groups", "n_tokens", "n_controls", "control_choices", "verdict"),
+]
 
 
 def ablate(
@@ -30,39 +38,45 @@ def ablate(
     tokens: Annotated[
         int, typer.Option(min=1, help="Minimum number of tokens per domain.")
     ] = 4_000,
-    seed: Annotated[int, typer.Option(help="Seed for drawing the documents.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for drawing texts and controls.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Leave experts out and measure the loss on their own domain and the others, beside control
-    experts of similar load.
+    experts that are chosen as often in that domain. One half of the texts chooses the specialists,
+    the other half judges them.
 
     Example: routescope ablate --trace traces/demo.duckdb --experts 3:17,5:2
     """
     with open_trace(trace) as con:
         info = queries.trace_info(con)
-        named = None if experts is None else ablation.parse_experts(experts, info)
+        named = None if experts is None else claims.parse_experts(experts, info)
         ablation.require_usable(model, info)
         tracer = load_tracer(model)
-        targets = ablation.targets_of(ablation.lifts(con, info), named, top=top)
-        try:
-            with progress_bar("batches") as advance:
-                rows = ablation.ablate(
-                    tracer,
-                    con,
-                    info,
-                    targets,
-                    tokens_per_domain=tokens,
-                    seed=seed,
-                    on_progress=advance,
-                )
-        except KeyboardInterrupt:
-            print("interrupted; nothing was stored", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
+        halves = claims.halves(con, info)
+        plan = ablation.plan(
+            tracer,
+            con,
+            info,
+            halves,
+            claims.targets_of(halves.lifts, named, top=top),
+            tokens_per_domain=tokens,
+            seed=seed,
+        )
+    print(plan.summary(plan.seconds(tracer)), file=sys.stderr)
+    started = time.perf_counter()
+    try:
+        with progress_bar("batches") as advance:
+            rows = ablation.ablate(tracer, plan, on_progress=advance)
+    except KeyboardInterrupt:
+        print("interrupted; nothing was stored", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    print(f"took {ablation.duration(time.perf_counter() - started)}", file=sys.stderr)
     parameters = {"model_sha256": info.model_sha256, "seed": seed, "tokens_per_domain": tokens}
-    ablation.store(trace, rows, parameters)
+    whole = ablation.store(trace, rows, parameters)
+    measured = whole[whole.claimed].merge(rows[CLAIM].drop_duplicates(), on=CLAIM)
     if as_json:
-        print(json.dumps(rows.astype(object).where(rows.notna(), None).to_dict("records")))
+        print(json.dumps(measured.astype(object).where(measured.notna(), None).to_dict("records")))
         return
-    print(
-        rows.drop(columns=["controls", "seed"]).to_string(index=False, float_format="{:.4f}".format)
-    )
+    print(measured[PRINTED].to_string(index=False, float_format="{:.4f}".format))
+    print(cause_words.headline(whole))
+    print(cause_words.beside(whole, {}))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from app.jobs import prompts
 from app.jobs.queue import Job
-from app.studies import ablation
+from app.studies import ablation, claims
 from app.trace import Trace
 
 TOKENS = 4_000  # a domain, at least
@@ -16,17 +16,24 @@ SEED = 0
 def run(job: Job, model: Path, trace: Trace, text: str) -> pd.DataFrame:
     info = trace.info
     with trace.cursor() as con:
-        experts = ablation.parse_experts(text, info) if text.strip() else None
-        targets = ablation.targets_of(ablation.lifts(con, info), experts, top=1)
-        rows = ablation.ablate(
-            prompts.tracer(model),
+        experts = claims.parse_experts(text, info) if text.strip() else None
+        halves = claims.halves(con, info)
+        tracer = prompts.tracer(model)
+        plan = ablation.plan(
+            tracer,
             con,
             info,
-            targets,
+            halves,
+            claims.targets_of(halves.lifts, experts, top=1),
             tokens_per_domain=TOKENS,
             seed=SEED,
-            on_progress=lambda done, total: job.advance(done, total=total, unit="batches"),
-            cancelled=job.stop.is_set,
         )
+    job.title = plan.summary(plan.seconds(tracer))
+    rows = ablation.ablate(
+        tracer,
+        plan,
+        on_progress=lambda done, total: job.advance(done, total=total, unit="batches"),
+        cancelled=job.stop.is_set,
+    )
     parameters = {"model_sha256": info.model_sha256, "seed": SEED, "tokens_per_domain": TOKENS}
     return ablation.store(trace.path, rows, parameters)

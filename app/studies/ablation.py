@@ -1,51 +1,39 @@
-"""Experts of a trace left out of its model: which, on which documents, and what came of it."""
+"""Experts of a trace left out of its model: on which texts, beside which others, and what came of
+it.
+
+N = groups, D = documents, V = variants, L = MoE layers, E = routed experts.
+"""
 
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from analysis import queries, significance
-from analysis.cause_tests import with_tests
-from analysis.causes import cause_table, matched_controls
+from analysis import cause_tests, queries
+from analysis.cause_tests import CLAIM, Tally
+from analysis.causes import DOUBLE, Claim, LayerChanges, cause_table, claim_controls
+from analysis.groups import summed
 from analysis.queries import TraceInfo
-from app.studies.reader import Tracer
-from data.routing import UNLABELLED, Document
+from app.studies import claims
+from app.studies.reader import CHECKPOINT, Tracer
+from data.routing import UNLABELLED
 from data.sidecar import read_sidecar, sidecar_path, write_sidecar
 
 if TYPE_CHECKING:
     from model.ablation import DocumentLoss
+    from model.encoded import Encoded
 
 WHAT = "causes"
+FORMAT = 2  # of the columns; what has another is measured again
 UNTESTED = "not tested"
-Expert = tuple[int, int]  # layer, expert
-
-
-def lifts(con: DuckDBPyConnection, info: TraceInfo) -> pd.DataFrame:
-    """The lift_table of the trace."""
-    tokens_NLE, domain_id_N = queries.group_array(con, info)
-    return significance.lift_table(tokens_NLE, domain_id_N, domains=info.domains)
-
-
-def parse_experts(text: str, info: TraceInfo) -> list[Expert]:
-    """`3:17,5:2` as layer and expert."""
-    experts = []
-    for part in text.split(","):
-        layer, _, expert = part.strip().partition(":")
-        if not (layer.isdigit() and expert.isdigit()):
-            raise ValueError(f"{part!r} is not LAYER:EXPERT; write for example 3:17,5:2")
-        if int(layer) >= info.num_layers or int(expert) >= info.num_experts:
-            raise ValueError(
-                f"there is no expert {part.strip()}: layers are 0 to {info.num_layers - 1}, "
-                f"experts 0 to {info.num_experts - 1}"
-            )
-        experts.append((int(layer), int(expert)))
-    return list(dict.fromkeys(experts))
+CONTROLS_FILE = "causes_controls.csv"
 
 
 def require_usable(folder: Path, info: TraceInfo) -> None:
@@ -63,114 +51,168 @@ def require_usable(folder: Path, info: TraceInfo) -> None:
         )
 
 
-def sample_documents(
-    con: DuckDBPyConnection, *, tokens_per_domain: int, seed: int
-) -> list[Document]:
-    """Labelled documents in seeded random order until each domain has so many tokens."""
-    frame = queries.documents(con)
-    frame = frame[frame.domain != UNLABELLED].sample(frac=1, random_state=seed)
-    before = frame.groupby("domain").tokens.cumsum() - frame.tokens
-    chosen = frame[(before < tokens_per_domain) & (frame.tokens > 0)]
-    return [
-        Document(
-            doc_id=row["doc_id"],
-            text=queries.document_text(con, row["doc_id"]),
-            domain=row["domain"],
-            origin=row["origin"],
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """That judge: their groups, domains and choices."""
+
+    doc_id_D: np.ndarray
+    unit_D: np.ndarray
+    domain_D: np.ndarray
+    choices_DLE: np.ndarray
+
+    @classmethod
+    def of_trace(cls, con: DuckDBPyConnection, info: TraceInfo, rows: pd.DataFrame) -> "Texts":
+        """rows: doc_id, unit, domain; of documents with choices."""
+        tokens, doc_ids = queries.document_array(con, info)
+        chosen = tokens[np.searchsorted(doc_ids, rows.doc_id)]
+        return cls(rows.doc_id.to_numpy(), rows.unit.to_numpy(), rows.domain.to_numpy(str), chosen)
+
+    def changes(self, layer_id: int, change_ED: np.ndarray, tokens_D: np.ndarray) -> LayerChanges:
+        """Summed over groups. change_ED: NaN where an expert was not left out."""
+        _, first = np.unique(self.unit_D, return_index=True)
+        return LayerChanges(
+            change_EN=summed(change_ED.T, self.unit_D).T,
+            choices_EN=summed(self.choices_DLE[:, layer_id], self.unit_D).T,
+            tokens_N=summed(tokens_D, self.unit_D),
+            documents_N=summed(np.ones_like(self.unit_D), self.unit_D),
+            domain_N=self.domain_D[first],
         )
-        for row in chosen.sort_values("doc_id").to_dict("records")
-    ]
+
+    def to_leave_out(
+        self, targets: Iterable[Claim], claimed: Sequence[Claim], *, seed: int
+    ) -> dict[int, list[int]]:
+        """Experts by layer: the targets and the controls of each."""
+        out: dict[int, set[int]] = {}
+        for claim in targets:
+            layer_id, expert_id, _ = claim
+            controls = claim_controls(
+                self.choices_DLE[:, layer_id].T, self.domain_D, claim, claimed, seed=seed
+            )
+            out.setdefault(layer_id, set()).update([expert_id, *controls])
+        return {layer_id: sorted(experts) for layer_id, experts in sorted(out.items())}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do: every expert is left out once and serves all claims of its layer."""
+
+    targets: list[Claim]
+    claimed: list[Claim]
+    texts: Texts
+    encoded: list["Encoded"]
+    experts: dict[int, list[int]]
+    seed: int
+
+    @property
+    def left_out(self) -> int:
+        return sum(map(len, self.experts.values()))
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(item.token_ids) for item in self.encoded)
+
+    def seconds(self, tracer: Tracer) -> float:
+        """What it will take, by reading one batch as the model is."""
+        from model.ablation import document_losses
+        from model.encoded import BATCH_TOKENS, batches
+
+        of_batch = BATCH_TOKENS[tracer.model.device.type]
+        some = [self.encoded[place] for place in next(batches(self.encoded, tokens=of_batch))]
+        started = time.perf_counter()
+        document_losses(tracer.model, some, {})
+        rate = (time.perf_counter() - started) / sum(len(item.token_ids) for item in some)
+        return rate * self.tokens * (1 + self.left_out)
+
+    def summary(self, seconds: float) -> str:
+        return (
+            f"{len(self.targets):,} claims, {self.left_out:,} experts to leave out, "
+            f"{self.tokens:,} tokens: about {duration(seconds)}"
+        )
+
+
+def plan(
+    tracer: Tracer,
+    con: DuckDBPyConnection,
+    info: TraceInfo,
+    halves: claims.Halves,
+    targets: list[Claim],
+    *,
+    tokens_per_domain: int,
+    seed: int,
+) -> Plan:
+    from model.encoded import encoded_documents
+
+    rows = claims.sampled(halves.judges, tokens_per_domain=tokens_per_domain, seed=seed)
+    texts, claimed = Texts.of_trace(con, info, rows), halves.claims()
+    return Plan(
+        targets=targets,
+        claimed=claimed,
+        texts=texts,
+        encoded=list(encoded_documents(tracer.model, claims.documents_of(con, rows))),
+        experts=texts.to_leave_out(targets, claimed, seed=seed),
+        seed=seed,
+    )
 
 
 def ablate(
     tracer: Tracer,
-    con: DuckDBPyConnection,
-    info: TraceInfo,
-    targets: pd.DataFrame,
+    run: Plan,
     *,
-    tokens_per_domain: int,
-    seed: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> pd.DataFrame:
-    """The rows of cause_table for every expert of `targets` (layer_id, expert_id, domain)."""
+    """The cause_table of the targets."""
     from model.ablation import document_losses
-    from model.encoded import encoded_documents
     from model.intervene import masked
 
-    sampled = sample_documents(con, tokens_per_domain=tokens_per_domain, seed=seed)
-    encoded = list(encoded_documents(tracer.model, sampled))
-    groups = groups_of(con, info, targets)
     interventions = {
-        f"{group.layer_id}:{expert}": partial(masked, tracer.model, {group.layer_id: [expert]})
-        for group in groups
-        for expert in group.experts
+        variant(layer, expert): partial(masked, tracer.model, {layer: [expert]})
+        for layer, experts in run.experts.items()
+        for expert in experts
     }
     losses = document_losses(
-        tracer.model, encoded, interventions, on_progress=on_progress, cancelled=cancelled
+        tracer.model, run.encoded, interventions, on_progress=on_progress, cancelled=cancelled
     )
-    domain_N = np.array([item.document.domain for item in encoded])
-    return cause_tables(groups, losses, domain_N, seed=seed)
+    layers = layer_changes(losses, run.texts)
+    return cause_table(layers, run.targets, run.claimed, seed=run.seed).assign(seed=run.seed)
 
 
-class Group(NamedTuple):
-    """A specialist, first, and its controls."""
-
-    layer_id: int
-    domain: str
-    experts: list[int]
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def groups_of(con: DuckDBPyConnection, info: TraceInfo, targets: pd.DataFrame) -> list[Group]:
-    """Of every row of `targets` (layer_id, expert_id, domain)."""
-    load_LE = queries.load_array(queries.expert_tokens(con, domain=None), info)
-    rows = zip(targets.layer_id, targets.expert_id, targets.domain, strict=True)
-    return [
-        Group(layer, domain, [expert, *matched_controls(load_LE[layer], expert)])
-        for layer, expert, domain in rows
-    ]
+def variant(layer_id: int, expert_id: int) -> str:
+    return f"{layer_id}:{expert_id}"
 
 
-def cause_tables(
-    groups: list[Group], losses: "DocumentLoss", domain_N: np.ndarray, *, seed: int
-) -> pd.DataFrame:
-    """The rows of cause_table for every group, from losses whose variants are LAYER:EXPERT."""
-    tables = [_causes(group, losses, domain_N, seed=seed) for group in groups]
-    return pd.concat(tables, ignore_index=True)
-
-
-def _causes(
-    group: Group, losses: "DocumentLoss", domain_N: np.ndarray, *, seed: int
-) -> pd.DataFrame:
-    change_VN = losses.nats_VN - losses.nats_VN[0]
-    own, *controls = [losses.variants.index(f"{group.layer_id}:{e}") for e in group.experts]
-    table = cause_table(
-        change_VN[own],
-        change_VN[controls],
-        losses.tokens_N,
-        domain_N == group.domain,
-        seed=seed,
-    )
-    table.insert(0, "layer_id", group.layer_id)
-    table.insert(1, "expert_id", group.experts[0])
-    table.insert(2, "domain", group.domain)
-    return table.assign(controls=" ".join(map(str, group.experts[1:])), seed=seed)
+def layer_changes(losses: "DocumentLoss", texts: Texts) -> dict[int, LayerChanges]:
+    """From losses whose variants are LAYER:EXPERT."""
+    num_layers, num_experts = texts.choices_DLE.shape[1:]
+    change_LED = np.full((num_layers, num_experts, len(texts.doc_id_D)), np.nan)
+    for name, nats_D in zip(losses.variants[1:], losses.nats_VN[1:], strict=True):
+        layer_id, expert_id = map(int, name.split(":"))
+        change_LED[layer_id, expert_id] = nats_D - losses.nats_VN[0]
+    return {
+        layer_id: texts.changes(layer_id, change_ED, losses.tokens_N)
+        for layer_id, change_ED in enumerate(change_LED)
+        if not np.isnan(change_ED).all()
+    }
 
 
 def store(trace: Path, rows: pd.DataFrame, parameters: Mapping[str, object]) -> pd.DataFrame:
-    """Adds rows to those stored beside the trace and returns all.
+    """Adds rows of a cause_table to those stored beside the trace and returns all, with verdicts.
 
     Of an expert measured twice the measurement on more tokens stays, the later one if equal.
     What another model left is dropped: the trace is not of that model any more.
     """
-    known = stored(trace, model_sha256=str(parameters["model_sha256"]))
+    known = _read(trace, str(parameters["model_sha256"]))
     if known is not None:
-        rows = pd.concat([known.drop(columns=["p", "q"]), rows], ignore_index=True)
-        names = ["layer_id", "expert_id", "domain", "group"]
+        rows = pd.concat([known, rows], ignore_index=True)
+        names = [*CLAIM, "claimed", "group"]
         rows = rows.sort_values("n_tokens", kind="stable")
         rows = rows.drop_duplicates(names, keep="last").sort_index(ignore_index=True)
-    write_sidecar(trace, WHAT, rows, dict(parameters))
-    return rows
+    write_sidecar(trace, WHAT, rows, dict(parameters) | {"format": FORMAT})
+    return cause_tests.with_verdicts(rows)
 
 
 def adopt(folder: Path, trace: Path) -> None:
@@ -182,40 +224,36 @@ def adopt(folder: Path, trace: Path) -> None:
 
 
 def stored(trace: Path, *, model_sha256: str) -> pd.DataFrame | None:
-    """What was measured on this model, with p and q over all experts tried; None if nothing was."""
+    """What was measured on this model, with q and verdicts over all claims tried; None if nothing
+    was, or by an earlier version with other columns."""
+    known = _read(trace, model_sha256)
+    return None if known is None else cause_tests.with_verdicts(known)
+
+
+def _read(trace: Path, model_sha256: str) -> pd.DataFrame | None:
     known = read_sidecar(trace, WHAT)
-    if not known or known[1].get("model_sha256") != model_sha256:
+    if known is None:
         return None
-    return with_tests(known[0], family="group")
+    frame, parameters = known
+    same = parameters.get("model_sha256") == model_sha256 and parameters.get("format") == FORMAT
+    return frame if same else None
 
 
-def targets_of(lifts: pd.DataFrame, experts: list[Expert] | None, *, top: int) -> pd.DataFrame:
-    """The `top` clearest specialists of every domain, or the experts named, each with the domain in
-    which it is clearest, or of highest lift if it is no specialist. Rows of the lift_table."""
-    claims = significance.specialists(lifts)
-    if experts is None:
-        if claims.empty:
-            raise ValueError(
-                "the trace has no specialist; name the experts to leave out as LAYER:EXPERT"
-            )
-        return claims.groupby("domain", sort=False).head(top).reset_index(drop=True)
-    highest = lifts.dropna(subset="estimate").sort_values("estimate", ascending=False)
-    highest = highest[highest.n_tokens > 0]
-    known = pd.concat([claims, highest], ignore_index=True)
-    known = known.drop_duplicates(["layer_id", "expert_id"]).set_index(["layer_id", "expert_id"])
-    for layer, expert in experts:
-        if (layer, expert) not in known.index:
-            raise ValueError(
-                f"expert {layer}:{expert} is never chosen in this trace, so there is nothing to "
-                "leave out"
-            )
-    return known.loc[experts].reset_index()
+def shipped_controls(folder: Path = CHECKPOINT) -> dict[str, Tally]:
+    """How many claims the rule confirms where there is nothing to confirm: by what was done,
+    measured with the shipped model."""
+    path = folder / CONTROLS_FILE
+    if not path.is_file():
+        return {}
+    table = pd.read_csv(path).groupby("control", sort=False)[["tested", "confirmed"]].sum()
+    return {
+        str(row.Index): Tally(int(row.tested), int(row.confirmed)) for row in table.itertuples()
+    }
 
 
 def with_verdicts(specialists: pd.DataFrame, causes: pd.DataFrame | None) -> pd.DataFrame:
     """Specialists with the verdict of leaving them out; UNTESTED where that was not measured."""
     if causes is None:
         return specialists.assign(verdict=UNTESTED)
-    names = ["layer_id", "expert_id", "domain"]
-    own = causes[causes.group == "own"][[*names, "verdict"]]
-    return specialists.merge(own, on=names, how="left").fillna({"verdict": UNTESTED})
+    last = causes[causes.claimed & (causes.group == DOUBLE)][[*CLAIM, "verdict"]]
+    return specialists.merge(last, on=CLAIM, how="left").fillna({"verdict": UNTESTED})

@@ -1,33 +1,81 @@
-"""Changes of loss of several experts, with_tests together."""
+"""Verdicts on several experts together."""
 
 import pandas as pd
 import pytest
 
-from analysis import cause_tests, causes
+from analysis import cause_tests
+from analysis.cause_tests import CONFIRMED, INCOMPARABLE, NOT_CONFIRMED, Tally
+from analysis.causes import DOUBLE
+from analysis.groups import NOT_ENOUGH
+from tests.cause_rows import cause_rows
 
 
-def many() -> pd.DataFrame:
-    given = {"low": [0.5, -1.0, 0.5, None], "high": [3.5, 5.0, 3.5, None]}
-    table = pd.DataFrame({"group": ["own", "own", "others", "own"], "estimate": [2.0] * 4} | given)
-    return table.astype({"low": "Float64", "high": "Float64"}).assign(n_documents=11)
+def verdicts(table: pd.DataFrame) -> dict[int, str]:
+    whole = cause_tests.with_verdicts(table)
+    assert (whole.groupby(["expert_id", "claimed"]).verdict.nunique() == 1).all()
+    return whole.groupby("expert_id").verdict.first().to_dict()
 
 
-def test_p_is_below_5_percent_where_the_interval_leaves_0_out() -> None:
-    found = cause_tests.with_tests(many(), family="group")
-    # 2 is 2 / 1.5 reaches of 2.228 standard errors away, and 2 / 3 of them
-    assert found.p[:2].tolist() == pytest.approx([0.0142, 0.1683], abs=1e-3)
-    assert found.p.isna().tolist() == [False, False, False, True]
-    assert list(found.columns[2:6]) == ["low", "high", "p", "q"]
+def test_q_is_over_the_rows_of_a_family() -> None:
+    table = pd.DataFrame({"of": ["a", "a", "b", "a"], "p": [0.01, 0.2, 0.03, None]})
+    found = cause_tests.with_q(table, family="of")
+    assert found.q[:3].tolist() == pytest.approx([0.02, 0.2, 0.03])
+    assert found.q.isna().tolist() == [False, False, False, True]
+    assert list(found) == ["of", "p", "q"]
 
 
-def test_q_is_over_the_experts_of_a_group() -> None:
-    found = cause_tests.with_tests(many(), family="group")
-    assert found.q[0] == pytest.approx(2 * found.p[0])  # the smaller of two
-    assert found.q[2] == pytest.approx(found.p[2])  # alone
+def test_confirmed_needs_clear_intervals_and_q() -> None:
+    table = pd.concat(
+        [
+            cause_rows(0, p=0.001),
+            cause_rows(1, p=0.001, clear=False),
+            cause_rows(2, p=0.06),
+            cause_rows(3, p=None, num_controls=3),
+            cause_rows(4, p=None, known=False),
+            cause_rows(5, p=None, known=False, num_controls=0),
+        ],
+        ignore_index=True,
+    )
+    assert verdicts(table) == {
+        0: CONFIRMED,
+        1: NOT_CONFIRMED,
+        2: NOT_CONFIRMED,
+        3: INCOMPARABLE,
+        4: NOT_ENOUGH,
+        5: NOT_ENOUGH,
+    }
 
 
-def test_an_expert_confirmed_by_its_own_intervals_may_not_be_among_many() -> None:
-    names = {"layer_id": 0, "expert_id": [0] * 3 + [1] * 3, "domain": "math"}
-    rows = {"group": [*causes.DECISIVE] * 2, "verdict": causes.CONFIRMED}
-    table = pd.DataFrame(names | rows | {"q": [0.01, 0.02, 0.03, 0.01, 0.02, 0.06]})
-    assert cause_tests.surely_confirmed(table) == 1
+def test_one_small_p_among_many_claims_is_not_enough() -> None:
+    few = [cause_rows(0, p=0.02), cause_rows(1, p=0.9)]
+    many = [cause_rows(0, p=0.02), *(cause_rows(n, p=0.9) for n in range(1, 4))]
+    assert verdicts(pd.concat(few))[0] == CONFIRMED  # q 0.04
+    assert verdicts(pd.concat(many))[0] == NOT_CONFIRMED  # q 0.08
+
+
+def test_an_expert_without_a_claim_passes_with_the_p_of_a_claim_that_passed() -> None:
+    claims = [cause_rows(0, p=0.001), cause_rows(1, p=0.02), cause_rows(2, p=0.9)]
+    others = [
+        cause_rows(3, p=0.019, claimed=False),
+        cause_rows(4, p=0.03, claimed=False),
+        cause_rows(5, p=0.001, clear=False, claimed=False),
+        cause_rows(6, p=None, num_controls=2, claimed=False),
+    ]
+    whole = cause_tests.with_verdicts(pd.concat(claims + others, ignore_index=True))
+    assert cause_tests.tally(whole, claimed=True) == Tally(3, 2)
+    assert cause_tests.tally(whole, claimed=False) == Tally(3, 1)
+    assert whole.q[~whole.claimed].isna().all()
+
+
+def test_nothing_confirmed_confirms_no_one_beside_it() -> None:
+    table = pd.concat([cause_rows(0, p=0.9), cause_rows(1, p=0.001, claimed=False)])
+    whole = cause_tests.with_verdicts(table.reset_index(drop=True))
+    assert cause_tests.tally(whole, claimed=False) == Tally(1, 0)
+
+
+def test_verdicts_can_be_given_again_when_more_was_measured() -> None:
+    once = cause_tests.with_verdicts(cause_rows(0, p=0.02))
+    more = [once, *(cause_rows(n, p=0.9) for n in range(1, 4))]
+    again = cause_tests.with_verdicts(pd.concat(more, ignore_index=True))
+    assert set(again.verdict[again.group == DOUBLE]) == {NOT_CONFIRMED}
+    assert list(again).count("verdict") == list(again).count("q") == 1

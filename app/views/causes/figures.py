@@ -3,14 +3,20 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.causes import CONFIRMED, NOT_CONFIRMED, TOO_LITTLE
+from analysis.cause_tests import CONFIRMED, INCOMPARABLE, NOT_CONFIRMED
+from analysis.groups import NOT_ENOUGH
 from app.views.shared.intervals import probability
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
 
 ROW = 46  # pixels
-SYMBOLS = {"own": "circle", "others": "diamond-open", "controls": "square-open"}
-SHIFTS = {"own": -0.2, "others": 0.0, "controls": 0.2}
-NAMES = {"own": "own domain", "others": "other domains", "controls": "own domain, matched controls"}
+SYMBOLS = {"own": "circle", "others": "diamond-open", "controls' own": "square-open"}
+SHIFTS = {"own": -0.2, "others": 0.0, "controls' own": 0.2}
+NAMES = {
+    "own": "own domain",
+    "others": "other domains",
+    "controls' own": "own domain, as many choices of comparable experts",
+}
+SHORT = {NOT_ENOUGH: "too few texts", INCOMPARABLE: "nothing comparable"}  # beside a row
 
 
 def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
@@ -44,7 +50,7 @@ def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
     figure.update_layout(margin={"r": 130})
     for row, verdict in enumerate(experts.verdict):
         color = palette.text if verdict == CONFIRMED else palette.muted
-        column_text(figure, row, verdict, place=122, color=color)
+        column_text(figure, row, SHORT.get(verdict, verdict), place=122, color=color)
     figure.add_vline(x=0, line={"color": palette.neutral, "width": 1})
     figure.update_xaxes(title_text="change in loss without the expert (nats per token)")
     names = [
@@ -58,13 +64,14 @@ def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
 
 
 def verdict_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
-    """One bar per domain: how many of its specialists are confirmed, not confirmed, or
-    undecided."""
+    """One bar per domain: how many of its specialists are confirmed, not confirmed, or not
+    judged."""
     own = table[table.group == "own"]
     domains = sorted(own.domain.unique())
     colors = domain_colors(domains, palette)
     shades: dict[str, str | list[str]] = {CONFIRMED: [colors[domain] for domain in domains]}
-    shades |= {NOT_CONFIRMED: palette.neutral, TOO_LITTLE: palette.grid}
+    shades |= {NOT_CONFIRMED: palette.neutral, INCOMPARABLE: palette.grid}
+    shades |= {NOT_ENOUGH: palette.grid}
     figure = go.Figure()
     for verdict, shade in shades.items():
         of = own[own.verdict == verdict]
@@ -179,5 +186,13 @@ def _hover(row: pd.Series, name: str) -> str:
         interval += f"<br>p {probability(row.p)}, q {probability(row.q)}"
     return (
         f"{literal(row.domain)}, {name}: {row.estimate:+.4f} nats per token<br>{interval}"
-        f"<br>{row.n_documents:,} texts, {row.n_tokens:,} tokens"
+        f"{_choices(row)}<br>{row.n_documents:,} texts in {row.n_groups:,} groups, "
+        f"{row.n_tokens:,} tokens"
     )
+
+
+def _choices(row: pd.Series) -> str:
+    """Nats per choice taken away, of an expert left out."""
+    if "per_choice" not in row or pd.isna(row.per_choice):
+        return ""
+    return f"<br>{row.per_choice:+.4f} nats per choice, {row.n_choices:,} choices"

@@ -3,9 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from analysis.cause_tests import with_tests
+from analysis.cause_tests import with_q
 from app import workspace
-from app.studies import ablation
+from app.studies import ablation, cause_words
 from app.views.causes import form, panels
 from app.views.shared import controls
 from app.views.shared.drawing import draw, draw_abreast
@@ -17,7 +17,8 @@ causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
 
 
 def draw_causes(causes: pd.DataFrame) -> None:
-    controls.answer(panels.answer(causes))
+    controls.answer(cause_words.headline(causes))
+    controls.note(cause_words.beside(causes, ablation.shipped_controls(workspace.checkpoint())))
     if domains := panels.crowded_domains(causes):
         left, right = st.columns([2, 3], gap="large")
         with left:
@@ -43,11 +44,11 @@ form.draw_form(trace)
 path = workspace.checkpoint() / "causes.csv"
 if path.is_file():
     st.subheader("How much does the model depend on its routing?")
-    table = with_tests(pd.read_csv(path), family="experiment")
+    table = with_q(pd.read_csv(path), family="experiment")
     if set(table.model_sha256) != {trace.info.model_sha256}:
         st.info("This trace was made with a different model from the one in these experiments.")
     controls.answer(panels.EXPERIMENTS_ANSWER)
     controls.legend([name for name in table.domain.unique() if name != "all"])
     draw_abreast(panels.experiments(table, palette), subject="model", columns=3, file=False)
     controls.download(table, name="routing_experiments", trace="model")
-controls.method("cause_table", "matched_controls", "domain_changes")
+controls.method("cause_table", "matched_controls", "judging_half", "rank_p", "domain_changes")

@@ -2,9 +2,8 @@
 
 import pandas as pd
 
-from analysis.cause_tests import surely_confirmed
-from analysis.causes import CONFIRMED
-from analysis.significance import MAX_Q
+from analysis.causes import DOUBLE
+from app.studies import cause_words
 from app.views.causes.figures import cause_rows, change_lines, change_points, verdict_bars
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
@@ -16,9 +15,11 @@ AXES = {
     "experts activated": "routed experts activated",
 }
 CAUSES_NOTE = (
-    "Colour: the expert's own domain. Bars: 95 % bootstrap intervals over texts. Labels: "
-    "LAYER:EXPERT. The figure shows what the model loses at once, not what it would lose if it had "
-    "been trained without the expert."
+    "Colour: the expert's own domain. Bars: 95 % intervals over groups of texts. Labels: "
+    "LAYER:EXPERT. Comparable experts: up to 20 of the layer, drawn at random among those with like "
+    "choices in the domain; their cost is that of as many choices as the expert has. One half of "
+    "the groups chose the specialists, the other half judged them. The figure shows what the model "
+    "loses at once, not what it would lose if it had been trained without the expert."
 )
 EXPERIMENTS_ANSWER = (
     "The experiments of the DeepSeekMoE paper on the model of this workspace: the loss on held-out "
@@ -26,7 +27,7 @@ EXPERIMENTS_ANSWER = (
     "activated."
 )
 _ROWS_ALT = (
-    "Change in loss on each specialist's own domain, on the others, and without its controls"
+    "Change in loss on each specialist's own domain, on the others, and for comparable experts"
 )
 
 
@@ -41,69 +42,58 @@ def panels(causes: pd.DataFrame, palette: Palette, *, domain: str | None = None)
 
 def crowded_domains(causes: pd.DataFrame) -> list[str]:
     """Among which to choose; none where one figure holds all specialists."""
-    own = causes[causes.group == "own"]
+    own = causes[causes.claimed & (causes.group == DOUBLE)]
     return list(own.domain.unique()) if len(own) > ROWS else []
 
 
-def answer(causes: pd.DataFrame) -> str:
-    verdicts = causes[causes.group == "own"].verdict
-    count, confirmed = len(verdicts), int((verdicts == CONFIRMED).sum())
-    if count == 1:
-        counted = f"The specialist left out is {'' if confirmed else 'not '}confirmed"
-    else:
-        are = "is" if confirmed == 1 else "are"
-        counted = f"Of {count:,} specialists left out, {confirmed:,} {are} confirmed"
-    return (
-        f"{counted}. Confirmed means that without the expert the loss on its own domain rises, by "
-        "more than on the other domains and by more than without experts of similar load."
-    )
+def claims_of(causes: pd.DataFrame) -> pd.DataFrame:
+    """The rows of specialists, without those of the experts that were tested beside them."""
+    return causes[causes.claimed]
 
 
 def verdicts(causes: pd.DataFrame, palette: Palette) -> Panel:
-    count = int((causes.group == "own").sum())
+    claims = claims_of(causes)
     return Panel(
         name="causes_verdicts",
         title="Specialists of each domain",
-        figure=verdict_bars(causes, palette),
+        figure=verdict_bars(claims, palette),
         alt="Specialists by domain and verdict",
-        note=(
-            "Coloured: confirmed. Of experts that do not matter, 95 % intervals confirm at most 1 "
-            f"in 40 by chance: {count / 40:.0f} of {count:,}. With q < {MAX_Q} over all "
-            f"{count:,} in each of the three comparisons: {surely_confirmed(causes):,} confirmed."
-        ),
-        table=causes[causes.group == "own"],
+        note=f"Coloured: confirmed. {cause_words.undecided(causes)}".strip(),
+        table=claims[claims.group == DOUBLE],
     )
 
 
 def of_domain(causes: pd.DataFrame, palette: Palette, *, domain: str) -> Panel:
-    own = causes[(causes.group == "own") & (causes.domain == domain)]
-    rows = clearest(causes[causes.domain == domain])
+    claims = claims_of(causes)
+    claims = claims[claims.domain == domain]
+    rows = clearest(claims)
     return Panel(
         name="causes_rows",
         figure=cause_rows(rows, palette),
         alt=_ROWS_ALT,
         note=(
-            f"Shown: {len(rows[EXPERT].drop_duplicates())} of {len(own)}, those that differ most "
-            "clearly from their controls. The table lists all."
+            f"Shown: {len(rows[EXPERT].drop_duplicates())} of {(claims.group == DOUBLE).sum()}, "
+            "those with the clearest double difference. The table lists all."
         ),
         table=rows,
     )
 
 
 def every_specialist(causes: pd.DataFrame, palette: Palette) -> Panel:
-    figure = cause_rows(causes, palette)
-    return Panel(name="causes_rows", figure=figure, alt=_ROWS_ALT, table=causes)
+    claims = claims_of(causes)
+    figure = cause_rows(claims, palette)
+    return Panel(name="causes_rows", figure=figure, alt=_ROWS_ALT, table=claims)
 
 
 def clearest(causes: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the ROWS specialists that differ most clearly from their controls."""
-    differences = causes[causes.group == "own - controls"].sort_values("low", ascending=False)
+    """The rows of the ROWS specialists whose double difference is surest to be large."""
+    differences = causes[causes.group == DOUBLE].sort_values("low", ascending=False)
     return differences[EXPERT].head(ROWS).merge(causes, on=EXPERT)
 
 
 def experiments(table: pd.DataFrame, palette: Palette) -> list[Panel]:
     """What the DeepSeekMoE paper did to routing, a panel each. table: experiment, value, domain,
-    estimate, low, high, p, q, n_documents, n_tokens."""
+    estimate, low, high, p, q, n_groups, n_documents, n_tokens."""
     return [
         _experiment(str(name), rows, palette)
         for name, rows in table.groupby("experiment", sort=False)

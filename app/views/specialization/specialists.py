@@ -106,7 +106,7 @@ def _texts(fewest: int, most: int) -> str:
 
 def ablation_note(causes: pd.DataFrame | None, *, layer_id: int, expert_id: int) -> str:
     """What leaving an expert out did to its own domains, in words."""
-    own = pd.DataFrame() if causes is None else causes[causes.group == "own"]
+    own = pd.DataFrame() if causes is None else causes[causes.claimed & (causes.group == "own")]
     if len(own):
         own = own[(own.layer_id == layer_id) & (own.expert_id == expert_id)]
     if own.empty:

@@ -1,0 +1,61 @@
+"""What came of leaving experts out, in sentences: pages and the command line say the same."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from analysis.cause_tests import CONFIRMED, INCOMPARABLE, Tally, tally
+from analysis.causes import DOUBLE
+from analysis.controls import BANDS, MIN_CONTROLS
+from analysis.groups import NOT_ENOUGH
+from analysis.significance import MAX_Q
+
+RULE = (
+    f"Confirmed (q < {MAX_Q}) means that without the expert the loss on its own domain rises, by "
+    "more than on the other domains and by more than as many choices of comparable experts cost."
+)
+
+
+def headline(causes: pd.DataFrame) -> str:
+    """Of a table with verdicts."""
+    verdicts = _verdicts(causes)
+    count, confirmed = len(verdicts), int((verdicts == CONFIRMED).sum())
+    if count == 1:
+        counted = f"The specialist left out is {'' if confirmed else 'not '}confirmed"
+    else:
+        are = "is" if confirmed == 1 else "are"
+        counted = f"Of {count:,} specialists left out, {confirmed:,} {are} confirmed"
+    return f"{counted}. {RULE}"
+
+
+def undecided(causes: pd.DataFrame) -> str:
+    """Why claims could not be judged; empty where all could."""
+    verdicts = _verdicts(causes)
+    parts = [
+        (
+            int((verdicts == INCOMPARABLE).sum()),
+            f"fewer than {MIN_CONTROLS} comparable experts (within {BANDS[-1]:g} times its choices "
+            "in the domain, without a claim on it)",
+        ),
+        (int((verdicts == NOT_ENOUGH).sum()), NOT_ENOUGH),
+    ]
+    reasons = [f"{count:,} for {why}" for count, why in parts if count]
+    return f"Not judged: {'; '.join(reasons)}." if reasons else ""
+
+
+def beside(causes: pd.DataFrame, controls: Mapping[str, Tally]) -> str:
+    """How often the same rule confirms where there is little or nothing to confirm."""
+    own, unclaimed = tally(causes, claimed=True), tally(causes, claimed=False)
+    rates = [f"{_rate(own)} of the specialists judged"]
+    rates += [f"{_rate(unclaimed)} of experts without a claim that are chosen as often"]
+    measured = [f"{_rate(of)} {name}" for name, of in controls.items()]
+    more = f" On the shipped model: {', '.join(measured)}." if measured else ""
+    return f"The same rule confirms {', '.join(rates)}.{more}"
+
+
+def _rate(of: Tally) -> str:
+    return f"{of.rate:.1%} ({of.confirmed:,} of {of.tested:,})" if of.tested else "none (0 judged)"
+
+
+def _verdicts(causes: pd.DataFrame) -> pd.Series:
+    return causes.verdict[causes.claimed & (causes.group == DOUBLE)]
