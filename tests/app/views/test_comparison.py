@@ -62,7 +62,7 @@ def test_the_page_shows_every_question_and_claim() -> None:
     assert ((asked.reason != "") == (asked.verdict == "not decided")).all()
     assert (
         "not distinguishable from GShard (+0.0031 bits per byte over 3 seeds, +0.0021 to +0.0044 "
-        "over texts: seeds alone change it by 0.0037 (two standard errors, 3 seeds))"
+        "over texts: seeds alone change it by 0.0037, two standard errors over 3 seeds)"
     ) in texts(app)
     assert any("The article's claims, and what we found" in text.value for text in app.markdown)
 
