@@ -156,7 +156,7 @@ def undecided_reason(interval: Interval, spread: float, seeds: int) -> str:
         reasons.append("no two models have two seeds, so what a seed changes is unknown")
     elif abs(interval["estimate"]) <= moved:
         runs = "one seed" if seeds == 1 else f"{seeds} seeds"
-        reasons.append(f"seeds alone change it by {moved:.4f} (two standard errors, {runs})")
+        reasons.append(f"seeds alone change it by {moved:.4f}, two standard errors over {runs}")
     return "; ".join(reasons)
 
 

@@ -168,7 +168,7 @@ def experts_per_domain(
     own = table[: len(domains)]
     total = {"domain": ANY, "experts": own.experts.sum(), "share": own.share.sum()}
     table = pd.concat([table, pd.DataFrame([total])], ignore_index=True)
-    rows = _tested(preferences(tokens_LEG, domains), lifts)
+    rows = _with_tests(preferences(tokens_LEG, domains), lifts)
     counts = _summary(rows, lifts, ["domain"])
     counts.loc[ANY] = _summary(rows.assign(domain=ANY), lifts.assign(domain=ANY), ["domain"]).loc[
         ANY
@@ -185,11 +185,11 @@ def experts_per_domain_by_layer(
     table = specialization.experts_per_domain_by_layer(tokens_LEG[layers], domains)
     table["layer_id"] = layers[table.layer_id]
     keys = ["layer_id", "domain"]
-    rows = _tested(preferences(tokens_LEG, domains), lifts)
+    rows = _with_tests(preferences(tokens_LEG, domains), lifts)
     return table.join(_summary(rows, lifts, keys), on=keys)
 
 
-def _tested(rows: pd.DataFrame, lifts: pd.DataFrame) -> pd.DataFrame:
+def _with_tests(rows: pd.DataFrame, lifts: pd.DataFrame) -> pd.DataFrame:
     """preferences() with significant and not_enough, of the same cell of a lift_table."""
     cell = ["layer_id", "expert_id", "domain"]
     sure = specialists(lifts)

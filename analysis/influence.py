@@ -33,6 +33,7 @@ class Spread:
     own_share_EG: np.ndarray  # of the expert's choices; adds up to 1
     variance_EG: np.ndarray  # of the expert's share of the domain, relative to its square
     freedom_EG: np.ndarray
+    size_freedom_G: np.ndarray  # what the sizes of the groups alone allow
     length_variance_G: np.ndarray  # of the domain's choices, relative to their square
     effective_G: np.ndarray  # number of groups
     dispersion_G: np.ndarray  # variance of a sum of choices over the sum, mean over the experts
@@ -47,11 +48,13 @@ def spread(tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int) 
     shape = tokens_NE.shape[1], num_domains
     share_EG, variance_EG, freedom_EG = np.zeros(shape), np.zeros(shape), np.ones(shape)
     length_G, effective_G, dispersion_G, load_G = np.zeros((4, num_domains))
+    size_freedom_G = np.ones(num_domains)
     for domain_id in np.unique(domain_id_N):
         of_N = domain_id_N == domain_id
         own_NE = tokens_NE[of_N]
         part = ratio(own_NE, load_N[of_N])
         load_G[domain_id], effective_G[domain_id] = part.size, part.effective
+        size_freedom_G[domain_id] = part.size_freedom
         length_G[domain_id] = part.size_variance / max(part.size, 1.0) ** 2
         dispersion_G[domain_id] = part.variance_P.sum() * part.size
         tokens_E = own_NE.sum(0)
@@ -75,6 +78,7 @@ def spread(tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int) 
         own_share_EG=share_EG / np.maximum(share_EG.sum(-1, keepdims=True), 1),
         variance_EG=variance_EG,
         freedom_EG=freedom_EG,
+        size_freedom_G=size_freedom_G,
         length_variance_G=length_G,
         effective_G=effective_G,
         dispersion_G=dispersion_G,
@@ -95,31 +99,35 @@ def design_effect(by_group: Sequence[Spread], by_document: Sequence[Spread]) -> 
     )
 
 
-def lift_errors(of: Spread, *, equal_rest: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def lift_errors(of: Spread, *, for_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Standard errors of log2 lifts and their Satterthwaite freedom [E, G].
 
     ln lift = ln s_g - ln sum_d w_d s_d for the expert's share s of a domain and the domain's weight
-    w: the other domains count by their part of the expert's choices. For a test, `equal_rest`,
-    they count at least by their size, as they would without a preference: where few groups happen
-    to choose the expert rarely, their spread looks small too.
+    w: the other domains count by their part of the expert's choices. `for_test`, they count at
+    least by their size, as without a preference: where few groups happen to choose the expert
+    rarely, their spread looks small too. And where a domain chooses the expert more than expected,
+    few groups with most of its choices make the error large, not small: only sizes set the freedom.
     """
     share_EG, own_EG = of.own_share_EG, of.variance_EG * (1 - of.own_share_EG) ** 2
-    rest_EG, weights_EG = np.zeros(own_EG.shape), own_EG**2 / of.freedom_EG
+    freedom_EG = of.freedom_EG
+    if for_test:
+        freedom_EG = np.where(share_EG > of.domain_share_G, of.size_freedom_G, freedom_EG)
+    rest_EG, weights_EG = np.zeros(own_EG.shape), own_EG**2 / freedom_EG
     for domain_id in range(len(of.domain_share_G)):
         others = np.arange(len(of.domain_share_G)) != domain_id
         part_EG = np.repeat(share_EG[:, [domain_id]], others.sum(), axis=1)
-        if equal_rest:
+        if for_test:
             rest_G = np.maximum(1 - of.domain_share_G[others], 1e-12)
             by_size_EG = (1 - share_EG[:, others]) * of.domain_share_G[domain_id] / rest_G
             part_EG = np.maximum(part_EG, by_size_EG)
         added_EG = part_EG**2 * of.variance_EG[:, [domain_id]]
         rest_EG[:, others] += added_EG
-        weights_EG[:, others] += added_EG**2 / of.freedom_EG[:, [domain_id]]
+        weights_EG[:, others] += added_EG**2 / freedom_EG[:, [domain_id]]
     lengths_EG = (share_EG - of.domain_share_G) ** 2 * of.length_variance_G
     variance_EG = own_EG + rest_EG + lengths_EG.sum(-1, keepdims=True)
     weights_EG += _length_weights(of, lengths_EG)[:, None]
-    freedom_EG = variance_EG**2 / np.maximum(weights_EG, 1e-300)
-    return np.sqrt(variance_EG) / np.log(2), np.maximum(freedom_EG, 1)
+    whole_EG = variance_EG**2 / np.maximum(weights_EG, 1e-300)
+    return np.sqrt(variance_EG) / np.log(2), np.maximum(whole_EG, 1)
 
 
 def load_errors(of: Spread) -> tuple[np.ndarray, np.ndarray]:

@@ -89,10 +89,10 @@ class Absence:
 
     def by_chance(self) -> str:
         """How many a balanced router leaves out, in words."""
-        return _few(float(np.nansum(self.expected_L)))
+        return _amount(float(np.nansum(self.expected_L)))
 
-    def sentence(self) -> str:
-        """Its middle part, for all layers."""
+    def clause(self) -> str:
+        """How many were not chosen and what that means, to stand in a sentence."""
         if not self.count():
             return "no expert is dead"
         of = f"{self.count():,} of {self.num_experts():,} experts"
@@ -107,7 +107,7 @@ class Absence:
         """What its absence means; empty where it was chosen."""
         if not self.never_LE[layer_id, expert_id]:
             return ""
-        chance = f"a balanced router leaves out {_few(self.expected_L[layer_id])} of the layer"
+        chance = f"a balanced router leaves out {_amount(self.expected_L[layer_id])} of the layer"
         if self.dead_LE[layer_id, expert_id]:
             return f"dead: never chosen, {chance}"
         return f"not chosen, but {chance} with so few tokens"
@@ -115,7 +115,7 @@ class Absence:
 
 def absence(tokens_LE: np.ndarray, tokens_LK: np.ndarray) -> Absence:
     """Dead: q < MAX_Q by absence_chance, Benjamini-Hochberg over the experts of all layers."""
-    routed_L = tokens_LE.any(-1)
+    routed_L = tokens_LE.sum(-1) > 0
     never_LE = (tokens_LE == 0) & routed_L[:, None]
     chance_L = np.where(routed_L, absence_chance(tokens_LK), np.nan)
     p_LE = np.where(never_LE, chance_L[:, None], np.where(routed_L[:, None], 1.0, np.nan))
@@ -126,7 +126,7 @@ def absence(tokens_LE: np.ndarray, tokens_LK: np.ndarray) -> Absence:
     )
 
 
-def _few(number: float) -> str:
+def _amount(number: float) -> str:
     """Two figures, or that there is as good as none."""
     return "< 0.01" if number < 0.01 else f"{number:.2g}" if number < 10 else f"{number:,.0f}"
 

@@ -59,7 +59,7 @@ def preference_p(
 
 def _welch_p(tokens_NE: np.ndarray, member_GN: np.ndarray, of: Spread) -> np.ndarray:
     """Of the log lift [E, G]; 0 where no group differs from the others of its domain."""
-    error_EG, freedom_EG = lift_errors(of, equal_rest=True)
+    error_EG, freedom_EG = lift_errors(of, for_test=True)
     lift_EG = np.abs(log_lift((member_GN @ tokens_NE).T))
     away_EG = np.divide(
         lift_EG, error_EG, out=np.full(lift_EG.shape, np.inf), where=~(error_EG == 0)

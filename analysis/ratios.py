@@ -29,6 +29,7 @@ class Ratio:
     estimate_P: np.ndarray
     variance_P: np.ndarray  # NaN of a single group
     freedom_P: np.ndarray  # Satterthwaite's: so many observations tell the variance
+    size_freedom: float  # what the sizes alone allow
     size: float  # the sum below the line
     size_variance: float  # of that sum
     effective: float  # number of groups
@@ -50,12 +51,14 @@ def ratio(amount_NP: np.ndarray, size_N: np.ndarray) -> Ratio:
     squares_NP = (amount_NP - size_N[:, None] * estimate_P) ** 2 / kept_N[:, None]
     sum_P = squares_NP.sum(0)
     spread_P = (squares_NP**2).sum(0) / np.maximum(sum_P**2, 1e-300) - 1 / max(number, 1)
-    freedom_P = np.minimum(_size_freedom(size_N, kept_N), 2 / np.maximum(spread_P, 1e-9))
+    size_freedom = _size_freedom(size_N, kept_N)
+    freedom_P = np.minimum(size_freedom, 2 / np.maximum(spread_P, 1e-9))
     alone = number < 2
     return Ratio(
         estimate_P=estimate_P,
         variance_P=np.full(estimate_P.shape, np.nan) if alone else sum_P / total**2,
         freedom_P=np.maximum(freedom_P, 1.0),
+        size_freedom=max(size_freedom, 1.0),
         size=float(size_N.sum()),
         size_variance=0.0 if alone else float(size_N.var(ddof=1) * number),
         effective=effective_number(size_N),

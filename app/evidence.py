@@ -126,12 +126,8 @@ def expert_loads(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     table = expert_load_table(tokens_NLE[member_N], domain_id_N[member_N])
     table = _with_documents(table, trace, domain)
     missing = absence(trace, domain)
-    table["note"] = [
-        missing.of_expert(layer_id, expert_id) or note
-        for layer_id, expert_id, note in zip(
-            table.layer_id, table.expert_id, table.note, strict=True
-        )
-    ]
+    cells = zip(table.layer_id, table.expert_id, table.note, strict=True)
+    table["note"] = [missing.of_expert(layer, expert) or note for layer, expert, note in cells]
     return table
 
 
@@ -255,7 +251,7 @@ def limits(trace: Trace) -> list[str]:
     lines = significance.limits(tokens_NLE, domain_id_N, domains=trace.domains)
     missing = absence(trace)
     if missing.count():
-        lines.append(f"Of the experts, {missing.sentence()}.")
+        lines.append(f"{missing.clause()}.")
     if few := too_few(tokens_NLE.sum((1, 2)), domain_id_N, every_domain=False):
         lines.append(f"The figures of a layer have no intervals: {few}.")
     lines.append(grouping_line(trace))

@@ -3,8 +3,10 @@
     python benchmarks/bench_comparison.py prepare corpus    # before the trainings
     python benchmarks/bench_comparison.py pack runs/comparison
 
-`prepare` tokenizes the shipped held-out texts, `pack` writes data/comparison/: the losses by
-document and every table that the app shows. N = documents, L = MoE layers, E = routed experts.
+`prepare` tokenizes the shipped held-out texts and notes in data/comparison/documents.parquet which
+they are, because those that are shipped later may be others. `pack` writes data/comparison/: the
+losses by document and every table that the app shows. N = documents, L = MoE layers, E = routed
+experts.
 """
 
 import argparse
@@ -29,6 +31,8 @@ from data.training_folder import TrainingFolder
 from model.counting import count
 from model.presets import PRESETS
 
+DOCUMENTS = comparison.FOLDER / "documents.parquet"
+COLUMNS = ["doc_id", "domain", "source", "sublabel", "group", "bytes"]
 MASKED_FROM = 15  # experts: of fewer a sixteenth is none
 REFERENCE = "mini-gshard"
 DIAGNOSED = ("mini-gshard", "mini-deepseekmoe")  # seed 0
@@ -40,11 +44,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     if arguments.step == "prepare":
-        rows = pq.read_table(HELDOUT).to_pylist()
-        encoder = load_tokenizer(CHECKPOINT / "tokenizer.json")
-        write_tokens(arguments.folder, "shipped", tokenized(encoder, rows), DOMAINS)
+        prepare(arguments.folder)
     else:
         pack(arguments.folder)
+
+
+def prepare(corpus: Path) -> None:
+    texts = pq.read_table(HELDOUT)
+    encoder = load_tokenizer(CHECKPOINT / "tokenizer.json")
+    write_tokens(corpus, "shipped", tokenized(encoder, texts.to_pylist()), DOMAINS)
+    frame = texts.to_pandas().assign(bytes=lambda rows: rows.text.str.encode("utf-8").str.len())
+    frame[COLUMNS].to_parquet(DOCUMENTS, compression="zstd", index=False)
 
 
 def pack(runs: Path) -> None:
@@ -53,8 +63,7 @@ def pack(runs: Path) -> None:
     losses = pd.concat([losses_of(folder) for folder in folders], ignore_index=True)
     small = losses.astype({"preset": "category", "variant": "category", "seed": "uint8"})
     small.to_parquet(comparison.FOLDER / "losses.parquet", compression="zstd", index=False)
-    texts = pq.read_table(HELDOUT, columns=["doc_id", "domain", "text"]).to_pandas()
-    documents = texts.drop(columns="text").assign(bytes=[len(x.encode()) for x in texts.text])
+    documents = pd.read_parquet(DOCUMENTS)
     losses = losses.astype({"nats": float})
     plain = losses[losses.variant == ""]
     ordered = pd.concat([plain[plain.preset == preset] for preset in comparison.NAMES])
@@ -171,7 +180,7 @@ def losses_of(folder: Path) -> pd.DataFrame:
 
 
 def diagnosed(folder: Path, preset: str) -> pd.DataFrame:
-    frame = pq.read_table(HELDOUT).to_pandas()
+    frame = pd.read_parquet(DOCUMENTS)
     with np.load(folder / "results.npz") as results:
         tokens_NLE = results["tokens_NLE"]
     unit_N = units(frame.domain.tolist(), frame.group.tolist())

@@ -32,6 +32,7 @@ from data.training_folder import TrainingFolder
 from data.typos import with_typos
 
 WINDOW = 512
+DOCUMENTS = CHECKPOINT.parent / "comparison" / "documents.parquet"  # of bench_comparison prepare
 STAGES = CHECKPOINT.parent / "stages"
 REFERENCE = "three-stages"
 SHARED = "32-128"  # limits under which trainings are compared
@@ -93,8 +94,7 @@ def paired(clean: Encoding, typos: Encoding) -> list[tuple[int, int]]:
 def pack(runs: Path) -> None:
     """Print the tables; put what the page Training shows of seed 0 into data/stages/."""
     folders = sorted(path.parent for path in runs.glob("*/results.npz"))
-    texts = pq.read_table(HELDOUT, columns=["doc_id", "domain", "text"]).to_pandas()
-    documents = texts.drop(columns="text").assign(bytes=[len(x.encode()) for x in texts.text])
+    documents = pd.read_parquet(DOCUMENTS)
     results = {folder: dict(np.load(folder / "results.npz")) for folder in folders}
     domain_id_N = pd.Index(DOMAINS).get_indexer(pd.Index(documents.domain))
     losses = pd.concat([losses_of(folder, arrays) for folder, arrays in results.items()])

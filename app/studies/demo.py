@@ -1,8 +1,9 @@
 """The demo trace: shipped held-out texts of every domain through a model."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
@@ -15,7 +16,10 @@ from data.store import TraceStore, discard_partial
 if TYPE_CHECKING:
     from model.capture import Captured
 
-DEMO_TOKENS = 20_000  # a domain, at least
+DEMO_TOKENS = 19_000  # a domain, at least where its groups have so many
+GROUP_TOKENS = DEMO_TOKENS // 12  # after which no further text of a group is drawn
+
+Row = dict[str, Any]  # of the held-out file
 
 Progress = Callable[[int, int, int], None]  # tokens done, documents done, documents in all
 
@@ -52,20 +56,42 @@ def make_demo(
 
 
 def demo_documents(tracer: Tracer, path: Path) -> Iterator[Document]:
-    """The first shipped held-out documents of each domain, to about equal tokens per domain."""
+    """Shipped held-out documents of each domain, to about equal tokens per domain."""
     from model.encoded import encode_text
 
     if not path.is_file():
         raise ValueError(f"{path} is missing; it is shipped with RouteScope")
     room = tracer.model.context_length - 1
-    left = dict.fromkeys(DOMAINS, DEMO_TOKENS)
-    for row in pq.read_table(path).to_pylist():
-        if left[row["domain"]] <= 0:
-            continue
-        left[row["domain"]] -= min(room, len(encode_text(tracer.model, row["text"])))
-        yield Document(
-            doc_id=row["doc_id"],
-            text=row["text"],
-            domain=row["domain"],
-            origin=f"{row['source']}/{row['sublabel']}",
+    rows = pq.read_table(path).to_pylist()
+    for domain in DOMAINS:
+        drawn = draw(
+            [row for row in rows if row["domain"] == domain],
+            lambda text: min(room, len(encode_text(tracer.model, text))),
         )
+        for row in sorted(drawn, key=lambda row: row["doc_id"]):
+            yield Document(
+                doc_id=row["doc_id"],
+                text=row["text"],
+                domain=domain,
+                group=row["group"],
+                origin=f"{row['source']}/{row['sublabel']}",
+            )
+
+
+def draw(rows: Iterable[Row], tokens_of: Callable[[str], int]) -> Iterator[Row]:
+    """Rows to DEMO_TOKENS; the next is of the source with the fewest tokens that has groups below
+    GROUP_TOKENS, and there of the group with the fewest.
+    """
+    waiting = defaultdict[tuple[str, str], deque[Row]](deque)
+    for row in rows:
+        waiting[row["source"], row["group"]].append(row)
+    of_source, of_group = Counter[str](), Counter[str]()
+    while waiting and of_group.total() < DEMO_TOKENS:
+        source, group = min(waiting, key=lambda key: (of_source[key[0]], of_group[key[1]]))
+        row = waiting[source, group].popleft()
+        tokens = tokens_of(row["text"])
+        of_source[source] += tokens
+        of_group[group] += tokens
+        if not waiting[source, group] or of_group[group] >= GROUP_TOKENS:
+            del waiting[source, group]
+        yield row

@@ -8,7 +8,9 @@ from analysis.comparison import bits_table, difference, seed_spread, undecided_r
 from analysis.ratios import Interval
 
 LN2 = np.log(2)
-DOCUMENTS = pd.DataFrame({"doc_id": range(20), "domain": ["a", "b"] * 10, "bytes": [100] * 20})
+DOCUMENTS = pd.DataFrame(
+    {"doc_id": range(20), "domain": ["a", "b"] * 10, "bytes": [100] * 20, "group": None}
+)
 
 
 def losses(bits: dict[tuple[str, int], float], noise: float = 0.0) -> pd.DataFrame:
@@ -97,10 +99,10 @@ def test_what_is_not_decided_has_its_reason_in_numbers() -> None:
     clear = Interval(estimate=0.003, low=0.002, high=0.004)
     assert undecided_reason(clear, 0.001, 1) == ""
     assert undecided_reason(clear, 0.002, 1) == (
-        "seeds alone change it by 0.0040 (two standard errors, one seed)"
+        "seeds alone change it by 0.0040, two standard errors over one seed"
     )
     assert undecided_reason(clear, 0.003, 4) == (
-        "seeds alone change it by 0.0030 (two standard errors, 4 seeds)"
+        "seeds alone change it by 0.0030, two standard errors over 4 seeds"
     )
     near = Interval(estimate=0.003, low=-0.001, high=0.007)
     assert undecided_reason(near, 0.001, 1) == "the interval over texts holds 0"

@@ -6,6 +6,7 @@ import pytest
 
 from analysis import domain_counts as module
 from analysis.domain_counts import ALL_LAYERS, ANY, domain_counts
+from analysis.groups import NOT_ENOUGH
 from analysis.specialization import experts_per_domain
 from tests.planted import DOMAINS, holds_no_number_that_is_none, planted
 
@@ -55,7 +56,7 @@ def test_layers_add_up_and_one_of_a_single_domain_is_left_out() -> None:
 def test_few_documents_have_a_null_and_the_reason_why_no_more() -> None:
     tokens_NLE, domain_id_N = planted(documents=2)
     table, _ = of_all(tokens_NLE, domain_id_N)
-    assert set(table.note) == {"not enough prompts to say how sure this is"}
+    assert set(table.note) == {f"{NOT_ENOUGH} how sure this is: 2.0 of equal length in a domain"}
     assert table[["low", "high", "p", "q"]].isna().all(axis=None)
     assert table.null.notna().all()
 
@@ -83,8 +84,8 @@ LIFTS = pd.DataFrame(
         "estimate": [0.85, -2.3, -2.3, 0.85, 0.0, 0.9, 0.9, -2.3],
         "low": [0.5, -3.0, -3.0, None, -0.1, 0.2, 0.2, -3.0],
         "q": [0.01, 0.01, 0.01, 0.9, 0.9, 0.01, 0.01, 0.01],
-        "note": ["", "", "", "not enough prompts to say", "not enough prompts to say", "", "", ""],
-        "n_documents": [9, 8] * 4,
+        "note": ["", "", "", NOT_ENOUGH, NOT_ENOUGH, "", "", ""],
+        "n_groups": [9, 8] * 4,
     }
 )
 
@@ -103,23 +104,19 @@ def test_only_experts_counted_for_a_domain_are_significant_or_undecided_there() 
     assert table.experts.tolist() == [1, 1, 1, 1, 2]
     assert table.significant.tolist()[:2] == [1, 0]  # 2 and 3 are so too, but counted elsewhere
     assert table.not_enough.tolist()[:2] == [0, 1]
-    assert table.n_documents.tolist()[:2] == [9, 8]
+    assert table.n_groups.tolist()[:2] == [9, 8]
     assert table.median_share.tolist()[:2] == [0.75, 0.9]
     assert table.loc["none"].isna().sum() == table.loc["too little data"].isna().sum() == 6
-    assert table.loc[
-        ANY, ["median_share", "above_half", "significant", "n_documents"]
-    ].tolist() == [
-        pytest.approx(0.825),
-        2,
-        1,
-        17,
-    ]
+    whole = table[table.index == ANY].iloc[0]
+    assert whole.median_share == pytest.approx(0.825)
+    assert (whole.above_half, whole.significant, whole.n_groups) == (2, 1, 17)
 
 
 def test_a_domain_that_no_expert_prefers_has_counts_of_none_and_no_median() -> None:
     even_LEG = np.full((1, 4, 2), 300)
     table = module.experts_per_domain(even_LEG, LIFTS, ("math", "code")).set_index("domain")
-    assert table.loc[ANY, ["experts", "above_half", "significant"]].tolist() == [0, 0, 0]
+    whole = table[table.index == ANY].iloc[0]
+    assert (whole.experts, whole.above_half, whole.significant) == (0, 0, 0)
     assert table.median_share.isna().all()
 
 

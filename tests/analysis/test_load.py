@@ -79,7 +79,7 @@ def test_an_expert_is_dead_only_where_its_absence_is_more_than_chance() -> None:
     assert absence.dead_LE.sum(-1).tolist() == [2, 0, 0]  # 0.75 ** 18 = 0.006; 0.75 ** 2 = 0.56
     assert (absence.count(), absence.dead(), absence.num_experts()) == (4, 2, 8)
     assert absence.by_chance() == "2.3"  # 4 * 0.5625 + 4 * 0.0056
-    assert absence.sentence() == (
+    assert absence.clause() == (
         "4 of 8 experts were not chosen, where a balanced router would leave out 2.3 of so few "
         "tokens: 2 of them can be called dead"
     )
@@ -92,13 +92,13 @@ def test_an_expert_is_dead_only_where_its_absence_is_more_than_chance() -> None:
     assert absence.of_expert(0, 0) == absence.of_expert(1, 0) == ""
 
 
-def test_absence_in_a_sentence() -> None:
+def test_absence_in_words() -> None:
     few, many = tokens_by_k(1, 4)[None], tokens_by_k(1, 400)[None]
-    assert load.absence(np.array([[100] * 4]), many).sentence() == "no expert is dead"
-    assert load.absence(np.array([[200, 100, 100, 0]]), many).sentence() == (
+    assert load.absence(np.array([[100] * 4]), many).clause() == "no expert is dead"
+    assert load.absence(np.array([[200, 100, 100, 0]]), many).clause() == (
         "1 of 4 experts is dead, where a balanced router would leave out < 0.01"
     )
-    assert load.absence(np.array([[2, 1, 1, 0]]), few).sentence() == (
+    assert load.absence(np.array([[2, 1, 1, 0]]), few).clause() == (
         "1 of 4 experts was not chosen, where a balanced router would leave out 1.3 of so few "
         "tokens: none can be called dead"
     )

@@ -32,6 +32,20 @@ def test_a_page_shows_the_demo(
     assert PAGES[name] in texts(app)
 
 
+def test_every_domain_of_the_demo_has_enough_independent_texts(demo_traces: Path) -> None:
+    with open_trace(demo_traces / "demo.duckdb") as con:
+        effective = con.execute("""
+            SELECT domain, sum(tokens) ** 2 / sum(tokens ** 2)
+            FROM (
+                SELECT domain, "group", count(*)::DOUBLE AS tokens
+                FROM token JOIN document USING (doc_id) GROUP BY ALL
+            )
+            GROUP BY domain
+        """).fetchall()
+    assert {domain for domain, _ in effective} == set(DOMAINS)
+    assert min(groups for _, groups in effective) >= 10
+
+
 def test_the_demo_is_large_and_balanced(demo_traces: Path) -> None:
     with open_trace(demo_traces / "demo.duckdb") as con:
         tokens = dict(

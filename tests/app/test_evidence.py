@@ -67,7 +67,7 @@ def test_a_layer_without_tokens_counts_none(incomplete_traces: Path) -> None:
     assert summary.dead(evidence.absence(trace)) == (
         "Dead experts",
         "0",
-        "of 8, balanced router < 0.01",
+        "of 8, balanced < 0.01",
     )
 
 

@@ -2,10 +2,11 @@
 
 import json
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -176,8 +177,11 @@ def test_a_sample_takes_the_same_amount_of_every_domain(
     assert len(texts) - taken == pytest.approx(10, abs=2)
 
 
-def row(number: int, *, name: str = "free", domain: str = "math") -> heldout.Row:
-    return {"domain": domain, "sublabel": "a", "source": name, "text": words(number)}
+def row(
+    number: int, *, name: str = "free", domain: str = "math", group: str = "free"
+) -> heldout.Row:
+    text = words(number, count=300)  # 1,800 bytes
+    return {"domain": domain, "sublabel": "a", "source": name, "group": group, "text": text}
 
 
 def test_only_publishable_sources_are_published() -> None:
@@ -186,13 +190,26 @@ def test_only_publishable_sources_are_published() -> None:
     assert (found["doc_id"], found["source"]) == (0, "free")
 
 
-def test_published_documents_come_from_sources_in_turn() -> None:
-    rows = [row(number, name="big") for number in range(300)]
-    rows += [row(number, name="small") for number in range(300, 320)]
-    found = Counter(
-        document["source"] for document in heldout.published(rows, frozenset(["big", "small"]))
-    )
-    assert found == {"big": 220, "small": 20}  # 240 of a domain at most
+def test_published_documents_come_from_groups_in_turn() -> None:
+    rows = [row(number, group="big") for number in range(300)]
+    rows += [row(number, group="small") for number in range(300, 320)]
+    rows += [row(number, group=f"single {number}") for number in range(320, 330)]
+    groups = [document["group"] for document in heldout.published(rows, frozenset(["free"]))]
+    assert len(set(groups[:12])) == 12  # all before any has a second one
+    few = Counter(groups) - Counter(f"single {number}" for number in range(320, 330))
+    assert few == {"big": 210, "small": 20}  # 240 of a domain at most
+
+
+def test_documents_of_a_group_of_few_are_published_in_two_excerpts() -> None:
+    few = [{**row(n, group="few"), "text": words(n, count=1000)} for n in range(3)]  # 6,000 bytes
+    many = [{**row(n, group="many"), "text": words(n, count=1000)} for n in range(3, 7)]
+    sizes = defaultdict[object, list[int]](list)
+    for document in heldout.published([*few, *many], frozenset(["free"])):
+        sizes[document["group"]].append(len(str(document["text"])))
+    assert len(sizes["few"]) == 6
+    assert max(sizes["few"]) <= 2000
+    assert len(sizes["many"]) == 4
+    assert min(sizes["many"]) > 4000
 
 
 def test_published_documents_of_the_long_domain_are_excerpts() -> None:
@@ -255,6 +272,20 @@ def test_the_shipped_held_out_file_is_balanced_small_and_free() -> None:
     assert sum(len(row["text"].encode()) for row in rows) <= 6_000_000
     assert {row["source"] for row in rows} <= free
     assert [row["doc_id"] for row in rows] == list(range(len(rows)))
+
+
+def test_every_domain_of_the_shipped_held_out_file_has_a_dozen_groups() -> None:
+    rows = list(corpora.read_documents(DATA / "heldout.parquet"))
+    domains = {row["group"]: row["domain"] for row in rows}
+    assert {(row["group"], row["domain"]) for row in rows} == set(domains.items())
+    assert min(Counter(domains.values()).values()) >= 12
+
+
+def test_the_shipped_results_of_the_comparison_name_their_documents() -> None:
+    losses = pq.read_table(DATA / "comparison" / "losses.parquet", columns=["doc_id"])
+    documents = pq.read_table(DATA / "comparison" / "documents.parquet").to_pylist()
+    assert sorted(set(losses["doc_id"].to_pylist())) == [row["doc_id"] for row in documents]
+    assert all(row["group"].startswith(row["source"]) for row in documents)
 
 
 def test_the_shipped_manifest_names_versions_and_no_hosts() -> None:

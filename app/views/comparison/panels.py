@@ -10,6 +10,7 @@ from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 
 VERDICTS = {BETTER: "better than", WORSE: "worse than", UNDECIDED: "not distinguishable from"}
+FIRST = ("question", "verdict", "reason")  # columns of the questions, on the page
 HEADLINE = ("Dense", "GShard", "DeepSeekMoE", "GShard ×1.5", "Dense ×16, the bound")
 
 
@@ -41,10 +42,11 @@ def differences(comparison: Comparison, palette: Palette, *, domain: str) -> Pan
 
 
 def questions(comparison: Comparison) -> Panel:
+    rest = [name for name in comparison.questions if name not in FIRST]
     return Panel(
         name="questions",
         table=comparison.questions,
-        preview=comparison.questions,
+        preview=comparison.questions[[*FIRST, *rest]],
         note=(
             "Difference in bits per byte, first minus second: below 0 the first is better. A "
             "verdict needs an interval that excludes 0 and a difference of more than two standard "
@@ -92,15 +94,15 @@ def headline(comparison: Comparison, *, domain: str) -> list[tuple[str, str, str
 def _answer(comparison: Comparison) -> str:
     asked = comparison.questions
     mine = asked[asked["first"] == "DeepSeekMoE"].set_index("second")
-    main, more = mine.loc["GShard"], mine.loc["GShard ×1.5"]
+    main, more = (mine.loc[[name]].iloc[0] for name in ("GShard", "GShard ×1.5"))
     return (
-        f"At this scale DeepSeekMoE is {_compared(main, 'GShard')}, and it is "
-        f"{_compared(more, 'GShard with 1.5 times the expert parameters')}. This is what these "
-        "trainings did, not what more tokens would do."
+        f"At this scale DeepSeekMoE is {_verdict_clause(main, 'GShard')}, and it is "
+        f"{_verdict_clause(more, 'GShard with 1.5 times the expert parameters')}. This is what "
+        "these trainings did, not what more tokens would do."
     )
 
 
-def _compared(row: pd.Series, other: str) -> str:
+def _verdict_clause(row: pd.Series, other: str) -> str:
     """The verdict with its number, and with its reason where there is none."""
     because = f": {row.reason}" if row.reason else ""
     return (

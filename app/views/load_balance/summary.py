@@ -29,14 +29,14 @@ def mean(table: pd.DataFrame, metric: str, label: str, null: str) -> tuple[str, 
 def dead(absence: Absence) -> tuple[str, str, str]:
     """Called dead only where all that were not chosen are more than chance."""
     name = "Dead experts" if absence.dead() == absence.count() else "Experts not chosen"
-    under = f"of {absence.num_experts():,}, balanced router {absence.by_chance()}"
+    under = f"of {absence.num_experts():,}, balanced {absence.by_chance()}"
     return name, f"{absence.count():,}", under
 
 
 def load_answer(table: pd.DataFrame, absence: Absence) -> str:
     worst, best = _extremes(table)
     measure = MEASURES["load_imbalance"]
-    dead_text = absence.sentence()
+    dead_text = absence.clause()
     span = measure.span(worst.low, worst.high)
     if worst.layer_id == best.layer_id:
         return (

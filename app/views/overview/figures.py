@@ -4,6 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.domain_counts import ANY
+from analysis.groups import NOT_ENOUGH
 from analysis.specialization import TOO_LITTLE
 from app.views.shared.intervals import probability
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
@@ -20,16 +21,15 @@ ARTICLE_SHARE = {
 PLACES = {  # of a column's right end, in pixels from the bars, by its head
     "experts": 44,
     "share": 94,
-    "of choices": 166,
-    "significant": 242,
-    "undecided": 312,
-    "article ┃": 370,
+    "of choices": 164,
+    "significant": 236,
+    "article ┃": 294,
 }
 
 
 def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
     """One bar per domain with its counts; a tick where the article puts it."""
-    table = _drawn(table)
+    table = _drawn_rows(table)
     colors = domain_colors(list(table.domain), palette)
     rows = list(range(len(table)))
     article = table.domain.map(ARTICLE_SHARE)
@@ -68,7 +68,6 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
             f"{table.share[row]:.1%}",
             "" if pd.isna(table.median_share[row]) else f"{table.median_share[row]:.0%}",
             "" if pd.isna(table.significant[row]) else f"{table.significant[row]:,}",
-            "" if pd.isna(table.not_enough[row]) else f"{table.not_enough[row]:,}",
             "" if pd.isna(article[row]) else f"{article[row]:.1%}",
         )
         for text, place in zip(texts, PLACES.values(), strict=True):
@@ -80,7 +79,7 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
     return figure
 
 
-def _drawn(table: pd.DataFrame) -> pd.DataFrame:
+def _drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Without the total, and without experts of too little data where there are none."""
     left_out = (table.domain == ANY) | ((table.domain == TOO_LITTLE) & (table.experts == 0))
     return table[~left_out].reset_index(drop=True)
@@ -101,6 +100,7 @@ def _hover(row: dict) -> str:
             f"the median of them: {row['median_share']:.0%} of its choices, lift "
             f"{row['median_lift']:.2f}×; {row['above_half']:,} with more than half"
         )
+        lines.append(f"{row['significant']:,} significant; {row['not_enough']:,} {NOT_ENOUGH}")
     return "<br>".join([*lines, row["note"]] if row.get("note") else lines)
 
 

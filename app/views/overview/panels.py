@@ -4,7 +4,6 @@ import pandas as pd
 
 from analysis import queries
 from analysis.domain_counts import ANY
-from analysis.groups import NOT_ENOUGH
 from analysis.significance import MAX_Q
 from analysis.specialization import MIN_DOMAIN_TOKENS, MIN_LIFT, MIN_MARGIN, NONE, TOO_LITTLE
 from app import evidence
@@ -82,9 +81,9 @@ def _experts(table: pd.DataFrame, palette: Palette) -> Panel:
             f"“{TOO_LITTLE}” has those with fewer. Of choices: the domain's share of the choices "
             "of its median expert. Significant: those of the experts with "
             f"q < {MAX_Q} and an interval above 1×; page Specialization counts each domain for "
-            "which an expert is significant, so some experts twice. Undecided: those of the "
-            f"experts with {NOT_ENOUGH}. Article: the shares printed in “DeepSeek MoE: towards "
-            "ultimate expert specialization”, whose claims are listed in docs/article.md."
+            "which an expert is significant, so some experts twice. Article: the shares printed in "
+            "“DeepSeek MoE: towards ultimate expert specialization”, whose claims are listed in "
+            "docs/article.md."
         ),
     )
 
@@ -94,6 +93,8 @@ def _experts_answer(table: pd.DataFrame) -> str:
     own = rows.drop([ANY, TOO_LITTLE, NONE]).sort_values("experts")
     whole, most, least = rows.loc[ANY], own.iloc[-1], own.iloc[0]
     total = rows.experts.drop(ANY).sum()
+    if rows.experts[TOO_LITTLE] == total:
+        return f"Of {total:,} experts there is too little data to say which domain they prefer."
     if whole.experts == 0:
         text = f"No expert of {total:,} prefers a domain: none is chosen {RULE}."
     else:
@@ -104,7 +105,7 @@ def _experts_answer(table: pd.DataFrame) -> str:
             f"has the most ({most.experts:,}), {least.name} the fewest ({least.experts:,})."
         )
     if not pd.isna(whole.null):
-        text += f" With labels shuffled over the texts {whole.null:,.0f} would."
+        text += f" With labels shuffled over groups of texts {whole.null:,.0f} would."
     if too_little := rows.experts[TOO_LITTLE]:
         text += f" Of {too_little:,} there is too little data to say."
     return text

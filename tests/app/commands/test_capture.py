@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,6 +233,7 @@ def heldout(tmp_path: Path) -> Path:
         "domain": [domain for domain, _ in rows],
         "sublabel": ["easy"] * len(rows),
         "source": ["corpus"] * len(rows),
+        "group": [f"corpus/{text[:6]}" for _, text in rows],
         "text": [text.ljust(10) for _, text in rows],
     }
     path = tmp_path / "heldout.parquet"
@@ -249,6 +251,36 @@ def test_the_demo_takes_equal_tokens_of_every_domain(
     ]
     assert [document.domain for document in chosen[::2]] == list(DOMAINS)
     assert chosen[0].origin == "corpus/easy"
+    assert len({document.group for document in chosen}) == 6
+
+
+def drawn(groups: dict[str, int], *, tokens: int = 475) -> Counter[str]:
+    """Documents by group of a draw from so many of each; a group's source comes before a stroke."""
+    rows: list[demo_study.Row] = [
+        {"source": group.split("/")[0], "group": group, "text": "x" * tokens}
+        for group, documents in groups.items()
+        for _ in range(documents)
+    ]
+    return Counter(row["group"] for row in demo_study.draw(rows, len))
+
+
+def test_the_demo_has_every_group_in_equal_parts_where_it_can() -> None:
+    assert drawn({f"source/{n}": 50 for n in range(20)}) == {f"source/{n}": 2 for n in range(20)}
+
+
+def test_a_group_of_the_demo_stops_at_a_twelfth_of_its_domain() -> None:
+    few = drawn({"large": 100, **{f"small/{n}": 5 for n in range(8)}})
+    assert few == {"large": 4, **{f"small/{n}": 4 for n in range(8)}}  # 1,900 of 19,000 tokens
+
+
+def test_a_source_of_many_groups_leaves_room_for_the_others() -> None:
+    chosen = drawn({"manual": 50, **{f"laws/{n}": 9 for n in range(60)}})
+    assert chosen["manual"] == 4
+    assert sum(count == 1 for count in chosen.values()) == 36
+
+
+def test_a_demo_of_too_few_texts_has_them_all() -> None:
+    assert drawn({"one": 2, "two": 1}) == {"one": 2, "two": 1}
 
 
 def test_demo_replaces_one_that_was_cut_short(

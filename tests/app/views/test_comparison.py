@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.comparison import difference
-from app.studies.reader import HELDOUT
 from app.views.comparison import paper
 from app.views.comparison.figures import change_lines, diagnostic_rows, difference_rows
 from app.views.shared.theme import LIGHT
@@ -43,8 +41,7 @@ def test_the_compared_models_activate_as_many_parameters(comparison: paper.Compa
 def test_the_tables_are_those_of_the_losses(comparison: paper.Comparison) -> None:
     losses = pd.read_parquet(paper.FOLDER / "losses.parquet")
     losses = losses.astype({"preset": str, "variant": str, "nats": float})
-    heldout = pq.read_table(HELDOUT, columns=["doc_id", "domain", "text"]).to_pandas()
-    documents = heldout.assign(bytes=[len(text.encode()) for text in heldout.text])
+    documents = pd.read_parquet(paper.FOLDER / "documents.parquet")
     plain = losses[losses.variant == ""]
     for asked, (_, preset, other, _) in zip(
         comparison.questions.itertuples(), paper.QUESTIONS, strict=True
@@ -65,7 +62,7 @@ def test_the_page_shows_every_question_and_claim() -> None:
     assert ((asked.reason != "") == (asked.verdict == "not decided")).all()
     assert (
         "not distinguishable from GShard (+0.0031 bits per byte over 3 seeds, +0.0021 to +0.0044 "
-        "over texts: seeds alone change it by 0.0037 (two standard errors, 3 seeds))"
+        "over texts: seeds alone change it by 0.0037, two standard errors over 3 seeds)"
     ) in texts(app)
     assert any("The article's claims, and what we found" in text.value for text in app.markdown)
 

@@ -11,6 +11,7 @@ import pytest
 from analysis.domain_counts import ALL_LAYERS
 from analysis.expert_loads import expert_load_table
 from analysis.experts_per_token import k_histogram
+from analysis.groups import NOT_ENOUGH
 from app import evidence
 from app.views.load_balance import experts_figures
 from app.views.load_balance import figures as load
@@ -22,11 +23,12 @@ from tests.app.pages import page, texts, words
 from tests.app.views.shared.heatmaps import cells
 
 
-def loads(tokens_LE: np.ndarray, documents: int = 9) -> pd.DataFrame:
+def loads(tokens_LE: np.ndarray, documents: int = 12) -> pd.DataFrame:
     """Of so many documents that are all alike but for a choice of experts 0 and 1."""
     tokens_NLE = np.tile(tokens_LE, (documents, 1, 1))
     tokens_NLE[::2, :, 0] += tokens_LE[:, 0] > 1
-    return expert_load_table(tokens_NLE, np.zeros(documents, int))
+    table = expert_load_table(tokens_NLE, np.zeros(documents, int))
+    return table.assign(n_documents=documents)
 
 
 def test_the_load_heatmap_is_relative_to_balanced_and_marks_the_dead() -> None:
@@ -46,8 +48,8 @@ def test_a_cell_of_the_load_heatmap_has_its_interval_its_null_and_its_mark() -> 
     cells, text, hatched, dots, _ = load.load_heatmap(
         tokens_LE, table, LIGHT, order_LE=order_LE, by_load=False
     ).data
-    assert re.search(r"<b>2\.07×</b> \(\d\.\d\d\N{EN DASH}\d\.\d\d×\), balanced 1×", text.text[0])
-    assert re.search(r"p [^,]+, q .*9 texts, 77 choices", text.text[0])
+    assert re.search(r"<b>2\.06×</b> \(\d\.\d\d\N{EN DASH}\d\.\d\d×\), balanced 1×", text.text[0])
+    assert re.search(r"p [^,]+, q .*12 texts, 102 choices", text.text[0])
     assert dots.x.tolist() == [0, 1, 2]
     few = loads(tokens_LE, documents=3)
     cells, _, hatched, dots, _ = load.load_heatmap(
@@ -55,7 +57,7 @@ def test_a_cell_of_the_load_heatmap_has_its_interval_its_null_and_its_mark() -> 
     ).data
     assert hatched.x.tolist() == [0, 1, 2]  # the fourth is dead: a cross says so
     assert np.isnan(cells.z[0, :3]).all()
-    assert "not enough prompts to say" in load.load_text(next(few.itertuples()))
+    assert NOT_ENOUGH in load.load_text(next(few.itertuples()))
 
 
 def test_a_layer_without_tokens_is_empty_and_says_so() -> None:
@@ -146,9 +148,9 @@ def test_the_loads_of_experts_are_tested_together_and_leave_as_they_are_shown(
     assert "balanced 1\\u00d7" in shown  # in the JSON of the figure
     trace = open_case("two_documents", incomplete_traces)
     table = evidence.expert_loads(trace, "long")
-    assert set(table.note) == {"not enough prompts to say"}  # two documents
+    assert set(table.note) == {NOT_ENOUGH}  # two documents
     assert table.n_tokens.sum() == 2 * 40 * 2 * 2
     head = csv_text(evidence.expert_loads(trace)[[*evidence.LOAD_COLUMNS]]).splitlines()[0]
     assert head.replace('"', "") == (
-        "layer_id,expert_id,estimate,low,high,p,q,n_documents,n_tokens,note"
+        "layer_id,expert_id,estimate,low,high,p,q,n_documents,n_groups,n_tokens,note"
     )
