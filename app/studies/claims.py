@@ -32,7 +32,8 @@ class Halves:
 
 def claims_of(rows: pd.DataFrame) -> list[Claim]:
     """Of rows with layer_id, expert_id and domain."""
-    return list(zip(rows.layer_id, rows.expert_id, rows.domain, strict=True))
+    columns = (rows.layer_id.tolist(), rows.expert_id.tolist(), rows.domain.tolist())
+    return list(zip(*columns, strict=True))
 
 
 def halves(con: DuckDBPyConnection, info: TraceInfo) -> Halves:
@@ -108,10 +109,6 @@ def sampled(judges: pd.DataFrame, *, tokens_per_domain: int, seed: int) -> pd.Da
 
 def documents_of(con: DuckDBPyConnection, rows: pd.DataFrame) -> list[Document]:
     return [
-        Document(
-            doc_id=int(row.doc_id),
-            text=queries.document_text(con, int(row.doc_id)),
-            domain=str(row.domain),
-        )
-        for row in rows.itertuples()
+        Document(doc_id=doc_id, text=queries.document_text(con, doc_id), domain=domain)
+        for doc_id, domain in zip(rows.doc_id.tolist(), rows.domain.tolist(), strict=True)
     ]
