@@ -6,6 +6,7 @@ import pytest
 
 from analysis import domain_counts as module
 from analysis.domain_counts import ALL_LAYERS, ANY, domain_counts
+from analysis.groups import NOT_ENOUGH
 from analysis.specialization import experts_per_domain
 from tests.planted import DOMAINS, holds_no_number_that_is_none, planted
 
@@ -52,10 +53,10 @@ def test_layers_add_up_and_one_of_a_single_domain_is_left_out() -> None:
     assert (table[table.layer_id == 2].p.to_numpy() == table[table.layer_id == 0].p).all()
 
 
-def test_few_documents_have_a_null_and_the_reason_why_no_more() -> None:
-    tokens_NLE, domain_id_N = planted(documents=2)
+def test_few_groups_have_a_null_and_the_reason_why_no_more() -> None:
+    tokens_NLE, domain_id_N = planted(documents=9)
     table, _ = of_all(tokens_NLE, domain_id_N)
-    assert set(table.note) == {"not enough prompts to say how sure this is"}
+    assert set(table.note) == {f"{NOT_ENOUGH} how sure this is: 9.0 of equal length in a domain"}
     assert table[["low", "high", "p", "q"]].isna().all(axis=None)
     assert table.null.notna().all()
 
@@ -83,8 +84,8 @@ LIFTS = pd.DataFrame(
         "estimate": [0.85, -2.3, -2.3, 0.85, 0.0, 0.9, 0.9, -2.3],
         "low": [0.5, -3.0, -3.0, None, -0.1, 0.2, 0.2, -3.0],
         "q": [0.01, 0.01, 0.01, 0.9, 0.9, 0.01, 0.01, 0.01],
-        "note": ["", "", "", "not enough prompts to say", "not enough prompts to say", "", "", ""],
-        "n_documents": [9, 8] * 4,
+        "note": ["", "", "", NOT_ENOUGH, NOT_ENOUGH, "", "", ""],
+        "n_groups": [19, 18] * 4,
     }
 )
 
@@ -103,16 +104,14 @@ def test_only_experts_counted_for_a_domain_are_significant_or_undecided_there() 
     assert table.experts.tolist() == [1, 1, 1, 1, 2]
     assert table.significant.tolist()[:2] == [1, 0]  # 2 and 3 are so too, but counted elsewhere
     assert table.not_enough.tolist()[:2] == [0, 1]
-    assert table.n_documents.tolist()[:2] == [9, 8]
+    assert table.n_groups.tolist()[:2] == [19, 18]
     assert table.median_share.tolist()[:2] == [0.75, 0.9]
     assert table.loc["none"].isna().sum() == table.loc["too little data"].isna().sum() == 6
-    assert table.loc[
-        ANY, ["median_share", "above_half", "significant", "n_documents"]
-    ].tolist() == [
+    assert table.loc[ANY, ["median_share", "above_half", "significant", "n_groups"]].tolist() == [
         pytest.approx(0.825),
         2,
         1,
-        17,
+        37,
     ]
 
 
