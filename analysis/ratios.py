@@ -13,6 +13,8 @@ from scipy import stats
 from analysis.bootstrap import CONFIDENCE
 from analysis.groups import MIN_EFFECTIVE, effective_number
 
+ROUNDING = 1e-9  # of a figure: a smaller error is that of float64, its groups are all alike
+
 
 class Interval(TypedDict):
     """Of 95 %; the ends are NaN where too few groups were counted."""
@@ -27,7 +29,7 @@ class Ratio:
     """The ratio of one stratum, with the variance of its estimate and how well that is known."""
 
     estimate_P: np.ndarray
-    variance_P: np.ndarray  # NaN of a single group
+    variance_P: np.ndarray  # NaN of a single group and of nothing
     freedom_P: np.ndarray  # Satterthwaite's: so many observations tell the variance
     size_freedom: float  # what the sizes alone allow
     size: float  # the sum below the line
@@ -53,7 +55,7 @@ def ratio(amount_NP: np.ndarray, size_N: np.ndarray) -> Ratio:
     spread_P = (squares_NP**2).sum(0) / np.maximum(sum_P**2, 1e-300) - 1 / max(number, 1)
     size_freedom = _size_freedom(size_N, kept_N)
     freedom_P = np.minimum(size_freedom, 2 / np.maximum(spread_P, 1e-9))
-    alone = number < 2
+    alone = number < 2 or not size_N.any()
     return Ratio(
         estimate_P=estimate_P,
         variance_P=np.full(estimate_P.shape, np.nan) if alone else sum_P / total**2,
@@ -112,6 +114,6 @@ def stratified_ratio(
         sizes = (float(part.estimate_P[0]) - whole) ** 2 * part.size_variance / total**2
         variance += inner + sizes
         weights += inner**2 / float(part.freedom_P[0]) + sizes**2 / (part.effective - 1)
-    if variance <= 0:
+    if variance <= (ROUNDING * whole) ** 2:
         return whole, np.nan, np.nan
     return whole, variance, variance**2 / weights

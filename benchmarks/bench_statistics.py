@@ -50,7 +50,7 @@ from benchmarks.token_truth import token_driven_trace
 FALSE_BAR, COVERAGE_BAR, POWER_BAR = 6.5, (92, 97), 0.9
 CHECKED = LOAD_METRICS[:1] + LOAD_METRICS[2:-1]  # MaxVio is load_imbalance - 1
 CHECKED_DOMAINS = (specialization.mutual_information, mean_divergence)
-METRIC_TRACES = 3  # times as many: a trace gives one interval of each figure
+METRIC_TRACES = 2  # times as many: a trace gives one interval of each figure
 
 
 # one trace each
