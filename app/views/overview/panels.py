@@ -20,8 +20,8 @@ RULE = (
 )
 DOMAINS_NOTE = (
     "Effective number: so many groups of equal length tell as much as these; a domain with fewer "
-    f"than {MIN_EFFECTIVE} has no intervals and no tests. Design effect: so many times as large is "
-    "the variance of the experts’ shares as it would be if all texts were independent."
+    f"than {MIN_EFFECTIVE} has no intervals and no tests. Design effect: how many times as large "
+    "the variance of the experts' shares is as it would be if all texts were independent."
 )
 METHOD = (
     "experts_per_domain",

@@ -7,7 +7,7 @@ import streamlit as st
 from analysis import queries
 from analysis.groups import MIN_EFFECTIVE, effective_numbers, summed, units
 from analysis.significance import lift_table, specialists
-from app import evidence, sample
+from app import evidence
 from app.trace import BY_IDENTITY, Trace
 from app.views.shared.panel import Panel
 
