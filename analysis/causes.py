@@ -13,11 +13,11 @@ from scipy import special
 
 from analysis.bootstrap import CONFIDENCE
 from analysis.controls import MIN_CONTROLS, matched_controls, random_order
-from analysis.groups import MIN_EFFECTIVE, effective_number
+from analysis.groups import effective_number
+from analysis.halves import MIN_HALF
 from analysis.rank_tests import Standing, rank_p, standing
 from analysis.ratios import Ratio, ratio, stratified_ratio
 
-MIN_JUDGED = MIN_EFFECTIVE / 2  # half of a domain's groups judge
 DOUBLE = "double difference"
 GROUPS = ("own", "others", "controls' own", "controls' others", "own - others", DOUBLE)
 DECISIVE = ("own", "own - others", DOUBLE)
@@ -189,7 +189,7 @@ def _cell(
         layer.choices_EN, layer.domain_N, claim, claims, among=left_out, seed=seed
     )
     own, others = (_part(layer, expert_id, controls, of_N) for of_N in (own_N, ~own_N))
-    enough = min(effective_number(layer.tokens_N[of_N]) for of_N in (own_N, ~own_N)) >= MIN_JUDGED
+    enough = min(effective_number(layer.tokens_N[of_N]) for of_N in (own_N, ~own_N)) >= MIN_HALF
     choices_E = layer.choices_EN[:, own_N].sum(1)
     ratios = choices_E[controls] / max(choices_E[expert_id], 1)
     return _Cell(

@@ -117,7 +117,7 @@ def _interval(
     beyond_N: np.ndarray, choices_N: np.ndarray, domain_id_N: np.ndarray, *, seed: int
 ) -> tuple[float, float]:
     """Of what groups add, over their choices: the tables stay, groups are drawn again."""
-    if too_few(choices_N, domain_id_N, every_domain=True):
+    if too_few(choices_N, domain_id_N):
         return np.nan, np.nan
     weights_RN = bootstrap_weights(domain_id_N, seed=seed)
     resampled_R = (weights_RN @ beyond_N) / (weights_RN @ choices_N)

@@ -42,6 +42,7 @@ DOMAIN_METRICS: tuple[Metric, ...] = (
     specialization.distinct_share,
 )
 DISTANCES = (load.gini, load.coefficient_of_variation)  # noise adds to their squares
+LARGEST = (load.load_imbalance, load.max_violation)  # resampling may take off too much
 UNBOUNDED = (
     load.load_imbalance,
     load.max_violation,
@@ -132,7 +133,7 @@ def _figures(metric: Metric, layer: Layer, balanced_RE: np.ndarray) -> dict[str,
     figures: dict[str, object] = {"estimate": estimate[0], "null": null}
     if metric is load.dead_experts:
         return figures | {"note": "no interval: texts drawn again choose no new expert"}
-    if few := too_few(layer.load_N, layer.domain_id_N, every_domain=of_domains):
+    if few := too_few(layer.load_N, layer.domain_id_N):
         return figures | {"note": few}
     if not (interval := _interval(metric, estimate, layer)):
         return figures | {"note": "texts all alike: nothing to test"}
@@ -164,6 +165,11 @@ def _interval(metric: Metric, estimate: np.ndarray, layer: Layer) -> dict[str, f
         return {}
     quantile = jackknife_quantile(without_N, layer.domain_id_N, error=error)
     low, high = basic_interval(resampled_R[None], estimate**power, quantile)
+    if metric in LARGEST:
+        low, high = (
+            np.minimum(low, 2 * estimate**power - high),
+            np.maximum(high, 2 * estimate**power - low),
+        )
     corrected = 2 * estimate**power - resampled_R.mean()
     smallest = 1.0 if metric is load.load_imbalance else 0.0
     largest = np.inf if metric in UNBOUNDED else 1.0

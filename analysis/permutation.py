@@ -30,12 +30,13 @@ def preference_p(
     *,
     num_domains: int,
     permutations: int = PERMUTATIONS,
+    min_effective: float = MIN_EFFECTIVE,
     seed: int = 0,
 ) -> np.ndarray:
     """Two-sided p of every expert and domain [L, E, G]: the larger of a permutation test and a
     Welch-Satterthwaite t-test of the log lift.
 
-    NaN where nothing can be tested: below MIN_EFFECTIVE groups, one domain, groups all alike.
+    NaN where nothing can be tested: below min_effective groups, one domain, groups all alike.
     """
     labels_PN = permuted_labels(domain_id_N, permutations=permutations, seed=seed)
     member_GPN = (labels_PN == np.arange(num_domains)[:, None, None]).astype(np.float32)
@@ -48,7 +49,7 @@ def preference_p(
         of = spread(tokens_NE, domain_id_N, num_domains=num_domains)
         excess_GPE = studentized_excess(tokens_NE, member_GPN)
         welch_EG = _welch_p(tokens_NE, domain_id_N, of)
-        for domain_id in np.flatnonzero((of.effective_G >= MIN_EFFECTIVE) & (freedom_G > 0)):
+        for domain_id in np.flatnonzero((of.effective_G >= min_effective) & (freedom_G > 0)):
             excess_EP = excess_GPE[domain_id].T.copy()
             p_E = _two_sided_p(excess_EP, freedom_G[domain_id])
             apart_E = np.isnan(p_E) & _apart(tokens_NE, member_GPN[domain_id, 0] > 0)

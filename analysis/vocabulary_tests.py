@@ -95,7 +95,7 @@ def layer_figures(tests: WordTests) -> dict[str, float]:
     weight_V = 1 / (tests.tokens_V * (1 - tests.expected_V) * len(corrected_V))
     amount = tests.residual.residual * weight_V[tests.residual.place]
     influence_N = np.bincount(tests.residual.group, amount, minlength=len(tests.domain_id_N))
-    if not too_few(tests.tokens_N, tests.domain_id_N, every_domain=False):
+    if not too_few(tests.tokens_N, tests.domain_id_N):
         mean_G = np.bincount(tests.domain_id_N, influence_N) / np.maximum(
             np.bincount(tests.domain_id_N), 1
         )

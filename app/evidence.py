@@ -231,7 +231,7 @@ def limits(trace: Trace) -> list[str]:
     missing = absence(trace)
     if missing.count():
         lines.append(f"{missing.clause()}.")
-    if few := too_few(tokens_NLE.sum((1, 2)), domain_id_N, every_domain=False):
+    if few := too_few(tokens_NLE.sum((1, 2)), domain_id_N):
         lines.append(f"The figures of a layer have no intervals: {few}.")
     lines.append(sample.grouping_line(trace))
     least, most = trace.k_range

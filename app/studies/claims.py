@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 from analysis import queries, significance
 from analysis.causes import Claim
 from analysis.groups import summed
-from analysis.halves import judging_half
+from analysis.halves import MIN_HALF, judging_half
 from analysis.queries import TraceInfo
 from data.routing import UNLABELLED, Document
 
@@ -52,7 +52,9 @@ def halves_of(frame: pd.DataFrame, choices_DLE: np.ndarray, *, domains: list[str
     choices_NLE = summed(choices_DLE, unit_D)
     domain_id_N = pd.Index(domains).get_indexer(pd.Index(frame.domain.iloc[first]))
     judges_N = judging_half(summed(frame.tokens.to_numpy(), unit_D), domain_id_N, seed=HALVES)
-    lifts = significance.lift_table(choices_NLE[~judges_N], domain_id_N[~judges_N], domains=domains)
+    lifts = significance.lift_table(
+        choices_NLE[~judges_N], domain_id_N[~judges_N], domains=domains, min_effective=MIN_HALF
+    )
     columns = ["doc_id", "domain", "unit", "tokens"]
     return Halves(lifts, frame.loc[judges_N[unit_of_D], columns].reset_index(drop=True))
 

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from analysis.groups import NOT_ENOUGH, effective_number, effective_numbers, in_words, summed
-from analysis.groups import too_few, units
+from analysis.groups import (
+    NOT_ENOUGH,
+    effective_number,
+    effective_numbers,
+    in_words,
+    summed,
+    too_few,
+    units,
+)
 
 
 def test_a_unit_is_the_place_of_the_first_document_of_its_group() -> None:
@@ -41,36 +48,14 @@ def test_every_domain_has_its_own_number() -> None:
     assert numbers_G.tolist() == pytest.approx([2, 0, 1.6])
 
 
-def test_a_comparison_of_domains_needs_ten_in_each_and_another_figure_ten_on_average() -> None:
+def test_a_figure_of_all_groups_needs_ten_in_every_domain() -> None:
     size_N, domain_id_N = np.ones(24), np.repeat([0, 1], [15, 9])
-    assert too_few(size_N, domain_id_N, every_domain=False) == ""  # 24 / 2
-    assert too_few(size_N, domain_id_N, every_domain=True) == (
-        f"{NOT_ENOUGH} how sure this is: 9.0 of equal length in a domain"
-    )
-    assert too_few(size_N[:19], domain_id_N[:19], every_domain=False) == (
-        f"{NOT_ENOUGH} how sure this is: 9.5 of equal length a domain on average"
-    )
-    ten_each = np.repeat([0, 1], 10)
-    assert too_few(np.ones(20), ten_each, every_domain=True) == ""
+    why = f"{NOT_ENOUGH} how sure this is: 9.0 of equal length in a domain"
+    assert too_few(size_N, domain_id_N) == why
+    assert too_few(np.ones(20), np.repeat([0, 1], 10)) == ""
 
 
 def test_one_giant_group_is_too_few() -> None:
     size_N = np.ones(40)
     size_N[0] = 50
-    for every_domain in (False, True):
-        assert "3.1 of equal length" in too_few(  # 89^2 / 2539
-            size_N, np.zeros(40, int), every_domain=every_domain
-        )
-
-
-@pytest.mark.parametrize(
-    ("documents", "groups", "words"),
-    [
-        (1, 1, "1 text"),
-        (2_400, 2_400, "2,400 texts"),
-        (2_400, 1_200, "2,400 texts in 1,200 groups"),
-        (3, 1, "3 texts in 1 group"),
-    ],
-)
-def test_a_sample_in_words(documents: int, groups: int, words: str) -> None:
-    assert in_words(documents, groups) == words
+    assert "3.1 of equal length" in too_few(size_N, np.zeros(40, int))  # 89^2 / 2539
