@@ -288,4 +288,5 @@ def statistics(trace: Trace) -> dict[str, object]:
 
 def _records(table: pd.DataFrame) -> list[dict[str, object]]:
     """Rows as JSON can hold them: what is unknown is null."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+    known = table.astype(object).where(table.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]

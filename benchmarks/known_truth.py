@@ -117,7 +117,7 @@ def perfect(domains: int) -> np.ndarray:
 
 
 ONE_SPREAD = (STRONG, *(WEAK,) * 5)  # one domain spreads much further than the others
-SIZES = {"documents": (5, 400, 20, 20), "concentration": STRONG}
+SIZES = (5, 400, 20, 20)
 NULLS = {
     "random router": Truth(same(uniform())),
     "heavy-tailed load": Truth(same(zipf())),
@@ -137,7 +137,7 @@ NULLS = {
     "one giant document": Truth(same(uniform()), STRONG, giant=50),
     "one giant document, mild": Truth(same(uniform()), WEAK, giant=50),
     "log-normal lengths, 1.5": Truth(same(uniform()), STRONG, 1.5),
-    "unequal sizes 5, 400, 20, 20": Truth(same(uniform(), domains=4), **SIZES),
+    "unequal sizes 5, 400, 20, 20": Truth(same(uniform(), domains=4), STRONG, documents=SIZES),
     "unequal sizes and spread 12, 400, 20, 20": Truth(
         same(uniform(), domains=4), (STRONG, WEAK, WEAK, WEAK), documents=(12, 400, 20, 20)
     ),
@@ -163,7 +163,7 @@ PLANTED = {
     ),
     "lift 2.0, one giant document": (2.0, Truth(planted(2.0), STRONG, giant=50)),
     "lift 2.0, log-normal lengths, 1.5": (2.0, Truth(planted(2.0), STRONG, 1.5)),
-    "lift 2.0, unequal sizes": (2.0, Truth(planted(2.0, domains=4), **SIZES)),
+    "lift 2.0, unequal sizes": (2.0, Truth(planted(2.0, domains=4), STRONG, documents=SIZES)),
     "lift 2.0, 256 experts": (2.0, Truth(planted(2.0, experts=256), STRONG)),
     "lift 2.0, k = 1": (2.0, Truth(planted(2.0), STRONG, top_k=1)),
 }

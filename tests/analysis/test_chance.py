@@ -35,8 +35,8 @@ def test_texts_of_one_group_are_one_observation() -> None:
     alone = chance.bits_per_byte(nats_N, np.ones(24), domain_N).iloc[0]
     paired = chance.bits_per_byte(nats_N, np.ones(24), domain_N, unit_N=np.arange(24) // 2 * 2)
     once = chance.bits_per_byte(np.arange(1.0, 13.0), np.ones(12), ["a"] * 12).iloc[0]
-    assert paired.loc[0, ["n", "n_groups"]].tolist() == [24, 12]
-    assert paired.loc[0, ["low", "high"]].tolist() == pytest.approx([once.low, once.high])
+    assert (paired.n[0], paired.n_groups[0]) == (24, 12)
+    assert (paired.low[0], paired.high[0]) == pytest.approx((once.low, once.high))
     assert paired.high[0] - paired.low[0] > 1.4 * (alone.high - alone.low)
     few = chance.bits_per_byte(nats_N, np.ones(24), domain_N, unit_N=np.arange(24) // 3 * 3)
     assert (few.n_groups[0], few.verdict[0]) == (8, chance.TOO_LITTLE)

@@ -129,7 +129,8 @@ def test_groups_all_alike_have_no_interval() -> None:
 
 
 def test_nothing_is_no_ratio() -> None:
-    assert np.isnan(list(ratio_interval(np.zeros(12), np.zeros(12)).values())).all()
+    interval = ratio_interval(np.zeros(12), np.zeros(12))
+    assert np.isnan([interval["estimate"], interval["low"], interval["high"]]).all()
 
 
 def test_nineteen_of_twenty_intervals_hold_the_truth_where_lengths_are_log_normal() -> None:
