@@ -59,3 +59,16 @@ def test_one_giant_group_is_too_few() -> None:
     size_N = np.ones(40)
     size_N[0] = 50
     assert "3.1 of equal length" in too_few(size_N, np.zeros(40, int))  # 89^2 / 2539
+
+
+@pytest.mark.parametrize(
+    ("documents", "groups", "words"),
+    [
+        (1, 1, "1 text"),
+        (2_400, 2_400, "2,400 texts"),
+        (2_400, 1_200, "2,400 texts in 1,200 groups"),
+        (3, 1, "3 texts in 1 group"),
+    ],
+)
+def test_a_sample_in_words(documents: int, groups: int, words: str) -> None:
+    assert in_words(documents, groups) == words
