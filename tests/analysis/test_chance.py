@@ -25,8 +25,14 @@ def test_bits_per_byte_by_domain_and_over_all_bytes() -> None:
 def test_few_texts_have_no_interval() -> None:
     nats_N = np.tile([1.0, 2.0], 12)
     table = chance.bits_per_byte(nats_N[:21], np.ones(21), ["a"] * 12 + ["b"] * 9)
-    assert table.verdict.tolist() == ["better than chance", chance.TOO_LITTLE, chance.TOO_LITTLE]
-    assert table.low.isna().tolist() == [False, True, True]
+    assert table.verdict.tolist() == [
+        "better than chance",
+        chance.TOO_LITTLE,
+        "better than chance",  # over both, 19 degrees of freedom
+    ]
+    assert table.low.isna().tolist() == [False, True, False]
+    alone = chance.bits_per_byte(nats_N[:13], np.ones(13), ["a"] * 12 + ["b"])
+    assert alone.low.isna().tolist() == [False, True, True]  # one text of b: its spread is unknown
 
 
 def test_texts_of_one_group_are_one_observation() -> None:

@@ -99,10 +99,10 @@ def test_what_is_not_decided_has_its_reason_in_numbers() -> None:
     clear = Interval(estimate=0.003, low=0.002, high=0.004)
     assert undecided_reason(clear, 0.001, 1) == ""
     assert undecided_reason(clear, 0.002, 1) == (
-        "seeds alone change it by 0.0040 (two standard errors, one seed)"
+        "seeds alone change it by 0.0040, two standard errors over one seed"
     )
     assert undecided_reason(clear, 0.003, 4) == (
-        "seeds alone change it by 0.0030 (two standard errors, 4 seeds)"
+        "seeds alone change it by 0.0030, two standard errors over 4 seeds"
     )
     near = Interval(estimate=0.003, low=-0.001, high=0.007)
     assert undecided_reason(near, 0.001, 1) == "the interval over texts holds 0"
