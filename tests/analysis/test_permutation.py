@@ -91,17 +91,16 @@ def by_permutation_alone(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> np.n
 
 def test_a_domain_that_spreads_more_is_no_preference_though_the_permutation_alone_says_so() -> None:
     """One mean for all; five domains of concentration 400 and one of 20, 15 groups each."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(11)
     domain_id_N = np.repeat(np.arange(6), 15)
-    share_E = rng.dirichlet(np.full(32, 5.0))
     concentration_N = np.where(domain_id_N == 0, 20, 400)
-    share_NE = np.array([rng.dirichlet(size * share_E) for size in concentration_N])
-    tokens_NE = rng.multinomial(400, share_NE)
+    share_NE = np.array([rng.dirichlet(np.full(32, size / 32)) for size in concentration_N])
+    tokens_NE = rng.multinomial(1000, share_NE)
     alone_EG = by_permutation_alone(tokens_NE, domain_id_N)
-    assert (permutation.false_discovery_rate(alone_EG) < 0.05).any()
+    assert permutation.false_discovery_rate(alone_EG).min() < 0.0001
     p_EG = permutation.preference_p(tokens_NE[:, None], domain_id_N, num_domains=6)[0]
     assert (p_EG >= alone_EG).all()
-    assert not (permutation.false_discovery_rate(p_EG) < 0.05).any()
+    assert permutation.false_discovery_rate(p_EG).min() > 0.5
 
 
 def test_a_perfect_specialist_has_the_p_of_one_labelling_of_all() -> None:
