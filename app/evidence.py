@@ -20,12 +20,12 @@ from analysis.domain_counts import (
 )
 from analysis.expert_loads import expert_load_table
 from analysis.experts_per_token import mean_k_table
-from analysis.groups import effective_numbers, in_words, too_few
-from analysis.influence import design_effect, spread
+from analysis.groups import too_few
 from analysis.load import Absence
 from analysis.metric_intervals import metric_table
 from analysis.replication import COLUMNS, NUMBERS, replication
 from analysis.significance import lift_table
+from app import sample
 from app.trace import BY_IDENTITY, Trace
 
 SEED = 0
@@ -65,45 +65,9 @@ LOAD_METRICS = tuple(metric.__name__ for metric in metric_intervals.LOAD_METRICS
 DOMAIN_METRICS = tuple(metric.__name__ for metric in metric_intervals.DOMAIN_METRICS)
 
 
-@st.cache_data(max_entries=4, show_spinner=False, hash_funcs=BY_IDENTITY)
-def groups(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
-    """tokens_NLE and domain_id_N of queries.group_array."""
-    with trace.cursor() as con:
-        return queries.group_array(con, trace.info)
-
-
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
-def sample(trace: Trace) -> pd.DataFrame:
-    """domain, n_documents, n_groups (with a token), effective_number (of groups), design_effect (of
-    the experts' shares), n_tokens; a row a domain with tokens."""
-    tokens_NLE, domain_id_N = groups(trace)
-    with trace.cursor() as con:
-        tokens, doc_ids = queries.document_array(con, trace.info)
-        texts = queries.documents(con).set_index("doc_id").loc[doc_ids]
-    place = pd.Index(trace.domains).get_indexer(pd.Index(texts.domain))
-    num_domains = len(trace.domains)
-    by_group, by_document = (
-        [spread(of_NE, of_domain, num_domains=num_domains) for of_NE in of.swapaxes(0, 1)]
-        for of, of_domain in ((tokens_NLE, domain_id_N), (tokens, place))
-    )
-    effect_G = design_effect(by_group, by_document) if len(doc_ids) else np.zeros(num_domains)
-    load_N = tokens_NLE.sum((1, 2))
-    table = pd.DataFrame(
-        {
-            "domain": trace.domains,
-            "n_documents": np.bincount(place, minlength=num_domains),
-            "n_groups": np.bincount(domain_id_N, minlength=num_domains),
-            "effective_number": effective_numbers(load_N, domain_id_N, num_domains=num_domains),
-            "design_effect": effect_G,
-            "n_tokens": np.bincount(place, texts.tokens, minlength=num_domains).astype(int),
-        }
-    )
-    return table[table.n_groups > 0].reset_index(drop=True)
-
-
 def _with_documents(table: pd.DataFrame, trace: Trace, domain: str | None = None) -> pd.DataFrame:
     """n_documents before n_groups: the texts of the row's domain, of `domain`, or of all."""
-    texts = sample(trace).set_index("domain").n_documents
+    texts = sample.by_domain(trace).set_index("domain").n_documents
     of_row = pd.Series(texts.sum() if domain is None else texts[domain], index=table.index)
     if "domain" in table and domain is None:
         of_row = table.domain.map(texts).fillna(texts.sum())
@@ -115,13 +79,15 @@ def _with_documents(table: pd.DataFrame, trace: Trace, domain: str | None = None
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def lifts(trace: Trace) -> pd.DataFrame:
     """The lift_table of the trace."""
-    return _with_documents(lift_table(*groups(trace), domains=trace.domains, seed=SEED), trace)
+    return _with_documents(
+        lift_table(*sample.groups(trace), domains=trace.domains, seed=SEED), trace
+    )
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
 def expert_loads(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     """The expert_load_table of all texts or of one domain's."""
-    tokens_NLE, domain_id_N = groups(trace)
+    tokens_NLE, domain_id_N = sample.groups(trace)
     member_N = slice(None) if domain is None else domain_id_N == trace.domains.index(domain)
     table = expert_load_table(tokens_NLE[member_N], domain_id_N[member_N])
     table = _with_documents(table, trace, domain)
@@ -148,14 +114,14 @@ def replication_table(trace: Trace) -> pd.DataFrame:
     if (stored := trace.beside("replication")) is not None and "n_groups" in stored:
         known = stored.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, "Float64"))
         return _with_documents(known, trace)
-    table = replication(*groups(trace), domains=trace.domains, seed=SEED)
+    table = replication(*sample.groups(trace), domains=trace.domains, seed=SEED)
     return _with_documents(table, trace)
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
 def metrics(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     """The metric_table of all texts or of one domain's, with its sample."""
-    tokens_NLE, domain_id_N = groups(trace)
+    tokens_NLE, domain_id_N = sample.groups(trace)
     with trace.cursor() as con:
         tokens = queries.domain_tokens(con).set_index("domain").tokens
     if domain is not None:
@@ -184,8 +150,21 @@ def _of_layer(note: str, layer_id: int) -> str:
 
 def present_domains(trace: Trace) -> list[str]:
     """The domains that have tokens."""
-    _, domain_id_N = groups(trace)
+    _, domain_id_N = sample.groups(trace)
     return [trace.domains[domain_id] for domain_id in np.unique(domain_id_N)]
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def domains(trace: Trace) -> pd.DataFrame:
+    """domain, the sample of each (n_documents, n_groups, effective_number, design_effect,
+    n_tokens), mean_loss."""
+    with trace.cursor() as con:
+        table = queries.domain_tokens(con)[["domain", "mean_loss"]]
+    counts = ["n_documents", "n_groups", "n_tokens"]
+    of_domain = sample.by_domain(trace).set_index("domain")
+    table = table.join(of_domain, on="domain")
+    table[counts] = table[counts].fillna(0).astype(int)
+    return table[["domain", *of_domain, "mean_loss"]]
 
 
 def domain_metrics(trace: Trace) -> pd.DataFrame:
@@ -206,7 +185,7 @@ def specialization_metrics(table: pd.DataFrame) -> pd.DataFrame:
 
 def _domain_tokens(trace: Trace) -> np.ndarray:
     """tokens_LEG"""
-    tokens_NLE, domain_id_N = groups(trace)
+    tokens_NLE, domain_id_N = sample.groups(trace)
     member_NG = np.eye(len(trace.domains))[domain_id_N]
     return np.einsum("nle,ng->leg", tokens_NLE, member_NG, optimize=True)
 
@@ -221,7 +200,7 @@ def compares_domains(trace: Trace) -> bool:
 def expert_counts(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """experts_per_domain and experts_per_domain_by_layer with low, high, null, p, q, n_tokens,
     note of domain_counts."""
-    tokens_NLE, domain_id_N = groups(trace)
+    tokens_NLE, domain_id_N = sample.groups(trace)
     counts = domain_counts(tokens_NLE, domain_id_N, domains=trace.domains, seed=SEED)
     tokens_LEG, table, keys = _domain_tokens(trace), lifts(trace), ["layer_id", "domain"]
     whole = _with_documents(experts_per_domain(tokens_LEG, table, trace.domains), trace)
@@ -247,14 +226,14 @@ def mean_k(trace: Trace) -> pd.DataFrame:
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def limits(trace: Trace) -> list[str]:
     """What this trace cannot show and why, one line per limit."""
-    tokens_NLE, domain_id_N = groups(trace)
+    tokens_NLE, domain_id_N = sample.groups(trace)
     lines = significance.limits(tokens_NLE, domain_id_N, domains=trace.domains)
     missing = absence(trace)
     if missing.count():
         lines.append(f"{missing.clause()}.")
-    if few := too_few(tokens_NLE.sum((1, 2)), domain_id_N, every_domain=False):
+    if few := too_few(tokens_NLE.sum((1, 2)), domain_id_N):
         lines.append(f"The figures of a layer have no intervals: {few}.")
-    lines.append(grouping_line(trace))
+    lines.append(sample.grouping_line(trace))
     least, most = trace.k_range
     if least < most:
         lines.append(
@@ -275,34 +254,19 @@ def limits(trace: Trace) -> list[str]:
     return lines
 
 
-def grouping_line(trace: Trace) -> str:
-    """What counts as one observation here, and how far that matters."""
-    table = sample(trace)
-    size = in_words(int(table.n_documents.sum()), int(table.n_groups.sum()))
-    how = trace.groups
-    if how is None:
-        return (
-            f"{size}: this trace, of format 3, does not say which texts are of one source, so "
-            "every text counts as independent. Texts of one work, author or template are not: "
-            "intervals are then too narrow and tests find too much. Capture again with a column "
-            "named group."
-        )
-    given = {
-        "column": "as the prompt file groups them",
-        "corpus": "by the work, package, author or task that they come from",
-        "near-duplicates": "no groups were given, and only equal or nearly equal texts are joined",
-    }[str(how["from"])]
-    joined = f", of which {how['joined']:,} repeat another text" if how["joined"] else ""
-    effect = table.design_effect.median()
-    design = f" Design effect {effect:.1f} (median of the domains)." if effect > 1.05 else ""
-    return f"The sample is {size}{joined}, {given}. A group is one observation.{design}"
-
-
 def draw_limits(trace: Trace) -> None:
+    _draw_lines(limits(trace))
+
+
+def draw_sample(trace: Trace) -> None:
+    """What counts as one observation, where nothing else of a trace is limited."""
+    _draw_lines([sample.grouping_line(trace)])
+
+
+def _draw_lines(lines: list[str]) -> None:
     """Shown literally: domains are named."""
-    if lines := limits(trace):
-        items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-        st.html(f'<ul class="rs-limits">{items}</ul>')
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    st.html(f'<ul class="rs-limits">{items}</ul>')
 
 
 def statistics(trace: Trace) -> dict[str, object]:
@@ -317,6 +281,12 @@ def statistics(trace: Trace) -> dict[str, object]:
         "permutations_of_a_null": metric_intervals.NULL_PERMUTATIONS,
         "seed": SEED,
         "groups": trace.groups,
-        "sample_by_domain": sample(trace).to_dict("records"),
+        "sample_by_domain": _records(sample.by_domain(trace)),
         "unsaid": limits(trace),
     }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, object]]:
+    """Rows as JSON can hold them: what is unknown is null."""
+    known = table.astype(object).where(table.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from analysis.pair_table import Null
+from app import evidence
 from app.views.coactivation.pair_tests import layer_pairs
 from app.views.coactivation.panels import COMPARED, METHOD, panels
 from app.views.coactivation.transitions import TITLE, no_transitions_note
@@ -33,4 +34,5 @@ if not with_next and (reason := layer_pairs(trace, layer_id).reason):
 if (with_next or layer_id == trace.layers[-1]) and (note := no_transitions_note(trace, layer_id)):
     st.markdown(f"**{TITLE}**")
     controls.note(note)
+evidence.draw_sample(trace)
 controls.method(*METHOD, compared=COMPARED)

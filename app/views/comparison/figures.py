@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.groups import in_words
 from app.views.shared.theme import Palette, column_text, frame, literal
 
 ROW = 27  # pixels
@@ -54,7 +55,7 @@ def _hover(row: Any, reference: str) -> str:
         f"<b>{literal(row.model)}</b>: {row.bits:.4f} bits per byte",
         seeds if row.seeds > 1 else "one seed",
         f"minus {reference}: {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f}); equal: 0",
-        f"{row.n:,} texts",
+        _size(row),
     ]
     return "<br>".join(lines)
 
@@ -84,7 +85,7 @@ def change_lines(table: pd.DataFrame, palette: Palette, *, title: str, percent: 
 def _changed(row: Any, at: str) -> str:
     return (
         f"<b>{literal(row.model)}</b>, {at}: {row.bits:.3f} bits per byte<br>"
-        f"{row.change:+.4f} ({row.low:+.4f} to {row.high:+.4f}); unchanged: 0<br>{row.n:,} texts"
+        f"{row.change:+.4f} ({row.low:+.4f} to {row.high:+.4f}); unchanged: 0<br>{_size(row)}"
     )
 
 
@@ -134,9 +135,13 @@ def _interval_text(row: Any, form: str) -> str:
     if pd.isna(row.estimate):
         return f"{literal(row.model)}: {row.note}"
     span = "no interval" if pd.isna(row.low) else f"{row.low:{form}} to {row.high:{form}}"
-    return (
-        f"<b>{literal(row.model)}</b>: {row.estimate:{form}} ({span})<br>{row.n_documents:,} texts"
-    )
+    n_groups = row.n_documents if pd.isna(row.n_groups) else int(row.n_groups)  # of the models
+    size = in_words(row.n_documents, n_groups)
+    return f"<b>{literal(row.model)}</b>: {row.estimate:{form}} ({span})<br>{size}"
+
+
+def _size(row: Any) -> str:
+    return in_words(row.n, getattr(row, "n_groups", row.n))
 
 
 def _dot(palette: Palette) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from app import evidence
 from app.jobs import beside
 from app.views.domain_clusters.figures import inside_selection
 from app.views.domain_clusters.panels import METHOD, panels, selection_panel
@@ -64,4 +65,5 @@ with right:
         draw(selection_panel(trace, points[chosen_P], what, of=len(points)), subject=trace.name)
     elif f"agreement_of_{what}" in shown:
         draw(shown[f"agreement_of_{what}"], subject=trace.name)
+evidence.draw_sample(trace)
 controls.method(*METHOD)

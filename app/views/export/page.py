@@ -20,6 +20,7 @@ controls.answer(
     f"{len(tables)} tables of the trace {trace.name} as CSV, one by one or all in one zip with a "
     "manifest that names the model, the trace and the number of rows."
 )
+evidence.draw_sample(trace)
 
 
 def csv_of(name: str) -> str:

@@ -21,6 +21,7 @@ from app.jobs.queue import Job
 from app.studies import ablation
 from app.trace import Trace
 from app.views.coactivation import pair_tests, transitions
+from app.views.overview import units
 from app.views.vocabulary import tables as vocabulary_tables
 from data.report import TRACE_TABLES, trace_table, write_zip
 from data.sidecar import read_sidecar, sidecar_path
@@ -53,10 +54,10 @@ TABLES: dict[str, tuple[str, Make]] = {
         _asked(queries.expert_tokens),
     ),
     "domains": (
-        "Texts, tokens and mean loss of each domain",
-        _asked(queries.domain_tokens),
+        "Texts, groups, tokens and mean loss of each domain, with the design effect",
+        evidence.domains,
     ),
-    "texts": ("Every text with its domain and length", _asked(queries.documents)),
+    "texts": ("Every text with its domain, group and length", _asked(queries.documents)),
     "expert_domain_tokens": (
         "Choices of every expert by domain",
         _asked(queries.expert_domain_tokens),
@@ -156,6 +157,14 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Make]] = {
 }
 
 
+UNIT_STATISTICS: dict[str, tuple[str, Make]] = {  # of a corpus
+    "specialists_by_unit": (
+        "How many specialists there are with the text, group, sublabel or source as the unit",
+        units.by_unit,
+    ),
+}
+
+
 def _beside(trace: Trace) -> dict[str, tuple[str, Make]]:
     return {
         name: (title, table)
@@ -201,7 +210,7 @@ def tables(trace: Trace) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
     least, most = trace.k_range
     chosen = TABLES | STATISTICS | (VARYING_STATISTICS if least < most else {})
     if len(evidence.present_domains(trace)) > 1:
-        chosen |= DOMAIN_STATISTICS
+        chosen |= DOMAIN_STATISTICS | (UNIT_STATISTICS if units.known(trace) else {})
     return {
         name: (title, partial(table, trace))
         for name, (title, table) in (chosen | _beside(trace)).items()

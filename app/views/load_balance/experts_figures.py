@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.domain_counts import ALL_LAYERS
+from analysis.groups import in_words
 from analysis.significance import MAX_Q
 from app.views.shared.heatmap import cell_heatmap, dot_cells, span_axis
 from app.views.shared.intervals import Measure, probability
@@ -125,7 +126,7 @@ def mean_text(cell: Any) -> str:
     ]
     if pd.notna(cell.p):
         lines.append(f"p {probability(cell.p)}, q {probability(cell.q)}")
-    lines.append(f"{cell.n_documents:,} texts, {cell.n_tokens:,} tokens")
+    lines.append(f"{in_words(cell.n_documents, cell.n_groups)}, {cell.n_tokens:,} tokens")
     return "<br>".join([*lines, f"<i>{cell.note}</i>"] if cell.note else lines)
 
 

@@ -49,7 +49,7 @@ def _histograms(tokens: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> 
         note=(
             "How the number of experts per token is distributed in each domain (height: square "
             "root of the share of tokens, on one scale for all domains). Line: the mean. Right: "
-            "the mean and its 95 % bootstrap interval over texts."
+            "the mean and its 95 % interval over groups of texts."
         ),
     )
 

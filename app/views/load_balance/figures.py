@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.groups import NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH, in_words
 from analysis.significance import MAX_Q
 from app.views.shared.heatmap import amount_axis, cell_heatmap, dot_cells, hatch_cells, ratio_axis
 from app.views.shared.intervals import RATIO, probability
@@ -34,7 +34,7 @@ def load_heatmap(
     by_load: bool,
 ) -> go.Figure:
     """Colour = load relative to balanced, from an expert_load_table; a layer without tokens is
-    empty. Dot: q < 0.05. Cross: not chosen. Hatched: too few documents to say."""
+    empty. Dot: q < 0.05. Cross: not chosen. Hatched: too few independent texts to say."""
 
     def grid(values: np.ndarray) -> np.ndarray:
         return np.take_along_axis(values.reshape(tokens_LE.shape), order_LE, -1)
@@ -109,5 +109,5 @@ def load_text(row: Any) -> str:
         lines.append(f"<b>{RATIO.text(2**row.estimate)}</b>{span}, balanced 1×")
     if not pd.isna(row.p):
         lines.append(f"p {probability(row.p)}, q {probability(row.q)}")
-    lines.append(f"{row.n_documents:,} texts, {row.n_tokens:,} choices")
+    lines.append(f"{in_words(row.n_documents, row.n_groups)}, {row.n_tokens:,} choices")
     return "<br>".join([*lines, f"<i>{row.note}</i>"] if row.note else lines)

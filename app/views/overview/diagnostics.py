@@ -20,11 +20,12 @@ ARTICLE_VALUE = {
     "spread on low-resource languages": "0.47",
 }
 NOTE = (
-    "Mean over layers. Bar: 95 % bootstrap interval over texts. Tick: balanced load; for distinct "
-    "experts, chance. GShard (2 of 16 experts) and DeepSeekMoE (7 of 63, one shared) were trained "
-    "here on the same tokens. The share of distinct experts falls as the number of experts grows, "
-    "so compare only models with equally many. The spread is the standard deviation of the load "
-    "over experts, divided by its mean."
+    "Mean over layers. Bar: 95 % bootstrap interval, of this trace over groups of texts, of the "
+    "two models over texts. Tick: balanced load; for distinct experts, chance. GShard (2 of 16 "
+    "experts) and DeepSeekMoE (7 of 63, one shared) were trained here on the same tokens. The "
+    "share of distinct experts falls as the number of experts grows, so compare only models with "
+    "equally many. The spread is the standard deviation of the load over experts, divided by its "
+    "mean."
 )
 
 

@@ -92,7 +92,7 @@ def _hover(row: dict) -> str:
     if pd.notna(row.get("low")):
         lines.append(f"95 % interval: {row['low']:,.0f} to {row['high']:,.0f}")
     if pd.notna(row.get("null")):
-        lines.append(f"with labels shuffled over texts: {row['null']:,.1f}")
+        lines.append(f"with labels shuffled over groups of texts: {row['null']:,.1f}")
     if pd.notna(row.get("p")):
         lines.append(f"p {probability(row['p'])}, q {probability(row['q'])}")
     if pd.notna(row.get("median_share")):

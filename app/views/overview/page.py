@@ -23,6 +23,8 @@ with left:
 with right:
     draw(shown["domains"], subject=trace.name)
 evidence.draw_limits(trace)
+if "specialists_by_unit" in shown:
+    draw(shown["specialists_by_unit"], subject=trace.name)
 st.subheader("The article's three diagnostics of a conventional MoE", anchor=False)
 three = [panel for name, panel in shown.items() if name.startswith("diagnostic_")]
 draw_abreast(three, subject=trace.name, columns=3, file=False)

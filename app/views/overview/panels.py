@@ -2,14 +2,14 @@
 
 import pandas as pd
 
-from analysis import queries
 from analysis.domain_counts import ANY
+from analysis.groups import MIN_EFFECTIVE
 from analysis.significance import MAX_Q
 from analysis.specialization import MIN_DOMAIN_TOKENS, MIN_LIFT, MIN_MARGIN, NONE, TOO_LITTLE
-from app import evidence
+from app import evidence, sample
 from app.trace import Trace
 from app.views.load_balance import summary
-from app.views.overview import diagnostics
+from app.views.overview import diagnostics, units
 from app.views.overview.figures import ARTICLE_SHARE, domains_by_layer, experts_per_domain_bars
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
@@ -17,6 +17,11 @@ from app.views.shared.theme import Palette
 RULE = (
     f"at least {MIN_LIFT:g} times as often in it as over all texts, and {MIN_MARGIN:g} times as "
     "often as in any other"
+)
+DOMAINS_NOTE = (
+    "Effective number: so many groups of equal length tell as much as these; a domain with fewer "
+    f"than {MIN_EFFECTIVE} has no intervals and no tests. Design effect: how many times as large "
+    "the variance of the experts' shares is as it would be if all texts were independent."
 )
 METHOD = (
     "experts_per_domain",
@@ -33,7 +38,7 @@ METHOD = (
 def headline(trace: Trace) -> list[tuple[str, str, str]]:
     info, metrics = trace.info, evidence.metrics(trace)
     figures = [
-        ("Tokens", f"{info.num_tokens:,}", f"{info.num_documents:,} texts"),
+        ("Tokens", f"{info.num_tokens:,}", sample.size(trace)),
         summary.busiest(metrics),
         summary.mean(metrics, "busiest_share", "Load of the three busiest", "balanced"),
         summary.dead(evidence.absence(trace)),
@@ -52,6 +57,7 @@ def panels(trace: Trace, palette: Palette) -> list[Panel]:
     return [
         _experts(whole, palette),
         _domains(trace),
+        *units.panels(trace),
         *diagnostics.panels(trace, palette),
         Panel(
             name="experts_per_domain_by_layer",
@@ -63,9 +69,8 @@ def panels(trace: Trace, palette: Palette) -> list[Panel]:
 
 
 def _domains(trace: Trace) -> Panel:
-    with trace.cursor() as con:
-        table = queries.domain_tokens(con).rename(columns={"documents": "texts"})
-    return Panel(name="domains", table=table, preview=table)
+    table = evidence.domains(trace)
+    return Panel(name="domains", table=table, preview=table, note=DOMAINS_NOTE)
 
 
 def _experts(table: pd.DataFrame, palette: Palette) -> Panel:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
+from analysis.groups import in_words
 from app.views.shared.heatmap import cell_heatmap, dot_cells, similarity_axis
 from app.views.shared.theme import Palette, frame, literal
 
@@ -184,8 +185,9 @@ def _error(rows: pd.DataFrame, color: str) -> dict[str, Any]:
 def _cost_hover(row: Any, most: int) -> str:
     at = "" if pd.isna(row.threshold) else f", threshold {row.threshold:.3f}"
     span = "no interval" if pd.isna(row.low) else f"{row.low:+.4f} to {row.high:+.4f}"
+    size = in_words(row.n, getattr(row, "n_groups", row.n))
     return (
         f"<b>{literal(row.by)}, {literal(row.how)}</b>{at}: {row.experts:,} of {most:,} experts "
         f"left<br>{row.change:+.4f} bits per byte ({span})<br>"
-        f"{row.changed_choices:.1%} of the gate's choices change, {row.n:,} texts"
+        f"{row.changed_choices:.1%} of the gate's choices change, {size}"
     )

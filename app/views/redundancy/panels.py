@@ -94,14 +94,23 @@ def costs(similar: Redundancy, table: pd.DataFrame, palette: Palette, *, domain:
         alt="Increase in bits per byte against the share of experts removed, for every rule",
         answer="" if removed.empty else cost_answer(removed, most=most),
         note=(
-            "Bars: paired 95 % bootstrap intervals over texts. Solid: a group keeps its most used "
-            "expert; dotted: the mean of its experts, weighted by use (or random removal). "
+            f"{_bars(table)} Solid: of experts that are alike, the most used is kept; dotted: the "
+            "mean of them, weighted by use (or random removal). "
             "Saliency removes the least salient experts and random equally many at random; the "
             "gate then chooses others. The thresholds of the similarities were set to remove "
             "equally many."
         ),
         preview=rows if removed.empty else removed,
         table=table,
+    )
+
+
+def _bars(table: pd.DataFrame) -> str:
+    if "n_groups" in table:
+        return "Bars: paired 95 % intervals over groups of texts."
+    return (
+        "Bars: paired 95 % bootstrap intervals over texts; this result is of an earlier version, "
+        "which did not group them."
     )
 
 

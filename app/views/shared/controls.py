@@ -15,7 +15,12 @@ from data import report
 Selection = Literal["points"] | tuple[Literal["box", "lasso"], ...]
 
 
-SAMPLE_SIZES = {"n_documents": "texts", "n_tokens": "tokens"}  # as pages call them
+SAMPLE_SIZES = {
+    "n_documents": "texts",
+    "n_groups": "groups",
+    "n_tokens": "tokens",
+}  # as pages call them
+FORMATS = {"effective_number": "%.1f", "design_effect": "%.1f"}
 
 
 def palette() -> Palette:
@@ -134,7 +139,7 @@ def _column(values: pd.Series) -> Any:
     name = str(values.name)
     title = SAMPLE_SIZES.get(name, name.removesuffix("_id").replace("_", " "))
     if pd.api.types.is_float_dtype(values):
-        return st.column_config.NumberColumn(title, format="%.3f")
+        return st.column_config.NumberColumn(title, format=FORMATS.get(name, "%.3f"))
     if pd.api.types.is_integer_dtype(values):
         return st.column_config.NumberColumn(title, format="localized")
     return st.column_config.TextColumn(title)

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.groups import in_words
 from app.views.shared.theme import Palette, frame, layer_step
 
 DASH = "\N{EN DASH}"
@@ -123,5 +124,5 @@ def _hover(row: Any, measure: Measure, null: str) -> str:
         lines.append(f"{null} {measure.short(row.null)}")
     if not pd.isna(row.p):
         lines.append(f"p {probability(row.p)}, q {probability(row.q)} (over layers)")
-    lines.append(f"{row.n_documents:,} texts, {row.n_tokens:,} tokens")
+    lines.append(f"{in_words(row.n_documents, row.n_groups)}, {row.n_tokens:,} tokens")
     return "<br>".join([*lines, row.note] if row.note else lines)

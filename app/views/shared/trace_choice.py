@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from app import workspace
+from app import sample, workspace
 from app.jobs import beside
 from app.trace import Trace, open_trace
 from app.views.shared import controls, demo
@@ -48,9 +48,8 @@ def _opened(file: TraceFile) -> Trace:
 def _facts(trace: Trace) -> None:
     info, (least, most) = trace.info, trace.k_range
     chosen = f"{most} chosen" if least == most else f"{least} to {most} chosen"
-    texts = "1 text" if info.num_documents == 1 else f"{info.num_documents:,} texts"
     lines = [
-        f"{info.num_tokens:,} tokens, {texts}",
+        f"{info.num_tokens:,} tokens, {sample.size(trace)}",
         f"Model {info.model_name} ({info.model_sha256[:8]})",
         f"{info.num_layers} MoE layers with {info.num_experts} experts each",
         f"{chosen} per token, {info.num_shared_experts} shared",

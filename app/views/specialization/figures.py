@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.groups import NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH, in_words
 from analysis.significance import MAX_Q
 from app.views.shared.heatmap import RATIOS, cell_heatmap, dot_cells, hatch_cells, ratio_axis
 from app.views.shared.intervals import RATIO, probability
@@ -41,7 +41,7 @@ def lift_heatmap(
     marked: int,
 ) -> go.Figure:
     """Domains by experts of one layer's lift_table, colour = log2 lift; the marked expert is
-    framed. A dot: q < 0.05. Hatched: too few documents to say."""
+    framed. A dot: q < 0.05. Hatched: too few independent texts to say."""
     log_GE = lift_grid(rows, "estimate", domains)[order_E].T
     undecided_GE = (rows.note == NOT_ENOUGH).to_numpy().reshape(-1, len(domains))[order_E].T
     hover = np.array([lift_text(row) for row in rows.itertuples()]).reshape(-1, len(domains))
@@ -77,7 +77,7 @@ def lift_text(row: Any) -> str:
         lines.append(f"<b>{RATIO.text(2**row.estimate)}</b>{span}, by chance 1×")
     if not pd.isna(row.p):
         lines.append(f"p {probability(row.p)}, q {probability(row.q)}")
-    lines.append(f"{row.n_documents:,} texts, {row.n_tokens:,} choices")
+    lines.append(f"{in_words(row.n_documents, row.n_groups)}, {row.n_tokens:,} choices")
     if not pd.isna(row.smallest_detectable):
         lines.append(
             f"smallest lift that these texts can detect: {RATIO.text(2**row.smallest_detectable)}"
@@ -88,7 +88,7 @@ def lift_text(row: Any) -> str:
 def lift_bars(rows: pd.DataFrame, palette: Palette) -> go.Figure:
     """One expert's lift by domain, to both sides of chance, with its interval; numbers in a column.
 
-    Full colour and a dot: q < 0.05. Hatched: too few documents to say.
+    Full colour and a dot: q < 0.05. Hatched: too few independent texts to say.
     """
     colors = domain_colors(list(rows.domain), palette)
     significant = (rows.q < MAX_Q).fillna(False).tolist()

@@ -105,6 +105,7 @@ def _by_layer(trace: Trace, palette: Palette, *, metric: str, marked: int) -> Pa
             metrics, palette, metric=metric, null="shuffled labels", marked=marked
         ),
         alt=f"{metric} by layer, with intervals",
-        note=evidence.READING + " Tick: the value with domain labels shuffled over texts.",
+        note=evidence.READING
+        + " Tick: the value with domain labels shuffled over groups of texts.",
         preview=rows,
     )

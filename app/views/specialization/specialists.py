@@ -42,6 +42,7 @@ COLUMNS = {
         "See Causes.",
     ),
     "n_documents": st.column_config.NumberColumn("texts", format="localized"),
+    "n_groups": st.column_config.NumberColumn("groups", format="localized"),
     "n_tokens": st.column_config.NumberColumn("choices", format="localized"),
 }
 
@@ -90,23 +91,26 @@ def power_note(rows: pd.DataFrame) -> str:
     detectable = rows.smallest_detectable.dropna()
     if detectable.empty:
         return ""
-    texts = rows.n_documents[rows.n_documents > 0]
-    counted = _texts(int(texts.min()), int(texts.max()))
+    groups = rows.n_groups[rows.n_groups > 0]
+    noun = "groups of texts" if (rows.n_groups < rows.n_documents).any() else "texts"
+    counted = f"{_span(int(groups.min()), int(groups.max()))} {noun}"
     least, middle, most = (
         RATIO.text(2 ** float(detectable.quantile(level))) for level in (0, 0.5, 1)
     )
     undecided = int((rows.note == NOT_ENOUGH).sum())
-    more = f" {undecided} of {len(rows)} cells of this layer need more texts." if undecided else ""
+    more = (
+        f" {undecided} of {len(rows)} cells of this layer need more independent texts."
+        if undecided
+        else ""
+    )
     return (
         f"With {counted} per domain, 80 of 100 such traces would detect a lift of {middle} in the "
         f"median cell of this layer ({least} in the easiest cell, {most} in the hardest).{more}"
     )
 
 
-def _texts(fewest: int, most: int) -> str:
-    if fewest != most:
-        return f"{fewest:,} to {most:,} texts"
-    return "1 text" if most == 1 else f"{most:,} texts"
+def _span(fewest: int, most: int) -> str:
+    return f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
 def ablation_note(causes: pd.DataFrame | None, *, layer_id: int, expert_id: int) -> str:
@@ -140,10 +144,11 @@ def replication_note(table: pd.DataFrame) -> str:
     span = "" if pd.isna(unseen.low) else f" ({unseen.low:.0%} to {unseen.high:.0%})"
     return (
         "Do the specialists reappear in other texts? Of the specialists found in one half of the "
-        f"texts, {half.estimate:.0%} are also found in the other half (by chance {half.null:.0%}); "
-        f"the lifts of the two halves have a correlation of {half.correlation:.2f} (Spearman"
-        f"{_shuffled_q(half)}). In texts left out, {unseen.estimate:.0%}{span} of the specialists "
-        "have their highest lift in the domain they are named after (by chance "
+        f"groups of texts, {half.estimate:.0%} are also found in the other half (by chance "
+        f"{half.null:.0%}); the lifts of the two halves have a correlation of "
+        f"{half.correlation:.2f} (Spearman{_shuffled_q(half)}). In groups left out, "
+        f"{unseen.estimate:.0%}{span} of the specialists have their highest lift in the "
+        "domain they are named after (by chance "
         f"{unseen.null:.0%}{_shuffled_q(unseen)})."
     )
 

@@ -3,6 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.groups import in_words
 from app.views.shared.theme import Palette, frame, layer_step
 
 
@@ -40,9 +41,9 @@ def _corrected_hover(row: dict) -> str:
     if pd.notna(row["low"]):
         lines.append(f"95 % interval: {row['low']:.1%} to {row['high']:.1%}")
     if pd.notna(row["p"]):
-        lines.append(f"{row['null']:.1%} with words permuted within texts")
+        lines.append(f"{row['null']:.1%} with words permuted within each text")
         lines.append(f"p {row['p']:.3f}, q {row['q']:.3f} (over layers)")
-    return "<br>".join([*lines, f"{row['n_documents']:,} texts, {row['n_tokens']:,} tokens"])
+    return "<br>".join([*lines, _sample_text(row)])
 
 
 def information_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
@@ -91,4 +92,8 @@ def _information_hover(row: dict, of: str) -> str:
     lines = [f"{null:.4f} by chance", f"p {row[f'{of}p']:.3f}, q {row[f'{of}q']:.3f} (over layers)"]
     if not of and pd.notna(row["low"]):
         lines.insert(0, f"95 % interval: {row['low']:.4f} to {row['high']:.4f}")
-    return "<br>".join([*lines, f"{row['n_documents']:,} texts, {row['n_tokens']:,} tokens"])
+    return "<br>".join([*lines, _sample_text(row)])
+
+
+def _sample_text(row: dict) -> str:
+    return f"{in_words(row['n_documents'], row['n_groups'])}, {row['n_tokens']:,} tokens"

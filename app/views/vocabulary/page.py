@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from app import evidence
 from app.views.shared import controls
 from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
@@ -20,6 +21,7 @@ layer_id = controls.layer(trace.info.num_layers)
 drawn = panels(trace, controls.palette(), layer_id=layer_id)
 shown = {panel.name: panel for panel in drawn}
 draw(shown["vocabulary_by_layer"], subject=trace.name, key="vocabulary")
+evidence.draw_sample(trace)
 if "token_id_specialization" in shown:
     draw(shown["token_id_specialization"], subject=trace.name)
 else:

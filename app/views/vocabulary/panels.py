@@ -62,8 +62,8 @@ def _by_layer(trace: Trace, palette: Palette, layer_id: int) -> Panel:
         note=(
             f"Frequent: {MIN_OCCURRENCES} occurrences or more. A rare id belongs to one expert by "
             "chance (an id that occurs once always does), so the plain figure is high for any "
-            f"router. Vertical line: 95 % interval over texts. p: the rank among {DEALS} random "
-            "permutations of the words within each text."
+            "router. Vertical line: 95 % interval over groups of texts. p: the rank among "
+            f"{DEALS} random permutations of the words within each text."
         ),
     )
 
@@ -121,10 +121,11 @@ def information_panel(table: pd.DataFrame, palette: Palette) -> Panel:
         figure=information_bars(rows, palette),
         alt="Bars: information about the domain by layer, alone and beyond the token",
         note=(
-            "Nats per choice, minus what the same texts give when they are assigned to domains at "
-            "random; negative values are shown as 0. Vertical line: 95 % bootstrap interval over "
-            "texts; it reaches far up because the correction may subtract too much. p: the rank "
-            f"among {PERMUTATIONS} random assignments; q: over layers." + "".join(reasons)
+            "Nats per choice, minus what the same groups of texts give when they are assigned to "
+            "domains at random; negative values are shown as 0. Vertical line: 95 % bootstrap "
+            "interval over groups of texts; it reaches far up because the correction may subtract "
+            f"too much. p: the rank among {PERMUTATIONS} random assignments; q: over layers."
+            + "".join(reasons)
         ),
         preview=table,
     )
