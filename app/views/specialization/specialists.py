@@ -139,8 +139,8 @@ def replication_note(table: pd.DataFrame) -> str:
     return (
         "Do the specialists reappear in other texts? Of the specialists found in one half of the "
         f"groups of texts, {half.estimate:.0%} are also found in the other half (by chance "
-        f"{half.null:.0%}); the lifts of the two halves have a correlation of {half.correlation:.2f} (Spearman"
-        f"{_shuffled_q(half)}). In groups left out, {unseen.estimate:.0%}{span} of the specialists "
+        f"{half.null:.0%}); the lifts of the two halves have a correlation of "
+        f"{half.correlation:.2f} (Spearman{_shuffled_q(half)}). In groups left out, {unseen.estimate:.0%}{span} of the specialists "
         "have their highest lift in the domain they are named after (by chance "
         f"{unseen.null:.0%}{_shuffled_q(unseen)})."
     )
