@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import permutation
+from analysis.influence import log_lift
 
 
 def overdispersed(rng: np.random.Generator, num_documents: int, shares: list[float]) -> np.ndarray:
@@ -52,7 +53,11 @@ def test_a_random_router_is_found_at_the_nominal_rate_when_documents_vary() -> N
     shares = [0.5, 0.3, 0.15, 0.05]
     tokens_NLE = np.stack([overdispersed(rng, 60, shares) for _ in range(150)], 1)
     p_LEG = permutation.preference_p(tokens_NLE, np.arange(60) % 3, num_domains=3, permutations=300)
-    assert 0.035 <= (p_LEG < 0.05).mean() <= 0.065
+    found_LEG = p_LEG < 0.05
+    assert found_LEG.mean() <= 0.065
+    tokens_LEG = np.stack([tokens_NLE[g::3].sum(0) for g in range(3)], -1)
+    more_LEG = log_lift(tokens_LEG) > 0  # less often is harder to establish
+    assert 0.035 <= found_LEG[more_LEG].mean() <= 0.065
     assert (p_LEG < 0.001).mean() <= 0.003
 
 
