@@ -119,7 +119,7 @@ def test_for_a_test_the_rest_counts_at_least_by_its_size() -> None:
 
 
 def test_for_a_test_only_sizes_set_the_freedom_of_a_preference() -> None:
-    """One group makes most of the domain's choices: its error is large, its freedom not small."""
+    """One group differs most: the error is large, the freedom not small."""
     tokens_NE, domain_id_N = overdispersed(40)
     tokens_NE[0] = tokens_NE[0].sum() * np.array([0, 0, 1])
     of = spread(tokens_NE, domain_id_N, num_domains=2)
@@ -135,7 +135,7 @@ def test_for_a_test_only_sizes_set_the_freedom_of_a_preference() -> None:
 
 
 def test_a_missed_group_chooses_as_the_group_of_the_others_that_chooses_most() -> None:
-    """Groups of 100 choices, 50 in the domain; expert 0 has half of all, at most 80 % of a group."""
+    """Groups of 100 choices, 50 in the domain; each expert has half of all."""
     own, others = [[25, 25]] * 2, [[80, 20], [40, 60], [30, 70]]
     tokens_NE = np.array(own + others)
     added_E = influence.missed_group(tokens_NE, np.arange(5) < 2)
