@@ -20,7 +20,7 @@ NOT_INDEPENDENT = (
 )
 GIVEN = {  # how documents came by their groups, by Grouping.source
     "column": "as the prompt file groups them",
-    "corpus": "by the work, package, author or task that they come from",
+    "corpus": "one for each work, package, author or task that they come from",
     "near-duplicates": "joined only where they are equal or nearly equal",
 }
 

@@ -123,10 +123,9 @@ def _transition_hover(row: dict) -> str:
 
 
 def _without_test(reason: str) -> list[str]:
-    if not reason:
-        return []
-    few = reason.startswith(("fewer", "one document"))
-    return [f"{NOT_ENOUGH if few else 'no test'}: {reason}"]
+    if reason in ("", NOT_ENOUGH):
+        return [reason] if reason else []
+    return [f"{NOT_ENOUGH if reason.startswith('fewer') else 'no test'}: {reason}"]
 
 
 def _square(tests: pd.DataFrame, values_P: np.ndarray, num_experts: int) -> np.ndarray:

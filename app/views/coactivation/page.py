@@ -14,7 +14,7 @@ from app.views.shared.trace_choice import trace_page
 NULLS: dict[str, Null] = {"fixed loads": "load", "k of E": "uniform"}
 
 trace = trace_page("Which experts work together?")
-with st.container(horizontal=True, gap="large"):
+with st.container(horizontal=True, gap="medium"):
     layer_id = controls.layer(trace.info.num_layers)
     layers = controls.choice("Compare experts of", ["one layer", "this and the next"], key="asked")
     null = NULLS[controls.choice("Chance model", list(NULLS), key="null")]

@@ -127,7 +127,7 @@ def diagnostic_rows(table: pd.DataFrame, palette: Palette, *, percent: bool) -> 
     figure.update_layout(margin={"r": 62})
     for row, estimate in enumerate(table.estimate):
         column_text(figure, row, "" if pd.isna(estimate) else f"{estimate:{form}}", place=56)
-    figure.update_xaxes(rangemode="tozero", tickformat=".0%" if percent else "", nticks=5)
+    figure.update_xaxes(rangemode="tozero", tickformat=".0%" if percent else "", nticks=3)
     return _named_rows(figure, list(table.model))
 
 
@@ -135,7 +135,9 @@ def _interval_text(row: Any, form: str) -> str:
     if pd.isna(row.estimate):
         return f"{literal(row.model)}: {row.note}"
     span = "no interval" if pd.isna(row.low) else f"{row.low:{form}} to {row.high:{form}}"
-    n_groups = row.n_documents if pd.isna(row.n_groups) else int(row.n_groups)  # of the models
+    n_groups = (
+        row.n_documents if pd.isna(row.n_groups) else int(row.n_groups)
+    )  # of an earlier version
     size = in_words(row.n_documents, n_groups)
     return f"<b>{literal(row.model)}</b>: {row.estimate:{form}} ({span})<br>{size}"
 

@@ -83,7 +83,10 @@ def diagnosed() -> pd.DataFrame:
     path = FOLDER / "diagnostics.csv"
     if not path.is_file():
         return pd.DataFrame()
-    table = pd.read_csv(path, keep_default_na=True).fillna({"note": ""})
+    table = pd.read_csv(path, dtype={"note": str}).fillna({"note": ""})
+    if "n_groups" not in table:  # of an earlier version
+        table["n_groups"] = pd.NA
+    table = table.astype({"n_groups": "Int64"})
     return table.assign(model=table.preset.map(NAMES)).drop(columns="preset")
 
 

@@ -17,12 +17,9 @@ if "experts_per_domain" not in shown:
     draw(shown["domains"], subject=trace.name)
     st.stop()
 
-left, right = st.columns([3, 2], gap="large")
-with left:
-    draw(shown["experts_per_domain"], subject=trace.name)
-with right:
-    draw(shown["domains"], subject=trace.name)
+draw(shown["experts_per_domain"], subject=trace.name)
 evidence.draw_limits(trace)
+draw(shown["domains"], subject=trace.name)
 if "specialists_by_unit" in shown:
     draw(shown["specialists_by_unit"], subject=trace.name)
 st.subheader("The article's three diagnostics of a conventional MoE", anchor=False)

@@ -19,7 +19,7 @@ RULE = (
     "often as in any other"
 )
 DOMAINS_NOTE = (
-    "Effective number: so many groups of equal length tell as much as these; a domain with fewer "
+    "Effective: so many groups of equal length tell as much as these; a domain with fewer "
     f"than {MIN_EFFECTIVE} has no intervals and no tests. Design effect: how many times as large "
     "the variance of the experts' shares is as it would be if all texts were independent."
 )
@@ -44,7 +44,7 @@ def headline(trace: Trace) -> list[tuple[str, str, str]]:
         summary.dead(evidence.absence(trace)),
     ]
     if evidence.compares_domains(trace):
-        label, null = "Domain information", "shuffled labels"
+        label, null = "Domain information", "shuffled"
         figures.append(summary.mean(metrics, "information_share", label, null))
     return figures
 
@@ -70,7 +70,9 @@ def panels(trace: Trace, palette: Palette) -> list[Panel]:
 
 def _domains(trace: Trace) -> Panel:
     table = evidence.domains(trace)
-    return Panel(name="domains", table=table, preview=table, note=DOMAINS_NOTE)
+    return Panel(
+        name="domains", table=table, title="Texts by domain", preview=table, note=DOMAINS_NOTE
+    )
 
 
 def _experts(table: pd.DataFrame, palette: Palette) -> Panel:

@@ -12,7 +12,7 @@ from app.trace import BY_IDENTITY, Trace
 from app.views.shared.panel import Panel
 
 GROUP = "group"  # the unit of every other figure
-HEADINGS = {"n_units": "number of them", "too_few": "too few of them in"}
+HEADINGS = {"n_units": "units", "too_few": "too few units in"}
 
 
 def known(trace: Trace) -> bool:
@@ -36,7 +36,9 @@ def panels(trace: Trace) -> list[Panel]:
                 "source, such as one of its languages. Too few: a domain with fewer than "
                 f"{MIN_EFFECTIVE} units of equal length is not tested and has no specialists."
             ),
-            preview=table.rename(columns=HEADINGS),
+            preview=table.replace({"unit": {GROUP: f"{GROUP} (everywhere else)"}}).rename(
+                columns=HEADINGS
+            ),
         )
     ]
 

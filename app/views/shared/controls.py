@@ -15,12 +15,13 @@ from data import report
 Selection = Literal["points"] | tuple[Literal["box", "lasso"], ...]
 
 
-SAMPLE_SIZES = {
+SAMPLE_SIZES = {  # as pages call them
     "n_documents": "texts",
     "n_groups": "groups",
+    "effective_number": "effective",
     "n_tokens": "tokens",
-}  # as pages call them
-FORMATS = {"effective_number": "%.1f", "design_effect": "%.1f"}
+}
+FORMATS = {"p": "%.2g", "q": "%.2g", "effective_number": "%.1f", "design_effect": "%.1f"}
 
 
 def palette() -> Palette:

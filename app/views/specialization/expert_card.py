@@ -65,17 +65,18 @@ def _choices(tokens_E: np.ndarray, expert_id: int) -> tuple[str, str, str]:
 def _preference(trace: Trace, rows: pd.DataFrame, own: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Headline of the domain of highest lift, and of the divergence from all texts."""
     best = own.iloc[int(own.estimate.argmax())]
-    lift = [RATIO.text(2**best.estimate)]
+    lift = RATIO.text(2**best.estimate)
     if not pd.isna(best.low):
-        lift[0] += f" ({RATIO.span(2**best.low, 2**best.high)})"
+        lift += f" ({RATIO.span(2**best.low, 2**best.high)})"
+    label = "Strongest domain"
     if not pd.isna(best.q):
-        lift.append(f"q {probability(best.q)}")
+        label += f", q {probability(best.q)}"
     tokens_EG = rows.n_tokens.to_numpy().reshape(-1, len(own))
     divergence = specialization.jensen_shannon(tokens_EG[None])[0, best.expert_id]
     measure, metrics = MEASURES["mean_divergence"], evidence.metrics(trace)
     chance = metrics[(metrics.layer_id == best.layer_id) & (metrics.metric == "mean_divergence")]
     return [
-        ("Strongest domain", controls.unmarked(best.domain), ", ".join([*lift, "by chance 1×"])),
+        (label, controls.unmarked(best.domain), f"{lift}, by chance 1×"),
         (
             "Divergence from all texts",
             measure.text(float(divergence)),

@@ -90,7 +90,7 @@ def _token_ids(trace: Trace, layer_id: int) -> list[Panel]:
             name="token_id_specialization",
             table=table,
             title=token_ids_title(layer_id),
-            preview=table,
+            preview=table.drop(columns="layer_id"),
         )
     ]
 

@@ -38,7 +38,7 @@ def test_pairs_are_marked_where_sure_and_hatched_without_a_colour_where_unknown(
         "9</b> tokens<br>fixed loads: 3 expected, 3.00× [2.00, 4.00], z 6.0, q 0.01"
         in (cells.text[0, 1])
     )
-    assert "not enough prompts to say: fewer than 5 tokens expected" in cells.text[1, 2]
+    assert "not enough independent texts to say: fewer than 5 tokens expected" in cells.text[1, 2]
     assert log_EE[1, 2] == -coactivation.LIMIT - 1  # never, but expected
 
 

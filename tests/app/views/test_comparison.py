@@ -101,7 +101,9 @@ def test_a_row_of_the_figure_tells_interval_seeds_and_texts() -> None:
 
 def test_a_diagnostic_without_texts_has_a_reason_instead_of_a_dot() -> None:
     row = {"estimate": None, "low": None, "high": None, "null": None, "article": 0.47}
-    table = pd.DataFrame([{"model": "this trace", "n_documents": 0, "note": "no text"} | row])
+    table = pd.DataFrame(
+        [{"model": "this trace", "n_documents": 0, "n_groups": 0, "note": "no text"} | row]
+    )
     numbers = dict.fromkeys(row, "Float64")
     figure = diagnostic_rows(table.astype(numbers), LIGHT, percent=False)
     assert figure.data[2].text[0] == "this trace: no text"

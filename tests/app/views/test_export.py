@@ -10,10 +10,10 @@ from app.jobs.queue import Job
 from app.views.export import tables
 from tests.app.incomplete_traces import open_case
 
-LIFT_CSV = (
-    "layer_id,expert_id,domain,estimate,low,high,p,q,n_documents,n_tokens,smallest_detectable,note"
+LIFT_CSV = "layer_id,expert_id,domain,estimate,low,high,p,q,n_documents,n_groups,n_tokens,smallest_detectable,note"
+METRIC_CSV = (
+    "layer_id,metric,estimate,corrected,low,high,null,p,q,n_documents,n_groups,n_tokens,note"
 )
-METRIC_CSV = "layer_id,metric,estimate,corrected,low,high,null,p,q,n_documents,n_tokens,note"
 
 
 @pytest.mark.slow

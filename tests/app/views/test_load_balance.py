@@ -28,7 +28,7 @@ def loads(tokens_LE: np.ndarray, documents: int = 12) -> pd.DataFrame:
     tokens_NLE = np.tile(tokens_LE, (documents, 1, 1))
     tokens_NLE[::2, :, 0] += tokens_LE[:, 0] > 1
     table = expert_load_table(tokens_NLE, np.zeros(documents, int))
-    return table.assign(n_documents=documents)
+    return table.assign(n_documents=documents + 3)  # three groups are of two texts
 
 
 def test_the_load_heatmap_is_relative_to_balanced_and_marks_the_dead() -> None:
@@ -49,7 +49,7 @@ def test_a_cell_of_the_load_heatmap_has_its_interval_its_null_and_its_mark() -> 
         tokens_LE, table, LIGHT, order_LE=order_LE, by_load=False
     ).data
     assert re.search(r"<b>2\.06×</b> \(\d\.\d\d\N{EN DASH}\d\.\d\d×\), balanced 1×", text.text[0])
-    assert re.search(r"p [^,]+, q .*12 texts, 102 choices", text.text[0])
+    assert re.search(r"p [^,]+, q .*15 texts in 12 groups, 102 choices", text.text[0])
     assert dots.x.tolist() == [0, 1, 2]
     few = loads(tokens_LE, documents=3)
     cells, _, hatched, dots, _ = load.load_heatmap(
@@ -79,12 +79,12 @@ def test_load_in_order_of_number_keeps_the_ids() -> None:
 def means_by_k() -> pd.DataFrame:
     """Two domains, two layers; code runs 4 and 5 experts, math 2 and 3."""
     rows = [
-        (layer, domain, k + max(layer, 0), k - 0.5, k + 0.5, 3.0, q, 9, 90, "")
+        (layer, domain, k + max(layer, 0), k - 0.5, k + 0.5, 3.0, q, 9, 4, 90, "")
         for layer in (ALL_LAYERS, 0, 1)
         for domain, k, q in (("math", 2.0, 0.2), ("code", 4.0, 0.01))
     ]
     names = ["layer_id", "domain", "estimate", "low", "high", "null", "q"]
-    table = pd.DataFrame(rows, columns=[*names, "n_documents", "n_tokens", "note"])
+    table = pd.DataFrame(rows, columns=[*names, "n_documents", "n_groups", "n_tokens", "note"])
     return table.assign(p=table.q)
 
 
@@ -111,7 +111,7 @@ def test_mean_k_is_a_row_a_domain_and_a_dot_where_sure() -> None:
     assert figure.data[0].text.tolist() == [["2.0", "3.0"], ["4.0", "5.0"]]
     assert figure.data[-1].x.tolist() == [0, 1]
     assert figure.data[-1].y.tolist() == [1.3, 1.3]  # code, below its number
-    assert "q 0.01" in figure.data[1].text[2]
+    assert "q 0.01<br>9 texts in 4 groups, 90 tokens" in figure.data[1].text[2]
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (2, 5)
 
 

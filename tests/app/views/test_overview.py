@@ -67,7 +67,10 @@ def test_the_counts_of_experts_carry_their_interval_and_null() -> None:
     table = pd.DataFrame({"domain": ["math"], "experts": [3], "share": [0.75], "layer_id": 0})
     table = table.assign(median_share=None)
     table = table.assign(significant=4, not_enough=0, low=2.0, high=5.0, null=0.25, p=0.01, q=0.02)
-    told = "3 experts, math<br>95 % interval: 2 to 5<br>with labels shuffled over texts: 0.2<br>"
+    told = (
+        "3 experts, math<br>95 % interval: 2 to 5<br>with labels shuffled over "
+        "groups of texts: 0.2<br>"
+    )
     figure = domains.experts_per_domain_bars(table, LIGHT)
     assert figure.data[0].text[0] == f"{told}p 0.01, q 0.02"
     by_layer = domains.domains_by_layer(table.assign(note="why"), LIGHT)

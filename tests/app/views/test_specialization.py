@@ -33,7 +33,9 @@ def lifts() -> pd.DataFrame:
     names = ["expert_id", "domain", "estimate", "low", "high", "p", "q", "note"]
     table = pd.DataFrame(rows, columns=names).astype(dict.fromkeys(names[2:-1], "Float64"))
     detectable = pd.array([0.5, 0.5, 0.9, 0.5, None, None], "Float64")
-    return table.assign(layer_id=0, n_documents=40, n_tokens=1234, smallest_detectable=detectable)
+    return table.assign(layer_id=0, n_documents=40, n_groups=15, n_tokens=1234).assign(
+        smallest_detectable=detectable
+    )
 
 
 def test_the_lift_heatmap_frames_the_chosen_expert_and_hatches_what_it_cannot_say() -> None:
@@ -42,7 +44,7 @@ def test_the_lift_heatmap_frames_the_chosen_expert_and_hatches_what_it_cannot_sa
     )
     heatmap, _, hatched, dots = figure.data
     assert np.isnan(heatmap.z[:, 2]).all()  # dead
-    assert np.isnan(heatmap.z[0, 0])  # not enough prompts to say: no colour
+    assert np.isnan(heatmap.z[0, 0])  # not enough texts to say: no colour
     assert (heatmap.z[1, 0], heatmap.z[0, 1]) == (-3.0, -1.0)
     assert (list(hatched.x), list(hatched.base)) == ([0], [-0.5])
     assert hatched.marker.pattern.shape == "/"
@@ -55,10 +57,10 @@ def test_a_cell_says_all_that_is_known_of_it_and_no_more() -> None:
         specialization.lift_text(row) for row in lifts().replace("code", MARKUP).itertuples()
     )
     assert "<b>2.00×</b> (1.41\N{EN DASH}2.83×), by chance 1×" in significant  # 2**0.5 to 2**1.5
-    assert "p < 0.0001, q < 0.0001<br>40 texts, 1,234 choices" in significant
+    assert "p < 0.0001, q < 0.0001<br>40 texts in 15 groups, 1,234 choices" in significant
     assert "<a" not in significant
-    assert undecided.endswith("can detect: 1.87×<br><i>not enough prompts to say</i>")
-    assert dead == "expert 2, math<br>40 texts, 1,234 choices<br><i>never chosen</i>"
+    assert undecided.endswith("can detect: 1.87×<br><i>not enough independent texts to say</i>")
+    assert dead == "expert 2, math<br>40 texts in 15 groups, 1,234 choices<br><i>never chosen</i>"
 
 
 def test_bars_of_an_expert_have_intervals_and_pale_where_not_sure() -> None:

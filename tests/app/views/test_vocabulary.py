@@ -11,14 +11,16 @@ from app.views.vocabulary import figures as vocabulary
 def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
     columns = ("plain", "share", "expected", "corrected", "null", "p", "q")
     table = pd.DataFrame({"layer_id": [0, 1], **{name: [0.5, None] for name in columns}})
-    table = table.assign(low=[0.25, np.nan], high=[0.625, np.nan], n_documents=9, n_tokens=1234)
-    figure = vocabulary.vocabulary_lines(table.convert_dtypes(), LIGHT, marked=0)
+    table = table.assign(low=[0.25, np.nan], high=[0.625, np.nan], n_documents=9, n_groups=4)
+    figure = vocabulary.vocabulary_lines(
+        table.assign(n_tokens=1234).convert_dtypes(), LIGHT, marked=0
+    )
     assert [line.y for line in figure.data] == [(0.5, None)] * 4
     assert figure.data[3].error_y.array == (0.125, 0)
     assert figure.data[3].error_y.arrayminus == (0.25, 0)
-    told = "<br>95 % interval: 25.0% to 62.5%<br>50.0% with words permuted within texts"
+    told = "<br>95 % interval: 25.0% to 62.5%<br>50.0% with words permuted within each text"
     assert figure.data[3].customdata[0] == (
-        f"{told}<br>p 0.500, q 0.500 (over layers)<br>9 texts, 1,234 tokens"
+        f"{told}<br>p 0.500, q 0.500 (over layers)<br>9 texts in 4 groups, 1,234 tokens"
     )
 
 
@@ -26,7 +28,7 @@ def test_information_below_its_null_is_no_bar() -> None:
     table = pd.DataFrame(
         {"layer_id": [0], "information": [0.3], "information_null": [0.1], "information_p": [0.02]}
     ).assign(beyond=-0.1, p=0.9, low=-0.2, high=0.05, null=0.15, n_documents=9, n_tokens=1234)
-    table = table.assign(q=0.95, information_q=0.04)
+    table = table.assign(q=0.95, information_q=0.04, n_groups=4)
     alone, beyond = vocabulary.information_bars(table, LIGHT).data
     assert alone.y == pytest.approx((0.2,))
     assert beyond.y == (0.0,)
@@ -34,5 +36,5 @@ def test_information_below_its_null_is_no_bar() -> None:
     assert alone.customdata[0].startswith("0.1000 by chance<br>p 0.020, q 0.040 (over layers)")
     assert beyond.customdata[0] == (
         "95 % interval: -0.2000 to 0.0500<br>0.1500 by chance<br>"
-        "p 0.900, q 0.950 (over layers)<br>9 texts, 1,234 tokens"
+        "p 0.900, q 0.950 (over layers)<br>9 texts in 4 groups, 1,234 tokens"
     )

@@ -14,7 +14,7 @@ def metrics() -> pd.DataFrame:
     note = ["", "no tokens"]
     return table.assign(
         layer_id=[0, 1], metric="information_share", n_documents=9, n_tokens=[100, 0], note=note
-    )
+    ).assign(n_groups=4)
 
 
 def test_a_metric_of_every_layer_has_its_interval_and_its_null() -> None:
@@ -26,7 +26,7 @@ def test_a_metric_of_every_layer_has_its_interval_and_its_null() -> None:
     assert dots.y[0] == 0.2
     assert "19.0% (15.0\N{EN DASH}25.0%) corrected for small-sample bias" in dots.text[0]
     assert "p 0.02, q 0.04 (over layers)" in dots.text[0]
-    assert dots.text[1] == "layer 1<br>9 texts, 0 tokens<br>no tokens"
+    assert dots.text[1] == "layer 1<br>9 texts in 4 groups, 0 tokens<br>no tokens"
 
 
 def test_a_number_without_an_interval_is_written_without_one() -> None:
