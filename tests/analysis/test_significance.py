@@ -79,7 +79,7 @@ def test_a_perfect_specialist_of_each_domain_is_found() -> None:
     assert found.estimate.tolist() == pytest.approx([np.log2(1200.5 / 400.5)] * 3)
     one_of_all_labels = 1 / math.comb(36, 12)
     assert found.p.tolist() == pytest.approx([one_of_all_labels] * 3)
-    assert (found.q < 1e-8).all()
+    assert found.q.tolist() == pytest.approx([3 * one_of_all_labels] * 3)  # three of nine tests
     assert found.low.isna().all()
     assert set(found.note) == {"texts all alike: no interval"}
 
@@ -148,7 +148,11 @@ def test_an_expert_that_avoids_a_domain_has_a_finite_lift_and_interval() -> None
     assert holds_no_number_that_is_none(table)
     assert row.estimate < -8
     assert row.low < row.estimate < row.high < -5
-    assert row.q < 0.001
+    assert row.q > 0.05  # math may have missed the one group that chooses it most
+    # expert 5 is chosen more rarely than expected in other, but not never
+    rarely = table[(table.expert_id == 5) & (table.domain == "other")].iloc[0]
+    assert rarely.estimate < -0.5
+    assert rarely.q < 0.001
 
 
 def test_every_expert_chosen_by_every_token_has_lift_one() -> None:
