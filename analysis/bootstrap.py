@@ -49,19 +49,9 @@ def bootstrap_loads(
         yield np.stack(loads, 1)
 
 
-def student_quantile(num_documents: np.ndarray) -> np.ndarray:
-    """Normal quantile at which a percentile interval of few documents is wide enough.
-
-    Expanded percentiles (Hesterberg 2015): Student's quantile, and sqrt(n / (n - 1)) because a
-    resample spreads less than its source. Needs two documents.
-    """
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, num_documents - 1)
-    return quantile * np.sqrt(num_documents / (num_documents - 1))
-
-
 def jackknife_quantile(without_N: np.ndarray, domain_id_N: np.ndarray, *, error: float) -> float:
-    """As student_quantile, of a figure that every document moves: without_N are its values with
-    one document left out, error the spread of its resamples.
+    """Student's quantile at which an interval of resamples is wide enough: without_N are the values
+    of the figure with one document left out, error the spread of its resamples.
 
     Resamples spread less than the sample does: by sqrt(n / (n - 1)) within a domain, and by what
     the jackknife finds beyond. The freedom is Satterthwaite's: few long documents that move the
@@ -80,26 +70,6 @@ def jackknife_quantile(without_N: np.ndarray, domain_id_N: np.ndarray, *, error:
         spread = (squares_N**2).sum() / total**2 - 1 / num_documents
         freedom = min(freedom, 2 / max(spread, 1e-9))
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * expansion)
-
-
-def accelerated_interval(
-    resampled_R: np.ndarray, estimate: np.ndarray, acceleration: np.ndarray, quantile: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """BCa interval (Efron 1987) over the last axis, between the levels of -quantile and quantile.
-
-    Corrects for the resamples' bias and skewness; acceleration is a sixth of the skewness of the
-    documents' influence.
-    """
-    below = (resampled_R < estimate[..., None]).mean(-1)
-    below += (resampled_R == estimate[..., None]).mean(-1) / 2
-    shift = stats.norm.ppf(below.clip(0.01, 0.99))
-    ordered_R = np.sort(resampled_R, -1)
-
-    def at(normal: np.ndarray) -> np.ndarray:
-        moved = shift + normal
-        return _at_level(ordered_R, stats.norm.cdf(shift + moved / (1 - acceleration * moved)))
-
-    return at(-quantile), at(quantile)
 
 
 def basic_interval(

@@ -34,30 +34,32 @@ def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
     *confirmed*: q of the double difference below MAX_Q and all decisive intervals above 0. An
     expert without a claim has no q: confirmed is what has a p as small as a claim with q < MAX_Q.
     """
-    table = typed(table)
+    table, key = typed(table).reset_index(drop=True), [*CLAIM, "claimed"]
     claims = with_q(table[table.claimed], family="group")
     others = _after(table[~table.claimed], "p", "q", pd.array([pd.NA] * (~table.claimed).sum()))
     whole = pd.concat([claims, others.astype({"q": "Float64"})]).loc[table.index]
-    by_claim = whole.set_index([*CLAIM, "claimed"])
-    last = by_claim[by_claim.group == DOUBLE]
-    own_low = by_claim.low[by_claim.group == "own"].reindex(last.index)
-    level = last.p[(last.q < MAX_Q).fillna(False)].max()
-    passed = (last.p <= level).fillna(False) if pd.notna(level) else last.p.isna() & False
-    verdict = pd.Series(
-        np.select(
-            [
-                own_low.isna() & last.index.get_level_values("claimed"),
-                last.n_controls < MIN_CONTROLS,
-                last.low.isna(),
-                last.clear.fillna(False) & passed,
-            ],
-            [NOT_ENOUGH, INCOMPARABLE, NOT_ENOUGH, CONFIRMED],
-            NOT_CONFIRMED,
-        ),
-        last.index,
-        name="verdict",
+    whole = whole.drop(columns="verdict", errors="ignore")
+    own = whole.loc[whole.group == "own", key].assign(few=whole.low.isna())
+    last = whole[whole.group == DOUBLE].merge(own, on=key, how="left")
+    return whole.merge(last[key].assign(verdict=_verdicts(last)), on=key, how="left")
+
+
+def _verdicts(last: pd.DataFrame) -> np.ndarray:
+    """Of the double differences; `few`: the texts are, so that even own has no interval."""
+    p, q = (last[name].to_numpy(float, na_value=np.nan) for name in ("p", "q"))
+    passing = p[q < MAX_Q]
+    level = passing.max() if passing.size else -1.0
+    clear = last.clear.fillna(False).to_numpy(bool)
+    return np.select(
+        [
+            last.few.astype("boolean").fillna(False).to_numpy(bool),
+            (last.n_controls < MIN_CONTROLS).to_numpy(bool),
+            last.low.isna().to_numpy(bool),
+            clear & (p <= level),
+        ],
+        [np.array(of) for of in (NOT_ENOUGH, INCOMPARABLE, NOT_ENOUGH, CONFIRMED)],
+        np.array(NOT_CONFIRMED),
     )
-    return whole.drop(columns="verdict", errors="ignore").join(verdict, on=verdict.index.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,9 @@ def tally(verdicts: pd.DataFrame, *, claimed: bool) -> Tally:
     return Tally(len(decided), int((decided.verdict == CONFIRMED).sum()))
 
 
-def _after(table: pd.DataFrame, place: str, name: str, values: object) -> pd.DataFrame:
+def _after(
+    table: pd.DataFrame, place: str, name: str, values: pd.api.extensions.ExtensionArray
+) -> pd.DataFrame:
     columns = [column for column in table.columns if column != name]
     at = columns.index(place) + 1
     return table.assign(**{name: values})[[*columns[:at], name, *columns[at:]]]

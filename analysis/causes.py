@@ -13,11 +13,11 @@ from scipy import special
 
 from analysis.bootstrap import CONFIDENCE
 from analysis.controls import MIN_CONTROLS, matched_controls, random_order
-from analysis.groups import MIN_EFFECTIVE, effective_number
+from analysis.groups import effective_number
+from analysis.halves import MIN_HALF
 from analysis.rank_tests import Standing, rank_p, standing
 from analysis.ratios import Ratio, ratio, stratified_ratio
 
-MIN_JUDGED = MIN_EFFECTIVE / 2  # half of a domain's groups judge
 DOUBLE = "double difference"
 GROUPS = ("own", "others", "controls' own", "controls' others", "own - others", DOUBLE)
 DECISIVE = ("own", "own - others", DOUBLE)
@@ -106,8 +106,8 @@ def cause_table(
     double difference by its rank among the controls, else Student's), per_choice, per_choice_low,
     per_choice_high (nats a choice taken away), n_groups, n_documents, n_tokens, n_choices, clear
     (own, own - others and the double difference all have intervals above 0; missing where one has
-    none), controls, n_controls, n_above (controls whose double difference is as large), control_choices
-    (median choices of the controls in the own domain, over the expert's).
+    none), controls, n_controls, n_above (controls whose double difference is as large),
+    control_choices (median choices of the controls in the own domain, over the expert's).
     """
     claims = set(claims)
     cells = [_cell(layers, target, claims, seed=seed) for target in dict.fromkeys(targets)]
@@ -189,7 +189,7 @@ def _cell(
         layer.choices_EN, layer.domain_N, claim, claims, among=left_out, seed=seed
     )
     own, others = (_part(layer, expert_id, controls, of_N) for of_N in (own_N, ~own_N))
-    enough = min(effective_number(layer.tokens_N[of_N]) for of_N in (own_N, ~own_N)) >= MIN_JUDGED
+    enough = min(effective_number(layer.tokens_N[of_N]) for of_N in (own_N, ~own_N)) >= MIN_HALF
     choices_E = layer.choices_EN[:, own_N].sum(1)
     ratios = choices_E[controls] / max(choices_E[expert_id], 1)
     return _Cell(
@@ -219,8 +219,8 @@ def _part(layer: LayerChanges, expert_id: int, controls: list[int], of_N: np.nda
     tokens_N = layer.tokens_N[of_N]
     own_N = layer.change_EN[expert_id, of_N]
     choices_N = layer.choices_EN[expert_id, of_N].astype(np.float64)
-    change_NC = layer.change_EN[np.ix_(controls, of_N)].T
-    scaled_NC = _at_choices(change_NC, layer.choices_EN[np.ix_(controls, of_N)].T, choices_N)
+    change_NC = layer.change_EN[controls][:, of_N].T
+    scaled_NC = _at_choices(change_NC, layer.choices_EN[controls][:, of_N].T, choices_N)
     mean_N = scaled_NC.mean(1) if controls else np.full(len(own_N), np.nan)
     amounts_NP = np.column_stack([own_N, mean_N, own_N - mean_N, scaled_NC])
     chosen_NP = amounts_NP[:, :3] if choices_N.any() else np.full((len(choices_N), 3), np.nan)

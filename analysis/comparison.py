@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.chance import ALL, bits_per_byte
-from analysis.groups import summed, units
+from analysis.groups import NOT_ENOUGH, summed, units
 from analysis.ratios import Interval, ratio_interval
 from data.routing import UNLABELLED, Document
 
@@ -150,7 +150,9 @@ def undecided_reason(interval: Interval, spread: float, seeds: int) -> str:
     """Why a difference over so many seeds is not called one; empty where it is."""
     moved = CLEAR_SPREADS * spread / np.sqrt(seeds)
     reasons = []
-    if interval["low"] <= 0 <= interval["high"]:
+    if np.isnan(interval["low"]):
+        reasons.append(NOT_ENOUGH)
+    elif interval["low"] <= 0 <= interval["high"]:
         reasons.append("the interval over texts holds 0")
     if np.isnan(moved):
         reasons.append("no two models have two seeds, so what a seed changes is unknown")

@@ -24,7 +24,7 @@ class ConditionalInformation:
     group_excess: float  # what any division of these groups has beyond such a null
     corrected: float  # plug_in - null - group_excess
     low: float  # of a 95 % interval, by corrected, which takes off rather too much
-    high: float  # by plug_in, which takes off nothing; both NaN where groups are few
+    high: float  # by plug_in, which takes off nothing; both NaN where groups are few or all alike
     p: float  # over permutations of domains among groups
 
 
@@ -56,10 +56,12 @@ def conditional_information(
             "no token id meets two domains and two experts: nothing is left to say beyond the token"
         )
     ratio = dealt_R / least
-    p = float((1 + (ratio >= plug_in / null - 1e-12).sum()) / (1 + permutations))
+    p = float((1 + (ratio >= plug_in / null - 1e-9).sum()) / (1 + permutations))
     excess = float(null * (ratio.mean() - 1))
     low, _ = _interval(plug_in_N - null_N * ratio.mean(), counts.choices_N, domain_N, seed=seed)
     _, high = _interval(plug_in_N, counts.choices_N, domain_N, seed=seed)
+    if np.isnan(low + high):
+        low = high = np.nan
     low = min(low, 0.0) if p > 1 - CONFIDENCE else low
     beyond = float(plug_in - null - excess)
     return ConditionalInformation(float(plug_in), float(null), excess, beyond, low, high, p)
@@ -117,12 +119,15 @@ def _interval(
     beyond_N: np.ndarray, choices_N: np.ndarray, domain_id_N: np.ndarray, *, seed: int
 ) -> tuple[float, float]:
     """Of what groups add, over their choices: the tables stay, groups are drawn again."""
-    if too_few(choices_N, domain_id_N, every_domain=True):
+    if too_few(choices_N, domain_id_N):
         return np.nan, np.nan
     weights_RN = bootstrap_weights(domain_id_N, seed=seed)
     resampled_R = (weights_RN @ beyond_N) / (weights_RN @ choices_N)
+    error = float(resampled_R.std())
+    if error < 1e-9:  # groups all alike, but for rounding
+        return np.nan, np.nan
     without_N = (beyond_N.sum() - beyond_N) / (choices_N.sum() - choices_N)
-    quantile = jackknife_quantile(without_N, domain_id_N, error=float(resampled_R.std()))
+    quantile = jackknife_quantile(without_N, domain_id_N, error=error)
     estimate = np.array(beyond_N.sum() / choices_N.sum())
     low, high = basic_interval(resampled_R, estimate, quantile)
     return float(low), float(high)

@@ -44,7 +44,7 @@ def domain_counts(
     of one domain only is left out.
     """
     require_groups(tokens_NLE, domain_id_N)
-    few = too_few(tokens_NLE.sum((1, 2)), domain_id_N, every_domain=True)
+    few = too_few(tokens_NLE.sum((1, 2)), domain_id_N)
     labels_PN = permuted_labels(domain_id_N, permutations=NULL_PERMUTATIONS, seed=seed)
     member_PGN = (labels_PN[:, None] == np.arange(len(domains))[:, None]).astype(np.float32)
     loads = bootstrap_loads(tokens_NLE, domain_id_N, num_domains=len(domains), seed=seed)

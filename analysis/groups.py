@@ -57,13 +57,15 @@ def effective_numbers(
     )
 
 
-def too_few(size_N: np.ndarray, domain_id_N: np.ndarray, *, every_domain: bool) -> str:
-    """Why a figure of all groups is not said to be sure, empty if it is: a figure that compares
-    domains needs MIN_EFFECTIVE in each, another one as many a domain on average."""
-    present = np.unique(domain_id_N)
-    numbers = [effective_number(size_N[domain_id_N == domain_id]) for domain_id in present]
-    counted = min(numbers) if every_domain else effective_number(size_N) / len(present)
-    if counted >= MIN_EFFECTIVE:
+def too_few(size_N: np.ndarray, domain_id_N: np.ndarray) -> str:
+    """Why a figure of all groups is not said to be sure; empty if every domain has enough."""
+    least = min(
+        (
+            effective_number(size_N[domain_id_N == domain_id])
+            for domain_id in np.unique(domain_id_N)
+        ),
+        default=0.0,
+    )
+    if least >= MIN_EFFECTIVE:
         return ""
-    where = "in a domain" if every_domain else "a domain on average"
-    return f"{NOT_ENOUGH} how sure this is: {counted:.1f} of equal length {where}"
+    return f"{NOT_ENOUGH} how sure this is: {least:.1f} of equal length in a domain"

@@ -6,6 +6,10 @@ N = groups.
 
 import numpy as np
 
+from analysis.groups import MIN_EFFECTIVE
+
+MIN_HALF = MIN_EFFECTIVE / 2  # groups of a domain in each half, of equal size
+
 
 def judging_half(size_N: np.ndarray, domain_id_N: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Whether a group judges [N]. Of every two groups of a domain that follow each other in size,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.ratios import ratio
+from analysis.ratios import ROUNDING, ratio
 
 HALF_CHOICE = 0.5  # added to observed and expected: a lift of 0 has a logarithm
 
@@ -85,6 +85,22 @@ def spread(tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int) 
     )
 
 
+def missed_group(tokens_NE: np.ndarray, own_N: np.ndarray) -> np.ndarray:
+    """Choices of a group that the domain may have missed [E], as long as its groups are on average.
+
+    It chooses every expert so many times more often than all groups do as nine in ten experts are
+    chosen by the group of the other domains that chooses them most.
+    """
+    load_N = tokens_NE.sum(-1)
+    others_NE, length_N = tokens_NE[~own_N], load_N[~own_N]
+    longer_N1 = np.maximum(length_N, length_N.mean())[:, None]  # the shares of short ones vary most
+    peak_E = (others_NE / np.maximum(longer_N1, 1)).max(0)
+    share_E = tokens_NE.sum(0) / max(load_N.sum(), 1)
+    times_E = peak_E / np.maximum(share_E, 1e-12)
+    times = np.quantile(times_E[share_E > 0], 0.9) if share_E.any() else 1.0
+    return np.maximum(peak_E, np.minimum(share_E * times, 1)) * load_N[own_N].mean()
+
+
 def design_effect(by_group: Sequence[Spread], by_document: Sequence[Spread]) -> np.ndarray:
     """How many times as large the variance of the experts' shares of a domain is over groups as it
     seems over documents [G] (Kish 1965); Spreads of every layer. NaN where either is unknown."""
@@ -100,7 +116,8 @@ def design_effect(by_group: Sequence[Spread], by_document: Sequence[Spread]) -> 
 
 
 def lift_errors(of: Spread, *, for_test: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Standard errors of log2 lifts and their Satterthwaite freedom [E, G].
+    """Standard errors of log2 lifts, 0 where groups are all alike, and their Satterthwaite freedom
+    [E, G].
 
     ln lift = ln s_g - ln sum_d w_d s_d for the expert's share s of a domain and the domain's weight
     w: the other domains count by their part of the expert's choices. `for_test`, they count at
@@ -127,17 +144,23 @@ def lift_errors(of: Spread, *, for_test: bool = False) -> tuple[np.ndarray, np.n
     variance_EG = own_EG + rest_EG + lengths_EG.sum(-1, keepdims=True)
     weights_EG += _length_weights(of, lengths_EG)[:, None]
     whole_EG = variance_EG**2 / np.maximum(weights_EG, 1e-300)
-    return np.sqrt(variance_EG) / np.log(2), np.maximum(whole_EG, 1)
+    return _error(variance_EG), np.maximum(whole_EG, 1)
 
 
 def load_errors(of: Spread) -> tuple[np.ndarray, np.ndarray]:
-    """Standard errors of log2(load / mean load) and their freedom [E]."""
+    """Standard errors of log2(load / mean load), 0 where groups are all alike, and their freedom
+    [E]."""
     parts_EG = of.own_share_EG**2 * of.variance_EG
     lengths_EG = (of.own_share_EG - of.domain_share_G) ** 2 * of.length_variance_G
     variance_E = parts_EG.sum(-1) + lengths_EG.sum(-1)
     weights_E = (parts_EG**2 / of.freedom_EG).sum(-1) + _length_weights(of, lengths_EG)
     freedom_E = variance_E**2 / np.maximum(weights_E, 1e-300)
-    return np.sqrt(variance_E) / np.log(2), np.maximum(freedom_E, 1)
+    return _error(variance_E), np.maximum(freedom_E, 1)
+
+
+def _error(variance: np.ndarray) -> np.ndarray:
+    error = np.sqrt(variance)
+    return np.where(error < ROUNDING, 0.0, error) / np.log(2)
 
 
 def _length_weights(of: Spread, lengths_EG: np.ndarray) -> np.ndarray:

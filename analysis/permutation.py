@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special, stats
 
 from analysis.groups import MIN_EFFECTIVE
-from analysis.influence import Spread, lift_errors, log_lift, spread
+from analysis.influence import Spread, lift_errors, log_lift, missed_group, spread
 
 PERMUTATIONS = 1000
 COUNTED_TAIL = 0.02  # a smaller p is read from a tail fitted to the permutations
@@ -30,12 +30,13 @@ def preference_p(
     *,
     num_domains: int,
     permutations: int = PERMUTATIONS,
+    min_effective: float = MIN_EFFECTIVE,
     seed: int = 0,
 ) -> np.ndarray:
     """Two-sided p of every expert and domain [L, E, G]: the larger of a permutation test and a
     Welch-Satterthwaite t-test of the log lift.
 
-    NaN where nothing can be tested: below MIN_EFFECTIVE groups, one domain, groups all alike.
+    NaN where nothing can be tested: below min_effective groups, one domain, groups all alike.
     """
     labels_PN = permuted_labels(domain_id_N, permutations=permutations, seed=seed)
     member_GPN = (labels_PN == np.arange(num_domains)[:, None, None]).astype(np.float32)
@@ -47,8 +48,8 @@ def preference_p(
         tokens_NE = tokens_NLE[:, layer_id]
         of = spread(tokens_NE, domain_id_N, num_domains=num_domains)
         excess_GPE = studentized_excess(tokens_NE, member_GPN)
-        welch_EG = _welch_p(tokens_NE, member_GPN[:, 0], of)
-        for domain_id in np.flatnonzero((of.effective_G >= MIN_EFFECTIVE) & (freedom_G > 0)):
+        welch_EG = _welch_p(tokens_NE, domain_id_N, of)
+        for domain_id in np.flatnonzero((of.effective_G >= min_effective) & (freedom_G > 0)):
             excess_EP = excess_GPE[domain_id].T.copy()
             p_E = _two_sided_p(excess_EP, freedom_G[domain_id])
             apart_E = np.isnan(p_E) & _apart(tokens_NE, member_GPN[domain_id, 0] > 0)
@@ -57,12 +58,34 @@ def preference_p(
     return p_LEG
 
 
-def _welch_p(tokens_NE: np.ndarray, member_GN: np.ndarray, of: Spread) -> np.ndarray:
-    """Of the log lift [E, G]; 0 where no group differs from the others of its domain."""
+def _welch_p(tokens_NE: np.ndarray, domain_id_N: np.ndarray, of: Spread) -> np.ndarray:
+    """Of the log lift [E, G]; 0 where no group differs from the others of its domain.
+
+    A domain that chooses an expert rarely may only have missed the group that chooses it most: it
+    is tested with such a group added.
+    """
+    member_NG = np.eye(len(of.domain_share_G))[domain_id_N]
+    tokens_EG = tokens_NE.T @ member_NG
+    p_EG = _lift_p(log_lift(tokens_EG), of)
+    for domain_id in np.unique(domain_id_N):
+        own_N = domain_id_N == domain_id
+        below_E = of.own_share_EG[:, domain_id] < of.domain_share_G[domain_id]
+        if own_N.all() or not below_E.any():
+            continue
+        added_E = missed_group(tokens_NE, own_N)
+        tokens_ME = np.concatenate([tokens_NE, added_E[None]])
+        domain_id_M = np.append(domain_id_N, domain_id)
+        more = spread(tokens_ME, domain_id_M, num_domains=len(of.domain_share_G))
+        lift_EG = log_lift(tokens_ME.T @ np.eye(len(of.domain_share_G))[domain_id_M])
+        with_E = np.where(lift_EG < 0, _lift_p(lift_EG, more), 1.0)[:, domain_id]
+        p_EG[below_E, domain_id] = np.maximum(p_EG, with_E[:, None])[below_E, domain_id]
+    return p_EG
+
+
+def _lift_p(lift_EG: np.ndarray, of: Spread) -> np.ndarray:
     error_EG, freedom_EG = lift_errors(of, for_test=True)
-    lift_EG = np.abs(log_lift((member_GN @ tokens_NE).T))
     away_EG = np.divide(
-        lift_EG, error_EG, out=np.full(lift_EG.shape, np.inf), where=~(error_EG == 0)
+        np.abs(lift_EG), error_EG, out=np.full(lift_EG.shape, np.inf), where=~(error_EG == 0)
     )
     return 2 * stats.t.sf(away_EG, freedom_EG)
 

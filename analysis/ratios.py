@@ -13,6 +13,9 @@ from scipy import stats
 from analysis.bootstrap import CONFIDENCE
 from analysis.groups import MIN_EFFECTIVE, effective_number
 
+MIN_FREEDOM = 2  # of a figure over several domains: fewer leave the spread unknown
+ROUNDING = 1e-9  # of a figure: a smaller error is that of float64, its groups are all alike
+
 
 class Interval(TypedDict):
     """Of 95 %; the ends are NaN where too few groups were counted."""
@@ -27,7 +30,7 @@ class Ratio:
     """The ratio of one stratum, with the variance of its estimate and how well that is known."""
 
     estimate_P: np.ndarray
-    variance_P: np.ndarray  # NaN of a single group
+    variance_P: np.ndarray  # NaN of a single group and of nothing
     freedom_P: np.ndarray  # Satterthwaite's: so many observations tell the variance
     size_freedom: float  # what the sizes alone allow
     size: float  # the sum below the line
@@ -53,7 +56,7 @@ def ratio(amount_NP: np.ndarray, size_N: np.ndarray) -> Ratio:
     spread_P = (squares_NP**2).sum(0) / np.maximum(sum_P**2, 1e-300) - 1 / max(number, 1)
     size_freedom = _size_freedom(size_N, kept_N)
     freedom_P = np.minimum(size_freedom, 2 / np.maximum(spread_P, 1e-9))
-    alone = number < 2
+    alone = number < 2 or not size_N.any()
     return Ratio(
         estimate_P=estimate_P,
         variance_P=np.full(estimate_P.shape, np.nan) if alone else sum_P / total**2,
@@ -81,9 +84,11 @@ def _size_freedom(size_N: np.ndarray, kept_N: np.ndarray) -> float:
 def ratio_interval(
     amount_N: np.ndarray, size_N: np.ndarray, domain_id_N: np.ndarray | None = None
 ) -> Interval:
-    """Of the sum of amounts over the sum of sizes; groups are a sample within their domain.
+    """Of the sum of amounts over the sum of sizes; groups are a sample within their domain, and how
+    much of the whole a domain makes up is given.
 
-    No ends where the effective number of groups of a domain is below MIN_EFFECTIVE.
+    No ends where too few groups decide: of one domain an effective number below MIN_EFFECTIVE, of
+    several a freedom below MIN_FREEDOM.
     """
     domain_id_N = np.zeros(len(size_N), int) if domain_id_N is None else domain_id_N
     estimate, variance, freedom = stratified_ratio(amount_N, size_N, domain_id_N)
@@ -96,22 +101,21 @@ def ratio_interval(
 def stratified_ratio(
     amount_N: np.ndarray, size_N: np.ndarray, domain_id_N: np.ndarray
 ) -> tuple[float, float, float]:
-    """The ratio, its variance (NaN where a domain has too few groups or all are alike) and its
-    freedom. A domain counts by its size, which another sample would change too."""
+    """The ratio, its variance (NaN where too few groups decide or all are alike), its freedom."""
     total = float(size_N.sum())
     if total == 0:
         return np.nan, np.nan, np.nan
     whole = float(amount_N.sum()) / total
-    variance = weights = 0.0
-    for domain_id in np.unique(domain_id_N[size_N > 0]):
-        of_N = domain_id_N == domain_id
-        part = ratio(amount_N[of_N, None], size_N[of_N])
-        if part.effective < MIN_EFFECTIVE:
-            return whole, np.nan, np.nan
-        inner = float(part.variance_P[0]) * (part.size / total) ** 2
-        sizes = (float(part.estimate_P[0]) - whole) ** 2 * part.size_variance / total**2
-        variance += inner + sizes
-        weights += inner**2 / float(part.freedom_P[0]) + sizes**2 / (part.effective - 1)
-    if variance <= 0:
+    present = np.unique(domain_id_N[size_N > 0])
+    parts = [
+        ratio(amount_N[of_N, None], size_N[of_N])
+        for of_N in (domain_id_N == domain_id for domain_id in present)
+    ]
+    variance_G = np.array([part.variance_P[0] * (part.size / total) ** 2 for part in parts])
+    freedom_G = np.array([part.freedom_P[0] for part in parts])
+    variance = float(variance_G.sum())
+    if not variance > (ROUNDING * whole) ** 2:  # NaN: a domain of one group
         return whole, np.nan, np.nan
-    return whole, variance, variance**2 / weights
+    freedom = float(variance**2 / (variance_G**2 / freedom_G).sum())
+    enough = parts[0].effective >= MIN_EFFECTIVE if len(parts) == 1 else freedom >= MIN_FREEDOM
+    return whole, variance if enough else np.nan, freedom

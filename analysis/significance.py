@@ -21,20 +21,28 @@ POWER = 0.8
 
 
 def lift_table(
-    tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence[str], seed: int = 0
+    tokens_NLE: np.ndarray,
+    domain_id_N: np.ndarray,
+    *,
+    domains: Sequence[str],
+    min_effective: float = MIN_EFFECTIVE,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """A row a layer, expert and domain, dead ones included.
 
     layer_id, expert_id, domain, estimate, low, high (log2 lift and its 95 % interval), p, q,
     n_groups (of the domain), n_tokens (its choices of the expert), smallest_detectable (log2 lift
     that q < 0.05 finds in 80 of 100 such traces), enough (that is at most MIN_LIFT, or the cell has
-    q < 0.05), note (what cannot be said and why, else empty).
+    q < 0.05), note (what cannot be said and why, else empty). Nothing is tested in a domain with
+    fewer groups than min_effective.
     """
     require_groups(tokens_NLE, domain_id_N)
     num_domains = len(domains)
-    p_LEG = preference_p(tokens_NLE, domain_id_N, num_domains=num_domains, seed=seed)
+    p_LEG = preference_p(
+        tokens_NLE, domain_id_N, num_domains=num_domains, min_effective=min_effective, seed=seed
+    )
     layers = [
-        _lift_columns(tokens_NE, domain_id_N, num_domains=num_domains)
+        _lift_columns(tokens_NE, domain_id_N, num_domains=num_domains, min_effective=min_effective)
         for tokens_NE in tokens_NLE.swapaxes(0, 1)
     ]
     columns = {name: np.stack([layer[name] for layer in layers]) for name in layers[0]}
@@ -102,7 +110,7 @@ def require_groups(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> None:
 
 
 def _lift_columns(
-    tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int
+    tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int, min_effective: float
 ) -> dict[str, np.ndarray]:
     """Of one layer, each [E, G]; NaN where there is none."""
     member_NG = np.eye(num_domains)[domain_id_N]
@@ -113,9 +121,9 @@ def _lift_columns(
     estimate_EG = np.where(compared_G, log_lift(tokens_EG), np.nan)
     error_EG, freedom_EG = lift_errors(of)
     reach_EG = stats.t.ppf((1 + CONFIDENCE) / 2, freedom_EG) * error_EG
-    reach_EG[:, of.effective_G < MIN_EFFECTIVE] = np.nan
+    reach_EG[:, of.effective_G < min_effective] = np.nan
     reach_EG[~(error_EG > 0)] = np.nan  # groups all alike
-    enough_EG = np.broadcast_to(of.effective_G >= MIN_EFFECTIVE, tokens_EG.shape)
+    enough_EG = np.broadcast_to(of.effective_G >= min_effective, tokens_EG.shape)
     return {
         "estimate": estimate_EG,
         "low": estimate_EG - reach_EG,

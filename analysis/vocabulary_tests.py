@@ -13,6 +13,7 @@ from scipy import stats
 from analysis.bootstrap import CONFIDENCE, jackknife_quantile
 from analysis.groups import MIN_EFFECTIVE, too_few
 from analysis.permutation import false_discovery_rate
+from analysis.ratios import ROUNDING
 from analysis.vocabulary import MIN_OCCURRENCES, corrected_specialization, expected_specialization
 
 DEALS = 50
@@ -95,11 +96,12 @@ def layer_figures(tests: WordTests) -> dict[str, float]:
     weight_V = 1 / (tests.tokens_V * (1 - tests.expected_V) * len(corrected_V))
     amount = tests.residual.residual * weight_V[tests.residual.place]
     influence_N = np.bincount(tests.residual.group, amount, minlength=len(tests.domain_id_N))
-    if not too_few(tests.tokens_N, tests.domain_id_N, every_domain=False):
-        mean_G = np.bincount(tests.domain_id_N, influence_N) / np.maximum(
-            np.bincount(tests.domain_id_N), 1
-        )
-        error = float(np.sqrt(((influence_N - mean_G[tests.domain_id_N]) ** 2).sum()))
+    mean_G = np.bincount(tests.domain_id_N, influence_N) / np.maximum(
+        np.bincount(tests.domain_id_N), 1
+    )
+    error = float(np.sqrt(((influence_N - mean_G[tests.domain_id_N]) ** 2).sum()))
+    few = too_few(tests.tokens_N, tests.domain_id_N)
+    if not few and error > ROUNDING:  # else groups are all alike
         reach = error * jackknife_quantile(influence_N, tests.domain_id_N, error=error)
         figures |= {"low": estimate - reach, "high": min(estimate + reach, 1.0)}
     if len(tests.dealt_RV):
@@ -110,7 +112,8 @@ def layer_figures(tests: WordTests) -> dict[str, float]:
 
 
 def id_columns(tests: WordTests) -> pd.DataFrame:
-    """token_id, low, high (95 % interval of share), null (share of dealt words), p, q (over the
+    """token_id, low, high (95 % interval of share; none where groups are few or all
+    alike), null (share of dealt words), p, q (over the
     ids of the layer), n_groups (that hold the id), effective_number (of them)."""
     squares = {"square": tests.residual.residual**2, "tokens_2": tests.residual.tokens**2}
     by_id = tests.residual.assign(**squares).groupby("place")
@@ -119,7 +122,7 @@ def id_columns(tests: WordTests) -> pd.DataFrame:
     freedom_V = np.maximum(effective_V - 1, 1)
     reach_V = np.sqrt(by_id.square.sum().to_numpy() * effective_V / freedom_V) / tests.tokens_V
     reach_V *= stats.t.ppf((1 + CONFIDENCE) / 2, freedom_V)
-    reach_V[effective_V < MIN_EFFECTIVE] = np.nan
+    reach_V[(effective_V < MIN_EFFECTIVE) | (reach_V < ROUNDING)] = np.nan
     dealt_RV = tests.dealt_RV if len(tests.dealt_RV) else np.full((1, len(groups_V)), np.nan)
     p_V = (1 + (dealt_RV >= tests.share_V - 1e-12).sum(0)) / (1 + len(dealt_RV))
     p_V[np.isnan(dealt_RV[0])] = np.nan

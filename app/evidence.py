@@ -231,7 +231,7 @@ def limits(trace: Trace) -> list[str]:
     missing = absence(trace)
     if missing.count():
         lines.append(f"{missing.clause()}.")
-    if few := too_few(tokens_NLE.sum((1, 2)), domain_id_N, every_domain=False):
+    if few := too_few(tokens_NLE.sum((1, 2)), domain_id_N):
         lines.append(f"The figures of a layer have no intervals: {few}.")
     lines.append(sample.grouping_line(trace))
     least, most = trace.k_range
@@ -289,4 +289,5 @@ def statistics(trace: Trace) -> dict[str, object]:
 
 def _records(table: pd.DataFrame) -> list[dict[str, object]]:
     """Rows as JSON can hold them: what is unknown is null."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+    known = table.astype(object).where(table.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]

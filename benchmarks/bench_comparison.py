@@ -2,10 +2,12 @@
 
     python benchmarks/bench_comparison.py prepare corpus    # before the trainings
     python benchmarks/bench_comparison.py pack runs/comparison
+    python benchmarks/bench_comparison.py tables data/comparison
 
 `prepare` tokenizes the shipped held-out texts and notes in data/comparison/documents.parquet which
 they are, because those that are shipped later may be others. `pack` writes data/comparison/: the
-losses by document and every table that the app shows. N = documents, L = MoE layers, E = routed
+losses by document and every table that the app shows; `tables` makes those that follow from the
+losses again. N = documents, L = MoE layers, E = routed
 experts.
 """
 
@@ -40,13 +42,16 @@ DIAGNOSED = ("mini-gshard", "mini-deepseekmoe")  # seed 0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=("prepare", "pack"))
+    parser.add_argument("step", choices=("prepare", "pack", "tables"))
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     if arguments.step == "prepare":
         prepare(arguments.folder)
-    else:
+    elif arguments.step == "pack":
         pack(arguments.folder)
+    else:
+        losses = pd.read_parquet(arguments.folder / "losses.parquet")
+        write(from_losses(losses.astype({"preset": str, "variant": str})))
 
 
 def prepare(corpus: Path) -> None:
@@ -63,19 +68,26 @@ def pack(runs: Path) -> None:
     losses = pd.concat([losses_of(folder) for folder in folders], ignore_index=True)
     small = losses.astype({"preset": "category", "variant": "category", "seed": "uint8"})
     small.to_parquet(comparison.FOLDER / "losses.parquet", compression="zstd", index=False)
+    runs_table = pd.DataFrame([described(folder) for folder in folders])
+    diagnosed_table = pd.concat(diagnosed(runs / f"{name}.0", name) for name in DIAGNOSED)
+    write({"runs": runs_table, **from_losses(losses), "diagnostics": diagnosed_table})
+
+
+def from_losses(losses: pd.DataFrame) -> dict[str, pd.DataFrame]:
     documents = pd.read_parquet(DOCUMENTS)
     losses = losses.astype({"nats": float})
     plain = losses[losses.variant == ""]
     ordered = pd.concat([plain[plain.preset == preset] for preset in comparison.NAMES])
     bits = bits_table(ordered, documents)
-    tables = {
-        "runs": pd.DataFrame([described(folder) for folder in folders]),
+    return {
         "bits": bits,
         "differences": differences(plain, documents, bits),
         "questions": questions(plain, documents),
         "interventions": interventions(losses[losses.seed == 0], documents),
-        "diagnostics": pd.concat(diagnosed(runs / f"{name}.0", name) for name in DIAGNOSED),
     }
+
+
+def write(tables: dict[str, pd.DataFrame]) -> None:
     for name, table in tables.items():
         table.to_csv(comparison.FOLDER / f"{name}.csv", index=False, float_format="%.7g")
         print(f"\n{name}\n{table.to_string(float_format=lambda x: f'{x:.4f}')}")
@@ -95,6 +107,7 @@ def differences(plain: pd.DataFrame, documents: pd.DataFrame, bits: pd.DataFrame
                 "lowest": own.lowest,
                 "highest": own.highest,
                 "n": own.n,
+                "n_groups": own.n_groups,
                 "seeds": own.seeds,
                 "difference": measured["estimate"],
                 **{key: measured[key] for key in ("low", "high", "spread")},

@@ -165,10 +165,8 @@ def measured(
     halves, judges_D = halves_of(frame, run["choices_DLE"], domains=domains), read["judges"]
     if set(halves.judges.doc_id) != set(frame.doc_id[judges_D]):
         raise SystemExit("the documents were written by another rule for the halves; write again")
-    texts = Texts(
-        *(read[name][judges_D] for name in ("doc_id", "unit", "domain")),
-        run["choices_DLE"][judges_D],
-    )
+    doc_id_D, unit_D, domain_D = (read[name][judges_D] for name in ("doc_id", "unit", "domain"))
+    texts = Texts(doc_id_D, unit_D, domain_D, run["choices_DLE"][judges_D])
     parameters = {name: run[name].item() for name in ("device", "torch", "seconds")}
     parameters |= {"model_sha256": run["sha"].item()}
     return halves, dict(every_layer(texts, run["nats_VD"], read["tokens"][judges_D])), parameters

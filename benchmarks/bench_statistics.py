@@ -1,10 +1,11 @@
 """How often our statistics are wrong, on traces whose truth is known; and how fast they are.
 
-    python -m benchmarks.bench_statistics
+    python -m benchmarks.bench_statistics --trace traces/demo.duckdb
     python -m benchmarks.bench_statistics --traces 20     # a first look
 
 A trace here is one layer of 64 experts, 6 chosen, with 50 documents of about 256 tokens in each of
-six domains. Prints tables; the last line is one JSON object.
+six domains, unless a row says otherwise (benchmarks/known_truth.py); `--trace` names one whose
+groups are recentred, so that every lift is 1. Prints tables; the last line is one JSON object.
 """
 
 import argparse
@@ -19,23 +20,37 @@ import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import scipy
 from scipy import stats
 
 from analysis import load, specialization
 from analysis.bootstrap import bootstrap_loads
-from analysis.conditional import conditional_information
+from analysis.expert_loads import expert_load_table
 from analysis.influence import log_lift
 from analysis.metric_intervals import LOAD_METRICS, mean_divergence, metric_table
-from analysis.significance import MAX_Q, lift_table
-from benchmarks.known_truth import DOMAINS, EXPERTS, NULLS, PLANTED, TOKENS, TOP_K, UNEVEN, Truth
+from analysis.significance import MAX_Q, lift_table, specialists
+from benchmarks.causal_null import causal_null_trace
+from benchmarks.known_truth import (
+    DOMAINS,
+    EXPERTS,
+    NULLS,
+    PERFECT,
+    PLANTED,
+    UNEVEN,
+    Truth,
+    drawn_again,
+    recentred,
+)
+from benchmarks.token_truth import token_driven_trace
 
-FALSE_BAR, COVERAGE_BAR, POWER_BAR = 6.5, (93, 97), 0.9
+FALSE_BAR, COVERAGE_BAR, POWER_BAR = 6.5, (92, 97), 0.9
 CHECKED = LOAD_METRICS[:1] + LOAD_METRICS[2:-1]  # MaxVio is load_imbalance - 1
 CHECKED_DOMAINS = (specialization.mutual_information, mean_divergence)
-METRIC_TRACES = 5  # times as many: a trace gives one interval of each figure
+METRIC_TRACES = 2  # times as many: a trace gives one interval of each figure
 
 
 # one trace each
@@ -43,20 +58,57 @@ METRIC_TRACES = 5  # times as many: a trace gives one interval of each figure
 
 def null_trace(truth: Truth, seed: int) -> dict[str, float]:
     tokens_NLE, domain_id_N = truth.sample(np.random.default_rng(seed))
-    table = lift_table(tokens_NLE, domain_id_N, domains=DOMAINS, seed=seed)
-    p = table.p.dropna().to_numpy(float)
-    naive_p = chi_square_p(tokens_NLE[:, 0], domain_id_N)
+    table = lift_table(tokens_NLE, domain_id_N, domains=truth.domains, seed=seed)
+    by_document = truth.sample(np.random.default_rng(seed), groups_stated=False)
+    naive_p = chi_square_p(by_document[0][:, 0], by_document[1])
+    ungrouped = table
+    if truth.group > 1:
+        ungrouped = lift_table(*by_document, domains=truth.domains, seed=seed)
+    loads = expert_load_table(tokens_NLE, domain_id_N)
+    choices_E = truth.expected_choices().sum(0)
+    with np.errstate(divide="ignore"):
+        true_load_E = np.log2(choices_E / choices_E.mean())
     return {
-        "any": float((table.q < MAX_Q).any()),
-        "p": float((p < 0.05).mean()),
-        "naive_any": float((stats.false_discovery_control(naive_p) < MAX_Q).any()),
-        "naive_p": float((naive_p < 0.05).mean()),
+        "any": _any(table),
+        "p": float((table.p.dropna() < 0.05).mean()),
+        "covered": _covered(table, truth.true_log_lift().ravel()),
+        "load covered": _covered(loads, true_load_E),
+        "refused": float(table.low.isna().mean()),
+        "ungrouped any": _any(ungrouped),
+        "naive any": float((stats.false_discovery_control(naive_p) < MAX_Q).any()),
     }
+
+
+def recentred_trace(
+    share_NLE: np.ndarray, choices_N: np.ndarray, domain_id_N: np.ndarray, seed: int
+) -> dict[str, float]:
+    """Groups of a real trace whose every lift is 1, drawn again."""
+    tokens_NLE = drawn_again(share_NLE, choices_N, domain_id_N, np.random.default_rng(seed))
+    names = [str(domain_id) for domain_id in range(domain_id_N.max() + 1)]
+    table = lift_table(tokens_NLE, domain_id_N, domains=names, seed=seed)
+    return {
+        "any": _any(table),
+        "p": float((table.p.dropna() < 0.05).mean()),
+        "covered": _covered(table, np.zeros(len(table))),
+        "refused": float(table.low.isna().mean()),
+        "specialists": float(len(specialists(table))),
+    }
+
+
+def _any(table: pd.DataFrame) -> float:
+    return float((table.q < MAX_Q).fillna(False).any())
+
+
+def _covered(table: pd.DataFrame, true: np.ndarray) -> float:
+    """Of the intervals that are given; NaN if none is."""
+    low, high = (table[name].to_numpy(float, na_value=np.nan) for name in ("low", "high"))
+    given = ~np.isnan(low)
+    return float(((low <= true) & (true <= high))[given].mean()) if given.any() else np.nan
 
 
 def chi_square_p(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> np.ndarray:
     """The test that takes tokens for the sample: each living expert and domain, 2 x 2."""
-    tokens_GE = np.stack([tokens_NE[domain_id_N == g].sum(0) for g in range(len(DOMAINS))])
+    tokens_GE = np.stack([tokens_NE[domain_id_N == g].sum(0) for g in np.unique(domain_id_N)])
     tokens_GE = tokens_GE[:, tokens_GE.sum(0) > 0]
     total = tokens_GE.sum()
     expert_E, domain_G1 = tokens_GE.sum(0), tokens_GE.sum(1, keepdims=True)
@@ -67,70 +119,50 @@ def chi_square_p(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> np.ndarray:
 
 def planted_trace(lift: float, truth: Truth, seed: int) -> dict[str, float]:
     tokens_NLE, domain_id_N = truth.sample(np.random.default_rng(seed))
-    table = lift_table(tokens_NLE, domain_id_N, domains=DOMAINS, seed=seed)
+    table = lift_table(tokens_NLE, domain_id_N, domains=truth.domains, seed=seed)
     true = truth.true_log_lift().ravel()
-    own_EG = np.zeros((EXPERTS, len(DOMAINS)), bool)
-    for g in range(len(DOMAINS)):
+    num_domains = len(truth.domains)
+    own_EG = np.zeros((tokens_NLE.shape[-1], num_domains), bool)
+    for g in range(num_domains):
         own_EG[[2 * g, 2 * g + 1], g] = True
     own = own_EG.ravel()
     found = (table.q < MAX_Q).fillna(False).to_numpy(bool)
     wrong_sign = np.sign(table.estimate.to_numpy(float)) != np.sign(true)
     false = found & (wrong_sign | (np.abs(true) < 1e-9))
-    low, high = table.low.to_numpy(float), table.high.to_numpy(float)
+    detectable = table.smallest_detectable.to_numpy(float, na_value=np.nan)[own]
     return {
         "power": float(found[own].mean()),
         "false": float(false.sum() / max(found.sum(), 1)),
-        "covered": float(((low <= true) & (true <= high)).mean()),
-        "covered_own": float(((low <= true) & (true <= high))[own].mean()),
-        "detectable": float(np.median(table.smallest_detectable.to_numpy(float)[own])),
+        "covered": _covered(table, true),
+        "covered own": _covered(table[own], true[own]),
+        "refused": float(table.low.isna().mean()),
+        "detectable": float(np.nanmedian(detectable)),
     }
+
+
+def perfect_trace(truth: Truth, seed: int) -> dict[str, float]:
+    """An expert a domain that takes all of it and nothing else: found, and nothing more?"""
+    tokens_NLE, domain_id_N = truth.sample(np.random.default_rng(seed))
+    table = specialists(lift_table(tokens_NLE, domain_id_N, domains=truth.domains, seed=seed))
+    right = [
+        domain == truth.domains[e] for e, domain in zip(table.expert_id, table.domain, strict=True)
+    ]
+    return {"power": sum(right) / len(truth.domains), "false": float(len(table) - sum(right))}
+
+
+def causal_trace(lift: float, seed: int) -> dict[str, float]:
+    return {"confirmed": causal_null_trace(lift, seed)}
 
 
 def metric_trace(truth: Truth, seed: int) -> dict[str, float]:
+    """1 where the interval holds the truth, 0 where it does not, NaN where it is refused."""
     tokens_NLE, domain_id_N = truth.sample(np.random.default_rng(seed))
-    table = metric_table(tokens_NLE, domain_id_N, domains=DOMAINS, seed=seed).set_index("metric")
-    tokens_LEG = truth.share_GE.T[None]
+    table = metric_table(tokens_NLE, domain_id_N, domains=truth.domains, seed=seed)
+    table = table.set_index("metric")
+    tokens_LEG = truth.expected_choices().T[None]
     true = {metric.__name__: float(metric(tokens_LEG.sum(-1))[0]) for metric in CHECKED}
     true |= {metric.__name__: float(metric(tokens_LEG)[0]) for metric in CHECKED_DOMAINS}
-    return {
-        name: float(table.low[name] <= value <= table.high[name]) for name, value in true.items()
-    }
-
-
-def token_driven_trace(seed: int, *, vocabulary: int = 300) -> dict[str, float]:
-    """Every token id has its own experts. Domains either share one vocabulary or use each their
-    own frequencies: then expert and domain go together, and only through the token."""
-    rng = np.random.default_rng(seed)
-    expert_ids_VK = np.stack([rng.permutation(EXPERTS)[:TOP_K] for _ in range(vocabulary)])
-    documents = 10 * len(DOMAINS)
-    document_T = np.repeat(np.arange(documents), TOKENS)
-    domain_id_T = document_T % len(DOMAINS)
-    figures: dict[str, float] = {}
-    for name, concentration in (("shared words", None), ("own words", 0.3)):
-        share_GV = np.full((len(DOMAINS), vocabulary), 1 / vocabulary)
-        if concentration is not None:
-            share_GV = rng.dirichlet(np.full(vocabulary, concentration), len(DOMAINS))
-        share_NV = np.stack(
-            [rng.dirichlet(50 * share_GV[n % len(DOMAINS)] + 1e-3) for n in range(documents)]
-        )
-        token_id_T = np.concatenate(
-            [rng.choice(vocabulary, TOKENS, p=share_NV[n]) for n in range(documents)]
-        )
-        ids_TK = expert_ids_VK[token_id_T]
-        swapped = rng.random(ids_TK.shape) < 0.2  # context decides a part of the choices
-        ids_TK = np.where(swapped, rng.integers(EXPERTS, size=ids_TK.shape), ids_TK)
-        chosen_TE = np.zeros((len(ids_TK), EXPERTS), bool)
-        np.put_along_axis(chosen_TE, ids_TK, True, axis=1)
-        domains_GE = np.stack([chosen_TE[domain_id_T == g].sum(0) for g in range(len(DOMAINS))])
-        found = conditional_information(chosen_TE, token_id_T, document_T, domain_id_T, seed=seed)
-        plain = specialization.mutual_information(domains_GE.T[None].astype(float))
-        figures |= {
-            f"{name}: plain": float(plain[0]),
-            f"{name}: plug-in": found.plug_in,
-            f"{name}: corrected": found.corrected,
-            f"{name}: p": float(found.p < 0.05),
-        }
-    return figures
+    return {name: _covered(table.loc[[name]], np.array([value])) for name, value in true.items()}
 
 
 # over many
@@ -139,20 +171,23 @@ def token_driven_trace(seed: int, *, vocabulary: int = 300) -> dict[str, float]:
 def averaged(
     one: Callable[[int], dict[str, float]], traces: int, pool: ProcessPoolExecutor
 ) -> dict[str, float]:
-    rows = list(pool.map(one, range(traces), chunksize=5))
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    """Means over the traces that have a figure."""
+    rows = pd.DataFrame(list(pool.map(one, range(traces), chunksize=5)))
+    return {str(name): float(value) for name, value in rows.mean().items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--traces", type=int, default=400, help="of every setting")
+    parser.add_argument("--trace", type=Path, help="whose groups are recentred (.duckdb, .npz)")
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)  # the child
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)
     if arguments.memory:
         print(json.dumps(speed()))
         return
-    child = [sys.executable, __file__, "--memory"]
+    child = [sys.executable, "-m", "benchmarks.bench_statistics", "--memory"]
     figures: dict[str, object] = json.loads(
         subprocess.run(child, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
     )
@@ -160,62 +195,95 @@ def main() -> None:
         f"{platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}, "
         f"{os.cpu_count()} cores\n{figures}"
     )
-    with ProcessPoolExecutor(2) as pool:
-        figures["nulls"] = nulls(arguments.traces, pool)
-        figures["planted"] = plants(arguments.traces, pool)
-        figures["metrics"] = metrics(METRIC_TRACES * arguments.traces, pool)
-        figures["token"] = averaged(token_driven_trace, max(10, arguments.traces // 2), pool)
-    print("\n## Token identity alone drives routing, nats a choice; p: share below 0.05")
-    for name, value in figures["token"].items():  # type: ignore[attr-defined]
-        print(f"{name:<30}{value:9.4f}")
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        figures["nulls"] = settings(
+            f"No domain effect, percent (bar {FALSE_BAR} for any; coverage {COVERAGE_BAR})",
+            {name: partial(null_trace, truth) for name, truth in NULLS.items()},
+            arguments.traces,
+            pool,
+        )
+        if arguments.trace:
+            arrays = group_arrays(arguments.trace)
+            figures["recentred"] = settings(
+                "Groups of a real trace, every lift 1, percent; number of specialists times 100",
+                {"recentred": partial(recentred_trace, *arrays)},
+                arguments.traces,
+                pool,
+            )
+        figures["planted"] = settings(
+            "Planted specialists, percent; detectable: log2 lift times 100",
+            {name: partial(planted_trace, *of) for name, of in PLANTED.items()},
+            arguments.traces,
+            pool,
+        )
+        figures["perfect"] = settings(
+            "Perfect specialists, percent; false: number times 100",
+            {name: partial(perfect_trace, truth) for name, truth in PERFECT.items()},
+            arguments.traces,
+            pool,
+        )
+        figures["causes"] = settings(
+            f"Every choice of every expert is worth the same, percent confirmed (bar {FALSE_BAR})",
+            {f"lift {lift}": partial(causal_trace, lift) for lift in (1.5, 2.0)},
+            arguments.traces,
+            pool,
+        )
+        figures["metrics"] = settings(
+            f"Coverage of a layer's figures, percent (bar {COVERAGE_BAR}; nan: refused)",
+            {name: partial(metric_trace, truth) for name, truth in layer_settings().items()},
+            METRIC_TRACES * arguments.traces,
+            pool,
+        )
+        figures["token"] = settings(
+            "Token identity alone drives routing, nats a choice times 100; p: percent below 0.05",
+            {"token": token_driven_trace},
+            max(10, arguments.traces // 2),
+            pool,
+        )
     print(json.dumps(figures))
 
 
-def nulls(traces: int, pool: ProcessPoolExecutor) -> dict[str, dict[str, float]]:
-    print(
-        f"\n## No domain effect, {traces} traces each: percent of traces with a discovery, "
-        f"percent of cells with p < 0.05 (bar {FALSE_BAR})"
+def layer_settings() -> dict[str, Truth]:
+    names = ("heavy-tailed load", "autocorrelation, heavy tail, lengths differ")
+    planted = [name for name in PLANTED if name.startswith(("lift 2.0, ", "lift 4.0, auto"))]
+    return (
+        {name: NULLS[name] for name in names}
+        | UNEVEN
+        | {name: PLANTED[name][1] for name in planted if "256" not in name}
     )
-    print(f"{'':<46}{'any q<.05':>10}{'p<.05':>8}{'chi2 any':>10}{'chi2 p':>8}")
-    found = {}
-    for name, truth in NULLS.items():
-        row = found[name] = averaged(partial(null_trace, truth), traces, pool)
-        values = [100 * row[key] for key in ("any", "p", "naive_any", "naive_p")]
+
+
+def settings(
+    title: str,
+    cases: dict[str, Callable[[int], dict[str, float]]],
+    traces: int,
+    pool: ProcessPoolExecutor,
+) -> dict[str, dict[str, float]]:
+    """Prints a row a setting."""
+    print(f"\n## {title}; {traces} traces each")
+    rows: dict[str, dict[str, float]] = {}
+    for name, one in cases.items():
+        rows[name] = averaged(one, traces, pool)
         print(
-            f"{name:<46}{values[0]:>10.1f}{values[1]:>8.2f}{values[2]:>10.1f}{values[3]:>8.1f}",
+            f"{name:<46}"
+            + "  ".join(f"{key} {100 * value:.2f}" for key, value in rows[name].items()),
             flush=True,
         )
-    return found
+    return rows
 
 
-def plants(traces: int, pool: ProcessPoolExecutor) -> dict[str, dict[str, float]]:
-    print(f"\n## Planted specialists, {traces} traces each")
-    print(
-        f"{'':<26}{'power':>8}{'false %':>9}{'covered %':>11}{'of planted %':>14}{'detectable':>12}"
-    )
-    found = {}
-    for name, (lift, truth) in PLANTED.items():
-        row = found[name] = averaged(partial(planted_trace, lift, truth), traces, pool)
-        print(
-            f"{name:<26}{row['power']:>8.3f}{100 * row['false']:>9.2f}{100 * row['covered']:>11.2f}"
-            f"{100 * row['covered_own']:>14.2f}{2 ** row['detectable']:>12.2f}",
-            flush=True,
-        )
-    return found
+def group_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """share_NLE recentred, choices_N in a layer, domain_id_N."""
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            tokens_NLE, domain_id_N = arrays["tokens_NLE"], arrays["domain_id_N"]
+    else:
+        from analysis import queries
+        from data.store import open_trace
 
-
-def metrics(traces: int, pool: ProcessPoolExecutor) -> dict[str, dict[str, float]]:
-    print(f"\n## Coverage of the layer's figures, {traces} traces each, percent")
-    found = {}
-    for name in ("heavy-tailed load", "autocorrelation, heavy tail, lengths differ"):
-        found[name] = averaged(partial(metric_trace, NULLS[name]), traces, pool)
-    for name, truth in UNEVEN.items():
-        found[name] = averaged(partial(metric_trace, truth), traces, pool)
-    for name in ("lift 2.0, mild", "lift 4.0, autocorrelation"):
-        found[name] = averaged(partial(metric_trace, PLANTED[name][1]), traces, pool)
-    for name, row in found.items():
-        print(f"{name:<46}" + "  ".join(f"{key} {100 * value:.1f}" for key, value in row.items()))
-    return found
+        with open_trace(path) as con:
+            tokens_NLE, domain_id_N = queries.group_array(con, queries.trace_info(con))
+    return recentred(tokens_NLE, domain_id_N), tokens_NLE[:, 0].sum(-1), domain_id_N
 
 
 def speed() -> dict[str, float]:

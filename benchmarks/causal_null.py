@@ -1,11 +1,11 @@
-"""How often "confirmed" comes up where every choice of every expert is worth the same.
+"""How often "confirmed" comes up where every choice is worth the same, and where it is not.
 
     python -m benchmarks.causal_null
     python -m benchmarks.causal_null --traces 20 --lift 2
 
 A trace here is one layer of 64 experts, 6 chosen, with 50 groups of about 256 tokens in each of six
-domains. A quarter of the experts are specialists of the lift named, in two domains each turn; every
-choice taken away costs the same nats, and the loss of a group changes by noise of its own besides.
+domains, half of which choose. Four experts of each domain are specialists of the lift named. What a
+choice taken away costs is known, and the loss of a group changes by noise of its own besides.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from analysis.cause_tests import tally, with_verdicts
 from analysis.causes import LayerChanges, cause_table
 from analysis.halves import judging_half
 from analysis.significance import lift_table, specialists
-from benchmarks.known_truth import DOMAINS, TOP_K, WEAK, Truth, uneven
+from benchmarks.known_truth import DOMAINS, EXPERTS, TOP_K, WEAK, Truth, uneven
 
 BAR = 6.5  # percent of the claims
 SPECIALISTS = 4  # a domain
@@ -38,7 +38,14 @@ def specialized(lift: float, load_E: np.ndarray) -> np.ndarray:
 
 
 def causal_null_trace(lift: float, seed: int) -> float:
-    """Share of the claims of one trace that are confirmed; NaN where there is none to decide."""
+    """Share of the claims of one trace that are confirmed where every choice of every expert is
+    worth the same; NaN where there is no claim to decide."""
+    return causal_trace(lift, seed)
+
+
+def causal_trace(lift: float, seed: int, *, spread: float = 0.0, own: float = 1.0) -> float:
+    """As causal_null_trace. spread: of the logarithm of what an expert's choices are worth in all
+    domains; own: how many times as much a specialist's choices are worth in its own."""
     rng = np.random.default_rng(seed)
     truth = Truth(specialized(lift, rng.permutation(uneven(LOAD))), WEAK, 0.7)
     tokens_NLE, domain_id_N = truth.sample(rng)
@@ -47,42 +54,52 @@ def causal_null_trace(lift: float, seed: int) -> float:
     lifts = lift_table(tokens_NLE[~judges_N], domain_id_N[~judges_N], domains=DOMAINS, seed=seed)
     rows = specialists(lifts)
     claims = list(zip(rows.layer_id, rows.expert_id, rows.domain, strict=True))
-    layer = same_worth(tokens_NLE[judges_N, 0].T, tokens_N[judges_N], domain_id_N[judges_N], rng)
     if not claims:
         return np.nan
+    worth_E1 = WORTH * np.exp(spread * rng.standard_normal((EXPERTS, 1)))
+    worth_EN = np.tile(worth_E1, (1, int(judges_N.sum())))
+    domain_N = np.array(DOMAINS)[domain_id_N[judges_N]]
+    for _, expert_id, domain in claims:
+        worth_EN[expert_id, domain_N == domain] *= own
+    choices_EN = tokens_NLE[judges_N, 0].T
+    noise_EN = NOISE * tokens_N[judges_N] * rng.standard_normal(choices_EN.shape)
+    layer = LayerChanges(
+        change_EN=worth_EN * choices_EN + noise_EN,
+        choices_EN=choices_EN,
+        tokens_N=tokens_N[judges_N],
+        documents_N=np.ones(len(domain_N)),
+        domain_N=domain_N,
+    )
     return tally(
         with_verdicts(cause_table({0: layer}, claims, claims, seed=seed)), claimed=True
     ).rate
 
 
-def same_worth(
-    choices_EN: np.ndarray, tokens_N: np.ndarray, domain_id_N: np.ndarray, rng: np.random.Generator
-) -> LayerChanges:
-    """Every choice costs WORTH, and every group and expert has noise that grows with its tokens."""
-    noise_EN = NOISE * tokens_N * rng.standard_normal(choices_EN.shape)
-    return LayerChanges(
-        change_EN=WORTH * choices_EN + noise_EN,
-        choices_EN=choices_EN,
-        tokens_N=tokens_N,
-        documents_N=np.ones(len(tokens_N)),
-        domain_N=np.array(DOMAINS)[domain_id_N],
-    )
+CASES = {  # spread, own
+    "every choice worth the same": (0.0, 1.0),
+    "experts worth unlike, domains alike": (0.5, 1.0),
+    "specialists worth twice in their domain": (0.0, 2.0),
+    "the same, experts worth unlike": (0.5, 2.0),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--traces", type=int, default=200)
-    parser.add_argument("--lift", type=float, nargs="*", default=[1.5, 2.0, 4.0])
+    parser.add_argument("--lift", type=float, nargs="*", default=[1.5, 2.0])
     arguments = parser.parse_args()
+    print(f"claims confirmed, percent (bar of the first two: {BAR}); traces with one or more")
     with ProcessPoolExecutor(2) as pool:
-        for lift in arguments.lift:
-            rates = list(pool.map(partial(causal_null_trace, lift), range(arguments.traces)))
-            known = np.array(rates)[~np.isnan(rates)]
-            print(
-                f"lift {lift}: {100 * known.mean():.2f} % of the claims confirmed (bar {BAR}); in "
-                f"{100 * (known > 0).mean():.1f} % of {len(known)} traces one or more",
-                flush=True,
-            )
+        for name, case in CASES.items():
+            for lift in arguments.lift:
+                one = partial(causal_trace, lift, spread=case[0], own=case[1])
+                rates = np.array(list(pool.map(one, range(arguments.traces))))
+                known = rates[~np.isnan(rates)]
+                print(
+                    f"{name:<42}lift {lift:<6}{100 * known.mean():8.2f}"
+                    f"{100 * (known > 0).mean():8.1f}  of {len(known)} traces",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -246,9 +246,8 @@ def shipped_controls(folder: Path = CHECKPOINT) -> dict[str, Tally]:
     if not path.is_file():
         return {}
     table = pd.read_csv(path).groupby("control", sort=False)[["tested", "confirmed"]].sum()
-    return {
-        str(row.Index): Tally(int(row.tested), int(row.confirmed)) for row in table.itertuples()
-    }
+    counts = zip(table.tested.tolist(), table.confirmed.tolist(), strict=True)
+    return {str(name): Tally(*pair) for name, pair in zip(table.index, counts, strict=True)}
 
 
 def with_verdicts(specialists: pd.DataFrame, causes: pd.DataFrame | None) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 from analysis import queries, significance
 from analysis.causes import Claim
 from analysis.groups import summed
-from analysis.halves import judging_half
+from analysis.halves import MIN_HALF, judging_half
 from analysis.queries import TraceInfo
 from data.routing import UNLABELLED, Document
 
@@ -32,7 +32,8 @@ class Halves:
 
 def claims_of(rows: pd.DataFrame) -> list[Claim]:
     """Of rows with layer_id, expert_id and domain."""
-    return list(zip(rows.layer_id, rows.expert_id, rows.domain, strict=True))
+    columns = (rows.layer_id.tolist(), rows.expert_id.tolist(), rows.domain.tolist())
+    return list(zip(*columns, strict=True))
 
 
 def halves(con: DuckDBPyConnection, info: TraceInfo) -> Halves:
@@ -51,7 +52,9 @@ def halves_of(frame: pd.DataFrame, choices_DLE: np.ndarray, *, domains: list[str
     choices_NLE = summed(choices_DLE, unit_D)
     domain_id_N = pd.Index(domains).get_indexer(pd.Index(frame.domain.iloc[first]))
     judges_N = judging_half(summed(frame.tokens.to_numpy(), unit_D), domain_id_N, seed=HALVES)
-    lifts = significance.lift_table(choices_NLE[~judges_N], domain_id_N[~judges_N], domains=domains)
+    lifts = significance.lift_table(
+        choices_NLE[~judges_N], domain_id_N[~judges_N], domains=domains, min_effective=MIN_HALF
+    )
     columns = ["doc_id", "domain", "unit", "tokens"]
     return Halves(lifts, frame.loc[judges_N[unit_of_D], columns].reset_index(drop=True))
 
@@ -108,10 +111,6 @@ def sampled(judges: pd.DataFrame, *, tokens_per_domain: int, seed: int) -> pd.Da
 
 def documents_of(con: DuckDBPyConnection, rows: pd.DataFrame) -> list[Document]:
     return [
-        Document(
-            doc_id=int(row.doc_id),
-            text=queries.document_text(con, int(row.doc_id)),
-            domain=str(row.domain),
-        )
-        for row in rows.itertuples()
+        Document(doc_id=doc_id, text=queries.document_text(con, doc_id), domain=domain)
+        for doc_id, domain in zip(rows.doc_id.tolist(), rows.domain.tolist(), strict=True)
     ]

@@ -26,19 +26,6 @@ def test_loads_are_the_weighted_documents() -> None:
     assert tokens_EGR[:, 2].tolist() == [[0] * 4] * 2  # a domain without documents
 
 
-def test_few_documents_take_a_wider_quantile() -> None:
-    few, many = bootstrap.student_quantile(np.array([2, 10_000]))
-    assert few == pytest.approx(12.706 * np.sqrt(2), rel=1e-4)
-    assert many == pytest.approx(1.96, abs=0.001)
-
-
-def test_accelerated_interval_without_bias_and_skewness_is_the_percentile_interval() -> None:
-    low, high = bootstrap.accelerated_interval(
-        np.arange(1.0, 1000.0)[None], np.array([500.0]), np.array([0.0]), np.array([1.95996])
-    )
-    assert (low[0], high[0]) == pytest.approx((25, 975), abs=0.01)
-
-
 def test_basic_interval_mirrors_the_percentiles() -> None:
     resampled_R = np.arange(1.0, 1000.0)  # the estimate is 300, resampling pushed it to 500
     low, high = bootstrap.basic_interval(resampled_R[None], np.array([300.0]), 1.95996)

@@ -13,7 +13,7 @@ from tests.cause_rows import cause_rows
 def verdicts(table: pd.DataFrame) -> dict[int, str]:
     whole = cause_tests.with_verdicts(table)
     assert (whole.groupby(["expert_id", "claimed"]).verdict.nunique() == 1).all()
-    return whole.groupby("expert_id").verdict.first().to_dict()
+    return dict(zip(whole.expert_id.tolist(), whole.verdict.tolist(), strict=True))
 
 
 def test_q_is_over_the_rows_of_a_family() -> None:

@@ -8,23 +8,50 @@ from analysis import chance
 
 
 def test_bits_per_byte_by_domain_and_over_all_bytes() -> None:
-    nats_N = np.array([1.0, 3.0] * 5 + [8.0] * 5) * np.log(2)
-    bytes_N = np.array([2, 2] * 5 + [1] * 5)
-    table = chance.bits_per_byte(nats_N, bytes_N, ["code"] * 10 + ["math"] * 5).set_index("domain")
-    assert table.estimate.tolist() == pytest.approx([20 / 20, 8.0, 60 / 25])
-    assert table.n.tolist() == [10, 5, 15]
+    nats_N = np.array([1.0, 3.0] * 6 + [7.0, 9.0] * 6) * np.log(2)
+    bytes_N = np.array([2] * 12 + [1] * 12)
+    table = chance.bits_per_byte(nats_N, bytes_N, ["code"] * 12 + ["math"] * 12)
+    table = table.set_index("domain")
+    assert table.estimate.tolist() == pytest.approx([24 / 24, 96 / 12, 120 / 36])
+    assert table.n.tolist() == table.n_groups.tolist() == [12, 12, 24]
     assert table.low["code"] < 1 < table.high["code"] < 8
     assert table.verdict.to_dict() == {
         "code": "better than chance",
-        "math": "at chance",  # 8 bits for every byte, in every resample
+        "math": "at chance",  # 8 bits for every byte
         "all": "better than chance",
     }
 
 
 def test_few_texts_have_no_interval() -> None:
-    table = chance.bits_per_byte(np.ones(6), np.ones(6), ["a"] * 5 + ["b"])
-    assert table.verdict.tolist() == ["better than chance", chance.TOO_LITTLE, chance.TOO_LITTLE]
-    assert table.low.isna().tolist() == [False, True, True]
+    nats_N = np.tile([1.0, 2.0], 12)
+    table = chance.bits_per_byte(nats_N[:21], np.ones(21), ["a"] * 12 + ["b"] * 9)
+    assert table.verdict.tolist() == [
+        "better than chance",
+        chance.TOO_LITTLE,
+        "better than chance",  # over both, 19 degrees of freedom
+    ]
+    assert table.low.isna().tolist() == [False, True, False]
+    alone = chance.bits_per_byte(nats_N[:13], np.ones(13), ["a"] * 12 + ["b"])
+    assert alone.low.isna().tolist() == [False, True, True]  # one text of b: its spread is unknown
+
+
+def test_texts_of_one_group_are_one_observation() -> None:
+    """24 texts, of which two each say the same."""
+    nats_N, domain_N = np.repeat(np.arange(1.0, 13.0), 2), ["a"] * 24
+    alone = chance.bits_per_byte(nats_N, np.ones(24), domain_N).iloc[0]
+    paired = chance.bits_per_byte(nats_N, np.ones(24), domain_N, unit_N=np.arange(24) // 2 * 2)
+    once = chance.bits_per_byte(np.arange(1.0, 13.0), np.ones(12), ["a"] * 12).iloc[0]
+    assert (paired.n[0], paired.n_groups[0]) == (24, 12)
+    assert (paired.low[0], paired.high[0]) == pytest.approx((once.low, once.high))
+    assert paired.high[0] - paired.low[0] > 1.4 * (alone.high - alone.low)
+    few = chance.bits_per_byte(nats_N, np.ones(24), domain_N, unit_N=np.arange(24) // 3 * 3)
+    assert (few.n_groups[0], few.verdict[0]) == (8, chance.TOO_LITTLE)
+
+
+def test_texts_that_are_all_alike_have_no_interval() -> None:
+    table = chance.bits_per_byte(np.ones(40), np.ones(40), ["a"] * 40)
+    assert table.low.isna().all()
+    assert table.verdict[0] == chance.TOO_LITTLE
 
 
 def test_acc_takes_the_likeliest_choice_and_acc_norm_the_likeliest_byte() -> None:

@@ -9,7 +9,7 @@ from analysis.ratios import Interval
 
 LN2 = np.log(2)
 DOCUMENTS = pd.DataFrame(
-    {"doc_id": range(20), "domain": ["a", "b"] * 10, "bytes": [100] * 20, "group": None}
+    {"doc_id": range(20), "domain": ["a", "b"] * 10, "group": None, "bytes": [100] * 20}
 )
 
 
@@ -34,7 +34,7 @@ def test_bits_are_the_mean_over_seeds_with_both_ends() -> None:
     table = bits_table(losses({("moe", 0): 1.0, ("moe", 1): 1.2, ("dense", 0): 1.5}), DOCUMENTS)
     row = table[(table.preset == "moe") & (table.domain == "all")].iloc[0]
     assert row[["estimate", "lowest", "highest"]].tolist() == pytest.approx([1.1, 1.0, 1.2])
-    assert (row.seeds, row.n) == (2, 20)
+    assert (row.seeds, row.n, row.n_groups) == (2, 20, 20)
     assert table[table.preset == "dense"].domain.tolist() == ["a", "b", "all"]
 
 
@@ -111,8 +111,33 @@ def test_what_is_not_decided_has_its_reason_in_numbers() -> None:
 
 def test_a_variant_costs_what_it_adds() -> None:
     plain = losses({("a", 0): 1.0}).assign(variant="")
-    masked = plain.assign(variant="masked 1/16", nats=plain.nats + LN2 * 25.0)
+    bits = np.where(plain.doc_id % 4 < 2, 20.0, 30.0)  # in either domain half of the texts
+    masked = plain.assign(variant="masked 1/16", nats=plain.nats + LN2 * bits)
     row = variant_table(pd.concat([plain, masked]), DOCUMENTS).iloc[0]
     assert row.variant == "masked 1/16"
     assert row[["bits", "change"]].tolist() == pytest.approx([1.25, 0.25])
-    assert (row.low, row.high) == pytest.approx((0.25, 0.25))  # every document alike
+    # 0.05 off in each of ten texts a domain; t of 9 + 9 is 2.1009
+    reach = 2.1009 * np.sqrt(2 * (10 * 0.05**2 / (10 * 9)) / 4)
+    assert (row.low, row.high) == pytest.approx((0.25 - reach, 0.25 + reach), abs=1e-5)
+    assert (row.n, row.n_groups) == (20, 20)
+
+
+def test_a_variant_that_costs_all_texts_alike_has_no_interval() -> None:
+    plain = losses({("a", 0): 1.0}).assign(variant="")
+    masked = plain.assign(variant="masked 1/16", nats=plain.nats + LN2 * 25.0)
+    row = variant_table(pd.concat([plain, masked]), DOCUMENTS).iloc[0]
+    assert row.change == pytest.approx(0.25)
+    assert pd.isna([row.low, row.high]).all()
+
+
+def test_texts_of_one_source_are_one_observation() -> None:
+    """Ten sources a domain are enough, in pairs or alone; five pairs are not."""
+    pairs = DOCUMENTS.assign(group=[f"source {n // 4}" for n in range(20)])
+    both = losses({("a", 0): 1.0, ("b", 0): 1.5}, noise=1.0)
+    alone, paired = (difference(both, texts, "a", "b") for texts in (DOCUMENTS, pairs))
+    assert paired["estimate"] == alone["estimate"]
+    assert alone["low"] < alone["estimate"] < alone["high"]
+    assert paired["high"] - paired["low"] > 1.1 * (alone["high"] - alone["low"])
+    table = bits_table(both, pairs)
+    assert table.n_groups.tolist() == [5, 5, 10] * 2
+    assert table.low.isna().tolist() == [True, True, False] * 2  # each domain, then both

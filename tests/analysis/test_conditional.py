@@ -95,10 +95,56 @@ def test_the_interval_of_nothing_holds_nothing() -> None:
     assert found.low <= 0 <= found.high
 
 
-def test_few_documents_have_no_interval() -> None:
+def test_few_groups_have_no_interval() -> None:
     domain_T = np.repeat(np.arange(4) % 2, 20)
     expert_T = np.arange(80) % 2
     found = conditional_information(
         np.eye(2, dtype=bool)[expert_T], np.zeros(80, int), np.repeat(np.arange(4), 20), domain_T
     )
+    assert np.isnan([found.low, found.high]).all()
+
+
+def routed_by_source(*, seed: int, style: float) -> tuple[np.ndarray, ...]:
+    """6,000 tokens of 120 documents, five each of 24 sources with a style; two domains alike."""
+    rng = np.random.default_rng(seed)
+    source_T = np.arange(6_000) // 250
+    id_T = rng.integers(0, 10, 6_000)
+    score_TE = 2 * rng.normal(size=(10, 8))[id_T] + rng.gumbel(size=(6_000, 8))
+    score_TE += style * rng.normal(size=(24, 8))[source_T]
+    return np.eye(8, dtype=bool)[score_TE.argmax(-1)], id_T, source_T, source_T % 2
+
+
+def test_sources_with_a_style_of_their_own_are_no_domains_if_they_are_groups() -> None:
+    chosen_TE, id_T, source_T, domain_T = routed_by_source(seed=0, style=1.0)
+    by_document = conditional_information(chosen_TE, id_T, np.arange(6_000) // 50, domain_T)
+    by_source = conditional_information(chosen_TE, id_T, source_T, domain_T)
+    assert by_source.plug_in == pytest.approx(by_document.plug_in)
+    assert by_document.p == pytest.approx(1 / 51)
+    assert by_document.low > 0
+    assert by_source.p > 0.05
+    assert by_source.low < 0 < by_source.high
+    assert by_source.group_excess > by_document.group_excess
+
+
+def test_one_giant_group_has_no_interval() -> None:
+    chosen_TE, id_T, source_T, domain_T = routed_by_source(seed=1, style=0.5)
+    known = conditional_information(chosen_TE, id_T, source_T, domain_T, permutations=5)
+    assert known.low < known.high
+    giant_T = np.where(source_T < 4, source_T % 2, source_T)  # 500 and ten of 250: 10.3
+    joined = conditional_information(chosen_TE, id_T, giant_T, domain_T, permutations=5)
+    assert joined.low < joined.high
+    giant_T = np.where(source_T < 12, source_T % 2, source_T)  # 1,500 and six of 250: 3.4
+    giant = conditional_information(chosen_TE, id_T, giant_T, domain_T, permutations=5)
+    assert np.isnan([giant.low, giant.high]).all()
+    assert giant.plug_in == pytest.approx(known.plug_in)
+
+
+def test_groups_all_alike_tell_nothing_and_have_no_interval() -> None:
+    expert_T, id_T = np.tile([0, 1, 0, 0], 200), np.tile([0, 0, 1, 1], 200)
+    document_T = np.arange(800) // 20
+    found = conditional_information(
+        np.eye(2, dtype=bool)[expert_T], id_T, document_T, document_T % 2
+    )
+    assert found.plug_in == pytest.approx(0, abs=1e-12)
+    assert found.p == 1
     assert np.isnan([found.low, found.high]).all()

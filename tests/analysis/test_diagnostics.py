@@ -43,16 +43,18 @@ def test_each_is_the_mean_of_its_metric_over_the_layers(
 ) -> None:
     tokens_NLE, domain_id_N = loads
     half = metric_table(tokens_NLE[domain_id_N == 1], np.zeros(10, int), domains=["low-resource"])
-    table = diagnostics(whole, half, num_documents=20, num_low_resource=10)
+    table = diagnostics(whole, half, sample=(40, 20), low_sample=(25, 10))
     table = table.set_index("diagnostic")
     assert table.estimate[DISTINCT] == 0.0  # experts 0 and 1 are copies, so are 2 and 3
     assert table.estimate[BUSIEST] == 0.75
     # loads of the low-resource half: 0, 0, 2000, 2000, 0: mean 800, deviation sqrt(960,000)
     assert table.estimate[SPREAD] == pytest.approx(np.sqrt(960_000) / 800)
-    assert table.n_documents.tolist() == [20, 20, 10]
+    assert table.n_documents.tolist() == [40, 40, 25]
+    assert table.n_groups.tolist() == [20, 20, 10]
 
 
 def test_without_such_texts_it_says_so_instead_of_a_number(whole: pd.DataFrame) -> None:
-    row = diagnostics(whole, None, num_documents=20, num_low_resource=0).iloc[2]
+    row = diagnostics(whole, None, sample=(20, 20), low_sample=(0, 0)).iloc[2]
     assert row.note.startswith("no text of a low-resource language")
     assert pd.isna(row.estimate)
+    assert (row.n_documents, row.n_groups) == (0, 0)

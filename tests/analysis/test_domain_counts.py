@@ -53,10 +53,10 @@ def test_layers_add_up_and_one_of_a_single_domain_is_left_out() -> None:
     assert (table[table.layer_id == 2].p.to_numpy() == table[table.layer_id == 0].p).all()
 
 
-def test_few_documents_have_a_null_and_the_reason_why_no_more() -> None:
-    tokens_NLE, domain_id_N = planted(documents=2)
+def test_few_groups_have_a_null_and_the_reason_why_no_more() -> None:
+    tokens_NLE, domain_id_N = planted(documents=9)
     table, _ = of_all(tokens_NLE, domain_id_N)
-    assert set(table.note) == {f"{NOT_ENOUGH} how sure this is: 2.0 of equal length in a domain"}
+    assert set(table.note) == {f"{NOT_ENOUGH} how sure this is: 9.0 of equal length in a domain"}
     assert table[["low", "high", "p", "q"]].isna().all(axis=None)
     assert table.null.notna().all()
 
@@ -85,7 +85,7 @@ LIFTS = pd.DataFrame(
         "low": [0.5, -3.0, -3.0, None, -0.1, 0.2, 0.2, -3.0],
         "q": [0.01, 0.01, 0.01, 0.9, 0.9, 0.01, 0.01, 0.01],
         "note": ["", "", "", NOT_ENOUGH, NOT_ENOUGH, "", "", ""],
-        "n_groups": [9, 8] * 4,
+        "n_groups": [19, 18] * 4,
     }
 )
 
@@ -104,12 +104,12 @@ def test_only_experts_counted_for_a_domain_are_significant_or_undecided_there() 
     assert table.experts.tolist() == [1, 1, 1, 1, 2]
     assert table.significant.tolist()[:2] == [1, 0]  # 2 and 3 are so too, but counted elsewhere
     assert table.not_enough.tolist()[:2] == [0, 1]
-    assert table.n_groups.tolist()[:2] == [9, 8]
+    assert table.n_groups.tolist()[:2] == [19, 18]
     assert table.median_share.tolist()[:2] == [0.75, 0.9]
     assert table.loc["none"].isna().sum() == table.loc["too little data"].isna().sum() == 6
     whole = table[table.index == ANY].iloc[0]
     assert whole.median_share == pytest.approx(0.825)
-    assert (whole.above_half, whole.significant, whole.n_groups) == (2, 1, 17)
+    assert (whole.above_half, whole.significant, whole.n_groups) == (2, 1, 37)
 
 
 def test_a_domain_that_no_expert_prefers_has_counts_of_none_and_no_median() -> None:

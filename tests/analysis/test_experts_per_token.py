@@ -6,6 +6,7 @@ import pytest
 
 from analysis.domain_counts import ALL_LAYERS
 from analysis.experts_per_token import MAX_BINS, k_histogram, mean_k_table
+from analysis.groups import NOT_ENOUGH
 from tests.planted import holds_no_number_that_is_none
 
 DOMAINS = ("math", "code")
@@ -63,8 +64,9 @@ def test_the_mean_is_of_tokens_and_not_of_documents() -> None:
     assert found.estimate.tolist() == [1.75, 2.5, 2.5, 4.0, 1.0, 1.0]
     assert found.null.tolist() == [2.0, 2.0, 3.0, 3.0, 1.0, 1.0]  # 300 / 150, 450 / 150, 150 / 150
     assert found.n_tokens.tolist() == [100, 50] * 3
-    assert found[["low", "high"]].isna().to_numpy().all()  # one and two documents
-    assert set(found.note) == {"not enough prompts to say how sure this is"}
+    assert found.n_groups.tolist() == [2, 1] * 3
+    assert found[["low", "high"]].isna().to_numpy().all()  # one group and two
+    assert set(found.note) == {f"{NOT_ENOUGH} how sure this is"}
 
 
 def test_a_domain_that_runs_more_experts_is_found() -> None:
@@ -96,9 +98,9 @@ def test_all_layers_are_the_mean_of_the_layers() -> None:
 def test_a_fixed_k_has_nothing_to_test() -> None:
     _, tokens_N, domain_id_N = planted(code=10.0)
     found = table((6 * tokens_N[:, None], tokens_N, domain_id_N))
-    assert found.estimate.tolist() == found.low.tolist() == found.high.tolist() == [6.0, 6.0]
-    assert found.p.isna().all()
-    assert set(found.note) == {"documents all alike: nothing to test"}
+    assert found.estimate.tolist() == [6.0, 6.0]
+    assert found[["low", "high", "p", "q"]].isna().all(axis=None)
+    assert set(found.note) == {"texts all alike: nothing to test"}
 
 
 def test_one_domain_has_an_interval_and_nothing_to_compare() -> None:
@@ -106,3 +108,15 @@ def test_one_domain_has_an_interval_and_nothing_to_compare() -> None:
     found = table((choices_NL, tokens_N, np.zeros_like(domain_id_N)))
     assert found.low["math"] < 11 < found.high["math"]
     assert found.note.tolist() == ["one domain: nothing to compare"]
+
+
+def test_a_domain_of_few_groups_is_not_tested_and_the_other_is() -> None:
+    choices_NL, tokens_N, domain_id_N = planted(code=12.0, documents=20)
+    few = table((choices_NL[:29], tokens_N[:29], domain_id_N[:29]))  # nine of code
+    assert few.note.tolist() == ["", f"{NOT_ENOUGH} how sure this is"]
+    assert few.loc["code", ["low", "high", "p", "q"]].isna().all()
+    assert few.q["math"] < 0.01
+    tokens_N[20], choices_NL[20] = 2000, 24000  # counts as (19 + 20)^2 / (19 + 400) = 3.6
+    giant = table((choices_NL, tokens_N, domain_id_N))
+    assert giant.loc["code", ["low", "p"]].isna().all()
+    assert giant.n_groups["code"] == 20

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from analysis import queries
+from analysis.groups import NOT_ENOUGH
 from analysis.information_table import COLUMNS, NUMBERS, information_row, with_q
 
 DOCUMENTS, TOKENS = 24, 40
@@ -40,7 +41,29 @@ def test_an_expert_of_the_subject_is_found_beyond_the_word(
     assert row["information"] == pytest.approx(0.5 * np.log(2), abs=0.05)
     assert row["p"] == row["information_p"] == pytest.approx(1 / 51)
     assert row["low"] < 0.5 * np.log(2) < row["high"]
-    assert (row["n_documents"], row["n_tokens"]) == (DOCUMENTS, DOCUMENTS * TOKENS)
+    assert row["n_documents"] == row["n_groups"] == DOCUMENTS
+    assert row["n_tokens"] == DOCUMENTS * TOKENS
+
+
+def test_texts_of_one_group_are_one_observation(
+    tiny: duckdb.DuckDBPyConnection, domains: pd.Series
+) -> None:
+    """Documents 0 and 2 are of math, 1 and 3 of code, and so on: pairs, of which 12 are too few."""
+    info = queries.trace_info(tiny)
+    rng = np.random.default_rng(0)
+    subject = np.repeat((domains == "math").to_numpy(int), TOKENS)
+    expert = np.where(rng.random(subject.size) < 0.5, subject, 2)
+    frame = choices(expert, rng.integers(0, 5, subject.size))
+    alone = information_row(frame, domains, info, layer_id=1)
+    unit = frame.doc_id // 4 * 4 + frame.doc_id % 2
+    paired_frame = frame.assign(unit=unit).sort_values("unit", kind="stable")
+    paired = information_row(paired_frame, domains, info, layer_id=1)
+    assert (paired["n_documents"], paired["n_groups"]) == (DOCUMENTS, DOCUMENTS // 2)
+    assert paired["plug_in"] == pytest.approx(alone["plug_in"])
+    assert paired["information"] == pytest.approx(alone["information"])
+    assert paired["low"] is paired["high"] is None
+    assert paired["reason"] == f"{NOT_ENOUGH} how sure this is"
+    assert paired["p"] == pytest.approx(1 / 51)
 
 
 def test_an_expert_of_the_word_tells_of_the_subject_but_not_beyond(

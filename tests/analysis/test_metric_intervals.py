@@ -1,11 +1,12 @@
-"""Figures of a layer over documents: estimate, interval, null."""
+"""Figures of a layer over groups: estimate, interval, null."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import load, specialization
-from analysis.metric_intervals import LOAD_METRICS, metric_table
+from analysis.groups import NOT_ENOUGH
+from analysis.metric_intervals import DOMAIN_METRICS, LOAD_METRICS, metric_table
 from tests.planted import DOMAINS, holds_no_number_that_is_none, planted
 
 
@@ -32,7 +33,7 @@ def test_the_estimate_is_the_metric_of_the_whole_trace(table: pd.DataFrame) -> N
 
 def test_the_interval_holds_the_corrected_estimate(table: pd.DataFrame) -> None:
     known = table.dropna(subset=["low"])
-    assert set(table.index) - set(known.index) == {"dead_experts"}
+    assert set(table.index) - set(known.index) == {"dead_experts", "distinct_share"}
     assert ((known.low <= known.corrected) & (known.corrected <= known.high)).all()
     assert table.corrected["mutual_information"] < table.estimate["mutual_information"]
 
@@ -55,15 +56,50 @@ def test_one_domain_leaves_the_load() -> None:
     assert table.loc["mutual_information", ["estimate", "low", "null"]].isna().all()
 
 
-def test_few_documents_have_no_interval() -> None:
-    table = by_metric(*planted(documents=2))
-    assert table.note["gini"] == "not enough prompts to say how sure this is"
+def test_few_groups_have_no_interval() -> None:
+    table = by_metric(*planted(documents=9))
+    few = f"{NOT_ENOUGH} how sure this is: 9.0 of equal length"
+    assert table.note["gini"] == f"{few} a domain on average"
+    assert table.note["mutual_information"] == f"{few} in a domain"
     assert table.estimate["gini"] > 0
-    assert table.low["gini"] is pd.NA
+    assert table.drop("dead_experts")[["low", "high", "p", "q"]].isna().all(axis=None)
+
+
+def test_a_domain_of_few_groups_leaves_the_load() -> None:
+    tokens_NLE, domain_id_N = planted()
+    kept_N = np.append(np.arange(60), np.arange(60, 69))  # nine of the third domain
+    table = by_metric(tokens_NLE[kept_N], domain_id_N[kept_N])
+    of_domains = [metric.__name__ for metric in DOMAIN_METRICS]
+    assert table.loc[of_domains, ["low", "high", "p"]].isna().all(axis=None)
+    assert set(table.note[of_domains]) == {
+        f"{NOT_ENOUGH} how sure this is: 9.0 of equal length in a domain"
+    }
+    assert table.loc[of_domains, ["estimate", "null"]].notna().all(axis=None)
+    assert table.low["gini"] >= 0  # 69 / 3 a domain
+
+
+def test_a_giant_group_is_too_few() -> None:
+    tokens_NLE, domain_id_N = planted()
+    tokens_NLE[0] *= 50  # counts as (89 + 50)^2 / (89 + 2500) = 7.5, 2.5 a domain
+    table = by_metric(tokens_NLE, domain_id_N)
+    assert table.low.isna().all()
+    assert table.p.isna().all()
+    assert table.note["gini"].endswith("2.5 of equal length a domain on average")
+    assert "of equal length in a domain" in table.note["mutual_information"]
+
+
+def test_forty_identical_groups_have_no_interval_and_no_q() -> None:
+    tokens_NLE = np.tile([[500, 300, 100]], (40, 1, 1))
+    table = by_metric(tokens_NLE, np.arange(40) % 2, domains=DOMAINS[:2])
+    assert table[["low", "high", "p", "q"]].isna().all(axis=None)
+    figures = table.drop("dead_experts")
+    assert set(figures.note) == {"texts all alike: nothing to test"}
+    assert figures.estimate["load_imbalance"] == pytest.approx(5 / 3)
 
 
 def test_few_choices_refuse_distinct_share_in_its_own_words() -> None:
-    table = by_metric(*planted(documents=5))
+    tokens_NLE, domain_id_N = planted(documents=12)
+    table = by_metric(tokens_NLE // 2, domain_id_N)
     assert "no expert with 1000 choices" in table.note["distinct_share"]
 
 
@@ -75,9 +111,31 @@ def test_a_dead_layer_has_no_figures() -> None:
     assert all("no routed tokens" in table.note[name] for name in ("gini", "distinct_share"))
 
 
+def test_a_count_of_experts_that_no_resample_changes_has_no_interval_and_is_tested(
+    table: pd.DataFrame,
+) -> None:
+    """Expert 5 alone stands apart, in every resample and in no permutation."""
+    row = table.loc["distinct_share"]
+    assert (row.estimate, row.null) == (1 / 8, 0)
+    assert row.note == "no interval: texts drawn again do not change it"
+    assert row[["low", "high"]].isna().all()
+    assert row.p == pytest.approx(1 / 101)
+
+
+def test_experts_that_every_token_chooses_tell_nothing_of_the_domain() -> None:
+    """Groups of unlike length: figures of 0 give or take the rounding of float32."""
+    tokens_NLE = np.repeat(np.arange(300, 340), 3).reshape(40, 1, 3)
+    table = by_metric(tokens_NLE, np.arange(40) % 2, domains=DOMAINS[:2])
+    assert table.estimate["mutual_information"] == pytest.approx(0, abs=1e-9)
+    assert table[["low", "high"]].isna().all(axis=None)
+    assert table.p.drop("distinct_share").isna().all()
+
+
 def test_one_expert() -> None:
     table = by_metric(planted()[0][..., :1], planted()[1])
-    assert table.estimate["load_imbalance"] == table.high["load_imbalance"] == 1
+    assert table.estimate["load_imbalance"] == 1
+    assert table.note["load_imbalance"] == "texts all alike: nothing to test"
+    assert table.drop("dead_experts").low.isna().all()
 
 
 def test_an_interval_of_an_even_layer_holds_balance_and_of_an_uneven_one_does_not() -> None:

@@ -7,6 +7,7 @@ from scipy import stats
 
 from analysis import pairs
 from analysis.fixed_loads import feasible, fixed_loads
+from analysis.groups import NOT_ENOUGH
 from tests.routers import random_choices
 
 
@@ -123,8 +124,12 @@ def test_counts_and_expectations_of_four_tokens() -> None:
     assert table.tokens.tolist() == [2, 1, 1]
     assert table.expected_uniform.tolist() == pytest.approx([4 / 3] * 3)  # 4 x 2 x 1 / (3 x 2)
     assert table.expected_load.tolist() == pytest.approx([2, 1, 1])  # at k = 2 of 3 loads decide
-    assert table.reason.unique().tolist() == ["fewer than 5 tokens expected"]
+    assert table.reason.unique().tolist() == [NOT_ENOUGH]
     assert table.p_load.isna().all()
+    many = pairs.pair_significance(np.tile(chosen_TE, (3, 1)), np.arange(12))
+    assert many.expected_uniform.tolist() == pytest.approx([4] * 3)
+    assert many.reason.tolist()[1:] == ["fewer than 5 tokens expected"] * 2  # 3 and 3
+    assert many[["p_uniform", "p_load"]].isna().all(axis=None)
 
 
 def test_what_a_load_fixes_is_said_and_left_empty() -> None:
@@ -157,11 +162,13 @@ def test_a_law_that_takes_too_long_is_left_empty_and_k_of_e_is_not() -> None:
     assert table.q_uniform.notna().all()
 
 
-def test_one_document_has_no_spread() -> None:
+@pytest.mark.parametrize("sizes", [[600], [67] * 8 + [64], [300] + [15] * 20])
+def test_few_groups_have_no_spread(sizes: list[int]) -> None:
+    """One, nine, and 21 of which one holds half of the tokens: (300 + 300)^2 / 94500 = 3.8."""
     rng = np.random.default_rng(5)
     chosen_TE, _ = random_choices(rng, num_tokens=600, top_k=2, log_weights_E=np.zeros(4))
-    table = pairs.pair_significance(chosen_TE, np.zeros(600, dtype=int))
-    assert table.reason.unique().tolist() == ["one document"]
+    table = pairs.pair_significance(chosen_TE, np.repeat(np.arange(len(sizes)), sizes))
+    assert table.reason.unique().tolist() == [NOT_ENOUGH]
     assert table[["z_uniform", "q_uniform", "z_load", "q_load"]].isna().all(axis=None)
     assert table.z_swaps.notna().all()
 

@@ -1,4 +1,6 @@
-"""Labels permuted over documents; excess over its standard error; the false discovery rate."""
+"""Labels permuted over groups; excess over its standard error; the false discovery rate."""
+
+import math
 
 import numpy as np
 import pytest
@@ -29,10 +31,12 @@ def test_studentized_excess_is_welch_of_two_domains_of_equal_documents() -> None
     assert excess_GE[1, 0] == pytest.approx(-3 / np.sqrt(2))
 
 
-def test_documents_that_are_all_alike_are_not_tested() -> None:
-    tokens_NLE = np.full((8, 1, 4), 5)  # k = E: every token chooses every expert
-    p_LEG = permutation.preference_p(tokens_NLE, np.arange(8) % 2, num_domains=2)
-    assert np.isnan(p_LEG).all()
+def test_groups_that_are_all_alike_are_not_tested() -> None:
+    tokens_NLE = np.full((24, 1, 3), 5)  # k = E: every token chooses every expert
+    longer_NLE = tokens_NLE * np.arange(1, 25)[:, None, None]
+    for alike_NLE in (tokens_NLE, longer_NLE):
+        p_LEG = permutation.preference_p(alike_NLE, np.arange(24) % 2, num_domains=2)
+        assert np.isnan(p_LEG).all()
 
 
 def test_an_expert_of_one_document_prefers_nothing() -> None:
@@ -75,3 +79,47 @@ def test_false_discovery_rate_of_benjamini_and_hochberg() -> None:
     q = permutation.false_discovery_rate(p)
     assert q[0].tolist() == pytest.approx([0.04, np.nan, 4 / 75], nan_ok=True)
     assert q[1].tolist() == pytest.approx([0.04, 0.5, np.nan], nan_ok=True)
+
+
+def by_permutation_alone(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> np.ndarray:
+    labels_PN = permutation.permuted_labels(domain_id_N)
+    member_GPN = (labels_PN == np.unique(domain_id_N)[:, None, None]).astype(np.float32)
+    excess_GPE = permutation.studentized_excess(tokens_NE, member_GPN)
+    smallest = np.bincount(domain_id_N).min() - 1
+    return np.stack([permutation._two_sided_p(of_PE.T.copy(), smallest) for of_PE in excess_GPE], 1)
+
+
+def test_a_domain_that_spreads_more_is_no_preference_though_the_permutation_alone_says_so() -> None:
+    """One mean for all; five domains of concentration 400 and one of 20, 15 groups each."""
+    rng = np.random.default_rng(11)
+    domain_id_N = np.repeat(np.arange(6), 15)
+    concentration_N = np.where(domain_id_N == 0, 20, 400)
+    share_NE = np.array([rng.dirichlet(np.full(32, size / 32)) for size in concentration_N])
+    tokens_NE = rng.multinomial(1000, share_NE)
+    alone_EG = by_permutation_alone(tokens_NE, domain_id_N)
+    assert permutation.false_discovery_rate(alone_EG).min() < 0.0001
+    p_EG = permutation.preference_p(tokens_NE[:, None], domain_id_N, num_domains=6)[0]
+    assert (p_EG >= alone_EG).all()
+    assert permutation.false_discovery_rate(p_EG).min() > 0.5
+
+
+def test_a_perfect_specialist_has_the_p_of_one_labelling_of_all() -> None:
+    """Each of three experts takes all of its domain and nothing else."""
+    domain_id_N = np.repeat(np.arange(3), 12)
+    tokens_NLE = np.arange(50, 86)[:, None, None] * np.eye(3, dtype=int)[domain_id_N][:, None]
+    (p_EG,) = permutation.preference_p(tokens_NLE, domain_id_N, num_domains=3)
+    assert np.diag(p_EG).tolist() == pytest.approx([1 / math.comb(36, 12)] * 3)
+    assert (permutation.false_discovery_rate(p_EG)[np.eye(3, dtype=bool)] < 1e-8).all()
+
+
+def test_a_domain_of_few_groups_is_not_tested_and_the_others_are() -> None:
+    rng = np.random.default_rng(2)
+    tokens_NLE = overdispersed(rng, 36, [0.5, 0.3, 0.2])[:, None]
+    nine_N = np.repeat([0, 1, 2], [9, 13, 14])
+    (p_EG,) = permutation.preference_p(tokens_NLE, nine_N, num_domains=3)
+    assert np.isnan(p_EG).tolist() == [[True, False, False]] * 3
+    twelve_N = np.repeat([0, 1, 2], 12)
+    assert not np.isnan(permutation.preference_p(tokens_NLE, twelve_N, num_domains=3)).any()
+    tokens_NLE[0] *= 20  # counts as (11 + 20)^2 / (11 + 400) = 2.3
+    (p_EG,) = permutation.preference_p(tokens_NLE, twelve_N, num_domains=3)
+    assert np.isnan(p_EG).tolist() == [[True, False, False]] * 3

@@ -1,10 +1,11 @@
-"""Specialists that are there repeat in other documents, luck does not."""
+"""Specialists that are there repeat in other texts, luck does not."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import replication as module
+from analysis.groups import NOT_ENOUGH
 from analysis.replication import replication
 from tests.planted import DOMAINS, holds_no_number_that_is_none, planted
 
@@ -25,7 +26,7 @@ def test_a_planted_specialist_repeats() -> None:
     assert table.estimate["unseen_documents"] == 1
     assert table.null["unseen_documents"] == pytest.approx(1 / 3)
     assert table.specialists["unseen_documents"] == 1
-    assert (table.n_documents == 120).all()
+    assert (table.n_groups == 120).all()
     assert (table.n_tokens == 120 * 300).all()
     assert table.p["split_half"] == pytest.approx(1 / 201)
     assert table.p["unseen_documents"] < 0.03  # five times right of three domains: 1 in 243
@@ -79,7 +80,7 @@ def test_parts_spread_every_domain() -> None:
     ("domain_id_N", "note"),
     [
         ([0] * 8, "one domain: nothing to compare"),
-        ([0] * 6 + [1] * 3, "code has fewer than 4 documents: not enough prompts to say"),
+        ([0] * 19 + [1] * 19, f"no domain counts as 20 independent texts: {NOT_ENOUGH}"),
     ],
 )
 def test_too_little_is_said(domain_id_N: list[int], note: str) -> None:
@@ -89,6 +90,6 @@ def test_too_little_is_said(domain_id_N: list[int], note: str) -> None:
     assert table.estimate.isna().all()
 
 
-def test_no_document_is_refused() -> None:
-    with pytest.raises(ValueError, match="document"):
+def test_no_group_is_refused() -> None:
+    with pytest.raises(ValueError, match="capture a trace"):
         replication(np.zeros((0, 1, 8), int), np.zeros(0, int), domains=DOMAINS)

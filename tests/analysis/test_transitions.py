@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.groups import NOT_ENOUGH
 from analysis.pair_table import NEVER, transition_table
 from analysis.transitions import transition_significance
 from tests.routers import random_choices
@@ -30,25 +31,29 @@ def test_counts_and_expectations_of_four_tokens() -> None:
     assert table.tokens.tolist() == [2, 1, 0, 1]
     assert table.expected.tolist() == [1.5, 1.5, 0.5, 0.5]  # 3 times 2 of 4, then 1 times 2
     assert table.lift.tolist() == pytest.approx([4 / 3, 2 / 3, 0, 2])
-    assert set(table.reason) == {"fewer than 5 tokens expected"}
+    assert set(table.reason) == {NOT_ENOUGH}
     assert table[["low", "high", "z", "p", "q"]].isna().all(axis=None)
+    many = transition_significance(
+        np.tile(here_TE, (3, 1)), np.tile(next_TE, (3, 1)), np.arange(12)
+    )
+    assert many.reason.tolist() == ["fewer than 5 tokens expected"] * 4  # 4.5 and 1.5
 
 
 def test_the_spread_is_that_of_documents_and_the_interval_as_wide_as_its_t() -> None:
-    """Four documents of 20 tokens: 12, 10, 8 and 10 of them go from 0 to 0, loads all half."""
+    """12 groups of 40 tokens: 14, 10, 6 and 10 of them go from 0 to 0, loads all half."""
     here, following = [], []
-    for joined in (12, 10, 8, 10):
+    for joined in (14, 10, 6, 10) * 3:
         pairs = [(0, 0)] * joined + [(1, 1)] * joined
         pairs += [(0, 1)] * (20 - joined) + [(1, 0)] * (20 - joined)
         here += [a for a, _ in pairs]
         following += [b for _, b in pairs]
     eye = np.eye(2, dtype=bool)
-    found = transition_significance(eye[here], eye[following], np.repeat(range(4), 40)).iloc[0]
-    assert (found.tokens, found.expected, found.z, found.p) == (40, 40, 0, 1)
-    least = 160 / 4 / 4  # independent tokens: T p (1 - p) q (1 - q)
-    spread = (2**2 + 0 + 2**2 + 0) * 4 / 3  # 10.67, more
+    found = transition_significance(eye[here], eye[following], np.repeat(range(12), 40)).iloc[0]
+    assert (found.tokens, found.expected, found.z, found.p) == (120, 120, 0, 1)
+    least = 480 / 4 / 4  # independent tokens: T p (1 - p) q (1 - q)
+    spread = 3 * (4**2 + 0 + 4**2 + 0) * 12 / 11  # 104.7, more
     assert spread > least
-    half = stats.t.isf(0.025, 3) * np.sqrt(spread) / 40
+    half = stats.t.isf(0.025, 11) * np.sqrt(spread) / 120
     assert (found.low, found.high) == pytest.approx((1 - half, 1 + half))
 
 
@@ -87,7 +92,7 @@ def test_what_loads_fix_and_one_document_have_reasons_and_no_test() -> None:
     assert reasons[(2, 0)] == ""
     assert table[table.reason != ""].p.isna().all()
     alone = transition_significance(here_TE, next_TE, np.zeros_like(document_T))
-    assert alone[alone.expert_id == 2].reason.unique().tolist() == ["one document"]
+    assert alone[alone.expert_id == 2].reason.unique().tolist() == [NOT_ENOUGH]
 
 
 def test_tokens_that_made_no_choice_in_a_layer_are_left_out() -> None:
@@ -104,9 +109,10 @@ def test_the_table_carries_logs_intervals_tests_and_reasons() -> None:
     here_TE, next_TE, document_T = two_layers(seed=1)
     next_TE[here_TE[:, 0], 4] = False
     tests = transition_significance(here_TE, next_TE, document_T)
-    table = transition_table(tests, layer_id=1, num_documents=100, num_tokens=6_000)
+    counts = {"n_documents": 300, "n_groups": 100, "n_tokens": 6_000}
+    table = transition_table(tests, layer_id=1, counts=counts)
     columns = ["layer_id", "expert_id", "next_expert_id", "tokens", "expected", "estimate"]
-    columns += ["low", "high", "z", "p", "q", "n_documents", "n_tokens", "reason"]
+    columns += ["low", "high", "z", "p", "q", "n_documents", "n_groups", "n_tokens", "reason"]
     assert list(table) == columns
     assert table.z.abs().is_monotonic_decreasing
     never = table[(table.expert_id == 0) & (table.next_expert_id == 4)].iloc[0]

@@ -11,12 +11,19 @@ DOCUMENTS, TOKENS = 40, 50
 
 
 def followed(
-    expert: np.ndarray, token_id: np.ndarray, *, documents: int = DOCUMENTS, deals: int = 50
+    expert: np.ndarray,
+    token_id: np.ndarray,
+    *,
+    documents: int = DOCUMENTS,
+    of_group: int = 1,
+    deals: int = 50,
 ) -> WordTests:
+    """Documents of equal length, so many in a group that follow one another."""
     document = np.repeat(np.arange(documents), len(expert) // documents)
     columns = {"token_id": token_id, "expert_id": expert, "document": document}
+    columns["group"] = document // of_group
     frame = pd.DataFrame(columns).value_counts().rename("first_tokens").reset_index()
-    return word_tests(frame, np.arange(documents) % 2, deals=deals)
+    return word_tests(frame, np.arange(documents // of_group) % 2, deals=deals)
 
 
 def words(rng: np.random.Generator) -> np.ndarray:
@@ -39,7 +46,8 @@ def test_experts_of_the_word_are_found() -> None:
     assert table.token_id.tolist() == list(range(8))
     assert table.p.tolist() == table.q.tolist() == pytest.approx([1 / 51] * 8)
     assert ((table.low < truth) & (truth < table.high)).sum() >= 7
-    assert (table.n_documents == DOCUMENTS).all()
+    assert (table.n_groups == DOCUMENTS).all()
+    assert (table.effective_number > 0.8 * DOCUMENTS).all()
 
 
 def test_documents_with_an_expert_and_words_of_their_own_are_no_words() -> None:
@@ -56,14 +64,61 @@ def test_documents_with_an_expert_and_words_of_their_own_are_no_words() -> None:
     assert (id_columns(tests).q > 0.05).all()
 
 
-def test_the_spread_of_a_share_is_that_of_documents() -> None:
-    """Ten documents say one word ten times; in half of them 8 go to expert 0, in half 6."""
-    expert = np.concatenate([[0] * n + [1] * (10 - n) for n in (8, 6) * 5])
-    tests = followed(expert, np.zeros(100, int), documents=10, deals=0)
+def test_the_spread_of_a_share_is_that_of_groups() -> None:
+    """12 groups say one word ten times; in half of them 8 go to expert 0, in half 6."""
+    expert = np.concatenate([[0] * n + [1] * (10 - n) for n in (8, 6) * 6])
+    tests = followed(expert, np.zeros(120, int), documents=12, deals=0)
     assert tests.share_V.tolist() == [0.7]
     row = id_columns(tests).iloc[0]
-    error = np.sqrt(10 * 1**2 * 10 / 9) / 100  # each document is one token off
-    assert row.high - row.low == pytest.approx(2 * 2.262157 * error, rel=1e-4)
+    error = np.sqrt(12 * 1**2 * 12 / 11) / 120  # each group is one token off
+    assert row.high - row.low == pytest.approx(2 * 2.200985 * error, rel=1e-4)
+    assert (row.n_groups, row.effective_number) == (12, pytest.approx(12))
+
+
+def test_texts_of_one_group_are_one_observation() -> None:
+    """24 texts in pairs that send as many of ten tokens to expert 0."""
+    expert = np.concatenate([[0] * n + [1] * (10 - n) for n in (8, 8, 6, 6) * 6])
+    alone, paired, few = (
+        id_columns(followed(expert, np.zeros(240, int), documents=24, of_group=size, deals=0)).iloc[
+            0
+        ]
+        for size in (1, 2, 3)
+    )
+    assert (alone.n_groups, paired.n_groups, few.n_groups) == (24, 12, 8)
+    assert paired.low + paired.high == pytest.approx(alone.low + alone.high)
+    error = np.sqrt(12 * 2**2 * 12 / 11) / 240  # each pair is two tokens off
+    assert paired.high - paired.low == pytest.approx(2 * 2.200985 * error, rel=1e-4)
+    assert paired.high - paired.low > 1.4 * (alone.high - alone.low)
+    assert pd.isna(few.low)
+
+
+def test_a_layer_is_as_sure_as_its_groups() -> None:
+    rng = np.random.default_rng(0)
+    token_id = words(rng)
+    favoured = np.repeat(rng.random(DOCUMENTS // 2) < 0.5, 2 * TOKENS)  # of pairs of documents
+    expert = np.where(rng.random(token_id.size) < np.where(favoured, 0.9, 0.3), token_id, 0)
+    alone, paired = (layer_figures(followed(expert, token_id, of_group=size)) for size in (1, 2))
+    assert paired["high"] - paired["low"] > 1.2 * (alone["high"] - alone["low"])
+    assert (paired["null"], paired["p"]) == (alone["null"], alone["p"])  # dealt within documents
+    few = layer_figures(followed(expert, token_id, of_group=4))  # ten groups, five a domain
+    assert set(few) == {"null", "p"}
+
+
+def test_a_word_that_one_long_group_says_most_has_no_interval() -> None:
+    """30 groups say it once and one 60 times: (30 + 60)^2 / (30 + 3600) = 2.2 of equal length."""
+    columns = {"token_id": 0, "expert_id": np.arange(31) % 2, "document": np.arange(31)}
+    frame = pd.DataFrame(columns).assign(group=np.arange(31), first_tokens=[1] * 30 + [60])
+    row = id_columns(word_tests(frame, np.zeros(31, int), deals=0)).iloc[0]
+    assert (row.n_groups, row.effective_number) == (31, pytest.approx(90**2 / 3_630))
+    assert pd.isna([row.low, row.high]).all()
+
+
+def test_groups_all_alike_have_no_interval() -> None:
+    """Of every word two tokens go to expert 0 and one to expert 1, in each group."""
+    expert, token_id = np.tile([0, 0, 1], 120), np.tile(np.repeat([0, 1, 2], 3), 40)
+    tests = followed(expert, token_id)
+    assert {"low", "high"} & set(layer_figures(tests)) == set()
+    assert id_columns(tests)[["low", "high"]].isna().all(axis=None)
 
 
 def test_what_is_not_known_is_left_out() -> None:

@@ -16,8 +16,8 @@ AXES = {
 }
 CAUSES_NOTE = (
     "Colour: the expert's own domain. Bars: 95 % intervals over groups of texts. Labels: "
-    "LAYER:EXPERT. Comparable experts: up to 20 of the layer, drawn at random among those with like "
-    "choices in the domain; their cost is that of as many choices as the expert has. One half of "
+    "LAYER:EXPERT. Comparable experts: up to 20 of the layer, drawn at random among those with "
+    "like choices in the domain; they cost what as many choices as the expert's cost. One half of "
     "the groups chose the specialists, the other half judged them. The figure shows what the model "
     "loses at once, not what it would lose if it had been trained without the expert."
 )

@@ -61,11 +61,12 @@ def by_unit(trace: Trace) -> pd.DataFrame:
         tokens_NLE, doc_ids = queries.document_array(con, trace.info)
         texts = queries.documents(con).set_index("doc_id").loc[doc_ids]
     domain_id_N = pd.Index(trace.domains).get_indexer(pd.Index(texts.domain))
+    domains, origins = texts.domain.tolist(), texts.origin.tolist()
     unit_of = {
         "text": np.arange(len(doc_ids)),
         GROUP: texts.unit.to_numpy(),
-        "sublabel": units(texts.domain, texts.origin),
-        "source": units(texts.domain, texts.origin.str.partition("/")[0]),
+        "sublabel": units(domains, origins),
+        "source": units(domains, [origin.partition("/")[0] for origin in origins]),
     }
     rows = []
     for unit, unit_N in unit_of.items():

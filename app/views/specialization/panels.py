@@ -88,7 +88,10 @@ def _specialists(trace: Trace) -> list[Panel]:
     """Empty where no expert is one."""
     causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
     table = ablation.with_verdicts(significance.specialists(evidence.lifts(trace)), causes)
-    return [] if table.empty else [specialists.specialists_panel(table)]
+    if table.empty:
+        return []
+    note = specialists.causes_note(table, causes)
+    return [specialists.specialists_panel(table, note=note)]
 
 
 def _by_layer(trace: Trace, palette: Palette, *, metric: str, marked: int) -> Panel:

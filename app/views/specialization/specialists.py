@@ -7,10 +7,13 @@ import pandas as pd
 import streamlit as st
 
 from analysis import significance
+from analysis.cause_tests import CONFIRMED, Tally
 from analysis.groups import NOT_ENOUGH
 from analysis.significance import MAX_Q, family_size
 from analysis.specialization import MIN_LIFT
+from app import workspace
 from app.evidence import LIFT_COLUMNS
+from app.studies import ablation, cause_words
 from app.views.shared import controls
 from app.views.shared.intervals import MEASURES, RATIO, probability, reference
 from app.views.shared.panel import Panel
@@ -34,7 +37,9 @@ COLUMNS = {
     ),
     "q": st.column_config.NumberColumn("q", format="%.2g"),
     "verdict": st.column_config.TextColumn(
-        "when left out", help="Does the loss on its domain rise when it is left out? See Causes."
+        "when left out",
+        help="Does the loss on its domain rise by more than as many choices of other experts cost? "
+        "See Causes.",
     ),
     "n_documents": st.column_config.NumberColumn("texts", format="localized"),
     "n_groups": st.column_config.NumberColumn("groups", format="localized"),
@@ -123,9 +128,10 @@ def ablation_note(causes: pd.DataFrame | None, *, layer_id: int, expert_id: int)
 
 def _loss_change(row: Any) -> str:
     span = "" if pd.isna(row.low) else f" ({row.low:+.4f} to {row.high:+.4f})"
+    choice = "" if pd.isna(row.per_choice) else f", {row.per_choice:+.4f} per choice"
     return (
         f"Without this expert, the loss on {row.domain} changes by {row.estimate:+.4f} nats per "
-        f"token{span}: {row.verdict}."
+        f"token{span}{choice}: {row.verdict}."
     )
 
 
@@ -150,7 +156,24 @@ def _shuffled_q(row: pd.Series) -> str:
     return "" if pd.isna(row.q) else f", q {probability(row.q)} with shuffled labels"
 
 
-def specialists_panel(specialists: pd.DataFrame) -> Panel:
+def causes_note(specialists: pd.DataFrame, causes: pd.DataFrame | None) -> str:
+    """How many specialists with a verdict are confirmed, and how often the rule confirms without
+    reason; empty where none has been left out."""
+    if causes is None:
+        return ""
+    measured = specialists.verdict[specialists.verdict != ablation.UNTESTED]
+    confirmed = int((measured == CONFIRMED).sum())
+    return (
+        f"Left out: {len(measured):,} of {len(specialists):,}, those that half of the texts chose "
+        f"as well; {confirmed:,} confirmed. {cause_words.beside(causes, _controls())}"
+    )
+
+
+def _controls() -> dict[str, Tally]:
+    return ablation.shipped_controls(workspace.checkpoint())
+
+
+def specialists_panel(specialists: pd.DataFrame, *, note: str = "") -> Panel:
     """Rows of a lift_table with their verdict, the clearest first: by the lower end of the
     interval."""
     preview = specialists.assign(
@@ -163,6 +186,7 @@ def specialists_panel(specialists: pd.DataFrame) -> Panel:
         table=specialists[[*LIFT_COLUMNS, "verdict"]],
         title=f"{TITLE} ({len(specialists):,})",
         preview=preview[list(COLUMNS)],
+        note=note,
     )
 
 
@@ -184,3 +208,5 @@ def draw_specialists(panel: Panel | None, *, subject: str) -> None:
         alt="Specialists: layer, expert, domain, lift with its interval",
     )
     controls.download(panel.table, name=panel.name, trace=subject)
+    if panel.note:
+        controls.note(panel.note)

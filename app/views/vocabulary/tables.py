@@ -50,7 +50,12 @@ def token_table(trace: Trace, layer_id: int) -> pd.DataFrame:
         return pd.DataFrame()
     table = vocabulary.vocabulary_table(tokens_VE, ids, expected_V=tests.expected_V)
     table = table.merge(id_columns(tests), on="token_id", how="left")
-    table["note"] = np.where(table.effective_number < MIN_EFFECTIVE, NOT_ENOUGH, "")
+    alike = (table.effective_number >= MIN_EFFECTIVE) & table.low.isna()
+    table["note"] = np.select(
+        [table.effective_number < MIN_EFFECTIVE, alike],
+        [NOT_ENOUGH, "texts all alike: no interval"],
+        "",
+    )
     texts = frame[frame.first_tokens > 0].groupby("token_id").doc_id.nunique()
     place = list(table.columns).index("n_groups")
     table.insert(place, "n_documents", table.token_id.map(texts))

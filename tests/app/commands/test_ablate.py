@@ -11,7 +11,7 @@ from analysis import queries
 from app.commands.ablate import ablate
 from app.commands.capture import INTERRUPTED, capture
 from app.studies import ablation
-from app.studies.ablation import Expert
+from app.studies.claims import Expert
 from data.sidecar import read_sidecar, sidecar_path
 from data.store import open_trace
 
@@ -28,11 +28,11 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 def trace(tmp_path: Path, folder: Path) -> Path:
-    """Twelve short texts of two domains."""
+    """Twenty-four short texts of two domains: six of each judge."""
     prompts = tmp_path / "prompts.jsonl"
     lines = [
-        {"text": text * 3, "domain": domain}
-        for _ in range(6)
+        {"text": text * 3 + str(n), "domain": domain}
+        for n in range(12)
         for text, domain in (("1+1=2 ", "math"), ("def f ", "code"))
     ]
     prompts.write_text("\n".join(map(json.dumps, lines)))
@@ -53,7 +53,7 @@ def named(experts: list[Expert]) -> str:
     return ",".join(f"{layer}:{expert}" for layer, expert in experts)
 
 
-def test_five_groups_an_expert_printed_and_stored(
+def test_six_rows_an_expert_printed_and_stored(
     trace: Path, folder: Path, experts: list[Expert]
 ) -> None:
     given = ("--experts", named(experts), "--tokens", 30, "--json")
@@ -61,12 +61,16 @@ def test_five_groups_an_expert_printed_and_stored(
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)
     assert [(row["layer_id"], row["expert_id"]) for row in rows] == [
-        expert for expert in experts for _ in range(5)
+        expert for expert in experts for _ in range(6)
     ]
     assert {row["domain"] for row in rows} <= {"math", "code"}
     found = read_sidecar(trace, "causes")
     assert found is not None
-    assert found[0].estimate.tolist() == [row["estimate"] for row in rows]
+    stored = found[0][found[0].claimed]
+    assert stored.estimate.tolist() == [row["estimate"] for row in rows]
+    assert found[1]["format"] == ablation.FORMAT
+    assert "experts to leave out" in result.stderr
+    assert "took" in result.stderr
     assert found[1]["seed"] == 0
     assert found[1]["tokens_per_domain"] == 30
 
@@ -77,7 +81,9 @@ def test_without_json_it_prints_a_table(trace: Path, folder: Path, experts: list
     assert result.exit_code == 0, result.output
     head, *lines = result.stdout.splitlines()
     assert head.split()[:5] == ["layer_id", "expert_id", "domain", "group", "estimate"]
-    assert len(lines) == 5
+    assert len(lines) == 8
+    assert lines[6].startswith("The specialist left out is")
+    assert lines[7].startswith("The same rule confirms")
 
 
 def test_interrupted_nothing_is_stored(

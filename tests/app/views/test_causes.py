@@ -6,61 +6,47 @@ import pandas as pd
 import pytest
 
 from analysis import queries
-from analysis.cause_tests import with_tests
-from app.studies import ablation
+from analysis.cause_tests import Tally, with_q, with_verdicts
+from app.studies import ablation, cause_words, claims
 from app.views.causes.figures import cause_rows, change_lines, change_points, verdict_bars
 from app.views.shared.theme import DARK, LIGHT, Palette
 from app.views.specialization import specialists
-from data.sidecar import sidecar_path
+from data.sidecar import sidecar_path, write_sidecar
 from data.store import open_trace
 from tests.app.pages import page, texts
+from tests.cause_rows import cause_rows as rows_of
 from tests.traces import write_tiny_trace
-
-GROUPS = ("own", "others", "controls", "own - others", "own - controls")
-
-
-def causes(expert_id: int = 0, *, verdict: str = "confirmed", known: bool = True) -> pd.DataFrame:
-    rows = {
-        "layer_id": 0,
-        "expert_id": expert_id,
-        "domain": "math",
-        "group": GROUPS,
-        "estimate": [0.5, 0.1, 0.2, 0.4, 0.3],
-        "low": [0.4, 0.0, 0.1, 0.2, 0.1] if known else None,
-        "high": [0.6, 0.2, 0.3, 0.6, 0.5] if known else None,
-        "n_documents": [6, 6, 6, 12, 6],
-        "n_tokens": 60,
-        "verdict": verdict,
-        "controls": "1",
-        "seed": 0,
-    }
-    return pd.DataFrame(rows).astype(dict.fromkeys(("estimate", "low", "high"), "Float64"))
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
 def test_a_row_a_specialist_with_its_interval_and_verdict(palette: Palette) -> None:
     table = pd.concat(
-        [causes(0), causes(1, verdict="too little data", known=False)], ignore_index=True
+        [rows_of(0), rows_of(1, p=None, known=False), rows_of(2, p=None, num_controls=2)],
+        ignore_index=True,
     )
-    figure = cause_rows(with_tests(table, family="group"), palette)
+    figure = cause_rows(with_verdicts(table), palette)
     assert [trace.name for trace in figure.data] == [
-        "own domain", "other domains", "own domain, matched controls"
+        "own domain", "other domains", "own domain, as many choices of comparable experts"
     ]  # fmt: skip
-    assert list(figure.data[0].x) == [0.5, 0.5]
-    assert list(figure.data[0].error_x.array) == pytest.approx([0.1, 0])
-    assert "(no effect: 0)<br>p < 0.0001, q < 0.0001" in figure.data[0].hovertext[0]
+    assert list(figure.data[0].x) == [0.5, 0.5, 0.5]
+    assert list(figure.data[0].error_x.array) == pytest.approx([0.1, 0, 0.1])
+    assert "(no effect: 0)<br>p 0.01, q 0.01" in figure.data[0].hovertext[0]
+    assert "+0.1000 nats per choice, 30 choices" in figure.data[0].hovertext[0]
+    assert "12 texts in 6 groups, 60 tokens" in figure.data[0].hovertext[0]
     assert "too few texts" in figure.data[0].hovertext[1]
-    assert [note.text for note in figure.layout.annotations] == ["confirmed", "too little data"]
+    assert [note.text for note in figure.layout.annotations] == [
+        "confirmed", "too few texts", "nothing comparable"
+    ]  # fmt: skip
 
 
 def test_experiments_have_a_line_or_a_point_a_domain() -> None:
     rows = [
         {"value": value, "domain": domain, "estimate": value / 10, "low": 0.0, "high": 1.0}
-        | {"n_documents": 9, "n_tokens": 90}
+        | {"p": 0.01, "n_groups": 5, "n_documents": 9, "n_tokens": 90}
         for value in (1, 2)
         for domain in ("math", "code", "all")
     ]
-    table = with_tests(pd.DataFrame(rows), family="value")
+    table = with_q(pd.DataFrame(rows), family="value")
     lines = change_lines(table, LIGHT, title="masked").data
     assert {line.name: list(line.x) for line in lines} == {"math": [1, 2], "code": [1, 2]}
     assert list(change_points(table[table.value == 1], LIGHT).data[0].x) == [0.1, 0.1]
@@ -69,25 +55,44 @@ def test_experiments_have_a_line_or_a_point_a_domain() -> None:
 def test_another_run_adds_rows_and_replaces_an_expert_measured_again(tmp_path: Path) -> None:
     trace = tmp_path / "t.duckdb"
     parameters = {"model_sha256": "a", "seed": 0}
-    ablation.store(trace, causes(0), parameters)
-    ablation.store(trace, causes(1), parameters)
-    rows = ablation.store(trace, causes(0, verdict="not confirmed"), parameters)
+    ablation.store(trace, rows_of(0), parameters)
+    ablation.store(trace, rows_of(1), parameters)
+    rows = ablation.store(trace, rows_of(0, p=0.5), parameters)
     assert rows.groupby("expert_id").verdict.first().to_dict() == {
         0: "not confirmed", 1: "confirmed"
     }  # fmt: skip
     assert ablation.stored(trace, model_sha256="b") is None
 
 
+def test_the_verdict_counts_all_that_was_ever_tried_on_the_trace(tmp_path: Path) -> None:
+    trace, parameters = tmp_path / "t.duckdb", {"model_sha256": "a"}
+    assert set(ablation.store(trace, rows_of(0, p=0.02), parameters).verdict) == {"confirmed"}
+    ablation.store(trace, rows_of(1, p=0.9), parameters)
+    rows = ablation.store(trace, rows_of(2, p=0.9), parameters)  # q is 0.06 now
+    assert set(rows.verdict) == {"not confirmed"}
+
+
+def test_what_an_earlier_version_measured_is_not_used(tmp_path: Path) -> None:
+    trace = tmp_path / "t.duckdb"
+    old = pd.DataFrame({"layer_id": [0], "expert_id": [0], "group": ["own"], "verdict": ["x"]})
+    write_sidecar(trace, "causes", old, {"model_sha256": "a"})
+    assert ablation.stored(trace, model_sha256="a") is None
+    ablation.store(trace, rows_of(1), {"model_sha256": "a"})
+    known = ablation.stored(trace, model_sha256="a")
+    assert known is not None
+    assert set(known.expert_id) == {1}
+
+
 def test_a_measurement_on_fewer_tokens_does_not_replace_a_larger_one(tmp_path: Path) -> None:
     trace, parameters = tmp_path / "t.duckdb", {"model_sha256": "a"}
-    ablation.store(trace, causes(0), parameters)
-    smaller = causes(0, verdict="too little data").assign(n_tokens=30)
+    ablation.store(trace, rows_of(0), parameters)
+    smaller = rows_of(0, p=None, known=False).assign(n_tokens=30)
     assert set(ablation.store(trace, smaller, parameters).verdict) == {"confirmed"}
 
 
 def test_bars_count_the_verdicts_of_a_domain() -> None:
-    table = pd.concat([causes(0), causes(1), causes(2, verdict="not confirmed")])
-    figure = verdict_bars(table, LIGHT)
+    table = pd.concat([rows_of(0), rows_of(1), rows_of(2, p=0.5)], ignore_index=True)
+    figure = verdict_bars(with_verdicts(table), LIGHT)
     assert {bar.name: list(bar.x) for bar in figure.data} == {
         "confirmed": [2],
         "not confirmed": [1],
@@ -95,12 +100,54 @@ def test_bars_count_the_verdicts_of_a_domain() -> None:
 
 
 def test_a_specialist_carries_its_verdict() -> None:
-    found = pd.DataFrame({"layer_id": 0, "expert_id": [0, 1], "domain": "math"})
-    assert list(ablation.with_verdicts(found, causes(0)).verdict) == ["confirmed", "not tested"]
-    assert set(ablation.with_verdicts(found, None).verdict) == {"not tested"}
-    told = specialists.ablation_note(causes(0), layer_id=0, expert_id=0)
-    assert "changes by +0.5000 nats per token (+0.4000 to +0.6000): confirmed" in told
-    assert "has not been tested" in specialists.ablation_note(causes(0), layer_id=0, expert_id=1)
+    specialist = pd.DataFrame({"layer_id": 0, "expert_id": [0, 1], "domain": "math"})
+    causes = with_verdicts(rows_of(0))
+    tested = ablation.with_verdicts(specialist, causes)
+    assert list(tested.verdict) == ["confirmed", "not tested"]
+    assert set(ablation.with_verdicts(specialist, None).verdict) == {"not tested"}
+    told = specialists.ablation_note(causes, layer_id=0, expert_id=0)
+    assert "changes by +0.5000 nats per token (+0.4000 to +0.6000), +0.1000 per choice" in told
+    assert told.endswith(": confirmed.")
+    assert "has not been tested" in specialists.ablation_note(causes, layer_id=0, expert_id=1)
+    assert "Left out: 1 of 2" in specialists.causes_note(tested, causes)
+    assert specialists.causes_note(tested, None) == ""
+
+
+def test_beside_the_confirmed_stands_how_often_the_rule_confirms_without_reason() -> None:
+    table = pd.concat(
+        [
+            *(rows_of(expert) for expert in range(4)),
+            rows_of(4, p=0.9),
+            rows_of(5, p=None, num_controls=2),
+            rows_of(6, p=None, known=False),
+            rows_of(7, claimed=False),
+            *(rows_of(expert, p=0.9, claimed=False) for expert in range(8, 17)),
+        ],
+        ignore_index=True,
+    )
+    causes = with_verdicts(table)
+    assert cause_words.headline(causes).startswith("Of 7 specialists left out, 4 are confirmed.")
+    controls = {"with shuffled labels": Tally(200, 1), "of untrained": Tally(0, 0)}
+    assert cause_words.beside(causes, controls) == (
+        "The same rule confirms 80.0% (4 of 5) of the specialists judged, 10.0% (1 of 10) of "
+        "experts without a claim that are chosen as often. On the shipped model: 0.5% (1 of 200) "
+        "with shuffled labels, none (0 judged) of untrained."
+    )
+    assert "1 for fewer than 5 comparable experts" in cause_words.undecided(causes)
+    assert cause_words.undecided(causes).endswith("1 for not enough independent texts to say.")
+    assert cause_words.undecided(with_verdicts(rows_of(0))) == ""
+
+
+def test_controls_come_with_the_model(tmp_path: Path) -> None:
+    assert ablation.shipped_controls(tmp_path) == {}
+    rows = {"control": ["shuffled", "shuffled", "untrained"], "tested": [50, 50, 20]}
+    pd.DataFrame(rows | {"confirmed": [0, 1, 3]}).to_csv(
+        tmp_path / "causes_controls.csv", index=False
+    )
+    assert ablation.shipped_controls(tmp_path) == {
+        "shuffled": Tally(100, 1),
+        "untrained": Tally(20, 3),
+    }
 
 
 def test_any_living_expert_can_be_named_and_a_dead_one_cannot() -> None:
@@ -115,18 +162,17 @@ def test_any_living_expert_can_be_named_and_a_dead_one_cannot() -> None:
             "n_tokens": [9, 8, 9, 3, 0, 0],
         }
     ).astype({"estimate": "Float64", "low": "Float64", "q": "Float64"})
-    targets = ablation.targets_of(lifts, [(0, 1), (0, 0)], top=1)
-    assert list(targets.expert_id) == [1, 0]
-    assert set(targets.domain) == {"math"}
-    assert list(ablation.targets_of(lifts, None, top=1).expert_id) == [1]
+    targets = claims.targets_of(lifts, [(0, 1), (0, 0)], top=1)
+    assert targets == [(0, 1, "math"), (0, 0, "math")]
+    assert claims.targets_of(lifts, None, top=1) == [(0, 1, "math")]
     with pytest.raises(ValueError, match="0:2 is never chosen"):
-        ablation.targets_of(lifts, [(0, 2)], top=1)
+        claims.targets_of(lifts, [(0, 2)], top=1)
     with pytest.raises(ValueError, match="no specialist; name the experts"):
-        ablation.targets_of(lifts.assign(q=0.5), None, top=1)
+        claims.targets_of(lifts.assign(q=0.5), None, top=1)
 
 
 def test_what_was_measured_comes_with_the_model(tmp_path: Path) -> None:
-    ablation.store(tmp_path / "demo.duckdb", causes(), {"model_sha256": "a"})
+    ablation.store(tmp_path / "demo.duckdb", rows_of(), {"model_sha256": "a"})
     (tmp_path / "traces").mkdir()
     ablation.adopt(tmp_path, tmp_path / "traces" / "demo.duckdb")
     ablation.adopt(tmp_path / "none", tmp_path / "traces" / "other.duckdb")
@@ -141,24 +187,16 @@ def test_the_page_shows_many_by_domain(traces: Path) -> None:
     write_tiny_trace(path)
     with open_trace(path) as con:
         model_sha256 = queries.trace_info(con).model_sha256
-    many = pd.concat([causes(expert) for expert in range(12)], ignore_index=True)
+    many = pd.concat([rows_of(expert) for expert in range(12)], ignore_index=True)
     ablation.store(path, many, {"model_sha256": model_sha256})
     app = page("causes")
     assert not app.exception
     assert "Of 12 specialists left out, 12 are confirmed" in texts(app)
     assert "Shown: 8 of 12" in texts(app)
-    assert "over all 12 in each of the three comparisons: 12 confirmed." in texts(app)
+    assert "The same rule confirms 100.0% (12 of 12) of the specialists judged" in texts(app)
     table = ablation.stored(path, model_sha256=model_sha256)
     assert table is not None
-    assert [*table.columns[4:11]] == [
-        "estimate",
-        "low",
-        "high",
-        "p",
-        "q",
-        "n_documents",
-        "n_tokens",
-    ]
+    assert [*table.columns[5:10]] == ["estimate", "low", "high", "p", "q"]
 
 
 def test_experts_are_named_by_layer_and_number(tmp_path: Path) -> None:
@@ -166,10 +204,10 @@ def test_experts_are_named_by_layer_and_number(tmp_path: Path) -> None:
     write_tiny_trace(path)
     with open_trace(path) as con:
         info = queries.trace_info(con)
-    assert ablation.parse_experts("0:1, 0:0", info) == [(0, 1), (0, 0)]
+    assert claims.parse_experts("0:1, 0:0", info) == [(0, 1), (0, 0)]
     for wrong, line in (("x", "not LAYER:EXPERT"), ("0:999", "there is no expert 0:999")):
         with pytest.raises(ValueError, match=line):
-            ablation.parse_experts(wrong, info)
+            claims.parse_experts(wrong, info)
 
 
 @pytest.mark.slow
@@ -187,9 +225,9 @@ def test_the_page_shows_what_is_stored(traces: Path) -> None:
     write_tiny_trace(path)
     with open_trace(path) as con:
         model_sha256 = queries.trace_info(con).model_sha256
-    ablation.store(path, causes(), {"model_sha256": model_sha256, "seed": 0})
+    ablation.store(path, rows_of(), {"model_sha256": model_sha256, "seed": 0})
     assert sidecar_path(path, "causes").is_file()
     app = page("causes")
     assert not app.exception
     assert "The specialist left out is confirmed" in texts(app)
-    assert len(app.dataframe[0].value) == 5
+    assert len(app.dataframe[0].value) == 6

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from analysis.cause_tests import with_tests
+from analysis.cause_tests import with_q
 from app import workspace
 from app.studies import redundancy
 from app.studies.reader import CHECKPOINT
@@ -34,7 +34,7 @@ def of_trainings(tiny_trace: Path) -> list[Panel]:
 
 
 def of_experiments(tiny_trace: Path) -> list[Panel]:
-    table = with_tests(pd.read_csv(CHECKPOINT / "causes.csv"), family="experiment")
+    table = with_q(pd.read_csv(CHECKPOINT / "causes.csv"), family="experiment")
     return causes.experiments(table, LIGHT)
 
 
