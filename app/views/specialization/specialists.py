@@ -147,9 +147,8 @@ def replication_note(table: pd.DataFrame) -> str:
         f"groups of texts, {half.estimate:.0%} are also found in the other half (by chance "
         f"{half.null:.0%}); the lifts of the two halves have a correlation of "
         f"{half.correlation:.2f} (Spearman{_shuffled_q(half)}). In groups left out, "
-        f"{unseen.estimate:.0%}{span} of the specialists have their highest lift in the "
-        "domain they are named after (by chance "
-        f"{unseen.null:.0%}{_shuffled_q(unseen)})."
+        f"{unseen.estimate:.0%}{span} of the specialists have their highest lift in the domain "
+        f"they are named after (by chance {unseen.null:.0%}{_shuffled_q(unseen)})."
     )
 
 
