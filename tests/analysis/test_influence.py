@@ -134,13 +134,13 @@ def test_for_a_test_only_sizes_set_the_freedom_of_a_preference() -> None:
     assert tested_EG[0, 0] > 1.2 * freedom_EG[0, 0]
 
 
-def test_a_missed_group_chooses_as_the_group_of_the_others_that_chooses_most() -> None:
+def test_a_group_may_choose_an_expert_as_the_group_of_the_others_that_chooses_it_most() -> None:
     """Groups of 100 choices, 50 in the domain; each expert has half of all."""
     own, others = [[25, 25]] * 2, [[80, 20], [40, 60], [30, 70]]
     tokens_NE = np.array(own + others)
-    added_E = influence.missed_group(tokens_NE, np.arange(5) < 2)
+    times_E = influence.largest_multiple(tokens_NE, np.arange(5) < 2)
     # peaks 0.8 and 0.7 of shares 1/2; nine in ten experts 1.4 + 0.9 * 0.2 times their share
-    assert added_E.tolist() == pytest.approx([50 * max(0.8, 0.5 * 1.58), 50 * 0.5 * 1.58])
+    assert times_E.tolist() == pytest.approx([1.6, 1.58])
 
 
 def test_groups_all_alike_have_no_error() -> None:
