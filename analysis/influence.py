@@ -85,20 +85,18 @@ def spread(tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int) 
     )
 
 
-def missed_group(tokens_NE: np.ndarray, own_N: np.ndarray) -> np.ndarray:
-    """Choices of a group that the domain may have missed [E], as long as its groups are on average.
-
-    It chooses every expert so many times more often than all groups do as nine in ten experts are
-    chosen by the group of the other domains that chooses them most.
-    """
+def largest_multiple(tokens_NE: np.ndarray, own_N: np.ndarray) -> np.ndarray:
+    """How many times more often than all groups do a single group of a domain may choose an
+    expert [E]: as often as the group of the other domains that chooses it most, and at least as
+    often as nine in ten experts are chosen by theirs."""
     load_N = tokens_NE.sum(-1)
     others_NE, length_N = tokens_NE[~own_N], load_N[~own_N]
     longer_N1 = np.maximum(length_N, length_N.mean())[:, None]  # the shares of short ones vary most
-    peak_E = (others_NE / np.maximum(longer_N1, 1)).max(0)
     share_E = tokens_NE.sum(0) / max(load_N.sum(), 1)
-    times_E = peak_E / np.maximum(share_E, 1e-12)
-    times = np.quantile(times_E[share_E > 0], 0.9) if share_E.any() else 1.0
-    return np.maximum(peak_E, np.minimum(share_E * times, 1)) * load_N[own_N].mean()
+    peak_E = (others_NE / np.maximum(longer_N1, 1)).max(0)
+    times_E = np.divide(peak_E, share_E, out=np.ones(len(share_E)), where=share_E > 0)
+    least = np.quantile(times_E[share_E > 0], 0.9) if share_E.any() else 1.0
+    return np.maximum(times_E, max(least, 1.0))
 
 
 def design_effect(by_group: Sequence[Spread], by_document: Sequence[Spread]) -> np.ndarray:

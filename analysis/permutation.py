@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special, stats
 
 from analysis.groups import MIN_EFFECTIVE
-from analysis.influence import Spread, lift_errors, log_lift, missed_group, spread
+from analysis.influence import Spread, largest_multiple, lift_errors, log_lift, spread
 
 PERMUTATIONS = 1000
 COUNTED_TAIL = 0.02  # a smaller p is read from a tail fitted to the permutations
@@ -59,26 +59,14 @@ def preference_p(
 
 
 def _welch_p(tokens_NE: np.ndarray, domain_id_N: np.ndarray, of: Spread) -> np.ndarray:
-    """Of the log lift [E, G]; 0 where no group differs from the others of its domain.
-
-    A domain that chooses an expert rarely may only have missed the group that chooses it most: it
-    is tested with such a group added.
-    """
-    member_NG = np.eye(len(of.domain_share_G))[domain_id_N]
-    tokens_EG = tokens_NE.T @ member_NG
-    p_EG = _lift_p(log_lift(tokens_EG), of)
+    """Of the log lift [E, G]; 0 where no group differs from the others of its domain."""
+    num_domains = len(of.domain_share_G)
+    p_EG = _lift_p(log_lift(tokens_NE.T @ np.eye(num_domains)[domain_id_N]), of)
     for domain_id in np.unique(domain_id_N):
-        own_N = domain_id_N == domain_id
         below_E = of.own_share_EG[:, domain_id] < of.domain_share_G[domain_id]
-        if own_N.all() or not below_E.any():
-            continue
-        added_E = missed_group(tokens_NE, own_N)
-        tokens_ME = np.concatenate([tokens_NE, added_E[None]])
-        domain_id_M = np.append(domain_id_N, domain_id)
-        more = spread(tokens_ME, domain_id_M, num_domains=len(of.domain_share_G))
-        lift_EG = log_lift(tokens_ME.T @ np.eye(len(of.domain_share_G))[domain_id_M])
-        with_E = np.where(lift_EG < 0, _lift_p(lift_EG, more), 1.0)[:, domain_id]
-        p_EG[below_E, domain_id] = np.maximum(p_EG, with_E[:, None])[below_E, domain_id]
+        if not (domain_id_N == domain_id).all() and below_E.any():
+            missed_E = _missed_p(tokens_NE, domain_id_N, of, domain_id)
+            p_EG[below_E, domain_id] = np.maximum(p_EG[:, domain_id], missed_E)[below_E]
     return p_EG
 
 
@@ -88,6 +76,32 @@ def _lift_p(lift_EG: np.ndarray, of: Spread) -> np.ndarray:
         np.abs(lift_EG), error_EG, out=np.full(lift_EG.shape, np.inf), where=~(error_EG == 0)
     )
     return 2 * stats.t.sf(away_EG, freedom_EG)
+
+
+def _missed_p(
+    tokens_NE: np.ndarray, domain_id_N: np.ndarray, of: Spread, domain_id: int
+) -> np.ndarray:
+    """Of a domain that chooses experts rarely [E]: it may only have missed the groups that choose
+    them most, which its own groups cannot show.
+
+    So one group more is added, that chooses each expert as often as largest_multiple allows. If no
+    group chose the expert, p is the chance of that where a group chooses it so often or never.
+    """
+    own_N = domain_id_N == domain_id
+    times_E = largest_multiple(tokens_NE, own_N)
+    load_N = tokens_NE.sum(-1)
+    share_E = tokens_NE.sum(0) / max(load_N.sum(), 1)
+    added_E = np.minimum(share_E * times_E, 1) * load_N[own_N].mean()
+    more_NE, more_id_N = (
+        np.concatenate([tokens_NE, added_E[None]]),
+        np.append(domain_id_N, domain_id),
+    )
+    num_domains = len(of.domain_share_G)
+    more = spread(more_NE, more_id_N, num_domains=num_domains)
+    lift_EG = log_lift(more_NE.T @ np.eye(num_domains)[more_id_N])
+    p_E = np.where(lift_EG < 0, _lift_p(lift_EG, more), 1.0)[:, domain_id]
+    never_E = 2 * (1 - 1 / times_E) ** of.effective_G[domain_id]
+    return np.where(tokens_NE[own_N].any(0), p_E, never_E.clip(max=1))
 
 
 def _apart(tokens_NE: np.ndarray, own_N: np.ndarray) -> np.ndarray:
@@ -100,9 +114,9 @@ def _apart(tokens_NE: np.ndarray, own_N: np.ndarray) -> np.ndarray:
 
 def studentized_excess(tokens_NE: np.ndarray, member_GPN: np.ndarray) -> np.ndarray:
     """Choices beyond what the expert's load expects in the domain, over their standard error
-    [G, P, E]; NaN where documents do not differ.
+    [G, P, E]; NaN where groups do not differ.
 
-    Domain and rest are two samples of documents; the variance is the ratio estimator's in every
+    Domain and rest are two samples of groups; the variance is the ratio estimator's in every
     domain, with n / (n - 1), computed again for every permutation.
     """
     load_N1 = tokens_NE.sum(-1, keepdims=True).astype(np.float64)
@@ -114,8 +128,8 @@ def studentized_excess(tokens_NE: np.ndarray, member_GPN: np.ndarray) -> np.ndar
     load, load_squares = sums[..., -2:-1], sums[..., -1:]
     slope = excess / np.maximum(load, 1)
     spread = np.maximum(squares - 2 * slope * cross + slope**2 * load_squares, 0)
-    documents = member_GPN[:, :1].sum(-1)[..., None]
-    spread *= documents / np.maximum(documents - 1, 1)
+    groups = member_GPN[:, :1].sum(-1)[..., None]
+    spread *= groups / np.maximum(groups - 1, 1)
     share = load / np.float32(total)
     variance = (1 - share) ** 2 * spread + share**2 * (spread.sum(0) - spread)
     noise_E = 1e-6 * (residual_NE**2).sum(0) + 1e-6  # of float32
