@@ -156,10 +156,12 @@ def test_a_trace_of_format_3_says_that_groups_are_unknown(traces: Path, folder: 
     assert (
         "24 texts. Groups are unknown: this trace, of format 3, does not say" in shown["overview"]
     )
+    assert "24 texts, groups unknown" in shown["overview"]
     for name in set(PAGES) - {"prompts", "domain_clusters"}:  # no intervals; no map yet
         assert "Groups are unknown" in shown[name], name
     table = sample.by_domain(opened(path))
     assert table.n_groups.tolist() == table.n_documents.tolist() == [12, 12]
+    assert table.design_effect.isna().all()
 
 
 def test_a_merged_trace_says_each_way_in_which_texts_came_by_their_groups(

@@ -51,6 +51,11 @@ def layer_answer(rows: pd.DataFrame, metrics: pd.DataFrame, *, layer_id: int) ->
     """Of one layer's rows of a lift_table, and the metric_table."""
     information = _information(metrics, layer_id)
     specialists = significance.specialists(rows)
+    if rows.q.isna().all() and (rows.note == NOT_ENOUGH).any():
+        return (
+            f"In layer {layer_id}, there are not enough independent texts to say which experts "
+            f"prefer a domain.{information}"
+        )
     if specialists.empty:
         return (
             f"In layer {layer_id}, no expert is chosen at least {MIN_LIFT:g} times as often in any "
