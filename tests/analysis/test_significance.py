@@ -56,7 +56,7 @@ def test_a_giant_group_of_a_domain_leaves_it_out_and_the_others_in() -> None:
     assert set(few.note) == {NOT_ENOUGH}
     assert code[["low", "p", "q"]].notna().all(axis=None)
     (line,) = significance.limits(tokens_NLE, domain_id_N, domains=DOMAINS)
-    assert line.startswith("math has 30 independent texts, which count as 5.6 of equal length")
+    assert line.startswith("math has 30 independent texts, as good as 5.6 of equal length")
 
 
 def test_long_groups_elsewhere_widen_the_interval_of_a_lift(table: pd.DataFrame) -> None:
@@ -120,8 +120,7 @@ def test_a_domain_of_two_groups_and_one_of_none() -> None:
     assert set(law.note) == {"no text of this domain"}
     (line,) = significance.limits(tokens_NLE, domain_id_N, domains=domains)
     assert line.startswith(
-        "math has 2 independent texts, which count as 2.0 of equal length; 10 are needed: "
-        + NOT_ENOUGH
+        "math has 2 independent texts, as good as 2.0 of equal length; 10 are needed: " + NOT_ENOUGH
     )
 
 

@@ -80,7 +80,7 @@ CASES: dict[str, tuple[Write, str]] = {
     "one_document": (written(["math"]), "math has 1 independent text"),
     "one_token": (written(["math"], tokens=1), "All texts belong to one domain"),
     "no_labels": (written([None] * 12), "Label texts of two or more domains in a column"),
-    "few_documents": (written(FEW), "code has 6 independent texts, which count as 6.0 of equal"),
+    "few_documents": (written(FEW), "code has 6 independent texts, as good as 6.0 of equal"),
     "two_documents": (written([*TWO, "long", "long"]), "long has 2 independent texts"),
     "one_document_each": (written(["math", "code"]), "math has 1 independent text"),
     "top_1": (written(TWO, top_k=1), ""),

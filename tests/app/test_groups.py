@@ -85,7 +85,7 @@ CASES: dict[str, tuple[list[Row], tuple[str, ...]]] = {
     "one domain": (each("math", 24), ("All texts belong to one domain",)),
     "a giant group": (
         [*each("math", 11), *rows("math", ["giant"] * 50), *each("code", 12)],
-        ("math has 12 independent texts, which count as 1.5 of equal length", NOT_ENOUGH),
+        ("math has 12 independent texts, as good as 1.5 of equal length", NOT_ENOUGH),
     ),
 }
 
