@@ -1,7 +1,7 @@
-"""What another sample of documents would have shown: 95 % intervals by the clustered bootstrap.
+"""What another sample of texts would have shown: 95 % intervals by the clustered bootstrap.
 
-N = documents, L = MoE layers, E = routed experts, G = domains, R = resamples. Tokens of one
-document resemble one another, so documents are drawn again, whole and within their domain.
+N = groups, L = MoE layers, E = routed experts, G = domains, R = resamples. Tokens of one group
+resemble one another, so groups are drawn again, whole and within their domain.
 """
 
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ CONFIDENCE = 0.95
 def bootstrap_weights(
     domain_id_N: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> np.ndarray:
-    """How often each resample holds each document [R, N]; every domain keeps its number."""
+    """How often each resample holds each group [R, N]; every domain keeps its number."""
     rng = np.random.default_rng(seed)
     weights_RN = np.zeros((resamples, len(domain_id_N)), dtype=np.float32)
     for domain_id in np.unique(domain_id_N):
-        documents = np.flatnonzero(domain_id_N == domain_id)
-        drawn = rng.integers(len(documents), size=(resamples, len(documents)))
-        drawn += np.arange(resamples)[:, None] * len(documents)
+        groups = np.flatnonzero(domain_id_N == domain_id)
+        drawn = rng.integers(len(groups), size=(resamples, len(groups)))
+        drawn += np.arange(resamples)[:, None] * len(groups)
         counts = np.bincount(drawn.ravel(), minlength=drawn.size)
-        weights_RN[:, documents] = counts.reshape(drawn.shape)
+        weights_RN[:, groups] = counts.reshape(drawn.shape)
     return weights_RN
 
 
@@ -39,35 +39,35 @@ def bootstrap_loads(
     """tokens_EGR of one layer after the other, the same resamples in each."""
     weights_RN = bootstrap_weights(domain_id_N, resamples=resamples, seed=seed)
     by_domain = [np.flatnonzero(domain_id_N == domain_id) for domain_id in range(num_domains)]
-    weights_GNR = [weights_RN[:, documents].T.copy() for documents in by_domain]
+    weights_GNR = [weights_RN[:, groups].T.copy() for groups in by_domain]
     for layer_id in range(tokens_NLE.shape[1]):
         tokens_NE = tokens_NLE[:, layer_id].astype(np.float32)
         loads = [
-            tokens_NE[documents].T @ weights_NR
-            for documents, weights_NR in zip(by_domain, weights_GNR, strict=True)
+            tokens_NE[groups].T @ weights_NR
+            for groups, weights_NR in zip(by_domain, weights_GNR, strict=True)
         ]
         yield np.stack(loads, 1)
 
 
 def jackknife_quantile(without_N: np.ndarray, domain_id_N: np.ndarray, *, error: float) -> float:
     """Student's quantile at which an interval of resamples is wide enough: without_N are the values
-    of the figure with one document left out, error the spread of its resamples.
+    of the figure with one group left out, error the spread of its resamples.
 
     Resamples spread less than the sample does: by sqrt(n / (n - 1)) within a domain, and by what
-    the jackknife finds beyond. The freedom is Satterthwaite's: few long documents that move the
+    the jackknife finds beyond. The freedom is Satterthwaite's: few long groups that move the
     figure most are few observations.
     """
-    documents_N = np.bincount(domain_id_N)[domain_id_N]
+    groups_N = np.bincount(domain_id_N)[domain_id_N]
     mean_N = (np.bincount(domain_id_N, without_N) / np.maximum(np.bincount(domain_id_N), 1))[
         domain_id_N
     ]
     squares_N = (without_N - mean_N) ** 2
-    total, num_documents = squares_N.sum(), len(domain_id_N)
-    freedom = num_documents - len(np.unique(domain_id_N))
-    expansion = np.sqrt(num_documents / freedom)
+    total, num_groups = squares_N.sum(), len(domain_id_N)
+    freedom = num_groups - len(np.unique(domain_id_N))
+    expansion = np.sqrt(num_groups / freedom)
     if total > 0 and error > 0:
-        expansion = max(expansion, np.sqrt((squares_N * (1 - 1 / documents_N)).sum()) / error)
-        spread = (squares_N**2).sum() / total**2 - 1 / num_documents
+        expansion = max(expansion, np.sqrt((squares_N * (1 - 1 / groups_N)).sum()) / error)
+        spread = (squares_N**2).sum() / total**2 - 1 / num_groups
         freedom = min(freedom, 2 / max(spread, 1e-9))
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * expansion)
 

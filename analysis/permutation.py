@@ -114,9 +114,9 @@ def _apart(tokens_NE: np.ndarray, own_N: np.ndarray) -> np.ndarray:
 
 def studentized_excess(tokens_NE: np.ndarray, member_GPN: np.ndarray) -> np.ndarray:
     """Choices beyond what the expert's load expects in the domain, over their standard error
-    [G, P, E]; NaN where documents do not differ.
+    [G, P, E]; NaN where groups do not differ.
 
-    Domain and rest are two samples of documents; the variance is the ratio estimator's in every
+    Domain and rest are two samples of groups; the variance is the ratio estimator's in every
     domain, with n / (n - 1), computed again for every permutation.
     """
     load_N1 = tokens_NE.sum(-1, keepdims=True).astype(np.float64)
@@ -128,8 +128,8 @@ def studentized_excess(tokens_NE: np.ndarray, member_GPN: np.ndarray) -> np.ndar
     load, load_squares = sums[..., -2:-1], sums[..., -1:]
     slope = excess / np.maximum(load, 1)
     spread = np.maximum(squares - 2 * slope * cross + slope**2 * load_squares, 0)
-    documents = member_GPN[:, :1].sum(-1)[..., None]
-    spread *= documents / np.maximum(documents - 1, 1)
+    groups = member_GPN[:, :1].sum(-1)[..., None]
+    spread *= groups / np.maximum(groups - 1, 1)
     share = load / np.float32(total)
     variance = (1 - share) ** 2 * spread + share**2 * (spread.sum(0) - spread)
     noise_E = 1e-6 * (residual_NE**2).sum(0) + 1e-6  # of float32

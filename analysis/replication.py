@@ -16,10 +16,10 @@ from analysis.significance import lift_table, require_groups, specialists
 
 SPLITS = 5
 FOLDS = 5
-PERMUTATIONS = 200  # of labels over the documents of the other half, or of those left out
+PERMUTATIONS = 200  # of labels over the groups of the other half, or of those left out
 NUMBERS = ("estimate", "low", "high", "null", "p", "q", "correlation", "specialists")
 COLUMNS = ("check", *NUMBERS, "n_groups", "n_tokens", "note")
-OVERLAP = "p is of the correlation; no interval: one split halves the documents of another"
+OVERLAP = "p is of the correlation; no interval: one split halves the groups of another"
 
 
 def replication(
@@ -32,9 +32,9 @@ def replication(
     unseen_documents: FOLDS times a part of every domain is left out; the share of specialists of
     the rest that prefer, in the part left out, the domain they are named after.
 
-    check, estimate, low, high (95 %), null (chance), p (labels permuted over the documents of one
+    check, estimate, low, high (95 %), null (chance), p (labels permuted over the groups of one
     half: of the correlation; over those left out: of the estimate), q (over both), correlation,
-    specialists (mean number judged), n_documents, n_tokens (choices), note.
+    specialists (mean number judged), n_groups, n_tokens (choices), note.
     """
     require_groups(tokens_NLE, domain_id_N)
     load_N = tokens_NLE.sum((1, 2))
@@ -57,7 +57,7 @@ def replication(
 
 
 def _parts(domain_id_N: np.ndarray, *, count: int, rng: np.random.Generator) -> np.ndarray:
-    """part_N: random, with every domain's documents spread evenly."""
+    """part_N: random, with every domain's groups spread evenly."""
     part_N = np.empty(len(domain_id_N), int)
     for domain_id in np.unique(domain_id_N):
         of = rng.permutation(np.flatnonzero(domain_id_N == domain_id))
@@ -135,7 +135,7 @@ def _unseen_documents(
 
 
 def _fold_interval(accuracy: np.ndarray) -> tuple[float | None, float | None]:
-    """Student's over folds: their documents are disjoint, their experts are not."""
+    """Student's over folds: their groups are disjoint, their experts are not."""
     if len(accuracy) < 2:
         return None, None
     error = accuracy.std(ddof=1) / np.sqrt(len(accuracy))
@@ -151,7 +151,7 @@ def _names(table: pd.DataFrame) -> set[tuple[int, int, str]]:
 def _permuted_lifts(
     tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int, seed: int
 ) -> np.ndarray:
-    """log2 lifts [1 + P, L, E, G]: by the labels as they are, then permuted over documents."""
+    """log2 lifts [1 + P, L, E, G]: by the labels as they are, then permuted over groups."""
     labels_PN = permuted_labels(domain_id_N, permutations=PERMUTATIONS, seed=seed)
     member_PGN = (labels_PN[:, None] == np.arange(num_domains)[:, None]).astype(np.float32)
     tokens_PGC = member_PGN @ tokens_NLE.reshape(len(tokens_NLE), -1).astype(np.float32)

@@ -274,7 +274,7 @@ def statistics(trace: Trace) -> dict[str, object]:
     return {
         "sample": trace.unit,
         "interval": f"{bootstrap.CONFIDENCE:.0%}",
-        "interval_method": "over groups: layer figures by bootstrap, lifts and loads by Student's t",
+        "interval_method": "over groups: of layers by bootstrap, of lifts and loads by Student's t",
         "family_size": significance.family_size(lifts(trace)),
         "false_discovery_rate": f"Benjamini-Hochberg, q < {significance.MAX_Q}",
         "resamples": bootstrap.RESAMPLES,

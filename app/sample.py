@@ -35,7 +35,7 @@ def groups(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def by_domain(trace: Trace) -> pd.DataFrame:
     """domain, n_documents and n_groups (with a token), effective_number (of groups), design_effect
-    (of the experts' shares), n_tokens; a row a domain with tokens."""
+    (of the experts' shares; NA where groups are unknown), n_tokens; a row a domain with tokens."""
     tokens_NLE, domain_id_N = groups(trace)
     with trace.cursor() as con:
         tokens, doc_ids = queries.document_array(con, trace.info)
@@ -46,7 +46,9 @@ def by_domain(trace: Trace) -> pd.DataFrame:
         [spread(of_NE, of_domain, num_domains=num_domains) for of_NE in of.swapaxes(0, 1)]
         for of, of_domain in ((tokens_NLE, domain_id_N), (tokens, place))
     )
-    effect_G = design_effect(by_group, by_document) if len(doc_ids) else np.zeros(num_domains)
+    effect_G = np.full(num_domains, np.nan)
+    if len(doc_ids) and trace.groups is not None:
+        effect_G = design_effect(by_group, by_document)
     load_N = tokens_NLE.sum((1, 2))
     table = pd.DataFrame(
         {
@@ -65,7 +67,8 @@ def by_domain(trace: Trace) -> pd.DataFrame:
 def size(trace: Trace) -> str:
     """How many texts in how many groups, those without a token too."""
     with trace.cursor() as con:
-        return in_words(trace.info.num_documents, queries.documents(con).unit.nunique())
+        size = in_words(trace.info.num_documents, queries.documents(con).unit.nunique())
+    return size if trace.groups is not None else f"{size}, groups unknown"
 
 
 def grouping_line(trace: Trace) -> str:
@@ -74,7 +77,7 @@ def grouping_line(trace: Trace) -> str:
     n_documents, n_groups = int(table.n_documents.sum()), int(table.n_groups.sum())
     size = in_words(n_documents, n_groups)
     if how is None:
-        return f"{size}. {_unknown_groups(trace)}"
+        return f"{size}. {_unknown_groups(trace, some_known=n_groups < n_documents)}"
     sources = str(how["from"]).split(" and ")  # of merged traces there are several
     given = " and in part ".join(GIVEN[source] for source in sources)
     part = "in part " if len(sources) > 1 else ""
@@ -87,12 +90,15 @@ def grouping_line(trace: Trace) -> str:
     )
 
 
-def _unknown_groups(trace: Trace) -> str:
+def _unknown_groups(trace: Trace, *, some_known: bool) -> str:
     version = trace.info.format_version
     why = f", of format {version}," if version <= WITHOUT_GROUPS else ""
+    texts, they = "which texts are of one source", "every text counts"
+    if some_known:
+        texts, they = "of all texts which are of one source", "the others count"
     return (
-        f"Groups are unknown: this trace{why} does not say of all texts which are of one source, "
-        f"so those count as independent. {NOT_INDEPENDENT} Capture again with a column named group."
+        f"Groups are unknown: this trace{why} does not say {texts}, so {they} as independent. "
+        f"{NOT_INDEPENDENT} Capture again with a column named group."
     )
 
 

@@ -14,7 +14,7 @@ LEAST, MOST, EXPERTS, LAYERS = 8, 32, 64, 3
 WORDS = ("def", " the", " sum", " of", " x", " =", " 1", ".")
 
 
-def write_varying_trace(path: Path, *, documents: int = 24, tokens: int = 60) -> None:
+def write_varying_trace(path: Path, *, documents: int = 36, tokens: int = 60) -> None:
     """Documents are of the three domains by turns."""
     rng = np.random.default_rng(0)
     described = description(layers=LAYERS, experts=EXPERTS, top_k=None)

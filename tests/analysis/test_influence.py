@@ -5,6 +5,7 @@ import pytest
 
 from analysis import influence
 from analysis.influence import spread
+from analysis.ratios import ratio
 
 
 def overdispersed(groups: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -115,6 +116,31 @@ def test_for_a_test_the_rest_counts_at_least_by_its_size() -> None:
     )
     assert tested_EG[0, 0] > 1.1 * error_EG[0, 0]
     assert (tested_EG >= error_EG).all()
+
+
+def test_for_a_test_only_sizes_set_the_freedom_of_a_preference() -> None:
+    """One group differs most: the error is large, the freedom not small."""
+    tokens_NE, domain_id_N = overdispersed(40)
+    tokens_NE[0] = tokens_NE[0].sum() * np.array([0, 0, 1])
+    of = spread(tokens_NE, domain_id_N, num_domains=2)
+    own_NE = tokens_NE[domain_id_N == 0]
+    assert of.size_freedom_G[0] == pytest.approx(ratio(own_NE, own_NE.sum(-1)).size_freedom)
+    (_, freedom_EG), (_, tested_EG) = (
+        influence.lift_errors(of, for_test=for_test) for for_test in (False, True)
+    )
+    above_EG = of.own_share_EG > of.domain_share_G
+    assert above_EG[0, 0]
+    assert (tested_EG >= freedom_EG - 1e-9).all()
+    assert tested_EG[0, 0] > 1.2 * freedom_EG[0, 0]
+
+
+def test_a_group_may_choose_an_expert_as_the_group_of_the_others_that_chooses_it_most() -> None:
+    """Groups of 100 choices, 50 in the domain; each expert has half of all."""
+    own, others = [[25, 25]] * 2, [[80, 20], [40, 60], [30, 70]]
+    tokens_NE = np.array(own + others)
+    times_E = influence.largest_multiple(tokens_NE, np.arange(5) < 2)
+    # peaks 0.8 and 0.7 of shares 1/2; nine in ten experts 1.4 + 0.9 * 0.2 times their share
+    assert times_E.tolist() == pytest.approx([1.6, 1.58])
 
 
 def test_groups_all_alike_have_no_error() -> None:

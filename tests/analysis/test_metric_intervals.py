@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from analysis import load, specialization
-from analysis.groups import NOT_ENOUGH, effective_number
-from analysis.metric_intervals import LOAD_METRICS, metric_table
+from analysis.groups import NOT_ENOUGH
+from analysis.metric_intervals import DOMAIN_METRICS, LOAD_METRICS, metric_table
 from tests.planted import DOMAINS, holds_no_number_that_is_none, planted
 
 
@@ -64,25 +64,26 @@ def test_few_groups_have_no_interval() -> None:
     assert table.drop("dead_experts")[["low", "high", "p", "q"]].isna().all(axis=None)
 
 
-def test_a_domain_of_few_groups_leaves_the_layer_without_intervals() -> None:
+def test_one_domain_of_few_groups_leaves_estimates_and_nulls() -> None:
     tokens_NLE, domain_id_N = planted()
     kept_N = np.append(np.arange(60), np.arange(60, 69))  # nine of the third domain
     table = by_metric(tokens_NLE[kept_N], domain_id_N[kept_N])
-    assert table[["low", "high", "p"]].isna().all(axis=None)
-    tested = table[table.index != "dead_experts"]
-    assert set(tested.note) == {f"{NOT_ENOUGH} how sure this is: 9.0 of equal length in a domain"}
-    assert tested[["estimate", "null"]].notna().all(axis=None)
+    table = table.drop("dead_experts")
+    assert len(table) == len(LOAD_METRICS) - 1 + len(DOMAIN_METRICS)
+    assert table[["low", "high", "p", "q"]].isna().all(axis=None)
+    assert set(table.note) == {f"{NOT_ENOUGH} how sure this is: 9.0 of equal length in a domain"}
+    assert table[["estimate", "null"]].notna().all(axis=None)
 
 
 def test_a_giant_group_is_too_few() -> None:
     tokens_NLE, domain_id_N = planted()
-    tokens_NLE[0] *= 50
+    tokens_NLE[0] *= 50  # its domain counts as (29 + 50)^2 / (29 + 2500) = 2.5
     table = by_metric(tokens_NLE, domain_id_N)
     assert table.low.isna().all()
     assert table.p.isna().all()
-    number = effective_number(tokens_NLE[:30].sum((1, 2)))  # of its domain
-    assert number < 3
-    assert table.note["gini"].endswith(f"{number:.1f} of equal length in a domain")
+    assert set(table.note.drop("dead_experts")) == {
+        f"{NOT_ENOUGH} how sure this is: 2.5 of equal length in a domain"
+    }
 
 
 def test_forty_identical_groups_have_no_interval_and_no_q() -> None:

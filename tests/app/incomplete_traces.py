@@ -73,14 +73,16 @@ def with_a_dead_expert(batch: RoutingBatch) -> RoutingBatch:
     return replace(batch, expert_ids_TLK=ids_TLK)
 
 
-TWO = [*["math"] * 6, *["code"] * 6]
+TWO = [*["math"] * 12, *["code"] * 12]  # enough independent texts
+FEW = [*["math"] * 6, *["code"] * 6]  # not enough
 CASES: dict[str, tuple[Write, str]] = {
-    "one_domain": (written(["math"] * 6), "All documents belong to one domain"),
-    "one_document": (written(["math"]), "1 text: not enough prompts to say how certain"),
-    "one_token": (written(["math"], tokens=1), "All documents belong to one domain"),
-    "no_labels": (written([None] * 6), "Label documents of two or more domains in a column"),
-    "two_documents": (written([*TWO, "long", "long"]), "long has fewer than 5 documents (2)"),
-    "one_document_each": (written(["math", "code"]), "math has fewer than 5 documents (1)"),
+    "one_domain": (written(["math"] * 6), "All texts belong to one domain"),
+    "one_document": (written(["math"]), "math has 1 independent text"),
+    "one_token": (written(["math"], tokens=1), "All texts belong to one domain"),
+    "no_labels": (written([None] * 12), "Label texts of two or more domains in a column"),
+    "few_documents": (written(FEW), "code has 6 independent texts, as good as 6.0 of equal"),
+    "two_documents": (written([*TWO, "long", "long"]), "long has 2 independent texts"),
+    "one_document_each": (written(["math", "code"]), "math has 1 independent text"),
     "top_1": (written(TWO, top_k=1), ""),
     "all_chosen": (written(TWO, experts=4, top_k=4), "Every token chooses every expert (k = E)"),
     "one_expert": (written(TWO, experts=1, top_k=1), "Every token chooses every expert (k = E)"),

@@ -49,7 +49,7 @@ CASES: dict[str, tuple[np.ndarray, np.ndarray, dict]] = {
     "80 experts": (RNG.random((T, 2, 80)).argsort(-1)[..., :3], DOCUMENTS, {"num_experts": 80}),
 }
 SAID = {
-    ("coactivation", "one document"): "Not enough prompts to say",
+    ("coactivation", "one document"): "Not enough independent texts to say",
     ("coactivation", "one token"): "every token chooses the same experts",
     ("coactivation", "k is 1"): "every token chooses one of 4 experts",
     ("coactivation", "k is E"): "every token chooses all 4 experts",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.domain_counts import ANY
+from analysis.groups import NOT_ENOUGH
 from app import evidence
 from app.views.export import tables
 from app.views.load_balance import summary
@@ -49,6 +50,22 @@ def test_whatever_has_no_number_has_a_reason(case: str, incomplete_traces: Path)
         assert table.estimate[table.low.notna()].notna().all()
 
 
+def test_few_texts_are_refused_where_enough_have_intervals_and_tests(
+    incomplete_traces: Path,
+) -> None:
+    few, enough = (open_case(name, incomplete_traces) for name in ("few_documents", "top_1"))
+    for numbers in (["low", "high"], ["p", "q"]):
+        assert evidence.lifts(few)[numbers].isna().all(axis=None)
+        assert evidence.lifts(enough)[numbers].notna().all(axis=None)
+        assert evidence.expert_loads(few, "math")[numbers].isna().all(axis=None)
+        assert evidence.expert_loads(enough)[numbers].notna().all(axis=None)
+    assert set(evidence.lifts(few).note) == {NOT_ENOUGH}
+    known = evidence.metrics(few).dropna(subset="estimate")
+    unsure = known[known.metric != "dead_experts"]
+    assert unsure.low.isna().all()
+    assert unsure.note.str.startswith(NOT_ENOUGH).all()
+
+
 def test_load_of_a_domain_is_that_of_its_documents(incomplete_traces: Path) -> None:
     trace = open_case("two_documents", incomplete_traces)
     table = evidence.domain_metrics(trace)
@@ -61,7 +78,7 @@ def test_load_of_a_domain_is_that_of_its_documents(incomplete_traces: Path) -> N
 def test_a_layer_without_tokens_counts_none(incomplete_traces: Path) -> None:
     trace = open_case("dead_layer", incomplete_traces)
     table = evidence.metrics(trace)
-    assert table.groupby("layer_id").n_tokens.first().tolist() == [480, 0]
+    assert table.groupby("layer_id").n_tokens.first().tolist() == [960, 0]
     imbalance = table[table.metric == "load_imbalance"].set_index("layer_id").loc[1]
     assert imbalance.note.startswith("layer 1 has no routed tokens")
     assert summary.dead(evidence.absence(trace)) == (

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.groups import in_words
+from analysis.groups import NOT_ENOUGH, in_words
 from app.views.shared.theme import Palette, column_text, frame, literal
 
 ROW = 27  # pixels
@@ -15,7 +15,7 @@ COLORS = {"GShard": "#d9802e", "GShard ×1.5": "#a0522d"}  # else the accent
 
 def difference_rows(table: pd.DataFrame, palette: Palette, *, reference: str) -> go.Figure:
     """One row per model: bits per byte minus the reference's. Dot and bar: mean of the seeds, 95 %
-    interval over texts; band: what seeds alone explain. Left of 0 is better.
+    interval over groups of texts; band: what seeds alone explain. Left of 0 is better.
 
     table: model, bits, lowest, highest, seeds, difference, low, high, spread.
     """
@@ -54,7 +54,7 @@ def _hover(row: Any, reference: str) -> str:
     lines = [
         f"<b>{literal(row.model)}</b>: {row.bits:.4f} bits per byte",
         seeds if row.seeds > 1 else "one seed",
-        f"minus {reference}: {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f}); equal: 0",
+        f"minus {reference}: {row.difference:+.4f} ({_span(row)}); equal: 0",
         _size(row),
     ]
     return "<br>".join(lines)
@@ -85,7 +85,7 @@ def change_lines(table: pd.DataFrame, palette: Palette, *, title: str, percent: 
 def _changed(row: Any, at: str) -> str:
     return (
         f"<b>{literal(row.model)}</b>, {at}: {row.bits:.3f} bits per byte<br>"
-        f"{row.change:+.4f} ({row.low:+.4f} to {row.high:+.4f}); unchanged: 0<br>{_size(row)}"
+        f"{row.change:+.4f} ({_span(row)}); unchanged: 0<br>{_size(row)}"
     )
 
 
@@ -140,6 +140,10 @@ def _interval_text(row: Any, form: str) -> str:
     )  # of an earlier version
     size = in_words(row.n_documents, n_groups)
     return f"<b>{literal(row.model)}</b>: {row.estimate:{form}} ({span})<br>{size}"
+
+
+def _span(row: Any) -> str:
+    return NOT_ENOUGH if pd.isna(row.low) else f"{row.low:+.4f} to {row.high:+.4f}"
 
 
 def _size(row: Any) -> str:

@@ -13,7 +13,6 @@ import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from analysis import pair_table, queries
-from analysis.information_table import with_q
 from analysis.significance import MAX_Q, specialists
 from analysis.specialization import MIN_LIFT
 from app import evidence, workspace
@@ -24,7 +23,7 @@ from app.views.coactivation import pair_tests, transitions
 from app.views.overview import units
 from app.views.vocabulary import tables as vocabulary_tables
 from data.report import TRACE_TABLES, trace_table, write_zip
-from data.sidecar import read_sidecar, sidecar_path
+from data.sidecar import sidecar_path
 
 Make = Callable[[Trace], pd.DataFrame]
 
@@ -116,7 +115,7 @@ BESIDE: dict[str, tuple[str, str, Make]] = {  # computed beside the trace, if it
     "information": (
         "information_beyond_token",
         "What the domain tells about the expert beyond the token",
-        lambda trace: with_q(_frame(read_sidecar(trace.path, "information"))),
+        lambda trace: _information(trace),
     ),
     ablation.WHAT: (
         "causes",
@@ -173,8 +172,9 @@ def _beside(trace: Trace) -> dict[str, tuple[str, Make]]:
     }
 
 
-def _frame(stored: tuple[pd.DataFrame, dict[str, Any]] | None) -> pd.DataFrame:
-    return pd.DataFrame() if stored is None else stored[0]
+def _information(trace: Trace) -> pd.DataFrame:
+    known = vocabulary_tables.information(trace)
+    return pd.DataFrame() if known is None else known
 
 
 def _causes(trace: Trace) -> pd.DataFrame:

@@ -18,10 +18,13 @@ RULE = (
     f"at least {MIN_LIFT:g} times as often in it as over all texts, and {MIN_MARGIN:g} times as "
     "often as in any other"
 )
-DOMAINS_NOTE = (
-    "Effective: so many groups of equal length tell as much as these; a domain with fewer "
-    f"than {MIN_EFFECTIVE} has no intervals and no tests. Design effect: how many times as large "
-    "the variance of the experts' shares is as it would be if all texts were independent."
+EFFECTIVE_NOTE = (
+    "Effective: so many groups of equal length tell as much as these; a domain with fewer than "
+    f"{MIN_EFFECTIVE} has no intervals and no tests."
+)
+DESIGN_NOTE = (
+    "Design effect: how many times as large the variance of the experts' shares is as it would be "
+    "if all texts were independent."
 )
 METHOD = (
     "experts_per_domain",
@@ -71,7 +74,11 @@ def panels(trace: Trace, palette: Palette) -> list[Panel]:
 def _domains(trace: Trace) -> Panel:
     table = evidence.domains(trace)
     return Panel(
-        name="domains", table=table, title="Texts by domain", preview=table, note=DOMAINS_NOTE
+        name="domains",
+        table=table,
+        title="Texts by domain",
+        preview=table,
+        note=EFFECTIVE_NOTE if trace.groups is None else f"{EFFECTIVE_NOTE} {DESIGN_NOTE}",
     )
 
 

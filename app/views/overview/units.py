@@ -12,7 +12,7 @@ from app.trace import BY_IDENTITY, Trace
 from app.views.shared.panel import Panel
 
 GROUP = "group"  # the unit of every other figure
-HEADINGS = {"n_units": "units", "too_few": "too few units in"}
+HEADINGS = {"n_units": "number", "too_few": "too few in"}
 
 
 def known(trace: Trace) -> bool:

@@ -51,6 +51,11 @@ def layer_answer(rows: pd.DataFrame, metrics: pd.DataFrame, *, layer_id: int) ->
     """Of one layer's rows of a lift_table, and the metric_table."""
     information = _information(metrics, layer_id)
     specialists = significance.specialists(rows)
+    if rows.q.isna().all() and (rows.note == NOT_ENOUGH).any():
+        return (
+            f"In layer {layer_id}, there are not enough independent texts to say which experts "
+            f"prefer a domain.{information}"
+        )
     if specialists.empty:
         return (
             f"In layer {layer_id}, no expert is chosen at least {MIN_LIFT:g} times as often in any "
@@ -147,9 +152,8 @@ def replication_note(table: pd.DataFrame) -> str:
         f"groups of texts, {half.estimate:.0%} are also found in the other half (by chance "
         f"{half.null:.0%}); the lifts of the two halves have a correlation of "
         f"{half.correlation:.2f} (Spearman{_shuffled_q(half)}). In groups left out, "
-        f"{unseen.estimate:.0%}{span} of the specialists have their highest lift in the "
-        "domain they are named after (by chance "
-        f"{unseen.null:.0%}{_shuffled_q(unseen)})."
+        f"{unseen.estimate:.0%}{span} of the specialists have their highest lift in the domain "
+        f"they are named after (by chance {unseen.null:.0%}{_shuffled_q(unseen)})."
     )
 
 

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from analysis.conditional import PERMUTATIONS
-from analysis.information_table import with_q
 from analysis.significance import MAX_Q
 from analysis.vocabulary import MIN_OCCURRENCES
 from analysis.vocabulary_tests import DEALS
@@ -96,8 +95,8 @@ def _token_ids(trace: Trace, layer_id: int) -> list[Panel]:
 
 
 def _information(trace: Trace, palette: Palette) -> list[Panel]:
-    stored = trace.beside("information") if len(trace.domains) > 1 else None
-    return [] if stored is None else [information_panel(with_q(stored), palette)]
+    table = tables.information(trace) if len(trace.domains) > 1 else None
+    return [] if table is None else [information_panel(table, palette)]
 
 
 def information_panel(table: pd.DataFrame, palette: Palette) -> Panel:

@@ -6,7 +6,7 @@ import streamlit as st
 from duckdb import DuckDBPyConnection
 
 from analysis import definitions as definitions_of
-from analysis import queries, vocabulary
+from analysis import information_table, queries, vocabulary
 from analysis.definition_table import TraceArrays, definitions_table
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH
 from analysis.queries import TraceInfo
@@ -18,9 +18,19 @@ from app.trace import BY_IDENTITY, Trace
 def summary(trace: Trace) -> pd.DataFrame:
     """vocabulary_rows() from beside the trace, or at once and without p."""
     stored = trace.beside("vocabulary")
-    if stored is None or "p" not in stored:  # as written before words were permuted
+    if stored is None or "n_groups" not in stored:  # as written before texts had groups
         return _summary_without_p(trace)
     return with_q(stored)
+
+
+def information(trace: Trace) -> pd.DataFrame | None:
+    """information_rows() with q, from beside the trace if they are there."""
+    stored = trace.beside("information")
+    if stored is None:
+        return None
+    if "n_groups" not in stored:  # as written before texts had groups: each was its own
+        stored = stored.assign(n_groups=stored.n_documents)
+    return information_table.with_q(stored)
 
 
 @st.cache_data(max_entries=16, show_spinner="Counting words by expert", hash_funcs=BY_IDENTITY)

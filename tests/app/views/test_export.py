@@ -10,7 +10,10 @@ from app.jobs.queue import Job
 from app.views.export import tables
 from tests.app.incomplete_traces import open_case
 
-LIFT_CSV = "layer_id,expert_id,domain,estimate,low,high,p,q,n_documents,n_groups,n_tokens,smallest_detectable,note"
+LIFT_CSV = (
+    "layer_id,expert_id,domain,estimate,low,high,p,q,n_documents,n_groups,n_tokens,"
+    "smallest_detectable,note"
+)
 METRIC_CSV = (
     "layer_id,metric,estimate,corrected,low,high,null,p,q,n_documents,n_groups,n_tokens,note"
 )
@@ -26,7 +29,7 @@ def test_the_zip_says_how_it_was_tested(incomplete_traces: Path) -> None:
     told = manifest["statistics"]
     assert manifest["formula_guard"] == "text that starts like a formula has a leading apostrophe"
     assert told["family_size"] == 2 * 8 * 2  # layers, experts, domains
-    assert (told["seed"], told["sample"], told["resamples"]) == (0, "document", 1000)
+    assert (told["seed"], told["sample"], told["resamples"]) == (0, "group", 1000)
     assert heads["expert_domain_lift.csv"].replace('"', "") == LIFT_CSV
     assert heads["specialists.csv"].replace('"', "") == f"{LIFT_CSV},verdict"
     assert heads["load_by_layer.csv"].replace('"', "") == METRIC_CSV

@@ -93,9 +93,12 @@ def test_the_page_says_how_many_cells_were_tested_and_what_it_does_not_show(
     incomplete_traces: Path,
 ) -> None:
     shown = words(page("specialization", trace="two_documents"))
-    assert "(48 cells tested at once, Benjamini-Hochberg)" in shown  # 2 layers, 8 experts, 3
+    assert "(32 cells tested at once, Benjamini-Hochberg)" in shown  # 2 layers, 8 experts, 2
     assert "go together, not why" in shown
-    assert "80 of 100 such traces would detect a lift of" in shown
+    assert "With 2 to 12 texts per domain, 80 of 100 such traces would detect a lift of" in shown
+    few = words(page("specialization", trace="few_documents"))
+    assert "(0 cells tested at once" in few
+    assert "there are not enough independent texts to say which experts prefer a domain." in few
 
 
 @pytest.mark.slow

@@ -1,11 +1,18 @@
 """The page Vocabulary: experts of the word, and of the subject beyond it."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from app import workspace
+from app.trace import open_trace
 from app.views.shared.theme import LIGHT
 from app.views.vocabulary import figures as vocabulary
+from app.views.vocabulary import tables
+from data.sidecar import write_sidecar
 
 
 def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
@@ -22,6 +29,22 @@ def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
     assert figure.data[3].customdata[0] == (
         f"{told}<br>p 0.500, q 0.500 (over layers)<br>9 texts in 4 groups, 1,234 tokens"
     )
+
+
+def test_results_of_before_there_were_groups_take_each_text_for_one(
+    tmp_path: Path, tiny_trace: Path
+) -> None:
+    path = tmp_path / "tiny.duckdb"
+    shutil.copy(tiny_trace, path)
+    trace = open_trace(workspace.trace_file(path))
+    of_trace = {"created_at": trace.info.created_at.isoformat()}
+    old = pd.DataFrame({"layer_id": [0], "p": [0.5], "information_p": [0.5], "n_documents": [3]})
+    for name in ("information", "vocabulary"):
+        write_sidecar(path, name, old, of_trace)
+    table = tables.information(trace)
+    assert table is not None
+    assert table.n_groups.tolist() == [3]
+    assert tables.summary(trace).n_groups.tolist() == [3, 3]  # counted again, in both layers
 
 
 def test_information_below_its_null_is_no_bar() -> None:
