@@ -84,8 +84,8 @@ def limits(tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence
     for domain_id in present[effective_G[present] < MIN_EFFECTIVE]:
         groups = groups_G[domain_id]
         lines.append(
-            f"{domains[domain_id]} has {groups} independent {'text' if groups == 1 else 'texts'}, as "
-            f"good as {effective_G[domain_id]:.1f} of equal length; {MIN_EFFECTIVE} are needed: "
+            f"{domains[domain_id]} has {groups} independent {'text' if groups == 1 else 'texts'}, "
+            f"as good as {effective_G[domain_id]:.1f} of equal length; {MIN_EFFECTIVE} are needed: "
             f"{NOT_ENOUGH}. There are no intervals and no tests."
         )
     choices_LE = tokens_NLE.sum(0)
