@@ -46,8 +46,12 @@ def test_without_tasks_the_shipped_texts_are_read(folder: Path) -> None:
     ]
     for row in found["rows"]:
         assert list(row) == COLUMNS
-        assert 7.5 < row["low"] <= row["estimate"] <= row["high"] < 8.5  # an untrained model
+        assert 7.5 < row["estimate"] < 8.5  # an untrained model
         assert row["chance"] == 8
+    *domains, whole = found["rows"]
+    assert whole["low"] < whole["estimate"] < whole["high"]
+    assert {row["verdict"] for row in domains} == {"too little data"}  # five texts each
+    assert all(row["low"] is row["high"] is None for row in domains)
     [task] = found["tasks"]
     assert (task["task"], task["used"], task["total"]) == ("heldout", 30, 1423)
 
