@@ -5,11 +5,17 @@ N = groups, L = MoE layers, E = routed experts, G = domains. The group is the sa
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from analysis.bootstrap import CONFIDENCE
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
-from analysis.influence import detectable_lift, load_errors, spread
+from analysis.influence import (
+    detectable_lift,
+    largest_multiple,
+    load_errors,
+    spread,
+    with_missed_group,
+)
 from analysis.permutation import false_discovery_rate
 from analysis.significance import (
     MAX_Q,
@@ -48,6 +54,10 @@ def expert_load_table(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> pd.Dat
     )
     reach_LE = stats.t.ppf((1 + CONFIDENCE) / 2, freedom_LE) * error_LE
     p_LE = 2 * stats.t.sf(np.abs(log_LE) / error_LE, freedom_LE)
+    for layer_id in np.flatnonzero(tokens_LE.any(-1) & ~np.array(few_L)):
+        missed_E = _missed_p(tokens_NLE[:, layer_id], domain_id_N)
+        rare_E = log_LE[layer_id] < 0
+        p_LE[layer_id, rare_E] = np.maximum(p_LE[layer_id], missed_E)[rare_E]
     columns = {"estimate": log_LE, "low": log_LE - reach_LE, "high": log_LE + reach_LE}
     columns |= {"p": p_LE, "q": false_discovery_rate(p_LE)}
     layer_id, expert_id = np.indices(tokens_LE.shape).reshape(2, -1)
@@ -56,6 +66,32 @@ def expert_load_table(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> pd.Dat
         table[name] = pd.array(of_LE.ravel(), dtype="Float64")
     table = table.assign(n_groups=len(domain_id_N), n_tokens=tokens_LE.ravel())
     return _with_power(table, error_LE.ravel(), freedom_LE.ravel(), alike_LE.ravel())
+
+
+def _missed_p(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> np.ndarray:
+    """Of experts with less than a balanced load [E]: a domain may have missed the groups that
+    choose them most.
+
+    Each domain in turn is given one more, that chooses an expert as many times more often than a
+    balanced router as largest_multiple allows; or, where that leaves more doubt, a group chooses it
+    so often or never.
+    """
+    num_experts = tokens_NE.shape[1]
+    times_E = largest_multiple(tokens_NE, np.ones(len(tokens_NE), bool))
+    lift_E = tokens_NE.sum(0) / tokens_NE.sum() * num_experts
+    p_E = np.zeros(num_experts)
+    for domain_id in np.unique(domain_id_N):
+        own_N = domain_id_N == domain_id
+        more_NE = with_missed_group(tokens_NE, own_N, times_E / num_experts)
+        more_id_N = np.append(domain_id_N, domain_id)
+        error_E, freedom_E = load_errors(
+            spread(more_NE, more_id_N, num_domains=int(domain_id_N.max()) + 1)
+        )
+        away_E = -np.log2(more_NE.sum(0) / more_NE.sum() * num_experts)
+        p_E = np.maximum(p_E, 2 * stats.t.sf(np.maximum(away_E, 0) / error_E, freedom_E))
+    groups = np.floor(effective_number(tokens_NE.sum(-1)))
+    hits_E = np.minimum(np.ceil(groups * lift_E / times_E), groups)
+    return np.minimum(p_E, 2 * special.bdtr(hits_E, groups, 1 / times_E))
 
 
 def _with_power(

@@ -79,6 +79,7 @@ def mean_k_table(
                     "n_groups": int(of_N.sum()),
                     "n_tokens": int(tokens_N[of_N].sum()),
                     "few": effective_number(tokens_N[of_N]) < MIN_EFFECTIVE,
+                    "few_others": effective_number(tokens_N[~of_N]) < MIN_EFFECTIVE,
                 }
             )
     return _with_q_and_note(pd.DataFrame(rows), num_experts)
@@ -88,10 +89,11 @@ def _with_q_and_note(table: pd.DataFrame, num_experts: int) -> pd.DataFrame:
     table[["low", "high"]] = table[["low", "high"]].clip(0, num_experts)
     table["q"] = table.groupby(table.layer_id == ALL_LAYERS).p.transform(_q)
     table["note"] = np.select(
-        [table.few, table.domain.nunique() == 1, table.p.isna()],
+        [table.few, table.domain.nunique() == 1, table.few_others, table.p.isna()],
         [
             f"{NOT_ENOUGH} how sure this is",
             "one domain: nothing to compare",
+            f"{NOT_ENOUGH} in the other domains",
             "texts all alike: nothing to test",
         ],
         "",

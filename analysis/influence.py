@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from analysis.groups import effective_number
 from analysis.ratios import ROUNDING, ratio
 
 HALF_CHOICE = 0.5  # added to observed and expected: a lift of 0 has a logarithm
@@ -36,6 +37,7 @@ class Spread:
     size_freedom_G: np.ndarray  # what the sizes of the groups alone allow
     length_variance_G: np.ndarray  # of the domain's choices, relative to their square
     effective_G: np.ndarray  # number of groups
+    rest_effective_G: np.ndarray  # of the groups of all other domains
     dispersion_G: np.ndarray  # variance of a sum of choices over the sum, mean over the experts
 
 
@@ -47,13 +49,14 @@ def spread(tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int) 
     total = max(load_N.sum(), 1.0)
     shape = tokens_NE.shape[1], num_domains
     share_EG, variance_EG, freedom_EG = np.zeros(shape), np.zeros(shape), np.ones(shape)
-    length_G, effective_G, dispersion_G, load_G = np.zeros((4, num_domains))
+    length_G, effective_G, rest_effective_G, dispersion_G, load_G = np.zeros((5, num_domains))
     size_freedom_G = np.ones(num_domains)
     for domain_id in np.unique(domain_id_N):
         of_N = domain_id_N == domain_id
         own_NE = tokens_NE[of_N]
         part = ratio(own_NE, load_N[of_N])
         load_G[domain_id], effective_G[domain_id] = part.size, part.effective
+        rest_effective_G[domain_id] = effective_number(load_N[~of_N])
         size_freedom_G[domain_id] = part.size_freedom
         length_G[domain_id] = part.size_variance / max(part.size, 1.0) ** 2
         dispersion_G[domain_id] = part.variance_P.sum() * part.size
@@ -81,22 +84,29 @@ def spread(tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int) 
         size_freedom_G=size_freedom_G,
         length_variance_G=length_G,
         effective_G=effective_G,
+        rest_effective_G=rest_effective_G,
         dispersion_G=dispersion_G,
     )
 
 
-def largest_multiple(tokens_NE: np.ndarray, own_N: np.ndarray) -> np.ndarray:
-    """How many times more often than all groups do a single group of a domain may choose an
-    expert [E]: as often as the group of the other domains that chooses it most, and at least as
-    often as nine in ten experts are chosen by theirs."""
+def largest_multiple(tokens_NE: np.ndarray, others_N: np.ndarray) -> np.ndarray:
+    """How many times more often than all groups do a single group may choose an expert [E]: as
+    often as the group of the others that chooses it most, and at least as often as nine in ten
+    experts are chosen by theirs."""
     load_N = tokens_NE.sum(-1)
-    others_NE, length_N = tokens_NE[~own_N], load_N[~own_N]
+    others_NE, length_N = tokens_NE[others_N], load_N[others_N]
     longer_N1 = np.maximum(length_N, length_N.mean())[:, None]  # the shares of short ones vary most
     share_E = tokens_NE.sum(0) / max(load_N.sum(), 1)
     peak_E = (others_NE / np.maximum(longer_N1, 1)).max(0)
     times_E = np.divide(peak_E, share_E, out=np.ones(len(share_E)), where=share_E > 0)
     least = np.quantile(times_E[share_E > 0], 0.9) if share_E.any() else 1.0
     return np.maximum(times_E, max(least, 1.0))
+
+
+def with_missed_group(tokens_NE: np.ndarray, own_N: np.ndarray, share_E: np.ndarray) -> np.ndarray:
+    """The groups, and one of the average length of `own_N` that gives each expert such a share."""
+    added_E = np.minimum(share_E, 1) * tokens_NE[own_N].sum(-1).mean()
+    return np.concatenate([tokens_NE, added_E[None]])
 
 
 def design_effect(by_group: Sequence[Spread], by_document: Sequence[Spread]) -> np.ndarray:

@@ -143,10 +143,13 @@ def _figures(metric: Metric, layer: Layer, balanced_RE: np.ndarray) -> dict[str,
         return figures | {"note": few}
     sign = -1 if metric is load.normalized_entropy else 1
     p = _rank_p(sign * observed, sign * shown_P)
-    if not (interval := _interval(metric, estimate, layer)):
+    if not (interval := _interval(metric, estimate, layer, null=0.0 if of_domains else null)):
         if metric is specialization.distinct_share and not layer.alike():  # it moves in steps
             return figures | {"p": p, "note": "no interval: texts drawn again do not change it"}
         return figures | {"note": "texts all alike: nothing to test"}
+    p = max(p, interval.pop("reaching"))
+    if interval["low"] == interval["high"]:
+        return figures | {"p": p, "note": "no interval: texts drawn again hardly change it"}
     figures |= interval
     if p > 1 - CONFIDENCE:
         figures["high" if sign < 0 else "low"] = 0.0 if of_domains else null
@@ -159,7 +162,11 @@ def _rank_p(observed: float, shown_P: np.ndarray) -> float:
     return float((1 + (shown_P >= observed).sum()) / (1 + len(shown_P)))
 
 
-def _interval(metric: Metric, estimate: np.ndarray, layer: Layer) -> dict[str, float]:
+def _interval(
+    metric: Metric, estimate: np.ndarray, layer: Layer, *, null: float
+) -> dict[str, float]:
+    """corrected, low, high; reaching: the share of resamples that the correction brings to the null
+    or beyond, which labels permuted over groups of unlike spread cannot show."""
     slow = metric is specialization.distinct_share
     power = 2 if metric in DISTANCES else 1
 
@@ -179,10 +186,13 @@ def _interval(metric: Metric, estimate: np.ndarray, layer: Layer) -> dict[str, f
             np.maximum(high, 2 * estimate**power - low),
         )
     corrected = 2 * estimate**power - resampled_R.mean()
+    basic_R = 2 * estimate**power - resampled_R
+    beyond_R = basic_R >= null if metric is load.normalized_entropy else basic_R <= null**power
     smallest = 1.0 if metric is load.load_imbalance else 0.0
     largest = np.inf if metric in UNBOUNDED else 1.0
     values = {"corrected": corrected, "low": low, "high": high}
-    return {
+    reaching = float((1 + beyond_R.sum()) / (1 + len(beyond_R)))
+    return {"reaching": reaching} | {
         name: float((value[0].clip(0) ** (1 / power)).clip(smallest, largest))
         for name, value in values.items()
     }

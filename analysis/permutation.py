@@ -9,9 +9,17 @@ import numpy as np
 from scipy import special, stats
 
 from analysis.groups import MIN_EFFECTIVE
-from analysis.influence import Spread, largest_multiple, lift_errors, log_lift, spread
+from analysis.influence import (
+    Spread,
+    largest_multiple,
+    lift_errors,
+    log_lift,
+    spread,
+    with_missed_group,
+)
 
 PERMUTATIONS = 1000
+LARGE_PART = 0.4  # of the rest: one domain that may have missed groups moves the lift of another
 COUNTED_TAIL = 0.02  # a smaller p is read from a tail fitted to the permutations
 
 
@@ -49,59 +57,56 @@ def preference_p(
         of = spread(tokens_NE, domain_id_N, num_domains=num_domains)
         excess_GPE = studentized_excess(tokens_NE, member_GPN)
         welch_EG = _welch_p(tokens_NE, domain_id_N, of)
-        for domain_id in np.flatnonzero((of.effective_G >= min_effective) & (freedom_G > 0)):
+        effective_G = np.minimum(of.effective_G, of.rest_effective_G)
+        for domain_id in np.flatnonzero((effective_G >= min_effective) & (freedom_G > 0)):
             excess_EP = excess_GPE[domain_id].T.copy()
             p_E = _two_sided_p(excess_EP, freedom_G[domain_id])
             apart_E = np.isnan(p_E) & _apart(tokens_NE, member_GPN[domain_id, 0] > 0)
             p_E[apart_E] = 1 / special.binom(len(domain_id_N), groups_G[domain_id])
-            p_EG[:, domain_id] = np.maximum(p_E, welch_EG[:, domain_id])
+            larger_E = np.maximum(p_E, welch_EG[:, domain_id])
+            p_EG[:, domain_id] = np.where(apart_E, p_E, larger_E)
     return p_LEG
 
 
 def _welch_p(tokens_NE: np.ndarray, domain_id_N: np.ndarray, of: Spread) -> np.ndarray:
-    """Of the log lift [E, G]; 0 where no group differs from the others of its domain."""
+    """Of the log lift [E, G]; 0 where no group differs from the others of its domain.
+
+    A domain that chooses an expert rarely may only have missed the groups that choose it most,
+    which its own groups cannot show: its lift is tested with one group more, and so are the lifts
+    of domains to whose rest it is a LARGE_PART.
+    """
     num_domains = len(of.domain_share_G)
-    p_EG = _lift_p(log_lift(tokens_NE.T @ np.eye(num_domains)[domain_id_N]), of)
+    lift_EG = log_lift(tokens_NE.T @ np.eye(num_domains)[domain_id_N])
+    error_EG, freedom_EG = lift_errors(of, for_test=True)
+    p_EG = _t_p(np.abs(lift_EG), error_EG, freedom_EG)
     for domain_id in np.unique(domain_id_N):
+        own_N = domain_id_N == domain_id
         below_E = of.own_share_EG[:, domain_id] < of.domain_share_G[domain_id]
-        if not (domain_id_N == domain_id).all() and below_E.any():
-            missed_E = _missed_p(tokens_NE, domain_id_N, of, domain_id)
-            p_EG[below_E, domain_id] = np.maximum(p_EG[:, domain_id], missed_E)[below_E]
+        if own_N.all() or not below_E.any():
+            continue
+        times_E = largest_multiple(tokens_NE, ~own_N)
+        share_E = tokens_NE.sum(0) / max(tokens_NE.sum(), 1)
+        more_NE = with_missed_group(tokens_NE, own_N, share_E * times_E)
+        more_id_N = np.append(domain_id_N, domain_id)
+        more_EG = log_lift(more_NE.T @ np.eye(num_domains)[more_id_N])
+        more = spread(more_NE, more_id_N, num_domains=num_domains)
+        more_error_EG, more_freedom_EG = lift_errors(more, for_test=True)
+        large_G = of.domain_share_G[domain_id] >= LARGE_PART * (1 - of.domain_share_G)
+        above_EG = below_E[:, None] & (lift_EG > 0) & large_G
+        by_size_G = np.minimum(of.size_freedom_G, of.size_freedom_G[domain_id])
+        less_EG = _t_p(np.maximum(more_EG, 0), more_error_EG, by_size_G)
+        p_EG = np.where(above_EG, np.maximum(p_EG, less_EG), p_EG)
+        missed_EG = _t_p(np.maximum(-more_EG, 0), more_error_EG, more_freedom_EG)
+        never_E = (2 * (1 - 1 / times_E) ** of.effective_G[domain_id]).clip(max=1)
+        missed_E = np.where(tokens_NE[own_N].any(0), missed_EG[:, domain_id], never_E)
+        p_EG[below_E, domain_id] = np.maximum(p_EG[:, domain_id], missed_E)[below_E]
     return p_EG
 
 
-def _lift_p(lift_EG: np.ndarray, of: Spread) -> np.ndarray:
-    error_EG, freedom_EG = lift_errors(of, for_test=True)
-    away_EG = np.divide(
-        np.abs(lift_EG), error_EG, out=np.full(lift_EG.shape, np.inf), where=~(error_EG == 0)
-    )
-    return 2 * stats.t.sf(away_EG, freedom_EG)
-
-
-def _missed_p(
-    tokens_NE: np.ndarray, domain_id_N: np.ndarray, of: Spread, domain_id: int
-) -> np.ndarray:
-    """Of a domain that chooses experts rarely [E]: it may only have missed the groups that choose
-    them most, which its own groups cannot show.
-
-    So one group more is added, that chooses each expert as often as largest_multiple allows. If no
-    group chose the expert, p is the chance of that where a group chooses it so often or never.
-    """
-    own_N = domain_id_N == domain_id
-    times_E = largest_multiple(tokens_NE, own_N)
-    load_N = tokens_NE.sum(-1)
-    share_E = tokens_NE.sum(0) / max(load_N.sum(), 1)
-    added_E = np.minimum(share_E * times_E, 1) * load_N[own_N].mean()
-    more_NE, more_id_N = (
-        np.concatenate([tokens_NE, added_E[None]]),
-        np.append(domain_id_N, domain_id),
-    )
-    num_domains = len(of.domain_share_G)
-    more = spread(more_NE, more_id_N, num_domains=num_domains)
-    lift_EG = log_lift(more_NE.T @ np.eye(num_domains)[more_id_N])
-    p_E = np.where(lift_EG < 0, _lift_p(lift_EG, more), 1.0)[:, domain_id]
-    never_E = 2 * (1 - 1 / times_E) ** of.effective_G[domain_id]
-    return np.where(tokens_NE[own_N].any(0), p_E, never_E.clip(max=1))
+def _t_p(away: np.ndarray, error: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """Two-sided; 1 where nothing is away from 0, 0 where something is and has no error."""
+    certain = np.where(away > 0, np.inf, 0.0)
+    return 2 * stats.t.sf(np.divide(away, error, out=certain, where=~(error == 0)), freedom)
 
 
 def _apart(tokens_NE: np.ndarray, own_N: np.ndarray) -> np.ndarray:

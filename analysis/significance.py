@@ -86,7 +86,7 @@ def limits(tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence
         lines.append(
             f"{domains[domain_id]} has {groups} independent {'text' if groups == 1 else 'texts'}, "
             f"as good as {effective_G[domain_id]:.1f} of equal length; {MIN_EFFECTIVE} are needed: "
-            f"{NOT_ENOUGH}. There are no intervals and no tests."
+            f"{NOT_ENOUGH}. It has no intervals and no tests."
         )
     choices_LE = tokens_NLE.sum(0)
     empty = np.flatnonzero(choices_LE.sum(-1) == 0)
@@ -121,9 +121,10 @@ def _lift_columns(
     estimate_EG = np.where(compared_G, log_lift(tokens_EG), np.nan)
     error_EG, freedom_EG = lift_errors(of)
     reach_EG = stats.t.ppf((1 + CONFIDENCE) / 2, freedom_EG) * error_EG
-    reach_EG[:, of.effective_G < min_effective] = np.nan
+    enough_G = np.minimum(of.effective_G, of.rest_effective_G) >= min_effective
+    reach_EG[:, ~enough_G] = np.nan
     reach_EG[~(error_EG > 0)] = np.nan  # groups all alike
-    enough_EG = np.broadcast_to(of.effective_G >= min_effective, tokens_EG.shape)
+    enough_EG = np.broadcast_to(enough_G, tokens_EG.shape)
     return {
         "estimate": estimate_EG,
         "low": estimate_EG - reach_EG,

@@ -9,7 +9,7 @@ def checked_label(name: str, label: object, where: str) -> str | None:
     if label is None or (isinstance(label, str) and not label.strip()):
         return None
     if not isinstance(label, str):
-        raise ValueError(f"{where}: the {name} is {type(label).__name__}, not a string")
+        raise ValueError(f"{where}: the {name} is {type(label).__name__}, not a string; quote it")
     if len(label) > LABEL_CHARACTERS or not label.isprintable():
         raise ValueError(f"{where}: a {name} is one line of at most {LABEL_CHARACTERS} characters")
     return label.strip()

@@ -280,7 +280,9 @@ def parquet_rows(path: Path, limits: Limits) -> Iterator[Unchecked]:
 def check_type(field: pa.Field, file_name: str) -> None:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise ValueError(f"{file_name}: column {field.name!r} is {field.type}, not strings")
+        raise ValueError(
+            f"{file_name}: column {field.name!r} is {field.type}, not strings; write it as text"
+        )
 
 
 def numbered_rows(batch: pa.RecordBatch, number: int, wanted: list[str]) -> Iterator[Unchecked]:

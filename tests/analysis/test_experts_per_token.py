@@ -113,9 +113,13 @@ def test_one_domain_has_an_interval_and_nothing_to_compare() -> None:
 def test_a_domain_of_few_groups_is_not_tested_and_the_other_is() -> None:
     choices_NL, tokens_N, domain_id_N = planted(code=12.0, documents=20)
     few = table((choices_NL[:29], tokens_N[:29], domain_id_N[:29]))  # nine of code
-    assert few.note.tolist() == ["", f"{NOT_ENOUGH} how sure this is"]
+    assert few.note.tolist() == [
+        f"{NOT_ENOUGH} in the other domains",
+        f"{NOT_ENOUGH} how sure this is",
+    ]
     assert few.loc["code", ["low", "high", "p", "q"]].isna().all()
-    assert few.q["math"] < 0.01
+    assert few.loc["math", ["low", "high"]].notna().all()
+    assert few.loc["math", ["p", "q"]].isna().all()
     tokens_N[20], choices_NL[20] = 2000, 24000  # counts as (19 + 20)^2 / (19 + 400) = 3.6
     giant = table((choices_NL, tokens_N, domain_id_N))
     assert giant.loc["code", ["low", "p"]].isna().all()

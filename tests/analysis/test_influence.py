@@ -138,7 +138,7 @@ def test_a_group_may_choose_an_expert_as_the_group_of_the_others_that_chooses_it
     """Groups of 100 choices, 50 in the domain; each expert has half of all."""
     own, others = [[25, 25]] * 2, [[80, 20], [40, 60], [30, 70]]
     tokens_NE = np.array(own + others)
-    times_E = influence.largest_multiple(tokens_NE, np.arange(5) < 2)
+    times_E = influence.largest_multiple(tokens_NE, np.arange(5) >= 2)
     # peaks 0.8 and 0.7 of shares 1/2; nine in ten experts 1.4 + 0.9 * 0.2 times their share
     assert times_E.tolist() == pytest.approx([1.6, 1.58])
 

@@ -79,7 +79,7 @@ def test_a_perfect_specialist_of_each_domain_is_found() -> None:
     assert found.estimate.tolist() == pytest.approx([np.log2(1200.5 / 400.5)] * 3)
     one_of_all_labels = 1 / math.comb(36, 12)
     assert found.p.tolist() == pytest.approx([one_of_all_labels] * 3)
-    assert found.q.tolist() == pytest.approx([3 * one_of_all_labels] * 3)  # three of nine tests
+    assert found.q.tolist() == pytest.approx([one_of_all_labels] * 3)  # all nine cells are as clear
     assert found.low.isna().all()
     assert set(found.note) == {"texts all alike: no interval"}
 
