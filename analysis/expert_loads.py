@@ -54,10 +54,10 @@ def expert_load_table(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> pd.Dat
     )
     reach_LE = stats.t.ppf((1 + CONFIDENCE) / 2, freedom_LE) * error_LE
     p_LE = 2 * stats.t.sf(np.abs(log_LE) / error_LE, freedom_LE)
-    for layer_id in np.flatnonzero(tokens_LE.any(-1) & ~np.array(few_L)):
-        missed_E = _missed_p(tokens_NLE[:, layer_id], domain_id_N)
-        rare_E = log_LE[layer_id] < 0
-        p_LE[layer_id, rare_E] = np.maximum(p_LE[layer_id], missed_E)[rare_E]
+    for layer in np.flatnonzero(tokens_LE.any(-1) & ~np.array(few_L)):
+        missed_E = _missed_p(tokens_NLE[:, layer], domain_id_N)
+        rare_E = log_LE[layer] < 0
+        p_LE[layer, rare_E] = np.maximum(p_LE[layer], missed_E)[rare_E]
     columns = {"estimate": log_LE, "low": log_LE - reach_LE, "high": log_LE + reach_LE}
     columns |= {"p": p_LE, "q": false_discovery_rate(p_LE)}
     layer_id, expert_id = np.indices(tokens_LE.shape).reshape(2, -1)

@@ -70,7 +70,7 @@ def null_trace(truth: Truth, seed: int) -> dict[str, float]:
         true_load_E = np.log2(choices_E / choices_E.mean())
     return {
         "any": _any(table),
-        "p": float((table.p.dropna() < 0.05).mean()),
+        "p": float((table.p.dropna().to_numpy(float) < 0.05).mean()),
         "covered": _covered(table, truth.true_log_lift().ravel()),
         "load covered": _covered(loads, true_load_E),
         "refused": float(table.low.isna().mean()),
@@ -88,7 +88,7 @@ def recentred_trace(
     table = lift_table(tokens_NLE, domain_id_N, domains=names, seed=seed)
     return {
         "any": _any(table),
-        "p": float((table.p.dropna() < 0.05).mean()),
+        "p": float((table.p.dropna().to_numpy(float) < 0.05).mean()),
         "covered": _covered(table, np.zeros(len(table))),
         "refused": float(table.low.isna().mean()),
         "specialists": float(len(specialists(table))),
