@@ -13,7 +13,7 @@ from analysis import specialization
 from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
 from analysis.groups import NOT_ENOUGH, too_few
 from analysis.metric_intervals import NULL_PERMUTATIONS
-from analysis.permutation import false_discovery_rate, permuted_labels
+from analysis.permutation import adjusted, permuted_labels
 from analysis.significance import require_groups, specialists
 from analysis.specialization import (
     NO_DOMAIN,
@@ -71,7 +71,7 @@ def domain_counts(
     table["layer_id"] = np.repeat([ALL_LAYERS, *layers], len(labels))
     table["domain"] = labels * (len(layers) + 1)
     families = [table.layer_id == ALL_LAYERS, table.domain == ANY]
-    table["q"] = table.groupby(families).p.transform(_q)
+    table["q"] = table.groupby(families).p.transform(adjusted)
     table["n_tokens"] = np.concatenate([np.sum(choices, 0), *choices]).astype(int)
     table = table.astype(dict.fromkeys(NUMBERS, "Float64"))
     return table[["layer_id", "domain", *NUMBERS, "n_tokens", "note"]]
@@ -115,10 +115,6 @@ def _rows(
     high_G = np.where(unsure_G & (sign_G < 0), most, high_G)
     ends = {"low": np.floor(low_G).clip(0, most), "high": np.ceil(high_G).clip(0, most)}
     return pd.DataFrame({**ends, "null": null_G, "p": p_G, "note": ""})
-
-
-def _q(p: pd.Series) -> pd.Series:
-    return pd.Series(false_discovery_rate(p.to_numpy(float)), index=p.index)
 
 
 def mean_over_layers(table: pd.DataFrame, metric: str) -> pd.Series:

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.groups import MIN_EFFECTIVE, effective_number
-from analysis.permutation import false_discovery_rate
+from analysis.permutation import adjusted
 
 MIN_EXPECTED = 5  # tokens; below it a count is too far from normal
 
@@ -60,8 +60,3 @@ def excess_tests(
             "q": adjusted(p_P),
         }
     )
-
-
-def adjusted(p_P: pd.Series) -> pd.Series:
-    """Benjamini-Hochberg over those that have a p."""
-    return pd.Series(false_discovery_rate(p_P.to_numpy(float, na_value=np.nan)), index=p_P.index)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.domain_counts import ALL_LAYERS
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
-from analysis.permutation import false_discovery_rate, preference_p
+from analysis.permutation import adjusted, preference_p
 from analysis.ratios import ratio_interval
 
 MAX_BINS = 48
@@ -87,7 +87,7 @@ def mean_k_table(
 
 def _with_q_and_note(table: pd.DataFrame, num_experts: int) -> pd.DataFrame:
     table[["low", "high"]] = table[["low", "high"]].clip(0, num_experts)
-    table["q"] = table.groupby(table.layer_id == ALL_LAYERS).p.transform(_q)
+    table["q"] = table.groupby(table.layer_id == ALL_LAYERS).p.transform(adjusted)
     table["note"] = np.select(
         [table.few, table.domain.nunique() == 1, table.few_others, table.p.isna()],
         [
@@ -100,7 +100,3 @@ def _with_q_and_note(table: pd.DataFrame, num_experts: int) -> pd.DataFrame:
     )
     table = table.astype(dict.fromkeys(NUMBERS, "Float64"))
     return table[["layer_id", "domain", *NUMBERS, "n_groups", "n_tokens", "note"]]
-
-
-def _q(p: pd.Series) -> pd.Series:
-    return pd.Series(false_discovery_rate(p.to_numpy(float)), index=p.index)

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis import load, specialization
 from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
 from analysis.groups import too_few
-from analysis.permutation import false_discovery_rate, permuted_labels
+from analysis.permutation import adjusted, permuted_labels
 from analysis.significance import require_groups
 
 Metric = Callable[[np.ndarray], np.ndarray]
@@ -101,13 +101,9 @@ def metric_table(
         )
         rows += [{"layer_id": layer_id} | row for row in _layer_rows(layer)]
     table = pd.DataFrame(rows)
-    table["q"] = table.groupby("metric").p.transform(_q)
+    table["q"] = table.groupby("metric").p.transform(adjusted)
     numbers = ["estimate", "corrected", "low", "high", "null", "p", "q"]
     return table.astype(dict.fromkeys(numbers, "Float64"))[["layer_id", "metric", *numbers, "note"]]
-
-
-def _q(p: pd.Series) -> pd.Series:
-    return pd.Series(false_discovery_rate(p.to_numpy(float)), index=p.index)
 
 
 def _layer_rows(layer: Layer) -> Iterator[dict[str, object]]:

@@ -13,9 +13,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from analysis.excess import MIN_EXPECTED, adjusted, excess_tests, group_variance
+from analysis.excess import MIN_EXPECTED, excess_tests, group_variance
 from analysis.fixed_loads import FixedLoads, feasible, fixed_loads
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
+from analysis.permutation import adjusted
 
 GROUPS_AT_ONCE = 256  # bounds memory
 TOO_MANY = "too many experts a token for the null of fixed loads; k of E can be tested"

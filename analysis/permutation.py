@@ -6,6 +6,7 @@ spread unlike, labels are no longer exchangeable; a t-test with the spread of ea
 """
 
 import numpy as np
+import pandas as pd
 from scipy import special, stats
 
 from analysis.groups import MIN_EFFECTIVE
@@ -148,6 +149,11 @@ def false_discovery_rate(p: np.ndarray) -> np.ndarray:
     if tested.any():
         q[tested] = stats.false_discovery_control(p[tested])
     return q
+
+
+def adjusted(p: pd.Series) -> pd.Series:
+    """q of Benjamini and Hochberg over those that have a p."""
+    return pd.Series(false_discovery_rate(p.to_numpy(float, na_value=np.nan)), index=p.index)
 
 
 def _two_sided_p(excess_EP: np.ndarray, freedom: int) -> np.ndarray:

@@ -12,14 +12,14 @@ from importlib.metadata import version
 import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
-from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 from sklearn.cluster import HDBSCAN
 from sklearn.decomposition import TruncatedSVD
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 from analysis import queries
+from analysis.agreement import agreement
+from analysis.halves import judging_half
 from analysis.queries import TraceInfo
 from analysis.specialization import NONE, TOO_LITTLE, expert_domain, label_names
 from data.routing import NO_EXPERT
@@ -31,7 +31,6 @@ NEIGHBORS = 15
 MIN_POINTS = 10  # fewer have no neighbourhoods: they keep the SVD's picture
 ALIKE = 1e-6  # points within this distance are one point, and keep it too
 NOISE = -1  # the cluster of points that HDBSCAN leaves out
-SHUFFLES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +43,6 @@ class Points:
     min_cluster_size: int
     seed: int
     parameters: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """Clusters against domains, each beside its mean over domains shuffled over groups. Noise is a
-    class."""
-
-    nmi: float
-    ari: float
-    purity: float
-    shuffled_nmi: float
-    shuffled_ari: float
-    shuffled_purity: float
 
 
 def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
@@ -171,45 +157,6 @@ def umap_map(points: Points) -> tuple[pd.DataFrame, dict[str, object]]:
     }
 
 
-def agreement(labels: ArrayLike, clusters: ArrayLike, groups: ArrayLike, *, seed: int) -> Agreement:
-    """NMI, ARI and purity of clusters against labels, beside labels shuffled over groups.
-
-    A group has one label, and all of its points get the same one when labels are shuffled.
-    """
-    label_ids_P, names = pd.factorize(np.asarray(labels))
-    if len(names) < 2:
-        raise ValueError(
-            f"{len(names)} domain: agreement of clusters and domains needs two or more"
-        )
-    cluster_ids_P = np.asarray(clusters)
-    _, first, group_P = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
-    label_of_group = label_ids_P[first]
-    assert (label_of_group[group_P] == label_ids_P).all(), "a group has labels of two kinds"
-    rng = np.random.default_rng(seed)
-    shuffled = [
-        _scores(rng.permutation(label_of_group)[group_P], cluster_ids_P) for _ in range(SHUFFLES)
-    ]
-    nmi, ari, purity = _scores(label_ids_P, cluster_ids_P)
-    baseline = np.mean(shuffled, 0).tolist()
-    return Agreement(
-        nmi=nmi,
-        ari=ari,
-        purity=purity,
-        shuffled_nmi=baseline[0],
-        shuffled_ari=baseline[1],
-        shuffled_purity=baseline[2],
-    )
-
-
-def _scores(label_ids_P: np.ndarray, cluster_ids_P: np.ndarray) -> tuple[float, float, float]:
-    majority = pd.crosstab(cluster_ids_P, label_ids_P).to_numpy().max(1).sum()
-    return (
-        float(normalized_mutual_info_score(label_ids_P, cluster_ids_P)),
-        float(adjusted_rand_score(label_ids_P, cluster_ids_P)),
-        float(majority / len(label_ids_P)),
-    )
-
-
 def _stratified(tokens: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
     """As many tokens of every domain, or all it has; in the order of the trace."""
     _require_points(tokens)
@@ -238,13 +185,12 @@ def _expert_index(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
 
 def _labelling_half(documents: pd.DataFrame, *, seed: int) -> np.ndarray | None:
     """doc_ids of half of the groups of every domain; None if a domain has one group only."""
-    units = documents.drop_duplicates("unit")[["domain", "unit"]]
-    if units.empty or units.groupby("domain").size().min() < 2:
+    units = documents.groupby("unit").agg({"domain": "first", "tokens": "sum"})
+    if units.empty or units.domain.value_counts().min() < 2:
         return None
-    shuffled = units.sample(frac=1, random_state=seed)
-    place = shuffled.groupby("domain").cumcount()
-    half = documents.unit.isin(shuffled.unit[place % 2 == 0])
-    return documents.doc_id[half].to_numpy()
+    domain_id_N = pd.factorize(units.domain)[0]
+    half = units.index[judging_half(units.tokens.to_numpy(), domain_id_N, seed=seed)]
+    return documents.doc_id[documents.unit.isin(half)].to_numpy()
 
 
 def _expert_domains(load: pd.DataFrame, info: TraceInfo) -> np.ndarray:

@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 from typer.testing import CliRunner
 
 from analysis import projection, queries
+from analysis.agreement import agreement
 from app.commands.project import project
 from data.sidecar import read_sidecar
 
@@ -34,7 +35,7 @@ def two_kinds(num_points: int = 60) -> projection.Points:
 
 
 def test_agreement_of_the_same_partition_is_one() -> None:
-    found = projection.agreement(["a", "a", "b", "b"] * 5, [7, 7, 3, 3] * 5, range(20), seed=0)
+    found = agreement(["a", "a", "b", "b"] * 5, [7, 7, 3, 3] * 5, range(20), seed=0)
     assert (found.nmi, found.ari, found.purity) == pytest.approx((1, 1, 1))
     assert found.shuffled_nmi < 0.2
     assert abs(found.shuffled_ari) < 0.1
@@ -42,29 +43,29 @@ def test_agreement_of_the_same_partition_is_one() -> None:
 
 
 def test_purity_is_the_share_of_each_clusters_majority() -> None:
-    found = projection.agreement(["a", "a", "b", "b"], [0, 0, 0, -1], range(4), seed=0)
+    found = agreement(["a", "a", "b", "b"], [0, 0, 0, -1], range(4), seed=0)
     assert found.purity == 0.75  # 2 of 3, and the one that is noise
 
 
 def test_agreement_is_the_same_for_the_same_seed() -> None:
     labels, clusters = ["a", "b"] * 10, [0, 0, 1, 1, 2] * 4
-    first, second = (projection.agreement(labels, clusters, range(20), seed=3) for _ in range(2))
+    first, second = (agreement(labels, clusters, range(20), seed=3) for _ in range(2))
     assert first == second
 
 
 def test_agreement_with_one_domain_is_refused() -> None:
     with pytest.raises(ValueError, match="two or more"):
-        projection.agreement(["a", "a"], [0, 1], [0, 1], seed=0)
+        agreement(["a", "a"], [0, 1], [0, 1], seed=0)
 
 
 def test_labels_are_shuffled_over_groups_and_not_over_points() -> None:
     """Six groups of 50 points, each a cluster of its own: whatever domains they get, they agree."""
     groups = np.repeat(range(6), 50)
     labels = np.array(["a", "b"])[groups % 2]
-    over_groups = projection.agreement(labels, groups, groups, seed=0)
+    over_groups = agreement(labels, groups, groups, seed=0)
     assert over_groups.purity == over_groups.shuffled_purity == 1.0
     assert over_groups.nmi == pytest.approx(over_groups.shuffled_nmi)
-    over_points = projection.agreement(labels, groups, range(300), seed=0)
+    over_points = agreement(labels, groups, range(300), seed=0)
     assert over_points.shuffled_purity < 0.6
     assert over_points.shuffled_nmi < 0.02
 
@@ -75,6 +76,7 @@ def test_half_of_the_groups_of_every_domain_give_labels() -> None:
             "doc_id": range(12),
             "domain": ["math"] * 8 + ["code"] * 4,
             "unit": [0, 0, 2, 2, 4, 4, 6, 6, 8, 9, 10, 11],
+            "tokens": 5,
         }
     )
     half = projection._labelling_half(documents, seed=0)

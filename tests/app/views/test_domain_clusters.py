@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis import projection
+from analysis.agreement import agreement
 from app.jobs import beside
 from app.views.domain_clusters import figures as clusters
 from app.views.domain_clusters import points
@@ -17,7 +17,7 @@ from tests.app.incomplete_traces import open_case
 
 
 def test_agreement_has_its_null_and_the_reason_why_there_is_no_interval() -> None:
-    found = projection.agreement(["a", "a", "b", "b"], [0, 0, 0, -1], range(4), seed=0)
+    found = agreement(["a", "a", "b", "b"], [0, 0, 0, -1], range(4), seed=0)
     table = points.agreement_table({"agreement": asdict(found), "points": 4, "groups": 4})
     assert table.measure.tolist() == ["NMI", "ARI", "purity"]
     assert table.clusters[2] == 0.75  # 2 of 3, and the one that is noise
