@@ -6,10 +6,11 @@ T = tokens, N = groups, E = routed experts, G = domains, R = deals of domains to
 import numpy as np
 import pandas as pd
 
+from analysis.arrays import choice_array
 from analysis.conditional import PERMUTATIONS, conditional_information
 from analysis.groups import NOT_ENOUGH
 from analysis.permutation import false_discovery_rate
-from analysis.queries import TraceInfo, choice_array
+from analysis.queries import TraceInfo
 from analysis.specialization import mutual_information
 
 TESTED = {"information_p": "information_q", "p": "q"}  # over the layers of a trace

@@ -17,7 +17,7 @@ from sklearn.cluster import HDBSCAN
 from sklearn.decomposition import TruncatedSVD
 from sklearn.neighbors import NearestNeighbors
 
-from analysis import queries
+from analysis import arrays, queries
 from analysis.agreement import agreement
 from analysis.halves import judging_half
 from analysis.queries import TraceInfo
@@ -196,7 +196,7 @@ def _labelling_half(documents: pd.DataFrame, *, seed: int) -> np.ndarray | None:
 def _expert_domains(load: pd.DataFrame, info: TraceInfo) -> np.ndarray:
     """The name of the domain each expert prefers, in order of layer and expert."""
     tokens = load.groupby(["layer_id", "expert_id", "domain"])[["tokens"]].sum().reset_index()
-    tokens_LEG = queries.domain_array(tokens, info)
+    tokens_LEG = arrays.domain_array(tokens, info)
     if (tokens_LEG.sum(1) > 0).sum(-1).min() < 2:  # nothing to prefer
         return np.full(info.num_layers * info.num_experts, NONE, dtype=object)
     return np.array(label_names(info.domains), dtype=object)[expert_domain(tokens_LEG).ravel()]

@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
@@ -164,83 +163,6 @@ def document_k(con: DuckDBPyConnection) -> pd.DataFrame:
     return _frame(con, "document_k")
 
 
-def group_array(
-    con: DuckDBPyConnection, info: TraceInfo, *, doc_ids: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """tokens_NLE (int32) of the groups with a token, by their first doc_id, and their domain_id_N:
-    places in info.domains. Of the documents given, if not of all."""
-    tokens, routed = document_array(con, info)
-    if doc_ids is not None:
-        kept = np.isin(routed, doc_ids)
-        tokens, routed = tokens[kept], routed[kept]
-    return _by_unit(documents(con), routed, info, tokens)
-
-
-def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
-    """tokens (int32) of the documents with a token by layer and expert, and their doc_ids, which
-    ascend: for definitions by document. The sample of intervals and tests is group_array()."""
-    load = document_load(con)
-    doc_ids = np.unique(load.doc_id)
-    tokens = np.zeros((len(doc_ids), info.num_layers, info.num_experts), dtype=np.int32)
-    tokens[np.searchsorted(doc_ids, load.doc_id), load.layer_id, load.expert_id] = load.tokens
-    return tokens, doc_ids
-
-
-def group_k_array(
-    con: DuckDBPyConnection, info: TraceInfo
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """choices_NL, tokens_N and domain_id_N of the groups with a token, as in group_array()."""
-    frame = document_k(con)
-    choices = frame.choices.to_numpy().reshape(-1, info.num_layers)
-    first = frame.iloc[:: info.num_layers]  # every token is in every layer, if with k = 0
-    counts = np.column_stack([choices, first.tokens])
-    counts, domain_id_N = _by_unit(documents(con), first.doc_id.to_numpy(), info, counts)
-    return counts[:, :-1], counts[:, -1], domain_id_N
-
-
-def _by_unit(
-    frame: pd.DataFrame, doc_ids: np.ndarray, info: TraceInfo, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Counts of the documents added up over each group, and the domains of the groups."""
-    frame = frame.set_index("doc_id").loc[doc_ids]
-    units, first, unit_of = np.unique(frame.unit, return_index=True, return_inverse=True)
-    added = counts
-    if len(units) < len(counts):
-        added = np.zeros((len(units), *counts.shape[1:]), dtype=counts.dtype)
-        np.add.at(added, unit_of, counts)
-    return added, pd.Index(info.domains).get_indexer(pd.Index(frame.domain.iloc[first]))
-
-
-def load_array(frame: pd.DataFrame, info: TraceInfo, *, counted: str = "tokens") -> np.ndarray:
-    """tokens_LE of expert_tokens(), or dropped_LE of expert_dropped()."""
-    tokens_LE = np.zeros((info.num_layers, info.num_experts), dtype=np.int64)
-    tokens_LE[frame.layer_id, frame.expert_id] = frame[counted]
-    return tokens_LE
-
-
-def k_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """tokens_LK of rows of domain_k(): by the number of experts that ran, 0 to E."""
-    tokens_LK = np.zeros((info.num_layers, info.num_experts + 1), dtype=np.int64)
-    np.add.at(tokens_LK, (frame.layer_id.to_numpy(), frame.k.to_numpy()), frame.tokens.to_numpy())
-    return tokens_LK
-
-
-def domain_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """tokens_LEG of expert_domain_tokens(), domains in the order of info.domains."""
-    shape = (info.num_layers, info.num_experts, len(info.domains))
-    tokens_LEG = np.zeros(shape, dtype=np.int64)
-    domain_ids = pd.Index(info.domains).get_indexer(pd.Index(frame.domain))
-    tokens_LEG[frame.layer_id, frame.expert_id, domain_ids] = frame.tokens
-    return tokens_LEG
-
-
-def pair_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """pairs_EE of coactivation(): symmetric, zero diagonal."""
-    pairs_EE = np.zeros((info.num_experts, info.num_experts), dtype=np.int64)
-    pairs_EE[frame.expert_a, frame.expert_b] = frame.tokens
-    return pairs_EE + pairs_EE.T
-
-
 def _frame(con: DuckDBPyConnection, name: str, **values: object) -> pd.DataFrame:
     return con.execute((SQL / f"{name}.sql").read_text(), values).df()
 
@@ -286,34 +208,3 @@ def _with_unit(con: DuckDBPyConnection, frame: pd.DataFrame) -> pd.DataFrame:
 def token_ids(con: DuckDBPyConnection) -> pd.DataFrame:
     """token_id, text, tokens."""
     return _frame(con, "token_ids")
-
-
-def choice_array(frame: pd.DataFrame, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
-    """chosen_TE (bool) and unit_T of layer_choices(), its tokens in the order given."""
-    place = _places(frame)
-    starts = np.append(True, place[1:] != place[:-1])[: len(place)]
-    chosen_TE = np.zeros((starts.sum(), info.num_experts), dtype=bool)
-    chosen_TE[starts.cumsum() - 1, frame.expert_id] = True
-    return chosen_TE, frame.unit.to_numpy()[starts]
-
-
-def transition_choices(
-    here: pd.DataFrame, following: pd.DataFrame, info: TraceInfo
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """chosen_TE of two layer_choices() and unit_T, of the tokens that chose in both."""
-    here_T, next_T = _places(here), _places(following)
-    here, following = here[np.isin(here_T, next_T)], following[np.isin(next_T, here_T)]
-    here_TE, unit_T = choice_array(here, info)
-    return here_TE, choice_array(following, info)[0], unit_T
-
-
-def _places(frame: pd.DataFrame) -> np.ndarray:
-    return (frame.doc_id.astype("uint64") * 2**32 + frame.position).to_numpy()
-
-
-def first_choice_array(frame: pd.DataFrame, token_ids: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """tokens_VE of token_id_choices(), first choices only; rows are those of token_ids()."""
-    tokens_VE = np.zeros((len(token_ids), info.num_experts), dtype=np.int64)
-    row = np.searchsorted(token_ids.token_id, frame.token_id)
-    np.add.at(tokens_VE, (row, frame.expert_id.to_numpy()), frame.first_tokens.to_numpy())
-    return tokens_VE

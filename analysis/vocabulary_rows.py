@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from analysis import queries, vocabulary
+from analysis import arrays, queries, vocabulary
 from analysis.groups import NOT_ENOUGH
 from analysis.permutation import false_discovery_rate
 from analysis.queries import TraceInfo
@@ -37,7 +37,7 @@ def vocabulary_rows(con: DuckDBPyConnection, *, deals: int = DEALS) -> pd.DataFr
     layers, expected, figures = [], [], []
     for layer_id in range(info.num_layers):
         tests, frame = layer_tests(con, layer_id, deals=deals)
-        layers.append(queries.first_choice_array(frame, ids, info))
+        layers.append(arrays.first_choice_array(frame, ids, info))
         expected.append(tests.expected_V)
         counted = {
             "n_documents": frame.doc_id.nunique(),
@@ -77,4 +77,4 @@ def first_tokens(
     con: DuckDBPyConnection, ids: pd.DataFrame, info: TraceInfo, layer_id: int
 ) -> np.ndarray:
     """tokens_VE of one layer: by token id and first expert."""
-    return queries.first_choice_array(queries.token_id_choices(con, layer_id), ids, info)
+    return arrays.first_choice_array(queries.token_id_choices(con, layer_id), ids, info)

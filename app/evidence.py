@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import bootstrap, load, metric_intervals, permutation, queries, significance
+from analysis import arrays, bootstrap, load, metric_intervals, permutation, queries, significance
 from analysis.domain_counts import (
     ALL_LAYERS,
     compared_layers,
@@ -101,11 +101,11 @@ def expert_loads(trace: Trace, domain: str | None = None) -> pd.DataFrame:
 def absence(trace: Trace, domain: str | None = None) -> Absence:
     """The experts that no token chose, of all texts or of one domain's, beside chance."""
     with trace.cursor() as con:
-        tokens_LE = queries.load_array(queries.expert_tokens(con, domain=domain), trace.info)
+        tokens_LE = arrays.load_array(queries.expert_tokens(con, domain=domain), trace.info)
         k = queries.domain_k(con)
     if domain is not None:
         k = k[k.domain == domain]
-    return load.absence(tokens_LE, queries.k_array(k, trace.info))
+    return load.absence(tokens_LE, arrays.k_array(k, trace.info))
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
@@ -217,9 +217,9 @@ def expert_counts(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
 def mean_k(trace: Trace) -> pd.DataFrame:
     """The mean_k_table of the trace."""
     with trace.cursor() as con:
-        arrays = queries.group_k_array(con, trace.info)
+        counts = arrays.group_k_array(con, trace.info)
     domains, num_experts = trace.domains, trace.info.num_experts
-    table = mean_k_table(*arrays, domains=domains, num_experts=num_experts, seed=SEED)
+    table = mean_k_table(*counts, domains=domains, num_experts=num_experts, seed=SEED)
     return _with_documents(table, trace)
 
 

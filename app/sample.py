@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import queries
+from analysis import arrays, queries
 from analysis.groups import effective_numbers, in_words
 from analysis.influence import design_effect, spread
 from app.trace import BY_IDENTITY, Trace
@@ -27,9 +27,9 @@ GIVEN = {  # how documents came by their groups, by Grouping.source
 
 @st.cache_data(max_entries=4, show_spinner=False, hash_funcs=BY_IDENTITY)
 def groups(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
-    """tokens_NLE and domain_id_N of queries.group_array."""
+    """tokens_NLE and domain_id_N of arrays.group_array."""
     with trace.cursor() as con:
-        return queries.group_array(con, trace.info)
+        return arrays.group_array(con, trace.info)
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
@@ -38,7 +38,7 @@ def by_domain(trace: Trace) -> pd.DataFrame:
     (of the experts' shares; NA where groups are unknown), n_tokens; a row a domain with tokens."""
     tokens_NLE, domain_id_N = groups(trace)
     with trace.cursor() as con:
-        tokens, doc_ids = queries.document_array(con, trace.info)
+        tokens, doc_ids = arrays.document_array(con, trace.info)
         texts = queries.documents(con).set_index("doc_id").loc[doc_ids]
     place = pd.Index(trace.domains).get_indexer(pd.Index(texts.domain))
     num_domains = len(trace.domains)

@@ -275,14 +275,14 @@ def settings(
 def group_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """share_NLE recentred, choices_N in a layer, domain_id_N."""
     if path.suffix == ".npz":
-        with np.load(path) as arrays:
-            tokens_NLE, domain_id_N = arrays["tokens_NLE"], arrays["domain_id_N"]
+        with np.load(path) as stored:
+            tokens_NLE, domain_id_N = stored["tokens_NLE"], stored["domain_id_N"]
     else:
-        from analysis import queries
+        from analysis import arrays, queries
         from data.store import open_trace
 
         with open_trace(path) as con:
-            tokens_NLE, domain_id_N = queries.group_array(con, queries.trace_info(con))
+            tokens_NLE, domain_id_N = arrays.group_array(con, queries.trace_info(con))
     return recentred(tokens_NLE, domain_id_N), tokens_NLE[:, 0].sum(-1), domain_id_N
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from scipy import __version__ as scipy_version
 
-from analysis import queries
+from analysis import arrays, queries
 from analysis.information_table import information_row
 from analysis.metric_intervals import metric_table
 from analysis.queries import TraceInfo
@@ -38,7 +38,7 @@ INITIALIZATIONS = (0, 1, 2)
 def main() -> None:
     with open_trace(TRACE) as con:
         info = queries.trace_info(con)
-        tokens_NLE, domain_id_N = queries.group_array(con, info)
+        tokens_NLE, domain_id_N = arrays.group_array(con, info)
         rows = {"as it is": found(tokens_NLE, domain_id_N, info) | beyond_words(con, info)}
     for seed in range(SHUFFLES):
         shuffled_N = np.random.default_rng(seed).permutation(domain_id_N)
@@ -46,7 +46,7 @@ def main() -> None:
     for seed in INITIALIZATIONS:
         with untrained(seed) as con:
             info = queries.trace_info(con)
-            figures = found(*queries.group_array(con, info), info) | beyond_words(con, info)
+            figures = found(*arrays.group_array(con, info), info) | beyond_words(con, info)
         rows[f"untrained, seed {seed}"] = figures
     table = pd.DataFrame(rows).T
     print(f"Python {platform.python_version()}, torch {torch.__version__}, scipy {scipy_version}\n")

@@ -15,6 +15,14 @@ FORBIDDEN = {
 }
 FORBIDDEN_IN_FIGURES = {"torch", "streamlit", "duckdb"}
 FIGURES = ("figures.py", "experts_figures.py", "play.py", "heatmap.py", "intervals.py", "theme.py")
+BY_DOCUMENT = {  # who may count by document, where everything else takes groups
+    "analysis/arrays.py",  # sums them over groups
+    "app/sample.py",  # the design effect compares both
+    "app/views/overview/units.py",  # specialists by other units
+    "app/views/vocabulary/tables.py",  # definitions of papers
+    "app/studies/claims.py",  # halves of whole groups
+    "app/studies/ablation.py",  # losses, before they are summed over groups
+}
 MODEL_MAY_USE = {"data.routing", "data.training_folder"}
 
 
@@ -87,6 +95,16 @@ def test_only_the_store_opens_a_file_of_duckdb() -> None:
         if "duckdb.connect(" in path.read_text(encoding="utf-8")
     ]
     assert opening == ["data/store.py"]
+
+
+def test_the_unit_of_evidence_is_a_group() -> None:
+    """A page or function cannot forget it: only these ask for counts by document."""
+    asking = {
+        path.relative_to(ROOT).as_posix()
+        for path in [*files("app"), *files("analysis"), *files("benchmarks")]
+        if "document_array(" in path.read_text(encoding="utf-8")
+    }
+    assert asking == BY_DOCUMENT
 
 
 def test_pages_do_not_pay_for_torch() -> None:

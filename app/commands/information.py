@@ -22,7 +22,7 @@ def information(
     """
     import pandas as pd
 
-    from analysis import queries
+    from analysis import arrays, queries
     from analysis.conditional import PERMUTATIONS
     from analysis.information_table import information_row, with_q
     from analysis.replication import replication
@@ -36,7 +36,7 @@ def information(
         info = queries.trace_info(con)
         identity = {"trace": info.name, "created_at": info.created_at.isoformat()}
         write_sidecar(trace, "vocabulary", vocabulary_rows(con), identity)
-        repeated = replication(*queries.group_array(con, info), domains=info.domains)
+        repeated = replication(*arrays.group_array(con, info), domains=info.domains)
         write_sidecar(trace, "replication", repeated, identity)
         domains = queries.documents(con).set_index("doc_id").domain
         for layer_id in range(info.num_layers):

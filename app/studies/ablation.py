@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from analysis import cause_tests, queries
+from analysis import arrays, cause_tests
 from analysis.cause_tests import CLAIM, Tally
 from analysis.causes import DOUBLE, Claim, LayerChanges, cause_table, claim_controls
 from analysis.groups import summed
@@ -63,7 +63,7 @@ class Texts:
     @classmethod
     def of_trace(cls, con: DuckDBPyConnection, info: TraceInfo, rows: pd.DataFrame) -> "Texts":
         """rows: doc_id, unit, domain; of documents with choices."""
-        tokens, doc_ids = queries.document_array(con, info)
+        tokens, doc_ids = arrays.document_array(con, info)
         chosen = tokens[np.searchsorted(doc_ids, rows.doc_id)]
         return cls(rows.doc_id.to_numpy(), rows.unit.to_numpy(), rows.domain.to_numpy(str), chosen)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from analysis import queries, significance
+from analysis import arrays, queries, significance
 from analysis.causes import Claim
 from analysis.groups import summed
 from analysis.halves import MIN_HALF, judging_half
@@ -38,7 +38,7 @@ def claims_of(rows: pd.DataFrame) -> list[Claim]:
 
 def halves(con: DuckDBPyConnection, info: TraceInfo) -> Halves:
     """Of the labelled groups of a trace."""
-    choices_DLE, doc_ids = queries.document_array(con, info)
+    choices_DLE, doc_ids = arrays.document_array(con, info)
     frame = queries.documents(con).set_index("doc_id").loc[doc_ids].reset_index()
     labelled_D = (frame.domain != UNLABELLED).to_numpy()
     domains = [name for name in info.domains if name != UNLABELLED]

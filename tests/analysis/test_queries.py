@@ -1,14 +1,12 @@
 """Against the tiny trace of tests/traces.py, whose tables say what is expected here."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pytest
 
-from analysis import queries
+from analysis import arrays, queries
 from tests.traces import SCHEMA
 
 QUESTIONS = sorted(queries.SQL.glob("*.sql"))
@@ -62,15 +60,15 @@ def test_domain_tokens(tiny: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_expert_tokens_keeps_dead_experts(tiny: duckdb.DuckDBPyConnection) -> None:
-    tokens_LE = queries.load_array(queries.expert_tokens(tiny), queries.trace_info(tiny))
+    tokens_LE = arrays.load_array(queries.expert_tokens(tiny), queries.trace_info(tiny))
     assert tokens_LE.tolist() == [[5, 8, 3, 0], [4, 4, 4, 4]]
 
 
 def test_expert_tokens_of_one_phase_and_of_one_domain(tiny: duckdb.DuckDBPyConnection) -> None:
     info = queries.trace_info(tiny)
-    decoded = queries.load_array(queries.expert_tokens(tiny, phase="decode"), info)
+    decoded = arrays.load_array(queries.expert_tokens(tiny, phase="decode"), info)
     assert decoded.tolist() == [[1, 1, 0, 0], [0, 1, 0, 1]]
-    unlabelled = queries.load_array(queries.expert_tokens(tiny, domain="unlabelled"), info)
+    unlabelled = arrays.load_array(queries.expert_tokens(tiny, domain="unlabelled"), info)
     assert unlabelled.tolist() == [[2, 2, 0, 0], [1, 1, 1, 1]]
 
 
@@ -83,7 +81,7 @@ def test_expert_domain_tokens_has_every_combination(tiny: duckdb.DuckDBPyConnect
     info = queries.trace_info(tiny)
     frame = queries.expert_domain_tokens(tiny)
     assert len(frame) == 2 * 4 * 3
-    tokens_LEG = queries.domain_array(frame, info)
+    tokens_LEG = arrays.domain_array(frame, info)
     assert tokens_LEG[0].tolist() == [[3, 0, 2], [3, 3, 2], [0, 3, 0], [0, 0, 0]]
 
 
@@ -122,7 +120,7 @@ def test_coactivation_has_every_pair(tiny: duckdb.DuckDBPyConnection) -> None:
     info = queries.trace_info(tiny)
     frame = queries.coactivation(tiny, 0)
     assert len(frame) == 6
-    pairs_EE = queries.pair_array(frame, info)
+    pairs_EE = arrays.pair_array(frame, info)
     assert pairs_EE.tolist() == [[0, 5, 0, 0], [5, 0, 3, 0], [0, 3, 0, 0], [0, 0, 0, 0]]
 
 
@@ -154,15 +152,6 @@ def test_domain_k_counts_tokens_by_the_experts_they_run(tiny: duckdb.DuckDBPyCon
     assert found == [["math", 2, 3], ["code", 2, 3], ["unlabelled", 2, 2]]
 
 
-def test_group_k_array_adds_up_the_experts_of_the_tokens(
-    tiny: duckdb.DuckDBPyConnection,
-) -> None:
-    choices_NL, tokens_N, domain_id_N = queries.group_k_array(tiny, queries.trace_info(tiny))
-    assert choices_NL.tolist() == [[6, 6], [6, 6], [4, 4]]  # two experts a token
-    assert tokens_N.tolist() == [3, 3, 2]
-    assert domain_id_N.tolist() == [0, 1, 2]
-
-
 def test_document_load_adds_the_phases(tiny: duckdb.DuckDBPyConnection) -> None:
     load = queries.document_load(tiny).query("doc_id == 2 and layer_id == 0")
     assert load.expert_id.tolist() == [0, 1]
@@ -172,7 +161,7 @@ def test_document_load_adds_the_phases(tiny: duckdb.DuckDBPyConnection) -> None:
 def test_layer_choices_as_an_array(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.layer_choices(tiny, 0)
     assert frame.columns.tolist() == ["unit", "doc_id", "position", "token_id", "rank", "expert_id"]
-    chosen_TE, document_T = queries.choice_array(frame, queries.trace_info(tiny))
+    chosen_TE, document_T = arrays.choice_array(frame, queries.trace_info(tiny))
     assert chosen_TE.astype(int)[[0, 3]].tolist() == [[1, 1, 0, 0], [0, 1, 1, 0]]
     assert document_T.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
 
@@ -182,11 +171,11 @@ def test_choices_of_two_layers_are_of_the_tokens_that_chose_in_both(
 ) -> None:
     info = queries.trace_info(tiny)
     here, following = queries.layer_choices(tiny, 0), queries.layer_choices(tiny, 1)
-    here_TE, next_TE, document_T = queries.transition_choices(here, following, info)
+    here_TE, next_TE, document_T = arrays.transition_choices(here, following, info)
     transitions = queries.transitions(tiny, 0).tokens.tolist()
     assert (here_TE.T.astype(int) @ next_TE).ravel().tolist() == transitions
     some = following[following.doc_id != 1]
-    here_TE, next_TE, document_T = queries.transition_choices(here, some, info)
+    here_TE, next_TE, document_T = arrays.transition_choices(here, some, info)
     assert document_T.tolist() == [0, 0, 0, 2, 2]
     assert here_TE.sum() == next_TE.sum() == 10
 
@@ -206,7 +195,7 @@ def test_choices_by_token_id(tiny: duckdb.DuckDBPyConnection) -> None:
 
 def test_first_choices_by_token_id(tiny: duckdb.DuckDBPyConnection) -> None:
     info, ids = queries.trace_info(tiny), queries.token_ids(tiny)
-    tokens_VE = queries.first_choice_array(queries.token_id_choices(tiny, 1), ids, info)
+    tokens_VE = arrays.first_choice_array(queries.token_id_choices(tiny, 1), ids, info)
     assert tokens_VE[2].tolist() == [1, 0, 1, 0]  # " 1" in documents 0 and 1
     assert tokens_VE.sum() == 8
 
@@ -220,59 +209,14 @@ def test_token_ids(tiny: duckdb.DuckDBPyConnection) -> None:
 def test_every_question_has_an_answer_on_an_empty_trace(empty: duckdb.DuckDBPyConnection) -> None:
     info = queries.trace_info(empty)
     assert info.domains == ()
-    assert queries.load_array(queries.expert_tokens(empty), info).sum() == 0
-    assert queries.domain_array(queries.expert_domain_tokens(empty), info).shape == (2, 4, 0)
+    assert arrays.load_array(queries.expert_tokens(empty), info).sum() == 0
+    assert arrays.domain_array(queries.expert_domain_tokens(empty), info).shape == (2, 4, 0)
     for question in (queries.documents, queries.domain_tokens, queries.gate_summary):
         assert question(empty).empty
     assert queries.expert_top_tokens(empty, 0, 0).empty
     assert queries.expert_contexts(empty, 0, 0).empty
     assert queries.coactivation(empty, 0).tokens.tolist() == [0] * 6
-    chosen_TE, _ = queries.choice_array(queries.layer_choices(empty, 0), info)
+    chosen_TE, _ = arrays.choice_array(queries.layer_choices(empty, 0), info)
     assert chosen_TE.shape == (0, 4)
     assert queries.token_id_choices(empty, 0).empty
     assert queries.token_ids(empty).empty
-
-
-def test_group_array_counts_choices_by_group(tiny: duckdb.DuckDBPyConnection) -> None:
-    tokens_NLE, domain_id_N = queries.group_array(tiny, queries.trace_info(tiny))
-    assert tokens_NLE[:, 0].tolist() == [[3, 3, 0, 0], [0, 3, 3, 0], [2, 2, 0, 0]]
-    assert tokens_NLE.dtype == "int32"
-    assert domain_id_N.tolist() == [0, 1, 2]
-
-
-def test_group_array_of_an_empty_trace(empty: duckdb.DuckDBPyConnection) -> None:
-    tokens_NLE, domain_id_N = queries.group_array(empty, queries.trace_info(empty))
-    assert (tokens_NLE.shape, domain_id_N.shape) == ((0, 2, 4), (0,))
-
-
-@pytest.fixture
-def writable(tiny_trace: Path, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(shutil.copy(tiny_trace, tmp_path))) as con:
-        yield con
-
-
-def test_a_group_is_one_piece_of_evidence(writable: duckdb.DuckDBPyConnection) -> None:
-    tiny = writable
-    tiny.execute('ALTER TABLE document ADD COLUMN IF NOT EXISTS "group" VARCHAR')
-    tiny.execute("UPDATE document SET domain = 'math', \"group\" = 'a' WHERE doc_id IN (0, 2)")
-    info = queries.trace_info(tiny)
-    assert queries.documents(tiny).unit.tolist() == [0, 1, 0]
-    tokens_NLE, domain_id_N = queries.group_array(tiny, info)
-    assert tokens_NLE[:, 0].tolist() == [[5, 5, 0, 0], [0, 3, 3, 0]]
-    assert [info.domains[domain_id] for domain_id in domain_id_N] == ["math", "code"]
-    choices_NL, tokens_N, _ = queries.group_k_array(tiny, info)
-    assert (choices_NL[:, 0].tolist(), tokens_N.tolist()) == ([10, 6], [5, 3])
-    choices = queries.layer_choices(tiny, 0)
-    chosen_TE, unit_T = queries.choice_array(choices, info)
-    assert unit_T.tolist() == [0, 0, 0, 0, 0, 1, 1, 1]  # the documents of a group together
-    assert chosen_TE.sum(0).tolist() == [5, 8, 3, 0]
-    assert queries.token_id_choices(tiny, 0).unit.is_monotonic_increasing
-
-
-def test_a_trace_without_groups_has_a_group_a_document(
-    writable: duckdb.DuckDBPyConnection,
-) -> None:
-    writable.execute('ALTER TABLE document DROP COLUMN IF EXISTS "group"')  # as in format 3
-    frame = queries.documents(writable)
-    assert frame["group"].isna().all()
-    assert frame.unit.tolist() == frame.doc_id.tolist() == [0, 1, 2]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from analysis import pair_table, queries
+from analysis import arrays, pair_table, queries
 from analysis.groups import in_words
 from analysis.pair_table import Null
 from analysis.pairs import TOO_MANY, pair_significance
@@ -29,7 +29,7 @@ class LayerPairs:
 def layer_pairs(trace: Trace, layer_id: int) -> LayerPairs:
     with trace.cursor() as con:
         choices = queries.layer_choices(con, layer_id)
-    chosen_TE, group_T = queries.choice_array(choices, trace.info)
+    chosen_TE, group_T = arrays.choice_array(choices, trace.info)
     counts = {"n_documents": choices.doc_id.nunique(), "n_groups": choices.unit.nunique()}
     try:
         tests, reason = pair_significance(chosen_TE, group_T), ""

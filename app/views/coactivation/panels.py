@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis import queries
+from analysis import arrays, queries
 from analysis.pair_table import Null
 from app.trace import Trace
 from app.views.coactivation import pair_tests, transitions
@@ -103,4 +103,4 @@ def _transitions(
 def _tokens(trace: Trace) -> np.ndarray:
     """tokens_LE"""
     with trace.cursor() as con:
-        return queries.load_array(queries.expert_tokens(con), trace.info)
+        return arrays.load_array(queries.expert_tokens(con), trace.info)

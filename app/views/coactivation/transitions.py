@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import pair_table, queries
+from analysis import arrays, pair_table, queries
 from analysis.groups import NOT_ENOUGH, in_words
 from analysis.queries import MAX_DOCUMENTS
 from analysis.significance import MAX_Q
@@ -27,7 +27,7 @@ def layer_transitions(trace: Trace, layer_id: int) -> LayerTransitions:
     """From a layer to the next."""
     with trace.cursor() as con:
         here, following = (queries.layer_choices(con, layer) for layer in (layer_id, layer_id + 1))
-    here_TE, next_TE, group_T = queries.transition_choices(here, following, trace.info)
+    here_TE, next_TE, group_T = arrays.transition_choices(here, following, trace.info)
     both = np.intersect1d(here.doc_id, following.doc_id)
     counts = {"n_documents": len(both), "n_groups": len(np.unique(group_T))}
     counts["n_tokens"] = len(group_T)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis import load, queries
+from analysis import arrays, load, queries
 from app.trace import Trace
 from app.views.load_balance.figures import dropped_heatmap
 from app.views.shared.panel import Panel
@@ -20,7 +20,7 @@ def panels(
     """One, or none where nothing was dropped. `tokens_LE`: the choices that were executed."""
     with trace.cursor() as con:
         table = queries.expert_dropped(con, domain=domain)
-    dropped_LE = queries.load_array(table, trace.info, counted="dropped")
+    dropped_LE = arrays.load_array(table, trace.info, counted="dropped")
     if not dropped_LE.any():
         return []
     return [

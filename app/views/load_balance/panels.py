@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis import queries
+from analysis import arrays, queries
 from analysis.domain_counts import ALL_LAYERS
 from app import evidence
 from app.trace import Trace
@@ -76,7 +76,7 @@ def expert_order(trace: Trace, *, domain: str | None, by_load: bool) -> np.ndarr
 def _tokens(trace: Trace, domain: str | None) -> np.ndarray:
     """tokens_LE"""
     with trace.cursor() as con:
-        return queries.load_array(queries.expert_tokens(con, domain=domain), trace.info)
+        return arrays.load_array(queries.expert_tokens(con, domain=domain), trace.info)
 
 
 def _loads(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import queries
+from analysis import arrays, queries
 from analysis.diagnostics import SPREAD, diagnostics, is_low_resource
 from analysis.metric_intervals import metric_table
 from app import evidence
@@ -35,7 +35,7 @@ def trace_diagnostics(trace: Trace) -> pd.DataFrame:
     with trace.cursor() as con:
         texts = queries.documents(con).query("tokens > 0")
         low = texts[texts.origin.map(is_low_resource).astype(bool)]
-        low_NLE, _ = queries.group_array(con, trace.info, doc_ids=low.doc_id.to_numpy())
+        low_NLE, _ = arrays.group_array(con, trace.info, doc_ids=low.doc_id.to_numpy())
     low_resource = None
     if len(low):
         one_N = np.zeros(len(low_NLE), dtype=int)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import queries
+from analysis import arrays, queries
 from analysis.groups import MIN_EFFECTIVE, effective_numbers, summed, units
 from analysis.significance import lift_table, specialists
 from app import evidence
@@ -58,7 +58,7 @@ def by_unit(trace: Trace) -> pd.DataFrame:
     """unit, n_units, specialists (pairs of an expert and a domain), too_few (the domains with not
     enough units to be tested)."""
     with trace.cursor() as con:
-        tokens_NLE, doc_ids = queries.document_array(con, trace.info)
+        tokens_NLE, doc_ids = arrays.document_array(con, trace.info)
         texts = queries.documents(con).set_index("doc_id").loc[doc_ids]
     domain_id_N = pd.Index(trace.domains).get_indexer(pd.Index(texts.domain))
     domains, origins = texts.domain.tolist(), texts.origin.tolist()

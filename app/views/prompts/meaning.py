@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import queries, specialization
+from analysis import arrays, queries, specialization
 from analysis.domain_counts import compared_layers
 from app.trace import Trace
 from app.views.shared.theme import Palette, domain_colors
@@ -31,7 +31,7 @@ def meaning(reference: Trace, shown: Trace, palette: Palette) -> Meaning:
     """From the trace in the sidebar, if it is of the same model and knows domains."""
     if reference.info.model_sha256 == shown.info.model_sha256:
         with reference.cursor() as con:
-            tokens_LEG = queries.domain_array(queries.expert_domain_tokens(con), reference.info)
+            tokens_LEG = arrays.domain_array(queries.expert_domain_tokens(con), reference.info)
         if np.count_nonzero(tokens_LEG.any((0, 1))) > 1:
             names = specialization.label_names(reference.domains)
             color_of = domain_colors(names, palette)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import queries, specialization
+from analysis import arrays, queries, specialization
 from app import evidence
 from app.studies import ablation
 from app.trace import Trace
@@ -24,7 +24,7 @@ TOKENS, CONTEXTS = 40, 8
 def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     st.subheader(f"Expert {expert_id} of layer {layer_id}", anchor="expert")
     with trace.cursor() as con:
-        tokens_E = queries.load_array(queries.expert_tokens(con), trace.info)[layer_id]
+        tokens_E = arrays.load_array(queries.expert_tokens(con), trace.info)[layer_id]
         tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=TOKENS)
         contexts = queries.expert_contexts(con, layer_id, expert_id, limit=CONTEXTS)
     if not tokens_E[expert_id]:

@@ -5,8 +5,8 @@ import pandas as pd
 import streamlit as st
 from duckdb import DuckDBPyConnection
 
+from analysis import arrays, information_table, queries, vocabulary
 from analysis import definitions as definitions_of
-from analysis import information_table, queries, vocabulary
 from analysis.definition_table import TraceArrays, definitions_table
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH
 from analysis.queries import TraceInfo
@@ -45,7 +45,7 @@ def token_table(trace: Trace, layer_id: int) -> pd.DataFrame:
     with trace.cursor() as con:
         ids = queries.token_ids(con)
         tests, frame = layer_tests(con, layer_id)
-    tokens_VE = queries.first_choice_array(frame, ids, trace.info)
+    tokens_VE = arrays.first_choice_array(frame, ids, trace.info)
     if not tokens_VE.any():
         return pd.DataFrame()
     table = vocabulary.vocabulary_table(tokens_VE, ids, expected_V=tests.expected_V)
@@ -72,7 +72,7 @@ def definitions(trace: Trace, layer_id: int) -> pd.DataFrame:
 
 
 def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> TraceArrays:
-    tokens_NLE, doc_ids = queries.document_array(con, info)
+    tokens_NLE, doc_ids = arrays.document_array(con, info)
     texts = queries.documents(con).set_index("doc_id").loc[doc_ids]
     ids = queries.token_ids(con)
     choices = queries.layer_choices(con, layer_id)
@@ -83,7 +83,7 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
         tokens_N=texts.tokens.to_numpy(),
         first_tokens_VE=first_tokens(con, ids, info, layer_id),
         next_tokens_VE=_next_tokens(choices, info),
-        pairs_EE=queries.pair_array(queries.coactivation(con, layer_id), info),
+        pairs_EE=arrays.pair_array(queries.coactivation(con, layer_id), info),
         ids_TK=_ids_by_rank(choices, info),
         weights_NLE=_weights(con, doc_ids, info),
     )
