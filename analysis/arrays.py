@@ -10,6 +10,7 @@ import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from analysis import queries
+from analysis.groups import summed
 from analysis.queries import TraceInfo
 
 
@@ -51,13 +52,10 @@ def _by_unit(
     frame: pd.DataFrame, doc_ids: np.ndarray, info: TraceInfo, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Counts of the documents added up over each group, and the domains of the groups."""
-    frame = frame.set_index("doc_id").loc[doc_ids]
-    units, first, unit_of = np.unique(frame.unit, return_index=True, return_inverse=True)
-    added = counts
-    if len(units) < len(counts):
-        added = np.zeros((len(units), *counts.shape[1:]), dtype=counts.dtype)
-        np.add.at(added, unit_of, counts)
-    return added, pd.Index(info.domains).get_indexer(pd.Index(frame.domain.iloc[first]))
+    texts = frame.set_index("doc_id").loc[doc_ids]
+    first = np.unique(texts.unit, return_index=True)[1]
+    domains = pd.Index(texts.domain.iloc[first])
+    return summed(counts, texts.unit.to_numpy()), pd.Index(info.domains).get_indexer(domains)
 
 
 def load_array(frame: pd.DataFrame, info: TraceInfo, *, counted: str = "tokens") -> np.ndarray:
