@@ -1,28 +1,20 @@
 import json
-import shutil
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
 from app.commands import capture as command
-from app.commands.demo import demo
-from app.studies import demo as demo_study
-from app.studies.demo import demo_documents, make_demo
 from app.studies.reader import Sampling, load_tracer
 from data.merge import merge_traces
 from data.prompts import read_documents, summarize_prompts
-from data.routing import DOMAINS, CancelledError, Document
+from data.routing import Document
 from data.store import TraceStore, open_trace, partial_path
 
 CLI = typer.Typer()
 CLI.command()(command.capture)
-CLI.command()(demo)
 
 
 def run(*arguments: object) -> Result:
@@ -44,7 +36,7 @@ def refused(result: Result) -> str:
 def test_capture_stores_every_prompt_and_prints_its_figures(tmp_path: Path, folder: Path) -> None:
     prompts = write(tmp_path / "p.csv", 'text,domain\nhello,math\n"é, a long line: cut",\n ,x\n')
     out = tmp_path / "t.duckdb"
-    result = run("capture", prompts, "--out", out, "--model", folder, "--json")
+    result = run(prompts, "--out", out, "--model", folder, "--json")
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     assert figures["documents"] == 2
@@ -67,7 +59,7 @@ def test_capture_stores_every_prompt_and_prints_its_figures(tmp_path: Path, fold
 
 def test_capture_says_in_words_what_was_cut_and_skipped(tmp_path: Path, folder: Path) -> None:
     prompts = write(tmp_path / "p.csv", "text\nshort\na text of more than 15\n \n")
-    result = run("capture", prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
+    result = run(prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
     assert "2 documents, 20 tokens" in result.stdout
     assert "1 documents were longer than the context: 7 tokens cut" in result.stdout
     assert "1 rows without text skipped" in result.stdout
@@ -76,7 +68,7 @@ def test_capture_says_in_words_what_was_cut_and_skipped(tmp_path: Path, folder: 
 def test_capture_says_which_texts_count_as_one(tmp_path: Path, folder: Path) -> None:
     prompts = write(tmp_path / "p.txt", "same\nother\nsame\n")
     out = tmp_path / "t.duckdb"
-    result = run("capture", prompts, "--out", out, "--model", folder)
+    result = run(prompts, "--out", out, "--model", folder)
     line = "1 of 3 texts are equal or nearly equal to another and count as one with it (2 groups)"
     assert line in result.stdout
     with open_trace(out) as trace:
@@ -95,7 +87,7 @@ def test_the_parts_of_a_capture_have_the_groups_of_the_whole_file(
     paths = [tmp_path / f"{place}.duckdb" for place in (1, 2)]
     for place, path in enumerate(paths, start=1):
         part = ("--out", path, "--model", folder, "--part", f"{place}/2", "--json")
-        result = run("capture", prompts, *part)
+        result = run(prompts, *part)
         counted = {"from": "column", "documents": 4, "groups": 2, "joined": 1}
         assert json.loads(result.stdout)["groups"] == counted
     merge_traces(paths, tmp_path / "whole.duckdb")
@@ -110,7 +102,7 @@ def test_the_parts_of_a_capture_have_the_groups_of_the_whole_file(
 def test_generation_is_stored_with_its_sampling(tmp_path: Path, folder: Path) -> None:
     prompts = write(tmp_path / "p.txt", "hi\nyou\n")
     out = tmp_path / "t.duckdb"
-    result = run("capture", prompts, "--out", out, "--model", folder, "--generate", 4, "--seed", 7)
+    result = run(prompts, "--out", out, "--model", folder, "--generate", 4, "--seed", 7)
     assert result.exit_code == 0, result.output
     with open_trace(out) as trace:
         phases = trace.execute(
@@ -135,7 +127,7 @@ def test_a_bad_file_leaves_nothing_behind(
     tmp_path: Path, folder: Path, name: str, text: str, message: str
 ) -> None:
     prompts = write(tmp_path / name, text)
-    result = run("capture", prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
+    result = run(prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
     assert message in refused(result)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -144,21 +136,17 @@ def test_what_cannot_be_written_or_loaded_is_refused(tmp_path: Path, folder: Pat
     prompts = write(tmp_path / "p.txt", "hi\n")
     out = tmp_path / "t.duckdb"
     absent = tmp_path / "absent"
-    assert "config.json is missing" in refused(
-        run("capture", prompts, "--out", out, "--model", absent)
-    )
-    assert "No such file" in refused(
-        run("capture", prompts, "--out", absent / "t.duckdb", "--model", folder)
-    )
-    long = ("capture", prompts, "--out", out, "--model", folder, "--generate", 15)
+    assert "config.json is missing" in refused(run(prompts, "--out", out, "--model", absent))
+    assert "No such file" in refused(run(prompts, "--out", absent / "t.duckdb", "--model", folder))
+    long = (prompts, "--out", out, "--model", folder, "--generate", 15)
     assert "15 new tokens do not fit" in refused(run(*long))
-    hot = ("capture", prompts, "--out", out, "--model", folder, "--generate", 2)
+    hot = (prompts, "--out", out, "--model", folder, "--generate", 2)
     assert "temperature (-1.0)" in refused(run(*hot, "--temperature", "-1"))
     assert "top_p (0.0)" in refused(run(*hot, "--top-p", "0"))
     assert not out.exists()
     assert not partial_path(out).exists()
-    assert run("capture", prompts, "--out", out, "--model", folder).exit_code == 0
-    assert "exists; delete it" in refused(run("capture", prompts, "--out", out, "--model", folder))
+    assert run(prompts, "--out", out, "--model", folder).exit_code == 0
+    assert "exists; delete it" in refused(run(prompts, "--out", out, "--model", folder))
 
 
 def interrupting(documents: Iterator[Document], *, after: int) -> Iterator[Document]:
@@ -190,8 +178,8 @@ def test_ctrl_c_keeps_what_is_done_and_resume_completes_it(
     prompts = write(tmp_path / "p.txt", "".join(f"prompt {i}\n" for i in range(5_000)))
     out = tmp_path / "t.duckdb"
     assert "add --resume to continue" in interrupt(tmp_path, folder, after=4_500, capsys=capsys)
-    assert "unfinished capture" in refused(run("capture", prompts, "--out", out, "--model", folder))
-    result = run("capture", prompts, "--out", out, "--model", folder, "--resume", "--json")
+    assert "unfinished capture" in refused(run(prompts, "--out", out, "--model", folder))
+    result = run(prompts, "--out", out, "--model", folder, "--resume", "--json")
     figures = json.loads(result.stdout)
     assert figures["resumed_documents"] > 0
     assert figures["documents"] + figures["resumed_documents"] == 5_000
@@ -215,7 +203,7 @@ def test_resume_refuses_other_prompts(
     prompts = write(tmp_path / "p.txt", "".join(f"prompt {i}\n" for i in range(5_000)))
     interrupt(tmp_path, folder, after=4_500, capsys=capsys)
     write(prompts, "something else\n")
-    result = run("capture", prompts, "--out", tmp_path / "t.duckdb", "--model", folder, "--resume")
+    result = run(prompts, "--out", tmp_path / "t.duckdb", "--model", folder, "--resume")
     assert "begun with another config.capture.prompts.sha256" in refused(result)
 
 
@@ -224,119 +212,18 @@ def test_a_sampling_is_checked_when_it_is_made() -> None:
         Sampling(new_tokens=0, temperature=1.0, top_p=1.0, seed=0)
 
 
-@pytest.fixture
-def heldout(tmp_path: Path) -> Path:
-    """Four documents of ten bytes a domain."""
-    rows = [(domain, f"{domain:.6} {i:03}") for domain in DOMAINS for i in range(4)]
-    columns = {
-        "doc_id": list(range(len(rows))),
-        "domain": [domain for domain, _ in rows],
-        "sublabel": ["easy"] * len(rows),
-        "source": ["corpus"] * len(rows),
-        "group": [f"corpus/{text[:6]}" for _, text in rows],
-        "text": [text.ljust(10) for _, text in rows],
-    }
-    path = tmp_path / "heldout.parquet"
-    pq.write_table(pa.table(columns), path)
-    return path
-
-
-def test_the_demo_takes_equal_tokens_of_every_domain(
-    folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo_study, "DEMO_TOKENS", 15)
-    chosen = list(demo_documents(load_tracer(folder), heldout))
-    assert [document.doc_id for document in chosen] == [
-        4 * g + i for g in range(6) for i in range(2)
-    ]
-    assert [document.domain for document in chosen[::2]] == list(DOMAINS)
-    assert chosen[0].origin == "corpus/easy"
-    assert len({document.group for document in chosen}) == 6
-
-
-def drawn(groups: dict[str, int], *, tokens: int = 475) -> Counter[str]:
-    """Documents by group of a draw from so many of each; a group's source comes before a stroke."""
-    rows: list[demo_study.Row] = [
-        {"source": group.split("/")[0], "group": group, "text": "x" * tokens}
-        for group, documents in groups.items()
-        for _ in range(documents)
-    ]
-    return Counter(row["group"] for row in demo_study.draw(rows, len))
-
-
-def test_the_demo_has_every_group_in_equal_parts_where_it_can() -> None:
-    assert drawn({f"source/{n}": 50 for n in range(20)}) == {f"source/{n}": 2 for n in range(20)}
-
-
-def test_a_group_of_the_demo_stops_at_a_twelfth_of_its_domain() -> None:
-    few = drawn({"large": 100, **{f"small/{n}": 5 for n in range(8)}})
-    assert few == {"large": 4, **{f"small/{n}": 4 for n in range(8)}}  # 1,900 of 19,000 tokens
-
-
-def test_a_source_of_many_groups_leaves_room_for_the_others() -> None:
-    chosen = drawn({"manual": 50, **{f"laws/{n}": 9 for n in range(60)}})
-    assert chosen["manual"] == 4
-    assert sum(count == 1 for count in chosen.values()) == 36
-
-
-def test_a_demo_of_too_few_texts_has_them_all() -> None:
-    assert drawn({"one": 2, "two": 1}) == {"one": 2, "two": 1}
-
-
-def test_demo_replaces_one_that_was_cut_short(
-    tmp_path: Path, folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo_study, "HELDOUT", heldout)
-    out = tmp_path / "traces" / "demo.duckdb"
-    out.parent.mkdir()
-    partial_path(out).write_text("cut short")
-    result = run("demo", "--out", out, "--model", folder, "--json")
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["documents"] == 24
-    assert [path.name for path in out.parent.iterdir()] == ["demo.duckdb"]
-
-
-def test_a_demo_brings_the_causes_of_its_model(
-    tmp_path: Path, folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo_study, "HELDOUT", heldout)
-    model = tmp_path / "model"
-    shutil.copytree(folder, model)
-    (model / "demo.causes.parquet").write_bytes(b"measured before")
-    result = run("demo", "--out", tmp_path / "traces" / "demo.duckdb", "--model", model)
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "traces" / "demo.causes.parquet").read_bytes() == b"measured before"
-
-
-def test_a_cancelled_demo_leaves_nothing_and_says_how_many_texts_there_were(
-    tmp_path: Path, folder: Path, heldout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo_study, "HELDOUT", heldout)
-    seen: list[tuple[int, int, int]] = []
-    with pytest.raises(CancelledError):
-        make_demo(
-            load_tracer(folder),
-            tmp_path / "traces" / "demo.duckdb",
-            on_progress=lambda *counts: seen.append(counts),
-            cancelled=lambda: True,
-        )
-    assert seen == [(0, 0, 24)]
-    assert list((tmp_path / "traces").iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["capture", "demo"])
-def test_help_has_an_example(name: str) -> None:
-    assert f"Example: routescope {name}" in run(name, "--help").stdout
+def test_help_has_an_example() -> None:
+    assert "Example: routescope capture" in run("--help").stdout
 
 
 @pytest.mark.slow
 def test_parts_merge_to_the_trace_of_all(folder: Path, tmp_path: Path) -> None:
     prompts = write(tmp_path / "prompts.txt", "one two\nthree\nfour five\nsix\nseven eight\n")
     whole, parts = tmp_path / "whole.duckdb", [tmp_path / f"{i}.duckdb" for i in (1, 2)]
-    assert run("capture", prompts, "--model", folder, "--out", whole).exit_code == 0
+    assert run(prompts, "--model", folder, "--out", whole).exit_code == 0
     for number, path in enumerate(parts, start=1):
         part = ["--part", f"{number}/2", "--json"]
-        result = run("capture", prompts, "--model", folder, "--out", path, *part)
+        result = run(prompts, "--model", folder, "--out", path, *part)
         assert json.loads(result.stdout)["documents"] == 4 - number  # 0, 2, 4, then 1, 3
     merge_traces(parts, tmp_path / "merged.duckdb")
     rows = "SELECT doc_id, position, layer_id, rank, expert_id FROM routing ORDER BY ALL"
@@ -348,6 +235,6 @@ def test_parts_merge_to_the_trace_of_all(folder: Path, tmp_path: Path) -> None:
 def test_a_part_that_is_none_is_refused(folder: Path, tmp_path: Path, part: str) -> None:
     prompts = write(tmp_path / "prompts.txt", "one\n")
     out = tmp_path / "x.duckdb"
-    result = run("capture", prompts, "--model", folder, "--out", out, "--part", part)
+    result = run(prompts, "--model", folder, "--out", out, "--part", part)
     assert "give I/N" in refused(result)
     assert not list(tmp_path.glob("x.duckdb*"))
