@@ -29,7 +29,8 @@ def difference_rows(table: pd.DataFrame, palette: Palette, *, reference: str) ->
     figure.add_scatter(
         x=[end for segment in ends for end in segment],
         y=np.repeat(rows, 3),
-        mode="lines",
+        mode="lines+markers",
+        marker={"opacity": 0, "size": 7},  # the range of the axis then leaves room for the ends
         line={"color": palette.neutral, "width": 7},
         hoverinfo="skip",
     )

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from analysis.comparison import BETTER, UNDECIDED, WORSE
-from analysis.groups import MIN_EFFECTIVE
 from app.views.comparison import paper
 from app.views.comparison.figures import change_lines, difference_rows
 from app.views.comparison.paper import Comparison
@@ -33,8 +32,8 @@ def differences(comparison: Comparison, palette: Palette, *, domain: str) -> Pan
         figure=difference_rows(table, palette, reference="GShard"),
         alt="Bits per byte of every model minus GShard's, with intervals",
         note=(
-            "Bar: paired 95 % interval over groups of texts; none where these count as fewer than "
-            f"{MIN_EFFECTIVE} of equal length. Band: two standard deviations of such a difference "
+            "Bar: paired 95 % interval over groups of texts; none where too few of them decide. "
+            "Band: two standard deviations of such a difference "
             "from seed to seed; a single-seed difference inside the band decides "
             f"nothing. Right: bits per byte. All models were trained on the same {tokens:.0f} M "
             "tokens and activate equally many parameters unless marked ×n."

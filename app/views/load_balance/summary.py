@@ -58,7 +58,8 @@ def heatmap_note(cells: pd.DataFrame) -> str:
         "once, Benjamini-Hochberg). Cross: not chosen; such experts are called dead where a "
         f"balanced router would leave out at most {MAX_Q:.0%} as many. Tokens of a text resemble "
         "one another, so chance leaves out more than a balanced router does. "
-        f"Hatched: {NOT_ENOUGH}. The figure shows which experts are busy, not why. Click a cell "
+        f"Hatched: {NOT_ENOUGH}. That an expert is idle is harder to establish than that it is "
+        "busy: the texts that need it may be missing. The figure does not show why. Click a cell "
         "to open the expert's card."
     )
 

@@ -87,7 +87,9 @@ def heatmap_note(lifts: pd.DataFrame) -> str:
     return (
         f"Orange: more often than chance, blue: less. Dot: q < {MAX_Q} "
         f"({family_size(lifts):,} cells tested at once, Benjamini-Hochberg). "
-        f"Hatched: {NOT_ENOUGH}. Click a cell to open the expert's card."
+        f"Hatched: {NOT_ENOUGH}. That a domain avoids an expert is harder to establish than that "
+        "it prefers one: the texts that choose it most may be missing. Click a cell to open the "
+        "expert's card."
     )
 
 
