@@ -24,6 +24,7 @@ MAX_DOCUMENTS = 5_000  # whose single choices are read, where sums are not enoug
 class TraceInfo:
     """What a trace is: its model, how it was captured and how much it holds."""
 
+    trace_id: str  # of this very trace: what lies beside it names it
     name: str
     source: str
     model_name: str

@@ -139,6 +139,8 @@ def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, i
             con.begin()
             for table in OF_DOCUMENTS:
                 con.execute(in_document_order(table, len(paths)))
+            for shard in with_findings(con):
+                con.execute(f"INSERT INTO finding SELECT * FROM {shard}.finding")
             for table in SUMS:
                 con.execute(as_sums(table, len(paths)))
             both = {key: sum(cut[key] for cut in truncated) for key in ("documents", "tokens")}
@@ -158,6 +160,15 @@ def in_document_order(table: str, shards: int) -> str:
     )
 
 
+def with_findings(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """The shards that have a table of findings: those of format 5."""
+    rows = con.execute(
+        "SELECT database_name FROM duckdb_tables() WHERE table_name = 'finding' "
+        "AND starts_with(database_name, 'shard_') ORDER BY database_name"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def as_sums(table: str, shards: int) -> str:
     rows = union(f"SELECT * FROM shard_{{}}.{table}", shards)
     return (
@@ -167,5 +178,5 @@ def as_sums(table: str, shards: int) -> str:
 
 
 def union(select: str, shards: int) -> str:
-    """Of format 3 and 4: a column that one of them lacks is null there."""
+    """Of formats 3 to 5: a column that one of them lacks is null there."""
     return " UNION ALL BY NAME ".join(select.format(shard) for shard in range(shards))

@@ -2,6 +2,7 @@
 -- Rows of token, routing and gate lie in (doc_id, position, layer_id, rank) order.
 
 CREATE TABLE trace (
+    trace_id VARCHAR NOT NULL,          -- of this very trace; results computed later name it
     name VARCHAR NOT NULL,
     source VARCHAR NOT NULL,            -- routescope, transformers, sglang, ...
     model_name VARCHAR NOT NULL,
@@ -63,6 +64,14 @@ CREATE TABLE dropped (                  -- chosen, but not executed: the expert 
     position UINTEGER NOT NULL,
     layer_id USMALLINT NOT NULL,
     expert_id USMALLINT NOT NULL
+);
+
+CREATE TABLE finding (                  -- what was noticed while the trace was written
+    kind VARCHAR NOT NULL,
+    severity VARCHAR NOT NULL,          -- fatal (stands on every page), warning, note
+    occurrences UBIGINT NOT NULL,
+    first_example VARCHAR NOT NULL,     -- where, in words
+    effect VARCHAR NOT NULL             -- on the figures
 );
 
 -- Rollups are sums, so shards merge by addition.

@@ -5,6 +5,7 @@ import os
 import queue
 import re
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -213,6 +214,7 @@ def create_empty(partial: Path, description: TraceDescription) -> None:
         connection.execute(SCHEMA.read_text(encoding="utf-8"))
         values = asdict(description) | {
             "config": json.dumps(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
+            "trace_id": uuid.uuid4().hex,
             "created_at": datetime.now(UTC).replace(tzinfo=None),
             "format_version": FORMAT_VERSION,
         }

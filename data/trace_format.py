@@ -4,8 +4,8 @@ from pathlib import Path
 
 import duckdb
 
-FORMAT_VERSION = 4
-READABLE_VERSIONS = (3, FORMAT_VERSION)  # 3 has no groups
+FORMAT_VERSION = 5
+READABLE_VERSIONS = (3, 4, FORMAT_VERSION)  # 3 has no groups; 3 and 4 no trace_id, no findings
 
 
 def check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -19,7 +19,7 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         raise ValueError(f"cannot read {path}: {first_line(error)}") from error
     if len(rows) != 1 or rows[0][0] not in READABLE_VERSIONS:
         versions = ", ".join(str(row[0]) for row in rows) or "no version"
-        readable = " and ".join(map(str, READABLE_VERSIONS))
+        readable = f"{READABLE_VERSIONS[0]} to {FORMAT_VERSION}"
         raise ValueError(
             f"{path} has trace format {versions}, this RouteScope reads {readable}: capture again"
         )

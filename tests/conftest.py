@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import shutil
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each
     os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy and torch are imported
@@ -43,4 +44,11 @@ def tiny(tiny_trace: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 @pytest.fixture
 def empty(empty_trace: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(str(empty_trace), read_only=True) as con:
+        yield con
+
+
+@pytest.fixture
+def writable(tiny_trace: Path, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A copy of the tiny trace to change."""
+    with duckdb.connect(str(shutil.copy(tiny_trace, tmp_path))) as con:
         yield con

@@ -1,11 +1,6 @@
 """What statistics take of the tiny trace of tests/traces.py: sums over groups of texts."""
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
 import duckdb
-import pytest
 
 from analysis import arrays, queries
 
@@ -29,12 +24,6 @@ def test_group_array_counts_choices_by_group(tiny: duckdb.DuckDBPyConnection) ->
 def test_group_array_of_an_empty_trace(empty: duckdb.DuckDBPyConnection) -> None:
     tokens_NLE, domain_id_N = arrays.group_array(empty, queries.trace_info(empty))
     assert (tokens_NLE.shape, domain_id_N.shape) == ((0, 2, 4), (0,))
-
-
-@pytest.fixture
-def writable(tiny_trace: Path, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(shutil.copy(tiny_trace, tmp_path))) as con:
-        yield con
 
 
 def test_a_group_is_one_piece_of_evidence(writable: duckdb.DuckDBPyConnection) -> None:

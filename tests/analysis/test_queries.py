@@ -31,6 +31,16 @@ def test_trace_info(tiny: duckdb.DuckDBPyConnection) -> None:
     assert (info.num_documents, info.num_tokens) == (3, 8)
     assert info.domains == ("math", "code", "unlabelled")
     assert info.config == {"seed": 7}
+    assert info.trace_id == "0123"
+
+
+def test_a_trace_without_an_id_has_one_of_its_own(writable: duckdb.DuckDBPyConnection) -> None:
+    writable.execute("ALTER TABLE trace DROP COLUMN trace_id")  # as in format 4
+    first = queries.trace_info(writable).trace_id
+    assert len(first) == 32
+    assert queries.trace_info(writable).trace_id == first
+    writable.execute("UPDATE trace SET created_at = TIMESTAMP '2026-01-02 03:04:06'")
+    assert queries.trace_info(writable).trace_id != first
 
 
 def test_own_domains_come_after_the_six_and_before_the_unlabelled() -> None:

@@ -20,6 +20,7 @@ from app.views.overview import units
 from data.merge import merge_traces
 from data.report import csv_text
 from tests.app.pages import page, words
+from tests.data.stored import drop_format_5
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +106,7 @@ def captured(case: str, traces: Path, folder: Path) -> Path:
 def without_groups(path: Path) -> None:
     """As RouteScope wrote traces in format 3."""
     with duckdb.connect(str(path)) as con:
+        drop_format_5(con)
         con.execute('ALTER TABLE document DROP COLUMN "group"')
         config = json.loads(con.execute("SELECT config FROM trace").fetchall()[0][0])
         del config["capture"]["groups"]

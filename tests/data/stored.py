@@ -49,17 +49,30 @@ def write_documents(path: Path, *, resume: bool = False, announce: bool = False)
 
 
 def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    columns = dict.fromkeys(TABLES, "*") | {"trace": "* EXCLUDE (trace_id, created_at)"}
     return {
-        table: rows(
-            path, f"SELECT * {'EXCLUDE (created_at)' if table == 'trace' else ''} FROM {table}"
-        )
-        for table in TABLES
+        table: rows(path, f"SELECT {selected} FROM {table}") for table, selected in columns.items()
     } | {"routing": rows(path, "SELECT count(*), sum(hash(COLUMNS(*))::HUGEINT) FROM routing")}
+
+
+def drop_format_5(connection: duckdb.DuckDBPyConnection) -> None:
+    """What format 5 added."""
+    connection.execute("ALTER TABLE trace DROP COLUMN trace_id")
+    connection.execute("DROP TABLE finding")
+
+
+def as_format_4(path: Path) -> Path:
+    """What the format before ids and findings held."""
+    with duckdb.connect(str(path)) as connection:
+        drop_format_5(connection)
+        connection.execute("UPDATE trace SET format_version = 4")
+    return path
 
 
 def as_format_3(path: Path) -> Path:
     """What the format before groups held."""
     with duckdb.connect(str(path)) as connection:
+        drop_format_5(connection)
         connection.execute('ALTER TABLE document DROP COLUMN "group"')
         connection.execute("UPDATE trace SET format_version = 3")
     return path

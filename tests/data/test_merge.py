@@ -14,6 +14,7 @@ from app.cli import app
 from data.merge import merge_traces
 from data.routing import RoutingBatch
 from data.store import TraceDescription, TraceStore, partial_path
+from data.trace_format import FORMAT_VERSION
 from tests.data.stored import as_format_3
 from tests.routing_batches import batch_of, description, grouped, random_document
 
@@ -135,7 +136,7 @@ def test_traces_with_and_without_groups_are_merged(tmp_path: Path, older: tuple[
         version = con.execute("SELECT format_version FROM trace").fetchall()
     groups = [None if shard in older else "Emma" for shard in (0, 1)]
     assert found == [(x, "math", groups[x], "test") for x in (0, 1)]
-    assert version == [(4,)]
+    assert version == [(FORMAT_VERSION,)]
 
 
 def test_a_group_that_spans_the_domains_of_two_traces_is_refused(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def assert_alike(one: Path, other: Path) -> None:
 
 def description(trace: Path) -> dict[str, Any]:
     with open_trace(trace) as con:
-        cursor = con.execute("SELECT * EXCLUDE created_at FROM trace")
+        cursor = con.execute("SELECT * EXCLUDE (trace_id, created_at) FROM trace")
         names = [column[0] for column in cursor.description]
         row = dict(zip(names, cursor.fetchall()[0], strict=True))
     return row | {"config": json.loads(row["config"])}
