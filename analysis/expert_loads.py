@@ -5,7 +5,7 @@ N = groups, L = MoE layers, E = routed experts, G = domains. The group is the sa
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import stats
 
 from analysis.bootstrap import CONFIDENCE
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
@@ -88,10 +88,12 @@ def _missed_p(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> np.ndarray:
             spread(more_NE, more_id_N, num_domains=int(domain_id_N.max()) + 1)
         )
         away_E = -np.log2(more_NE.sum(0) / more_NE.sum() * num_experts)
-        p_E = np.maximum(p_E, 2 * stats.t.sf(np.maximum(away_E, 0) / error_E, freedom_E))
-    groups = np.floor(effective_number(tokens_NE.sum(-1)))
+        away_E = np.maximum(away_E, 0)
+        far_E = np.divide(away_E, error_E, out=np.zeros(num_experts), where=error_E > 0)
+        p_E = np.maximum(p_E, 2 * stats.t.sf(far_E, freedom_E))
+    groups = int(effective_number(tokens_NE.sum(-1)))
     hits_E = np.minimum(np.ceil(groups * lift_E / times_E), groups)
-    return np.minimum(p_E, 2 * special.bdtr(hits_E, groups, 1 / times_E))
+    return np.minimum(p_E, 2 * stats.binom.cdf(hits_E, groups, 1 / times_E))
 
 
 def _with_power(

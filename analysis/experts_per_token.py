@@ -89,12 +89,19 @@ def _with_q_and_note(table: pd.DataFrame, num_experts: int) -> pd.DataFrame:
     table[["low", "high"]] = table[["low", "high"]].clip(0, num_experts)
     table["q"] = table.groupby(table.layer_id == ALL_LAYERS).p.transform(adjusted)
     table["note"] = np.select(
-        [table.few, table.domain.nunique() == 1, table.few_others, table.p.isna()],
+        [
+            table.few,
+            table.domain.nunique() == 1,
+            table.few_others,
+            table.p.isna(),
+            table.low.isna(),
+        ],
         [
             f"{NOT_ENOUGH} how sure this is",
             "one domain: nothing to compare",
             f"{NOT_ENOUGH} in the other domains",
             "texts all alike: nothing to test",
+            "texts all alike: no interval",
         ],
         "",
     )

@@ -67,6 +67,14 @@ class Layer:
         tokens_RE, tokens_E = self.resampled_REG.sum(-1), self.permuted_PEG[0].sum(-1)
         return tokens_RE * (tokens_E.mean() / np.maximum(tokens_E, 1))
 
+    def equal_domains(self) -> np.ndarray:
+        """Resamples [R, E, G] as if the choices of every domain spread over the experts as those of
+        all do, and its groups differed as they do."""
+        tokens_EG = self.permuted_PEG[0].astype(np.float64)
+        load_G, tokens_E1 = tokens_EG.sum(0), tokens_EG.sum(-1, keepdims=True)
+        expected_EG = tokens_E1 * (load_G / max(load_G.sum(), 1))
+        return self.resampled_REG * (expected_EG / np.maximum(tokens_EG, 0.5))
+
     def alike(self) -> bool:
         """Whether no resample changes the share of an expert and domain."""
         share_REG = self.resampled_REG / self.resampled_REG.sum((1, 2), keepdims=True)
@@ -128,6 +136,8 @@ def _figures(metric: Metric, layer: Layer, balanced_RE: np.ndarray) -> dict[str,
         all_P = metric(layer.permuted_PEG)
         observed, shown_P = all_P[0], all_P[1:]
         null = float(shown_P.mean())
+        slow = metric is specialization.distinct_share
+        equal_R = metric(layer.equal_domains()[: DISTINCT_RESAMPLES if slow else None])
     else:
         observed, shown_P = estimate[0], metric(balanced_RE)
         balanced_1E = np.ones((1, balanced_RE.shape[-1]))
@@ -139,6 +149,8 @@ def _figures(metric: Metric, layer: Layer, balanced_RE: np.ndarray) -> dict[str,
         return figures | {"note": few}
     sign = -1 if metric is load.normalized_entropy else 1
     p = _rank_p(sign * observed, sign * shown_P)
+    if of_domains:  # labels are exchangeable only where domains spread alike
+        p = max(p, _rank_p(observed, equal_R))
     if not (interval := _interval(metric, estimate, layer, null=0.0 if of_domains else null)):
         if metric is specialization.distinct_share and not layer.alike():  # it moves in steps
             return figures | {"p": p, "note": "no interval: texts drawn again do not change it"}

@@ -20,7 +20,7 @@ from analysis.influence import (
 )
 
 PERMUTATIONS = 1000
-LARGE_PART = 0.4  # of the rest: one domain that may have missed groups moves the lift of another
+LARGE_PART = 0.25  # of the rest: one domain that may have missed groups moves the lift of another
 COUNTED_TAIL = 0.02  # a smaller p is read from a tail fitted to the permutations
 
 
@@ -66,6 +66,9 @@ def preference_p(
             p_E[apart_E] = 1 / special.binom(len(domain_id_N), groups_G[domain_id])
             larger_E = np.maximum(p_E, welch_EG[:, domain_id])
             p_EG[:, domain_id] = np.where(apart_E, p_E, larger_E)
+        tested = np.flatnonzero(groups_G)
+        if len(tested) == 2:  # more often in one is less often in the other: one hypothesis
+            p_EG[:, tested] = p_EG[:, tested].max(-1, keepdims=True)
     return p_LEG
 
 

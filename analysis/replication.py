@@ -128,6 +128,7 @@ def _unseen_documents(
         "estimate": float(mean_P[0]),
         "low": low,
         "high": high,
+        "note": "no interval: every fifth gives the same" if low is None else "",
         "null": 1 / present,
         "p": _rank_p(mean_P),
         "specialists": float(np.mean(judged)),
@@ -139,6 +140,8 @@ def _fold_interval(accuracy: np.ndarray) -> tuple[float | None, float | None]:
     if len(accuracy) < 2:
         return None, None
     error = accuracy.std(ddof=1) / np.sqrt(len(accuracy))
+    if error == 0:  # five folds that agree say nothing of how far others would not
+        return None, None
     width = stats.t.ppf(0.975, len(accuracy) - 1) * error
     mean = accuracy.mean()
     return float(max(0.0, mean - width)), float(min(1.0, mean + width))
