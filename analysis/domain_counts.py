@@ -114,10 +114,7 @@ def _rows(
     most = observed_G[:-1].sum()
     high_G = np.where(unsure_G & (sign_G < 0), most, high_G)
     ends = {"low": np.floor(low_G).clip(0, most), "high": np.ceil(high_G).clip(0, most)}
-    fixed_G = ends["low"] == ends["high"]
-    ends = {name: np.where(fixed_G, np.nan, end_G) for name, end_G in ends.items()}
-    note = np.where(fixed_G, "no interval: texts drawn again do not change it", "")
-    return pd.DataFrame({**ends, "null": null_G, "p": p_G, "note": note})
+    return pd.DataFrame({**ends, "null": null_G, "p": p_G, "note": ""})
 
 
 def mean_over_layers(table: pd.DataFrame, metric: str) -> pd.Series:
