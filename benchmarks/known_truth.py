@@ -141,6 +141,10 @@ NULLS = {
     "unequal sizes and spread 12, 400, 20, 20": Truth(
         same(uniform(), domains=4), (STRONG, WEAK, WEAK, WEAK), documents=(12, 400, 20, 20)
     ),
+    "two domains, unequal spread": Truth(same(uniform(), domains=2), (STRONG, WEAK)),
+    "three domains, unequal spread, 15 documents": Truth(
+        same(uniform(), domains=3), (STRONG, WEAK, WEAK), documents=15
+    ),
     "256 experts": Truth(same(uniform(256)), STRONG),
     "k = 1": Truth(same(uniform()), STRONG, top_k=1),
 }
