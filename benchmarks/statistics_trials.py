@@ -1,4 +1,4 @@
-"""One trace of known truth through our statistics: what they say of it, and whether that is true."""
+"""One trace of known truth through our statistics: what they say, and whether it is true."""
 
 import numpy as np
 import pandas as pd
