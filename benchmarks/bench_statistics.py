@@ -130,8 +130,8 @@ def main() -> None:
 
 
 def layer_settings() -> dict[str, Truth]:
-    names = ("heavy-tailed load", "autocorrelation, heavy tail, lengths differ")
-    names += tuple(name for name in NULLS if "unequal spread" in name)
+    names = ["heavy-tailed load", "autocorrelation, heavy tail, lengths differ"]
+    names += [name for name in NULLS if "unequal spread" in name]
     planted = [name for name in PLANTED if name.startswith(("lift 2.0, ", "lift 4.0, auto"))]
     return (
         {name: NULLS[name] for name in names}

@@ -125,6 +125,6 @@ def metric_trace(truth: Truth, seed: int) -> dict[str, float]:
     true = {metric.__name__: float(metric(tokens_LEG.sum(-1))[0]) for metric in CHECKED}
     true |= {metric.__name__: float(metric(tokens_LEG)[0]) for metric in CHECKED_DOMAINS}
     covered = {name: _covered(table.loc[[name]], np.array([value])) for name, value in true.items()}
-    p = table.p.to_numpy(float, na_value=np.nan)[table.index.get_indexer([*OF_DOMAINS])]
+    p = table.p.loc[[*OF_DOMAINS]].to_numpy(float, na_value=np.nan)
     below = np.where(np.isnan(p), np.nan, p < 0.05)
     return covered | {f"{name} p": float(of) for name, of in zip(OF_DOMAINS, below, strict=True)}

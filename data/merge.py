@@ -139,8 +139,8 @@ def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, i
             con.begin()
             for table in OF_DOCUMENTS:
                 con.execute(in_document_order(table, len(paths)))
-            for shard in with_findings(con):
-                con.execute(f"INSERT INTO finding SELECT * FROM {shard}.finding")
+            for name in with_findings(con):
+                con.execute(f"INSERT INTO finding SELECT * FROM {name}.finding")
             for table in SUMS:
                 con.execute(as_sums(table, len(paths)))
             both = {key: sum(cut[key] for cut in truncated) for key in ("documents", "tokens")}
