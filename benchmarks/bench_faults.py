@@ -30,14 +30,16 @@ PACKAGES = ("duckdb", "streamlit", "pyarrow", "torch")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("themes", nargs="*", default=list(COUNTS), choices=[*COUNTS, []])
+    parser.add_argument("themes", nargs="*", help=f"of {', '.join(COUNTS)}; all if none is named")
     parser.add_argument("--count", type=int, help="instead of that of the results")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    if unknown := set(arguments.themes) - set(COUNTS):
+        parser.error(f"no theme {unknown.pop()!r}; there are {', '.join(COUNTS)}")
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     print(f"Python {platform.python_version()}, {versions}; seed {arguments.seed}")
     figures: dict[str, dict[str, int | float]] = {}
-    for theme in arguments.themes:
+    for theme in arguments.themes or COUNTS:
         run = importlib.import_module(f"benchmarks.faults.{theme}").run
         started = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="faults-") as work:
