@@ -1,44 +1,12 @@
-"""`streamlit run app`."""
-
-from pathlib import Path
+"""`streamlit run app`, and what `routescope app` serves: the pages behind the guard."""
 
 import streamlit as st
 
-HERE = Path(__file__).parent
-ICON = HERE / "icon.svg"  # a named icon would be fetched from another host
+from app import server
 
-
-def page(name: str, title: str, icon: str, *, first: bool = False) -> st.Page:
-    """app/views/<name>/page.py, at /<name>."""
-    path = f"views/{name}/page.py"
-    return st.Page(
-        path,
-        title=title,
-        icon=f":material/{icon}:",
-        url_path=None if first else name,
-        default=first,
-    )
-
-
-st.set_page_config(page_title="RouteScope", page_icon=str(ICON), layout="wide")
-st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(ICON))
-st.navigation(
-    {
-        "Trace": [
-            page("overview", "Overview", "dashboard", first=True),
-            page("specialization", "Specialization", "grid_on"),
-            page("load_balance", "Load balance", "balance"),
-            page("coactivation", "Co-activation", "hub"),
-            page("vocabulary", "Vocabulary", "abc"),
-            page("domain_clusters", "Domain clusters", "bubble_chart"),
-            page("causes", "Causes", "content_cut"),
-        ],
-        "Model": [
-            page("prompts", "Prompts", "edit_note"),
-            page("training", "Training", "show_chart"),
-            page("redundancy", "Redundancy", "content_copy"),
-            page("comparison", "Comparison", "compare_arrows"),
-        ],
-        "Data": [page("export", "Export", "download")],
-    }
-).run()
+app = st.App(
+    "navigation.py",
+    lifespan=server.lifespan,
+    middleware=server.MIDDLEWARE,
+    exception_handlers=server.ON_ERROR,
+)

@@ -103,6 +103,12 @@ def scratch() -> Path:
 _HOLDERS: list[tempfile.TemporaryDirectory] = []  # deleted at exit
 
 
+def discard_scratch() -> None:
+    """A server that is told to end ends without Python's exit."""
+    for holder in _HOLDERS:
+        holder.cleanup()
+
+
 @st.cache_resource(max_entries=16, show_spinner=False, on_release=lambda con: con.close())
 def _connection(identity: str, _path: Path) -> DuckDBPyConnection:
     return store.open_trace(_path)

@@ -32,7 +32,7 @@ from pathlib import Path
 import routescope.app
 from streamlit.testing.v1 import AppTest
 
-script = Path(routescope.app.__file__).with_name("streamlit_app.py")
+script = Path(routescope.app.__file__).with_name("navigation.py")
 shown = {}
 for path in sorted(script.parent.glob("views/*/page.py")):
     name = path.parent.name

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -29,9 +30,8 @@ def serve(
 
     Example: routescope app --traces traces --port 8600
     """
+    from click.exceptions import Abort
     from streamlit.web.cli import main as streamlit
-
-    from app.jobs.queue import all_jobs
 
     if model is not None and not (model / "config.json").is_file():
         raise ValueError(f"there is no model in {model}: config.json is missing")
@@ -41,10 +41,8 @@ def serve(
     if port is not None:
         require_free(port)
         arguments += ["--server.port", str(port)]
-    try:
+    with suppress(Abort):  # Ctrl-C is how it ends
         streamlit(arguments, standalone_mode=False)
-    finally:
-        all_jobs().stop()
 
 
 def require_free(port: int) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TypeVar
 
 import streamlit as st
@@ -13,6 +14,7 @@ import streamlit as st
 from data.routing import CancelledError
 
 T = TypeVar("T")
+GRACE = 10.0  # seconds for jobs to end when the server does
 STAGE = re.compile(r"stage (\d+)/(\d+): ")
 
 
@@ -82,9 +84,13 @@ class Jobs:
         self._jobs.pop(key, None)
 
     def stop(self) -> None:
-        """Cancel all. The process ends when they have: it waits for its workers."""
-        for job in list(self._jobs.values()):
+        """Cancel all, and give them time to end."""
+        jobs = list(self._jobs.values())
+        for job in jobs:
             job.stop.set()
+        last = monotonic() + GRACE
+        for job in jobs:
+            job.ended.wait(max(0, last - monotonic()))
 
 
 @st.cache_resource(show_spinner=False)

@@ -23,7 +23,7 @@ PAGES = {
 
 
 def page(name: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(APP / "streamlit_app.py"), default_timeout=60)
+    app = AppTest.from_file(str(APP / "navigation.py"), default_timeout=60)
     for key, value in query.items():
         app.query_params[key] = value
     app._page_hash = calc_hash("" if name == "overview" else name)  # switch_page would run two

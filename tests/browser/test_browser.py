@@ -18,6 +18,7 @@ PAGES = {
     "coactivation": "Which experts work together?",
     "vocabulary": "Do experts follow the word or the subject?",
     "domain_clusters": "Do texts of one domain travel together?",
+    "causes": "Does removing a specialist hurt its own domain?",
     "prompts": "Which experts does my text use?",
     "training": "When did the experts settle, and was it worth it?",
     "redundancy": "Could fewer experts do the same work?",

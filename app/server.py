@@ -1,0 +1,115 @@
+"""What the server adds to Streamlit: who may ask it, what a page may load, and an orderly end."""
+
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import streamlit as st
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import workspace
+from app.jobs.queue import all_jobs
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
+BEGINNINGS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
+
+
+def inline_scripts() -> list[str]:
+    """Hashes of the scripts inside Streamlit's own page: no other inline script runs."""
+    page = Path(st.__file__).with_name("static") / "index.html"
+    scripts = re.findall(r"<script>(.*?)</script>", page.read_text(encoding="utf-8"), re.DOTALL)
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
+    return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+
+
+POLICY = {
+    "default-src": ["'self'"],
+    "script-src": ["'self'", "'wasm-unsafe-eval'", "blob:", *inline_scripts()],  # blob: components
+    "style-src": ["'self'", "'unsafe-inline'"],
+    "img-src": ["'self'", "data:", "blob:"],
+    "font-src": ["'self'", "data:"],
+    "worker-src": ["'self'", "blob:"],
+    "object-src": ["'none'"],
+    "base-uri": ["'self'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+}
+HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        f"{name} {' '.join(sources)}" for name, sources in POLICY.items()
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+
+def refusal(headers: Headers) -> str | None:
+    """Why a request is refused. A client without `Origin` is no browser, or a page of our own."""
+    hosts = headers.getlist("host")
+    host = hosts[0].lower() if len(hosts) == 1 else ""
+    if not is_allowed(host):
+        return (
+            f"{host[:80]!r} is not a name of this server. It is started with the names that it "
+            "answers to: --server.allowedHosts NAME, or STREAMLIT_SERVER_ALLOWED_HOSTS=NAME"
+        )
+    origins = headers.getlist("origin")
+    if any(urlsplit(origin).netloc.lower() != host for origin in origins):
+        return f"a page of {origins[0][:80]} may not use this server"
+    return None
+
+
+def is_allowed(host: str) -> bool:
+    """Whether a `Host` header names this server; on which port does not matter."""
+    match = HOST.fullmatch(host)
+    allowed = st.get_option("server.allowedHosts") or LOOPBACK
+    return match is not None and any(
+        fnmatchcase(match[1].strip("[]"), name.lower()) for name in allowed
+    )
+
+
+class Guard:
+    """Refuses requests under a foreign name or from a foreign page; every answer has HEADERS."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] in BEGINNINGS:
+                message.setdefault("headers", [])
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        reason = refusal(Headers(scope=scope))
+        answer = self.app if reason is None else PlainTextResponse(reason + "\n", 403)
+        await answer(scope, receive, send_with_headers)
+
+
+def server_error(request: Request, error: Exception) -> PlainTextResponse:
+    """Made outside of all middleware, so it brings the headers itself."""
+    return PlainTextResponse("Internal Server Error\n", 500, headers=HEADERS)
+
+
+@asynccontextmanager
+async def lifespan(app: st.App) -> AsyncIterator[None]:
+    yield
+    all_jobs().stop()
+    workspace.discard_scratch()
+
+
+MIDDLEWARE = [Middleware(Guard)]
+ON_ERROR = {Exception: server_error}
