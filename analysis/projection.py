@@ -58,7 +58,8 @@ def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Po
     )
     unit = queries.documents(con).set_index("doc_id").unit.loc[sample.doc_id].to_numpy()
     texts = queries.token_texts(con, sample)
-    frame = sample.assign(unit=unit, text=texts, **_first_choices(choices, sample))
+    first_choices = _first_choices(choices, sample, num_layers=info.num_layers)
+    frame = sample.assign(unit=unit, text=texts, **first_choices)
     return _points(
         frame, features_PF, groups_P=unit, seed=seed, total=len(tokens), smallest_share=1 / 100
     )
@@ -165,12 +166,15 @@ def _stratified(tokens: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
     return shuffled.groupby("domain").head(share).sort_index().reset_index(drop=True)
 
 
-def _first_choices(choices: pd.DataFrame, sample: pd.DataFrame) -> dict[str, pd.Series]:
+def _first_choices(
+    choices: pd.DataFrame, sample: pd.DataFrame, *, num_layers: int
+) -> dict[str, pd.Series]:
     """The expert of largest weight in each layer, a column a layer."""
     first = choices[choices["rank"] == 0].pivot(
         index="point", columns="layer_id", values="expert_id"
     )
-    first = first.reindex(sample.index).fillna(NO_EXPERT).astype(np.int16)
+    first = first.reindex(index=sample.index, columns=range(num_layers))
+    first = first.fillna(NO_EXPERT).astype(np.int16)
     return {f"expert_{layer_id}": first[layer_id] for layer_id in first}
 
 

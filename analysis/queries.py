@@ -40,6 +40,7 @@ class TraceInfo:
     config: dict[str, object]
     format_version: int
     num_documents: int
+    last_doc_id: int
     num_tokens: int
     domains: tuple[str, ...]  # in the order shown
 
@@ -48,6 +49,11 @@ def trace_info(con: DuckDBPyConnection) -> TraceInfo:
     row = _rows(con, "trace_info")[0]
     domains = sorted((str(row["domain"]) for row in _rows(con, "domains")), key=_domain_order)
     return TraceInfo(**row | {"config": json.loads(row["config"])}, domains=tuple(domains))
+
+
+def texts_sha256(con: DuckDBPyConnection) -> str:
+    """The same for traces of the same texts, domains and groups."""
+    return _rows(con, "texts_sha256")[0]["texts_sha256"]
 
 
 def documents(con: DuckDBPyConnection) -> pd.DataFrame:

@@ -23,10 +23,11 @@ from analysis.experts_per_token import mean_k_table
 from analysis.groups import too_few
 from analysis.load import Absence
 from analysis.metric_intervals import metric_table
-from analysis.replication import COLUMNS, NUMBERS, replication
+from analysis.replication import NUMBERS, replication
 from analysis.significance import lift_table
-from app import sample
+from app import sample, sidecars
 from app.trace import BY_IDENTITY, Trace
+from data.sidecar import Sidecar
 
 SEED = 0
 WAIT = "Resampling the texts 1,000 times…"  # under a spinner: tables here are slow
@@ -111,9 +112,9 @@ def absence(trace: Trace, domain: str | None = None) -> Absence:
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def replication_table(trace: Trace) -> pd.DataFrame:
     """The two rows of replication(), from beside the trace if they are there."""
-    if (stored := trace.beside("replication")) is not None and "n_groups" in stored:
-        known = stored.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, "Float64"))
-        return _with_documents(known, trace)
+    stored = trace.beside(sidecars.REPLICATION)
+    if isinstance(stored, Sidecar):
+        return _with_documents(stored.frame.astype(dict.fromkeys(NUMBERS, "Float64")), trace)
     table = replication(*sample.groups(trace), domains=trace.domains, seed=SEED)
     return _with_documents(table, trace)
 
@@ -255,15 +256,15 @@ def limits(trace: Trace) -> list[str]:
 
 
 def draw_limits(trace: Trace) -> None:
-    _draw_lines(limits(trace))
+    draw_lines(limits(trace))
 
 
 def draw_sample(trace: Trace) -> None:
     """What counts as one observation, where nothing else of a trace is limited."""
-    _draw_lines([sample.grouping_line(trace)])
+    draw_lines([sample.grouping_line(trace)])
 
 
-def _draw_lines(lines: list[str]) -> None:
+def draw_lines(lines: list[str]) -> None:
     """Shown literally: domains are named."""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     st.html(f'<ul class="rs-limits">{items}</ul>')

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from analysis import queries
 from analysis.queries import TraceInfo
 from app import workspace
 from app.workspace import TraceFile
-from data.sidecar import read_sidecar
+from data.sidecar import Absent, Sidecar, read_sidecar
+from data.sidecar_kind import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,9 @@ class Trace:
         with workspace.cursor(self.file) as con:
             yield con
 
-    def beside(self, what: str) -> pd.DataFrame | None:
-        """What a command left beside this very trace; None if it did not, or it is damaged."""
-        try:
-            stored = read_sidecar(self.path, what)
-        except ValueError:
-            return None
-        if stored is None or stored[1].get("created_at") != self.info.created_at.isoformat():
-            return None
-        return stored[0]
+    def beside(self, kind: Kind) -> Sidecar | Absent:
+        """What was computed later of this very trace."""
+        return read_sidecar(self.path, kind, of=self.info)
 
 
 BY_IDENTITY: dict[str | type[Any], Callable[[Any], Any]] = {  # hash_funcs of a cache

@@ -187,14 +187,14 @@ def table(folder: Path) -> None:
     from analysis.cause_tests import with_verdicts
     from analysis.causes import DOUBLE, cause_table
     from app.studies import ablation, cause_words
-    from data.sidecar import write_sidecar
+    from app.studies.shipped_causes import ship
 
     halves, layers, run = measured(folder, None)
     started = time.perf_counter()
     claims = halves.claims()
     rows = cause_table(layers, claims, claims, seed=SEED).assign(seed=SEED)
-    parameters = run | {"seed": SEED, "tokens_per_domain": "all", "format": ablation.FORMAT}
-    write_sidecar(CHECKPOINT / TRACE.name, ablation.WHAT, rows, parameters)
+    parameters = run | {"seed": SEED, "tokens_per_domain": "all"}
+    ship(CHECKPOINT, TRACE, rows, parameters)
     print(parameters, f"table: {time.perf_counter() - started:.1f} s")
     causes = with_verdicts(rows)
     whole = causes[causes.claimed]

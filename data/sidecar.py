@@ -1,55 +1,211 @@
-"""Results computed later lie beside the trace as <name>.<what>.parquet; it never changes."""
+"""Results computed later lie beside the trace as <name>.<what>.parquet; it never changes.
+
+Each names the trace that it was made of and the version of its kind. Whoever wants one gets it
+checked, or the reason why there is none: nobody else opens these files.
+"""
 
 import json
 import os
-from collections.abc import Mapping
+import shlex
+import stat
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from glob import escape
+from hashlib import sha256
 from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.sidecar_kind import Facts, Kind
+
 METADATA_KEY = b"routescope"
+DIGEST_KEY = b"routescope.sha256"  # of the value above: nothing else guards a Parquet footer
+UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, RecursionError)
 
 
-def sidecar_path(trace: Path, what: str) -> Path:
-    return trace.with_suffix(f".{what}.parquet")
+class Reason(StrEnum):
+    NOT_MADE = "not made"
+    OTHER_TRACE = "of another trace"
+    OTHER_VERSION = "of another version"
+    DAMAGED = "damaged"
+    FOREIGN = "not ours"
+
+
+REPLACED = {Reason.NOT_MADE, Reason.OTHER_TRACE, Reason.OTHER_VERSION}  # without a word
+_LINES = {
+    Reason.NOT_MADE: "{file} was not made yet: `{command}` makes it.",
+    Reason.OTHER_TRACE: "{file} belongs to another trace and is not used: `{command}` makes it for "
+    "this one.",
+    Reason.OTHER_VERSION: "{file} is of another version of RouteScope and is not used: `{command}` "
+    "makes it again.",
+    Reason.DAMAGED: "{file} is damaged and is not used ({why}): `{command}` makes it again.",
+    Reason.FOREIGN: "{file} is not a result of RouteScope and is left alone ({why}): move it away, "
+    "and `{command}` makes the result.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    frame: pd.DataFrame
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """There is no result that may be shown."""
+
+    reason: Reason
+    line: str  # says why, and what makes it
+
+
+class _UnusableError(ValueError):
+    def __init__(self, reason: Reason, why: str = "") -> None:
+        super().__init__(why)
+        self.reason = reason
+
+
+def sidecar_path(trace: Path, kind: Kind) -> Path:
+    return trace.with_suffix(f".{kind.name}.parquet")
 
 
 def write_sidecar(
-    trace: Path, what: str, frame: pd.DataFrame, parameters: Mapping[str, object]
+    trace: Path,
+    kind: Kind,
+    frame: pd.DataFrame,
+    parameters: Mapping[str, object],
+    *,
+    of: Facts,
 ) -> Path:
-    """Replaces the old one in one step: a reader meets either the old or the new, never half."""
-    path = sidecar_path(trace, what)
-    partial = path.with_name(f"{path.name}.partial")
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    metadata = {METADATA_KEY: json.dumps(parameters).encode()}
-    pq.write_table(table.replace_schema_metadata(metadata), partial, compression="zstd")
-    os.replace(partial, path)
+    """Replaces the old one in one step: a reader meets either the old or the new, never half.
+
+    ValueError: a link, a folder or a file of somebody else's has its name.
+    """
+    path, table = sidecar_path(trace, kind), kind.table(frame, of)
+    problem = kind.problem(table, of) or kind.problem_of_parameters(parameters)
+    assert not problem, f"{path.name}: {problem}"
+    _require_ours(look_at(trace, kind, of=of))
+    identity = {"trace_id": of.trace_id, "version": kind.version}
+    told = json.dumps(identity | dict(parameters), allow_nan=False).encode()
+    digest = sha256(told).hexdigest()
+    table = table.replace_schema_metadata({METADATA_KEY: told, DIGEST_KEY: digest})
+    discard_leftovers(path)
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with partial.open("xb") as file:
+            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 
-def sidecar_parameters(trace: Path, what: str) -> dict[str, object] | None:
-    """What it was made with, without its rows; None if there is none, or it is damaged."""
-    path = sidecar_path(trace, what)
-    if not path.is_file():
-        return None
+def read_sidecar(trace: Path, kind: Kind, *, of: Facts) -> Sidecar | Absent:
+    """The result of exactly this trace, in the columns of its kind."""
     try:
-        return json.loads((pq.read_schema(path).metadata or {})[METADATA_KEY])
-    except (pa.ArrowInvalid, KeyError, json.JSONDecodeError):
-        return None
+        with _opened(sidecar_path(trace, kind)) as file:
+            parquet, parameters = _header(file, kind, of)
+            table = parquet.read().replace_schema_metadata()
+        if problem := kind.problem(table, of):
+            _refuse(problem)
+        return Sidecar(table.to_pandas(), parameters)
+    except UNREADABLE as error:
+        return _absent(trace, kind, error)
 
 
-def read_sidecar(trace: Path, what: str) -> tuple[pd.DataFrame, dict[str, object]] | None:
-    """The frame and the parameters it was made with; None if it was not made yet."""
-    path = sidecar_path(trace, what)
-    if not path.is_file():
-        return None
+def look_at(trace: Path, kind: Kind, *, of: Facts) -> dict[str, Any] | Absent:
+    """The parameters of a result, without reading its rows."""
     try:
-        table = pq.read_table(path)
-        parameters = json.loads((table.schema.metadata or {})[METADATA_KEY])
-    except (pa.ArrowInvalid, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{path.name} is damaged or not ours; run `routescope project` again"
-        ) from error
-    return table.replace_schema_metadata().to_pandas(), parameters
+        with _opened(sidecar_path(trace, kind)) as file:
+            return _header(file, kind, of)[1]
+    except UNREADABLE as error:
+        return _absent(trace, kind, error)
+
+
+def require_replaceable(trace: Path, *kinds: Kind, of: Facts) -> list[str]:
+    """Before the work that makes these results: what is damaged and will be replaced, a line each.
+
+    ValueError: a link, a folder or a file of somebody else's has the name of one.
+    """
+    present = [read_sidecar(trace, kind, of=of) for kind in kinds]
+    for one in present:
+        _require_ours(one)
+    absent = [one for one in present if isinstance(one, Absent)]
+    return [one.line for one in absent if one.reason is Reason.DAMAGED]
+
+
+def remove_sidecars(trace: Path, kinds: Iterable[Kind]) -> None:
+    """Of a trace that is deleted. Links are removed, not what they lead to; folders stay."""
+    for kind in kinds:
+        path = sidecar_path(trace, kind)
+        discard_leftovers(path)
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+
+
+def discard_leftovers(path: Path) -> None:
+    """Of writers that were killed."""
+    for left in path.parent.glob(f"{escape(path.name)}*.partial"):
+        if left.is_symlink() or left.is_file():
+            left.unlink(missing_ok=True)
+
+
+def _require_ours(present: Sidecar | dict[str, Any] | Absent) -> None:
+    if isinstance(present, Absent) and present.reason is Reason.FOREIGN:
+        raise ValueError(present.line)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A plain file: no link is followed, no pipe waited for."""
+    mode = path.lstat().st_mode
+    if not stat.S_ISREG(mode):
+        what = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}
+        _refuse(f"it is {what.get(stat.S_IFMT(mode), 'no plain file')}", Reason.FOREIGN)
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
+
+
+def _header(file: BinaryIO, kind: Kind, of: Facts) -> tuple[pq.ParquetFile, dict[str, Any]]:
+    """Parameters that the trace and the kind agree with."""
+    parquet = pq.ParquetFile(file, page_checksum_verification=True)
+    metadata = parquet.metadata.metadata or {}
+    if METADATA_KEY not in metadata:
+        _refuse("another program wrote it", Reason.FOREIGN)
+    told = metadata[METADATA_KEY]
+    parameters = json.loads(told, parse_constant=_no_number)
+    if not isinstance(parameters, dict):
+        _refuse("its parameters are no object")
+    if DIGEST_KEY not in metadata or parameters.get("version") != kind.version:
+        raise _UnusableError(Reason.OTHER_VERSION)
+    if metadata[DIGEST_KEY] != sha256(told).hexdigest().encode():
+        _refuse("its parameters were changed")
+    if parameters.get("trace_id") != of.trace_id:
+        raise _UnusableError(Reason.OTHER_TRACE)
+    rows = parquet.metadata.num_rows
+    if problem := kind.problem_of_parameters(parameters) or kind.problem_of_rows(rows, of):
+        _refuse(problem)
+    return parquet, parameters
+
+
+def _refuse(why: str, reason: Reason = Reason.DAMAGED) -> NoReturn:
+    raise _UnusableError(reason, why)
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def _absent(trace: Path, kind: Kind, error: BaseException) -> Absent:
+    reason, why = Reason.DAMAGED, "it is cut or not Parquet"
+    if isinstance(error, FileNotFoundError):
+        reason = Reason.NOT_MADE
+    elif isinstance(error, _UnusableError):
+        reason, why = error.reason, str(error)
+    elif isinstance(error, PermissionError):
+        reason, why = Reason.FOREIGN, "it may not be read"
+    command = f"{kind.command} {shlex.quote(str(trace))}"
+    file = sidecar_path(trace, kind).name
+    return Absent(reason, _LINES[reason].format(file=file, why=why, command=command))

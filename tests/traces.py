@@ -76,8 +76,8 @@ def write_empty_trace(path: Path, *, num_layers: int = 2, num_experts: int = 4) 
         con.executemany("INSERT INTO expert VALUES (?, ?)", experts)
 
 
-def write_tiny_trace(path: Path) -> None:
-    write_empty_trace(path)
+def write_tiny_trace(path: Path, *, num_experts: int = 4) -> None:
+    write_empty_trace(path, num_experts=num_experts)
     with duckdb.connect(str(path)) as con:
         con.executemany(INSERT_DOCUMENT, DOCUMENTS)
         con.executemany("INSERT INTO token VALUES (?, ?, ?, ?, ?, ?)", TOKENS)

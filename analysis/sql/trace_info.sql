@@ -9,5 +9,6 @@ SELECT
         model_sha256, created_at, (SELECT string_agg(sha256, '' ORDER BY doc_id) FROM document)
     ))) AS trace_id,
     (SELECT count(*) FROM document) AS num_documents,
+    (SELECT coalesce(max(doc_id), 0) FROM document) AS last_doc_id,
     (SELECT count(*) FROM token) AS num_tokens
 FROM named

@@ -12,8 +12,10 @@ from analysis import queries
 from analysis.cause_tests import CLAIM
 from app.commands.capture import INTERRUPTED, Json
 from app.commands.progress import progress_bar
+from app.sidecars import CAUSES
 from app.studies import ablation, cause_words, claims
 from app.studies.reader import CHECKPOINT, load_tracer
+from data.sidecar import require_replaceable
 from data.store import open_trace
 
 PRINTED = [
@@ -51,6 +53,8 @@ def ablate(
         info = queries.trace_info(con)
         named = None if experts is None else claims.parse_experts(experts, info)
         ablation.require_usable(model, info)
+        for line in require_replaceable(trace, CAUSES, of=info):
+            print(line, file=sys.stderr)
         tracer = load_tracer(model)
         halves = claims.halves(con, info)
         plan = ablation.plan(
@@ -71,8 +75,7 @@ def ablate(
         print("interrupted; nothing was stored", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     print(f"took {ablation.duration(time.perf_counter() - started)}", file=sys.stderr)
-    parameters = {"model_sha256": info.model_sha256, "seed": seed, "tokens_per_domain": tokens}
-    whole = ablation.store(trace, rows, parameters)
+    whole = ablation.store(trace, info, rows, {"seed": seed, "tokens_per_domain": tokens})
     measured = whole[whole.claimed].merge(rows[CLAIM].drop_duplicates(), on=CLAIM)
     if as_json:
         print(json.dumps(measured.astype(object).where(measured.notna(), None).to_dict("records")))

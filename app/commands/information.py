@@ -27,17 +27,19 @@ def information(
     from analysis.information_table import information_row, with_q
     from analysis.replication import replication
     from analysis.vocabulary_rows import vocabulary_rows
-    from data.sidecar import write_sidecar
+    from app import sidecars
+    from data.sidecar import require_replaceable, write_sidecar
     from data.store import open_trace
 
     start = time.perf_counter()
     rows = []
     with open_trace(trace) as con:
         info = queries.trace_info(con)
-        identity = {"trace": info.name, "created_at": info.created_at.isoformat()}
-        write_sidecar(trace, "vocabulary", vocabulary_rows(con), identity)
+        for line in require_replaceable(trace, *sidecars.BY_INFORMATION, of=info):
+            print(line, file=sys.stderr)
+        write_sidecar(trace, sidecars.VOCABULARY, vocabulary_rows(con), {}, of=info)
         repeated = replication(*arrays.group_array(con, info), domains=info.domains)
-        write_sidecar(trace, "replication", repeated, identity)
+        write_sidecar(trace, sidecars.REPLICATION, repeated, {}, of=info)
         domains = queries.documents(con).set_index("doc_id").domain
         for layer_id in range(info.num_layers):
             line = f"stage {layer_id + 1}/{info.num_layers}: layer {layer_id}"
@@ -45,7 +47,8 @@ def information(
             choices = queries.layer_choices(con, layer_id)
             rows.append(information_row(choices, domains, info, layer_id=layer_id))
     table = with_q(pd.DataFrame(rows))
-    path = write_sidecar(trace, "information", table, {"permutations": PERMUTATIONS, **identity})
+    parameters = {"permutations": PERMUTATIONS}
+    path = write_sidecar(trace, sidecars.INFORMATION, table, parameters, of=info)
     seconds = round(time.perf_counter() - start, 1)
     if as_json:
         print(json.dumps({"seconds": seconds, "file": path.name, "layers": len(table)}))

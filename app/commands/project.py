@@ -35,16 +35,17 @@ def _write_maps(trace: Path, *, progress: TextIO) -> dict[str, dict[str, object]
     """The tokens at once as the SVD sees them, then each map; the parameters of each by name."""
     from analysis import projection
     from analysis.queries import trace_info
-    from data.sidecar import write_sidecar
+    from app import sidecars
+    from data.sidecar import require_replaceable, write_sidecar
     from data.store import open_trace
 
     with open_trace(trace) as con:
         info = trace_info(con)
+        for line in require_replaceable(trace, *sidecars.MAPS.values(), of=info):
+            print(line, file=sys.stderr)
         print(f"stage 1/{STAGES}: reading {info.num_tokens:,} tokens", file=progress, flush=True)
         tokens = projection.project_tokens(con, info, seed=SEED)
-        identity = {"trace": info.name, "created_at": info.created_at.isoformat()}
-        frame, parameters = projection.svd_map(tokens)
-        write_sidecar(trace, "tokens", frame, parameters | identity)
+        write_sidecar(trace, sidecars.TOKENS, *projection.svd_map(tokens), of=info)
         prompts = projection.project_prompts(con, info, seed=SEED)
         experts = projection.project_experts(con, info, seed=SEED)
     made = {}  # experts last: who finds them finds all three finished
@@ -53,7 +54,6 @@ def _write_maps(trace: Path, *, progress: TextIO) -> dict[str, dict[str, object]
     ):
         line = f"stage {stage}/{STAGES}: map of {len(points.frame):,} {what}"
         print(line, file=progress, flush=True)
-        frame, parameters = projection.umap_map(points)
-        made[what] = parameters | identity
-        write_sidecar(trace, what, frame, made[what])
+        frame, made[what] = projection.umap_map(points)
+        write_sidecar(trace, sidecars.MAPS[what], frame, made[what], of=info)
     return made

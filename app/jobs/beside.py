@@ -2,13 +2,15 @@
 
 import shutil
 import sys
+from collections.abc import Iterable
 
+from app import sidecars
 from app.jobs import queue
 from app.jobs.queue import Job, all_jobs
 from app.trace import Trace
-from data.sidecar import sidecar_parameters, sidecar_path
+from data.sidecar import REPLACED, Absent, look_at
+from data.sidecar_kind import Kind
 
-PROJECTIONS = ("tokens", "prompts", "experts")
 COMMAND = (sys.executable, "-P", "-m", "routescope")  # -P: a file of the folder hides no module
 
 
@@ -19,11 +21,8 @@ def start(trace: Trace) -> None:
 
 
 def project(trace: Trace) -> Job | None:
-    """Start the projection of a trace unless it is made or was tried; the job if it was started.
-
-    Maps of an earlier version, whose domains were shuffled over points, are made again.
-    """
-    if all(_is_current(trace, what) for what in PROJECTIONS):
+    """Start the projection of a trace unless it is made or was tried; the job if it was started."""
+    if not _to_make(trace, sidecars.MAPS.values()):
         return None
     key = f"project|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
@@ -31,14 +30,9 @@ def project(trace: Trace) -> Job | None:
     )
 
 
-def _is_current(trace: Trace, what: str) -> bool:
-    parameters = sidecar_parameters(trace.path, what)
-    return parameters is not None and "groups" in parameters
-
-
 def information(trace: Trace) -> Job | None:
     """The same for what the domain tells beyond the token."""
-    if sidecar_path(trace.path, "information").is_file():
+    if not _to_make(trace, sidecars.BY_INFORMATION):
         return None
     key = f"information|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
@@ -47,6 +41,14 @@ def information(trace: Trace) -> Job | None:
         lambda job: _run(job, trace, "information"),
         lane="projection",
     )
+
+
+def _to_make(trace: Trace, kinds: Iterable[Kind]) -> bool:
+    """Whether one is missing or of another trace or version. What is damaged or somebody else's is
+    not replaced by itself: pages say what it is."""
+    looked = [look_at(trace.path, kind, of=trace.info) for kind in kinds]
+    reasons = {one.reason for one in looked if isinstance(one, Absent)}
+    return bool(reasons) and reasons <= REPLACED
 
 
 def _run(job: Job, trace: Trace, command: str) -> None:

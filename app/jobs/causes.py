@@ -6,8 +6,10 @@ import pandas as pd
 
 from app.jobs import prompts
 from app.jobs.queue import Job
+from app.sidecars import CAUSES
 from app.studies import ablation, claims
 from app.trace import Trace
+from data.sidecar import require_replaceable
 
 TOKENS = 4_000  # a domain, at least
 SEED = 0
@@ -15,6 +17,7 @@ SEED = 0
 
 def run(job: Job, model: Path, trace: Trace, text: str) -> pd.DataFrame:
     info = trace.info
+    require_replaceable(trace.path, CAUSES, of=info)
     with trace.cursor() as con:
         experts = claims.parse_experts(text, info) if text.strip() else None
         halves = claims.halves(con, info)
@@ -35,5 +38,5 @@ def run(job: Job, model: Path, trace: Trace, text: str) -> pd.DataFrame:
         on_progress=lambda done, total: job.advance(done, total=total, unit="batches"),
         cancelled=job.stop.is_set,
     )
-    parameters = {"model_sha256": info.model_sha256, "seed": SEED, "tokens_per_domain": TOKENS}
-    return ablation.store(trace.path, rows, parameters)
+    parameters = {"seed": SEED, "tokens_per_domain": TOKENS}
+    return ablation.store(trace.path, info, rows, parameters)

@@ -4,7 +4,6 @@ it.
 N = groups, D = documents, V = variants, L = MoE layers, E = routed experts.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +17,19 @@ from duckdb import DuckDBPyConnection
 
 from analysis import arrays, cause_tests
 from analysis.cause_tests import CLAIM, Tally
-from analysis.causes import DOUBLE, Claim, LayerChanges, cause_table, claim_controls
+from analysis.causes import DOUBLE, Claim, LayerChanges, cause_table, claim_controls, typed
 from analysis.groups import summed
 from analysis.queries import TraceInfo
+from app.sidecars import CAUSES
 from app.studies import claims
 from app.studies.reader import CHECKPOINT, Tracer
 from data.routing import UNLABELLED
-from data.sidecar import read_sidecar, sidecar_path, write_sidecar
+from data.sidecar import Absent, Sidecar, read_sidecar, write_sidecar
 
 if TYPE_CHECKING:
     from model.ablation import DocumentLoss
     from model.encoded import Encoded
 
-WHAT = "causes"
-FORMAT = 2  # of the columns; what has another is measured again
 UNTESTED = "not tested"
 CONTROLS_FILE = "causes_controls.csv"
 
@@ -199,44 +197,33 @@ def layer_changes(losses: "DocumentLoss", texts: Texts) -> dict[int, LayerChange
     }
 
 
-def store(trace: Path, rows: pd.DataFrame, parameters: Mapping[str, object]) -> pd.DataFrame:
-    """Adds rows of a cause_table to those stored beside the trace and returns all, with verdicts.
+def joined(trace: Path, info: TraceInfo, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a cause_table with those stored beside the trace.
 
     Of an expert measured twice the measurement on more tokens stays, the later one if equal.
-    What another model left is dropped: the trace is not of that model any more.
     """
-    known = _read(trace, str(parameters["model_sha256"]))
-    if known is not None:
-        rows = pd.concat([known, rows], ignore_index=True)
-        names = [*CLAIM, "claimed", "group"]
-        rows = rows.sort_values("n_tokens", kind="stable")
-        rows = rows.drop_duplicates(names, keep="last").sort_index(ignore_index=True)
-    write_sidecar(trace, WHAT, rows, dict(parameters) | {"format": FORMAT})
+    known = read_sidecar(trace, CAUSES, of=info)
+    if isinstance(known, Absent):
+        return rows
+    rows = pd.concat([typed(known.frame), rows], ignore_index=True)
+    names = [*CLAIM, "claimed", "group"]
+    rows = rows.sort_values("n_tokens", kind="stable")
+    return rows.drop_duplicates(names, keep="last").sort_index(ignore_index=True)
+
+
+def store(
+    trace: Path, info: TraceInfo, rows: pd.DataFrame, parameters: Mapping[str, object]
+) -> pd.DataFrame:
+    """Stores the joined rows beside the trace and returns them with verdicts."""
+    rows = joined(trace, info, rows)
+    write_sidecar(trace, CAUSES, rows, {"model_sha256": info.model_sha256, **parameters}, of=info)
     return cause_tests.with_verdicts(rows)
 
 
-def adopt(folder: Path, trace: Path) -> None:
-    """Take over what was measured on the demo of a shipped model; stored() checks that it is of
-    the same model."""
-    shipped = sidecar_path(folder / trace.name, WHAT)
-    if shipped.is_file():
-        shutil.copyfile(shipped, sidecar_path(trace, WHAT))
-
-
-def stored(trace: Path, *, model_sha256: str) -> pd.DataFrame | None:
-    """What was measured on this model, with q and verdicts over all claims tried; None if nothing
-    was, or by an earlier version with other columns."""
-    known = _read(trace, model_sha256)
-    return None if known is None else cause_tests.with_verdicts(known)
-
-
-def _read(trace: Path, model_sha256: str) -> pd.DataFrame | None:
-    known = read_sidecar(trace, WHAT)
-    if known is None:
-        return None
-    frame, parameters = known
-    same = parameters.get("model_sha256") == model_sha256 and parameters.get("format") == FORMAT
-    return frame if same else None
+def stored(trace: Path, info: TraceInfo) -> pd.DataFrame | None:
+    """What was measured on this trace, with q and verdicts over all claims tried."""
+    known = read_sidecar(trace, CAUSES, of=info)
+    return cause_tests.with_verdicts(known.frame) if isinstance(known, Sidecar) else None
 
 
 def shipped_controls(folder: Path = CHECKPOINT) -> dict[str, Tally]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from app.studies import ablation
 from app.studies.reader import HELDOUT, Tracer
+from app.studies.shipped_causes import adopt
 from data.groups import Grouping
 from data.routing import DOMAINS, Document
 from data.store import TraceStore, discard_partial
@@ -51,7 +51,7 @@ def make_demo(
     except BaseException:
         discard_partial(path)
         raise
-    ablation.adopt(tracer.folder, path)
+    adopt(tracer.folder, path)
     return captured
 
 

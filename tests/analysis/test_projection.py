@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from analysis import projection, queries
 from analysis.agreement import agreement
 from app.commands.project import project
-from data.sidecar import read_sidecar
+from app.sidecars import MAPS
+from data.sidecar import Sidecar, read_sidecar
+from tests.sidecars import info_of
 
 
 def two_kinds(num_points: int = 60) -> projection.Points:
@@ -218,12 +220,9 @@ def test_the_command_writes_three_maps_beside_the_trace(tiny_trace: Path, tmp_pa
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["tokens"]["points"] == 8
     assert "stage 1/4: reading 8 tokens" in result.stderr
+    info = info_of(trace)
     for what, points in (("tokens", 8), ("prompts", 3), ("experts", 7)):
-        sidecar = read_sidecar(trace, what)
-        assert sidecar is not None
-        frame, parameters = sidecar
-        assert len(frame) == points
-        assert parameters["trace"] == "tiny"
-        versions = parameters["versions"]
-        assert isinstance(versions, dict)
-        assert versions["umap-learn"]
+        sidecar = read_sidecar(trace, MAPS[what], of=info)
+        assert isinstance(sidecar, Sidecar)
+        assert len(sidecar.frame) == points
+        assert sidecar.parameters["versions"]["umap-learn"]

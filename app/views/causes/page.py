@@ -3,17 +3,18 @@
 import pandas as pd
 import streamlit as st
 
-from analysis.cause_tests import with_q
-from app import workspace
+from analysis.cause_tests import with_q, with_verdicts
+from app import evidence, sidecars, workspace
 from app.studies import ablation, cause_words
 from app.views.causes import form, panels
 from app.views.shared import controls
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
+from data.sidecar import Reason, Sidecar
 
 trace = trace_page("Does removing a specialist hurt its own domain?")
 palette = controls.palette()
-causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
+stored = trace.beside(sidecars.CAUSES)
 
 
 def draw_causes(causes: pd.DataFrame) -> None:
@@ -32,13 +33,15 @@ def draw_causes(causes: pd.DataFrame) -> None:
     controls.table(causes, name="causes", trace=trace.name)
 
 
-if causes is None:
+if isinstance(stored, Sidecar):
+    draw_causes(with_verdicts(stored.frame))
+elif stored.reason is Reason.NOT_MADE:
     st.info(
         "No expert of this trace has been left out yet. Start here, or run "
         "`routescope ablate --trace`."
     )
 else:
-    draw_causes(causes)
+    evidence.draw_lines([stored.line])
 form.draw_form(trace)
 
 path = workspace.checkpoint() / "causes.csv"

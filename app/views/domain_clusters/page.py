@@ -2,19 +2,20 @@
 
 import streamlit as st
 
-from app import evidence
+from app import evidence, sidecars
 from app.jobs import beside
 from app.views.domain_clusters.figures import inside_selection
 from app.views.domain_clusters.panels import METHOD, panels, selection_panel
-from app.views.domain_clusters.points import stored_map
 from app.views.shared import controls, progress
 from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
+from app.views.shared.unusable import draw_unusable
+from data.sidecar import REPLACED, Absent, Reason
 
 trace = trace_page("Do texts of one domain travel together?")
 job = beside.project(trace)
 with st.container(horizontal=True, gap="large"):
-    what = controls.choice("Points", list(beside.PROJECTIONS), key="points")
+    what = controls.choice("Points", list(sidecars.MAPS), key="points")
     colour = controls.choice("Colour", ["domain", "cluster", "expert"], key="colour")
     layer_id = expert_id = 0
     if colour == "expert":
@@ -25,9 +26,11 @@ if job and job.active:
     progress.follow(job, key="project")
 elif job:
     progress.outcome(job, failed="The map could not be made.")
-stored = stored_map(trace, what)
-if stored is None:
-    if not (job and job.active):
+stored = trace.beside(sidecars.MAPS[what])
+if isinstance(stored, Absent):
+    one_or_all = {what} if stored.reason not in REPLACED else sidecars.MAPS
+    draw_unusable(trace, *(sidecars.MAPS[name] for name in one_or_all))
+    if not (job and job.active) and stored.reason is Reason.NOT_MADE:
         st.info("There is no map of these points yet. Make it with `routescope project`.")
     controls.note(
         f"The map of {what} appears here when it is ready; the other pages work in the meantime."
@@ -43,7 +46,7 @@ drawn = panels(
     expert_id=expert_id,
 )
 shown = {panel.name: panel for panel in drawn}
-points, _ = stored
+points = stored.frame
 left, right = st.columns([3, 2], gap="large")
 with left:
     state = draw(

@@ -8,11 +8,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis import queries
+from app import sidecars
 from app.trace import Trace
 from app.views.domain_clusters import points as map_points
 from app.views.domain_clusters.figures import cluster_map, domain_map, value_map
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette, visible
+from data.sidecar import Absent
 
 METHOD = ("Maps", "agreement")
 DRAWN = 8000  # points that a browser selects without delay
@@ -31,10 +33,10 @@ def panels(
 ) -> list[Panel]:
     """The map of tokens, prompts or experts, coloured by domain, cluster or one expert's share, and
     the agreement of its clusters with the domains; empty where it was not made."""
-    stored = map_points.stored_map(trace, what)
-    if stored is None:
+    stored = trace.beside(sidecars.MAPS[what])
+    if isinstance(stored, Absent):
         return []
-    points, parameters = stored
+    points, parameters = stored.frame, stored.parameters
     drawn = points
     if len(points) > DRAWN:
         drawn = points.sample(DRAWN, random_state=0).sort_index()
@@ -74,7 +76,9 @@ def _selection_preview(trace: Trace, chosen: pd.DataFrame, what: str) -> pd.Data
     if what == "tokens":
         with trace.cursor() as con:
             texts = queries.documents(con).set_index("doc_id").text
-        listed = listed.assign(in_text=texts.reindex(listed.doc_id).map(visible).to_numpy())
+        listed = listed.assign(
+            in_text=texts.reindex(listed.doc_id).fillna("").map(visible).to_numpy()
+        )
     return listed
 
 

@@ -9,24 +9,8 @@ import pandas as pd
 from analysis import queries
 from app.trace import Trace
 from app.views.shared.theme import literal
-from data.sidecar import read_sidecar
 
-OUTDATED = (
-    "This map is of an earlier version, which shuffled domains over single points; its agreement "
-    "is left out. `routescope project` makes it again."
-)
 UNTESTED = "no interval and no test: of other texts the map would be another"
-
-
-def stored_map(trace: Trace, what: str) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """The points and the parameters they were laid out with; None if there is no map yet.
-
-    A map of an earlier version has no "groups": its agreement is left out.
-    """
-    stored = read_sidecar(trace.path, what)
-    if stored is None or "groups" in stored[1]:
-        return stored
-    return stored[0], stored[1] | {"agreement": None}
 
 
 def hover(points: pd.DataFrame, what: str) -> list[str]:
@@ -85,18 +69,15 @@ def map_note(what: str, parameters: Mapping[str, Any], *, num_drawn: int) -> str
     noise = parameters.get("noise_share")
     left_out = f" {noise:.0%} are in no cluster." if noise else ""
     labels = f" {_labels_note(parameters)}" if what == "experts" else ""
-    old = "" if "groups" in parameters else f" {OUTDATED}"
     return (
         f"Showing {num_drawn:,} of {parameters['points_in_trace']:,} {what}, {method}, seed "
         f"{parameters['seed']}.{left_out} Only neighbourhoods mean something here; the distances "
-        f"between clusters and the sizes of clusters do not.{labels}{old}"
+        f"between clusters and the sizes of clusters do not.{labels}"
     )
 
 
 def _labels_note(parameters: Mapping[str, Any]) -> str:
     """Which texts gave the experts of a map their domains."""
-    if "groups" not in parameters:
-        return ""
     if parameters["groups"] is None:
         return (
             "A domain has one group of texts only, so places and domains come from the same texts "

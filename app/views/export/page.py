@@ -5,11 +5,12 @@ from functools import partial
 
 import streamlit as st
 
-from app import evidence
+from app import evidence, sidecars
 from app.views.export import tables as export
 from app.views.export.zip_job import draw_zip
 from app.views.shared import controls
 from app.views.shared.trace_choice import trace_page
+from app.views.shared.unusable import draw_unusable
 from data.report import csv_text, file_name
 
 trace = trace_page("What can I take away?")
@@ -21,6 +22,7 @@ controls.answer(
     "manifest that names the model, the trace and the number of rows."
 )
 evidence.draw_sample(trace)
+draw_unusable(trace, *sidecars.BY_INFORMATION, sidecars.CAUSES)
 
 
 def csv_of(name: str) -> str:

@@ -15,7 +15,7 @@ from duckdb import DuckDBPyConnection
 from analysis import pair_table, queries
 from analysis.significance import MAX_Q, specialists
 from analysis.specialization import MIN_LIFT
-from app import evidence, workspace
+from app import evidence, sidecars, workspace
 from app.jobs.queue import Job
 from app.studies import ablation
 from app.trace import Trace
@@ -23,7 +23,8 @@ from app.views.coactivation import pair_tests, transitions
 from app.views.overview import units
 from app.views.vocabulary import tables as vocabulary_tables
 from data.report import TRACE_TABLES, trace_table, write_zip
-from data.sidecar import sidecar_path
+from data.sidecar import Sidecar
+from data.sidecar_kind import Kind
 
 Make = Callable[[Trace], pd.DataFrame]
 
@@ -111,14 +112,14 @@ VARYING_STATISTICS: dict[str, tuple[str, Make]] = {  # where k does
         evidence.mean_k,
     ),
 }
-BESIDE: dict[str, tuple[str, str, Make]] = {  # computed beside the trace, if it was
-    "information": (
-        "information_beyond_token",
+BESIDE: dict[str, tuple[Kind, str, Make]] = {  # computed beside the trace, if it was
+    "information_beyond_token": (
+        sidecars.INFORMATION,
         "What the domain tells about the expert beyond the token",
         lambda trace: _information(trace),
     ),
-    ablation.WHAT: (
-        "causes",
+    "causes": (
+        sidecars.CAUSES,
         "Change in loss without an expert, with intervals, tests and verdict",
         lambda trace: _causes(trace),
     ),
@@ -167,8 +168,8 @@ UNIT_STATISTICS: dict[str, tuple[str, Make]] = {  # of a corpus
 def _beside(trace: Trace) -> dict[str, tuple[str, Make]]:
     return {
         name: (title, table)
-        for what, (name, title, table) in BESIDE.items()
-        if sidecar_path(trace.path, what).is_file()
+        for name, (kind, title, table) in BESIDE.items()
+        if isinstance(trace.beside(kind), Sidecar)
     }
 
 
@@ -178,7 +179,7 @@ def _information(trace: Trace) -> pd.DataFrame:
 
 
 def _causes(trace: Trace) -> pd.DataFrame:
-    known = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
+    known = ablation.stored(trace.path, trace.info)
     return pd.DataFrame() if known is None else known
 
 
@@ -200,7 +201,7 @@ def _transitions(trace: Trace) -> pd.DataFrame:
 
 
 def _specialists(trace: Trace) -> pd.DataFrame:
-    causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
+    causes = ablation.stored(trace.path, trace.info)
     table = specialists(evidence.lifts(trace))[list(evidence.LIFT_COLUMNS)]
     return ablation.with_verdicts(table, causes)
 

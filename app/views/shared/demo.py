@@ -4,12 +4,13 @@ from functools import partial
 
 import streamlit as st
 
-from app import workspace
+from app import sidecars, workspace
 from app.jobs import demo, prompts
 from app.jobs.queue import all_jobs
 from app.studies.reader import HELDOUT
 from app.views.shared import progress
 from app.workspace import TraceFile
+from data.sidecar import remove_sidecars
 
 _DEMO = "Making the demo trace"
 
@@ -35,5 +36,6 @@ def build_demo() -> None:
 def offer_again(file: TraceFile) -> None:
     """Of a demo trace that cannot be opened, such as one of an older format."""
     if st.button("Make the demo trace again", type="primary"):
+        remove_sidecars(file.path, sidecars.KINDS)
         file.path.unlink()
         st.rerun()

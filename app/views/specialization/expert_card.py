@@ -37,7 +37,7 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     figures = [_load(trace, layer_id, expert_id), _choices(tokens_E, expert_id)]
     controls.headline(figures + (_preference(trace, rows, own) if compared else []))
     if compared:
-        causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
+        causes = ablation.stored(trace.path, trace.info)
         controls.note(specialists.ablation_note(causes, layer_id=layer_id, expert_id=expert_id))
     left, middle, right = st.columns([5, 4, 6], gap="large")
     name = f"layer_{layer_id}_expert_{expert_id}"

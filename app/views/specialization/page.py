@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from app import evidence
+from app import evidence, sidecars
 from app.views.shared import controls
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.trace_choice import trace_page
+from app.views.shared.unusable import draw_unusable
 from app.views.specialization.expert_card import draw_card
 from app.views.specialization.panels import (
     COMPARED,
@@ -56,6 +57,7 @@ with above, st.spinner(evidence.WAIT):
     shown = {panel.name: panel for panel in drawn}
     draw(shown["expert_domain_lift"], subject=trace.name, key="lift", on_select=choose)
     evidence.draw_limits(trace)
+    draw_unusable(trace, sidecars.CAUSES, sidecars.REPLICATION)
     draw_card(trace, layer_id=layer_id, expert_id=expert_id)
     draw_specialists(shown.get("specialists"), subject=trace.name)
     controls.note(replication_panel(trace).note)

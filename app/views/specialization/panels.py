@@ -86,7 +86,7 @@ def _lifts(
 
 def _specialists(trace: Trace) -> list[Panel]:
     """Empty where no expert is one."""
-    causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
+    causes = ablation.stored(trace.path, trace.info)
     table = ablation.with_verdicts(significance.specialists(evidence.lifts(trace)), causes)
     if table.empty:
         return []

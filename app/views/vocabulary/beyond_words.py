@@ -2,12 +2,14 @@
 
 import streamlit as st
 
+from app import sidecars
 from app.jobs import beside
 from app.trace import Trace
 from app.views.shared import controls, progress
 from app.views.shared.drawing import draw
 from app.views.shared.panel import Panel
-from data.sidecar import sidecar_path
+from app.views.shared.unusable import draw_unusable
+from data.sidecar import REPLACED, Absent
 
 
 def draw_beyond_words(trace: Trace, panel: Panel | None) -> None:
@@ -27,12 +29,9 @@ def draw_beyond_words(trace: Trace, panel: Panel | None) -> None:
         progress.follow(job, key="information")
     elif job:
         progress.outcome(job, failed="This could not be computed.")
-    if sidecar_path(trace.path, "information").is_file():
-        st.error(
-            "The stored result is damaged or belongs to another trace. Delete it to compute it "
-            "again."
-        )
-    else:
+    draw_unusable(trace, sidecars.INFORMATION)
+    stored = trace.beside(sidecars.INFORMATION)
+    if isinstance(stored, Absent) and stored.reason in REPLACED:
         controls.note(
             "The result appears here when it is ready; `routescope information` makes it too."
         )

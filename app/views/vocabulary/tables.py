@@ -12,25 +12,21 @@ from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH
 from analysis.queries import TraceInfo
 from analysis.vocabulary_rows import first_tokens, layer_tests, vocabulary_rows, with_q
 from analysis.vocabulary_tests import id_columns
+from app import sidecars
 from app.trace import BY_IDENTITY, Trace
+from data.sidecar import Sidecar
 
 
 def summary(trace: Trace) -> pd.DataFrame:
     """vocabulary_rows() from beside the trace, or at once and without p."""
-    stored = trace.beside("vocabulary")
-    if stored is None or "n_groups" not in stored:  # as written before texts had groups
-        return _summary_without_p(trace)
-    return with_q(stored)
+    stored = trace.beside(sidecars.VOCABULARY)
+    return with_q(stored.frame) if isinstance(stored, Sidecar) else _summary_without_p(trace)
 
 
 def information(trace: Trace) -> pd.DataFrame | None:
     """information_rows() with q, from beside the trace if they are there."""
-    stored = trace.beside("information")
-    if stored is None:
-        return None
-    if "n_groups" not in stored:  # as written before texts had groups: each was its own
-        stored = stored.assign(n_groups=stored.n_documents)
-    return information_table.with_q(stored)
+    stored = trace.beside(sidecars.INFORMATION)
+    return information_table.with_q(stored.frame) if isinstance(stored, Sidecar) else None
 
 
 @st.cache_data(max_entries=16, show_spinner="Counting words by expert", hash_funcs=BY_IDENTITY)

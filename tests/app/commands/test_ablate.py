@@ -10,9 +10,10 @@ from typer.testing import CliRunner, Result
 from analysis import queries
 from app.commands.ablate import ablate
 from app.commands.capture import INTERRUPTED, capture
+from app.sidecars import CAUSES
 from app.studies import ablation
 from app.studies.claims import Expert
-from data.sidecar import read_sidecar, sidecar_path
+from data.sidecar import Sidecar, read_sidecar, sidecar_path
 from data.store import open_trace
 
 pytestmark = pytest.mark.slow
@@ -64,15 +65,15 @@ def test_six_rows_an_expert_printed_and_stored(
         expert for expert in experts for _ in range(6)
     ]
     assert {row["domain"] for row in rows} <= {"math", "code"}
-    found = read_sidecar(trace, "causes")
-    assert found is not None
-    stored = found[0][found[0].claimed]
+    with open_trace(trace) as con:
+        found = read_sidecar(trace, CAUSES, of=queries.trace_info(con))
+    assert isinstance(found, Sidecar)
+    stored = found.frame[found.frame.claimed]
     assert stored.estimate.tolist() == [row["estimate"] for row in rows]
-    assert found[1]["format"] == ablation.FORMAT
     assert "experts to leave out" in result.stderr
     assert "took" in result.stderr
-    assert found[1]["seed"] == 0
-    assert found[1]["tokens_per_domain"] == 30
+    assert found.parameters["seed"] == 0
+    assert found.parameters["tokens_per_domain"] == 30
 
 
 def test_without_json_it_prints_a_table(trace: Path, folder: Path, experts: list[Expert]) -> None:
@@ -95,7 +96,7 @@ def test_interrupted_nothing_is_stored(
     monkeypatch.setattr(ablation, "ablate", interrupted)
     result = run("ablate", "--trace", trace, "--model", folder, "--experts", named(experts))
     assert result.exit_code == INTERRUPTED
-    assert not sidecar_path(trace, "causes").is_file()
+    assert not sidecar_path(trace, CAUSES).is_file()
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_a_wrong_name_is_refused(trace: Path, folder: Path, experts: str, line: 
     result = run("ablate", "--trace", trace, "--model", folder, "--experts", experts)
     assert isinstance(result.exception, ValueError)
     assert line in str(result.exception)
-    assert not sidecar_path(trace, "causes").is_file()
+    assert not sidecar_path(trace, CAUSES).is_file()
 
 
 def test_another_model_is_refused(trace: Path) -> None:

@@ -1,21 +1,24 @@
 """The page Causes and its figures, on a trace whose causes are written by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 
-from analysis import queries
 from analysis.cause_tests import Tally, with_q, with_verdicts
+from app.sidecars import CAUSES
 from app.studies import ablation, cause_words, claims
+from app.studies.shipped_causes import adopt, ship
 from app.views.causes.figures import cause_rows, change_lines, change_points, verdict_bars
 from app.views.shared.theme import DARK, LIGHT, Palette
 from app.views.specialization import specialists
-from data.sidecar import sidecar_path, write_sidecar
-from data.store import open_trace
+from data.sidecar import Sidecar, read_sidecar, sidecar_path
 from tests.app.pages import page, texts
 from tests.cause_rows import cause_rows as rows_of
-from tests.traces import write_tiny_trace
+from tests.sidecars import info_of, write_earlier
+from tests.traces import write_empty_trace, write_tiny_trace
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
@@ -52,42 +55,49 @@ def test_experiments_have_a_line_or_a_point_a_domain() -> None:
     assert list(change_points(table[table.value == 1], LIGHT).data[0].x) == [0.1, 0.1]
 
 
-def test_another_run_adds_rows_and_replaces_an_expert_measured_again(tmp_path: Path) -> None:
-    trace = tmp_path / "t.duckdb"
-    parameters = {"model_sha256": "a", "seed": 0}
-    ablation.store(trace, rows_of(0), parameters)
-    ablation.store(trace, rows_of(1), parameters)
-    rows = ablation.store(trace, rows_of(0, p=0.5), parameters)
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """A trace with room for experts that rows are written of by hand."""
+    path = tmp_path / "t.duckdb"
+    write_empty_trace(path, num_layers=1, num_experts=32)
+    return path
+
+
+def test_another_run_adds_rows_and_replaces_an_expert_measured_again(measured: Path) -> None:
+    info = info_of(measured)
+    ablation.store(measured, info, rows_of(0), {})
+    ablation.store(measured, info, rows_of(1), {})
+    rows = ablation.store(measured, info, rows_of(0, p=0.5), {})
     assert rows.groupby("expert_id").verdict.first().to_dict() == {
         0: "not confirmed", 1: "confirmed"
     }  # fmt: skip
-    assert ablation.stored(trace, model_sha256="b") is None
+    assert ablation.stored(measured, replace(info, trace_id="another")) is None
 
 
-def test_the_verdict_counts_all_that_was_ever_tried_on_the_trace(tmp_path: Path) -> None:
-    trace, parameters = tmp_path / "t.duckdb", {"model_sha256": "a"}
-    assert set(ablation.store(trace, rows_of(0, p=0.02), parameters).verdict) == {"confirmed"}
-    ablation.store(trace, rows_of(1, p=0.9), parameters)
-    rows = ablation.store(trace, rows_of(2, p=0.9), parameters)  # q is 0.06 now
+def test_the_verdict_counts_all_that_was_ever_tried_on_the_trace(measured: Path) -> None:
+    info = info_of(measured)
+    assert set(ablation.store(measured, info, rows_of(0, p=0.02), {}).verdict) == {"confirmed"}
+    ablation.store(measured, info, rows_of(1, p=0.9), {})
+    rows = ablation.store(measured, info, rows_of(2, p=0.9), {})  # q is 0.06 now
     assert set(rows.verdict) == {"not confirmed"}
 
 
-def test_what_an_earlier_version_measured_is_not_used(tmp_path: Path) -> None:
-    trace = tmp_path / "t.duckdb"
+def test_what_an_earlier_version_measured_is_not_used(measured: Path) -> None:
+    info = info_of(measured)
     old = pd.DataFrame({"layer_id": [0], "expert_id": [0], "group": ["own"], "verdict": ["x"]})
-    write_sidecar(trace, "causes", old, {"model_sha256": "a"})
-    assert ablation.stored(trace, model_sha256="a") is None
-    ablation.store(trace, rows_of(1), {"model_sha256": "a"})
-    known = ablation.stored(trace, model_sha256="a")
+    write_earlier(measured, CAUSES, old, model_sha256=info.model_sha256, format=2)
+    assert ablation.stored(measured, info) is None
+    ablation.store(measured, info, rows_of(1), {})
+    known = ablation.stored(measured, info)
     assert known is not None
     assert set(known.expert_id) == {1}
 
 
-def test_a_measurement_on_fewer_tokens_does_not_replace_a_larger_one(tmp_path: Path) -> None:
-    trace, parameters = tmp_path / "t.duckdb", {"model_sha256": "a"}
-    ablation.store(trace, rows_of(0), parameters)
+def test_a_measurement_on_fewer_tokens_does_not_replace_a_larger_one(measured: Path) -> None:
+    info = info_of(measured)
+    ablation.store(measured, info, rows_of(0), {})
     smaller = rows_of(0, p=None, known=False).assign(n_tokens=30)
-    assert set(ablation.store(trace, smaller, parameters).verdict) == {"confirmed"}
+    assert set(ablation.store(measured, info, smaller, {}).verdict) == {"confirmed"}
 
 
 def test_bars_count_the_verdicts_of_a_domain() -> None:
@@ -172,29 +182,59 @@ def test_any_living_expert_can_be_named_and_a_dead_one_cannot() -> None:
 
 
 def test_what_was_measured_comes_with_the_model(tmp_path: Path) -> None:
-    ablation.store(tmp_path / "demo.duckdb", rows_of(), {"model_sha256": "a"})
-    (tmp_path / "traces").mkdir()
-    ablation.adopt(tmp_path, tmp_path / "traces" / "demo.duckdb")
-    ablation.adopt(tmp_path / "none", tmp_path / "traces" / "other.duckdb")
-    assert ablation.stored(tmp_path / "traces" / "demo.duckdb", model_sha256="a") is not None
-    assert ablation.stored(tmp_path / "traces" / "demo.duckdb", model_sha256="b") is None
-    assert not sidecar_path(tmp_path / "traces" / "other.duckdb", "causes").is_file()
+    model, fresh = tmp_path / "model", tmp_path / "fresh" / "tiny.duckdb"
+    for path in (model, fresh.parent):
+        path.mkdir()
+    write_tiny_trace(tmp_path / "tiny.duckdb")
+    model_sha256 = info_of(tmp_path / "tiny.duckdb").model_sha256
+    ship(model, tmp_path / "tiny.duckdb", rows_of(), {"model_sha256": model_sha256, "seed": 3})
+    assert ablation.stored(model / "tiny.duckdb", info_of(tmp_path / "tiny.duckdb")) is None
+    write_tiny_trace(fresh)
+    with duckdb.connect(str(fresh)) as con:
+        con.execute("UPDATE trace SET trace_id = 'fresh'")
+    adopt(tmp_path / "none", fresh)
+    assert ablation.stored(fresh, info_of(fresh)) is None
+    adopt(model, fresh)
+    causes = read_sidecar(fresh, CAUSES, of=info_of(fresh))
+    assert isinstance(causes, Sidecar)
+    assert (causes.parameters["trace_id"], causes.parameters["seed"]) == ("fresh", 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE trace SET model_sha256 = 'another'",
+        "UPDATE document SET sha256 = 'another' WHERE doc_id = 1",
+        "UPDATE document SET domain = 'law' WHERE doc_id = 1",
+        "UPDATE document SET \"group\" = 'book' WHERE doc_id = 1",
+    ],
+)
+def test_what_was_measured_on_another_model_or_other_texts_is_not_taken_over(
+    tmp_path: Path, change: str
+) -> None:
+    path = tmp_path / "tiny.duckdb"
+    write_tiny_trace(path)
+    (tmp_path / "model").mkdir()
+    ship(tmp_path / "model", path, rows_of(), {"model_sha256": info_of(path).model_sha256})
+    with duckdb.connect(str(path)) as con:
+        con.execute(change)
+    adopt(tmp_path / "model", path)
+    assert not sidecar_path(path, CAUSES).exists()
 
 
 @pytest.mark.slow
 def test_the_page_shows_many_by_domain(traces: Path) -> None:
     path = traces / "tiny.duckdb"
-    write_tiny_trace(path)
-    with open_trace(path) as con:
-        model_sha256 = queries.trace_info(con).model_sha256
+    write_tiny_trace(path, num_experts=12)
+    info = info_of(path)
     many = pd.concat([rows_of(expert) for expert in range(12)], ignore_index=True)
-    ablation.store(path, many, {"model_sha256": model_sha256})
+    ablation.store(path, info, many, {})
     app = page("causes")
     assert not app.exception
     assert "Of 12 specialists left out, 12 are confirmed" in texts(app)
     assert "Shown: 8 of 12" in texts(app)
     assert "The same rule confirms 100.0% (12 of 12) of the specialists judged" in texts(app)
-    table = ablation.stored(path, model_sha256=model_sha256)
+    table = ablation.stored(path, info)
     assert table is not None
     assert [*table.columns[5:10]] == ["estimate", "low", "high", "p", "q"]
 
@@ -202,8 +242,7 @@ def test_the_page_shows_many_by_domain(traces: Path) -> None:
 def test_experts_are_named_by_layer_and_number(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     write_tiny_trace(path)
-    with open_trace(path) as con:
-        info = queries.trace_info(con)
+    info = info_of(path)
     assert claims.parse_experts("0:1, 0:0", info) == [(0, 1), (0, 0)]
     for wrong, line in (("x", "not LAYER:EXPERT"), ("0:999", "there is no expert 0:999")):
         with pytest.raises(ValueError, match=line):
@@ -223,10 +262,8 @@ def test_the_page_says_what_to_do_and_that_the_model_is_another(traces: Path, mo
 def test_the_page_shows_what_is_stored(traces: Path) -> None:
     path = traces / "tiny.duckdb"
     write_tiny_trace(path)
-    with open_trace(path) as con:
-        model_sha256 = queries.trace_info(con).model_sha256
-    ablation.store(path, rows_of(), {"model_sha256": model_sha256, "seed": 0})
-    assert sidecar_path(path, "causes").is_file()
+    ablation.store(path, info_of(path), rows_of(), {"seed": 0})
+    assert sidecar_path(path, CAUSES).is_file()
     app = page("causes")
     assert not app.exception
     assert "The specialist left out is confirmed" in texts(app)

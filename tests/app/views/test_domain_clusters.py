@@ -9,11 +9,13 @@ import pandas as pd
 
 from analysis.agreement import agreement
 from app.jobs import beside
+from app.sidecars import PROMPTS, TOKENS
 from app.views.domain_clusters import figures as clusters
 from app.views.domain_clusters import points
 from app.views.shared.theme import LIGHT
 from data.sidecar import sidecar_path, write_sidecar
 from tests.app.incomplete_traces import open_case
+from tests.sidecars import write_earlier
 
 
 def test_agreement_has_its_null_and_the_reason_why_there_is_no_interval() -> None:
@@ -27,38 +29,27 @@ def test_agreement_has_its_null_and_the_reason_why_there_is_no_interval() -> Non
     assert set(table.shuffled_over) == {4}
 
 
-def test_a_map_of_an_earlier_version_is_shown_without_its_agreement_and_made_again(
-    incomplete_files: Path, traces: Path
-) -> None:
+def test_maps_are_made_again_unless_they_are_damaged(incomplete_files: Path, traces: Path) -> None:
     shutil.copy(incomplete_files / "two_documents.duckdb", traces)
     trace = open_case("two_documents", traces)
-    assert not beside._is_current(trace, "prompts")
-    parameters = {
-        "method": "umap",
-        "seed": 0,
-        "points": 3,
-        "points_in_trace": 3,
-        "clusters": 2,
-        "agreement": {"purity": 0.9, "shuffled_purity": 0.2, "nmi": 0.7, "shuffled_nmi": 0.1},
-    }
-    write_sidecar(trace.path, "prompts", POINTS, parameters)
-    assert not beside._is_current(trace, "prompts")
-    stored = points.stored_map(trace, "prompts")
-    assert stored is not None
-    assert points.clusters_answer("prompts", *stored) == (
-        "3 prompts fall into 2 clusters by their routing alone."
-    )
-    assert points.OUTDATED in points.map_note("prompts", stored[1], num_drawn=3)
-    write_sidecar(trace.path, "prompts", POINTS, parameters | {"groups": 3})
-    assert beside._is_current(trace, "prompts")
-    stored = points.stored_map(trace, "prompts")
-    assert stored is not None
-    assert points.clusters_answer("prompts", *stored).endswith(
+    assert beside._to_make(trace, [PROMPTS])
+    write_earlier(trace.path, PROMPTS, POINTS, method="umap", groups=3)
+    assert beside._to_make(trace, [PROMPTS])
+    write_sidecar(trace.path, PROMPTS, PROMPT_POINTS, PARAMETERS, of=trace.info)
+    assert not beside._to_make(trace, [PROMPTS])
+    assert beside._to_make(trace, [PROMPTS, TOKENS])
+    sidecar_path(trace.path, PROMPTS).write_bytes(b"damaged")
+    assert not beside._to_make(trace, [PROMPTS, TOKENS])
+
+
+def test_what_a_map_shows_stands_beside_shuffled_domains() -> None:
+    assert points.clusters_answer("prompts", POINTS, PARAMETERS).endswith(
         "90% share their cluster's most frequent domain, against 20% with domains shuffled over "
         "the 3 groups of texts (NMI 0.70 against 0.10)."
     )
-    sidecar_path(trace.path, "prompts").write_bytes(b"damaged")
-    assert not beside._is_current(trace, "prompts")
+    assert points.clusters_answer("prompts", POINTS, PARAMETERS | {"agreement": None}) == (
+        "3 prompts fall into 2 clusters by their routing alone."
+    )
 
 
 def test_the_map_of_experts_says_which_texts_gave_the_domains() -> None:
@@ -77,6 +68,25 @@ POINTS = pd.DataFrame(
         "cluster": [0, 1, -1],
     }
 )
+PROMPT_POINTS = POINTS.head(2).assign(doc_id=[0, 1], group=None, unit=[0, 1], origin="", tokens=3)
+PROMPT_POINTS["text"] = "a"
+PARAMETERS = {
+    "method": "umap",
+    "seed": 0,
+    "points": 3,
+    "points_in_trace": 3,
+    "groups": 3,
+    "clusters": 2,
+    "noise_share": 0.3,
+    "agreement": {
+        "purity": 0.9,
+        "shuffled_purity": 0.2,
+        "nmi": 0.7,
+        "shuffled_nmi": 0.1,
+        "ari": 0.5,
+        "shuffled_ari": 0.0,
+    },
+}
 
 
 def test_a_box_and_a_lasso_select_what_lies_inside() -> None:

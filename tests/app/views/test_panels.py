@@ -10,7 +10,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from app import workspace
 from app.commands.information import information
 from app.commands.project import project
-from app.jobs.beside import PROJECTIONS
+from app.sidecars import MAPS
 from app.trace import Trace, open_trace
 from app.views.coactivation import panels as coactivation
 from app.views.domain_clusters import panels as domain_clusters
@@ -31,7 +31,7 @@ PAGES: dict[str, Make] = {
     "vocabulary": lambda trace: vocabulary.panels(trace, LIGHT),
     "clusters": lambda trace: [
         panel
-        for what in PROJECTIONS
+        for what in MAPS
         for panel in domain_clusters.panels(trace, LIGHT, what=what, colour="expert")
     ],
 }

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from app import workspace
+from app.sidecars import INFORMATION, VOCABULARY
 from app.trace import open_trace
 from app.views.shared.theme import LIGHT
 from app.views.vocabulary import figures as vocabulary
 from app.views.vocabulary import tables
-from data.sidecar import write_sidecar
+from tests.sidecars import write_earlier
 
 
 def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
@@ -31,20 +32,15 @@ def test_vocabulary_lines_leave_gaps_where_nothing_is_known() -> None:
     )
 
 
-def test_results_of_before_there_were_groups_take_each_text_for_one(
-    tmp_path: Path, tiny_trace: Path
-) -> None:
+def test_results_of_an_earlier_version_are_counted_again(tmp_path: Path, tiny_trace: Path) -> None:
     path = tmp_path / "tiny.duckdb"
     shutil.copy(tiny_trace, path)
     trace = open_trace(workspace.trace_file(path))
-    of_trace = {"created_at": trace.info.created_at.isoformat()}
-    old = pd.DataFrame({"layer_id": [0], "p": [0.5], "information_p": [0.5], "n_documents": [3]})
-    for name in ("information", "vocabulary"):
-        write_sidecar(path, name, old, of_trace)
-    table = tables.information(trace)
-    assert table is not None
-    assert table.n_groups.tolist() == [3]
-    assert tables.summary(trace).n_groups.tolist() == [3, 3]  # counted again, in both layers
+    old = pd.DataFrame({"layer_id": [0, 1], "p": 0.5, "information_p": 0.5, "n_documents": 60})
+    for kind in (INFORMATION, VOCABULARY):
+        write_earlier(path, kind, old, created_at=trace.info.created_at.isoformat())
+    assert tables.information(trace) is None
+    assert tables.summary(trace).n_documents.tolist() == [3, 3]
 
 
 def test_information_below_its_null_is_no_bar() -> None:
