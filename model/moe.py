@@ -1,9 +1,9 @@
 """The MoE layer: shared experts for every token, a few routed ones by choice.
 
 B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed experts, K = most experts
-per token, C = choices, F = expert width, P = parts of a neuron. Hooks attach to `gate` and
-`experts`: `experts` receives what is executed; NO_EXPERT is a place left empty. Where the layer has
-a capacity, a choice that found its expert full weighs 0.
+per token, C = choices, F = expert width, P = parts of a neuron. Hooks attach to `gate`, `admission`
+and `experts`: `experts` receives what is executed; NO_EXPERT is a place left empty. Where the layer
+has a capacity, `admission` says which choices found their expert full; these weigh 0.
 
 Where experts were pruned, several ids may run the same weights: gate, trace and pages keep all E
 ids, `experts` holds S <= E stored experts. So layers that keep different numbers need no other
@@ -22,7 +22,7 @@ from model.kernels import cpu_experts
 from model.kernels.precision import compute_dtype, product_dtype
 from model.layers import HAS_TRITON, KeyValueCache, SwiGLU
 from model.losses import by_expert
-from model.router import Router, SoftmaxRouter, admitted, new_router
+from model.router import Admission, Router, SoftmaxRouter, new_router
 
 if HAS_TRITON:
     from model.kernels.gpu_experts import RoutedExperts
@@ -159,14 +159,13 @@ class MoE(nn.Module):
         self.experts = experts
         self.shared_experts = shared_experts
         self.num_experts = num_experts
+        self.admission: Admission | None = None
+        if gate.capacity is not None:
+            self.admission = Admission(gate.capacity, num_experts=num_experts)
 
     @property
     def k_range(self) -> tuple[int, int]:
         return self.gate.k_range
-
-    @property
-    def capacity(self) -> int | None:
-        return self.gate.capacity
 
     @property
     def rule(self) -> SoftmaxRouter | None:
@@ -185,9 +184,9 @@ class MoE(nn.Module):
         """(output_BSD, router_logits_TE, the expert_ids_TK chosen, those refused included)."""
         x_TD = x_BSD.reshape(-1, x_BSD.shape[-1])
         router_logits_TE, weights_TK, expert_ids_TK = self.gate(x_TD, token_ids_BS)
-        if self.capacity is not None:
-            kept_TK = self.admitted(expert_ids_TK, self.capacity, len(x_BSD), cache)
-            weights_TK = weights_TK * kept_TK
+        if self.admission is not None:
+            kept_TK = self.admission(expert_ids_TK, len(x_BSD), cache)
+            weights_TK = weights_TK.masked_fill(~kept_TK, 0.0)
         output_TD = self.executed(x_TD, expert_ids_TK, weights_TK)
         return output_TD.view_as(x_BSD), router_logits_TE, expert_ids_TK
 
@@ -196,18 +195,6 @@ class MoE(nn.Module):
         if self.shared_experts is not None:
             output_TD = output_TD + self.shared_experts(x_TD)
         return output_TD
-
-    def admitted(
-        self, expert_ids_TK: Tensor, capacity: int, sequences: int, cache: KeyValueCache | None
-    ) -> Tensor:
-        """Whether each choice finds room; the cache remembers what came before."""
-        before_BE = cache.chosen_BE if cache else None
-        if before_BE is None:
-            before_BE = expert_ids_TK.new_zeros((sequences, self.num_experts), dtype=torch.int32)
-        kept_TK, chosen_BE = admitted(expert_ids_TK, before_BE, capacity=capacity)
-        if cache is not None:
-            cache.chosen_BE = chosen_BE
-        return kept_TK
 
 
 def new_moe(config: ModelConfig, *, leaders: tuple[int, ...] | None = None) -> MoE:

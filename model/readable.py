@@ -51,8 +51,9 @@ class MoELayer(Protocol):
         """(fewest, most) experts that a token takes."""
 
     @property
-    def capacity(self) -> int | None:
-        """Choices that an expert takes of one sequence; those beyond weigh 0. None: no limit."""
+    def admission(self) -> nn.Module | None:
+        """Gives kept_TK, which choices find room at their expert; the others are not executed and
+        weigh 0. None: all do."""
 
     @property
     def rule(self) -> GateRule | None:

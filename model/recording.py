@@ -1,7 +1,7 @@
 """What a model routes, seen from outside: hooks on gate and experts of every MoE layer.
 
-What the experts receive is what is executed. Where a layer has a capacity, a weight of 0 is a
-choice refused.
+What the experts receive is what is executed, a weight of 0 too. Where a layer has a capacity, its
+`admission` says what was refused.
 
 T = tokens (sequences x positions, row-major), D = model dim, E = routed experts, K = chosen,
 L = MoE layers, R = recorded rows.
@@ -33,17 +33,19 @@ class Decisions:
     entropy_TL: np.ndarray  # float32, nats; NaN where the gate has no logits
     margin_TL: np.ndarray  # float32; NaN where no expert was rejected, or without logits
     loss_T: np.ndarray  # float32, as given to `transfer`; NaN without
+    finite_TL: np.ndarray  # bool: every router logit is a finite number, or the gate has none
 
 
 class Transfer:
     """Decisions on their way to the host: one copy, which the next forward need not wait for."""
 
-    def __init__(self, *, expert_ids: Tensor, values: list[Tensor], refusing_L: np.ndarray) -> None:
-        self._refusing_L = refusing_L  # bool: layers with a capacity
-        self._ids_shape = expert_ids.shape
-        self._value_shapes = [value.shape for value in values]
-        parts = [*values, expert_ids]  # float32 first keeps both aligned
-        packed = torch.cat([part.reshape(-1).view(torch.uint8) for part in parts])
+    def __init__(self, values: dict[str, Tensor]) -> None:
+        """The fields of `ranked`, the widest types first: that keeps all aligned."""
+        self._layout = [
+            (name, value.shape, value.new_empty(0, device="cpu").numpy().dtype)
+            for name, value in values.items()
+        ]
+        packed = torch.cat([value.reshape(-1).view(torch.uint8) for value in values.values()])
         self._copied: torch.cuda.Event | None = None
         if packed.is_cuda:
             self._host = torch.empty(packed.shape, dtype=torch.uint8, pin_memory=True)
@@ -57,30 +59,46 @@ class Transfer:
         if self._copied is not None:
             self._copied.synchronize()
         packed = self._host.numpy()
-        arrays = []
-        for shape in self._value_shapes:
-            size = 4 * shape.numel()
-            arrays.append(packed[:size].view(np.float32).reshape(shape))
+        values = {}
+        for name, shape, dtype in self._layout:
+            size = shape.numel() * dtype.itemsize
+            values[name] = packed[:size].view(dtype).reshape(shape)
             packed = packed[size:]
-        weights_TLK, entropy_TL, margin_TL, loss_T = arrays
-        expert_ids_TLK = packed.view(np.int16).reshape(self._ids_shape)
-        if (weights_TLK[..., 1:] > weights_TLK[..., :-1]).any():
-            order_TLK = np.argsort(-weights_TLK, axis=-1, kind="stable")
-            expert_ids_TLK = np.take_along_axis(expert_ids_TLK, order_TLK, axis=-1)
-            weights_TLK = np.take_along_axis(weights_TLK, order_TLK, axis=-1)
-        dropped_ids_TLK = None
-        if self._refusing_L.any():
-            refused_TLK = (weights_TLK == 0) & self._refusing_L[:, None]
-            dropped_ids_TLK = np.where(refused_TLK, expert_ids_TLK, NO_EXPERT).astype(np.int16)
-            expert_ids_TLK = np.where(refused_TLK, NO_EXPERT, expert_ids_TLK).astype(np.int16)
-        return Decisions(
-            expert_ids_TLK=expert_ids_TLK,
-            weights_TLK=weights_TLK,
-            dropped_ids_TLK=dropped_ids_TLK,
-            entropy_TL=entropy_TL,
-            margin_TL=margin_TL,
-            loss_T=loss_T,
-        )
+        return ranked(**values)
+
+
+def ranked(
+    *,
+    weights_TLK: np.ndarray,
+    entropy_TL: np.ndarray,
+    margin_TL: np.ndarray,
+    loss_T: np.ndarray,
+    expert_ids_TLK: np.ndarray,
+    finite_TL: np.ndarray,
+    kept_TLK: np.ndarray | None = None,
+) -> Decisions:
+    """`kept_TLK`: choices that found room; None: no layer has a capacity."""
+    dropped_ids_TLK = None
+    by_TLK = weights_TLK
+    if kept_TLK is not None:
+        by_TLK = np.nan_to_num(weights_TLK, nan=np.finfo(np.float32).min)
+        by_TLK = np.where(kept_TLK, by_TLK, -np.inf)  # all that was executed first
+        weights_TLK = np.where(kept_TLK, weights_TLK, np.float32(0))
+        dropped_ids_TLK = np.where(kept_TLK, NO_EXPERT, expert_ids_TLK).astype(np.int16)
+        expert_ids_TLK = np.where(kept_TLK, expert_ids_TLK, NO_EXPERT).astype(np.int16)
+    if (by_TLK[..., 1:] > by_TLK[..., :-1]).any():
+        order_TLK = np.argsort(-by_TLK, axis=-1, kind="stable")
+        expert_ids_TLK = np.take_along_axis(expert_ids_TLK, order_TLK, axis=-1)
+        weights_TLK = np.take_along_axis(weights_TLK, order_TLK, axis=-1)
+    return Decisions(
+        expert_ids_TLK=expert_ids_TLK,
+        weights_TLK=weights_TLK,
+        dropped_ids_TLK=dropped_ids_TLK,
+        entropy_TL=entropy_TL,
+        margin_TL=margin_TL,
+        loss_T=loss_T,
+        finite_TL=finite_TL,
+    )
 
 
 class ExpertInput(NamedTuple):
@@ -102,6 +120,7 @@ class Recording:
     def clear(self) -> None:
         self._router_logits: dict[int, Tensor | None] = {}
         self._executed: dict[int, tuple[Tensor, Tensor]] = {}
+        self._kept: dict[int, Tensor] = {}  # of layers with a capacity
         self._x: dict[int, Tensor] = {}
 
     def require_whole_forward(self) -> None:
@@ -115,15 +134,20 @@ class Recording:
         """Send the given rows (all without) to the host, and forget the forward."""
         self.require_whole_forward()
         layers = [self._layer(layer_id, rows_R) for layer_id in range(len(self._layers))]
+        ids, weights, entropy, margin, finite = (list(x) for x in zip(*layers, strict=True))
+        values = {
+            "weights_TLK": torch.stack(pad(weights, 0.0), dim=1),
+            "entropy_TL": torch.stack(entropy, dim=1),
+            "margin_TL": torch.stack(margin, dim=1),
+            "loss_T": torch.full_like(entropy[0], torch.nan) if loss_R is None else loss_R.float(),
+            "expert_ids_TLK": torch.stack(pad(ids, NO_EXPERT), dim=1),
+            "finite_TL": torch.stack(finite, dim=1),
+        }
+        if self._kept:
+            kept = [self._found_room(layer_id, rows_R) for layer_id in range(len(self._layers))]
+            values["kept_TLK"] = torch.stack(pad(kept, True), dim=1)
         self.clear()
-        ids, weights, entropy, margin = (list(column) for column in zip(*layers, strict=True))
-        expert_ids_RLK = torch.stack(pad(ids, NO_EXPERT), dim=1)
-        if loss_R is None:
-            loss_R = torch.full(expert_ids_RLK.shape[:1], torch.nan, device=expert_ids_RLK.device)
-        values = [torch.stack(pad(weights, 0.0), dim=1)]
-        values += [torch.stack(entropy, dim=1), torch.stack(margin, dim=1), loss_R.float()]
-        refusing = [layer.capacity is not None for layer in self._layers]
-        return Transfer(expert_ids=expert_ids_RLK, values=values, refusing_L=np.array(refusing))
+        return Transfer(values)
 
     def take(self) -> Decisions:
         """All rows of the last forward, now."""
@@ -140,15 +164,16 @@ class Recording:
         self.clear()
         return [ExpertInput(*(part[rows_R] for part in layer)) for layer in given]
 
-    def _layer(self, layer_id: int, rows_R: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(expert_ids_RK, weights_RK, entropy_R, margin_R)"""
+    def _layer(self, layer_id: int, rows_R: Tensor | None) -> tuple[Tensor, ...]:
+        """(expert_ids_RK, weights_RK, entropy_R, margin_R, finite_R)"""
         expert_ids, weights = self._executed[layer_id]
         router_logits = self._router_logits[layer_id]
         if rows_R is not None:
             expert_ids, weights = (x.index_select(0, rows_R) for x in (expert_ids, weights))
         if router_logits is None:
             unknown = torch.full_like(weights[:, 0], torch.nan, dtype=torch.float32)
-            return expert_ids.to(torch.int16), weights.float(), unknown, unknown
+            finite = torch.ones_like(unknown, dtype=torch.bool)
+            return expert_ids.to(torch.int16), weights.float(), unknown, unknown, finite
         if rows_R is not None:
             router_logits = router_logits.index_select(0, rows_R)
         rule = require_rule(self._layers[layer_id], layer_id)
@@ -158,13 +183,24 @@ class Recording:
             weights.float(),
             entropy(scores),
             margin(rule.preference(scores), expert_ids),
+            finite_rows(router_logits),
         )
+
+    def _found_room(self, layer_id: int, rows_R: Tensor | None) -> Tensor:
+        """kept_RK, True all over in a layer without a capacity."""
+        kept_TK = self._kept.get(layer_id)
+        if kept_TK is None:
+            kept_TK = torch.ones_like(self._executed[layer_id][0], dtype=torch.bool)
+        return kept_TK if rows_R is None else kept_TK.index_select(0, rows_R)
 
     def keep_logits(self, layer_id: int, output: GateOutput) -> None:
         if layer_id == 0:  # another forward has begun
             self.clear()
         logits = output[0]
         self._router_logits[layer_id] = None if logits is None else logits.detach()
+
+    def keep_admitted(self, layer_id: int, kept_TK: Tensor) -> None:
+        self._kept[layer_id] = kept_TK.detach()
 
     def keep_executed(self, layer_id: int, arguments: list[Tensor]) -> None:
         x_TD, expert_ids_TK, weights_TK = arguments[:3]
@@ -190,11 +226,19 @@ def entropy(scores_TE: Tensor) -> Tensor:
 
 
 def margin(chosen_by_TE: Tensor, expert_ids_TK: Tensor) -> Tensor:
-    """Last chosen minus best rejected; NaN where every expert was chosen."""
+    """Last chosen minus best rejected; NaN where every expert was chosen, or one of the two is
+    NaN or infinite."""
     ids_TK = expert_ids_TK.where(expert_ids_TK != NO_EXPERT, expert_ids_TK[:, :1])
     last_T = chosen_by_TE.gather(-1, ids_TK).amin(-1)
     rejected_TE = chosen_by_TE.scatter(-1, ids_TK, -torch.inf)
-    return (last_T - rejected_TE.amax(-1)).nan_to_num_(posinf=torch.nan)
+    margin_T = last_T - rejected_TE.amax(-1)
+    return margin_T.where(margin_T.isfinite(), torch.nan)
+
+
+def finite_rows(values_TE: Tensor) -> Tensor:
+    """Which rows hold finite numbers alone: the extremes of a row show NaN and infinity."""
+    low_T, high_T = values_TE.aminmax(dim=-1)
+    return low_T.isfinite() & high_T.isfinite()
 
 
 def pad(layers: list[Tensor], fill: float) -> list[Tensor]:
@@ -219,6 +263,8 @@ def recorded_routing(model: HasMoELayers, *, inputs: bool = False) -> Iterator[R
     hooks = []
     for layer_id, layer in enumerate(layers):
         hooks.append(layer.gate.register_forward_hook(logits_hook(recording, layer_id)))
+        if layer.admission is not None:
+            hooks.append(layer.admission.register_forward_hook(kept_hook(recording, layer_id)))
         hooks.append(
             layer.experts.register_forward_pre_hook(
                 executed_hook(recording, layer_id), with_kwargs=True
@@ -235,6 +281,12 @@ def logits_hook(
     recording: Recording, layer_id: int
 ) -> Callable[[nn.Module, tuple[Tensor, ...], GateOutput], None]:
     return lambda module, arguments, output: recording.keep_logits(layer_id, output)
+
+
+def kept_hook(
+    recording: Recording, layer_id: int
+) -> Callable[[nn.Module, tuple[object, ...], Tensor], None]:
+    return lambda module, arguments, kept_TK: recording.keep_admitted(layer_id, kept_TK)
 
 
 def executed_hook(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from data.routing import NO_EXPERT
 from model.config import ModelConfig
-from model.layers import HAS_TRITON
+from model.layers import HAS_TRITON, KeyValueCache
 
 if HAS_TRITON:
     from model.kernels.gpu_routing import STEP, fused_gate
@@ -243,6 +243,27 @@ LEARNED = {
 
 def new_router(config: ModelConfig) -> Router:
     return HashRouter(config) if config.router == "hash" else LEARNED[config.router](config)
+
+
+class Admission(nn.Module):
+    """Between a gate and experts that take `capacity` choices of one sequence each.
+
+    Whoever wants to know what was refused hooks it: a weight of 0 does not say so.
+    """
+
+    def __init__(self, capacity: int, *, num_experts: int) -> None:
+        super().__init__()
+        self.capacity, self.num_experts = capacity, num_experts
+
+    def forward(self, expert_ids_TK: Tensor, sequences: int, cache: KeyValueCache | None) -> Tensor:
+        """Whether each choice finds room; the cache remembers what came before."""
+        before_BE = cache.chosen_BE if cache else None
+        if before_BE is None:
+            before_BE = expert_ids_TK.new_zeros((sequences, self.num_experts), dtype=torch.int32)
+        kept_TK, chosen_BE = admitted(expert_ids_TK, before_BE, capacity=self.capacity)
+        if cache is not None:
+            cache.chosen_BE = chosen_BE
+        return kept_TK
 
 
 def admitted(expert_ids_TK: Tensor, before_BE: Tensor, *, capacity: int) -> tuple[Tensor, Tensor]:

@@ -113,7 +113,7 @@ class ForeignLayer:
     shared_experts: None = None
     num_experts: int = EXPERTS
     k_range: tuple[int, int] = (2, 2)
-    capacity: None = None
+    admission: None = None
 
     def neurons(self) -> np.ndarray:
         rows_EFD = self.experts.w1.detach().transpose(1, 2)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from data.routing import NO_EXPERT
 from model.transformer import Transformer
 from tests.model.captures import TEXTS, captured, known, routed_by
 from tests.models import small_config
@@ -91,3 +92,51 @@ def test_bias_balanced_choices_are_stored_as_executed() -> None:
     assert set(batch.expert_ids_TLK.flatten().tolist()) == {6, 7}
     assert (np.diff(batch.weights_TLK, axis=-1) <= 0).all()
     assert (known(batch.margin_TL) >= 0).all()
+
+
+def sure(router: str, **changes: object) -> Transformer:
+    """A gate so sure of its first expert that the score of the second underflows to 0."""
+    model = routed_by(router, **changes)
+    for layer in model.moe_layers():
+        layer.gate.get_parameter("weight_ED").data.mul_(10_000)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("router", "changes"),
+    [
+        ("softmax", {}),
+        ("softmax", {"capacity_factor": 8.0}),  # room for all
+        ("gshard", {"capacity_factor": 8.0}),
+        ("softmax", {"balancing": "bias", "capacity_factor": 8.0}),
+        ("dsr", {"top_k": 6, "min_k": 2, "top_p": 0.5}),
+    ],
+)
+def test_a_weight_of_0_is_executed(router: str, changes: dict[str, object]) -> None:
+    model = sure(router, **changes)
+    found = captured(model, ["cabdacbd"])
+    seen = executed(model, [3, 1, 2, 4, 1, 3, 2, 4])
+    assert (found.weights_TLK[..., 1] == 0).any()
+    np.testing.assert_array_equal(found.expert_ids_TLK, torch.stack(seen[::2], 1).numpy())
+    np.testing.assert_array_equal(found.weights_TLK, torch.stack(seen[1::2], 1).numpy())
+    if found.dropped_ids_TLK is not None:
+        assert (found.dropped_ids_TLK == NO_EXPERT).all()
+
+
+def test_a_weight_of_0_is_not_taken_for_a_choice_refused_and_comes_before_it() -> None:
+    model = sure("softmax", capacity_factor=0.25)  # an expert takes one choice of a sequence
+    kept: list[Tensor] = []
+    hooks = [
+        layer.admission.register_forward_hook(lambda module, given, kept_TK: kept.append(kept_TK))
+        for layer in model.moe_layers()
+        if layer.admission is not None
+    ]
+    found = captured(model, ["cabdacbd"])
+    for hook in hooks:
+        hook.remove()
+    kept_TLK = torch.stack(kept, 1)[1:].numpy()
+    refused_TL = (known(found.dropped_ids_TLK) != NO_EXPERT).sum(-1)
+    np.testing.assert_array_equal(refused_TL, (~kept_TLK).sum(-1))
+    executed_TLK = found.expert_ids_TLK != NO_EXPERT
+    assert ((found.weights_TLK == 0) & executed_TLK).any()
+    assert (np.diff(executed_TLK.astype(int), axis=-1) <= 0).all()

@@ -37,7 +37,7 @@ BLOCKS: dict[str, Block] = {
 class OneLayer(nn.Module):
     """A model of one MoE layer: its output is what its experts were handed."""
 
-    shared_experts = capacity = None
+    shared_experts = admission = None
     num_experts = 4
 
     def __init__(self, gate: nn.Module, rule: GateRule, *, top_k: int) -> None:

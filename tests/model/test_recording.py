@@ -44,7 +44,7 @@ class Uncertain(RoundRobinGate):
 class NamedArguments(nn.Module):
     """A block of another make that passes what is executed by name."""
 
-    shared_experts = capacity = None
+    shared_experts = admission = None
     num_experts = 4
     k_range = (2, 2)
 
@@ -94,6 +94,13 @@ def test_margin_counts_the_bias_and_is_unknown_when_nothing_was_rejected() -> No
     bias_E = torch.tensor([0.0, 0.0, 0.4])
     assert margin(scores_TE + bias_E, torch.tensor([[2, 0]])).item() == pytest.approx(0.2)
     assert margin(scores_TE, torch.tensor([[0, 1, 2]])).isnan().item()
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_the_margin_of_what_is_not_finite_is_unknown_and_not_0(broken: float) -> None:
+    scores_TE = torch.tensor([[broken, 0.3, 0.2], [0.5, 0.3, 0.2]])
+    assert margin(scores_TE, torch.tensor([[0], [0]])).isnan().tolist() == [True, False]
+    assert margin(scores_TE, torch.tensor([[1], [1]])).isnan().tolist() == [True, False]
 
 
 def test_sigmoid_scores_count_as_shares_of_their_sum() -> None:
