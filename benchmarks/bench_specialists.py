@@ -120,7 +120,8 @@ def loaded(untrained: int | None, device: str) -> "Transformer":
     """The shipped model, or its architecture as it was before the first step."""
     import torch
 
-    from model.checkpoint import load_config, load_model
+    from model.checkpoint import load_model
+    from model.config_file import load_config
     from model.transformer import Transformer
 
     if untrained is None:

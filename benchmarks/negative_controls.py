@@ -27,7 +27,8 @@ from analysis.significance import MAX_Q, lift_table, specialists
 from app.commands.demo import demo
 from app.studies.reader import CHECKPOINT
 from data.store import open_trace
-from model.checkpoint import load_config, save_model
+from model.checkpoint import save_model
+from model.config_file import load_config
 from model.transformer import Transformer
 
 TRACE = Path("traces/demo.duckdb")

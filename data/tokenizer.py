@@ -47,10 +47,17 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise ValueError(f"no tokenizer at {path}; make one with `routescope corpus tokenize`")
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the package raises nothing narrower
-        raise ValueError(f"{path} is no tokenizer: {error}") from error
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the package raises nothing narrower, and Rust's panics
+        raise ValueError(f"{path} is no tokenizer: {str(error)[:200]}") from error
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+def num_ids(tokenizer: Tokenizer) -> int:
+    """Up to the largest token id, wherever the vocabulary has gaps."""
+    return 1 + max(tokenizer.get_vocab().values(), default=-1)
 
 
 def decode(tokenizer: Tokenizer, token_ids: list[int]) -> str:

@@ -1,9 +1,13 @@
 """The files of a training by name, whether they changed, and how far the training is."""
 
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from data.outputs import require_new_folder
 
 SILENCE = 120  # seconds after the last line of the log until a training counts as stopped
 
@@ -48,6 +52,49 @@ class TrainingFolder:
     def dense(self) -> "TrainingFolder":
         """Of the dense twin: shipped with its log and settings alone."""
         return TrainingFolder(self.path / "dense")
+
+    @property
+    def weights(self) -> list[Path]:
+        """Config and shards of the finished model; the config is written last."""
+        return sorted([*self.path.glob("model-*.safetensors"), *self.path.glob("config.json")])
+
+    def require_begun_with(self, settings: Mapping[str, object], *, unsaved_lines: int) -> None:
+        """Refuses to train where anything else lies than this training, or nothing.
+
+        Without progress it begins anew, if its log has no more lines than are written before the
+        first checkpoint: else the progress was taken away, and the log would be replaced.
+        """
+        if not self.settings.is_file():
+            return require_new_folder(self.path)
+        if not self.progress.is_file() and (self.weights or self._lines > unsaved_lines):
+            raise ValueError(
+                f"{self.path} holds a training without {self.progress.name}, so it cannot be "
+                "continued, and it is not replaced; choose another folder"
+            )
+        begun = self._begun_settings()
+        if changed := sorted(key for key in settings if begun.get(key) != settings[key]):
+            raise ValueError(
+                f"{self.path} holds a training with other settings ({', '.join(changed)}); "
+                "continue it with its own settings or choose another folder"
+            )
+
+    def _begun_settings(self) -> dict[str, object]:
+        try:
+            begun = json.loads(self.settings.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{self.settings} is not JSON: {error}; restore it") from error
+        if not isinstance(begun, dict):
+            raise ValueError(f"{self.settings} is not a JSON object; restore it")
+        return begun
+
+    @property
+    def _lines(self) -> int:
+        return self.log.read_bytes().count(b"\n") if self.log.is_file() else 0
+
+    def remove_partials(self) -> None:
+        """What a killed training was writing."""
+        for file in (self.settings, self.progress, self.snapshots, self.log, self.model_config):
+            file.with_name(file.name + ".partial").unlink(missing_ok=True)
 
     @property
     def state(self) -> State:

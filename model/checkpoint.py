@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -10,13 +10,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from data.outputs import write_atomically
 from data.training_folder import TrainingFolder
 from model.config import ModelConfig
+from model.config_file import load_config
 from model.fingerprint import remove_shards, shard_name, shard_paths
 from model.transformer import Transformer
 
 SHARD_BYTES = 16 * 2**20
 INT8_LIMIT = 127  # -128 is left out: the scale is the same on both sides
+FLOATS = ("BF16", "F16", "F32")
 EXPERT_WEIGHTS = (".experts.gate_up_EDF", ".experts.down_EFD")
 
 
@@ -26,8 +29,6 @@ def save_model(model: Transformer, folder: Path, *, dtype: torch.dtype = torch.b
     Routed experts as the config's `expert_dtype` says, all else in `dtype`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    config = json.dumps(asdict(model.config), indent=2) + "\n"
-    write_atomically(folder / "config.json", config)
     tensors = {
         name: tensor.detach().to("cpu", torch.float32 if name.endswith("bias_E") else dtype)
         for name, tensor in model.state_dict().items()
@@ -39,6 +40,8 @@ def save_model(model: Transformer, folder: Path, *, dtype: torch.dtype = torch.b
     remove_shards(folder)
     for number, shard in enumerate(shards, start=1):
         save_file(shard, folder / shard_name(number, len(shards)))
+    config = json.dumps(asdict(model.config), indent=2) + "\n"
+    write_atomically(folder / "config.json", config)  # last: who finds it finds the weights
 
 
 def quantize(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -58,13 +61,10 @@ def quantize(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def dequantize(tensors: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+def dequantize(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     result = {name: tensor for name, tensor in tensors.items() if not name.endswith(".scale")}
     for name in [name for name in result if name.endswith(EXPERT_WEIGHTS)]:
-        scale = tensors.get(f"{name}.scale")
-        if scale is None or result[name].dtype != torch.int8:
-            raise ValueError(f"the weights in {folder} do not fit its config: {name} is not INT8")
-        result[name] = result[name].float() * scale.float()
+        result[name] = result[name].float() * tensors[f"{name}.scale"].float()
     return result
 
 
@@ -82,49 +82,74 @@ def split_shards(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     return shards
 
 
-def load_config(folder: Path) -> ModelConfig:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ValueError(f"no model in {folder}: config.json is missing")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    known = {field.name for field in fields(ModelConfig)}
-    if not isinstance(values, dict) or (unknown := sorted(set(values) - known)):
-        wrong = f"unknown fields {unknown}" if isinstance(values, dict) else "no object"
-        raise ValueError(f"{path} is not a RouteScope model config: {wrong}")
-    try:
-        if values.get("expert_leaders") is not None:
-            values["expert_leaders"] = tuple(map(tuple, values["expert_leaders"]))
-        return ModelConfig(**values)
-    except TypeError as error:
-        raise ValueError(f"{path} is not a RouteScope model config: {error}") from error
-
-
 def load_model(
     folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Transformer:
     """The model in `folder`, in evaluation mode. INT8 experts become `dtype`: the file is smaller
     for them, the loaded model is not, and all that reads its weights works as on any other."""
     config = load_config(folder)
+    require_fitting(folder, config)
     tensors: dict[str, Tensor] = {}
     for path in shard_paths(folder):
-        try:
-            tensors |= load_file(path, device=device)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
+        tensors |= load_file(path, device=device)
     if config.expert_dtype == "int8":
-        tensors = dequantize(tensors, folder)
-    if config.tied_embeddings and "embedding.weight" in tensors:
+        tensors = dequantize(tensors)
+    if config.tied_embeddings:
         tensors["head.weight"] = tensors["embedding.weight"]
     model = Transformer(config).to(device)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        first_line = str(error).splitlines()[1].strip()
-        raise ValueError(f"the weights in {folder} do not fit its config: {first_line}") from error
+    model.load_state_dict(tensors)
     return model.to(dtype).eval()
+
+
+def require_fitting(folder: Path, config: ModelConfig) -> None:
+    """The headers of the shards against the config, before anything of either size is made."""
+    wanted = stored_shapes(config)
+    given = stored_headers(folder)
+    for name in sorted(wanted.keys() ^ given.keys()):
+        which = "is missing" if name in wanted else "belongs to none of its layers"
+        raise ValueError(f"the weights in {folder} do not fit its config: {name} {which}")
+    for name, shape in wanted.items():
+        found, dtype = given[name]
+        if found != shape:
+            raise ValueError(
+                f"the weights in {folder} do not fit its config: {name} has the shape {found}, "
+                f"not {shape}"
+            )
+        whole = config.expert_dtype == "int8" and name.endswith(EXPERT_WEIGHTS)
+        if dtype not in (("I8",) if whole else FLOATS):
+            raise ValueError(
+                f"the weights in {folder} do not fit its config: {name} is of {dtype}, not of "
+                f"{'I8' if whole else ', '.join(FLOATS)}"
+            )
+
+
+def stored_shapes(config: ModelConfig) -> dict[str, list[int]]:
+    """Of every tensor that the shards hold, by name."""
+    with torch.device("meta"):
+        state = Transformer(config).state_dict()
+    shapes = {name: list(tensor.shape) for name, tensor in state.items()}
+    if config.tied_embeddings:
+        del shapes["head.weight"]
+    if config.expert_dtype == "int8":
+        experts = [name for name in shapes if name.endswith(EXPERT_WEIGHTS)]
+        shapes |= {f"{n}.scale": [shapes[n][0], 1, shapes[n][2]] for n in experts}
+    return shapes
+
+
+def stored_headers(folder: Path) -> dict[str, tuple[list[int], str]]:
+    """(shape, dtype) of every tensor in the shards; opening one compares its header to its size."""
+    headers: dict[str, tuple[list[int], str]] = {}
+    for path in shard_paths(folder):
+        try:
+            with safe_open(path, "pt") as file:
+                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+                own = {n: (part.get_shape(), part.get_dtype()) for n, part in slices.items()}
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path} is damaged: {error}; copy it again") from error
+        if twice := sorted(headers.keys() & own.keys()):
+            raise ValueError(f"{path} repeats {twice[0]} of another shard; copy the shards again")
+        headers |= own
+    return headers
 
 
 def save_progress(
@@ -159,11 +184,14 @@ def load_progress(
 ) -> tuple[int, str | None]:
     """Restore what `save_progress` wrote; (the number of steps done, the state of the batches)."""
     path = TrainingFolder(folder).progress
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-    tensors = load_file(path)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        tensors, step = load_file(path), int(metadata["step"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error}; train in another folder") from error
     weights = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-    if model.config.tied_embeddings:
+    if model.config.tied_embeddings and "embedding.weight" in weights:
         weights["head.weight"] = weights["embedding.weight"]
     try:
         model.load_state_dict(weights)
@@ -176,10 +204,6 @@ def load_progress(
             for key, value in tensors.items()
             if key.startswith(prefix)
         }
-    return int(metadata["step"]), metadata.get("batches")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+        if not optimizer.state[parameter]:
+            raise ValueError(f"{path} is damaged: {prefix} is missing; train in another folder")
+    return step, metadata.get("batches")

@@ -1,6 +1,7 @@
 """Which weights a folder holds. Without torch: a page asks before anything is loaded."""
 
 import hashlib
+import re
 from pathlib import Path
 
 SHARDS = "model-*.safetensors"
@@ -20,14 +21,23 @@ def shard_paths(folder: Path) -> list[Path]:
     paths = sorted(folder.glob(SHARDS))
     if not paths:
         raise ValueError(f"no weights in {folder}: {SHARDS} is missing")
-    expected = int(paths[0].stem.rsplit("-", 1)[1])
-    if len(paths) != expected:
-        raise ValueError(f"{folder} has {len(paths)} of {expected} weight shards; copy the rest")
+    named = {path: re.fullmatch(r"model-(\d{5})-of-(\d{5})\.safetensors", path.name) for path in paths}
+    if strange := [path.name for path, name in named.items() if name is None or not path.is_file()]:
+        raise ValueError(f"{strange[0]} in {folder} is no weight shard; remove it")
+    expected = {int(name[2]) for name in named.values() if name}
+    if len(expected) > 1:
+        raise ValueError(f"{folder} holds shards of several models; keep those of one")
+    if len(paths) != max(expected):
+        raise ValueError(
+            f"{folder} has {len(paths)} of {max(expected)} weight shards; copy the rest"
+        )
     return paths
 
 
 def model_sha256(folder: Path) -> str:
     """Over the config and every weight shard, in order."""
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"no model in {folder}: config.json is missing")
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     for path in shard_paths(folder):
         digest.update(path.read_bytes())

@@ -9,6 +9,7 @@ import typer
 
 from app.commands.progress import progress_bar
 from app.folders import SHIPPED
+from data.outputs import require_new_file, require_new_folder
 
 if TYPE_CHECKING:
     from data.corpora import Tally
@@ -35,6 +36,8 @@ def build(
     from data.corpora import assemble, check_floor
     from data.sources.catalogue import SOURCES
 
+    if not (out / "parts").is_dir():  # else this command began it
+        require_new_folder(out)
     for name, error in _build_parts(out).items():
         typer.echo(f"warning: source {name} skipped: {error}", err=True)
     tally = assemble(out, SOURCES)
@@ -90,6 +93,9 @@ def tokenize(
     from data.tokens import write_tokens
 
     _require_built(corpus)
+    _require_own_tokens(corpus)
+    if not tokenizer.exists():
+        require_new_file(tokenizer)
     if not tokenizer.exists():
         texts = sample_texts(corpus / "train.parquet", megabytes_per_domain=TOKENIZER_MEGABYTES)
         train_tokenizer(texts).save(str(tokenizer))
@@ -105,6 +111,13 @@ def _require_built(corpus: Path) -> None:
     for name in STORES.values():
         if not (corpus / f"{name}.parquet").is_file():
             raise ValueError(f"{corpus} holds no {name}.parquet; run `routescope corpus build`")
+
+
+def _require_own_tokens(corpus: Path) -> None:
+    """Tokens are written with their tokenizer: one that lies there alone is of somebody else."""
+    own = corpus / "tokenizer.json"
+    if own.exists() and not (corpus / "train.tokens.bin").is_file():
+        raise ValueError(f"{own} would be replaced; name it with --tokenizer from another folder")
 
 
 @app.command()

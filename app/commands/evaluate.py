@@ -15,6 +15,7 @@ from app.commands.progress import progress_bar
 from app.studies.code_runner import CodeLimits
 from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_reader
 from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, records, with_task
+from data.outputs import require_new_file, write_atomically
 from data.report import csv_text
 from data.tasks.files import read_tasks
 from data.tasks.task import Task
@@ -57,7 +58,7 @@ def evaluate(
     ] = 256,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds a program may run.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of sampling and intervals.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="CSV file to write the rows to.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New CSV file for the rows.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model on the shipped held-out texts or on your own tasks, beside chance.
@@ -96,8 +97,8 @@ def require_folders(include_path: Path | None, out: Path | None) -> None:
     """Before anything long begins."""
     if include_path is not None and not include_path.is_dir():
         raise ValueError(f"there is no folder {include_path}")
-    if out is not None and not out.resolve().parent.is_dir():
-        raise ValueError(f"there is no folder {out.parent} to write {out.name} into")
+    if out is not None:
+        require_new_file(out)
 
 
 def harness_runner() -> Callable[..., Measurement]:
@@ -129,11 +130,15 @@ def report(
     tables = [table for table, _ in measurements] or [pd.DataFrame(columns=COLUMNS)]
     rows = pd.concat(tables, ignore_index=True)
     facts = [fact for _, of_task in measurements for fact in of_task]
-    if out is not None:
-        out.write_text(csv_text(rows), encoding="utf-8", newline="")
     if as_json:
         print(json.dumps({"rows": records(rows), "tasks": facts, "not_run": waiting}))
-        return
+    else:
+        print_report(rows, facts, waiting)
+    if out is not None:  # last: what was measured is not lost where it cannot be written
+        write_atomically(out, csv_text(rows))
+
+
+def print_report(rows: pd.DataFrame, facts: list[Facts], waiting: list[str]) -> None:
     if len(rows):
         print(rows.map(cell_text).to_string(index=False))
     for fact in facts:

@@ -9,6 +9,7 @@ import typer
 
 from app.commands.model_choice import Segments, Shared, chosen_config
 from app.studies.reader import CHECKPOINT, load_tracer
+from data.outputs import new_folder, write_atomically
 from data.training_folder import TrainingFolder
 
 app = typer.Typer(no_args_is_help=True, help="Describe models, generate with them, ship them.")
@@ -108,23 +109,27 @@ def ship(
     dense: Annotated[
         Path, typer.Argument(help="Folder of the finished training of its dense twin.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder that the app loads.")] = Path("data/checkpoint"),
+    out: Annotated[Path, typer.Option(help="New folder, which ROUTESCOPE_MODEL can name.")] = Path("shipped"),
 ) -> None:
-    """Copy weights, log, snapshots and both evaluations to where the app finds them."""
-    import shutil
-
-    from model.checkpoint import write_atomically
-    from model.fingerprint import remove_shards, shard_paths
-
-    trained, twin, shipped = TrainingFolder(moe), TrainingFolder(dense), TrainingFolder(out)
+    """Copy weights, tokenizer, log, snapshots and both evaluations into one new folder."""
+    trained, twin = TrainingFolder(moe), TrainingFolder(dense)
     wanted = [trained.evaluation, twin.evaluation, trained.snapshots]
     if missing := [str(path) for path in wanted if not path.is_file()]:
         raise ValueError(f"not a finished training: {', '.join(missing)} missing")
-    shipped.dense.path.mkdir(parents=True, exist_ok=True)
-    remove_shards(out)
+    with new_folder(out) as folder:
+        copy_training(trained, twin, TrainingFolder(folder))
+
+
+def copy_training(trained: TrainingFolder, twin: TrainingFolder, shipped: TrainingFolder) -> None:
+    import shutil
+
+    from model.fingerprint import shard_paths
+
+    shipped.dense.path.mkdir()
     files = [trained.model_config, trained.settings, trained.log, trained.snapshots]
-    for path in [*shard_paths(moe), *files]:
-        shutil.copyfile(path, out / path.name)
+    tokenizer = [path for path in [trained.path / "tokenizer.json"] if path.is_file()]
+    for path in [*shard_paths(trained.path), *files, *tokenizer]:
+        shutil.copyfile(path, shipped.path / path.name)
     for path in (twin.settings, twin.log):
         shutil.copyfile(path, shipped.dense.path / path.name)
     evaluations = {

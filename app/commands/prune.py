@@ -14,13 +14,14 @@ from app.commands.capture import INTERRUPTED, Json
 from app.commands.progress import progress_bar
 from app.studies import redundancy
 from app.studies.compression.costs import Costs, compare
-from app.studies.compression.folder import new_folder, write_model
+from app.studies.compression.folder import write_model
 from app.studies.compression.plan import without_experts
 from app.studies.compression.result import write_result
 from app.studies.compression.rule import SHARE, THRESHOLD, How, Rule, Settings
 from app.studies.compression.texts import unseen_texts
 from app.studies.reader import HELDOUT, Tracer, load_tracer, own_model
 from app.studies.scoring import records
+from data.outputs import new_folder
 from data.routing import Document
 
 Model = Annotated[Path, typer.Argument(help="Folder of a model, which stays as it is.")]

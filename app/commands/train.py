@@ -14,6 +14,7 @@ import typer
 from app.commands.model_choice import Preset, Segments, Shared, chosen_config
 from app.commands.parallel import ranks_of_torchrun
 from app.commands.progress import progress_bar
+from data.outputs import write_atomically
 from data.tokens import DomainWindows, TokenStore, batches
 from data.training_folder import TrainingFolder
 
@@ -90,6 +91,7 @@ def train(
     Several processes: torchrun --standalone --nproc-per-node 2 $(which routescope) train runs/tiny
     --corpus corpus --parallel
     """
+    architecture = chosen_config(preset, segments=segments, shared=shared)  # before torch is loaded
     from model.training.snapshots import Sample
     from model.training.train_config import TrainConfig
     from model.training.trainer import DivergedError, Trainer
@@ -101,7 +103,7 @@ def train(
             begins = ending.enter_context(torchrun).agreeing()
         with begins:
             training, heldout = (TokenStore.load(corpus, split) for split in ("train", "heldout"))
-            model = new_model(chosen_config(preset, segments=segments, shared=shared), dense=dense)
+            model = new_model(architecture, dense=dense)
             length = model.config.context_length
             schedule = TrainConfig(
                 steps=steps,
@@ -206,7 +208,7 @@ def bring_tokenizer(corpus: Path, folder: Path) -> None:
 
 def write_evaluation(model: "Transformer", heldout: TokenStore, folder: Path) -> dict[str, float]:
     """Bits per byte of the weights as shipped (rounded to bfloat16), into the training's folder."""
-    from model.checkpoint import load_model, write_atomically
+    from model.checkpoint import load_model
     from model.evaluation import bits_per_byte, document_nats, evaluation_batches
 
     shipped = load_model(folder, device=str(model.embedding.weight.device))

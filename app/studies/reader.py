@@ -16,7 +16,7 @@ from data.groups import Grouping
 from data.pieces import encoder
 from data.routing import Document, TraceSink
 from data.store import TraceDescription
-from data.tokenizer import decode, load_tokenizer
+from data.tokenizer import decode, load_tokenizer, num_ids
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -133,7 +133,7 @@ class Tracer:
 
 def load_tracer(folder: Path = CHECKPOINT) -> Tracer:
     """A model with experts, as `load_reader` loads it."""
-    from model.checkpoint import load_config
+    from model.config_file import load_config
 
     if load_config(folder).num_experts == 0:
         raise ValueError(f"the model in {folder} is dense: it has no experts to capture")
@@ -145,18 +145,17 @@ def load_reader(folder: Path = CHECKPOINT) -> Tracer:
     import torch
 
     from model.checkpoint import load_model
+    from model.config_file import load_config
     from model.deepseek_moe import DeepSeekMoE
 
     tokenizer = load_tokenizer(folder / "tokenizer.json")
+    entries, known = num_ids(tokenizer), load_config(folder).vocab_size
+    if entries > known:
+        raise ValueError(f"the tokenizer in {folder} has {entries} entries, the model {known}")
     if torch.cuda.is_available():
         transformer = load_model(folder, device="cuda", dtype=torch.bfloat16)
     else:
         transformer = load_model(folder)
-    if tokenizer.get_vocab_size() > transformer.config.vocab_size:
-        raise ValueError(
-            f"the tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model "
-            f"{transformer.config.vocab_size}"
-        )
     return Tracer(folder, DeepSeekMoE(transformer, *text_functions(tokenizer)))
 
 

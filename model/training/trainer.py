@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data.outputs import only_writer, write_atomically
 from data.training_folder import TrainingFolder
 from model.checkpoint import load_progress, save_model, save_progress
 from model.parallel.expert_parallel import require_spreadable
@@ -83,6 +84,10 @@ class Trainer:
             if sample is not None and model.config.num_experts
             else None
         )
+        self.settings = self.settled()
+        if self.rank == 0:  # which writes there; others may look later
+            unsaved = -(-config.checkpoint_every // config.log_every)
+            TrainingFolder(folder).require_begun_with(self.settings, unsaved_lines=unsaved)
         if uneven := [span.batch_size for span in self.spans if span.batch_size % self.world]:
             raise ValueError(
                 f"batch_size ({uneven[0]}) must be a multiple of the {self.world} processes"
@@ -96,6 +101,12 @@ class Trainer:
         if self.device.type == "cuda":
             module = compiled(objective, by_block=bool(self.config.stages))
         return nn.parallel.DistributedDataParallel(module) if self.world > 1 else module
+
+    def settled(self) -> dict[str, object]:
+        """What a training must have in common with the one that it continues, as JSON reads it."""
+        ends = [[span.stage.name, span.end] for span in self.spans] if self.config.stages else []
+        settings = asdict(self.config) | {"model": asdict(self.model.config), "stage_ends": ends}
+        return json.loads(json.dumps(settings))
 
     @property
     def last_step(self) -> int:
@@ -113,6 +124,12 @@ class Trainer:
         Continues from the folder's checkpoint if there is one.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        with only_writer(self.folder) if self.rank == 0 else nullcontext():
+            return self.continued(on_progress, should_stop)
+
+    def continued(
+        self, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool]
+    ) -> bool:
         self.start_or_resume()
         if self.parallel:
             assert isinstance(self.parameters, CopiedParameters)
@@ -124,20 +141,23 @@ class Trainer:
             span = self.span()
             self.train_step(span, window)
             self.step += 1
-            if self.snapshots and self.step in snapshots_at:
+            last = self.step == self.last_step
+            keep = last or self.step % self.config.checkpoint_every == 0
+            logs = self.step % self.config.log_every == 0
+            stops = logs and not keep and self.any_rank(should_stop())
+            snap = self.snapshots is not None and self.step in snapshots_at
+            if keep or logs:
+                on_progress(self.report(window, span))
+                window = self.window()
+            if keep or stops or snap:
+                self.require_finite_weights()
+            if self.snapshots and snap:
                 if self.rank == 0:
                     self.snapshots.record(self.model, self.step)
                 self.parameters.serve()
-            last = self.step == self.last_step
-            keep = last or self.step % self.config.checkpoint_every == 0
-            # no checkpoint unseen: it may be NaN
-            if keep or self.step % self.config.log_every == 0:
-                on_progress(self.report(window, span))
-                window = self.window()
-            if keep:
+            if keep or stops:
                 self.checkpoint()
-            elif self.step % self.config.log_every == 0 and self.any_rank(should_stop()):
-                self.checkpoint()
+            if stops:
                 return False
         if whole := self.parameters.whole():
             whole.model.config = narrowed(whole.model, self.spans[-1].stage)
@@ -156,23 +176,15 @@ class Trainer:
 
     def start_or_resume(self) -> None:
         files = TrainingFolder(self.folder)
-        ends = [[span.stage.name, span.end] for span in self.spans] if self.config.stages else []
-        settled = asdict(self.config) | {"model": asdict(self.model.config), "stage_ends": ends}
-        asked = json.loads(json.dumps(settled))  # tuples are lists there
-        if not files.progress.exists():
+        if self.rank == 0:
+            files.remove_partials()
+        if not files.progress.is_file():
             self.model.initialize(seed=self.config.seed)
-            for stale in (files.model_config, files.snapshots):  # of a training before
-                stale.unlink(missing_ok=True)
-            files.settings.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
-            files.log.write_text("", encoding="utf-8")
+            if self.rank == 0:
+                files.snapshots.unlink(missing_ok=True)  # of the same training, cut short
+                write_atomically(files.settings, json.dumps(self.settings, indent=2) + "\n")
+                files.log.write_text("", encoding="utf-8")
             return
-        found = json.loads(files.settings.read_text(encoding="utf-8"))
-        if found != asked:
-            changed = sorted(key for key in asked if found.get(key) != asked[key])
-            raise ValueError(
-                f"{self.folder} holds a training with other settings ({', '.join(changed)}); "
-                "continue it with its own settings or choose another folder"
-            )
         self.step, batches = load_progress(self.folder, self.model, self.parameters.optimizer)
         if batches is not None:
             self.batches.restore(batches)
@@ -246,11 +258,10 @@ class Trainer:
 
     def report(self, window: Window, span: Span) -> Progress:
         read = window.read()
-        if not math.isfinite(read.loss):
-            raise DivergedError(
-                f"the loss is {read.loss} by step {self.step}; the last checkpoint in "
-                f"{self.folder} is from before: lower the learning rate and continue from it"
-            )
+        parts = {"loss": read.loss, "balance loss": read.balance, "gradient norm": read.norm}
+        for name, value in parts.items():
+            if not math.isfinite(value):
+                raise self.diverged(f"the {name} is {value}")
         self.tokens += read.tokens
         rate = read.tokens / read.seconds
         line = {
@@ -270,6 +281,19 @@ class Trainer:
         if self.rank == 0:
             append_line(TrainingFolder(self.folder).log, line)
         return Progress(step=self.step, tokens=self.tokens, loss=read.loss, tokens_per_second=rate)
+
+    def require_finite_weights(self) -> None:
+        """The loss is of the weights before the step: those after it are not kept unseen."""
+        finite = all(weight.isfinite().all() for weight in self.model.state_dict().values())
+        if self.any_rank(not finite):
+            raise self.diverged("a weight is no finite number")
+
+    def diverged(self, what: str) -> DivergedError:
+        lower = self.config.learning_rate / 4
+        return DivergedError(
+            f"{what} by step {self.step}; {self.folder} keeps what was saved before: train in "
+            f"another folder with a lower rate, such as --learning-rate {lower:g}"
+        )
 
     def checkpoint(self) -> None:
         if whole := self.parameters.whole():

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor
 
+from data.outputs import write_atomically
 from model.training.objective import Losses
 
 SUMS = 7  # nats, targets, inputs, balance loss, gradient norm, consistency, steps
@@ -98,5 +99,5 @@ def cut_log(path: Path, step: int) -> int:
     whole = text[: text.rfind("\n") + 1].splitlines()
     lines = [json.loads(line) for line in whole]
     kept = [line for line in lines if line["step"] <= step]
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
     return kept[-1]["tokens"] if kept else 0

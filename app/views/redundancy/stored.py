@@ -50,8 +50,9 @@ def _stored(folder: str, identity: tuple[int, ...]) -> Redundancy | None:
 
 
 def _pruned(folder: Path) -> bool:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config.get("expert_leaders") is not None
+    from model.config_file import load_config
+
+    return load_config(folder).expert_leaders is not None
 
 
 def _identity() -> tuple[int, ...]:

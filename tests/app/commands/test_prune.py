@@ -20,7 +20,7 @@ from app.studies.compression import texts
 from app.studies.reader import load_tracer
 from app.studies.redundancy import stored
 from data.store import open_trace
-from model.checkpoint import load_config
+from model.config_file import load_config
 
 CLI = typer.Typer()
 CLI.command()(command.prune)

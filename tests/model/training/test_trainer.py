@@ -11,7 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from model.checkpoint import load_config, load_model
+from model.checkpoint import load_model
+from model.config_file import load_config
 from model.training.batches import PlainBatches
 from model.training.snapshots import snapshot_steps
 from model.training.train_config import learning_rate

@@ -1,0 +1,108 @@
+"""What commands write: nothing is replaced that the command did not begin, and what cannot be
+written is refused before any work."""
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ANOTHER = "delete it or choose another name"
+
+
+def require_new_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file")
+    if os.path.lexists(path):
+        raise ValueError(f"{path} exists; {ANOTHER}")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(
+            f"there is no folder {path.parent} to write {path.name} into; make it first"
+        )
+    _require_writable(path.absolute().parent)
+
+
+def require_new_folder(path: Path) -> None:
+    """It may be there, but empty; its parents are made with it."""
+    if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} exists and is not an empty folder; {ANOTHER}")
+    place = path.absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise ValueError(f"{place} is not a folder, so {path} cannot be made in it")
+    _require_writable(place)
+
+
+def _require_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"{folder} cannot be written to; choose another folder")
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `out` at the end of the block, or nothing at all.
+
+    What a killed process left of the same `out` is removed first.
+    """
+    require_new_folder(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for left in _left_behind(out):
+        with _lock(left) as free:
+            if free:
+                shutil.rmtree(left)
+    partial = Path(
+        tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.absolute().parent)
+    )
+    with _lock(partial):
+        try:
+            partial.chmod(0o755)
+            yield partial
+            os.replace(partial, out)
+        except BaseException:
+            shutil.rmtree(partial)
+            raise
+
+
+def _left_behind(out: Path) -> list[Path]:
+    name = re.compile(rf"\.{re.escape(out.name)}\.[a-z0-9_]{{8}}\.partial")
+    return [
+        path
+        for path in out.absolute().parent.iterdir()
+        if name.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Of a folder that is filled in place: a second process is refused while this one lives."""
+    with _lock(folder) as free:
+        if not free:
+            raise ValueError(f"another process is writing to {folder}; wait for it or end it")
+        yield
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[bool]:
+    """Whether nobody else holds the folder; the system lets go when a process ends, however."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
+    except OSError:
+        free = False
+    try:
+        yield free
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """A reader meets the old file or the new one, never half."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+    os.replace(partial, path)
