@@ -90,7 +90,7 @@ def test_a_name_that_is_a_formula_leaves_guarded(tmp_path: Path, folder: Path) -
 def test_code_is_not_run_unasked(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.studies.scoring.run_program", lambda *given: pytest.fail("was run"))
+    monkeypatch.setattr("app.studies.scoring.run_program", lambda *given, **more: pytest.fail("was run"))
     programs = jsonl(tmp_path / "p.jsonl", CODE)
     result = run("--model", folder, "--tasks", programs)
     assert result.exit_code == 0
