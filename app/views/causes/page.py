@@ -3,7 +3,6 @@
 import pandas as pd
 import streamlit as st
 
-from analysis.cause_tests import with_q
 from app import workspace
 from app.studies import ablation, cause_words
 from app.views.causes import form, panels
@@ -16,9 +15,17 @@ palette = controls.palette()
 causes = ablation.stored(trace.path, model_sha256=trace.info.model_sha256)
 
 
+def shipped_controls() -> dict[str, ablation.Tally]:
+    try:
+        return ablation.shipped_controls(workspace.checkpoint())
+    except ValueError as error:
+        controls.refused("The controls of this model cannot be read.", error)
+        return {}
+
+
 def draw_causes(causes: pd.DataFrame) -> None:
     controls.answer(cause_words.headline(causes))
-    controls.note(cause_words.beside(causes, ablation.shipped_controls(workspace.checkpoint())))
+    controls.note(cause_words.beside(causes, shipped_controls()))
     if domains := panels.crowded_domains(causes):
         left, right = st.columns([2, 3], gap="large")
         with left:
@@ -41,10 +48,13 @@ else:
     draw_causes(causes)
 form.draw_form(trace)
 
-path = workspace.checkpoint() / "causes.csv"
-if path.is_file():
+try:
+    table = ablation.experiments(workspace.checkpoint())
+except ValueError as error:
+    controls.refused("The experiments on this model cannot be read.", error)
+    table = None
+if table is not None:
     st.subheader("How much does the model depend on its routing?")
-    table = with_q(pd.read_csv(path), family="experiment")
     if set(table.model_sha256) != {trace.info.model_sha256}:
         st.info("This trace was made with a different model from the one in these experiments.")
     controls.answer(panels.EXPERIMENTS_ANSWER)
