@@ -58,9 +58,7 @@ def read_log(path: Path) -> list[Line]:
 
 def is_number(value: object) -> bool:
     """A finite one, which fits a column of a table."""
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _trouble(record: object, before: list[Line]) -> str:

@@ -47,7 +47,8 @@ def evaluate(
     run_code: Annotated[
         bool,
         typer.Option(
-            "--run-code", help="Run the programs that the model writes: confined, where Linux lets us."
+            "--run-code",
+            help="Run the programs that the model writes: confined, where Linux lets us.",
         ),
     ] = False,
     samples: Annotated[int, typer.Option(min=1, help="Programs per problem.")] = 1,

@@ -23,8 +23,8 @@ from analysis.groups import summed
 from analysis.queries import TraceInfo
 from app.studies import claims
 from app.studies.reader import CHECKPOINT, Tracer
-from data.routing import UNLABELLED
 from data.measurements import read_measurements
+from data.routing import UNLABELLED
 from data.sidecar import read_sidecar, sidecar_path, write_sidecar
 
 if TYPE_CHECKING:

@@ -197,7 +197,7 @@ def stored(folder: Path) -> Redundancy | None:
         return None
     config = load_config(folder)
     layers, experts = config.num_moe_layers, config.num_experts
-    shapes: dict[str, tuple[int, ...]] = {name: (layers, experts, experts) for name in SIMILARITIES}
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(SIMILARITIES, (layers, experts, experts))
     shapes |= {f"null_{name}": (layers,) for name in SIMILARITIES}
     shapes |= dict.fromkeys(("tokens_LE", "saliency_LE"), (layers, experts))
     try:

@@ -9,7 +9,6 @@ import platform
 import resource
 import struct
 import sys
-from typing import Any
 
 HIDDEN = ("/tmp", "/var/tmp", "/run", "/dev", "/home", "/root", "/mnt", "/media", "/srv")
 ROOM = "size=16m,mode=755"  # of each empty folder in their place, in memory
@@ -84,4 +83,3 @@ def check(result: int) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-

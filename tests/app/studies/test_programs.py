@@ -36,7 +36,10 @@ def outcome(program: str, tests: str, *, prompt: str = "") -> str:
     ("program", "tests"),
     [
         ("def f(x): return x + 1", "assert f(1) == 2"),
-        ("def f(x): return {1: (x, {2}), 'a': [b'c', None, 1.5, 1j]}", "assert f(1)[1] == (1, {2})"),
+        (
+            "def f(x): return {1: (x, {2}), 'a': [b'c', None, 1.5, 1j]}",
+            "assert f(1)[1] == (1, {2})",
+        ),
         ("def f(values): values.sort()", "given = [3, 1]\nf(given)\nassert given == [1, 3]"),
         ("def f():\n  yield from range(3)", "assert list(f()) == [0, 1, 2]"),
         ("def f(): raise KeyError('k')", "try:\n  f()\n  assert 0\nexcept KeyError: pass"),
