@@ -45,7 +45,7 @@ def read_snapshots(path: Path) -> RoutingSnapshots:
         with safe_open(path, framework="np") as file:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError) as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
     if any(key.startswith(OLD) for key in arrays):
         raise ValueError(
@@ -62,7 +62,7 @@ def read_snapshots(path: Path) -> RoutingSnapshots:
             tokens_NLE=_by_step(arrays, TOKENS),
             packed_SLB=_by_step(arrays, CHOSEN),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} lacks or garbles {error}; train again") from error
     _require_one_sample(path, snapshots)
     return snapshots
@@ -77,11 +77,17 @@ def _require_one_sample(path: Path, snapshots: RoutingSnapshots) -> None:
     """Every step has the same documents, tokens and layers."""
     shapes = {array_NLE.shape for array_NLE in snapshots.tokens_NLE.values()}
     packed = {array_SLB.shape for array_SLB in snapshots.packed_SLB.values()}
-    num_layers = next(iter(shapes))[1]
+    whole = [snapshots.domain_id_N, *snapshots.tokens_NLE.values()]
+    whole += snapshots.packed_SLB.values()
+    if snapshots.num_experts < 1 or any(array.dtype.kind != "u" for array in whole):
+        raise ValueError(f"{path} holds other numbers than counts of experts; train again")
+    num_layers = ([*next(iter(shapes)), 0, 0])[1]
     num_bytes = -(-snapshots.num_experts // 8)
     if (
         snapshots.tokens_NLE.keys() != snapshots.packed_SLB.keys()
         or shapes != {(len(snapshots.domain_id_N), num_layers, snapshots.num_experts)}
+        or snapshots.domain_id_N.ndim != 1
+        or not all(isinstance(domain, str) for domain in snapshots.domains)
         or {shape[1:] for shape in packed} != {(num_layers, num_bytes)}
         or len(packed) != 1
         or snapshots.domain_id_N.max(initial=0) >= len(snapshots.domains)

@@ -56,15 +56,31 @@ def read_log(path: Path) -> list[Line]:
     return lines
 
 
+def is_number(value: object) -> bool:
+    """A finite one, which fits a column of a table."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
 def _trouble(record: object, before: list[Line]) -> str:
     """What is wrong with a line; empty where nothing is."""
     if not isinstance(record, dict):
         return f"is no object: found {str(record)[:40]!r}"
     for key, kind in REQUIRED.items():
-        if not isinstance(record.get(key), kind):
+        value = record.get(key)
+        if not isinstance(value, kind) or (kind is not list and not is_number(value)):
             return f"has no {key}" if key not in record else f"has {key} {str(record[key])[:40]!r}"
+    if not 0 < record["step"] < 2**63 or not 0 <= record["tokens"] < 2**63:
+        return f"has step {record['step']} and {record['tokens']} tokens"
     if before and record["step"] <= before[-1].step:
         return f"goes back from step {before[-1].step} to {record['step']}"
+    for key in ("max_violation", "chosen"):
+        values = record.get(key) or []
+        if not isinstance(values, list) or not all(map(is_number, values)):
+            return f"has {key} {str(values)[:40]!r}"
+    for key, values in record.items():
+        numbers = values.values() if isinstance(values, dict) else ()
+        if not all(value is None or is_number(value) for value in numbers):
+            return f"has {key} {str(values)[:40]!r}"
     layers = len(record["max_violation"])
     if before and layers != len(before[-1].violation_L):
         return f"has {layers} layers, not {len(before[-1].violation_L)} as the one before"

@@ -13,7 +13,10 @@ LARGEST_FILE = 2**22  # bytes
 LARGEST = {"num_layers": 1_024, "num_experts": 2**15, "context_length": 2**17}
 LARGEST_OTHER = 2**20
 LARGEST_NUMBER = 1e9  # of those with a fraction
-ZERO_IS_FINE = {"first_dense_layers", "num_experts", "top_k", "num_shared_experts", "expert_dim"}
+ZERO_IS_FINE = {
+    *("dense_ffn_dim", "first_dense_layers", "num_experts", "top_k"),
+    *("num_shared_experts", "expert_dim"),
+}
 ABOVE_ZERO = {"rope_base", "norm_eps"}
 
 

@@ -21,7 +21,9 @@ def shard_paths(folder: Path) -> list[Path]:
     paths = sorted(folder.glob(SHARDS))
     if not paths:
         raise ValueError(f"no weights in {folder}: {SHARDS} is missing")
-    named = {path: re.fullmatch(r"model-(\d{5})-of-(\d{5})\.safetensors", path.name) for path in paths}
+    named = {
+        path: re.fullmatch(r"model-(\d{5})-of-(\d{5})\.safetensors", path.name) for path in paths
+    }
     if strange := [path.name for path, name in named.items() if name is None or not path.is_file()]:
         raise ValueError(f"{strange[0]} in {folder} is no weight shard; remove it")
     expected = {int(name[2]) for name in named.values() if name}

@@ -12,7 +12,8 @@ import typer
 
 from app.commands.capture import INTERRUPTED, Json
 from app.commands.progress import progress_bar
-from app.studies.code_runner import CodeLimits
+from app.studies.programs.runner import CodeLimits
+from app.studies.programs.sandbox import open_doors
 from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_reader
 from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, records, with_task
 from data.outputs import require_new_file, write_atomically
@@ -46,7 +47,8 @@ def evaluate(
     run_code: Annotated[
         bool,
         typer.Option(
-            "--run-code", help="Run the programs that the model writes: limited, not sandboxed."
+            "--run-code",
+            help="Run the programs that the model writes: confined, where Linux lets us.",
         ),
     ] = False,
     samples: Annotated[int, typer.Option(min=1, help="Programs per problem.")] = 1,
@@ -77,6 +79,8 @@ def evaluate(
     run_harness = harness_runner() if harness else None
     if not tasks and not harness and limit is None:
         limit = HELDOUT_TEXTS
+    if run_code:
+        announce_running(chosen, harness)
     waiting = [task.name for task in chosen if task.problems and not run_code]
     reader = load_reader(model)
     try:
@@ -99,6 +103,18 @@ def require_folders(include_path: Path | None, out: Path | None) -> None:
         raise ValueError(f"there is no folder {include_path}")
     if out is not None:
         require_new_file(out)
+
+
+def announce_running(tasks: list[Task], harness: str | None) -> None:
+    """What a program could do here that it should not."""
+    if sys.platform != "linux":
+        raise ValueError("--run-code confines programs by means of Linux, which this is not")
+    doors = open_doors() if any(task.problems for task in tasks) else []
+    warnings = [f"programs can {door}" for door in doors]
+    if harness:
+        warnings.append("the harness runs the programs of its tasks itself, unconfined")
+    for warning in warnings:
+        print(f"warning: {warning}; see docs/evaluation.md", file=sys.stderr)
 
 
 def harness_runner() -> Callable[..., Measurement]:

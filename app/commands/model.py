@@ -109,7 +109,9 @@ def ship(
     dense: Annotated[
         Path, typer.Argument(help="Folder of the finished training of its dense twin.")
     ],
-    out: Annotated[Path, typer.Option(help="New folder, which ROUTESCOPE_MODEL can name.")] = Path("shipped"),
+    out: Annotated[Path, typer.Option(help="New folder, which ROUTESCOPE_MODEL can name.")] = Path(
+        "shipped"
+    ),
 ) -> None:
     """Copy weights, tokenizer, log, snapshots and both evaluations into one new folder."""
     trained, twin = TrainingFolder(moe), TrainingFolder(dense)

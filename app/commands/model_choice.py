@@ -19,8 +19,8 @@ def chosen_config(preset: str, *, segments: int = 1, shared: int = 0) -> "ModelC
     """Total and activated parameters are those of the preset, however it is cut."""
     from dataclasses import replace
 
-    from model.config_file import load_config
     from model.config import FIXED_TOP_K, segmented, with_shared
+    from model.config_file import load_config
     from model.presets import PRESETS
 
     if preset in PRESETS:

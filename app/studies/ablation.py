@@ -23,6 +23,7 @@ from analysis.queries import TraceInfo
 from app.sidecars import CAUSES
 from app.studies import claims
 from app.studies.reader import CHECKPOINT, Tracer
+from data.measurements import read_measurements
 from data.routing import UNLABELLED
 from data.sidecar import Absent, Sidecar, read_sidecar, write_sidecar
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from model.encoded import Encoded
 
 UNTESTED = "not tested"
+EXPERIMENTS_FILE = "causes.csv"  # of the model, beside its weights
 CONTROLS_FILE = "causes_controls.csv"
 
 
@@ -226,13 +228,30 @@ def stored(trace: Path, info: TraceInfo) -> pd.DataFrame | None:
     return cause_tests.with_verdicts(known.frame) if isinstance(known, Sidecar) else None
 
 
+def experiments(folder: Path) -> pd.DataFrame | None:
+    """What masking, replacing and leaving out experts did to the model of the folder, with q."""
+    path = folder / EXPERIMENTS_FILE
+    if not path.is_file():
+        return None
+    rows = read_measurements(
+        path,
+        names=("experiment", "domain", "model_sha256"),
+        numbers=("value", "estimate", "n_groups", "n_documents", "n_tokens"),
+        optional=("low", "high", "p"),
+    )
+    if not rows.p.dropna().between(0, 1).all():
+        raise ValueError(f"{path} has a p outside 0 to 1; delete it, or restore it with its model")
+    return cause_tests.with_q(rows, family="experiment")
+
+
 def shipped_controls(folder: Path = CHECKPOINT) -> dict[str, Tally]:
     """How many claims the rule confirms where there is nothing to confirm: by what was done,
     measured with the shipped model."""
     path = folder / CONTROLS_FILE
     if not path.is_file():
         return {}
-    table = pd.read_csv(path).groupby("control", sort=False)[["tested", "confirmed"]].sum()
+    rows = read_measurements(path, names=("control",), numbers=("tested", "confirmed"))
+    table = rows.groupby("control", sort=False)[["tested", "confirmed"]].sum()
     counts = zip(table.tested.tolist(), table.confirmed.tolist(), strict=True)
     return {str(name): Tally(*pair) for name, pair in zip(table.index, counts, strict=True)}
 

@@ -5,7 +5,6 @@ L = MoE layers, E = routed experts, T = tokens.
 """
 
 import os
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from analysis import redundancy
 from analysis.redundancy import SIMILARITIES
 from app.studies.reader import Tracer
+from data.arrays import read_arrays
 from data.prompts import read_documents
 from data.routing import UNLABELLED, Document
 
@@ -189,24 +189,21 @@ def store(folder: Path, measured: Redundancy) -> None:
 
 def stored(folder: Path) -> Redundancy | None:
     """What was measured of the weights in the folder; None if nothing was, or of other weights."""
+    from model.config_file import load_config
     from model.fingerprint import model_sha256
 
     path = folder / FILE
     if not path.is_file():
         return None
+    config = load_config(folder)
+    layers, experts = config.num_moe_layers, config.num_experts
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(SIMILARITIES, (layers, experts, experts))
+    shapes |= {f"null_{name}": (layers,) for name in SIMILARITIES}
+    shapes |= dict.fromkeys(("tokens_LE", "saliency_LE"), (layers, experts))
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        model = str(arrays.pop("model_sha256"))
-        numbers = [int(arrays.pop(name)) for name in NUMBERS]
-        known = Redundancy(
-            model_sha256=model,
-            num_tokens=numbers[0],
-            top_k=numbers[1],
-            parameters=numbers[2],
-            expert_parameters=numbers[3],
-            **arrays,
-        )
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path, shapes | dict.fromkeys((*NUMBERS, "model_sha256"), ()))
+        numbers = {name: int(arrays.pop(name)) for name in NUMBERS}
+        known = Redundancy(model_sha256=str(arrays.pop("model_sha256")), **numbers, **arrays)
+    except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
         raise ValueError(f"{path} is damaged; delete it and it will be measured again") from error
     return known if known.model_sha256 == model_sha256(folder) else None

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis import chance
 from analysis.groups import units
-from app.studies.code_runner import DEFAULT_LIMITS, CodeLimits, run_program
+from app.studies.programs.runner import DEFAULT_LIMITS, CodeLimits, run_program
 from app.studies.reader import Tracer
 from data.routing import Document
 from data.tasks.task import Problem, Question, Task
@@ -137,7 +137,8 @@ def problem_rows(
                 temperature=code.temperature,
                 seed=code.seed + number * code.samples + sample,
             )
-            outcome = run_program(problem.program(written.text), code.limits)
+            program = problem.prompt + written.text
+            outcome = run_program(program, problem.tests, code.limits, prompt=problem.prompt)
             outcomes[outcome] += 1
             passed_N[number] += (outcome == "passed") / code.samples
             on_progress(number * code.samples + sample + 1, len(problems) * code.samples)

@@ -33,14 +33,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A program to complete, and what must then run without an error."""
+    """The beginning of a program, and what must run without an error beside the whole."""
 
     prompt: str
     tests: str
     domain: str | None = None
-
-    def program(self, completion: str) -> str:
-        return f"{self.prompt}{completion}\n{self.tests}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

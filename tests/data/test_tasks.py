@@ -52,7 +52,7 @@ def test_an_entry_point_is_handed_to_check(tmp_path: Path) -> None:
     tests = "def check(candidate):\n    assert candidate() == 1"
     task = read_task(jsonl(tmp_path, CODE, CODE | {"tests": tests, "entry_point": "f"}))
     assert task.problems[0] == Problem(prompt="def f():", tests="assert f() == 1")
-    assert task.problems[1].program(" return 1") == f"def f(): return 1\n{tests}\ncheck(f)\n"
+    assert task.problems[1].tests == f"{tests}\ncheck(f)"
 
 
 def test_texts_have_domains(tmp_path: Path) -> None:

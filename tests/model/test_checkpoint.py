@@ -1,6 +1,7 @@
 """A model survives its way to disk, and a damaged one is named."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import torch
 
 from model import checkpoint
 from model.checkpoint import load_model, save_model, split_shards
+from model.config_file import load_config
 from model.fingerprint import model_sha256
+from model.presets import PRESETS
 from model.transformer import Transformer
 from tests.models import small_config
 
@@ -46,6 +49,13 @@ def test_weights_of_another_config_are_refused(saved: Path) -> None:
     (saved / "config.json").write_text(json.dumps(config | {"num_experts": 4}))
     with pytest.raises(ValueError, match="do not fit its config"):
         load_model(saved)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_config_of_every_preset_is_read_as_it_was_written(name: str, tmp_path: Path) -> None:
+    config = PRESETS[name]()
+    (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
+    assert load_config(tmp_path) == config
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,31 @@ import pandas as pd
 
 from app.studies.compression.costs import Costs
 from app.studies.compression.rule import Settings
+from data.measurements import read_measurements
+from data.outputs import write_atomically
 from data.report import csv_text
 
 FILE = "compression.csv"
+ASKED = ("threshold", "share")
+MEASURED = ("experts", "parameters", "changed_choices", "before", "after", "change", "n")
 
 
 def write_result(settings: Settings, costs: Costs, folder: Path) -> None:
     rows = result_rows(settings, costs)
-    (folder / FILE).write_text(csv_text(rows), encoding="utf-8", newline="")
+    write_atomically(folder / FILE, csv_text(rows))
+
+
+def read_result(folder: Path) -> pd.DataFrame:
+    """What `routescope prune` or the benchmark left beside the weights; empty without."""
+    path = folder / FILE
+    if not path.is_file():
+        return pd.DataFrame()
+    return read_measurements(
+        path,
+        names=("by", "how", "domain"),
+        numbers=MEASURED,
+        optional=(*ASKED, "low", "high"),
+    )
 
 
 def result_rows(settings: Settings, costs: Costs) -> pd.DataFrame:

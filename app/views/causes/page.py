@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from analysis.cause_tests import with_q, with_verdicts
+from analysis.cause_tests import with_verdicts
 from app import evidence, sidecars, workspace
 from app.studies import ablation, cause_words
 from app.views.causes import form, panels
@@ -17,9 +17,17 @@ palette = controls.palette()
 stored = trace.beside(sidecars.CAUSES)
 
 
+def shipped_controls() -> dict[str, ablation.Tally]:
+    try:
+        return ablation.shipped_controls(workspace.checkpoint())
+    except ValueError as error:
+        controls.refused("The controls of this model cannot be read.", error)
+        return {}
+
+
 def draw_causes(causes: pd.DataFrame) -> None:
     controls.answer(cause_words.headline(causes))
-    controls.note(cause_words.beside(causes, ablation.shipped_controls(workspace.checkpoint())))
+    controls.note(cause_words.beside(causes, shipped_controls()))
     if domains := panels.crowded_domains(causes):
         left, right = st.columns([2, 3], gap="large")
         with left:
@@ -44,10 +52,13 @@ else:
     evidence.draw_lines([stored.line])
 form.draw_form(trace)
 
-path = workspace.checkpoint() / "causes.csv"
-if path.is_file():
+try:
+    table = ablation.experiments(workspace.checkpoint())
+except ValueError as error:
+    controls.refused("The experiments on this model cannot be read.", error)
+    table = None
+if table is not None:
     st.subheader("How much does the model depend on its routing?")
-    table = with_q(pd.read_csv(path), family="experiment")
     if set(table.model_sha256) != {trace.info.model_sha256}:
         st.info("This trace was made with a different model from the one in these experiments.")
     controls.answer(panels.EXPERIMENTS_ANSWER)

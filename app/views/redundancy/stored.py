@@ -1,6 +1,5 @@
 """What is known of the experts of this workspace's model, measured by a job where it is not yet."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +22,12 @@ def model_redundancy() -> Redundancy:
         st.info("There is no model here. Train one, then set ROUTESCOPE_MODEL to its folder:")
         st.code("routescope train runs/tiny --corpus corpus", language="bash")
         st.stop()
-    if _pruned(folder):
+    try:
+        pruned = _pruned(folder)
+    except ValueError as error:
+        controls.refused("This model cannot be read.", error)
+        st.stop()
+    if pruned:
         st.info("This model was pruned: several experts run the same weights. What it cost:")
         controls.table(compression_table(), name="compression", trace="model")
         st.stop()
@@ -40,8 +44,11 @@ def model_redundancy() -> Redundancy:
 
 def compression_table() -> pd.DataFrame:
     """What `routescope prune` or the benchmark left beside the weights; empty without."""
-    path = workspace.checkpoint() / result.FILE
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    try:
+        return result.read_result(workspace.checkpoint())
+    except ValueError as error:
+        controls.refused("What smaller models cost cannot be read.", error)
+        return pd.DataFrame()
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

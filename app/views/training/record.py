@@ -12,7 +12,14 @@ import streamlit as st
 from app.workspace import Training
 from data.snapshots import RoutingSnapshots, read_snapshots
 from data.training_folder import file_identity
-from data.training_log import Line, domains_table, layers_table, read_log, steps_table
+from data.training_log import (
+    Line,
+    domains_table,
+    is_number,
+    layers_table,
+    read_log,
+    steps_table,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +91,11 @@ def _schedule(path: Path) -> tuple[int, tuple[tuple[str, int], ...]]:
     config = _json(path)
     try:
         stages = tuple((str(name), int(last)) for name, last in config.get("stage_ends") or [])
-        return stages[-1][1] if stages else int(config["steps"]), stages
-    except (KeyError, TypeError, ValueError) as error:
+        steps = stages[-1][1] if stages else int(config["steps"])
+        if not 0 < steps < 2**63:
+            raise ValueError(steps)
+        return steps, stages
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} has no valid number of steps ({error!r}); train again") from error
 
 
@@ -95,13 +105,16 @@ def _bits(path: Path) -> pd.DataFrame | None:
         return None
     bits = _json(path)
     models = bits if "moe" in bits else {"moe": bits}
+    for values in models.values():
+        if not isinstance(values, dict) or not all(map(is_number, values.values())):
+            raise ValueError(f"{path} holds no bits per byte by domain; restore it or train again")
     return pd.DataFrame(models).rename_axis("domain").reset_index()
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}; restore it or train again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a JSON object; restore it or train again")

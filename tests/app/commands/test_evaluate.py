@@ -80,6 +80,20 @@ def test_every_kind_of_task_at_once_and_a_csv(tmp_path: Path, folder: Path) -> N
     assert all(row["chance"] == "0.5" for row in rows[:6])
 
 
+def test_rows_are_printed_before_they_are_written(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = jsonl(tmp_path / "q.jsonl", CHOICE)
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(command, "write_atomically", full)
+    result = run("--model", folder, "--tasks", questions, "--out", tmp_path / "rows.csv")
+    assert isinstance(result.exception, OSError)
+    assert "q: 1 of 1 questions" in result.stdout
+
+
 def test_a_name_that_is_a_formula_leaves_guarded(tmp_path: Path, folder: Path) -> None:
     questions = jsonl(tmp_path / "q.jsonl", CHOICE | {"domain": "=1+1"})
     out = tmp_path / "rows.csv"
@@ -90,7 +104,9 @@ def test_a_name_that_is_a_formula_leaves_guarded(tmp_path: Path, folder: Path) -
 def test_code_is_not_run_unasked(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.studies.scoring.run_program", lambda *given: pytest.fail("was run"))
+    monkeypatch.setattr(
+        "app.studies.scoring.run_program", lambda *given, **more: pytest.fail("was run")
+    )
     programs = jsonl(tmp_path / "p.jsonl", CODE)
     result = run("--model", folder, "--tasks", programs)
     assert result.exit_code == 0
@@ -154,6 +170,8 @@ def test_a_checkpoint_of_another_config_is_refused(
     [
         (["--tasks", "absent.jsonl"], "there is no file absent.jsonl"),
         (["--out", "absent/rows.csv"], "there is no folder absent to write rows.csv into"),
+        (["--out", "."], ". is a folder; name a file"),
+        (["--out", "there.csv"], "there.csv exists; delete it or choose another name"),
         (["--include-path", "absent"], "there is no folder absent"),
         (["--samples", "2"], "2 samples at temperature 0"),
         (["--model", "absent"], "absent"),
@@ -167,6 +185,7 @@ def test_what_cannot_be_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.csv").write_text("mine")
     assert problem in refused(monkeypatch, capsys, *arguments)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -93,6 +95,23 @@ STAGES = [
 def table(path: Path, stages: list[dict[str, object]]) -> str:
     path.write_text(json.dumps(stages))
     return str(path)
+
+
+@pytest.mark.slow
+def test_the_advice_of_a_diverged_training_works(corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    result = staged(corpus, run, "--steps", "2", "--learning-rate", "1e38")
+    assert result.exit_code == 1
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert f"{run} keeps what was saved before" in line
+    rate = line.rsplit("--learning-rate ", 1)[1]
+    assert rate == "2.5e+37"
+    for number in range(9):  # the same advice until it has come down
+        result = staged(corpus, tmp_path / f"run{number}", "--steps", "2", "--learning-rate", rate)
+        if result.exit_code == 0:
+            break
+        rate = result.stderr.rsplit("--learning-rate ", 1)[1].strip()
+    assert result.exit_code == 0
 
 
 @pytest.mark.slow
@@ -225,6 +244,27 @@ def test_a_config_file_that_cannot_be_is_refused(
 def test_every_preset_is_listed() -> None:
     listed = runner.invoke(app, ["model", "presets"]).stdout
     assert all(f"{name} " in listed for name in PRESETS)
+
+
+def test_what_is_there_is_not_replaced_by_what_is_shipped(corpus: Path, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "shipped"
+    assert staged(corpus, run, "--steps", "2").exit_code == 0
+    out.mkdir()
+    (out / "mine").write_text("kept")
+    result = runner.invoke(app, ["model", "ship", str(run), str(run), "--out", str(out)])
+    assert "is not an empty folder; delete it or choose another name" in str(result.exception)
+    assert [path.name for path in out.iterdir()] == ["mine"]
+
+
+def test_an_unknown_preset_is_refused_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom app.commands.train import train\n"
+        f"try: train({str(tmp_path / 'run')!r}, 'corpus', preset='nope')\n"
+        "except ValueError as error: print(error, 'torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("'nope' is neither a folder nor a preset")
+    assert ran.stdout.endswith("False\n")
 
 
 def test_an_unfinished_training_is_not_shipped(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Model folders that are cut, edited or made up are refused in one line, whatever is wrong."""
 
 import json
+import re
 import resource
 import shutil
 from collections.abc import Callable
@@ -33,12 +34,13 @@ def read(folder: Path) -> None:
 
 
 def only_refuses(folder: Path) -> bool:
-    """Whether the folder was refused, in one line; any other error is a failure of the test."""
+    """Whether the folder was refused; any other error than that of one line fails the test."""
     try:
         read(folder)
     except ValueError as error:
-        assert "\n" not in str(error)
-        return True
+        if "\n" not in str(error):
+            return True
+        raise
     return False
 
 
@@ -136,9 +138,8 @@ def test_weights_are_compared_with_the_config(
     tensors = load_file(shard)
     change(tensors)
     save_file(tensors, shard)
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match=re.escape(line)):
         load_model(copied)
-    assert line in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -169,5 +170,7 @@ def test_shards_that_are_no_set_are_refused(names: list[str], line: str, copied:
 def test_a_context_of_a_billion_tokens_is_refused_by_its_number(copied: Path) -> None:
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps(config | {"context_length": 10**9}))
-    with pytest.raises(ValueError, match=r"context_length \(1000000000\) must be an integer from 1"):
+    with pytest.raises(
+        ValueError, match=r"context_length \(1000000000\) must be an integer from 1"
+    ):
         load_config(copied)

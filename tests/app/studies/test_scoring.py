@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.studies.code_runner import CodeLimits
+from app.studies.programs.runner import CodeLimits
 from app.studies.reader import Tracer, text_functions
 from app.studies.scoring import COLUMNS, CodeSettings, Evaluated, evaluate_task, records, with_task
 from data.routing import Document

@@ -1,0 +1,239 @@
+"""Programs that pass, fail, lie, hang and ask for too much, in namespaces and without them."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from app.studies.programs import confinement, runner, sandbox
+from app.studies.programs.runner import CodeLimits, run_program
+from app.studies.programs.sandbox import UNSHARE, missing_namespaces, open_doors
+
+LIMITS = CodeLimits(seconds=60)  # so that a busy machine ends none
+TWO_SECONDS = CodeLimits(seconds=2)
+needs_namespaces = pytest.mark.skipif(
+    missing_namespaces() is not None, reason="this system gives us no namespaces"
+)
+
+
+@pytest.fixture(params=["namespaces", "none"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both kinds of system: what a test says holds with namespaces and without."""
+    if request.param == "none":
+        monkeypatch.setattr(runner, "missing_namespaces", lambda: "none in this test")
+    elif missing_namespaces() is not None:
+        pytest.skip("this system gives us no namespaces")
+    return request.param
+
+
+def outcome(program: str, tests: str, *, prompt: str = "") -> str:
+    return run_program(program, tests, LIMITS, prompt=prompt)
+
+
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        ("def f(x): return x + 1", "assert f(1) == 2"),
+        (
+            "def f(x): return {1: (x, {2}), 'a': [b'c', None, 1.5, 1j]}",
+            "assert f(1)[1] == (1, {2})",
+        ),
+        ("def f(values): values.sort()", "given = [3, 1]\nf(given)\nassert given == [1, 3]"),
+        ("def f():\n  yield from range(3)", "assert list(f()) == [0, 1, 2]"),
+        ("def f(): raise KeyError('k')", "try:\n  f()\n  assert 0\nexcept KeyError: pass"),
+        ("import math\nx = math.pi", "assert x == math.pi"),
+        (
+            "class Stack:\n  def __init__(s): s.items = []\n  def push(s, x): s.items.append(x)\n"
+            "  def __len__(s): return len(s.items)",
+            "stack = Stack()\nstack.push(5)\nassert stack.items == [5]\nassert len(stack) == 1\n"
+            "assert isinstance(stack.items, list)",
+        ),
+        (
+            "from dataclasses import dataclass\n@dataclass\nclass P:\n  x: int",
+            "assert P(1) == P(1)\nassert P(1) != P(2)",
+        ),
+    ],
+    ids=["call", "data", "in place", "generator", "exception", "module", "class", "own equality"],
+)
+def test_tests_see_what_the_program_made(program: str, tests: str) -> None:
+    assert outcome(program, tests) == "passed"
+
+
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        ("def f(x): return x", "assert f(1) == 2"),
+        ("def f(:", "assert True"),
+        ("import sys; sys.exit(0)", "assert True"),
+        ("import os; os._exit(0)", "assert True"),
+        ("import os; os.abort()", "assert True"),
+        ("x = 1", "import sys; sys.exit(0)"),
+        ("x = 1", "assert y"),
+    ],
+    ids=["assertion", "syntax", "exit", "hard exit", "crash", "tests exit", "missing name"],
+)
+def test_what_does_not_run_to_the_end_of_its_tests_has_failed(program: str, tests: str) -> None:
+    assert outcome(program, tests) == "failed"
+
+
+FORGERIES = {
+    "frames": "import sys\nframe = sys._getframe()\nwhile frame:\n"
+    "  for value in [*frame.f_globals.values(), *frame.f_locals.values()]:\n"
+    "    if isinstance(value, dict): value.update(tests='', passed=True)\n"
+    "  for name in ('verdict', 'main', 'answer', 'described'):\n"
+    "    frame.f_globals[name] = lambda *given: True\n"
+    "  frame = frame.f_back",
+    "every descriptor": "import os\nfor number in range(64):\n"
+    "  try: os.write(number, b'passed')\n  except OSError: pass",
+    "descriptors of others": "import os\nfor process in os.listdir('/proc'):\n"
+    "  for number in range(16):\n"
+    "    try: os.write(os.open(f'/proc/{process}/fd/{number}', os.O_WRONLY), b'passed')\n"
+    "    except OSError: pass",
+    "memory of others": "import os\nfor process in os.listdir('/proc'):\n"
+    "  try: open(f'/proc/{process}/mem', 'r+b') if process != str(os.getpid()) else 0\n"
+    "  except OSError: continue\n",
+    "garbage collector": "import gc\nfor value in gc.get_objects():\n"
+    "  if hasattr(value, 'write') and 'b' in str(getattr(value, 'mode', '')):\n"
+    "    try: value.write(b'passed\\n' * 9); value.flush()\n    except Exception: pass",
+    "at exit": "import atexit, os\natexit.register(lambda: os.write(1, b'passed'))",
+    "builtins": "import builtins\nbuiltins.AssertionError = Exception\n"
+    "builtins.compile = lambda *given: ''\nbuiltins.exec = lambda *given: None",
+    "signals to others": "import os\nfor process in range(1, 9):\n"
+    "  try: os.kill(process, 9)\n  except OSError: pass",
+    "equal to all": "class Any:\n  def __eq__(self, other): return True\n"
+    "  def __sub__(self, other): return self\n  def __lt__(self, other): return True\n"
+    "  __rsub__ = __abs__ = __sub__",
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_program_cannot_say_that_it_has_passed(name: str, system: str) -> None:
+    answer = "Any()" if name == "equal to all" else "x"
+    program = f"{FORGERIES[name]}\ndef f(x): return {answer}\n"
+    assert outcome(program, "assert f(1) == 2") == "failed"
+    assert outcome(program, "assert abs(f(1) - 2) < 0.5") == "failed"
+
+
+def test_answers_made_up_while_tests_ask_are_data_and_no_verdict(system: str) -> None:
+    program = "import os\ndef f(x):\n  os.write(4, b'{\"passed\": 1}\\n'); os._exit(0)"
+    assert outcome(program, "assert f(1) == 2") == "failed"
+
+
+def test_functions_of_the_prompt_are_those_of_the_task() -> None:
+    prompt = "import math\ndef poly(x): return x - 3\ndef root():\n"
+    tests = "assert math.fabs(poly(root())) < 1e-9"
+    honest, hostile = "    return 3", "    global poly\n    poly = lambda x: 0\n    return 7"
+    assert outcome(prompt + honest, tests, prompt=prompt) == "passed"
+    assert outcome(prompt + hostile, tests, prompt=prompt) == "failed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        ("while True: pass", "assert True"),
+        ("def f():\n  while True: pass", "assert f()"),
+        ("x = 1", "while True: pass"),
+        ("while True: print('x' * 1000)", "assert True"),
+    ],
+    ids=["program", "call", "tests", "output"],
+)
+def test_one_that_hangs_is_ended(program: str, tests: str, system: str) -> None:
+    assert run_program(program, tests, TWO_SECONDS) == "timed out"
+
+
+def denied(statement: str) -> str:
+    """A program that tells whether a statement raised one of these."""
+    return f"denied = False\ntry:\n  {statement}\nexcept (OSError, RuntimeError): denied = True\n"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import os; os.fork()",
+        "import os\n  while True: os.fork()",
+        "import subprocess; subprocess.Popen(['sleep', '9'], start_new_session=True)",
+        "import threading; threading.Thread(target=print).start()",
+        "import socket; socket.socket()",
+        "import socket; socket.socket(socket.AF_UNIX)",
+        "import os; os.kill(1, 0)",
+    ],
+    ids=["fork", "fork bomb", "new session", "thread", "network", "local socket", "signal"],
+)
+def test_neither_processes_nor_sockets_nor_signals(statement: str, system: str) -> None:
+    assert outcome(denied(statement), "assert denied") == "passed"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["x = bytearray(2 ** 31)", "open('big', 'wb', 0).write(bytes(2 ** 21))"],
+    ids=["memory", "file"],
+)
+def test_more_than_its_share_is_refused(statement: str, system: str) -> None:
+    assert outcome(f"{statement}\nassert open('big').seek(0, 2) > 2 ** 20", "assert 1") == "failed"
+
+
+@needs_namespaces
+def test_files_outside_can_be_neither_written_nor_found(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("kept")
+    for path in (tmp_path / "mine", Path("/etc/routescope"), Path("/proc/sys/kernel/hostname")):
+        assert outcome(denied(f"open({str(path)!r}, 'w')"), "assert denied") == "passed"
+    assert outcome(denied(f"open({str(tmp_path / 'mine')!r})"), "assert denied") == "passed"
+    assert (tmp_path / "mine").read_text() == "kept"
+
+
+@needs_namespaces
+def test_it_sees_no_other_process_and_cannot_undo_what_confines_it() -> None:
+    program = "import os, ctypes\nlibc = ctypes.CDLL(None)\n"
+    program += "seen = [name for name in os.listdir('/proc') if name.isdigit()]\n"
+    program += "undone = [libc.mount(b'none', b'/', b'none', 32 | 4096, None), libc.unshare(65536)]"
+    assert outcome(program, "assert len(seen) == 1\nassert undone == [-1, -1]") == "passed"
+
+
+def test_it_has_an_empty_folder_to_write_to_and_no_environment(
+    system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROUTESCOPE_SECRET", "x")
+    program = "import os\nlisted, secret = os.listdir('.'), os.environ.get('ROUTESCOPE_SECRET')\n"
+    program += f"elsewhere = os.getcwd() != {os.getcwd()!r}\nopen('own', 'w').write('text')"
+    tests = "assert listed == [] and secret is None and elsewhere"
+    assert outcome(program, tests) == "passed"
+
+
+@needs_namespaces
+def test_a_child_that_leaves_its_group_ends_with_the_namespace() -> None:
+    """Nothing confines this one but the namespaces."""
+    marker = f"{os.getpid()}.25"  # seconds to sleep, by which it is known
+    process = subprocess.Popen(
+        [*UNSHARE, "sh", "-c", f"setsid sleep {marker} & wait"], start_new_session=True
+    )
+    wait_until(lambda: sleeping(marker))
+    sandbox.end(process)
+    wait_until(lambda: not sleeping(marker))
+
+
+def sleeping(marker: str) -> list[str]:
+    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in lines.stdout.splitlines() if line == f"sleep {marker}"]
+
+
+def wait_until(true: object) -> None:
+    deadline = time.monotonic() + 60
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_does_not_hold_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "missing_namespaces", lambda: "unshare: not permitted")
+    [line] = open_doors()
+    assert line == "read and write your files, for want of namespaces (unshare: not permitted)"
+    monkeypatch.setattr(confinement, "CALLS", {})
+    assert open_doors()[1] == "start processes and reach the network"
+
+
+def test_no_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 second, not 0"):
+        CodeLimits(seconds=0)
