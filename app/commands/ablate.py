@@ -11,6 +11,7 @@ import typer
 from analysis import queries
 from analysis.cause_tests import CLAIM
 from app.commands.capture import INTERRUPTED, Json
+from app.commands.findings import print_findings
 from app.commands.progress import progress_bar
 from app.sidecars import CAUSES
 from app.studies import ablation, cause_words, claims
@@ -50,6 +51,7 @@ def ablate(
     Example: routescope ablate --trace traces/demo.duckdb --experts 3:17,5:2
     """
     with open_trace(trace) as con:
+        print_findings(con)
         info = queries.trace_info(con)
         named = None if experts is None else claims.parse_experts(experts, info)
         ablation.require_usable(model, info)

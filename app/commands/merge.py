@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from app.commands.capture import Json
+from app.commands.findings import print_findings
 from data.merge import merge_traces
+from data.store import open_trace
 
 
 def merge(
@@ -24,6 +26,8 @@ def merge(
     """
     start = time.perf_counter()
     documents = merge_traces(traces, out)
+    with open_trace(out) as con:
+        print_findings(con)
     seconds = round(time.perf_counter() - start, 2)
     if as_json:
         print(json.dumps({"path": str(out), "documents": documents, "seconds": seconds}))
