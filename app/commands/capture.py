@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import typer
 from app.commands.findings import print_findings
 from app.commands.parallel import ranks_of_torchrun
 from app.commands.progress import documents_bar
+from app.commands.signals import leaving
 from app.studies.parallel_capture import capture_in_parallel
 from app.studies.reader import (
     CHECKPOINT,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from model.capture import Captured
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-INTERRUPTED = 130
 
 
 def capture(
@@ -209,20 +208,16 @@ def write_trace(
     """Fill the store under a progress bar; the figures of the summary."""
     started = time.perf_counter()
     stored = store.stored_doc_ids()
-    try:
-        with store, documents_bar() as count:
-            count(0, len(stored), total)
-            captured = tracer.capture(
-                documents,
-                store,
-                sampling=sampling,
-                stored=stored,
-                allow_nonfinite=allow_nonfinite,
-                on_progress=lambda tokens, done: count(tokens, len(stored) + done, total),
-            )
-    except KeyboardInterrupt:
-        explain_interruption(store.path)
-        raise typer.Exit(INTERRUPTED) from None
+    with leaving(lambda: what_is_done(store.path)), store, documents_bar() as count:
+        count(0, len(stored), total)
+        captured = tracer.capture(
+            documents,
+            store,
+            sampling=sampling,
+            stored=stored,
+            allow_nonfinite=allow_nonfinite,
+            on_progress=lambda tokens, done: count(tokens, len(stored) + done, total),
+        )
     seconds = time.perf_counter() - started
     return summary_figures(captured, seconds=seconds, resumed=len(stored))
 
@@ -242,13 +237,11 @@ def with_summary(
     return figures | about_prompts | {"path": str(out)}
 
 
-def explain_interruption(path: Path) -> None:
+def what_is_done(path: Path) -> str:
     partial = partial_path(path)
     if partial.exists():
-        line = f"interrupted; {partial} holds what is done: add --resume to continue"
-    else:
-        line = "interrupted before anything was stored"
-    print(line, file=sys.stderr)
+        return f"{partial} holds what is done: add --resume to continue"
+    return "nothing was stored"
 
 
 def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_json: bool) -> None:

@@ -197,7 +197,7 @@ def test_ctrl_c_before_anything_is_stored_leaves_nothing(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
     write(tmp_path / "p.txt", "a\nb\nc\n")
-    assert "before anything was stored" in interrupt(tmp_path, folder, after=1, capsys=capsys)
+    assert "interrupted; nothing was stored" in interrupt(tmp_path, folder, after=1, capsys=capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["p.txt"]
 
 
