@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from duckdb import DuckDBPyConnection
+from duckdb import CatalogException, DuckDBPyConnection
 
-from data.routing import DOMAINS, PHASES, UNLABELLED
+from data.routing import DOMAINS, PHASES, UNLABELLED, Finding
 
 SQL = Path(__file__).parent / "sql"
 MAX_DOCUMENTS = 5_000  # whose single choices are read, where sums are not enough
@@ -54,6 +54,14 @@ def trace_info(con: DuckDBPyConnection) -> TraceInfo:
 def texts_sha256(con: DuckDBPyConnection) -> str:
     """The same for traces of the same texts, domains and groups."""
     return _rows(con, "texts_sha256")[0]["texts_sha256"]
+
+
+def findings(con: DuckDBPyConnection) -> list[Finding]:
+    """What was noticed while the trace was written; formats 3 and 4 do not say."""
+    try:
+        return [Finding(**row) for row in _rows(con, "findings")]
+    except CatalogException:
+        return []
 
 
 def documents(con: DuckDBPyConnection) -> pd.DataFrame:

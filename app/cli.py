@@ -19,6 +19,7 @@ from app.commands import (
     train,
 )
 from app.commands import app as dashboard
+from app.commands.signals import ended_by_signals
 from routescope import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -53,6 +54,7 @@ def routescope(
     """See what every expert of a Mixture-of-Experts language model really does."""
 
 
+@ended_by_signals()
 def main() -> None:
     """An error that the user can cause is printed as one line, with exit code 2."""
     try:

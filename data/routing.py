@@ -33,6 +33,23 @@ class Document:
     truncated_tokens: int = 0  # tokens beyond the model's context: in the text, never routed
 
 
+FATAL = "fatal"  # of a finding: stands on every page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was noticed while a trace was written."""
+
+    kind: str
+    severity: str  # FATAL, warning, note
+    occurrences: int
+    first_example: str  # where, in words
+    effect: str  # on the figures
+
+    def in_words(self) -> str:
+        return f"{self.effect} ({self.occurrences:,} tokens; first, {self.first_example})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingBatch:
     """Routing of T tokens, documents contiguous, positions ascending. Padding never enters."""
@@ -49,6 +66,7 @@ class RoutingBatch:
     margin_TL: np.ndarray | None = None  # float32, last chosen minus best rejected score
     dropped_ids_TLK: np.ndarray | None = None  # int16: chosen, but full
     documents: tuple[Document, ...] = ()  # those that this batch completes
+    findings: tuple[Finding, ...] = ()  # in these documents
 
     def __post_init__(self) -> None:
         tokens, layers = self.expert_ids_TLK.shape[:2]
@@ -85,6 +103,7 @@ def concatenated(batches: list[RoutingBatch]) -> RoutingBatch:
         margin_TL=_all_or_none([batch.margin_TL for batch in batches], "gate values"),
         dropped_ids_TLK=_all_or_none([batch.dropped_ids_TLK for batch in batches], "drops"),
         documents=tuple(document for batch in batches for document in batch.documents),
+        findings=tuple(finding for batch in batches for finding in batch.findings),
     )
 
 
@@ -98,6 +117,7 @@ def _all_or_none(arrays: list[np.ndarray | None], what: str) -> np.ndarray | Non
 def take_rows(batch: RoutingBatch, rows: np.ndarray) -> RoutingBatch:
     """The given rows (indices), in that order, and the documents whose rows are among them."""
     kept = set(np.unique(batch.doc_id_T[rows]).tolist())
+    documents = tuple(document for document in batch.documents if document.doc_id in kept)
     return RoutingBatch(
         doc_id_T=batch.doc_id_T[rows],
         position_T=batch.position_T[rows],
@@ -110,7 +130,8 @@ def take_rows(batch: RoutingBatch, rows: np.ndarray) -> RoutingBatch:
         entropy_TL=None if batch.entropy_TL is None else batch.entropy_TL[rows],
         margin_TL=None if batch.margin_TL is None else batch.margin_TL[rows],
         dropped_ids_TLK=None if batch.dropped_ids_TLK is None else batch.dropped_ids_TLK[rows],
-        documents=tuple(document for document in batch.documents if document.doc_id in kept),
+        documents=documents,
+        findings=batch.findings if documents else (),
     )
 
 

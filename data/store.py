@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 import duckdb
+import numpy as np
 
 from data.groups import GroupDomains
 from data.routing import NO_EXPERT, RoutingBatch
@@ -162,16 +163,25 @@ class TraceStore:
                 f"expert ids from {ids_TLK.min()} to {ids_TLK.max()} in a trace of "
                 f"{expected.num_experts} experts"
             )
+        if not batch.findings and not np.isfinite(batch.weights_TLK).all():
+            raise ValueError("weights that are NaN or infinite need a finding that says so")
 
     def _drain(self) -> None:
         """The writer thread. After an error it only empties the queue, so that no one waits."""
-        while (batch := self._queue.get()) is not None:
-            if self._error is None:
-                self._attempt(self._trace.write, batch)
-        if self._error is None:
-            self._attempt(self._trace.flush)
+        while True:
+            try:
+                batch = self._queue.get(timeout=self._trace.due_in())
+            except queue.Empty:  # the next batch takes its time: what waits is not kept for it
+                self._attempt(self._trace.flush)
+                continue
+            if batch is None:
+                break
+            self._attempt(self._trace.write, batch)
+        self._attempt(self._trace.flush)
 
     def _attempt(self, step: Callable[..., None], *arguments: RoutingBatch) -> None:
+        if self._error is not None:
+            return
         try:
             step(*arguments)
         except Exception as error:  # handed to the producer, in _raise_error

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -19,9 +20,10 @@ from data.rollups import (
     dropped_table,
     token_table,
 )
-from data.routing import NO_EXPERT, RoutingBatch, concatenated, take_rows
+from data.routing import NO_EXPERT, Finding, RoutingBatch, concatenated, take_rows
 
 TRANSACTION_TOKENS = 65_536  # at least, in whole documents
+COMMIT_SECONDS = 5.0  # at most, between the commits of documents that come in
 INSERT_ROWS = 4_000_000  # of routing at once: bounds the memory of a batch of any size
 TABLE_THREADS = min(4, max(1, (os.cpu_count() or 1) // 2))  # make tables while DuckDB inserts
 
@@ -48,6 +50,7 @@ class TraceWriter:
         self.unfinished: list[RoutingBatch] = []  # rows of documents that are not complete
         self.waiting: list[RoutingBatch] = []  # whole documents of the next transaction
         self.waiting_tokens = 0
+        self.committed_at = time.monotonic()
 
     def write(self, batch: RoutingBatch) -> None:
         """Hold rows until their document is complete, documents until they fill a transaction."""
@@ -58,8 +61,14 @@ class TraceWriter:
             self.unfinished.append(batch)
             if batch.documents:
                 self._add_finished()
-        if self.waiting_tokens >= TRANSACTION_TOKENS:
+        if self.waiting_tokens >= TRANSACTION_TOKENS or self.due_in() == 0:
             self.flush()
+
+    def due_in(self) -> float | None:
+        """Seconds until the next commit; None: nothing waits for it."""
+        if not self.waiting:
+            return None
+        return max(0.0, self.committed_at + COMMIT_SECONDS - time.monotonic())
 
     def _add_finished(self) -> None:
         held = concatenated(self.unfinished)
@@ -90,10 +99,13 @@ class TraceWriter:
         self.waiting, self.waiting_tokens = [], 0
         self.connection.begin()
         self._insert_documents(batch)
+        for finding in batch.findings:
+            self._add_finding(finding)
         with ThreadPoolExecutor(TABLE_THREADS) as beside:
             for part in parts(batch, tokens=max(1, INSERT_ROWS // batch.expert_ids_TLK[0].size)):
                 self._insert_rows(part, beside)
         self.connection.commit()
+        self.committed_at = time.monotonic()
         self.documents += len(batch.documents)
 
     def _insert_documents(self, batch: RoutingBatch) -> None:
@@ -105,6 +117,21 @@ class TraceWriter:
             truncated["documents"] += sum(tokens > 0 for tokens in cut)
             truncated["tokens"] += sum(cut)
             self.connection.execute("UPDATE trace SET config = $1", [json.dumps(self.config)])
+
+    def _add_finding(self, finding: Finding) -> None:
+        """More of a finding that the trace has adds to it, and keeps its first example."""
+        which = [finding.kind, finding.severity, finding.effect]
+        known = self.connection.execute(
+            "UPDATE finding SET occurrences = occurrences + $1 "
+            "WHERE kind = $2 AND severity = $3 AND effect = $4",
+            [finding.occurrences, *which],
+        ).fetchall()
+        if known == [(0,)]:
+            self.connection.execute(
+                "INSERT INTO finding (kind, severity, effect, occurrences, first_example) "
+                "VALUES ($1, $2, $3, $4, $5)",
+                [*which, finding.occurrences, finding.first_example],
+            )
 
     def _insert_rows(self, batch: RoutingBatch, beside: ThreadPoolExecutor) -> None:
         top_k = batch.expert_ids_TLK.shape[2]

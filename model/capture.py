@@ -5,6 +5,7 @@ B = sequences, S = positions, V = vocabulary, T = recorded tokens, R = their row
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from data.routing import DECODE, PREFILL, CancelledError, Document, RoutingBatch, TraceSink
 from model.encoded import BATCH_TOKENS, Encoded, batches, encoded_documents, windows
-from model.generate import generate, require_room
+from model.finiteness import checked
+from model.generate import NothingToSampleError, generate, require_room
 from model.readable import Decode, ReadableModel
 from model.recording import Decisions, Recording, Transfer, recorded_routing
 
@@ -46,12 +48,14 @@ def capture_documents(
     *,
     batch_tokens: int | None = None,
     stored: Collection[int] = (),
+    allow_nonfinite: bool = False,
     on_progress: Progress = lambda tokens, documents: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Captured:
     """Record routing and loss of every token of the documents that are not `stored`.
 
-    The sink receives documents in their order. Tokens beyond the context are cut and counted.
+    The sink receives documents in their order. Tokens beyond the context are cut and counted. What
+    is not a finite number is refused, or with `allow_nonfinite` recorded with a finding.
     """
     device = model.device.type
     on_gpu = device == "cuda"
@@ -74,9 +78,9 @@ def capture_documents(
                 on_progress(captured.tokens, captured.documents)
             unwritten.append((window, transfers))
             if len(unwritten) > on_gpu:  # a GPU computes this window while the last is stored
-                sink.write(in_document_order(*unwritten.pop(0)))
+                sink.write(in_document_order(*unwritten.pop(0), allow_nonfinite=allow_nonfinite))
         for computed in unwritten:
-            sink.write(in_document_order(*computed))
+            sink.write(in_document_order(*computed, allow_nonfinite=allow_nonfinite))
     return captured
 
 
@@ -113,27 +117,33 @@ def token_loss(logits_BSV: Tensor, following_T: Tensor) -> Tensor:
 
 
 def in_document_order(
-    window: list[Encoded], transfers: list[tuple[list[int], Transfer]]
+    window: list[Encoded],
+    transfers: list[tuple[list[int], Transfer]],
+    *,
+    allow_nonfinite: bool,
 ) -> RoutingBatch:
     order = [index for batch, _ in transfers for index in batch]
     sizes = np.array([len(item.token_ids) for item in window])
     rows_T = np.argsort(np.repeat(order, sizes[order]), kind="stable")
-    decided = join([transfer.wait() for _, transfer in transfers])
+    joined = join([transfer.wait() for _, transfer in transfers])
+    decided = {name: values_T[rows_T] for name, values_T in joined.items()}
+    finite_TL = decided.pop("finite_TL")
     doc_ids = np.array([item.document.doc_id for item in window], np.uint32)
-    return RoutingBatch(
+    batch = RoutingBatch(
         doc_id_T=np.repeat(doc_ids, sizes),
         position_T=np.concatenate([np.arange(size, dtype=np.uint32) for size in sizes]),
         token_id_T=np.array([x for item in window for x in item.token_ids], np.uint32),
         phase_T=np.full(len(rows_T), PREFILL, np.uint8),
         token_text_T=[piece for item in window for piece in item.pieces],
         documents=tuple(item.document for item in window),
-        **{name: values_T[rows_T] for name, values_T in decided.items()},
+        **decided,
     )
+    return checked(batch, finite_TL, allowed=allow_nonfinite)
 
 
 def join(decisions: list[Decisions]) -> dict[str, np.ndarray]:
-    """The fields of a RoutingBatch that the model decided."""
-    names = ["expert_ids_TLK", "weights_TLK", "entropy_TL", "margin_TL", "loss_T"]
+    """The fields of a RoutingBatch that the model decided, and `finite_TL`."""
+    names = ["expert_ids_TLK", "weights_TLK", "entropy_TL", "margin_TL", "loss_T", "finite_TL"]
     if decisions[0].dropped_ids_TLK is not None:
         names.append("dropped_ids_TLK")
     return {name: np.concatenate([getattr(d, name) for d in decisions]) for name in names}
@@ -150,6 +160,7 @@ def capture_generation(
     top_p: float,
     seed: int,
     stored: Collection[int] = (),
+    allow_nonfinite: bool = False,
     on_progress: Progress = lambda tokens, documents: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Captured:
@@ -174,35 +185,54 @@ def capture_generation(
             )
             continuation: list[int] = []
             decisions: list[Decisions] = []
-            for logits_BSV, token_id in steps:
-                if cancelled():
-                    raise CancelledError
-                following_T = torch.tensor([*fed[1:], token_id], device=logits_BSV.device)
-                loss_T = token_loss(logits_BSV, following_T)
-                decisions.append(recording.transfer(loss_R=loss_T).wait())
-                continuation.append(token_id)
-                fed = [token_id]
-                on_progress(
-                    captured.tokens + len(prompt.token_ids) + len(decisions), captured.documents
-                )
-            batch = generated_batch(prompt, continuation, decisions, model.decode)
+            batch_of = partial(
+                generated_batch, prompt, decode=model.decode, allow_nonfinite=allow_nonfinite
+            )
+            try:
+                for logits_BSV, token_id in steps:
+                    if cancelled():
+                        raise CancelledError
+                    decisions.append(of_step(recording, logits_BSV, [*fed[1:], token_id]))
+                    continuation.append(token_id)
+                    fed = [token_id]
+                    on_progress(
+                        captured.tokens + len(prompt.token_ids) + len(decisions), captured.documents
+                    )
+            except NothingToSampleError as error:
+                unsampled = model.start_token_id
+                decisions.append(of_step(recording, error.logits_BSV, [*fed[1:], unsampled]))
+                batch_of([*continuation, unsampled], decisions)  # names the MoE layer, if one it is
+                raise
+            batch = batch_of(continuation, decisions)
             sink.write(batch)
             captured.add(batch.documents[0], tokens=len(batch.doc_id_T))
     return captured
 
 
+def of_step(recording: Recording, logits_BSV: Tensor, following: list[int]) -> Decisions:
+    """What the last forward decided; `following`: the token after each row."""
+    loss_T = token_loss(logits_BSV, torch.tensor(following, device=logits_BSV.device))
+    return recording.transfer(loss_R=loss_T).wait()
+
+
 def generated_batch(
-    prompt: Encoded, continuation: list[int], decisions: list[Decisions], decode: Decode
+    prompt: Encoded,
+    continuation: list[int],
+    decisions: list[Decisions],
+    *,
+    decode: Decode,
+    allow_nonfinite: bool,
 ) -> RoutingBatch:
     """One document of prompt and continuation, without the last token's row."""
     token_ids = [*prompt.token_ids, *continuation[:-1]]
     pieces = continuation_pieces(continuation, decode)
-    decided = join(decisions)
+    decided = {name: values[1:] for name, values in join(decisions).items() if name != "loss_T"}
+    finite_TL = decided.pop("finite_TL")
     # rows are the start token and `token_ids`; losses are of the token that follows each row
-    loss_T = decided.pop("loss_T")[:-1]
+    loss_T = np.concatenate([d.loss_T for d in decisions])[:-1]
     text = "".join([*prompt.pieces, *pieces])
     decode_tokens = len(continuation) - 1
-    return RoutingBatch(
+    batch = RoutingBatch(
         doc_id_T=np.full(len(token_ids), prompt.document.doc_id, np.uint32),
         position_T=np.arange(len(token_ids), dtype=np.uint32),
         token_id_T=np.array(token_ids, np.uint32),
@@ -212,8 +242,9 @@ def generated_batch(
         loss_T=loss_T,
         token_text_T=[*prompt.pieces, *pieces[:-1]],
         documents=(replace(prompt.document, text=text),),
-        **{name: values[1:] for name, values in decided.items()},
+        **decided,
     )
+    return checked(batch, finite_TL, allowed=allow_nonfinite)
 
 
 def continuation_pieces(token_ids: list[int], decode: Decode) -> list[str]:

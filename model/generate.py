@@ -20,6 +20,16 @@ class Step(NamedTuple):
     token_id: int
 
 
+class NothingToSampleError(ValueError):
+    """The logits of the next token are no distribution."""
+
+    def __init__(self, logits_BSV: Tensor) -> None:
+        super().__init__(
+            "the model gives the next token logits that are NaN or infinite: nothing can be sampled"
+        )
+        self.logits_BSV = logits_BSV
+
+
 def next_token_distribution(logits_V: Tensor, *, temperature: float, top_p: float) -> Tensor:
     """Probabilities after temperature, cut to the smallest set whose mass reaches top_p.
 
@@ -71,9 +81,10 @@ def generate(
     fresh_BS = torch.tensor([list(prompt_ids)], device=model.device)
     for _ in range(min(max_new_tokens, room)):
         logits_BSV = read_on(fresh_BS)
-        probability_V = next_token_distribution(
-            logits_BSV[0, -1].cpu(), temperature=temperature, top_p=top_p
-        )
+        logits_V = logits_BSV[0, -1].cpu()
+        if not logits_V.amax().isfinite():  # NaN and infinity, but not some tokens closed by -inf
+            raise NothingToSampleError(logits_BSV)
+        probability_V = next_token_distribution(logits_V, temperature=temperature, top_p=top_p)
         token_id = int(torch.multinomial(probability_V, 1, generator=generator))
         yield Step(logits_BSV, token_id)
         fresh_BS = torch.tensor([[token_id]], device=model.device)

@@ -105,6 +105,10 @@ class Rerouting:
 
     def rule(self, scores_TK: Tensor, weights_TK: Tensor) -> Callable[[Tensor], Tensor]:
         """How the gate made weights of scores, read from what it gave."""
+        if not weights_TK.isfinite().all():
+            raise ValueError(
+                f"MoE layer {self.layer_id} gives mixing weights that are NaN or infinite"
+            )
         for weigh in (as_they_are, renormalized):
             if torch.allclose(weigh(scores_TK), weights_TK.float(), rtol=0.01, atol=1e-6):
                 return weigh

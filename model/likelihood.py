@@ -53,6 +53,11 @@ def log_likelihoods(
         greedy[np.array(batch)[place_T[~greedy_T]]] = False
         done += len(batch)
         on_progress(done, len(sequences))
+    if np.isnan(nats).any():
+        raise ValueError(
+            f"the log-likelihoods of {np.isnan(nats).sum():,} of {len(nats):,} texts are NaN: the "
+            "weights are damaged, or their training diverged; use another checkpoint"
+        )
     return [Likelihood(*both) for both in zip(nats.tolist(), greedy.tolist(), strict=True)]
 
 

@@ -10,8 +10,10 @@ import typer
 
 from analysis import queries
 from analysis.cause_tests import CLAIM
-from app.commands.capture import INTERRUPTED, Json
+from app.commands.capture import Json
+from app.commands.findings import print_findings
 from app.commands.progress import progress_bar
+from app.commands.signals import leaving, nothing
 from app.sidecars import CAUSES
 from app.studies import ablation, cause_words, claims
 from app.studies.reader import CHECKPOINT, load_tracer
@@ -50,6 +52,7 @@ def ablate(
     Example: routescope ablate --trace traces/demo.duckdb --experts 3:17,5:2
     """
     with open_trace(trace) as con:
+        print_findings(con)
         info = queries.trace_info(con)
         named = None if experts is None else claims.parse_experts(experts, info)
         ablation.require_usable(model, info)
@@ -68,12 +71,8 @@ def ablate(
         )
     print(plan.summary(plan.seconds(tracer)), file=sys.stderr)
     started = time.perf_counter()
-    try:
-        with progress_bar("batches") as advance:
-            rows = ablation.ablate(tracer, plan, on_progress=advance)
-    except KeyboardInterrupt:
-        print("interrupted; nothing was stored", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+    with leaving(nothing), progress_bar("batches") as advance:
+        rows = ablation.ablate(tracer, plan, on_progress=advance)
     print(f"took {ablation.duration(time.perf_counter() - started)}", file=sys.stderr)
     whole = ablation.store(trace, info, rows, {"seed": seed, "tokens_per_domain": tokens})
     measured = whole[whole.claimed].merge(rows[CLAIM].drop_duplicates(), on=CLAIM)

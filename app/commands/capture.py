@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.commands.findings import print_findings
 from app.commands.parallel import ranks_of_torchrun
 from app.commands.progress import documents_bar
+from app.commands.signals import leaving
 from app.studies.parallel_capture import capture_in_parallel
 from app.studies.reader import (
     CHECKPOINT,
@@ -24,13 +25,12 @@ from app.studies.reader import (
 from data.groups import Grouping
 from data.prompts import PromptSummary, read_documents, summarize_prompts
 from data.routing import Document
-from data.store import TraceStore, partial_path, require_free
+from data.store import TraceStore, open_trace, partial_path, require_free
 
 if TYPE_CHECKING:
     from model.capture import Captured
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-INTERRUPTED = 130
 
 
 def capture(
@@ -64,6 +64,14 @@ def capture(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished trace.")] = False,
+    allow_nonfinite: Annotated[
+        bool,
+        typer.Option(
+            "--allow-nonfinite",
+            help="Store tokens whose logits, weights or losses are NaN or infinite; every page "
+            "then says so.",
+        ),
+    ] = False,
     parallel: Annotated[
         bool,
         typer.Option(
@@ -89,7 +97,15 @@ def capture(
     if generate:
         sampling = Sampling(new_tokens=generate, temperature=temperature, top_p=top_p, seed=seed)
     if parallel:
-        capture_over_ranks(prompts, out, model, part=part, sampling=sampling, as_json=as_json)
+        capture_over_ranks(
+            prompts,
+            out,
+            model,
+            part=part,
+            sampling=sampling,
+            allow_nonfinite=allow_nonfinite,
+            as_json=as_json,
+        )
         return
     first, parts = part_of(part)
     summary = summarize_prompts(prompts)
@@ -105,6 +121,7 @@ def capture(
         begin(out, description),
         total=len(range(first, summary.documents, parts)),
         sampling=sampling,
+        allow_nonfinite=allow_nonfinite,
     )
     report(with_summary(figures, summary, out), grouping=summary.grouping, as_json=as_json)
 
@@ -130,6 +147,7 @@ def capture_over_ranks(
     *,
     part: str | None,
     sampling: Sampling | None,
+    allow_nonfinite: bool,
     as_json: bool,
 ) -> None:
     """What each process of torchrun does; the first one reports."""
@@ -160,6 +178,7 @@ def capture_over_ranks(
                 out,
                 description,
                 sampling=sampling,
+                allow_nonfinite=allow_nonfinite,
                 on_progress=lambda tokens, done: count(tokens, done, total),
             )
         if ranks.rank == 0:
@@ -184,23 +203,21 @@ def write_trace(
     *,
     total: int,
     sampling: Sampling | None = None,
+    allow_nonfinite: bool = False,
 ) -> dict[str, object]:
     """Fill the store under a progress bar; the figures of the summary."""
     started = time.perf_counter()
     stored = store.stored_doc_ids()
-    try:
-        with store, documents_bar() as count:
-            count(0, len(stored), total)
-            captured = tracer.capture(
-                documents,
-                store,
-                sampling=sampling,
-                stored=stored,
-                on_progress=lambda tokens, done: count(tokens, len(stored) + done, total),
-            )
-    except KeyboardInterrupt:
-        explain_interruption(store.path)
-        raise typer.Exit(INTERRUPTED) from None
+    with leaving(lambda: what_is_done(store.path)), store, documents_bar() as count:
+        count(0, len(stored), total)
+        captured = tracer.capture(
+            documents,
+            store,
+            sampling=sampling,
+            stored=stored,
+            allow_nonfinite=allow_nonfinite,
+            on_progress=lambda tokens, done: count(tokens, len(stored) + done, total),
+        )
     seconds = time.perf_counter() - started
     return summary_figures(captured, seconds=seconds, resumed=len(stored))
 
@@ -220,16 +237,16 @@ def with_summary(
     return figures | about_prompts | {"path": str(out)}
 
 
-def explain_interruption(path: Path) -> None:
+def what_is_done(path: Path) -> str:
     partial = partial_path(path)
     if partial.exists():
-        line = f"interrupted; {partial} holds what is done: add --resume to continue"
-    else:
-        line = "interrupted before anything was stored"
-    print(line, file=sys.stderr)
+        return f"{partial} holds what is done: add --resume to continue"
+    return "nothing was stored"
 
 
 def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_json: bool) -> None:
+    with open_trace(Path(str(figures["path"]))) as con:
+        print_findings(con)
     if as_json:
         print(json.dumps(figures))
         return

@@ -1,6 +1,5 @@
 """`routescope demo`: the trace that the app opens with."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +7,9 @@ from typing import Annotated
 import typer
 
 from app import folders
-from app.commands.capture import INTERRUPTED, Json, report, summary_figures
+from app.commands.capture import Json, report, summary_figures
 from app.commands.progress import documents_bar
+from app.commands.signals import leaving, nothing
 from app.studies.demo import make_demo
 from app.studies.reader import CHECKPOINT, load_tracer
 
@@ -27,11 +27,7 @@ def demo(
     """
     tracer = load_tracer(model)
     started = time.perf_counter()
-    try:
-        with documents_bar() as count:
-            captured = make_demo(tracer, out, on_progress=count)
-    except KeyboardInterrupt:
-        print("interrupted; nothing was stored", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+    with leaving(nothing), documents_bar() as count:
+        captured = make_demo(tracer, out, on_progress=count)
     figures = summary_figures(captured, seconds=time.perf_counter() - started)
     report(figures | {"path": str(out)}, as_json=as_json)

@@ -10,8 +10,9 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from app.commands.capture import INTERRUPTED, Json
+from app.commands.capture import Json
 from app.commands.progress import progress_bar
+from app.commands.signals import INTERRUPTED
 from app.studies.programs.runner import CodeLimits
 from app.studies.programs.sandbox import open_doors
 from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_reader

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from app.commands.findings import print_findings
+
 
 def information(
     trace: Annotated[Path, typer.Argument(help="A trace: a .duckdb file.")],
@@ -34,6 +36,7 @@ def information(
     start = time.perf_counter()
     rows = []
     with open_trace(trace) as con:
+        print_findings(con)
         info = queries.trace_info(con)
         for line in require_replaceable(trace, *sidecars.BY_INFORMATION, of=info):
             print(line, file=sys.stderr)

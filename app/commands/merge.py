@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from app.commands.capture import Json
+from app.commands.findings import print_findings
+from app.commands.signals import leaving, nothing
 from data.merge import merge_traces
+from data.store import open_trace
 
 
 def merge(
@@ -23,7 +26,10 @@ def merge(
     Example: routescope merge traces/a.duckdb traces/b.duckdb --out traces/both.duckdb
     """
     start = time.perf_counter()
-    documents = merge_traces(traces, out)
+    with leaving(nothing):
+        documents = merge_traces(traces, out)
+    with open_trace(out) as con:
+        print_findings(con)
     seconds = round(time.perf_counter() - start, 2)
     if as_json:
         print(json.dumps({"path": str(out), "documents": documents, "seconds": seconds}))

@@ -8,6 +8,8 @@ from typing import Annotated, TextIO
 
 import typer
 
+from app.commands.findings import print_findings
+
 SEED = 0
 STAGES = 4
 
@@ -40,6 +42,7 @@ def _write_maps(trace: Path, *, progress: TextIO) -> dict[str, dict[str, object]
     from data.store import open_trace
 
     with open_trace(trace) as con:
+        print_findings(con)
         info = trace_info(con)
         for line in require_replaceable(trace, *sidecars.MAPS.values(), of=info):
             print(line, file=sys.stderr)

@@ -1,17 +1,15 @@
 """`routescope prune` and `routescope quantize`: a smaller checkpoint, and what it costs."""
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.commands.capture import INTERRUPTED, Json
+from app.commands.capture import Json
 from app.commands.progress import progress_bar
+from app.commands.signals import leaving, nothing
 from app.studies import redundancy
 from app.studies.compression.costs import Costs, compare
 from app.studies.compression.folder import write_model
@@ -56,7 +54,7 @@ def prune(
     Example: routescope prune data/checkpoint --out runs/small --by saliency --share 0.125
     """
     rule = Rule(by=by, how=how, threshold=threshold, share=share)
-    with stoppable(), new_folder(out) as folder:
+    with leaving(nothing), new_folder(out) as folder:
         tracer = load_tracer(model)
         whole = own_model(tracer).transformer
         used = redundancy.calibration(tracer.model, text, seed=seed)
@@ -79,7 +77,7 @@ def quantize(
     from model.compress import with_int8_experts
 
     settings = {"by": "int8", "how": "quantize"}
-    with stoppable(), new_folder(out) as folder:
+    with leaving(nothing), new_folder(out) as folder:
         tracer = load_tracer(model)
         whole = own_model(tracer).transformer
         if whole.config.expert_dtype == "int8":
@@ -98,15 +96,6 @@ def measure_costs(
         costs = compare(before, after, documents, seed=seed, on_progress=advance)
     write_result(settings, costs, after.folder)
     return costs
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def report(settings: Settings, costs: Costs, *, out: Path, as_json: bool) -> None:

@@ -14,6 +14,7 @@ import typer
 from app.commands.model_choice import Preset, Segments, Shared, chosen_config
 from app.commands.parallel import ranks_of_torchrun
 from app.commands.progress import progress_bar
+from app.commands.signals import leaving
 from data.outputs import write_atomically
 from data.tokens import DomainWindows, TokenStore, batches
 from data.training_folder import TrainingFolder
@@ -123,7 +124,8 @@ def train(
             )
         deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
         try:
-            finished = run_with_bar(trainer, lambda: time.monotonic() > deadline)
+            with leaving(lambda: how_to_continue(folder)):
+                finished = run_with_bar(trainer, lambda: time.monotonic() > deadline)
         except DivergedError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(1) from error
@@ -142,6 +144,12 @@ def train(
             f"stopped at step {trainer.step} of {trainer.last_step}; run the same command to "
             "continue"
         )
+
+
+def how_to_continue(folder: Path) -> str:
+    if TrainingFolder(folder).progress.exists():
+        return "run the same command to continue from the last checkpoint"
+    return "there is no checkpoint yet: the same command begins again"
 
 
 def sequences(store: TokenStore, schedule: "TrainConfig", length: int) -> "Batches":

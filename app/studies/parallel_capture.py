@@ -30,6 +30,7 @@ def capture_in_parallel(
     description: TraceDescription,
     *,
     sampling: Sampling | None,
+    allow_nonfinite: bool = False,
     on_progress: Callable[[int, int], None],
 ) -> "Captured":
     """Read this rank's documents with a spread model; what all ranks have done, `out` written."""
@@ -38,7 +39,13 @@ def capture_in_parallel(
 
     with shards(ranks, out) as folder:
         with TraceStore.create(folder / f"{ranks.rank}.duckdb", description) as store:
-            captured = tracer.capture(documents, store, sampling=sampling, on_progress=on_progress)
+            captured = tracer.capture(
+                documents,
+                store,
+                sampling=sampling,
+                allow_nonfinite=allow_nonfinite,
+                on_progress=on_progress,
+            )
             transformer = own_model(tracer).transformer
             serve(transformer, top_k=transformer.config.top_k)
         names, counts = zip(*asdict(captured).items(), strict=True)

@@ -61,6 +61,7 @@ class Tracer:
         *,
         sampling: Sampling | None = None,
         stored: Collection[int] = (),
+        allow_nonfinite: bool = False,
         on_progress: Callable[[int, int], None] = lambda tokens, documents: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> "Captured":
@@ -73,6 +74,7 @@ class Tracer:
                 documents,
                 sink,
                 stored=stored,
+                allow_nonfinite=allow_nonfinite,
                 on_progress=on_progress,
                 cancelled=cancelled,
             )
@@ -85,6 +87,7 @@ class Tracer:
             top_p=sampling.top_p,
             seed=sampling.seed,
             stored=stored,
+            allow_nonfinite=allow_nonfinite,
             on_progress=on_progress,
             cancelled=cancelled,
         )

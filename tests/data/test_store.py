@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.routing import DECODE, NO_EXPERT, PREFILL, RoutingBatch
+from data.routing import DECODE, FATAL, NO_EXPERT, PREFILL, Finding, RoutingBatch
 from data.store import TraceStore
 from tests.data.stored import rows, write_all
 from tests.routing_batches import batch_of, description, grouped
@@ -155,3 +155,42 @@ def test_truncated_documents_are_counted_in_the_config(tmp_path: Path) -> None:
     config = json.loads(rows(path, "SELECT config FROM trace")[0][0])
     assert config["truncated"] == {"documents": 1, "tokens": 9}
     assert config["model"] == {"hidden_dim": 4}
+
+
+def broken(doc_id: int, *, occurrences: int) -> RoutingBatch:
+    batch = batch_of([doc_id], [[[0, 1]] * 2])
+    finding = Finding(
+        kind="non-finite",
+        severity=FATAL,
+        occurrences=occurrences,
+        first_example=f"document {doc_id}",
+        effect="means nothing",
+    )
+    nan_TLK = np.full_like(batch.weights_TLK, np.nan)
+    return replace(batch, weights_TLK=nan_TLK, findings=(finding,))
+
+
+def test_findings_add_up_and_a_resumed_capture_adds_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    with pytest.raises(KeyError):
+        write_all(path, [broken(0, occurrences=2), broken(1, occurrences=1)], then=KeyError)
+    with TraceStore.resume(path, description()) as store:
+        store.write(broken(2, occurrences=4))
+    assert rows(path, "SELECT kind, severity, occurrences, first_example, effect FROM finding") == [
+        ("non-finite", "fatal", 7, "document 0", "means nothing")
+    ]
+    assert rows(path, "SELECT count(*) FROM routing WHERE isnan(weight)") == [(12,)]
+
+
+def test_weights_that_are_no_numbers_are_refused_without_a_finding(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="NaN or infinite need a finding"):
+        write_all(tmp_path / "t.duckdb", [replace(broken(0, occurrences=1), findings=())])
+
+
+def test_findings_stay_with_the_documents_that_a_batch_completes(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    with TraceStore.create(path, description()) as store:
+        store.write(batch_of([1], [[[0, 1]] * 2], completes=[]))
+        store.write(broken(0, occurrences=3))
+        store.write(batch_of([1], [[[0, 1]] * 2], first_position=1))
+    assert rows(path, "SELECT occurrences FROM finding") == [(3,)]

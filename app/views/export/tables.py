@@ -220,11 +220,14 @@ def tables(trace: Trace) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
 
 def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
     described = asdict(trace.info) | {"created_at": trace.info.created_at.isoformat()}
+    with trace.cursor() as con:
+        found = [asdict(finding) for finding in queries.findings(con)]
     packages = ("routescope", "duckdb", "pandas", "numpy", "streamlit")
     return {
         "trace": described,
         "trace_file": {"name": trace.path.name, "bytes": trace.file.size},
         "model_sha256": trace.info.model_sha256,
+        "findings": found,
         "filters": {"phase": "all", "domain": "all", "raw_tables": raw},
         "statistics": evidence.statistics(trace),
         "versions": {package: version(package) for package in packages},

@@ -4,11 +4,13 @@ from html import escape
 
 import streamlit as st
 
+from analysis import queries
 from app import sample, workspace
 from app.jobs import beside
 from app.trace import Trace, open_trace
 from app.views.shared import controls, demo
 from app.workspace import TraceFile
+from data.routing import FATAL
 
 
 def trace_page(question: str) -> Trace:
@@ -20,6 +22,7 @@ def trace_page(question: str) -> Trace:
         st.stop()
     trace = _opened(_choice(files))
     _facts(trace)
+    _fatal_findings(trace)
     if trace.name == workspace.DEMO:
         beside.start(trace)
     if not trace.info.num_tokens:
@@ -43,6 +46,14 @@ def _opened(file: TraceFile) -> Trace:
         if file.name == workspace.DEMO:
             demo.offer_again(file)
         st.stop()
+
+
+def _fatal_findings(trace: Trace) -> None:
+    with trace.cursor() as con:
+        found = queries.findings(con)
+    for finding in found:
+        if finding.severity == FATAL:
+            st.error(controls.unmarked(finding.in_words()), icon=":material/report:")
 
 
 def _facts(trace: Trace) -> None:

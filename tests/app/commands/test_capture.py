@@ -1,12 +1,15 @@
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from app.commands import capture as command
+from app.commands import merge
 from app.studies.reader import Sampling, load_tracer
 from data.merge import merge_traces
 from data.prompts import read_documents, summarize_prompts
@@ -15,6 +18,8 @@ from data.store import TraceStore, open_trace, partial_path
 
 CLI = typer.Typer()
 CLI.command()(command.capture)
+MERGE = typer.Typer()
+MERGE.command()(merge.merge)
 
 
 def run(*arguments: object) -> Result:
@@ -192,7 +197,7 @@ def test_ctrl_c_before_anything_is_stored_leaves_nothing(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
     write(tmp_path / "p.txt", "a\nb\nc\n")
-    assert "before anything was stored" in interrupt(tmp_path, folder, after=1, capsys=capsys)
+    assert "interrupted; nothing was stored" in interrupt(tmp_path, folder, after=1, capsys=capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["p.txt"]
 
 
@@ -238,3 +243,48 @@ def test_a_part_that_is_none_is_refused(folder: Path, tmp_path: Path, part: str)
     result = run(prompts, "--model", folder, "--out", out, "--part", part)
     assert "give I/N" in refused(result)
     assert not list(tmp_path.glob("x.duckdb*"))
+
+
+@pytest.fixture
+def broken(folder: Path, tmp_path: Path) -> Path:
+    """The same model with one row of the gate of MoE layer 1 NaN."""
+    path = shutil.copytree(folder, tmp_path / "broken")
+    [shard] = path.glob("*.safetensors")
+    weights = load_file(shard)
+    gates = sorted(name for name in weights if name.endswith("gate.weight_ED"))
+    weights[gates[1]][5] = float("nan")
+    save_file(weights, shard)
+    return path
+
+
+def test_a_gate_of_nan_is_refused_in_one_line_and_leaves_nothing(
+    tmp_path: Path, broken: Path
+) -> None:
+    prompts = write(tmp_path / "p.txt", "hello\nyou\n")
+    out = tmp_path / "t.duckdb"
+    line = refused(run(prompts, "--out", out, "--model", broken))
+    assert line.startswith("MoE layer 1 gives router logits that are NaN or infinite, first for")
+    assert "token 'h' at position 0 of document 0" in line
+    assert not list(tmp_path.glob("t.duckdb*"))
+    again = refused(run(prompts, "--out", out, "--model", broken, "--generate", 3))
+    assert again == line
+
+
+def test_a_gate_of_nan_can_be_captured_with_a_finding_that_commands_print(
+    tmp_path: Path, broken: Path
+) -> None:
+    prompts = write(tmp_path / "p.txt", "hello\nyou\n")
+    parts = [tmp_path / f"{place}.duckdb" for place in (1, 2)]
+    for place, path in enumerate(parts, start=1):
+        part = ("--out", path, "--model", broken, "--part", f"{place}/2", "--allow-nonfinite")
+        result = run(prompts, *part)
+        assert result.exit_code == 0, result.output
+        assert "warning: Router logits, mixing weights or losses" in result.stderr
+    merged = tmp_path / "merged.duckdb"
+    result = CliRunner().invoke(MERGE, [*map(str, parts), "--out", str(merged)])
+    assert "(8 tokens; first, MoE layer 1 gives router logits" in result.stderr
+    with open_trace(merged) as trace:
+        kinds = trace.execute("SELECT kind, severity, occurrences FROM finding").fetchall()
+        unknown = trace.execute("SELECT layer_id, count(margin) FROM gate GROUP BY ALL ORDER BY 1")
+        assert unknown.fetchall() == [(0, 8), (1, 0)]
+    assert kinds == [("non-finite", "fatal", 5), ("non-finite", "fatal", 3)]

@@ -3,9 +3,10 @@
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from tests.app.pages import page
+from tests.app.pages import PAGES, page
 
 
 @pytest.mark.slow
@@ -23,3 +24,20 @@ def test_a_broken_trace_is_an_error_and_not_a_traceback(traces: Path) -> None:
     app = page("overview")
     assert not app.exception
     assert app.error[0].value.startswith("This trace cannot be shown")
+
+
+@pytest.mark.parametrize("name", sorted(set(PAGES) - {"training", "comparison", "redundancy"}))
+def test_a_fatal_finding_stands_on_every_page_of_a_trace(
+    traces: Path, writable: duckdb.DuckDBPyConnection, tmp_path: Path, name: str
+) -> None:
+    writable.execute(
+        "INSERT INTO finding VALUES ('non-finite', 'fatal', 1234, 'in MoE layer *3*', 'Mind it.')"
+    )
+    writable.execute("INSERT INTO finding VALUES ('other', 'note', 1, 'here', 'Nothing.')")
+    writable.close()
+    shutil.copy(tmp_path / "tiny.duckdb", traces / "tiny.duckdb")
+    app = page(name)
+    assert not app.exception
+    stated = [error.value.replace("\\", "") for error in app.error]
+    assert stated[:1] == ["Mind it. (1,234 tokens; first, in MoE layer *3*)"]
+    assert "Nothing." not in str(stated)

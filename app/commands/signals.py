@@ -1,0 +1,60 @@
+"""How a command ends when it is asked to: Ctrl-C, SIGTERM and SIGHUP leave by the same way, so that
+every block on it tidies up behind itself."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+
+STOPS = (signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 130
+
+
+class StoppedError(SystemExit):
+    """Asked to end by a signal; its code is 128 and the number of the signal."""
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block like Ctrl-C, but for the exit code: 143 and 129. A process
+    that ignores one, as under nohup, still does."""
+    asked: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in STOPS:  # it ends already: asking again would cut that short
+            signal.signal(each, signal.SIG_IGN)
+        asked.append(number)
+        raise StoppedError(128 + number)
+
+    heeded = [each for each in STOPS if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, stop) for each in heeded}
+    try:
+        yield
+    except StoppedError:
+        print(f"stopped by {signal.Signals(asked[0]).name}", file=sys.stderr)
+        raise
+    except BaseException as error:
+        if asked:  # whatever a library made of it
+            raise StoppedError(128 + asked[0]) from error
+        raise
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def leaving(what: Callable[[], str]) -> Iterator[None]:
+    """Says in a line what a block that was asked to end has left behind."""
+    try:
+        yield
+    except (KeyboardInterrupt, StoppedError) as end:
+        print(f"interrupted; {what()}", file=sys.stderr)
+        code = end.code if isinstance(end, StoppedError) else INTERRUPTED
+        raise typer.Exit(int(code or INTERRUPTED)) from None
+
+
+def nothing() -> str:
+    return "nothing was written"
