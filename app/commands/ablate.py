@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from analysis import queries
-from analysis.cause_tests import CLAIM
+from analysis.cause_tests import CLAIM, with_verdicts
 from app.commands.capture import INTERRUPTED, Json
 from app.commands.progress import progress_bar
 from app.sidecars import CAUSES
@@ -75,7 +76,14 @@ def ablate(
         print("interrupted; nothing was stored", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     print(f"took {ablation.duration(time.perf_counter() - started)}", file=sys.stderr)
-    whole = ablation.store(trace, info, rows, {"seed": seed, "tokens_per_domain": tokens})
+    whole = with_verdicts(ablation.joined(trace, info, rows))
+    try:
+        ablation.store(trace, info, rows, {"seed": seed, "tokens_per_domain": tokens})
+    finally:  # what was measured is printed even where it cannot be stored
+        _report(whole, rows, as_json=as_json)
+
+
+def _report(whole: pd.DataFrame, rows: pd.DataFrame, *, as_json: bool) -> None:
     measured = whole[whole.claimed].merge(rows[CLAIM].drop_duplicates(), on=CLAIM)
     if as_json:
         print(json.dumps(measured.astype(object).where(measured.notna(), None).to_dict("records")))
