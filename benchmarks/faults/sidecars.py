@@ -4,6 +4,7 @@ A tour of the pages has one mutated file of every kind. What belongs to another 
 so that it would be seen.
 """
 
+import io
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cache, partial
 from hashlib import sha256
 from multiprocessing import get_context
@@ -74,8 +76,9 @@ def run(count: int, seed: int, work: Path) -> dict[str, int | float]:
     base.mkdir(parents=True)
     trace = base / "tiny.duckdb"
     write_tiny_trace(trace)
-    project(trace, as_json=True)
-    information(trace, as_json=True)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        project(trace)
+        information(trace)
     ablation.store(trace, info_of(trace), cause_rows(), {})
     tours = -(-count // len(sidecars.KINDS))
     parts = [range(start, tours, WORKERS) for start in range(WORKERS)]
@@ -223,7 +226,7 @@ def garbage_words(rng: random.Random, path: Path, whole: Whole) -> None:
 
 def garbage_parameters(rng: random.Random, path: Path, whole: Whole) -> None:
     changed = rng.choice([name for name in whole.told if name != "trace_id"])
-    value = rng.choice([None, "x", [], {}, -1, 1e300, True, {"nmi": "x"}])
+    value: object = rng.choice([None, "x", [], {}, -1, 1e300, True, {"nmi": "x"}])
     _write(path, whole.frame, whole.told | {changed: value})
 
 
