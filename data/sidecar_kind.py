@@ -73,7 +73,7 @@ def whole(*, least: int = 0, below: int) -> Column:
 Shape = type | UnionType | frozenset[str] | tuple["Shape", ...] | Mapping[str, "Shape"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Kind:
     """One kind of result: <trace>.<name>.parquet."""
 

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from analysis import queries
-from analysis.cause_tests import CLAIM
+from analysis.cause_tests import CLAIM, with_verdicts
 from app.commands.capture import Json
 from app.commands.findings import print_findings
 from app.commands.progress import progress_bar
@@ -74,7 +75,14 @@ def ablate(
     with leaving(nothing), progress_bar("batches") as advance:
         rows = ablation.ablate(tracer, plan, on_progress=advance)
     print(f"took {ablation.duration(time.perf_counter() - started)}", file=sys.stderr)
-    whole = ablation.store(trace, info, rows, {"seed": seed, "tokens_per_domain": tokens})
+    whole = with_verdicts(ablation.joined(trace, info, rows))
+    try:
+        ablation.store(trace, info, rows, {"seed": seed, "tokens_per_domain": tokens})
+    finally:  # what was measured is printed even where it cannot be stored
+        _report(whole, rows, as_json=as_json)
+
+
+def _report(whole: pd.DataFrame, rows: pd.DataFrame, *, as_json: bool) -> None:
     measured = whole[whole.claimed].merge(rows[CLAIM].drop_duplicates(), on=CLAIM)
     if as_json:
         print(json.dumps(measured.astype(object).where(measured.notna(), None).to_dict("records")))

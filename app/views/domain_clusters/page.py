@@ -10,7 +10,7 @@ from app.views.shared import controls, progress
 from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
-from data.sidecar import REPLACED, Absent, Reason
+from data.sidecar import REPLACED, Absent
 
 trace = trace_page("Do texts of one domain travel together?")
 job = beside.project(trace)
@@ -28,9 +28,11 @@ elif job:
     progress.outcome(job, failed="The map could not be made.")
 stored = trace.beside(sidecars.MAPS[what])
 if isinstance(stored, Absent):
-    one_or_all = {what} if stored.reason not in REPLACED else sidecars.MAPS
-    draw_unusable(trace, *(sidecars.MAPS[name] for name in one_or_all))
-    if not (job and job.active) and stored.reason is Reason.NOT_MADE:
+    if stored.reason not in REPLACED:
+        draw_unusable(trace, sidecars.MAPS[what])
+        st.stop()
+    draw_unusable(trace, *sidecars.MAPS.values())  # one of them keeps all from being made
+    if not (job and job.active):
         st.info("There is no map of these points yet. Make it with `routescope project`.")
     controls.note(
         f"The map of {what} appears here when it is ready; the other pages work in the meantime."

@@ -87,6 +87,29 @@ def test_without_json_it_prints_a_table(trace: Path, folder: Path, experts: list
     assert lines[7].startswith("The same rule confirms")
 
 
+def test_what_cannot_be_stored_is_printed(
+    trace: Path, folder: Path, experts: list[Expert], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object, **settings: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(ablation, "write_sidecar", full)
+    given = ("--experts", named(experts[:1]), "--tokens", 30)
+    result = run("ablate", "--trace", trace, "--model", folder, *given)
+    assert isinstance(result.exception, OSError)
+    assert "double difference" in result.stdout
+
+
+def test_a_folder_in_its_place_is_refused_before_the_work(
+    trace: Path, folder: Path, experts: list[Expert]
+) -> None:
+    sidecar_path(trace, CAUSES).mkdir()
+    result = run("ablate", "--trace", trace, "--model", folder, "--experts", named(experts))
+    assert isinstance(result.exception, ValueError)
+    assert f"and `routescope ablate --trace {trace}` makes the result." in str(result.exception)
+    assert "experts to leave out" not in result.stderr
+
+
 def test_interrupted_nothing_is_stored(
     trace: Path, folder: Path, experts: list[Expert], monkeypatch: pytest.MonkeyPatch
 ) -> None:
