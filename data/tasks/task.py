@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.labels import checked_label
+from data.labels import checked_label, name_of
 from data.prompts import encodable
-from data.routing import UNLABELLED, Document
+from data.routing import Document
 
 Record = dict[str, object]  # a JSON object of a task file
 
@@ -63,7 +63,7 @@ class Task:
         items: Sequence[Document | Question | Problem] = (
             self.documents or self.questions or self.problems
         )
-        return [item.domain or UNLABELLED for item in items]
+        return [name_of(item.domain) for item in items]
 
     def sample(self, limit: int, *, seed: int) -> "Task":
         """At most `limit` drawn questions or problems, or texts of each domain, in their order."""
