@@ -1,8 +1,9 @@
 """One typed function per question; each runs the file of its name in analysis/sql.
 
-A connection comes first: give every thread its own cursor. A domain is a name of
-`domain_names`: a label, "unlabelled", or the other labels where there are many. Arrays and choices come by group: texts of one source are one piece of
-evidence. L = MoE layers, E = routed experts, G = domains, N = groups.
+A connection comes first: give every thread its own cursor. A domain is a name of `domain_names`: a
+label, "unlabelled", or the other labels where there are many. Arrays and choices come by group:
+texts of one source are one piece of evidence. L = MoE layers, E = routed experts, G = domains,
+N = groups.
 """
 
 import json

@@ -10,7 +10,8 @@ from app import workspace
 from app.jobs.queue import Job
 from app.studies.reader import Sampling, Tracer, load_tracer
 from data.groups import with_groups
-from data.prompts import Limits, read_documents
+from data.lines import Limits
+from data.prompts import read_documents
 from data.report import file_name
 from data.routing import CancelledError, Document
 from data.store import TraceStore, discard_partial

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from data.prompts import json_objects
+from data.lines import json_objects
 from data.routing import Document
 from data.tasks.human_eval import human_eval_problem
 from data.tasks.task import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data.labels import checked_label, name_of
-from data.prompts import encodable
+from data.lines import encodable
 from data.routing import Document
 
 Record = dict[str, object]  # a JSON object of a task file

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.groups import Grouping
-from data.prompts import DEFAULT_LIMITS, Limits, read_documents, summarize_prompts
+from data.lines import DEFAULT_LIMITS, Limits
+from data.prompts import read_documents, summarize_prompts
 
 Write = Callable[[str, bytes | str], Path]
 
