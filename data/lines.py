@@ -28,7 +28,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
+def lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, str]]:
     """With their ends, none longer than a document and its quoting may be."""
     longest = 2 * limits.characters + 1_000
     number = 1
@@ -73,7 +73,8 @@ def parsed_json(text: str, where: str) -> object:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        place = f" at character {error.pos + 1}"
+        place = f" at line {error.lineno}, character {error.colno}" if "\n" in text.strip() else ""
+        place = place or f" at character {error.pos + 1}"
         raise ValueError(f"{where}: not JSON: {error.msg}{place}; correct it") from error
     except RecursionError as error:
         raise ValueError(f"{where}: JSON nested too deeply; make it flatter") from error

@@ -82,7 +82,11 @@ def question(record: Record, where: str) -> Question:
             f"{where}: field 'answer' is {answer}, not an index from 0 to {len(choices) - 1}"
         )
     return Question(
-        prompt=prompt, choices=choices, answers=(answer,), domain=domain_of(record, where)
+        prompt=prompt,
+        choices=choices,
+        answers=(answer,),
+        domain=domain_of(record, where),
+        where=where,
     )
 
 

@@ -1,5 +1,6 @@
 """What a model is evaluated on: texts, multiple-choice questions, or programs to complete."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ class Question:
     choices: tuple[str, ...]
     answers: tuple[int, ...]  # any of these choices is right
     domain: str | None = None
+    where: str = dataclasses.field(default="", compare=False)  # file and line, for errors
 
     @property
     def chance(self) -> float:
