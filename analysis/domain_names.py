@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from data.labels import OTHERS, is_quoted, look_alikes_in_words, name_of
 from data.routing import DOMAINS, UNLABELLED
 
-MAX_LABELS = 24  # rows of a heatmap on one screen; tests and resamples grow with every label
+MAX_LABELS = 12  # as many colours as can be told apart; resamples and tests grow with every label
 _OTHERS = re.compile(rf"{OTHERS} \((\d+)\)")
 
 

@@ -49,6 +49,7 @@ def parquet_rows(path: Path, limits: Limits, notes: Notes) -> Iterator[Unchecked
 def check_type(field: pa.Field, file_name: str, *, is_text: bool) -> None:
     """Strings of any width, or nothing at all; labels may be whole numbers."""
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    kind = kind.storage_type if isinstance(kind, pa.JsonType) else kind
     if any(
         test(kind)
         for test in (
@@ -94,7 +95,10 @@ def check_sizes(metadata: pq.FileMetaData, wanted: list[str], name: str, limits:
 
 
 def cells_of(batch: pa.RecordBatch, schema: pa.Schema, place: int | None) -> pa.Array:
-    return pa.nulls(len(batch)) if place is None else batch.column(schema.names[place])
+    if place is None:
+        return pa.nulls(len(batch))
+    cells = batch.column(schema.names[place])
+    return cells.storage if isinstance(cells, pa.ExtensionArray) else cells
 
 
 def values(cells: tuple[pa.Scalar, ...], where: str) -> list[object]:

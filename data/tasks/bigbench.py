@@ -39,7 +39,7 @@ def question(example: object, description: Record, where: str) -> Question:
         raise ValueError(f"{where}: field 'target_scores' is missing: it is not multiple choice")
     scores = field(example, "target_scores", where)
     if not isinstance(scores, dict) or not all(
-        isinstance(score, int | float) and math.isfinite(score) for score in scores.values()
+        isinstance(score, int | float) and -math.inf < score < math.inf for score in scores.values()
     ):
         raise ValueError(
             f"{where}: field 'target_scores' does not give each choice a finite number"

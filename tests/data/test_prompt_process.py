@@ -21,6 +21,12 @@ def finished(reading: PromptReading) -> Prompts:
     return reading.prompts()
 
 
+def _after_its_end(reading: PromptReading) -> Prompts:
+    reading.process.kill()
+    reading.process.join()
+    return finished(reading)
+
+
 def test_prompts_come_back_with_their_notes(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("text,label\na,x\nb,y\n")
@@ -45,17 +51,17 @@ def test_a_process_that_dies_or_takes_too_long_is_an_error(
 ) -> None:
     path = tmp_path / "p.txt"
     path.write_text("a\n")
-    with prompt_reading(path, LIMITS) as reading:
-        reading.process.kill()
-        with pytest.raises(ValueError, match="cannot be read"):
-            finished(reading)
+    with (
+        prompt_reading(path, LIMITS) as reading,
+        pytest.raises(ValueError, match="cannot be read"),
+    ):
+        _after_its_end(reading)
     monkeypatch.setattr(prompt_process, "SECONDS", 0.0)
     with (
         prompt_reading(path, LIMITS) as reading,
         pytest.raises(ValueError, match="takes more than 0 s to read"),
     ):
-        assert reading.ended(wait=0)
-        reading.prompts()
+        finished(reading)
     assert not reading.process.is_alive()
 
 
@@ -68,6 +74,6 @@ def test_a_file_that_lies_about_its_size_meets_the_limit_of_memory(tmp_path: Pat
     wide = replace(LIMITS, characters=2 * 10**9, total_characters=10**10)
     with (
         prompt_reading(path, wide) as reading,
-        pytest.raises(ValueError, match="more memory|MB"),
+        pytest.raises(ValueError, match=r"more memory|MB"),
     ):
         finished(reading)

@@ -249,7 +249,7 @@ def test_columns_that_hold_nothing_views_and_json_are_read(tmp_path: Path) -> No
         ("math\u00a0problems", "math\u00a0problems"),
         ("\u00a0math\u3000", "math"),
         ("数学\u3000問題", "数学\u3000問題"),
-        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
         ("👩\u200d💻 code\u200d", "👩\u200d💻 code"),
         ("cafe\u0301", "café"),
         ("\ufeff \u200b", None),
