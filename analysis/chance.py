@@ -12,12 +12,11 @@ from scipy import stats
 from analysis.bootstrap import CONFIDENCE
 from analysis.groups import summed
 from analysis.ratios import Interval, ratio_interval
+from data.labels import ALL, TOO_LITTLE
 from data.routing import UNLABELLED
 
-ALL = "all"
 UNIFORM_BYTES = 8.0  # bits: every byte equally likely
 AT_CHANCE = "at chance"
-TOO_LITTLE = "too little data"
 UNKNOWN = "chance unknown"
 
 

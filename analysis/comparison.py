@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.chance import ALL, bits_per_byte
+from analysis.chance import bits_per_byte
 from analysis.groups import NOT_ENOUGH, summed, units
 from analysis.ratios import Interval, ratio_interval
-from data.routing import UNLABELLED, Document
+from data.labels import ALL, name_of
+from data.routing import Document
 
 CLEAR_SPREADS = 2.0  # of the seeds: a difference below is not called one
 BETTER, WORSE, UNDECIDED = "better", "worse", "not decided"
@@ -175,7 +176,7 @@ def change_table(
     """domain, before, after, change, low, high, n, n_groups: bits per byte; the interval is of the
     change, on the same documents."""
     bytes_N = np.array([len(document.text.encode()) for document in documents])
-    domain_N = [document.domain or UNLABELLED for document in documents]
+    domain_N = [name_of(document.domain) for document in documents]
     unit_N = units(domain_N, [document.group for document in documents])
     plain = bits_per_byte(before_N, bytes_N, domain_N, unit_N=unit_N)
     change = bits_per_byte(after_N - before_N, bytes_N, domain_N, unit_N=unit_N)

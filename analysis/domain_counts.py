@@ -23,9 +23,9 @@ from analysis.specialization import (
     expert_domain,
     label_names,
 )
+from data.labels import ANY
 
 ALL_LAYERS = -1
-ANY = "any domain"  # the row of all experts that prefer one
 TOO_LITTLE_AT, NONE_AT = -3, -2  # places in a count, before ANY
 NUMBERS = ("low", "high", "null", "p", "q")
 SAMPLE = ["n_groups"]

@@ -21,7 +21,8 @@ from analysis import arrays, queries
 from analysis.agreement import agreement
 from analysis.halves import judging_half
 from analysis.queries import TraceInfo
-from analysis.specialization import NONE, TOO_LITTLE, expert_domain, label_names
+from analysis.specialization import expert_domain, label_names
+from data.labels import NONE, TOO_LITTLE
 from data.routing import NO_EXPERT
 
 MAX_TOKENS = 20_000  # points of the map of tokens, shared evenly by the domains

@@ -1,8 +1,9 @@
 """One typed function per question; each runs the file of its name in analysis/sql.
 
-A connection comes first: give every thread its own cursor. Documents without a label have the
-domain "unlabelled". Arrays and choices come by group: texts of one source are one piece of
-evidence. L = MoE layers, E = routed experts, G = domains, N = groups.
+A connection comes first: give every thread its own cursor. A domain is a name of `domain_names`: a
+label, "unlabelled", or the other labels where there are many. Arrays and choices come by group:
+texts of one source are one piece of evidence. L = MoE layers, E = routed experts, G = domains,
+N = groups.
 """
 
 import json
@@ -14,7 +15,8 @@ from typing import Any
 import pandas as pd
 from duckdb import CatalogException, DuckDBPyConnection
 
-from data.routing import DOMAINS, PHASES, UNLABELLED, Finding
+from analysis.domain_names import domain_names, order
+from data.routing import PHASES, Finding
 
 SQL = Path(__file__).parent / "sql"
 MAX_DOCUMENTS = 5_000  # whose single choices are read, where sums are not enough
@@ -47,8 +49,15 @@ class TraceInfo:
 
 def trace_info(con: DuckDBPyConnection) -> TraceInfo:
     row = _rows(con, "trace_info")[0]
-    domains = sorted((str(row["domain"]) for row in _rows(con, "domains")), key=_domain_order)
-    return TraceInfo(**row | {"config": json.loads(row["config"])}, domains=tuple(domains))
+    return TraceInfo(**row | {"config": json.loads(row["config"])}, domains=domains(con))
+
+
+def domains(con: DuckDBPyConnection) -> tuple[str, ...]:
+    """In the order shown; of more than MAX_LABELS the rest is one."""
+    labels = [row["label"] for row in _rows(con, "domains")]
+    named = domain_names(labels)
+    known = dict(zip(named.labels, named.names, strict=True))
+    return tuple(sorted({known.get(label, named.others) for label in labels}, key=order))
 
 
 def texts_sha256(con: DuckDBPyConnection) -> str:
@@ -67,7 +76,7 @@ def findings(con: DuckDBPyConnection) -> list[Finding]:
 def documents(con: DuckDBPyConnection) -> pd.DataFrame:
     """doc_id, domain, group (None: its own), unit (the first doc_id of its group), origin, tokens,
     text (its first 200 characters)."""
-    return _frame(con, "documents")
+    return _frame(con, "documents", **_names(con))
 
 
 def document_text(con: DuckDBPyConnection, doc_id: int) -> str:
@@ -79,8 +88,8 @@ def document_text(con: DuckDBPyConnection, doc_id: int) -> str:
 
 def domain_tokens(con: DuckDBPyConnection) -> pd.DataFrame:
     """domain, documents, tokens, mean_loss; in the order shown."""
-    frame = _frame(con, "domain_tokens")
-    return frame.set_index("domain").loc[sorted(frame.domain, key=_domain_order)].reset_index()
+    frame = _frame(con, "domain_tokens", **_names(con))
+    return frame.set_index("domain").loc[sorted(frame.domain, key=order)].reset_index()
 
 
 def expert_tokens(
@@ -90,17 +99,17 @@ def expert_tokens(
     if phase is not None and phase not in PHASES:
         raise ValueError(f"phase is {phase!r}; use one of {PHASES}, or None for both")
     number = None if phase is None else PHASES.index(phase)
-    return _frame(con, "expert_tokens", phase=number, domain=domain)
+    return _frame(con, "expert_tokens", phase=number, domain=domain, **_names(con))
 
 
 def expert_dropped(con: DuckDBPyConnection, *, domain: str | None = None) -> pd.DataFrame:
     """layer_id, expert_id, dropped (choices refused); every expert."""
-    return _frame(con, "expert_dropped", domain=domain)
+    return _frame(con, "expert_dropped", domain=domain, **_names(con))
 
 
 def expert_domain_tokens(con: DuckDBPyConnection) -> pd.DataFrame:
     """layer_id, expert_id, domain, tokens; every combination."""
-    return _frame(con, "expert_domain_tokens")
+    return _frame(con, "expert_domain_tokens", **_names(con))
 
 
 def document_routing(con: DuckDBPyConnection, doc_id: int) -> pd.DataFrame:
@@ -123,7 +132,8 @@ def expert_contexts(
     con: DuckDBPyConnection, layer_id: int, expert_id: int, *, limit: int = 10
 ) -> pd.DataFrame:
     """doc_id, position, domain, before, text, after, weight; a row a document, strongest first."""
-    return _frame(con, "expert_contexts", layer_id=layer_id, expert_id=expert_id, limit=limit)
+    expert = {"layer_id": layer_id, "expert_id": expert_id}
+    return _frame(con, "expert_contexts", **expert, limit=limit, **_names(con))
 
 
 def coactivation(con: DuckDBPyConnection, layer_id: int) -> pd.DataFrame:
@@ -143,7 +153,7 @@ def gate_summary(con: DuckDBPyConnection) -> pd.DataFrame:
 
 def tokens_by_domain(con: DuckDBPyConnection) -> pd.DataFrame:
     """doc_id, position, domain of every token."""
-    return _frame(con, "tokens_by_domain")
+    return _frame(con, "tokens_by_domain", **_names(con))
 
 
 def token_choices(con: DuckDBPyConnection, sample: pd.DataFrame) -> pd.DataFrame:
@@ -169,13 +179,13 @@ def document_weights(con: DuckDBPyConnection) -> pd.DataFrame:
 def domain_k(con: DuckDBPyConnection) -> pd.DataFrame:
     """layer_id, domain, k (experts that ran for a token), tokens; only what occurs, domains in the
     order shown."""
-    frame = _frame(con, "domain_k")
-    return frame.sort_values("domain", key=lambda names: names.map(_domain_order), kind="stable")
+    frame = _frame(con, "domain_k", **_names(con))
+    return frame.sort_values("domain", key=lambda names: names.map(order), kind="stable")
 
 
 def document_k(con: DuckDBPyConnection) -> pd.DataFrame:
     """doc_id, domain, layer_id, choices (sum of k), tokens."""
-    return _frame(con, "document_k")
+    return _frame(con, "document_k", **_names(con))
 
 
 def _frame(con: DuckDBPyConnection, name: str, **values: object) -> pd.DataFrame:
@@ -192,11 +202,8 @@ def _keys(sample: pd.DataFrame) -> dict[str, list[int]]:
     return {"doc_ids": sample.doc_id.tolist(), "positions": sample.position.tolist()}
 
 
-def _domain_order(domain: str) -> tuple[int, str]:
-    """The six domains first, then the user's own by name, then the unlabelled."""
-    if domain == UNLABELLED:
-        return len(DOMAINS) + 1, domain
-    return (DOMAINS.index(domain) if domain in DOMAINS else len(DOMAINS)), domain
+def _names(con: DuckDBPyConnection) -> dict[str, object]:
+    return domain_names([row["label"] for row in _rows(con, "domains")]).parameters()
 
 
 def layer_choices(

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-NO_DOMAIN = -1  # the label of an expert that prefers no single domain
-TOO_FEW = -2  # of an expert with too few choices to say
-NONE = "none"  # how the one is shown
-TOO_LITTLE = "too little data"  # and the other
+from data.labels import NONE, TOO_LITTLE
+
+NO_DOMAIN = -1  # the label of an expert that prefers no single domain: NONE
+TOO_FEW = -2  # of an expert with too few choices to say: TOO_LITTLE
 
 # docs/metrics.md argues these
 MIN_LIFT = 1.5

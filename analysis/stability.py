@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.groups import summed, units
 from analysis.ratios import Interval, ratio_interval
-from data.routing import UNLABELLED, Document
+from data.labels import name_of
+from data.routing import Document
 
 
 def flipped_share(
@@ -48,7 +49,7 @@ def changed_choices(
     )
     np.add.at(flipped_NL, before.document_T, lost_TLE.sum(-1))
     np.add.at(choices_NL, before.document_T, before.chosen_TLE.sum(-1))
-    domain_N = [document.domain or UNLABELLED for document in documents]
+    domain_N = [name_of(document.domain) for document in documents]
     unit_N = units(domain_N, [document.group for document in documents])
     domain_id_N = np.unique(domain_N, return_inverse=True)[1][np.unique(unit_N)]
     share = flipped_share(summed(flipped_NL, unit_N), summed(choices_NL, unit_N), domain_id_N)

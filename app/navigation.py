@@ -20,25 +20,26 @@ def page(name: str, title: str, icon: str, *, first: bool = False) -> st.Page:
     )
 
 
-st.set_page_config(page_title="RouteScope", page_icon=str(ICON), layout="wide")
-st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(ICON))
-st.navigation(
-    {
-        "Trace": [
-            page("overview", "Overview", "dashboard", first=True),
-            page("specialization", "Specialization", "grid_on"),
-            page("load_balance", "Load balance", "balance"),
-            page("coactivation", "Co-activation", "hub"),
-            page("vocabulary", "Vocabulary", "abc"),
-            page("domain_clusters", "Domain clusters", "bubble_chart"),
-            page("causes", "Causes", "content_cut"),
-        ],
-        "Model": [
-            page("prompts", "Prompts", "edit_note"),
-            page("training", "Training", "show_chart"),
-            page("redundancy", "Redundancy", "content_copy"),
-            page("comparison", "Comparison", "compare_arrows"),
-        ],
-        "Data": [page("export", "Export", "download")],
-    }
-).run()
+if __name__ == "__main__":  # a spawned process imports this file too
+    st.set_page_config(page_title="RouteScope", page_icon=str(ICON), layout="wide")
+    st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(ICON))
+    st.navigation(
+        {
+            "Trace": [
+                page("overview", "Overview", "dashboard", first=True),
+                page("specialization", "Specialization", "grid_on"),
+                page("load_balance", "Load balance", "balance"),
+                page("coactivation", "Co-activation", "hub"),
+                page("vocabulary", "Vocabulary", "abc"),
+                page("domain_clusters", "Domain clusters", "bubble_chart"),
+                page("causes", "Causes", "content_cut"),
+            ],
+            "Model": [
+                page("prompts", "Prompts", "edit_note"),
+                page("training", "Training", "show_chart"),
+                page("redundancy", "Redundancy", "content_copy"),
+                page("comparison", "Comparison", "compare_arrows"),
+            ],
+            "Data": [page("export", "Export", "download")],
+        }
+    ).run()

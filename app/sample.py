@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import arrays, queries
+from analysis import arrays, domain_names, queries
 from analysis.groups import effective_numbers, in_words
 from analysis.influence import design_effect, spread
 from app.trace import BY_IDENTITY, Trace
@@ -76,8 +76,9 @@ def grouping_line(trace: Trace) -> str:
     table, how = by_domain(trace), trace.groups
     n_documents, n_groups = int(table.n_documents.sum()), int(table.n_groups.sum())
     size = in_words(n_documents, n_groups)
+    names = f" {line}" if (line := domain_names.in_words(trace.domains)) else ""
     if how is None:
-        return f"{size}. {_unknown_groups(trace, some_known=n_groups < n_documents)}"
+        return f"{size}. {_unknown_groups(trace, some_known=n_groups < n_documents)}{names}"
     sources = str(how["from"]).split(" and ")  # of merged traces there are several
     given = " and in part ".join(GIVEN[source] for source in sources)
     part = "in part " if len(sources) > 1 else ""
@@ -86,7 +87,7 @@ def grouping_line(trace: Trace) -> str:
     ungrouped = f" {_ungrouped()}" if sources == ["near-duplicates"] else ""
     return (
         f"The sample is {size}, {part}{given}. A group is one observation."
-        f"{_design_clause(table)}{ungrouped}"
+        f"{_design_clause(table)}{ungrouped}{names}"
     )
 
 

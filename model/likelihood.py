@@ -117,7 +117,7 @@ def continuation(model: ReadableModel, context: str, text: str) -> Sequenced:
     if scored > model.context_length:
         raise ValueError(
             f"a continuation of {scored} tokens does not fit the context of "
-            f"{model.context_length}: {text[:40]!r}"
+            f"{model.context_length}, shorten it: {text[:40]!r}"
         )
     token_ids = [model.start_token_id, *whole]
     cut = max(0, len(token_ids) - model.context_length - 1)
@@ -128,12 +128,17 @@ def choice_log_likelihoods(
     model: ReadableModel,
     questions: Sequence[tuple[str, Sequence[str]]],
     *,
+    places: Sequence[str],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ChoiceLikelihoods:
-    """Of every choice of (prompt, choices); progress is choices done and in all."""
-    sequences = [
-        [continuation(model, prompt, choice) for choice in choices] for prompt, choices in questions
-    ]
+    """Of every choice of (prompt, choices); places are where each was read, for errors; progress is
+    choices done and in all."""
+    sequences = []
+    for (prompt, choices), where in zip(questions, places, strict=True):
+        try:
+            sequences.append([continuation(model, prompt, choice) for choice in choices])
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
     flat = [item for of_question in sequences for item in of_question]
     likelihoods = log_likelihoods(model, flat, on_progress=on_progress)
     nats = np.array([likelihood.nats for likelihood in likelihoods])

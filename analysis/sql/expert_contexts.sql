@@ -14,7 +14,7 @@ context AS (
     JOIN token USING (doc_id)
     WHERE place BETWEEN -12 AND 12
 )
-SELECT doc_id, position, coalesce(domain, 'unlabelled') AS domain,
+SELECT doc_id, position, coalesce($names[list_position($labels, coalesce(domain, ''))], $others) AS domain,
        coalesce(string_agg(context.text, '' ORDER BY place) FILTER (place < 0), '') AS before,
        any_value(context.text) FILTER (place = 0) AS text,
        coalesce(string_agg(context.text, '' ORDER BY place) FILTER (place > 0), '') AS after,

@@ -4,7 +4,7 @@ WITH chosen AS (
     FROM document_load
     JOIN document USING (doc_id)
     WHERE ($phase IS NULL OR phase = $phase)
-      AND ($domain IS NULL OR coalesce(domain, 'unlabelled') = $domain)
+      AND ($domain IS NULL OR coalesce($names[list_position($labels, coalesce(domain, ''))], $others) = $domain)
     GROUP BY ALL
 )
 SELECT layer_id, expert_id,

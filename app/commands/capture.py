@@ -233,7 +233,11 @@ def summary_figures(captured: "Captured", *, seconds: float, resumed: int = 0) -
 def with_summary(
     figures: dict[str, object], summary: PromptSummary, out: Path
 ) -> dict[str, object]:
-    about_prompts = {"skipped_rows": summary.skipped, "groups": summary.grouping.described()}
+    about_prompts = {
+        "skipped_rows": summary.skipped,
+        "groups": summary.grouping.described(),
+        "notes": list(summary.notes),
+    }
     return figures | about_prompts | {"path": str(out)}
 
 
@@ -244,6 +248,10 @@ def what_is_done(path: Path) -> str:
     return "nothing was stored"
 
 
+def counted(number: object, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
+
+
 def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_json: bool) -> None:
     with open_trace(Path(str(figures["path"]))) as con:
         print_findings(con)
@@ -251,17 +259,23 @@ def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_j
         print(json.dumps(figures))
         return
     print(
-        f"{figures['path']}: {figures['documents']:,} documents, {figures['tokens']:,} tokens "
+        f"{figures['path']}: {counted(figures['documents'], 'document', 'documents')}, "
+        f"{counted(figures['tokens'], 'token', 'tokens')} "
         f"in {figures['seconds']} s ({figures['tokens_per_second']:,} tokens/s)"
     )
     if figures["resumed_documents"]:
-        print(f"{figures['resumed_documents']:,} documents had been stored before")
-    if figures["truncated_documents"]:
+        stored = counted(figures["resumed_documents"], "document", "documents")
+        print(f"{stored} had been stored before")
+    if cut := figures["truncated_documents"]:
         print(
-            f"{figures['truncated_documents']:,} documents were longer than the context: "
-            f"{figures['truncated_tokens']:,} tokens cut"
+            f"{counted(cut, 'document was', 'documents were')} longer than the context: "
+            f"{counted(figures['truncated_tokens'], 'token', 'tokens')} cut"
         )
-    if figures.get("skipped_rows"):
-        print(f"{figures['skipped_rows']:,} rows without text skipped")
+    if skipped := figures.get("skipped_rows"):
+        print(f"{counted(skipped, 'row', 'rows')} without text skipped")
+    notes = figures.get("notes", [])
+    assert isinstance(notes, list)
+    for note in notes:
+        print(f"note: {note}")
     if grouping and grouping.joined:
         print(grouping.in_words())

@@ -1,8 +1,12 @@
 """Prompts through a model, as a job, into a trace of their own."""
 
+import json
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import streamlit as st
 
@@ -10,12 +14,14 @@ from app import workspace
 from app.jobs.queue import Job
 from app.studies.reader import Sampling, Tracer, load_tracer
 from data.groups import with_groups
-from data.prompts import Limits, read_documents
+from data.lines import Limits
+from data.prompt_process import PromptReading, prompt_reading
 from data.report import file_name
 from data.routing import CancelledError, Document
 from data.store import TraceStore, discard_partial
 
-LIMITS = Limits(documents=500, characters=200_000, total_characters=2_000_000)
+LIMITS = Limits(documents=500, rows=10_000, characters=200_000, total_characters=2_000_000)
+MEGABYTES = 32  # of an upload
 MODELS = 2  # in memory at once
 SUFFIXES = ("txt", "csv", "jsonl", "parquet")
 
@@ -45,23 +51,37 @@ def tracer(folder: Path) -> Tracer:
     return _tracer(str(folder), (folder / "config.json").stat().st_mtime_ns)
 
 
-def uploaded_documents(name: str, content: bytes) -> list[Document]:
-    """Prompts of an uploaded file. Its name is a label, never a path."""
+@contextmanager
+def upload_reading(name: str, content: bytes) -> Iterator[PromptReading]:
+    """Reads an uploaded file in a process of its own. Its name is a label, never a path."""
     suffix = Path(name).suffix.lower().removeprefix(".")
     if suffix not in SUFFIXES:
         raise ValueError(f"{name[:80]!r} is not a {', '.join(SUFFIXES)} file")
-    folder = workspace.scratch() / uuid.uuid4().hex
-    folder.mkdir()
-    path = folder / (file_name(Path(name).stem or "upload") + f".{suffix}")
-    path.write_bytes(content)
+    if len(content) > MEGABYTES << 20:
+        raise ValueError(f"{name[:80]!r} has more than {MEGABYTES} MB; split it")
+    with TemporaryDirectory(dir=workspace.scratch()) as folder:
+        path = Path(folder) / (file_name(Path(name).stem or "upload") + f".{suffix}")
+        path.write_bytes(content)
+        with prompt_reading(path, LIMITS) as reading:
+            yield reading
+
+
+def limits_in_words(folder: Path) -> str:
+    return (
+        f"One file of at most {MEGABYTES} MB with up to {LIMITS.documents:,} prompts in "
+        f"{LIMITS.rows:,} rows; a prompt has up to {LIMITS.characters:,} characters, all have "
+        f"{LIMITS.total_characters:,}. Of each the model reads the first {_context(folder)}."
+    )
+
+
+def _context(folder: Path) -> str:
+    """Of its configuration: the model is not loaded for it."""
     try:
-        documents = list(read_documents(path, LIMITS))
-    finally:
-        path.unlink()
-        folder.rmdir()
-    if not documents:
-        raise ValueError(f"{name[:80]} has no prompts")
-    return documents
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        length = config.get("context_length") or config["max_position_embeddings"]
+        return f"{length:,} tokens"
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return "tokens, as many as its context holds"
 
 
 def pasted_document(text: str) -> list[Document]:

@@ -18,13 +18,13 @@ from duckdb import DuckDBPyConnection
 from analysis import arrays, cause_tests
 from analysis.cause_tests import CLAIM, Tally
 from analysis.causes import DOUBLE, Claim, LayerChanges, cause_table, claim_controls, typed
+from analysis.domain_names import is_label
 from analysis.groups import summed
 from analysis.queries import TraceInfo
 from app.sidecars import CAUSES
 from app.studies import claims
 from app.studies.reader import CHECKPOINT, Tracer
 from data.measurements import read_measurements
-from data.routing import UNLABELLED
 from data.sidecar import Absent, Sidecar, read_sidecar, write_sidecar
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def require_usable(folder: Path, info: TraceInfo) -> None:
             f"the trace was made by model {info.model_sha256[:8]}, {folder} holds another; "
             "name its folder with --model"
         )
-    if len([name for name in info.domains if name != UNLABELLED]) < 2:
+    if sum(map(is_label, info.domains)) < 2:
         raise ValueError(
             "the trace has fewer than two labelled domains, so an expert's own domain "
             "cannot be compared with others"

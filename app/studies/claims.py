@@ -12,10 +12,11 @@ from duckdb import DuckDBPyConnection
 
 from analysis import arrays, queries, significance
 from analysis.causes import Claim
+from analysis.domain_names import is_label
 from analysis.groups import summed
 from analysis.halves import MIN_HALF, judging_half
 from analysis.queries import TraceInfo
-from data.routing import UNLABELLED, Document
+from data.routing import Document
 
 HALVES = 0  # seed of the halves: one for all runs on a trace
 Expert = tuple[int, int]  # layer, expert
@@ -40,8 +41,8 @@ def halves(con: DuckDBPyConnection, info: TraceInfo) -> Halves:
     """Of the labelled groups of a trace."""
     choices_DLE, doc_ids = arrays.document_array(con, info)
     frame = queries.documents(con).set_index("doc_id").loc[doc_ids].reset_index()
-    labelled_D = (frame.domain != UNLABELLED).to_numpy()
-    domains = [name for name in info.domains if name != UNLABELLED]
+    labelled_D = frame.domain.map(is_label).to_numpy(bool)
+    domains = list(filter(is_label, info.domains))
     return halves_of(frame[labelled_D], choices_DLE[labelled_D], domains=domains)
 
 

@@ -106,6 +106,7 @@ def question_rows(
     likelihoods = choice_log_likelihoods(
         reader.model,
         [(question.prompt, question.continuations()) for question in questions],
+        places=[question.where for question in questions],
         on_progress=on_progress,
     )
     bytes_NC = [np.array([len(c.encode()) for c in question.choices]) for question in questions]

@@ -4,9 +4,10 @@ The prompt is laid out as the package does without examples, but listed choices 
 shuffled. Right is every choice of the highest score.
 """
 
-import json
+import math
 from pathlib import Path
 
+from data.lines import lines, parsed_json
 from data.tasks.task import Question, Record, Task, checked_choices, field, text_field
 
 
@@ -25,14 +26,7 @@ def read_bigbench(path: Path, name: str) -> Task:
 
 
 def parsed(path: Path) -> Record:
-    try:
-        description = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path.name}:{error.lineno}: not JSON: {error.msg}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path.name} is not UTF-8 JSON") from error
+    description = parsed_json("".join(line for _, line in lines(path)), path.name)
     if not isinstance(description, dict):
         raise ValueError(f"{path.name} is {type(description).__name__}, not an object")
     return description
@@ -45,15 +39,18 @@ def question(example: object, description: Record, where: str) -> Question:
         raise ValueError(f"{where}: field 'target_scores' is missing: it is not multiple choice")
     scores = field(example, "target_scores", where)
     if not isinstance(scores, dict) or not all(
-        isinstance(score, int | float) for score in scores.values()
+        isinstance(score, int | float) and -math.inf < score < math.inf for score in scores.values()
     ):
-        raise ValueError(f"{where}: field 'target_scores' does not give each choice a number")
+        raise ValueError(
+            f"{where}: field 'target_scores' does not give each choice a finite number"
+        )
     choices = checked_choices(list(scores), where, name="target_scores")
     best = max(scores.values())
     return Question(
         prompt=prompt(text_field(example, "input", where), choices, description),
         choices=choices,
         answers=tuple(i for i, score in enumerate(scores.values()) if score == best),
+        where=where,
     )
 
 

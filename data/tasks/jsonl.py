@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from data.prompts import json_objects
+from data.lines import json_objects
 from data.routing import Document
 from data.tasks.human_eval import human_eval_problem
 from data.tasks.task import (
@@ -82,7 +82,11 @@ def question(record: Record, where: str) -> Question:
             f"{where}: field 'answer' is {answer}, not an index from 0 to {len(choices) - 1}"
         )
     return Question(
-        prompt=prompt, choices=choices, answers=(answer,), domain=domain_of(record, where)
+        prompt=prompt,
+        choices=choices,
+        answers=(answer,),
+        domain=domain_of(record, where),
+        where=where,
     )
 
 

@@ -1,13 +1,14 @@
 """What a model is evaluated on: texts, multiple-choice questions, or programs to complete."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.labels import checked_label
-from data.prompts import encodable
-from data.routing import UNLABELLED, Document
+from data.labels import checked_label, name_of
+from data.lines import encodable
+from data.routing import Document
 
 Record = dict[str, object]  # a JSON object of a task file
 
@@ -20,6 +21,7 @@ class Question:
     choices: tuple[str, ...]
     answers: tuple[int, ...]  # any of these choices is right
     domain: str | None = None
+    where: str = dataclasses.field(default="", compare=False)  # file and line, for errors
 
     @property
     def chance(self) -> float:
@@ -60,7 +62,7 @@ class Task:
         items: Sequence[Document | Question | Problem] = (
             self.documents or self.questions or self.problems
         )
-        return [item.domain or UNLABELLED for item in items]
+        return [name_of(item.domain) for item in items]
 
     def sample(self, limit: int, *, seed: int) -> "Task":
         """At most `limit` drawn questions or problems, or texts of each domain, in their order."""

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from analysis import domain_counts as module
-from analysis.domain_counts import ALL_LAYERS, ANY, domain_counts
+from analysis.domain_counts import ALL_LAYERS, domain_counts
 from analysis.groups import NOT_ENOUGH
 from analysis.specialization import experts_per_domain
+from data.labels import ANY
 from tests.planted import DOMAINS, holds_no_number_that_is_none, planted
 
 

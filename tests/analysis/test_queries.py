@@ -6,7 +6,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from analysis import arrays, queries
+from analysis import arrays, domain_names, queries
 from tests.traces import SCHEMA
 
 QUESTIONS = sorted(queries.SQL.glob("*.sql"))
@@ -45,7 +45,7 @@ def test_a_trace_without_an_id_has_one_of_its_own(writable: duckdb.DuckDBPyConne
 
 def test_own_domains_come_after_the_six_and_before_the_unlabelled() -> None:
     found = ["unlabelled", "law", "other", "biology", "math"]
-    ordered = sorted(found, key=queries._domain_order)
+    ordered = sorted(found, key=domain_names.order)
     assert ordered == ["math", "other", "biology", "law", "unlabelled"]
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.domain_counts import ANY
 from analysis.groups import NOT_ENOUGH
 from app import evidence
 from app.views.export import tables
 from app.views.load_balance import summary
+from data.labels import ANY
 from data.report import csv_text
 from tests.app.incomplete_traces import CASES, open_case
 from tests.app.pages import page, words

@@ -1,4 +1,5 @@
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.groups import Grouping
-from data.prompts import DEFAULT_LIMITS, Limits, read_documents, summarize_prompts
+from data.lines import DEFAULT_LIMITS, Limits
+from data.prompts import read_documents, summarize_prompts
 
 Write = Callable[[str, bytes | str], Path]
 
@@ -120,28 +122,56 @@ def test_the_hash_is_of_texts_and_domains_whatever_the_format(write: Write) -> N
         ("p.csv", "", "p.csv is empty"),
         ("p.csv", "text\n", "p.csv holds no prompts"),
         ("p.md", "hello", r"p.md is not one of \.txt, \.csv, \.jsonl, \.parquet"),
-        ("p.txt", "ok\ncaf\xe9".encode("latin-1"), "p.txt is not UTF-8 .byte 0xe9 after line 1"),
-        ("p.txt", "text".encode("utf-16"), "p.txt is not UTF-8"),
-        ("p.csv", "text\ncaf\xe9".encode("latin-1"), "p.csv is not UTF-8"),
+        (
+            "p.txt",
+            "ok\ncaf\xe9".encode("latin-1"),
+            "p.txt:2: not UTF-8 .byte 0xe9 at character 4.; save",
+        ),
+        ("p.txt", "text".encode("utf-16"), "p.txt:1: UTF-16, not UTF-8"),
+        ("p.csv", "text\ncaf\xe9".encode("latin-1"), "p.csv:2: not UTF-8"),
         ("p.txt", "a\nb\0c\n", "p.txt:2: a NUL byte"),
         ("p.csv", "text\na\0\n", "p.csv:2: a NUL byte"),
-        ("p.csv", "question;domain\na;b\n", "no column named text or prompt.*'question;domain'"),
-        ("p.csv", "text,prompt\na,b\n", "more than one column named text or prompt"),
+        (
+            "p.csv",
+            "question;domain\na;b\n",
+            "p.csv:1: no column .* named text or prompt, found 'question;domain'",
+        ),
+        (
+            "p.csv",
+            "text,prompt\na,b\n",
+            "p.csv:1: more than one column or field named text or prompt",
+        ),
         ("p.csv", "text,domain\na\n", "p.csv:2: 1 fields, the header has 2"),
         ("p.csv", 'text\n"open', "p.csv:2: unexpected end of data"),
         ("p.jsonl", '{"text": "a"}\n{"text": ', "p.jsonl:2: not JSON: Expecting value"),
-        ("p.jsonl", "[" * 100_000, "p.jsonl:1: not JSON"),
-        ("p.jsonl", '{"text": ' + "9" * 5_000 + "}", "p.jsonl:1: not JSON"),
+        ("p.jsonl", "[" * 100_000, "p.jsonl:1: JSON nested too deeply"),
+        ("p.jsonl", '{"text": ' + "9" * 5_000 + "}", "p.jsonl:1: a number of more than 4,300"),
         ("p.jsonl", '["text"]', "p.jsonl:1: list, not an object"),
-        ("p.jsonl", '{"query": "a"}', "p.jsonl:1: an object needs one of .* found 'query'"),
+        ("p.jsonl", '{"query": "a"}', "p.jsonl:1: no column or field .*, found 'query'"),
         ("p.jsonl", '{"text": 5}', "p.jsonl:1: the text is int, not a string"),
         ("p.jsonl", '{"text": "a", "domain": {}}', "p.jsonl:1: the domain is dict"),
         ("p.jsonl", '{"text": "\\ud800"}', "p.jsonl:1: half a surrogate pair"),
-        ("p.jsonl", '{"text": "a", "domain": "x\\ny"}', "p.jsonl:1: a domain is one line"),
-        ("p.csv", "text,group,group\na,x,x\n", "two named domain or group; found 'text', 'group'"),
-        ("p.jsonl", '{"text": "a", "group": 5}', "p.jsonl:1: the group is int, not a string"),
-        ("p.jsonl", '{"text": "a", "group": "x\\ny"}', "p.jsonl:1: a group is one line"),
-        ("p.csv", f"text,group\na,{'g' * 101}\n", "p.csv:2: a group is one line of at most 100"),
+        (
+            "p.jsonl",
+            '{"text": "a", "domain": "x\\ny"}',
+            "p.jsonl:1: the domain holds the control character U.000A",
+        ),
+        (
+            "p.csv",
+            "text,group,group\na,x,x\n",
+            "p.csv:1: more than one .* named group, found 'text'",
+        ),
+        ("p.jsonl", '{"text": "a", "group": 5.5}', "p.jsonl:1: the group is float, not a string"),
+        (
+            "p.jsonl",
+            '{"text": "a", "group": "x\\ny"}',
+            "p.jsonl:1: the group holds the control character U.000A",
+        ),
+        (
+            "p.csv",
+            f"text,group\na,{'g' * 101}\n",
+            "p.csv:2: the group has 101 characters, at most 100",
+        ),
         (
             "p.csv",
             "text,domain,group\na,math,Emma\nb,code,Emma\n",
@@ -192,8 +222,107 @@ def test_parquet_of_other_types_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"p\.parquet: column 'text' is .*, not strings"):
             read(path)
     for label in ("domain", "group"):
-        with pytest.raises(ValueError, match=f"column '{label}' is int64, not strings"):
-            read(parquet(tmp_path / "p.parquet", text=["a"], **{label: [1]}))
+        with pytest.raises(ValueError, match=f"column '{label}' is bool, not strings or whole"):
+            read(parquet(tmp_path / "p.parquet", text=["a"], **{label: [True]}))
+
+
+def test_whole_numbers_are_labels_in_every_format(tmp_path: Path, write: Write) -> None:
+    assert groups(write("p.csv", "text,group\na,7\nb,\n")) == ["7", None]
+    assert groups(write("p.jsonl", '{"text": "a", "group": 7}\n{"text": "b"}\n')) == ["7", None]
+    for column in (pa.array([7, None]), pa.array([7.0, float("nan")])):  # pandas has the second
+        assert groups(parquet(tmp_path / "p.parquet", text=["a", "b"], group=column)) == ["7", None]
+
+
+def test_columns_that_hold_nothing_views_and_json_are_read(tmp_path: Path) -> None:
+    nothing = pa.nulls(2)
+    path = parquet(tmp_path / "p.parquet", text=["a", "b"], domain=nothing, group=nothing)
+    assert read(path) == [("a", None), ("b", None)]
+    view = pa.array(["a", "b"], pa.string_view())
+    assert read(parquet(path, text=view, domain=view)) == [("a", "a"), ("b", "b")]
+    json_type = pa.array(['{"a": 1}', "2"], pa.json_())
+    assert read(parquet(path, text=json_type)) == [('{"a": 1}', None), ("2", None)]
+
+
+@pytest.mark.parametrize(
+    ("label", "stored"),
+    [
+        ("math\u00a0problems", "math\u00a0problems"),
+        ("\u00a0math\u3000", "math"),
+        ("数学\u3000問題", "数学\u3000問題"),
+        ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
+        ("👩\u200d💻 code\u200d", "👩\u200d💻 code"),
+        ("cafe\u0301", "café"),
+        ("\ufeff \u200b", None),
+        ("none", "none"),
+    ],
+)
+def test_labels_are_compared_after_nfc_and_trimming(
+    write: Write, label: str, stored: str | None
+) -> None:
+    path = write("p.jsonl", json.dumps({"text": "a", "domain": label}))
+    assert read(path) == [("a", stored)]
+
+
+def test_labels_that_look_alike_are_two_and_noted(write: Write) -> None:
+    summary = summarize_prompts(write("p.csv", "text,domain\na,Math\nb,math\nc, code\n"))
+    assert summary.notes == (
+        "the labels 'Math', 'math' are 2 domains, though they differ only in case, width or blanks",
+    )
+
+
+@pytest.mark.parametrize("name", ["Domain", "DOMAIN", " domain "])
+def test_names_are_matched_whatever_their_case(tmp_path: Path, write: Write, name: str) -> None:
+    expected = [("a", "x")]
+    assert read(write("p.csv", f"TEXT,{name}\na,x\n")) == expected
+    assert read(write("p.jsonl", json.dumps({"Prompt": "a", name: "x"}))) == expected
+    assert read(parquet(tmp_path / "p.parquet", **{"Text": ["a"], name: ["x"]})) == expected
+    assert read(write("q.csv", "text,domain,Domain\na,x,y\n")) == expected  # the exact one
+
+
+def test_a_near_name_is_not_used_but_noted(tmp_path: Path, write: Write) -> None:
+    note = ("column 'Label' is not used; name it domain to use it",)
+    paths = (
+        write("p.csv", "text,Label\na,x\n"),
+        write("p.jsonl", '{"text": "a", "Label": "x"}\n' * 3),
+        parquet(tmp_path / "p.parquet", text=["a"], Label=["x"]),
+    )
+    for path in paths:
+        assert summarize_prompts(path).notes == note
+        assert read(path)[0] == ("a", None)
+    assert summarize_prompts(write("q.csv", "text,domain,label\na,x,y\n")).notes == ()
+
+
+def test_rows_are_counted_whether_blank_or_not(tmp_path: Path, write: Write) -> None:
+    limits = Limits(rows=3)
+    for path in (
+        write("p.txt", "a\n\n\n\n"),
+        write("p.csv", "text\na\n\n\n\n"),
+        write("p.jsonl", '{"text": "a"}\n\n\n\n'),
+        parquet(tmp_path / "p.parquet", text=["a", "", None, " "]),
+    ):
+        with pytest.raises(ValueError, match=f"{path.name}: .*3"):
+            read(path, limits)
+
+
+def test_a_value_that_unpacks_to_more_than_a_text_is_refused_unread(tmp_path: Path) -> None:
+    long_text = pa.array(["x" * 9_000_000])
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({"text": long_text}), path, compression="zstd", use_dictionary=False)
+    assert path.stat().st_size < 2_000
+    with pytest.raises(ValueError, match=r"row group 1 unpacks 9,000,0\d\d bytes for 1 rows"):
+        read(path)
+
+
+def test_bad_utf8_in_parquet_is_named_by_row(tmp_path: Path) -> None:
+    texts = pa.array([b"a", b"caf\xe9"]).view(pa.string())
+    with pytest.raises(ValueError, match=r"p\.parquet:2: not UTF-8 .byte 0xe9"):
+        read(parquet(tmp_path / "p.parquet", text=texts))
+
+
+def test_a_bad_byte_is_named_by_its_own_line(write: Write) -> None:
+    path = write("p.txt", b"a text of some length\n" * 400 + b"caf\xe9\n")
+    with pytest.raises(ValueError, match=r"p\.txt:401: not UTF-8"):
+        read(path)
 
 
 @pytest.mark.slow

@@ -131,7 +131,7 @@ def without(record: Mapping[str, object], name: str) -> dict[str, object]:
         (CHOICE | {"answer": -1}, "'answer' is -1"),
         (CHOICE | {"answer": True}, "'answer' is bool"),
         (CHOICE | {"answer": "B"}, "'answer' is 'B', none of the choices"),
-        (CHOICE | {"domain": 1}, "the domain is int"),
+        (CHOICE | {"domain": 1.5}, "the domain is float"),
     ],
 )
 def test_a_bad_question_is_named_by_line_and_field(

@@ -16,8 +16,9 @@ from app.views.shared import controls
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.trace_choice import trace_page
+from data.labels import ALL_DOMAINS
 
-ALL_DOMAINS, WHOLE_TRACE = "all domains", "all layers"
+WHOLE_TRACE = "all layers"
 
 trace = trace_page("Do all experts carry their share?")
 with st.container(horizontal=True, gap="large"):

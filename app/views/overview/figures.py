@@ -3,11 +3,10 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.domain_counts import ANY
 from analysis.groups import NOT_ENOUGH
-from analysis.specialization import TOO_LITTLE
 from app.views.shared.intervals import probability
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
+from data.labels import ANY, TOO_LITTLE
 
 # Of 256 experts, as the article that this repository checks printed them (docs/metrics.md).
 ARTICLE_SHARE = {

@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from analysis.domain_counts import ANY
 from analysis.groups import MIN_EFFECTIVE
 from analysis.significance import MAX_Q
-from analysis.specialization import MIN_DOMAIN_TOKENS, MIN_LIFT, MIN_MARGIN, NONE, TOO_LITTLE
+from analysis.specialization import MIN_DOMAIN_TOKENS, MIN_LIFT, MIN_MARGIN
 from app import evidence, sample
 from app.trace import Trace
 from app.views.load_balance import summary
@@ -13,6 +12,7 @@ from app.views.overview import diagnostics, units
 from app.views.overview.figures import ARTICLE_SHARE, domains_by_layer, experts_per_domain_bars
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
+from data.labels import ANY, NONE, TOO_LITTLE
 
 RULE = (
     f"at least {MIN_LIFT:g} times as often in it as over all texts, and {MIN_MARGIN:g} times as "

@@ -4,11 +4,14 @@ import shutil
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import workspace
 from app.jobs import prompts
-from app.jobs.prompts import SUFFIXES, Result
+from app.jobs.prompts import MEGABYTES, SUFFIXES, Result
 from app.studies.reader import Sampling
+from app.views.shared import controls
+from data.prompts import Prompts
 from data.routing import Document
 
 EXAMPLE = """If 3x + 5 = 20, then x = 5.
@@ -33,11 +36,15 @@ def asked() -> Request | None:
         left, right = st.columns([3, 2], gap="large")
         text = left.text_area("Paste a text", EXAMPLE, height=168, key="pasted")
         upload = right.file_uploader(
-            "or upload a file of prompts", type=list(SUFFIXES), key="upload", max_upload_size=32
+            "or upload a file of prompts",
+            type=list(SUFFIXES),
+            key="upload",
+            max_upload_size=MEGABYTES,
         )
         right.caption(
             "txt: one prompt per line. csv, jsonl, parquet: a column `text`, `domain` if there are "
-            "labels, and `group` if several prompts are of one source."
+            "labels, and `group` if several prompts are of one source. "
+            + prompts.limits_in_words(workspace.checkpoint())
         )
         with st.expander("Let the model continue the text", icon=":material/auto_awesome:"):
             sampling = _sampling()
@@ -45,16 +52,26 @@ def asked() -> Request | None:
     if not pressed:
         return None
     try:
-        documents = (
-            prompts.uploaded_documents(upload.name, upload.getvalue())
-            if upload
-            else prompts.pasted_document(text)
-        )
+        read = _uploaded(upload) if upload else Prompts(prompts.pasted_document(text), ())
     except ValueError as error:
         st.error("This cannot be run:")
         st.code(str(error), language=None)
         return None
-    return Request(documents, sampling)
+    st.session_state.notes = read.notes
+    return Request(read.documents, sampling)
+
+
+def _uploaded(upload: UploadedFile) -> Prompts:
+    """Cancel, any other click or a closed page ends this run of the page, and the reading too."""
+    place = st.empty()
+    with prompts.upload_reading(upload.name, upload.getvalue()) as reading:
+        with place.container():
+            st.button("Cancel", key="cancel_upload")
+            state = st.empty()
+        while not reading.ended(wait=0.2):
+            state.caption(f"Reading the file: {reading.seconds:.0f} s")
+        place.empty()
+        return reading.prompts()
 
 
 def _sampling() -> Sampling | None:
@@ -72,9 +89,12 @@ def _sampling() -> Sampling | None:
 
 def save(result: Result, *, documents: int) -> None:
     """Copy the run into the workspace under a name of the user's."""
+    for note in st.session_state.get("notes", ()):
+        controls.note(f"{note[0].upper()}{note[1:]}.")
     if result.truncated_documents:
         st.warning(
-            f"{result.truncated_documents} of {documents} texts are longer than the model's "
+            f"{result.truncated_documents} of {documents} texts "
+            f"{'is' if result.truncated_documents == 1 else 'are'} longer than the model's "
             f"context; {result.truncated_tokens:,} tokens were not read."
         )
     with st.popover("Save as a trace", icon=":material/save:"):

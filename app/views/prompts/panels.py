@@ -6,7 +6,7 @@ T = tokens, L = MoE layers.
 import numpy as np
 import pandas as pd
 
-from analysis import queries, specialization
+from analysis import queries
 from app.trace import Trace
 from app.views.load_balance import experts_per_token
 from app.views.load_balance.experts_figures import add_k
@@ -14,6 +14,7 @@ from app.views.prompts.figures import token_heatmap, token_path
 from app.views.prompts.meaning import Meaning, meaning
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
+from data.labels import NONE, TOO_LITTLE
 
 WINDOW = 48  # tokens in a heatmap: so many can be read
 
@@ -63,7 +64,7 @@ def answer(here: pd.DataFrame, colors: Meaning, *, layer_id: int) -> str:
     if colors.category_LE is None:
         return text
     names = pd.Series([colors.names[category] for category in colors.categories(here)])
-    unnamed = [specialization.TOO_LITTLE, specialization.NONE]
+    unnamed = [TOO_LITTLE, NONE]
     share = names.value_counts(normalize=True).drop(unnamed, errors="ignore")
     if share.empty:
         return text

@@ -10,8 +10,8 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from analysis.specialization import NONE, TOO_LITTLE
-from data.routing import UNLABELLED
+from analysis.domain_names import is_label
+from data.labels import NONE, TOO_LITTLE
 
 DOMAIN_COLORS = {
     "math": "#4477aa",
@@ -65,8 +65,8 @@ def domain_colors(domains: Sequence[str], palette: Palette) -> dict[str, str]:
     colors = dict(DOMAIN_COLORS)
     for place, domain in enumerate(foreign):
         colors[domain] = FOREIGN_COLORS[place % len(FOREIGN_COLORS)]
-    unnamed = {UNLABELLED: palette.neutral, NONE: palette.neutral, TOO_LITTLE: palette.grid}
-    return colors | unnamed
+    unnamed = {name: palette.neutral for name in domains if not is_label(name)}
+    return colors | unnamed | {NONE: palette.neutral, TOO_LITTLE: palette.grid}
 
 
 def scale(colors: Sequence[str]) -> list[list[float | str]]:

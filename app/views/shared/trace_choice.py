@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from analysis import queries
+from analysis import domain_names, queries
 from app import sample, workspace
 from app.jobs import beside
 from app.trace import Trace, open_trace
@@ -66,5 +66,7 @@ def _facts(trace: Trace) -> None:
         f"{chosen} per token, {info.num_shared_experts} shared",
         f"Captured {info.created_at:%Y-%m-%d %H:%M} UTC",
     ]
+    if (own := domain_names.number(info.domains)) > len(info.domains):
+        lines.insert(1, f"{own:,} labels, {domain_names.MAX_LABELS - 1} of them shown")
     with st.sidebar:
         st.html(f'<p class="rs-facts">{"<br>".join(map(escape, lines))}</p>')

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.specialization import NONE, TOO_LITTLE
 from app.views.shared.theme import (
     TRAINING_COLORS,
     Palette,
@@ -19,6 +18,7 @@ from app.views.shared.theme import (
     frame,
     literal,
 )
+from data.labels import NONE, TOO_LITTLE
 
 HEIGHT = 330
 LAID_OVER = "7px,4px"  # a dash that shows a line beneath

@@ -7,18 +7,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.domain_counts import ALL_LAYERS, ANY, domain_counts
+from analysis.domain_counts import ALL_LAYERS, domain_counts
 from analysis.emergence import domain_experts, domain_information, tokens_by_domain
 from analysis.saturation import saturation_table
 from analysis.specialization import (
-    NONE,
     TOO_FEW,
-    TOO_LITTLE,
     domain_lift,
     expert_domain,
     label_names,
 )
 from app.views.training.record import TrainingRecord
+from data.labels import ANY, NONE, TOO_LITTLE
 from data.snapshots import RoutingSnapshots
 
 

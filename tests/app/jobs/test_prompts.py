@@ -8,7 +8,10 @@ from data.store import open_trace
 
 
 def test_equal_prompts_of_an_upload_count_as_one(folder: Path) -> None:
-    documents = prompts.uploaded_documents("p.csv", b"text,domain\nsame,x\nother,x\nsame,x\n")
+    with prompts.upload_reading("p.csv", b"text,domain\nsame,x\nother,x\nsame,x\n") as reading:
+        while not reading.ended(wait=1):
+            pass
+        documents = reading.prompts().documents
     result = prompts.run(Job("prompts"), folder, documents, None)
     with open_trace(result.path) as trace:
         groups = [row[0] for row in trace.execute('SELECT "group" FROM document').fetchall()]

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from analysis.domain_counts import ANY
 from app.views.overview import figures as domains
 from app.views.overview import panels
 from app.views.shared.theme import LIGHT
+from data.labels import ANY
 
 
 def counts_table() -> pd.DataFrame:

@@ -1,0 +1,115 @@
+"""Numbered lines of a UTF-8 file, and the JSON in them. What cannot be read is a ValueError of one
+line that names file, line, cause and remedy."""
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+BAD_BYTE = re.compile("[\udc80-\udcff]")  # how "surrogateescape" reads what is not UTF-8
+BAD_BYTE_BASE = 0xDC00
+UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a prompt file may hold."""
+
+    documents: int = 1_000_000
+    rows: int = 10_000_000  # blank ones too
+    characters: int = 1_000_000  # of one document
+    total_characters: int = 1_000_000_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, str]]:
+    """With their ends, none longer than a document and its quoting may be."""
+    longest = 2 * limits.characters + 1_000
+    number = 1
+    try:
+        with open_text(path) as file:
+            while line := file.readline(longest + 1):
+                if not line.isascii():
+                    check_utf8(line, f"{path.name}:{number}")
+                if len(line) > longest:
+                    raise ValueError(
+                        f"{path.name}:{number}: a line of more than {longest:,} characters; "
+                        "split it"
+                    )
+                yield number, line
+                number += 1
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(
+            f"{path.name} is not a whole gzip file ({error}); copy it again"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+
+
+def open_text(path: Path) -> IO[str]:
+    """As text; only csv keeps its line ends."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="surrogateescape")
+    newline = "" if path.suffix.lower() == ".csv" else None
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+
+
+def check_utf8(line: str, where: str) -> None:
+    if bad := BAD_BYTE.search(line):
+        encoding = "UTF-16, not UTF-8" if line.startswith(UTF_16) else "not UTF-8"
+        raise ValueError(
+            f"{where}: {encoding} (byte {ord(bad[0]) - BAD_BYTE_BASE:#04x} at character "
+            f"{bad.start() + 1}); save the file as UTF-8"
+        )
+
+
+def parsed_json(text: str, where: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f" at line {error.lineno}, character {error.colno}" if "\n" in text.strip() else ""
+        place = place or f" at character {error.pos + 1}"
+        raise ValueError(f"{where}: not JSON: {error.msg}{place}; correct it") from error
+    except RecursionError as error:
+        raise ValueError(f"{where}: JSON nested too deeply; make it flatter") from error
+    except ValueError as error:  # Python's limit for integers
+        raise ValueError(
+            f"{where}: a number of more than 4,300 digits; shorten it or quote it"
+        ) from error
+
+
+def json_objects(
+    path: Path, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[tuple[int, dict[str, object]]]:
+    """Numbered lines of a jsonl file, each one object; blank lines are ignored."""
+    for number, line in lines(path, limits):
+        check_rows(number, path.name, limits)
+        if not line.strip():
+            continue
+        value = parsed_json(line, f"{path.name}:{number}")
+        if not isinstance(value, dict):
+            raise ValueError(
+                f"{path.name}:{number}: {type(value).__name__}, not an object; write "
+                'one line as {"text": …}'
+            )
+        yield number, value
+
+
+def check_rows(number: int, file_name: str, limits: Limits) -> None:
+    """Blank or not: a small file can hold millions of them."""
+    if number > limits.rows:
+        raise ValueError(f"{file_name}: more than {limits.rows:,} rows; split the file")
+
+
+def encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,114 @@
+"""Rows of prompt files in Parquet: sizes are checked in the metadata before anything is read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.lines import Limits, check_rows
+from data.prompt_rows import Notes, Unchecked, places_of
+
+ROWS = 256  # read at once
+BYTES = 4  # of a character, at most
+OVERHEAD = 1 << 20  # of a column in a row group
+
+
+def parquet_rows(path: Path, limits: Limits, notes: Notes) -> Iterator[Unchecked]:
+    """A row at a time from dictionaries: a small file can hold one long text a million times."""
+    try:
+        with pq.ParquetFile(path, memory_map=True, arrow_extensions_enabled=False) as file:
+            schema = file.schema_arrow
+            places = places_of(tuple(schema.names), path.name, notes)
+        wanted = [schema.names[place] for place in places if place is not None]
+        for name, is_text in zip(wanted, (True, False, False), strict=False):
+            check_type(schema.field(name), path.name, is_text=is_text)
+        with pq.ParquetFile(
+            path,
+            memory_map=True,
+            pre_buffer=False,
+            read_dictionary=wanted,
+            arrow_extensions_enabled=False,
+        ) as file:
+            check_sizes(file.metadata, wanted, path.name, limits)
+            number = 0
+            for batch in file.iter_batches(batch_size=ROWS, columns=wanted, use_threads=False):
+                check_rows(number + len(batch), path.name, limits)
+                fields = [cells_of(batch, schema, place) for place in places]
+                for cells in zip(*fields, strict=True):
+                    number += 1
+                    yield number, *values(cells, f"{path.name}:{number}")
+    except MemoryError as error:
+        raise ValueError(f"{path.name} needs more memory than it may take; split it") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        raise ValueError(
+            f"{path.name} is not readable Parquet ({first_line(error)}); write it again"
+        ) from error
+
+
+def check_type(field: pa.Field, file_name: str, *, is_text: bool) -> None:
+    """Strings of any width, or nothing at all; labels may be whole numbers."""
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    kind = kind.storage_type if isinstance(kind, pa.JsonType) else kind
+    if any(
+        test(kind)
+        for test in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_null,
+        )
+    ):
+        return
+    if not is_text and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return
+    wanted = "strings" if is_text else "strings or whole numbers"
+    raise ValueError(
+        f"{file_name}: column {field.name!r} is {field.type}, not {wanted}; write it as text"
+    )
+
+
+def check_sizes(metadata: pq.FileMetaData, wanted: list[str], name: str, limits: Limits) -> None:
+    """What the file says of itself; a file that lies meets the limits of its reader."""
+    if metadata.num_rows > limits.rows:
+        raise ValueError(
+            f"{name}: {metadata.num_rows:,} rows, at most {limits.rows:,}; split the file"
+        )
+    total = 0
+    for place in range(metadata.num_row_groups):
+        group = metadata.row_group(place)
+        chunks = [group.column(column) for column in range(group.num_columns)]
+        sizes = [
+            chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in wanted
+        ]
+        total += sum(sizes)
+        most = BYTES * limits.characters * group.num_rows + OVERHEAD
+        if any(size > most for size in sizes):
+            raise ValueError(
+                f"{name}: row group {place + 1} unpacks {max(sizes):,} bytes for "
+                f"{group.num_rows:,} rows; a text has at most {limits.characters:,} characters: "
+                "split it"
+            )
+    most = BYTES * limits.total_characters + len(wanted) * OVERHEAD * metadata.num_row_groups
+    if total > most:
+        raise ValueError(f"{name}: unpacks to {total:,} bytes, at most {most:,}; split the file")
+
+
+def cells_of(batch: pa.RecordBatch, schema: pa.Schema, place: int | None) -> pa.Array:
+    if place is None:
+        return pa.nulls(len(batch))
+    cells = batch.column(schema.names[place])
+    return cells.storage if isinstance(cells, pa.ExtensionArray) else cells
+
+
+def values(cells: tuple[pa.Scalar, ...], where: str) -> list[object]:
+    try:
+        return [cell.as_py() for cell in cells]
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{where}: not UTF-8 (byte {error.object[error.start]:#04x}); write the text as UTF-8"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

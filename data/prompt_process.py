@@ -1,0 +1,90 @@
+"""A prompt file of a stranger's, read in a process of its own: bounded in memory and in time.
+
+A file can say less of its size than it unpacks to, and a library that parses it can hang or fall.
+"""
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from data.lines import Limits
+from data.prompts import Prompts, read_prompts
+
+MEMORY = 1 << 30  # bytes that reading may take, beyond the libraries
+SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class PromptReading:
+    """A process that reads a file."""
+
+    name: str
+    process: BaseProcess
+    receiver: Connection
+    started: float
+
+    def ended(self, *, wait: float) -> bool:
+        """Whether it has ended after at most so many seconds, or has had its time."""
+        return self.receiver.poll(wait) or self.seconds > SECONDS
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def prompts(self) -> Prompts:
+        """Once it has ended. ValueError: the file is bad, or takes too much memory or time."""
+        if not self.receiver.poll():
+            raise ValueError(f"{self.name} takes more than {SECONDS:.0f} s to read; split it")
+        try:
+            answer = self.receiver.recv()
+        except EOFError:
+            raise ValueError(
+                f"{self.name} cannot be read: it takes more than {MEMORY >> 20:,} MB, or is "
+                "damaged; write it again or split it"
+            ) from None
+        if isinstance(answer, Prompts):
+            return answer
+        raise ValueError(answer)
+
+
+@contextmanager
+def prompt_reading(path: Path, limits: Limits) -> Iterator[PromptReading]:
+    """The process is killed when the block is left, whatever it was doing."""
+    spawn = multiprocessing.get_context("spawn")
+    receiver, sender = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_read, args=(path, limits, sender), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        yield PromptReading(path.name, process, receiver, time.monotonic())
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+
+
+def _read(path: Path, limits: Limits, sender: Connection) -> None:
+    _limit_memory()
+    try:
+        answer: Prompts | str = read_prompts(path, limits)
+    except ValueError as error:
+        answer = str(error)
+    except MemoryError:
+        answer = f"{path.name} takes more than {MEMORY >> 20:,} MB to read; split it"
+    sender.send(answer)
+
+
+def _limit_memory() -> None:
+    """Where the system can: on macOS only the time is bounded."""
+    try:
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY, used + MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS) + 1))
+    except (ValueError, OSError):
+        pass

@@ -1,0 +1,79 @@
+"""Files of strangers, read in a process that is bounded in memory and time."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data import prompt_process
+from data.lines import Limits
+from data.prompt_process import PromptReading, prompt_reading
+from data.prompts import Prompts
+
+LIMITS = Limits(documents=5, rows=10)
+
+
+def finished(reading: PromptReading) -> Prompts:
+    while not reading.ended(wait=1):
+        pass
+    return reading.prompts()
+
+
+def _after_its_end(reading: PromptReading) -> Prompts:
+    reading.process.kill()
+    reading.process.join()
+    return finished(reading)
+
+
+def test_prompts_come_back_with_their_notes(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("text,label\na,x\nb,y\n")
+    with prompt_reading(path, LIMITS) as reading:
+        prompts = finished(reading)
+    assert [document.text for document in prompts.documents] == ["a", "b"]
+    assert prompts.notes == ("column 'label' is not used; name it domain to use it",)
+
+
+def test_a_bad_file_is_an_error_here(tmp_path: Path) -> None:
+    path = tmp_path / "p.txt"
+    path.write_text("a\n" * 6)
+    with (
+        prompt_reading(path, LIMITS) as reading,
+        pytest.raises(ValueError, match=r"p\.txt:6: more than 5 prompts"),
+    ):
+        finished(reading)
+
+
+def test_a_process_that_dies_or_takes_too_long_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.txt"
+    path.write_text("a\n")
+    with (
+        prompt_reading(path, LIMITS) as reading,
+        pytest.raises(ValueError, match="cannot be read"),
+    ):
+        _after_its_end(reading)
+    monkeypatch.setattr(prompt_process, "SECONDS", 0.0)
+    with (
+        prompt_reading(path, LIMITS) as reading,
+        pytest.raises(ValueError, match="takes more than 0 s to read"),
+    ):
+        finished(reading)
+    assert not reading.process.is_alive()
+
+
+@pytest.mark.slow
+def test_a_file_that_lies_about_its_size_meets_the_limit_of_memory(tmp_path: Path) -> None:
+    """Limits so wide that the metadata passes, as if its sizes were false."""
+    path = tmp_path / "p.parquet"
+    text = pa.array(["x" * 1_200_000_000], pa.large_string())
+    pq.write_table(pa.table({"text": text}), path, compression="zstd", use_dictionary=False)
+    wide = replace(LIMITS, characters=2 * 10**9, total_characters=10**10)
+    with (
+        prompt_reading(path, wide) as reading,
+        pytest.raises(ValueError, match=r"more memory|MB"),
+    ):
+        finished(reading)
