@@ -9,7 +9,8 @@ from typer.testing import CliRunner, Result
 
 from analysis import queries
 from app.commands.ablate import ablate
-from app.commands.capture import INTERRUPTED, capture
+from app.commands.capture import capture
+from app.commands.signals import INTERRUPTED
 from app.sidecars import CAUSES
 from app.studies import ablation
 from app.studies.claims import Expert

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from app import cli
 from app.commands import evaluate as command
-from app.commands.capture import INTERRUPTED
+from app.commands.signals import INTERRUPTED
 from app.studies.scoring import COLUMNS
 
 CLI = typer.Typer()

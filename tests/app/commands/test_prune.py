@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 from analysis import queries
 from analysis.redundancy import CLOSED
 from app.commands import prune as command
-from app.commands.capture import INTERRUPTED, capture
+from app.commands.capture import capture
+from app.commands.signals import INTERRUPTED
 from app.studies import redundancy
 from app.studies.compression import result as written
 from app.studies.compression import texts
