@@ -72,8 +72,8 @@ def _check_value(name: str, value: object, kinds: tuple[Any, ...]) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name} ({_short(value)}) must be a number")
         if not 0 <= value <= LARGEST_NUMBER or (value == 0 and name in ABOVE_ZERO):
-            least = "above 0" if name in ABOVE_ZERO else "from 0"
-            raise ValueError(f"{name} ({_short(value)}) must be {least} to {LARGEST_NUMBER:g}")
+            start = "above 0" if name in ABOVE_ZERO else "from 0"
+            raise ValueError(f"{name} ({_short(value)}) must be {start} to {LARGEST_NUMBER:g}")
     elif not isinstance(value, kinds):
         wanted = "true or false" if bool in kinds else "a string"
         raise ValueError(f"{name} ({_short(value)}) must be {wanted}")

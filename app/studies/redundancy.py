@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -203,7 +203,9 @@ def stored(folder: Path) -> Redundancy | None:
     try:
         arrays = read_arrays(path, shapes | dict.fromkeys((*NUMBERS, "model_sha256"), ()))
         numbers = {name: int(arrays.pop(name)) for name in NUMBERS}
-        known = Redundancy(model_sha256=str(arrays.pop("model_sha256")), **numbers, **arrays)
+        model = str(arrays.pop("model_sha256"))
+        measured: dict[str, Any] = {**numbers, **arrays}
+        known = Redundancy(model_sha256=model, **measured)
     except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
         raise ValueError(f"{path} is damaged; delete it and it will be measured again") from error
     return known if known.model_sha256 == model_sha256(folder) else None

@@ -140,7 +140,7 @@ def update(given: list[Any], changed: list[Any]) -> None:
             own[:] = now
         elif isinstance(own, dict | set) and type(now) is type(own):
             own.clear()
-            own.update(now)  # type: ignore[arg-type]
+            own.update(now)
 
 
 def exception(name: str) -> type[Exception]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from types import ModuleType
@@ -70,7 +70,7 @@ def missing_namespaces() -> str | None:
 
 def start(
     role: ModuleType | None,
-    setup: dict[str, object],
+    setup: Mapping[str, object],
     limits: dict[str, int],
     folder: str = "/",
     *,
@@ -91,7 +91,7 @@ def start(
         "pipes": pipes,
     }
     with tempfile.TemporaryFile() as given:
-        given.write(json.dumps(setup | names).encode())
+        given.write(json.dumps({**setup, **names}).encode())
         given.seek(0)
         return subprocess.Popen(
             [*(UNSHARE if namespaces else []), sys.executable, "-I", "-c", LAUNCHER],

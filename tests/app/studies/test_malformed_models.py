@@ -20,7 +20,23 @@ from model.config import ModelConfig
 from model.config_file import load_config
 
 NAMES = [field.name for field in fields(ModelConfig)]
-VALUES = [None, -1, 0, 1, 7, 10**9, 10**30, 1.5, "x", True, [], [[0]], {}, float("nan"), 1e400]
+VALUES: list[object] = [
+    None,
+    -1,
+    0,
+    1,
+    7,
+    10**9,
+    10**30,
+    1.5,
+    "x",
+    True,
+    [],
+    [[0]],
+    {},
+    float("nan"),
+    1e400,
+]
 
 
 @pytest.fixture

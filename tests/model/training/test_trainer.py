@@ -164,7 +164,7 @@ def test_weights_that_are_lost_in_a_step_are_not_kept(tmp_path: Path) -> None:
         step()
         model.norm.weight_D.data[0] = torch.inf
 
-    trainer.parameters.optimizer.step = overflow  # type: ignore[method-assign]
+    trainer.parameters.optimizer.step = overflow  # type: ignore[method-assign,assignment]
     with pytest.raises(DivergedError, match="a weight is no finite number by step 3"):
         trainer.run(on_progress=lambda progress: None, should_stop=lambda: True)
     after = contents(tmp_path)
