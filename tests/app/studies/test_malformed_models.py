@@ -21,21 +21,8 @@ from model.config_file import load_config
 
 NAMES = [field.name for field in fields(ModelConfig)]
 VALUES: list[object] = [
-    None,
-    -1,
-    0,
-    1,
-    7,
-    10**9,
-    10**30,
-    1.5,
-    "x",
-    True,
-    [],
-    [[0]],
-    {},
-    float("nan"),
-    1e400,
+    *(None, -1, 0, 1, 7, 10**9, 10**30, 1.5, "x"),
+    *(True, [], [[0]], {}, float("nan"), 1e400),
 ]
 
 
