@@ -10,11 +10,12 @@ import pandas as pd
 from analysis.agreement import agreement
 from app.jobs import beside
 from app.sidecars import PROMPTS, TOKENS
+from app.trace import open_trace
 from app.views.domain_clusters import figures as clusters
 from app.views.domain_clusters import points
 from app.views.shared.theme import LIGHT
+from app.workspace import trace_file
 from data.sidecar import sidecar_path, write_sidecar
-from tests.app.incomplete_traces import open_case
 from tests.sidecars import write_earlier
 
 
@@ -29,9 +30,8 @@ def test_agreement_has_its_null_and_the_reason_why_there_is_no_interval() -> Non
     assert set(table.shuffled_over) == {4}
 
 
-def test_maps_are_made_again_unless_they_are_damaged(incomplete_files: Path, traces: Path) -> None:
-    shutil.copy(incomplete_files / "two_documents.duckdb", traces)
-    trace = open_case("two_documents", traces)
+def test_maps_are_made_again_unless_they_are_damaged(tmp_path: Path, tiny_trace: Path) -> None:
+    trace = open_trace(trace_file(Path(shutil.copy(tiny_trace, tmp_path))))
     assert beside._to_make(trace, [PROMPTS])
     write_earlier(trace.path, PROMPTS, POINTS, method="umap", groups=3)
     assert beside._to_make(trace, [PROMPTS])
