@@ -78,6 +78,17 @@ def test_what_does_not_run_to_the_end_of_its_tests_has_failed(program: str, test
     assert outcome(program, tests) == "failed"
 
 
+# Where nothing confines a program it must not harm the machine: it attacks the processes that the
+# runner started beside it, and no others.
+SIBLINGS = """import os
+def parent(process):
+  try: return open(f'/proc/{process}/stat').read().rsplit(')', 1)[1].split()[1]
+  except OSError: return ''
+mine = parent(os.getpid())
+siblings = [one for one in os.listdir('/proc') if one.isdigit() and parent(one) == mine]
+siblings = [one for one in siblings if one != str(os.getpid())]
+siblings = [one for one in siblings if 'confinement' in open(f'/proc/{one}/cmdline').read()]
+"""
 FORGERIES = {
     "frames": "import sys\nframe = sys._getframe()\nwhile frame:\n"
     "  for value in [*frame.f_globals.values(), *frame.f_locals.values()]:\n"
@@ -87,12 +98,15 @@ FORGERIES = {
     "  frame = frame.f_back",
     "every descriptor": "import os\nfor number in range(64):\n"
     "  try: os.write(number, b'passed')\n  except OSError: pass",
-    "descriptors of others": "import os\nfor process in os.listdir('/proc'):\n"
+    "descriptors of its judge": SIBLINGS + "for process in siblings:\n"
     "  for number in range(16):\n"
-    "    try: os.write(os.open(f'/proc/{process}/fd/{number}', os.O_WRONLY), b'passed')\n"
+    "    path = f'/proc/{process}/fd/{number}'\n"
+    "    try:\n"
+    "      if os.readlink(path).startswith('pipe:'):\n"
+    "        os.write(os.open(path, os.O_WRONLY), b'passed')\n"
     "    except OSError: pass",
-    "memory of others": "import os\nfor process in os.listdir('/proc'):\n"
-    "  try: open(f'/proc/{process}/mem', 'r+b') if process != str(os.getpid()) else 0\n"
+    "memory of its judge": SIBLINGS + "for process in siblings:\n"
+    "  try: open(f'/proc/{process}/mem', 'r+b')\n"
     "  except OSError: continue\n",
     "garbage collector": "import gc\nfor value in gc.get_objects():\n"
     "  if hasattr(value, 'write') and 'b' in str(getattr(value, 'mode', '')):\n"
@@ -100,8 +114,8 @@ FORGERIES = {
     "at exit": "import atexit, os\natexit.register(lambda: os.write(1, b'passed'))",
     "builtins": "import builtins\nbuiltins.AssertionError = Exception\n"
     "builtins.compile = lambda *given: ''\nbuiltins.exec = lambda *given: None",
-    "signals to others": "import os\nfor process in range(1, 9):\n"
-    "  try: os.kill(process, 9)\n  except OSError: pass",
+    "signals to its judge": SIBLINGS + "for process in siblings:\n"
+    "  try: os.kill(int(process), 9)\n  except OSError: pass",
     "equal to all": "class Any:\n  def __eq__(self, other): return True\n"
     "  def __sub__(self, other): return self\n  def __lt__(self, other): return True\n"
     "  __rsub__ = __abs__ = __sub__",
