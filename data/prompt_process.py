@@ -54,9 +54,7 @@ class PromptReading:
 
 
 @contextmanager
-def prompt_reading(
-    path: Path, limits: Limits, *, memory: int = MEMORY
-) -> Iterator[PromptReading]:
+def prompt_reading(path: Path, limits: Limits, *, memory: int = MEMORY) -> Iterator[PromptReading]:
     """The process is killed when the block is left, whatever it was doing."""
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
