@@ -37,7 +37,8 @@ def parquet_rows(path: Path, limits: Limits, notes: Notes) -> Iterator[Unchecked
                 fields = [cells_of(batch, schema, place) for place in places]
                 for cells in zip(*fields, strict=True):
                     number += 1
-                    yield number, *values(cells, f"{path.name}:{number}")
+                    text, domain, group = values(cells, f"{path.name}:{number}")
+                    yield number, text, domain, group
     except MemoryError as error:
         raise ValueError(f"{path.name} needs more memory than it may take; split it") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:

@@ -54,11 +54,11 @@ class PromptReading:
 
 
 @contextmanager
-def prompt_reading(path: Path, limits: Limits) -> Iterator[PromptReading]:
+def prompt_reading(path: Path, limits: Limits, *, memory: int = MEMORY) -> Iterator[PromptReading]:
     """The process is killed when the block is left, whatever it was doing."""
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_read, args=(path, limits, sender), daemon=True)
+    process = spawn.Process(target=_read, args=(path, limits, sender, memory), daemon=True)
     process.start()
     sender.close()
     try:
@@ -69,22 +69,22 @@ def prompt_reading(path: Path, limits: Limits) -> Iterator[PromptReading]:
         receiver.close()
 
 
-def _read(path: Path, limits: Limits, sender: Connection) -> None:
-    _limit_memory()
+def _read(path: Path, limits: Limits, sender: Connection, memory: int) -> None:
+    _limit_memory(memory)
     try:
         answer: Prompts | str = read_prompts(path, limits)
     except ValueError as error:
         answer = str(error)
     except MemoryError:
-        answer = f"{path.name} takes more than {MEMORY >> 20:,} MB to read; split it"
+        answer = f"{path.name} takes more than {memory >> 20:,} MB to read; split it"
     sender.send(answer)
 
 
-def _limit_memory() -> None:
+def _limit_memory(memory: int) -> None:
     """Where the system can: on macOS only the time is bounded."""
     try:
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY, used + MEMORY))
+        resource.setrlimit(resource.RLIMIT_DATA, (used + memory, used + memory))
         resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS) + 1))
     except (ValueError, OSError):
         pass

@@ -34,7 +34,18 @@ CELLS = (
     "9" * 5_000,
 )
 NAMES = ("text", "prompt", "domain", "group", "Text", "Domain", "label", "", "a\nb", "\ufefftext")
-VALUES = (None, True, 7, -(10**120), 0.5, float("nan"), float("inf"), [], {"a": {}}, ["text"])
+VALUES: tuple[object, ...] = (
+    None,
+    True,
+    7,
+    -(10**120),
+    0.5,
+    float("nan"),
+    float("inf"),
+    [],
+    {"a": {}},
+    ["text"],
+)
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1", "cp1252", "shift_jis")
 
 
@@ -48,7 +59,7 @@ def run(count: int, seed: int, work: Path) -> dict[str, int | float]:
     for text in uncaught[:SHOWN]:
         print(text, file=sys.stderr)
     counted = {name: outcomes.count(name) for name in ("read", "refused")}
-    return {"tried": len(outcomes)} | counted | {"uncaught": len(uncaught)}
+    return {"tried": len(outcomes), **counted, "uncaught": len(uncaught)}
 
 
 def _tried(numbers: range, seed: int, work: Path) -> list[str]:

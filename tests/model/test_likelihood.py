@@ -107,9 +107,15 @@ def test_what_cannot_be_scored_is_refused(text: str, line: str, model: DeepSeekM
         continuation(model, "a", text)
 
 
+def test_a_choice_longer_than_the_context_is_named_by_its_line(model: DeepSeekMoE) -> None:
+    questions = [("a", ["b", "c"]), ("a", ["b", "c" * 1_000])]
+    with pytest.raises(ValueError, match=r"t\.jsonl:2: a continuation of .* shorten it: 'ccc"):
+        choice_log_likelihoods(model, questions, places=["t.jsonl:1", "t.jsonl:2"])
+
+
 def test_choices_come_back_by_question_and_cut_prompts_are_counted(model: DeepSeekMoE) -> None:
     questions = [("a", ["b", "c", "cc"]), ("abcabc", ["a", "c"])]
-    found = choice_log_likelihoods(model, questions)
+    found = choice_log_likelihoods(model, questions, places=["t:1", "t:2"])
     expected = [[0.5, 0.2, 0.2 * 0.25], [0.25, 0.25]]
     for nats_C, probabilities in zip(found.nats_QC, expected, strict=True):
         assert np.exp(nats_C) == pytest.approx(probabilities, abs=1e-4)

@@ -66,8 +66,15 @@ def test_capture_says_in_words_what_was_cut_and_skipped(tmp_path: Path, folder: 
     prompts = write(tmp_path / "p.csv", "text\nshort\na text of more than 15\n \n")
     result = run(prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
     assert "2 documents, 20 tokens" in result.stdout
-    assert "1 documents were longer than the context: 7 tokens cut" in result.stdout
-    assert "1 rows without text skipped" in result.stdout
+    assert "1 document was longer than the context: 7 tokens cut" in result.stdout
+    assert "1 row without text skipped" in result.stdout
+
+
+def test_capture_notes_columns_that_it_does_not_use(tmp_path: Path, folder: Path) -> None:
+    prompts = write(tmp_path / "p.csv", "text,label\nshort,math\n")
+    result = run(prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
+    assert "1 document, 6 tokens" in result.stdout
+    assert "note: column 'label' is not used; name it domain to use it" in result.stdout
 
 
 def test_capture_says_which_texts_count_as_one(tmp_path: Path, folder: Path) -> None:
