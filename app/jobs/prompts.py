@@ -1,7 +1,6 @@
 """Prompts through a model, as a job, into a trace of their own."""
 
 import json
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
