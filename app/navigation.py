@@ -21,9 +21,11 @@ def page(name: str, title: str, icon: str, *, first: bool = False) -> st.Page:
 
 
 if __name__ == "__main__":  # a spawned process imports this file too
+    from app.views.shared import jobs_panel
+
     st.set_page_config(page_title="RouteScope", page_icon=str(ICON), layout="wide")
     st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(ICON))
-    st.navigation(
+    chosen = st.navigation(
         {
             "Trace": [
                 page("overview", "Overview", "dashboard", first=True),
@@ -42,4 +44,6 @@ if __name__ == "__main__":  # a spawned process imports this file too
             ],
             "Data": [page("export", "Export", "download")],
         }
-    ).run()
+    )
+    jobs_panel.draw()
+    chosen.run()

@@ -106,6 +106,7 @@ def server_error(request: Request, error: Exception) -> PlainTextResponse:
 
 @asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[None]:
+    all_jobs()  # cleans up after a server that was killed
     yield
     all_jobs().stop()
     workspace.discard_scratch()

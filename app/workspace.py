@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 from duckdb import DuckDBPyConnection
 
-from app import folders
+from app import folders, server_folder
 from app.folders import SHIPPED
 from data import store
 from data.training_folder import State, TrainingFolder
@@ -95,18 +94,12 @@ def new_trace_path(name: str) -> Path:
 @st.cache_resource(show_spinner=False)
 def scratch() -> Path:
     """Traces of runs that nobody saved: gone with the process."""
-    holder = tempfile.TemporaryDirectory(prefix="routescope-")
-    _HOLDERS.append(holder)
-    return Path(holder.name)
-
-
-_HOLDERS: list[tempfile.TemporaryDirectory] = []  # deleted at exit
+    return server_folder.claim(folders.traces())
 
 
 def discard_scratch() -> None:
     """A server that is told to end ends without Python's exit."""
-    for holder in _HOLDERS:
-        holder.cleanup()
+    server_folder.leave(scratch())
 
 
 @st.cache_resource(max_entries=16, show_spinner=False, on_release=lambda con: con.close())

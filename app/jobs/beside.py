@@ -1,17 +1,14 @@
 """Jobs that start by themselves: the demo trace, and what is computed beside a trace."""
 
-import shutil
-import sys
 from collections.abc import Iterable
+from functools import partial
 
 from app import sidecars
-from app.jobs import queue
-from app.jobs.queue import Job, all_jobs
+from app.jobs import commands
+from app.jobs.queue import Job, Place, all_jobs
 from app.trace import Trace
 from data.sidecar import REPLACED, Absent, look_at
 from data.sidecar_kind import Kind
-
-COMMAND = (sys.executable, "-P", "-m", "routescope")  # -P: a file of the folder hides no module
 
 
 def start(trace: Trace) -> None:
@@ -26,7 +23,11 @@ def project(trace: Trace) -> Job | None:
         return None
     key = f"project|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
-        key, "Making the maps", lambda job: _run(job, trace, "project"), lane="projection"
+        key,
+        "Making the maps",
+        partial(commands.project, trace=trace.path),
+        place=Place("domain_clusters", {"trace": trace.name}),
+        automatic=True,
     )
 
 
@@ -38,8 +39,9 @@ def information(trace: Trace) -> Job | None:
     return all_jobs().get(key) or all_jobs().start(
         key,
         "Computing what the subject adds to the word",
-        lambda job: _run(job, trace, "information"),
-        lane="projection",
+        partial(commands.information, trace=trace.path),
+        place=Place("vocabulary", {"trace": trace.name}),
+        automatic=True,
     )
 
 
@@ -49,10 +51,3 @@ def _to_make(trace: Trace, kinds: Iterable[Kind]) -> bool:
     looked = [look_at(trace.path, kind, of=trace.info) for kind in kinds]
     reasons = {one.reason for one in looked if isinstance(one, Absent)}
     return bool(reasons) and reasons <= REPLACED
-
-
-def _run(job: Job, trace: Trace, command: str) -> None:
-    """In a separate process, so that numba's threads cannot slow the pages and cancelling really
-    stops it."""
-    slower = ("nice", "-n", "10") if shutil.which("nice") else ()
-    queue.run_command(job, [*slower, *COMMAND, command, str(trace.path)])

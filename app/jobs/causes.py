@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from app.jobs import prompts
-from app.jobs.queue import Job
+from app.jobs.worker import Progress
 from app.sidecars import CAUSES
 from app.studies import ablation, claims
-from app.trace import Trace
+from app.trace import open_trace
+from app.workspace import trace_file
 from data.sidecar import require_replaceable
 
 TOKENS = 4_000  # a domain, at least
 SEED = 0
 
 
-def run(job: Job, model: Path, trace: Trace, text: str) -> pd.DataFrame:
+def run(progress: Progress, model: Path, trace_path: Path, text: str) -> None:
+    trace = open_trace(trace_file(trace_path))
     info = trace.info
     require_replaceable(trace.path, CAUSES, of=info)
     with trace.cursor() as con:
@@ -31,12 +31,12 @@ def run(job: Job, model: Path, trace: Trace, text: str) -> pd.DataFrame:
             tokens_per_domain=TOKENS,
             seed=SEED,
         )
-    job.title = plan.summary(plan.seconds(tracer))
+    progress.tell(title=plan.summary(plan.seconds(tracer)))
     rows = ablation.ablate(
         tracer,
         plan,
-        on_progress=lambda done, total: job.advance(done, total=total, unit="batches"),
-        cancelled=job.stop.is_set,
+        on_progress=lambda done, total: progress.advance(done, total=total, unit="batches"),
+        cancelled=progress.stop.is_set,
     )
     parameters = {"seed": SEED, "tokens_per_domain": TOKENS}
-    return ablation.store(trace.path, info, rows, parameters)
+    ablation.store(trace.path, info, rows, parameters)

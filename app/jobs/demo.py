@@ -3,16 +3,15 @@
 from functools import partial
 from pathlib import Path
 
-from app import folders
 from app.jobs import prompts
-from app.jobs.queue import Job
+from app.jobs.worker import Progress
 from app.studies.demo import make_demo
 
 
-def run(job: Job, model: Path) -> None:
+def run(progress: Progress, model: Path, path: Path) -> None:
     make_demo(
         prompts.tracer(model),
-        folders.demo(),
-        on_progress=partial(prompts.count_texts, job),
-        cancelled=job.stop.is_set,
+        path,
+        on_progress=partial(prompts.count_texts, progress),
+        cancelled=progress.stop.is_set,
     )

@@ -1,24 +1,22 @@
 """Prompts through a model, as a job, into a trace of their own."""
 
 import json
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import streamlit as st
-
 from app import workspace
-from app.jobs.queue import Job
+from app.jobs.worker import Progress
 from app.studies.reader import Sampling, Tracer, load_tracer
 from data.groups import with_groups
 from data.lines import Limits
 from data.prompt_process import PromptReading, prompt_reading
 from data.report import file_name
-from data.routing import CancelledError, Document
-from data.store import TraceStore, discard_partial
+from data.routing import Document
+from data.store import TraceStore
 
 LIMITS = Limits(documents=500, rows=10_000, characters=200_000, total_characters=2_000_000)
 MEGABYTES = 32  # of an upload
@@ -39,13 +37,13 @@ def has_model(folder: Path) -> bool:
     return (folder / "config.json").is_file()
 
 
-@st.cache_resource(max_entries=MODELS, show_spinner=False)
+@lru_cache(maxsize=MODELS)
 def _tracer(folder: str, modified_ns: int) -> Tracer:
     return load_tracer(Path(folder))
 
 
 def tracer(folder: Path) -> Tracer:
-    """Kept in memory; loaded again only when its folder changes."""
+    """Kept in the memory of a process of jobs; loaded again only when its folder changes."""
     if not has_model(folder):
         raise ValueError(f"there is no model in {folder}")
     return _tracer(str(folder), (folder / "config.json").stat().st_mtime_ns)
@@ -93,31 +91,28 @@ def pasted_document(text: str) -> list[Document]:
     return [Document(doc_id=0, text=clean, origin="pasted")]
 
 
-def run(job: Job, model: Path, documents: list[Document], sampling: Sampling | None) -> Result:
-    """The routing of documents in a trace that is not saved yet; none if it was cancelled."""
-    path = workspace.scratch() / f"{uuid.uuid4().hex}.duckdb"
+def run(
+    progress: Progress, model: Path, documents: list[Document], sampling: Sampling | None
+) -> Result:
+    """The routing of documents in a trace that is not saved yet."""
+    path = progress.folder / "run.duckdb"
     reader = tracer(model)
     prompts = {"documents": len(documents), "origin": documents[0].origin.split(":")[0]}
     documents, grouping = with_groups(documents)
     description = reader.description(
         "prompts", prompts=prompts, grouping=grouping, sampling=sampling
     )
-    count_texts(job, 0, 0, len(documents))
-    try:
-        with TraceStore.create(path, description) as store:
-            captured = reader.capture(
-                documents,
-                store,
-                sampling=sampling,
-                on_progress=lambda tokens, done: count_texts(job, tokens, done, len(documents)),
-                cancelled=job.stop.is_set,
-            )
-    except CancelledError:
-        discard_partial(path)
-        raise
+    count_texts(progress, 0, 0, len(documents))
+    with TraceStore.create(path, description) as store:
+        captured = reader.capture(
+            documents,
+            store,
+            sampling=sampling,
+            on_progress=lambda tokens, done: count_texts(progress, tokens, done, len(documents)),
+            cancelled=progress.stop.is_set,
+        )
     return Result(path, captured.truncated_documents, captured.truncated_tokens)
 
 
-def count_texts(job: Job, tokens: int, done: int, total: int) -> None:
-    job.note = f"{tokens:,} tokens"
-    job.advance(done, total=total, unit="texts")
+def count_texts(progress: Progress, tokens: int, done: int, total: int) -> None:
+    progress.tell(note=f"{tokens:,} tokens", done=done, total=total, unit="texts")

@@ -1,29 +1,50 @@
-"""Work in the background: progress, cancel, errors. It outlives pages, not the process."""
+"""Work in the background: one job at a time, in processes of their own, for all pages and tabs.
 
-import re
-import subprocess
+What a user asked for goes first. Meanwhile jobs that start by themselves are paused where they are.
+"""
+
+import shutil
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
 import streamlit as st
 
-from data.routing import CancelledError
+from app import folders, server_folder, workspace
+from app.jobs.memory import job_memory
+from app.jobs.process import Outcome, Process
+from app.jobs.worker import Work
 
 T = TypeVar("T")
-GRACE = 10.0  # seconds for jobs to end when the server does
-STAGE = re.compile(r"stage (\d+)/(\d+): ")
+ACTIVE = ("queued", "running", "paused")
+ENDED = 20  # jobs remembered; what older ones made and nobody saved is deleted
+NICE = 10  # of jobs that start by themselves
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job and its result are seen: a page, and the parameters of a link to it."""
+
+    page: str
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
 class Job:
-    """State that a worker writes and pages read. Text is shown as it is: no markup."""
+    """State that a queue writes and pages read. Text is shown as it is: no markup."""
 
+    id: str
+    key: str
     title: str
-    state: str = "queued"  # running, done, failed, cancelled
+    place: Place
+    work: Work
+    folder: Path
+    automatic: bool = False
+    state: str = "queued"  # running, paused, done, failed, cancelled
     done: int = 0
     total: int = 0  # 0: unknown
     unit: str = ""
@@ -32,111 +53,210 @@ class Job:
     result: object = None
     stop: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
+    process: Process | None = None
+    dismissed: bool = False
+    _since: tuple[float, int] | None = None  # when counting began, and at how much
+    _paused_at: float = 0.0
 
     @property
     def active(self) -> bool:
-        return self.state in ("queued", "running")
+        return self.state in ACTIVE
 
     @property
     def fraction(self) -> float:
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
+    @property
+    def seconds_left(self) -> float | None:
+        """As fast as until now; None while nothing has been counted."""
+        if self._since is None or self.state != "running":
+            return None
+        began, first = self._since
+        if self.done <= first or not self.total:
+            return None
+        until = began + (monotonic() - began) * (self.total - first) / (self.done - first)
+        return max(until - monotonic(), 0.0)
+
     def result_of(self, kind: type[T]) -> T | None:
         """What a job that is done has made."""
         return self.result if self.state == "done" and isinstance(self.result, kind) else None
 
-    def advance(self, done: int, *, total: int | None = None, unit: str | None = None) -> None:
-        self.done = done
-        self.total = self.total if total is None else total
-        self.unit = self.unit if unit is None else unit
+    def update(self, values: Mapping[str, object]) -> None:
+        if "total" in values and values["total"] != self.total:
+            self._since = None
+        for name, value in values.items():
+            setattr(self, name, value)
+        if self._since is None and self.total:
+            self._since = monotonic(), self.done
 
-    def checkpoint(self) -> None:
-        if self.stop.is_set():
-            raise CancelledError
+    def pause(self) -> None:
+        if self.state == "running" and self.process is not None:
+            self.process.pause()
+            self.state, self._paused_at = "paused", monotonic()
 
-
-Work = Callable[[Job], object]
+    def resume(self) -> None:
+        if self.state == "paused" and self.process is not None:
+            if self._since is not None:
+                began, first = self._since
+                self._since = began + monotonic() - self._paused_at, first
+            self.process.resume()
+            self.state = "running"
 
 
 class Jobs:
-    """One worker a lane, so that two heavy jobs of a kind never share the cores."""
+    """One thread for what users asked for, whose process waits for the next job with the model in
+    its memory, and one for what starts by itself. Only one of the two computes at a time."""
 
-    def __init__(self) -> None:
-        self._lanes: dict[str, ThreadPoolExecutor] = {}
-        self._jobs: dict[str, Job] = {}
-        self._lock = threading.Lock()
+    def __init__(self, folder: Path, traces: Path, *, memory: int) -> None:
+        self._folder, self._traces, self._memory = folder, traces, memory
+        self._jobs: dict[str, Job] = {}  # by id, oldest first
+        self._changed = threading.Condition()
+        self._closed = False
+        self.ended_before = server_folder.read_jobs(folder)[1]  # by the end of the server before
+        self._workers = [
+            threading.Thread(target=self._serve, args=(automatic,), daemon=True)
+            for automatic in (False, True)
+        ]
+        for thread in self._workers:
+            thread.start()
 
-    def start(self, key: str, title: str, work: Work, *, lane: str) -> Job:
+    def start(
+        self, key: str, title: str, work: Work, *, place: Place, automatic: bool = False
+    ) -> Job:
         """The running job of that key if there is one: asking twice does the work once."""
-        with self._lock:
-            known = self._jobs.get(key)
+        with self._changed:
+            known = self.get(key)
             if known is not None and known.active:
                 return known
-            job = self._jobs[key] = Job(title)
-            worker = self._lanes.setdefault(lane, ThreadPoolExecutor(1, thread_name_prefix=lane))
-        worker.submit(_run, job, work)
+            name = uuid.uuid4().hex
+            job = Job(name, key, title, place, work, self._folder / name, automatic)
+            self._jobs[name] = job
+            self._forget_old()
+            self._arrange()
         return job
 
+    def all(self) -> list[Job]:
+        return list(self._jobs.values())
+
     def get(self, key: str) -> Job | None:
-        return self._jobs.get(key)
+        """The newest of that key."""
+        return next((job for job in reversed(self.all()) if job.key == key), None)
+
+    def ahead_of(self, job: Job) -> Job | None:
+        """What a job waits for that is queued or paused."""
+        others = [other for other in self.all() if other.active and other is not job]
+        computing = [other for other in others if other.state == "running"]
+        before = [other for other in others if other.automatic <= job.automatic]
+        return next(iter(computing or before), None)
+
+    def cancel(self, job: Job) -> None:
+        with self._changed:
+            job.stop.set()
+            if job.state == "queued":
+                self._end(job, Outcome("cancelled"))
 
     def forget(self, key: str) -> None:
-        self._jobs.pop(key, None)
+        with self._changed:
+            for job in [job for job in self.all() if job.key == key and not job.active]:
+                self._remove(job)
+
+    def dismiss(self) -> None:
+        """What has ended, with this server or the one before: the user knows."""
+        with self._changed:
+            self.ended_before = []
+            for job in self.all():
+                job.dismissed = not job.active
+            self._record()
 
     def stop(self) -> None:
-        """Cancel all, and give them time to end."""
-        jobs = list(self._jobs.values())
-        for job in jobs:
-            job.stop.set()
-        last = monotonic() + GRACE
-        for job in jobs:
-            job.ended.wait(max(0, last - monotonic()))
+        """End every process at once. What they were doing stays on record for the next server."""
+        with self._changed:
+            self._closed = True
+            for job in self.all():
+                job.stop.set()
+                if job.process is not None and job.active:
+                    job.process.kill()
+            self._changed.notify_all()
+        for thread in self._workers:
+            thread.join()
+
+    def _serve(self, automatic: bool) -> None:
+        process: Process | None = None
+        while (job := self._next(automatic)) is not None:
+            try:
+                if process is None or not process.alive:
+                    process = Process(memory=self._memory, niceness=NICE if automatic else 0)
+                outcome = self._run(job, process)
+            except Exception as error:  # no process to be had, or work that cannot be sent
+                outcome = Outcome("failed", str(error))
+            if process is not None and (automatic or not outcome.again):
+                process.end()
+                process = None
+            with self._changed:
+                self._end(job, outcome)
+        if process is not None:
+            process.end()
+
+    def _next(self, automatic: bool) -> Job | None:
+        """The oldest that may run, once there is one; None at the end of the server."""
+
+        def ready() -> Job | None:
+            if automatic and self._busy():
+                return None
+            waiting = (job for job in self.all() if job.state == "queued")
+            return next((job for job in waiting if job.automatic == automatic), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or ready())
+            job = None if self._closed else ready()
+            if job is not None:
+                job.state = "running"
+            return job
+
+    def _run(self, job: Job, process: Process) -> Outcome:
+        job.folder.mkdir(exist_ok=True)
+        with self._changed:
+            job.process = process
+            self._arrange()
+        return process.run(job.work, job.folder, stop=job.stop, on_update=job.update)
+
+    def _busy(self) -> bool:
+        return any(job.active and not job.automatic for job in self.all())
+
+    def _arrange(self) -> None:
+        """After any change: who was not asked for gives way to who was."""
+        for job in self.all():
+            if job.automatic:
+                job.pause() if self._busy() else job.resume()
+        self._record()
+        self._changed.notify_all()
+
+    def _end(self, job: Job, outcome: Outcome) -> None:
+        job.process = None
+        if outcome.state == "failed":
+            job.error = str(outcome.payload)
+        elif outcome.state == "done":
+            job.result = outcome.payload
+        if outcome.state != "done":
+            shutil.rmtree(job.folder, ignore_errors=True)
+        job.state = outcome.state
+        self._arrange()
+        job.ended.set()
+
+    def _forget_old(self) -> None:
+        for job in [job for job in self.all() if not job.active][:-ENDED]:
+            self._remove(job)
+
+    def _remove(self, job: Job) -> None:
+        del self._jobs[job.id]
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _record(self) -> None:
+        if not self._closed:
+            titles = [job.title for job in self.all() if job.active]
+            server_folder.write_jobs(self._folder, self._traces, [*self.ended_before, *titles])
 
 
 @st.cache_resource(show_spinner=False)
 def all_jobs() -> Jobs:
-    return Jobs()
-
-
-def run_command(job: Job, command: Sequence[str]) -> None:
-    """Run a command as a job of its own process; each line it prints becomes the note."""
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        watcher = threading.Thread(target=_terminate_on_stop, args=(job, process), daemon=True)
-        watcher.start()
-        assert process.stdout is not None
-        for line in process.stdout:
-            _report(job, line.strip())
-    job.checkpoint()
-    if process.returncode:
-        raise ValueError(job.note or f"{command[0]} ended with code {process.returncode}")
-
-
-def _report(job: Job, line: str) -> None:
-    """A line of a command: `stage 2/4: what` moves the bar on."""
-    job.note = line or job.note
-    if stage := STAGE.match(line):
-        job.advance(int(stage[1]) - 1, total=int(stage[2]), unit="stages")
-
-
-def _terminate_on_stop(job: Job, process: subprocess.Popen) -> None:
-    while process.poll() is None:
-        if job.stop.wait(0.2):
-            process.terminate()
-            return
-
-
-def _run(job: Job, work: Work) -> None:
-    try:
-        job.checkpoint()
-        job.state = "running"
-        job.result = work(job)
-        job.state = "done"
-    except CancelledError:
-        job.state = "cancelled"
-    except Exception as error:  # whatever happened belongs to the page that asked
-        job.error = str(error) or type(error).__name__
-        job.state = "failed"
-    finally:
-        job.ended.set()
+    return Jobs(workspace.scratch(), folders.traces(), memory=job_memory())

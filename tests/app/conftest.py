@@ -77,8 +77,9 @@ def incomplete_traces(
 def model(tmp_path: Path, traces: Path) -> Path:
     """A model that reads bytes, and the log of a training that it never had."""
     folder = tmp_path / "model"
-    torch.manual_seed(0)
-    save_model(Transformer(replace(small_config(), vocab_size=300, context_length=64)), folder)
+    made = Transformer(replace(small_config(), vocab_size=300, context_length=64))
+    made.initialize(seed=0)
+    save_model(made, folder)
     cat_tokenizer().save(str(folder / "tokenizer.json"))
     write_log(folder, [log_line(1), log_line(2)])
     write_config(folder, steps=2)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import duckdb
 import pytest
-import torch
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from model.checkpoint import save_model
@@ -49,9 +48,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with duckdb.connect(str(folder / "traces" / "hostile.duckdb")) as con:
         con.execute("UPDATE document SET text = $1, domain = $1 WHERE doc_id = 0", [HOSTILE])
         con.execute("UPDATE token SET text = $1 WHERE doc_id = 0", [HOSTILE])
-    torch.manual_seed(0)
-    config = replace(small_config(), vocab_size=300, context_length=256)
-    save_model(Transformer(config), folder / "model")
+    model = Transformer(replace(small_config(), vocab_size=300, context_length=256))
+    model.initialize(seed=0)
+    save_model(model, folder / "model")
     cat_tokenizer().save(str(folder / "model" / "tokenizer.json"))
     return folder
 

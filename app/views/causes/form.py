@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.queries import TraceInfo
 from app import workspace
 from app.jobs import causes, prompts
-from app.jobs.queue import all_jobs
+from app.jobs.queue import Place, all_jobs
 from app.studies import ablation
 from app.trace import Trace
 from app.views.shared import progress
@@ -35,8 +35,10 @@ def draw_form(trace: Trace) -> None:
         text = st.text_input(FORM_TEXT, placeholder="3:17, 5:2", key="experts")
         pressed = st.form_submit_button("Leave out and measure", type="primary")
     if pressed:
-        work = partial(causes.run, model=workspace.checkpoint(), trace=trace, text=text)
-        all_jobs().start(key, "Leaving experts out", work, lane="model")
+        model = workspace.checkpoint()
+        work = partial(causes.run, model=model, trace_path=trace.path, text=text)
+        place = Place("causes", {"trace": trace.name})
+        all_jobs().start(key, "Leaving experts out", work, place=place)
         st.rerun()
 
 

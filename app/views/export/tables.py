@@ -1,6 +1,5 @@
 """Every table of a trace, by name, and the zip that holds them all."""
 
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,13 +14,14 @@ from duckdb import DuckDBPyConnection
 from analysis import pair_table, queries
 from analysis.significance import MAX_Q, specialists
 from analysis.specialization import MIN_LIFT
-from app import evidence, sidecars, workspace
-from app.jobs.queue import Job
+from app import evidence, sidecars
+from app.jobs.worker import Progress
 from app.studies import ablation
-from app.trace import Trace
+from app.trace import Trace, open_trace
 from app.views.coactivation import pair_tests, transitions
 from app.views.overview import units
 from app.views.vocabulary import tables as vocabulary_tables
+from app.workspace import trace_file
 from data.report import TRACE_TABLES, trace_table, write_zip
 from data.sidecar import Sidecar
 from data.sidecar_kind import Kind
@@ -236,17 +236,17 @@ def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
     }
 
 
-def build_zip(job: Job, trace: Trace, *, raw: bool) -> Path:
+def build_zip(progress: Progress, trace_path: Path, *, raw: bool) -> Path:
     """The work of a job: every table, then the trace's own tables if asked for."""
-    path = workspace.scratch() / f"{uuid.uuid4().hex}.zip"
+    path, trace = progress.folder / "tables.zip", open_trace(trace_file(trace_path))
     with trace.cursor() as con:
         chosen = {name: _whole(table) for name, (_, table) in tables(trace).items()}
         if raw:
             chosen |= {f"trace_{name}": _raw(con, name) for name in TRACE_TABLES}
 
         def count(rows: int) -> None:
-            job.checkpoint()
-            job.advance(rows, unit="rows")
+            progress.checkpoint()
+            progress.advance(rows, unit="rows")
 
         write_zip(path, chosen, manifest(trace, raw=raw), on_rows=count)
     return path

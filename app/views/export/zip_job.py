@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.jobs.queue import all_jobs
+from app.jobs.queue import Place, all_jobs
 from app.trace import Trace
 from app.views.export.tables import build_zip
 from app.views.shared import progress
@@ -25,8 +25,9 @@ def draw_zip(trace: Trace, *, raw: bool) -> None:
         if job:
             progress.outcome(job, failed="The zip could not be made.")
         if st.button("Prepare the zip", type="primary", icon=":material/folder_zip:"):
-            work = partial(build_zip, trace=trace, raw=raw)
-            all_jobs().start(key, "Writing tables", work, lane="export")
+            work = partial(build_zip, trace_path=trace.path, raw=raw)
+            place = Place("export", {"trace": trace.name})
+            all_jobs().start(key, "Writing tables", work, place=place)
             st.rerun()
 
 

@@ -1,36 +1,26 @@
 """Which experts does my text use?"""
 
-import uuid
-from functools import partial
-
 import streamlit as st
 
 from analysis import queries
-from app.jobs.prompts import Result, run
-from app.jobs.queue import Job, all_jobs
+from app.jobs.prompts import Result
 from app.trace import Trace, open_trace
 from app.views.prompts import form
 from app.views.prompts.layout import draw_text
 from app.views.prompts.meaning import meaning
+from app.views.prompts.run import linked_job, start
 from app.views.shared import controls, progress
 from app.views.shared.theme import visible
 from app.views.shared.trace_choice import trace_page
-from app.workspace import checkpoint, trace_file
+from app.workspace import trace_file
 
 OWN, STORED = "your run", "this trace"
 
 trace = trace_page("Which experts does my text use?")
 request = form.asked()
 if request:
-    st.session_state.run = f"run|{uuid.uuid4().hex}"
-    all_jobs().start(
-        st.session_state.run,
-        "Running your text",
-        partial(run, model=checkpoint(), documents=request.documents, sampling=request.sampling),
-        lane="model",
-    )
-    st.session_state.pop("source", None)
-job: Job | None = all_jobs().get(st.session_state.get("run", ""))
+    start(request, trace)
+job = linked_job()
 if job and job.active:
     progress.follow(job, key="run")
     st.stop()

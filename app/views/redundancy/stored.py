@@ -1,16 +1,16 @@
 """What is known of the experts of this workspace's model, measured by a job where it is not yet."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 from app import workspace
-from app.jobs import prompts
-from app.jobs.queue import Job, all_jobs
+from app.jobs import prompts, similarity
+from app.jobs.queue import Place, all_jobs
 from app.studies import redundancy
 from app.studies.compression import result
-from app.studies.reader import HELDOUT
 from app.studies.redundancy import Redundancy
 from app.views.shared import controls, progress
 
@@ -69,7 +69,10 @@ def _identity() -> tuple[int, ...]:
 
 def _measure() -> None:
     key = f"redundancy|{workspace.checkpoint()}|{_identity()}"
-    job = all_jobs().get(key) or all_jobs().start(key, "Comparing experts", _run, lane="model")
+    work = partial(similarity.run, model=workspace.checkpoint())
+    job = all_jobs().get(key) or all_jobs().start(
+        key, "Comparing experts", work, place=Place("redundancy")
+    )
     if job.active:
         st.info(
             "The experts of this model are being compared for the first time; it takes well under "
@@ -81,15 +84,3 @@ def _measure() -> None:
     if st.button("Compare the experts", type="primary"):
         all_jobs().forget(key)
         st.rerun()
-
-
-def _run(job: Job) -> None:
-    tracer = prompts.tracer(workspace.checkpoint())
-
-    def advance(done: int, total: int) -> None:
-        job.checkpoint()
-        job.advance(done, total=total, unit="layers")
-
-    used = redundancy.calibration(tracer.model, HELDOUT)
-    measured = redundancy.measure(tracer, used, on_progress=advance)
-    redundancy.store(workspace.checkpoint(), measured)

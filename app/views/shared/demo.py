@@ -4,9 +4,9 @@ from functools import partial
 
 import streamlit as st
 
-from app import sidecars, workspace
+from app import folders, sidecars, workspace
 from app.jobs import demo, prompts
-from app.jobs.queue import all_jobs
+from app.jobs.queue import Place, all_jobs
 from app.studies.reader import HELDOUT
 from app.views.shared import progress
 from app.workspace import TraceFile
@@ -21,8 +21,8 @@ def build_demo() -> None:
         st.info("There is no trace yet. Make one from a text, CSV, JSONL or Parquet file:")
         st.code("routescope capture prompts.txt --out traces/mine.duckdb", language="bash")
         return
-    work = partial(demo.run, model=workspace.checkpoint())
-    job = all_jobs().get("demo") or all_jobs().start("demo", _DEMO, work, lane="model")
+    work = partial(demo.run, model=workspace.checkpoint(), path=folders.demo())
+    job = all_jobs().get("demo") or all_jobs().start("demo", _DEMO, work, place=Place("overview"))
     if job.active:
         st.info("First start: the shipped model reads its demo texts. This takes a minute or two.")
         progress.follow(job, key="demo")

@@ -1,35 +1,54 @@
-"""A running job on the page: how far it is, and a button that stops it."""
+"""A job on the page: how far it is, and a button that stops it."""
+
+from html import escape
 
 import streamlit as st
 
-from app.jobs.queue import Job
+from app.jobs.queue import Job, all_jobs
 
 
 def outcome(job: Job, *, failed: str) -> None:
-    """What became of a job that is not running any more, unless it went well."""
+    """What became of a job that is not active any more, unless it went well."""
     if job.state == "failed":
         st.error(failed)
-        st.code(job.error, language=None)
+        st.code(job.error, language=None, wrap_lines=True)
     elif job.state == "cancelled":
         st.info("Cancelled. Nothing was stored.")
 
 
 @st.fragment(run_every=0.5)
 def follow(job: Job, *, key: str) -> None:
-    """How far a running job is; the page runs again when it ends."""
+    """How far a job is; the page runs again when it ends."""
     if not job.active:
         st.rerun()
     text, button = st.columns([6, 1], vertical_alignment="bottom")
-    text.progress(job.fraction, text=f"{job.title}: {_status(job)}")
+    words = escape(f"{job.title}: {status(job)}")
+    text.html(f'<p class="rs-progress">{words}{bar(job.fraction)}</p>')
     if button.button("Cancel", key=f"cancel_{key}", disabled=job.stop.is_set(), width="stretch"):
-        job.stop.set()
+        all_jobs().cancel(job)
 
 
-def _status(job: Job) -> str:
+def bar(share: float | None) -> str:
+    """As HTML; empty where nothing is counted."""
+    return "" if share is None else f'<i class="rs-bar"><u style="width: {share:.0%}"></u></i>'
+
+
+def status(job: Job) -> str:
+    """Where an active job stands."""
     if job.stop.is_set():
         return "stopping"
-    if job.state == "queued":
-        return "waiting to start"
-    if job.total:
-        return f"{job.done:,} of {job.total:,} {job.unit}"
-    return "starting"
+    if job.state != "running":
+        ahead = all_jobs().ahead_of(job)
+        how = "paused, goes on after" if job.state == "paused" else "waits for"
+        return f"{how} “{ahead.title}”" if ahead else "starting"
+    if not job.total:
+        return f"{job.done:,} {job.unit}" if job.done else "starting"
+    counted = f"{job.done:,} of {job.total:,} {job.unit}"
+    left = job.seconds_left
+    return counted if left is None else f"{counted}, about {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.0f} h"

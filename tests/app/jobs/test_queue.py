@@ -1,95 +1,211 @@
+"""Jobs in processes of their own: progress, cancel, memory, order, and the end of the server."""
+
+import subprocess
 import sys
-import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from app.jobs.queue import Job, Jobs, run_command
-from data.routing import CancelledError
+from app import server_folder
+from app.jobs.queue import ENDED, Job, Jobs, Place
+from app.jobs.worker import Work
+from tests.app.jobs import work
+from tests.app.jobs.work import wait_until, wait_until_gone
+
+GIGABYTE = 2**30
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Iterator[Jobs]:
+    (tmp_path / "jobs").mkdir()
+    queue = Jobs(tmp_path / "jobs", tmp_path, memory=2 * GIGABYTE)
+    yield queue
+    queue.stop()
+
+
+def begin(jobs: Jobs, key: str, work: Work, *, automatic: bool = False) -> Job:
+    return jobs.start(key, key.upper(), work, place=Place("prompts"), automatic=automatic)
 
 
 def finished(job: Job) -> Job:
     """Wait for a job's end without sleeping."""
-    assert job.ended.wait(20), job.state
+    assert job.ended.wait(60), job.state
     return job
 
 
-def test_a_job_counts_and_returns_its_result() -> None:
-    def work(job: Job) -> str:
-        job.advance(3, total=4, unit="texts")
-        return "made"
-
-    job = finished(Jobs().start("a", "A", work, lane="x"))
-    assert (job.state, job.result, job.fraction) == ("done", "made", 0.75)
+def noted(job: Job) -> Job:
+    """Wait until it runs and has said so."""
+    wait_until(lambda: job.note != "")
+    return job
 
 
-def test_a_failure_is_kept_for_the_page() -> None:
-    def work(job: Job) -> None:
-        raise ValueError("the file has no column text")
+def test_a_job_counts_and_returns_its_result(jobs: Jobs) -> None:
+    job = finished(begin(jobs, "a", work.count))
+    assert (job.state, job.result, job.fraction, job.unit) == ("done", "made", 0.75, "texts")
+    assert job.result_of(str) == "made"
+    assert job.result_of(int) is None
+    assert jobs.get("a") is job
 
-    job = finished(Jobs().start("a", "A", work, lane="x"))
+
+def test_a_failure_is_kept_for_the_page(jobs: Jobs) -> None:
+    job = finished(begin(jobs, "a", work.fail))
     assert (job.state, job.error) == ("failed", "the file has no column text")
 
 
-def test_cancel_stops_a_job_at_its_next_checkpoint() -> None:
-    begun = threading.Event()
-
-    def work(job: Job) -> None:
-        begun.set()
-        job.stop.wait(20)
-        job.checkpoint()
-
-    job = Jobs().start("a", "A", work, lane="x")
-    assert begun.wait(20)
-    job.stop.set()
+def test_cancel_stops_a_job_at_its_next_checkpoint(jobs: Jobs) -> None:
+    job = noted(begin(jobs, "a", work.wait_politely))
+    jobs.cancel(job)
     assert finished(job).state == "cancelled"
 
 
-def test_the_end_of_the_server_stops_every_job() -> None:
-    def work(job: Job) -> None:
-        job.stop.wait(20)
-        job.checkpoint()
+def test_a_job_that_does_not_listen_is_killed_with_its_children(jobs: Jobs) -> None:
+    job = noted(begin(jobs, "a", work.wait_deaf))
+    jobs.cancel(job)
+    assert finished(job).state == "cancelled"
+    wait_until_gone([*map(int, job.note.split())])
 
-    jobs = Jobs()
-    started = [
-        jobs.start(key, "A", work, lane=lane)
-        for key, lane in (("a", "x"), ("b", "y"), ("waits", "x"))
-    ]
+
+@pytest.mark.parametrize("greedy", [work.fill_memory, work.fill_memory_of_torch])
+def test_a_job_that_wants_all_memory_fails_and_the_next_one_runs(jobs: Jobs, greedy: Work) -> None:
+    job = finished(begin(jobs, "a", greedy))
+    assert job.state == "failed"
+    assert job.error == "it needed more than the 2.0 GB of memory that a job may take"
+    assert finished(begin(jobs, "b", work.count)).state == "done"
+
+
+def test_a_process_that_dies_is_a_failed_job(jobs: Jobs) -> None:
+    job = finished(begin(jobs, "a", work.crash))
+    assert job.state == "failed"
+    assert job.error == "its process ended before the work was done (SIGSEGV)"
+    assert finished(begin(jobs, "b", work.count)).state == "done"
+
+
+def test_work_that_cannot_be_sent_to_a_process_is_a_failed_job(jobs: Jobs) -> None:
+    job = finished(begin(jobs, "a", lambda progress: None))
+    assert job.state == "failed"
+    assert "lambda" in job.error
+
+
+def test_one_process_does_one_job_after_another_until_one_goes_wrong(jobs: Jobs) -> None:
+    first = finished(begin(jobs, "a", work.process_id)).result
+    assert finished(begin(jobs, "b", work.process_id)).result == first
+    finished(begin(jobs, "c", work.fail))
+    assert finished(begin(jobs, "d", work.process_id)).result != first
+
+
+def test_what_nobody_asked_for_runs_in_a_nicer_process(jobs: Jobs) -> None:
+    own = finished(begin(jobs, "a", work.niceness)).result
+    nicer = finished(begin(jobs, "b", work.niceness, automatic=True)).result
+    assert isinstance(own, int)
+    assert nicer == min(own + 10, 19)
+
+
+def test_one_job_runs_at_a_time_and_a_queued_one_is_cancelled_at_once(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+    first = noted(begin(jobs, "a", partial(work.wait_for, file=release)))
+    second = begin(jobs, "b", work.count)
+    third = begin(jobs, "c", work.count)
+    assert [job.state for job in (first, second, third)] == ["running", "queued", "queued"]
+    assert jobs.ahead_of(second) is jobs.ahead_of(third) is first
+    jobs.cancel(second)
+    assert second.state == "cancelled"
+    release.touch()
+    assert finished(first).state == finished(third).state == "done"
+
+
+def test_what_nobody_asked_for_is_paused_while_a_users_job_runs(jobs: Jobs, tmp_path: Path) -> None:
+    maps_may_end, run_may_end = tmp_path / "maps", tmp_path / "run"
+    maps = noted(begin(jobs, "m", partial(work.wait_for, file=maps_may_end), automatic=True))
+    later = begin(jobs, "l", work.count, automatic=True)
+    maps_may_end.touch()
+    run = noted(begin(jobs, "r", partial(work.wait_for, file=run_may_end)))
+    assert (maps.state, later.state, run.state) in {
+        ("paused", "queued", "running"),
+        ("done", "queued", "running"),  # it was quicker than the pause
+    }
+    if maps.state == "paused":
+        assert jobs.ahead_of(maps) is run
+    run_may_end.touch()
+    assert finished(run).state == finished(maps).state == finished(later).state == "done"
+
+
+def test_a_paused_job_can_be_cancelled(jobs: Jobs) -> None:
+    maps = noted(begin(jobs, "m", work.wait_deaf, automatic=True))
+    run = noted(begin(jobs, "r", work.wait_politely))
+    assert maps.state == "paused"
+    jobs.cancel(maps)
+    assert finished(maps).state == "cancelled"
+    assert run.state == "running"
+
+
+def test_starting_a_running_job_again_returns_it(jobs: Jobs) -> None:
+    first = begin(jobs, "a", work.wait_politely)
+    assert begin(jobs, "a", work.count) is first
+
+
+def test_the_time_left_is_that_of_the_pace_until_now() -> None:
+    job = Job("1", "a", "A", Place("prompts"), work.count, Path(), state="running")
+    job.update({"done": 0, "total": 10})
+    assert job.seconds_left is None
+    job.update({"done": 9})
+    began, first = job._since or (0.0, 0)
+    job._since = began - 90, first
+    assert job.seconds_left == pytest.approx(10, rel=0.01)  # 9 in 90 s
+
+
+def test_only_what_is_done_keeps_its_files(jobs: Jobs) -> None:
+    kept = finished(begin(jobs, "a", work.leave_a_file)).result_of(Path)
+    assert kept is not None
+    assert kept.read_text() == "kept"
+    failed = finished(begin(jobs, "b", work.fail))
+    assert not failed.folder.exists()
+
+
+def test_old_jobs_are_forgotten_with_their_files(jobs: Jobs) -> None:
+    first = finished(begin(jobs, "first", work.leave_a_file))
+    for number in range(ENDED + 1):
+        finished(begin(jobs, str(number), work.count))
+    assert jobs.get("first") is None
+    assert not first.folder.exists()
+    assert len(jobs.all()) == ENDED + 1
+
+
+def test_the_end_of_the_server_ends_every_process_and_the_next_one_says_so(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path, tmp_path, memory=GIGABYTE)
+    maps = noted(begin(jobs, "maps", work.wait_deaf, automatic=True))
+    run = noted(begin(jobs, "run", work.wait_deaf))
     jobs.stop()
-    assert [finished(job).state for job in started] == ["cancelled"] * 3
+    assert {maps.state, run.state} == {"cancelled"}
+    wait_until_gone([*map(int, f"{maps.note} {run.note}".split())])
+    again = Jobs(tmp_path, tmp_path, memory=GIGABYTE)
+    assert again.ended_before == ["MAPS", "RUN"]
+    again.dismiss()
+    again.stop()
+    assert server_folder.read_jobs(tmp_path)[1] == []
 
 
-def test_a_lane_runs_one_job_at_a_time_and_a_queued_one_can_be_cancelled() -> None:
-    jobs, release = Jobs(), threading.Event()
-    first = jobs.start("a", "A", lambda job: release.wait(20), lane="x")
-    second = jobs.start("b", "B", lambda job: "never", lane="x")
-    assert second.state == "queued"
-    second.stop.set()
-    release.set()
-    assert finished(first).state == "done"
-    assert finished(second).state == "cancelled"
-
-
-def test_starting_a_running_job_again_returns_it() -> None:
-    jobs, release = Jobs(), threading.Event()
-    first = jobs.start("a", "A", lambda job: release.wait(20), lane="x")
-    assert jobs.start("a", "A", lambda job: None, lane="x") is first
-    release.set()
-    finished(first)
-
-
-def test_a_command_reports_its_stages() -> None:
-    job = Job("A")
-    run_command(job, [sys.executable, "-c", "print('stage 2/4: map of 9 prompts')"])
-    assert (job.done, job.total, job.note) == (1, 4, "stage 2/4: map of 9 prompts")
-
-
-def test_a_failing_command_says_its_last_line() -> None:
-    with pytest.raises(ValueError, match="no such trace"):
-        run_command(Job("A"), [sys.executable, "-c", "import sys; sys.exit('no such trace')"])
-
-
-def test_cancelling_ends_the_command() -> None:
-    job = Job("A")
-    job.stop.set()
-    with pytest.raises(CancelledError):
-        run_command(job, [sys.executable, "-c", "import threading; threading.Event().wait(60)"])
+def test_a_killed_server_takes_its_processes_along_and_the_next_one_says_what_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    traces, other = tmp_path / "traces", tmp_path / "other"
+    code = (
+        f"import sys, pathlib; sys.path[:] = {sys.path!r}\n"
+        f"import tempfile; tempfile.tempdir = {str(tmp_path)!r}\n"
+        "from tests.app.jobs.work import serve_and_be_killed\n"
+        f"serve_and_be_killed(pathlib.Path({str(traces)!r}))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        processes = [int(word) for word in server.stdout.readline().split()]
+        assert len(processes) == 4
+        assert server_folder.read_jobs(server_folder.claim(traces))[1] == []  # it is alive
+        server.kill()
+    wait_until_gone(processes)
+    titles = ["Making the maps", "Running your text", "Writing tables"]
+    assert server_folder.read_jobs(server_folder.claim(other))[1] == []
+    assert server_folder.read_jobs(server_folder.claim(traces))[1] == titles

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.queue import Job
+from app.jobs.worker import Progress
 from app.views.export import tables
 from tests.app.incomplete_traces import open_case
 
@@ -20,9 +20,9 @@ METRIC_CSV = (
 
 
 @pytest.mark.slow
-def test_the_zip_says_how_it_was_tested(incomplete_traces: Path) -> None:
+def test_the_zip_says_how_it_was_tested(incomplete_traces: Path, tmp_path: Path) -> None:
     trace = open_case("top_1", incomplete_traces)
-    path = tables.build_zip(Job("zip"), trace, raw=False)
+    path = tables.build_zip(Progress(tmp_path), trace.path, raw=False)
     with zipfile.ZipFile(path) as archive:
         manifest = json.loads(archive.read("manifest.json"))
         heads = {name: archive.read(name).decode().splitlines()[0] for name in archive.namelist()}

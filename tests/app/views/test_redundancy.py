@@ -153,7 +153,7 @@ def test_a_model_never_compared_is_compared_once(
     monkeypatch.setattr(workspace, "checkpoint", lambda: folder)
     app = page()
     assert not app.exception
-    [job] = [job for key, job in all_jobs()._jobs.items() if str(folder) in key]
+    [job] = [job for job in all_jobs().all() if str(folder) in job.key]
     assert job.ended.wait(60)
     assert job.state == "done", job.error
     app = app.run()

@@ -1,0 +1,29 @@
+"""How much memory a job may take, so that it fails before the machine and the server do."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+SHARE = 0.4  # of the machine's memory, or of what its container may use: a job and a paused one fit
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def job_memory() -> int:
+    """In bytes."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(SHARE * min([machine, *limits(CGROUPS, Path("/proc/self/cgroup"))]))
+
+
+def limits(root: Path, membership: Path) -> Iterator[int]:
+    """Of the control groups of this process and those around them, versions 1 and 2."""
+    lines = membership.read_text().splitlines() if membership.is_file() else []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            place = root / controllers / path.lstrip("/")
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            for folder in (place, *place.parents):
+                if folder.is_relative_to(root / controllers) and (folder / name).is_file():
+                    text = (folder / name).read_text().strip()
+                    if text.isdigit():  # or "max"
+                        yield int(text)

@@ -1,0 +1,108 @@
+"""A process for jobs, as the server sees it: spawned, told what to do, paused, ended."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from app.jobs import worker
+from app.jobs.worker import STOP, Work
+
+PATIENCE = 0.7  # seconds for a job to stop by itself before its process is killed
+LOOK = 0.05  # seconds between looks at whether it was cancelled
+SPAWNED = "import sys; sys.path[:] = {path!r}; from {module} import serve; serve{arguments}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    state: str  # done, failed, cancelled
+    payload: object = None  # the result, or why there is none
+    again: bool = False  # the process is as good as new
+
+
+class Process:
+    """Never forked: threads and locks of the server must not be in it. Belongs to one thread."""
+
+    def __init__(self, *, memory: int, niceness: int = 0) -> None:
+        self._connection, theirs = multiprocessing.Pipe()
+        with theirs:
+            arguments = (theirs.fileno(), memory, niceness)
+            code = SPAWNED.format(path=sys.path, module=worker.__name__, arguments=arguments)
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                process_group=0,  # with whatever it starts itself
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def run(
+        self,
+        work: Work,
+        folder: Path,
+        *,
+        stop: threading.Event,
+        on_update: Callable[[dict[str, Any]], None],
+    ) -> Outcome:
+        """Returns within PATIENCE of `stop`, whatever the job does."""
+        try:
+            self._connection.send_bytes(pickle.dumps((work, folder)))
+            return self._follow(stop, on_update)
+        except (EOFError, ConnectionError):
+            self.end()
+            if stop.is_set():
+                return Outcome("cancelled")
+            return Outcome("failed", self._last_words())
+
+    def _follow(self, stop: threading.Event, on_update: Callable[[dict], None]) -> Outcome:
+        deadline: float | None = None
+        while deadline is None or monotonic() < deadline:
+            if self._connection.poll(LOOK):
+                message = self._connection.recv()
+                if isinstance(message, tuple):
+                    return Outcome(*message)
+                on_update(message)
+            if stop.is_set() and deadline is None:
+                self._connection.send_bytes(STOP)
+                deadline = monotonic() + PATIENCE
+        self.end()
+        return Outcome("cancelled")
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """From any thread; the one that it belongs to ends it."""
+        self._signal(signal.SIGKILL)
+
+    def end(self) -> None:
+        self.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.returncode is None:  # not yet reaped, so the id is still its own
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    def _last_words(self) -> str:
+        code = self._process.returncode
+        if code == -signal.SIGKILL:
+            return "its process was killed, most likely because the machine ran out of memory"
+        name = signal.Signals(-code).name if code < 0 else f"code {code}"
+        return f"its process ended before the work was done ({name})"

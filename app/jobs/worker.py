@@ -1,0 +1,111 @@
+"""The process that runs jobs, one after another: of bounded memory, and gone when its server is."""
+
+import ctypes
+import os
+import pickle
+import re
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from data.routing import CancelledError
+
+STOP = b"stop"  # what the server sends instead of work
+PR_SET_PDEATHSIG = 1  # prctl(2)
+NO_ROOM = re.compile(r"(can't|cannot|failed to|unable to) allocate|bad_alloc|bad allocation", re.I)
+
+
+@dataclass
+class Progress:
+    """What a job says while it runs, and whether it is to stop. Text is data: no markup."""
+
+    folder: Path  # the job's own: gone with it, or at once unless it is done
+    send: Callable[[dict[str, Any]], None] = lambda update: None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def advance(self, done: int, *, total: int | None = None, unit: str | None = None) -> None:
+        self.tell(done=done, total=total, unit=unit)
+
+    def tell(self, **update: object) -> None:
+        """Fields of the job: title, done, total, unit, note."""
+        self.send({name: value for name, value in update.items() if value is not None})
+
+    def checkpoint(self) -> None:
+        if self.stop.is_set():
+            raise CancelledError
+
+
+Work = Callable[[Progress], object]  # a function of a module, or a partial of one: it is pickled
+
+
+def serve(descriptor: int, memory: int, niceness: int) -> None:
+    """Run what comes over the pipe until the server closes it. `memory`: the most, in bytes."""
+    os.set_inheritable(descriptor, False)
+    _wake_when_the_server_is_gone()
+    _bound(memory)
+    os.nice(niceness)
+    connection = Connection(descriptor)
+    inbox: SimpleQueue[bytes] = SimpleQueue()
+    stop = threading.Event()
+    threading.Thread(target=_listen, args=(connection, inbox, stop), daemon=True).start()
+    while True:
+        state, payload = _outcome(inbox.get(), connection, stop, memory)
+        connection.send((state, payload, state == "done" and _peak_memory() < memory / 2))
+
+
+def _wake_when_the_server_is_gone() -> None:
+    """A paused process would not notice that the pipe is closed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
+
+
+def _bound(memory: int) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    if sys.platform == "linux":  # if the machine itself runs out, this process goes, no other
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _listen(connection: Connection, inbox: "SimpleQueue[bytes]", stop: threading.Event) -> None:
+    """What comes while the job runs. No server any more: whatever the job started goes too."""
+    try:
+        while True:
+            message = connection.recv_bytes()
+            if message == STOP:
+                stop.set()
+            else:
+                stop.clear()
+                inbox.put(message)
+    except (EOFError, OSError):
+        os.killpg(0, signal.SIGKILL)
+
+
+def _outcome(
+    message: bytes, connection: Connection, stop: threading.Event, memory: int
+) -> tuple[str, object]:
+    """The state in which the job ended, with its result or why there is none."""
+    too_little = f"it needed more than the {memory / 2**30:.1f} GB of memory that a job may take"
+    try:
+        work, folder = pickle.loads(message)
+        progress = Progress(folder, connection.send, stop)
+        progress.checkpoint()
+        return "done", work(progress)
+    except CancelledError:
+        return "cancelled", None
+    except MemoryError:
+        return "failed", too_little
+    except Exception as error:  # whatever happened belongs to the page that asked
+        text = str(error) or type(error).__name__
+        return "failed", too_little if NO_ROOM.search(text) else text
+
+
+def _peak_memory() -> int:
+    """The most that this process ever held, in bytes."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes if sys.platform == "darwin" else kilobytes * 1024

@@ -1,0 +1,43 @@
+"""A run of the user's own, by its link: after a reload, in another tab, when it has ended."""
+
+import uuid
+from functools import partial
+
+import streamlit as st
+
+from app.jobs.prompts import run
+from app.jobs.queue import Job, Place, all_jobs
+from app.trace import Trace
+from app.views.prompts.form import Request
+from app.workspace import checkpoint
+
+
+def start(request: Request, trace: Trace) -> None:
+    name = uuid.uuid4().hex
+    work = partial(run, model=checkpoint(), documents=request.documents, sampling=request.sampling)
+    place = Place("prompts", {"trace": trace.name, "run": name})
+    all_jobs().start(_key(name), "Running your text", work, place=place)
+    st.query_params["run"] = name
+    st.session_state.pop("source", None)
+
+
+def linked_job() -> Job | None:
+    """That of the link, or the last of this tab."""
+    name = st.query_params.get("run") or st.session_state.get("run", "")
+    if not name:
+        return None
+    job = all_jobs().get(_key(name))
+    if job is None:
+        st.info(
+            "The run of this link is not there any more: a run that nobody saved ends with the "
+            "server. Run the text again."
+        )
+        st.session_state.pop("run", None)
+        st.query_params.pop("run", None)
+        return None
+    st.query_params["run"] = st.session_state.run = name
+    return job
+
+
+def _key(name: str) -> str:
+    return f"run|{name}"

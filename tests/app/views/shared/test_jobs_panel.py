@@ -1,0 +1,128 @@
+"""The jobs in the sidebar, and a run that is found again by its link."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.jobs import queue
+from app.jobs.queue import Job, Jobs, Place, all_jobs
+from app.jobs.worker import Work
+from tests.app.jobs import work
+from tests.app.jobs.work import wait_until
+from tests.app.markup import MARKUP
+from tests.app.pages import page, texts
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def jobs(
+    traces: Path, model: Path, tiny_trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Jobs]:
+    """Those of pages, with 2 GB for each, beside a trace and a model."""
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    monkeypatch.setattr(queue, "job_memory", lambda: 2 * 2**30)
+    restart()
+    all_jobs().dismiss()
+    yield all_jobs()
+    restart()
+    all_jobs().dismiss()
+    restart()
+
+
+def restart() -> None:
+    all_jobs().stop()
+    all_jobs.clear()
+
+
+def begin(jobs: Jobs, task: Work, *, run: str = "1", title: str = "Running your text") -> Job:
+    return jobs.start(f"run|{run}", title, task, place=Place("prompts", {"run": run}))
+
+
+def noted(job: Job) -> Job:
+    wait_until(lambda: job.note != "")
+    return job
+
+
+def answered(app: AppTest) -> str:
+    assert not app.exception
+    return texts(app)
+
+
+def test_without_jobs_there_is_no_panel(jobs: Jobs) -> None:
+    assert "Jobs" not in answered(page("comparison"))
+
+
+def test_every_page_shows_what_runs_and_what_waits_for_it(jobs: Jobs) -> None:
+    noted(begin(jobs, work.wait_politely))
+    begin(jobs, work.count, run="2", title=f"Writing {MARKUP}")
+    shown = answered(page("comparison"))
+    assert "<b>Running your text</b><br>Starting" in shown
+    assert "Waits for “Running your text”" in shown
+    assert MARKUP not in shown
+
+
+def test_any_page_cancels(jobs: Jobs) -> None:
+    job = noted(begin(jobs, work.wait_politely))
+    page("comparison").button(key=f"job_cancel_{job.id}").click().run()
+    assert job.ended.wait(60)
+    assert job.state == "cancelled"
+    assert "<b>Running your text</b><br>Cancelled" in answered(page("training"))
+
+
+def test_what_ended_leads_to_its_result_until_it_is_cleared(jobs: Jobs) -> None:
+    assert begin(jobs, work.count).ended.wait(60)
+    app = page("comparison")
+    assert "<b>Running your text</b><br>Done" in answered(app)
+    [link] = app.get("page_link")
+    assert (link.proto.page, link.proto.query_string) == ("prompts", "run=1")
+    assert "Jobs" not in answered(app.button(key="jobs_clear").click().run())
+
+
+def test_a_job_that_wants_all_memory_fails_while_pages_answer(jobs: Jobs) -> None:
+    job = begin(jobs, work.fill_memory)
+    answered(page("comparison"))
+    assert job.ended.wait(60)
+    shown = answered(page("comparison"))
+    assert "Failed: it needed more than the 2.0 GB of memory that a job may take" in shown
+
+
+def test_a_restart_says_what_it_ended(jobs: Jobs) -> None:
+    noted(begin(jobs, work.wait_politely))
+    restart()
+    app = page("comparison")
+    assert "The server was restarted, which ended</b><br>Running your text" in answered(app)
+    assert "restarted" not in answered(app.button(key="jobs_clear").click().run())
+
+
+def test_a_link_finds_a_run_again_and_cancels_it(jobs: Jobs) -> None:
+    job = noted(begin(jobs, work.wait_politely))
+    app = page("prompts", run="1")
+    assert '<p class="rs-progress">Running your text: ' in answered(app)
+    app.button(key="cancel_run").click().run()
+    assert job.ended.wait(60)
+    assert page("prompts", run="1").info[0].value == "Cancelled. Nothing was stored."
+
+
+def test_a_link_to_a_run_of_an_earlier_server_is_one_sentence(jobs: Jobs) -> None:
+    app = page("prompts", run="gone")
+    answered(app)
+    assert "a run that nobody saved ends with the server" in app.info[0].value
+    assert "run" not in app.query_params
+
+
+def test_another_tab_shows_a_finished_run(jobs: Jobs) -> None:
+    app = page("prompts")
+    next(button for button in app.button if button.label == "Run").click().run()
+    name = str(app.session_state.run)
+    assert name in app.query_params["run"]
+    job = jobs.get(f"run|{name}")
+    assert job is not None
+    assert job.ended.wait(60)
+    assert job.state == "done", job.error
+    other = page("prompts", run=name)
+    answered(other)
+    assert other.button(key="save_trace")
