@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 from duckdb import DuckDBPyConnection
+
+from data.strict_json import json_text
 
 FORMULA = re.compile(r"^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n\x00]")  # full-width forms too
 TRACE_TABLES = ("document", "token", "expert", "routing", "gate")
@@ -69,7 +70,7 @@ def write_zip(
                 file.flush()
                 file.detach()
         complete = {**manifest, "rows": counts}
-        archive.writestr("manifest.json", json.dumps(complete, indent=2, ensure_ascii=False))
+        archive.writestr("manifest.json", json_text(complete, indent=2))
 
 
 def trace_table(con: DuckDBPyConnection, name: str) -> Iterator[pd.DataFrame]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from data.groups import GroupDomains
 from data.routing import NO_EXPERT, RoutingBatch
+from data.strict_json import json_text
 from data.trace_format import (
     FORMAT_VERSION,
     check_format,
@@ -200,7 +201,8 @@ def partial_path(path: Path) -> Path:
 
 
 def require_free(path: Path) -> None:
-    """Nothing finished or unfinished lies where a trace is to be written."""
+    """Nothing finished or unfinished lies where a trace is to be written, in a folder that is made
+    where there is none."""
     partial = partial_path(path)
     if path.suffix != ".duckdb":
         raise ValueError(f"a trace is a .duckdb file, {path.name} is not")
@@ -208,6 +210,7 @@ def require_free(path: Path) -> None:
         raise ValueError(f"{path} exists; delete it or choose another name")
     if partial.exists():
         raise ValueError(f"{partial} is an unfinished capture; add --resume or delete it")
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def discard_partial(path: Path) -> None:
@@ -223,7 +226,7 @@ def create_empty(partial: Path, description: TraceDescription) -> None:
     with connect(fresh, read_only=False) as connection:
         connection.execute(SCHEMA.read_text(encoding="utf-8"))
         values = asdict(description) | {
-            "config": json.dumps(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
+            "config": json_text(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
             "trace_id": uuid.uuid4().hex,
             "created_at": datetime.now(UTC).replace(tzinfo=None),
             "format_version": FORMAT_VERSION,

@@ -1,6 +1,5 @@
 """What can I take away?"""
 
-import json
 from functools import partial
 
 import streamlit as st
@@ -12,6 +11,7 @@ from app.views.shared import controls
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
 from data.report import csv_text, file_name
+from data.strict_json import json_text
 
 trace = trace_page("What can I take away?")
 with st.spinner(evidence.WAIT):
@@ -59,4 +59,4 @@ with right:
     )
     with st.expander("manifest.json", icon=":material/data_object:"):
         manifest = export.manifest(trace, raw=raw)
-        st.code(json.dumps(manifest, indent=2, ensure_ascii=False), language="json", height=420)
+        st.code(json_text(manifest, indent=2), language="json", height=420)
