@@ -48,9 +48,10 @@ class Commands(TyperGroup):
             raise ValueError(error.format_message()) from error
         except EOFError as error:
             raise ValueError(f"a file ends too early: {error}") from error
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":  # so DuckDB tells of Ctrl-C
+                raise KeyboardInterrupt from error
+            raise
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -93,6 +94,10 @@ def main() -> None:
             app()
         finally:
             flush_output()
+    except SystemExit as ending:
+        if isinstance(getattr(ending.__context__, "__cause__", None), KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)  # where the command has not said so itself
+        raise
     except BrokenPipeError:  # whoever read has read enough
         sys.exit(1)
     except Exception as error:
