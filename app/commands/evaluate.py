@@ -58,6 +58,10 @@ def evaluate(
     timeout: Annotated[int, count_option("Seconds a program may run.", most=86_400)] = 5,
     seed: Annotated[int, seed_option("Seed of sampling and intervals.")] = 0,
     out: Annotated[Path | None, typer.Option(help="New CSV file for the rows.")] = None,
+    bom: Annotated[
+        bool,
+        typer.Option("--bom", help="Begin the CSV with a byte order mark, for spreadsheets."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a model on the shipped held-out texts or on your own tasks, beside chance.
@@ -91,7 +95,7 @@ def evaluate(
     except KeyboardInterrupt:
         print("interrupted; nothing was stored", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
-    report(measurements, waiting, out=out, as_json=as_json)
+    report(measurements, waiting, out=out, bom=bom, as_json=as_json)
 
 
 def require_folders(include_path: Path | None, out: Path | None) -> None:
@@ -138,7 +142,12 @@ def measure(
 
 
 def report(
-    measurements: list[Measurement], waiting: list[str], *, out: Path | None, as_json: bool
+    measurements: list[Measurement],
+    waiting: list[str],
+    *,
+    out: Path | None,
+    bom: bool,
+    as_json: bool,
 ) -> None:
     tables = [table for table, _ in measurements] or [pd.DataFrame(columns=COLUMNS)]
     rows = pd.concat(tables, ignore_index=True)
@@ -148,7 +157,7 @@ def report(
     else:
         print_report(rows, facts, waiting)
     if out is not None:  # last: what was measured is not lost where it cannot be written
-        write_atomically(out, csv_text(rows))
+        write_atomically(out, csv_text(rows, bom=bom))
 
 
 def print_report(rows: pd.DataFrame, facts: list[Facts], waiting: list[str]) -> None:

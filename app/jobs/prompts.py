@@ -13,10 +13,10 @@ import streamlit as st
 from app import workspace
 from app.jobs.queue import Job
 from app.studies.reader import Sampling, Tracer, load_tracer
+from data.file_names import file_name
 from data.groups import with_groups
 from data.lines import Limits
 from data.prompt_process import PromptReading, prompt_reading
-from data.report import file_name
 from data.routing import CancelledError, Document
 from data.store import TraceStore, discard_partial
 
