@@ -17,6 +17,7 @@ import duckdb
 import numpy as np
 
 from data.groups import GroupDomains
+from data.outputs import require_new_file
 from data.routing import NO_EXPERT, RoutingBatch
 from data.strict_json import json_text
 from data.trace_format import (
@@ -201,16 +202,13 @@ def partial_path(path: Path) -> Path:
 
 
 def require_free(path: Path) -> None:
-    """Nothing finished or unfinished lies where a trace is to be written, in a folder that is made
-    where there is none."""
+    """Nothing finished or unfinished lies where a trace is to be written, and it can be made."""
     partial = partial_path(path)
     if path.suffix != ".duckdb":
         raise ValueError(f"a trace is a .duckdb file, {path.name} is not")
-    if path.exists():
-        raise ValueError(f"{path} exists; delete it or choose another name")
+    require_new_file(path)
     if partial.exists():
         raise ValueError(f"{partial} is an unfinished capture; add --resume or delete it")
-    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def discard_partial(path: Path) -> None:
@@ -222,6 +220,7 @@ def discard_partial(path: Path) -> None:
 def create_empty(partial: Path, description: TraceDescription) -> None:
     """The file appears with all its tables, or not at all."""
     fresh = partial.with_name(partial.name + ".new")
+    fresh.parent.mkdir(parents=True, exist_ok=True)
     fresh.unlink(missing_ok=True)
     with connect(fresh, read_only=False) as connection:
         connection.execute(SCHEMA.read_text(encoding="utf-8"))

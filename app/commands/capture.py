@@ -102,6 +102,8 @@ def capture(
             as_json=as_json,
         )
         return
+    if not resume:
+        require_free(out)
     first, parts = part_of(part)
     summary = summarize_prompts(prompts)
     tracer = load_tracer(model)

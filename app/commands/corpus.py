@@ -97,6 +97,7 @@ def tokenize(
     if not tokenizer.exists():
         require_new_file(tokenizer)
     if not tokenizer.exists():
+        tokenizer.absolute().parent.mkdir(parents=True, exist_ok=True)
         texts = sample_texts(corpus / "train.parquet", megabytes_per_domain=TOKENIZER_MEGABYTES)
         train_tokenizer(texts).save(str(tokenizer))
     encoder = load_tokenizer(tokenizer)

@@ -183,8 +183,9 @@ def test_a_file_in_place_of_a_folder_is_named(
 ) -> None:
     (tmp_path / "file").write_text("")
     line = refused(command, *place(command, tmp_path / "file" / "in"), *writers[command])
-    assert str(tmp_path / "file") in line
-    assert line.endswith((": Not a directory", ": File exists"))
+    assert f"{tmp_path / 'file'} is not a folder, so" in line or line == (
+        f"{tmp_path / 'file' / 'in'}: Not a directory"
+    )
 
 
 @contextmanager

@@ -179,7 +179,7 @@ def test_a_checkpoint_of_another_config_is_refused(
     ("arguments", "problem"),
     [
         (["--tasks", "absent.jsonl"], "there is no file absent.jsonl"),
-        (["--out", "absent/rows.csv"], "there is no folder absent to write rows.csv into"),
+        (["--out", "there.csv/rows.csv"], "there.csv is not a folder"),
         (["--out", "."], ". is a folder; name a file"),
         (["--out", "there.csv"], "there.csv exists; delete it or choose another name"),
         (["--include-path", "absent"], "there is no folder absent"),
