@@ -1,9 +1,15 @@
 """`routescope`: wiring only. One file of app/commands a group."""
 
+import os
 import sys
+import zlib
+from contextlib import suppress
 from typing import Annotated
 
+import duckdb
+import safetensors
 import typer
+from typer.core import TyperGroup
 
 from app.commands import (
     ablate,
@@ -22,7 +28,33 @@ from app.commands import app as dashboard
 from app.commands.signals import ended_by_signals
 from routescope import __version__
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+FORESEEN = (  # what files, disks, memory and options of a user can cause
+    ValueError,
+    OSError,
+    MemoryError,
+    zlib.error,
+    duckdb.Error,
+    safetensors.SafetensorError,
+)
+
+
+class Commands(TyperGroup):
+    """Hands on to `main` what typer would print in its own way."""
+
+    def invoke(self, context: typer.Context) -> object:
+        try:
+            return super().invoke(context)
+        except typer.BadParameter as error:
+            raise ValueError(error.format_message()) from error
+        except EOFError as error:
+            raise ValueError(f"a file ends too early: {error}") from error
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":  # so DuckDB tells of Ctrl-C
+                raise KeyboardInterrupt from error
+            raise
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(model.app, name="model")
 app.command("app")(dashboard.serve)
@@ -56,9 +88,47 @@ def routescope(
 
 @ended_by_signals()
 def main() -> None:
-    """An error that the user can cause is printed as one line, with exit code 2."""
+    """What a user can cause is printed as one line, with exit code 2; a bug has its traceback."""
     try:
-        app()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        try:
+            app()
+        finally:
+            flush_output()
+    except SystemExit as ending:
+        if isinstance(getattr(ending.__context__, "__cause__", None), KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)  # where the command has not said so itself
+        raise
+    except BrokenPipeError:  # whoever read has read enough
+        sys.exit(1)
+    except Exception as error:
+        if not isinstance(error, FORESEEN) and not is_out_of_memory(error):
+            raise
+        print(f"error: {line_of(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def flush_output() -> None:
+    """Now, while an error can still be told; what could not be written is dropped."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """torch has no type of its own for the memory of the CPU."""
+    return isinstance(error, RuntimeError) and (
+        type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    )
+
+
+def line_of(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        places = [str(place) for place in (error.filename, error.filename2) if place is not None]
+        text = ": ".join([" -> ".join(places), error.strerror] if places else [error.strerror])
+    elif isinstance(error, MemoryError) or is_out_of_memory(error):
+        text = f"not enough memory: {text}"
+    return " ".join(text.split())

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import os
 import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
@@ -110,6 +112,8 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     yield
     all_jobs().stop()
     workspace.discard_scratch()
+    sys.stdout.flush()
+    os._exit(0)  # Python's own end aborts where the thread of an open page is inside DuckDB
 
 
 MIDDLEWARE = [Middleware(Guard)]

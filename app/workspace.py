@@ -1,7 +1,6 @@
 """The folders of traces and of trainings: which there are, and a cursor on a trace."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from duckdb import DuckDBPyConnection
 from app import folders, server_folder
 from app.folders import SHIPPED
 from data import store
+from data.file_names import required_name
 from data.training_folder import State, TrainingFolder
 
 SHIPPED_MODEL = SHIPPED / "data" / "checkpoint"
 SHIPPED_TRAININGS = SHIPPED / "data" / "stages"
 DEMO = "demo"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +79,7 @@ def traces() -> list[TraceFile]:
 
 def new_trace_path(name: str) -> Path:
     """Where a trace of that name goes: a plain file name inside the folder, not yet taken."""
-    if not NAME.fullmatch(name):
-        raise ValueError(
-            f"a trace name has 1 to 64 letters, digits, spaces, dots, dashes; found {name[:80]!r}"
-        )
-    path = folders.traces() / f"{name}.duckdb"
+    path = folders.traces() / f"{required_name(name)}.duckdb"
     if path.exists():
         raise ValueError(f"a trace named {name!r} exists; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from data.store import (
     partial_path,
     require_free,
 )
+from data.strict_json import json_text
 from data.trace_format import first_line, stored_groups
 
 OF_DOCUMENTS = (
@@ -145,7 +146,7 @@ def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, i
                 con.execute(as_sums(table, len(paths)))
             both = {key: sum(cut[key] for cut in truncated) for key in ("documents", "tokens")}
             config = json.loads(con.execute("SELECT config FROM trace").fetchall()[0][0])
-            con.execute("UPDATE trace SET config = $1", [json.dumps(config | {"truncated": both})])
+            con.execute("UPDATE trace SET config = $1", [json_text(config | {"truncated": both})])
             con.commit()
             con.execute("CHECKPOINT")
         except duckdb.Error as error:

@@ -14,32 +14,30 @@ ANOTHER = "delete it or choose another name"
 
 
 def require_new_file(path: Path) -> None:
+    """Its folders are made with it."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file")
     if os.path.lexists(path):
         raise ValueError(f"{path} exists; {ANOTHER}")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(
-            f"there is no folder {path.parent} to write {path.name} into; make it first"
-        )
-    _require_writable(path.absolute().parent)
+    _require_place(path)
 
 
 def require_new_folder(path: Path) -> None:
     """It may be there, but empty; its parents are made with it."""
     if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"{path} exists and is not an empty folder; {ANOTHER}")
+    _require_place(path)
+
+
+def _require_place(path: Path) -> None:
+    """What is there of the way to it is a folder that can be written to."""
     place = path.absolute()
-    while not os.path.lexists(place):
+    while not place.is_dir():
+        if os.path.lexists(place):
+            raise ValueError(f"{place} is not a folder, so {path} cannot be made in it")
         place = place.parent
-    if not place.is_dir():
-        raise ValueError(f"{place} is not a folder, so {path} cannot be made in it")
-    _require_writable(place)
-
-
-def _require_writable(folder: Path) -> None:
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f"{folder} cannot be written to; choose another folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"{place} cannot be written to; choose another folder")
 
 
 @contextmanager
@@ -102,6 +100,7 @@ def _lock(folder: Path) -> Iterator[bool]:
 
 def write_atomically(path: Path, text: str) -> None:
     """A reader meets the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8", newline="") as file:
         file.write(text)

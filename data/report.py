@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,7 +10,10 @@ from pathlib import Path
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
+from data.strict_json import json_text
+
 FORMULA = re.compile(r"^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n\x00]")  # full-width forms too
+BOM = "\ufeff"
 TRACE_TABLES = ("document", "token", "expert", "routing", "gate")
 VECTORS = 50  # of 2,048 rows
 TABLE_NAME = re.compile(r"[a-z0-9_]{1,64}")
@@ -33,15 +35,12 @@ def guarded(frame: pd.DataFrame) -> pd.DataFrame:
     return safe
 
 
-def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
-    return guarded(frame).to_csv(
+def csv_text(frame: pd.DataFrame, *, header: bool = True, bom: bool = False) -> str:
+    """`bom`: begins with a byte order mark, without which spreadsheets take UTF-8 for Latin."""
+    text = guarded(frame).to_csv(
         index=False, header=header, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n"
     )
-
-
-def file_name(*parts: str) -> str:
-    """Parts joined by dashes; only letters, digits, dots and underscores survive."""
-    return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", part).strip("._")[:64] for part in parts)
+    return BOM + text if bom else text
 
 
 def write_zip(
@@ -49,6 +48,7 @@ def write_zip(
     tables: Mapping[str, Chunks],
     manifest: Mapping[str, object],
     *,
+    bom: bool = False,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> None:
     """A CSV a table, written chunk by chunk, then manifest.json with the rows of each."""
@@ -62,14 +62,14 @@ def write_zip(
             with archive.open(f"{name}.csv", "w", force_zip64=True) as raw:
                 file = io.TextIOWrapper(raw, encoding="utf-8", newline="")
                 for number, frame in enumerate(chunks()):
-                    file.write(csv_text(frame, header=number == 0))
+                    file.write(csv_text(frame, header=number == 0, bom=bom and number == 0))
                     counts[f"{name}.csv"] += len(frame)
                     written += len(frame)
                     on_rows(written)
                 file.flush()
                 file.detach()
         complete = {**manifest, "rows": counts}
-        archive.writestr("manifest.json", json.dumps(complete, indent=2, ensure_ascii=False))
+        archive.writestr("manifest.json", json_text(complete, indent=2))
 
 
 def trace_table(con: DuckDBPyConnection, name: str) -> Iterator[pd.DataFrame]:

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.sidecar_kind import Facts, Kind
+from data.strict_json import json_text
 
 METADATA_KEY = b"routescope"
 DIGEST_KEY = b"routescope.sha256"  # of the value above: nothing else guards a Parquet footer
@@ -90,7 +91,7 @@ def write_sidecar(
     assert not problem, f"{path.name}: {problem}"
     _require_ours(look_at(trace, kind, of=of))
     identity = {"trace_id": of.trace_id, "version": kind.version}
-    told = json.dumps(identity | dict(parameters), allow_nan=False).encode()
+    told = json_text(identity | dict(parameters)).encode()
     digest = sha256(told).hexdigest()
     table = table.replace_schema_metadata({METADATA_KEY: told, DIGEST_KEY: digest})
     discard_leftovers(path)

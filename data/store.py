@@ -17,7 +17,9 @@ import duckdb
 import numpy as np
 
 from data.groups import GroupDomains
+from data.outputs import require_new_file
 from data.routing import NO_EXPERT, RoutingBatch
+from data.strict_json import json_text
 from data.trace_format import (
     FORMAT_VERSION,
     check_format,
@@ -200,12 +202,11 @@ def partial_path(path: Path) -> Path:
 
 
 def require_free(path: Path) -> None:
-    """Nothing finished or unfinished lies where a trace is to be written."""
+    """Nothing finished or unfinished lies where a trace is to be written, and it can be made."""
     partial = partial_path(path)
     if path.suffix != ".duckdb":
         raise ValueError(f"a trace is a .duckdb file, {path.name} is not")
-    if path.exists():
-        raise ValueError(f"{path} exists; delete it or choose another name")
+    require_new_file(path)
     if partial.exists():
         raise ValueError(f"{partial} is an unfinished capture; add --resume or delete it")
 
@@ -219,11 +220,12 @@ def discard_partial(path: Path) -> None:
 def create_empty(partial: Path, description: TraceDescription) -> None:
     """The file appears with all its tables, or not at all."""
     fresh = partial.with_name(partial.name + ".new")
+    fresh.parent.mkdir(parents=True, exist_ok=True)
     fresh.unlink(missing_ok=True)
     with connect(fresh, read_only=False) as connection:
         connection.execute(SCHEMA.read_text(encoding="utf-8"))
         values = asdict(description) | {
-            "config": json.dumps(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
+            "config": json_text(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
             "trace_id": uuid.uuid4().hex,
             "created_at": datetime.now(UTC).replace(tzinfo=None),
             "format_version": FORMAT_VERSION,

@@ -1,7 +1,6 @@
 """What turns batches into the rows of a trace: whole documents, a transaction at a time."""
 
 import hashlib
-import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from data.rollups import (
     token_table,
 )
 from data.routing import NO_EXPERT, Finding, RoutingBatch, concatenated, take_rows
+from data.strict_json import json_text
 
 TRANSACTION_TOKENS = 65_536  # at least, in whole documents
 COMMIT_SECONDS = 5.0  # at most, between the commits of documents that come in
@@ -116,7 +116,7 @@ class TraceWriter:
             assert isinstance(truncated, dict)  # written when the file was created
             truncated["documents"] += sum(tokens > 0 for tokens in cut)
             truncated["tokens"] += sum(cut)
-            self.connection.execute("UPDATE trace SET config = $1", [json.dumps(self.config)])
+            self.connection.execute("UPDATE trace SET config = $1", [json_text(self.config)])
 
     def _add_finding(self, finding: Finding) -> None:
         """More of a finding that the trace has adds to it, and keeps its first example."""

@@ -3,6 +3,7 @@
 B = 1 sequence, S = positions, V = vocabulary.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -35,8 +36,8 @@ def next_token_distribution(logits_V: Tensor, *, temperature: float, top_p: floa
 
     Temperature 0 puts everything on the likeliest token.
     """
-    if temperature < 0:
-        raise ValueError(f"temperature ({temperature}) must not be negative")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature ({temperature}) must be finite and not negative")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p ({top_p}) must be above 0 and at most 1")
     if temperature == 0:

@@ -1,6 +1,5 @@
 """`routescope ablate`: does removing a specialist hurt its own domain?"""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from analysis import queries
 from analysis.cause_tests import CLAIM, with_verdicts
 from app.commands.capture import Json
 from app.commands.findings import print_findings
+from app.commands.numbers import count_option, seed_option
 from app.commands.progress import progress_bar
 from app.commands.signals import leaving, nothing
 from app.sidecars import CAUSES
@@ -20,6 +20,7 @@ from app.studies import ablation, cause_words, claims
 from app.studies.reader import CHECKPOINT, load_tracer
 from data.sidecar import require_replaceable
 from data.store import open_trace
+from data.strict_json import json_text
 
 PRINTED = [
     *CLAIM,
@@ -37,13 +38,9 @@ def ablate(
     model: Annotated[
         Path, typer.Option(help="Folder of the model that made the trace.")
     ] = CHECKPOINT,
-    top: Annotated[
-        int, typer.Option(min=1, help="Without --experts: how many specialists per domain.")
-    ] = 1,
-    tokens: Annotated[
-        int, typer.Option(min=1, help="Minimum number of tokens per domain.")
-    ] = 4_000,
-    seed: Annotated[int, typer.Option(help="Seed for drawing texts and controls.")] = 0,
+    top: Annotated[int, count_option("Without --experts: how many specialists per domain.")] = 1,
+    tokens: Annotated[int, count_option("Minimum number of tokens per domain.")] = 4_000,
+    seed: Annotated[int, seed_option("Seed for drawing texts and controls.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Leave experts out and measure the loss on their own domain and the others, beside control
@@ -85,7 +82,7 @@ def ablate(
 def _report(whole: pd.DataFrame, rows: pd.DataFrame, *, as_json: bool) -> None:
     measured = whole[whole.claimed].merge(rows[CLAIM].drop_duplicates(), on=CLAIM)
     if as_json:
-        print(json.dumps(measured.astype(object).where(measured.notna(), None).to_dict("records")))
+        print(json_text(measured.astype(object).where(measured.notna(), None).to_dict("records")))
         return
     print(measured[PRINTED].to_string(index=False, float_format="{:.4f}".format))
     print(cause_words.headline(whole))

@@ -1,6 +1,5 @@
 """`routescope capture`: texts through a model into a trace."""
 
-import json
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.findings import print_findings
+from app.commands.numbers import Temperature, TopP, count_option, seed_option
 from app.commands.parallel import ranks_of_torchrun
 from app.commands.progress import documents_bar
 from app.commands.signals import leaving
@@ -26,6 +26,7 @@ from data.groups import Grouping
 from data.prompts import PromptSummary, read_documents, summarize_prompts
 from data.routing import Document
 from data.store import TraceStore, open_trace, partial_path, require_free
+from data.strict_json import json_text
 
 if TYPE_CHECKING:
     from model.capture import Captured
@@ -45,17 +46,11 @@ def capture(
     out: Annotated[Path, typer.Option(help="The trace to write, a .duckdb file.")],
     model: Annotated[Path, typer.Option(help="Folder of a model.")] = CHECKPOINT,
     generate: Annotated[
-        int,
-        typer.Option(min=0, help="Number of tokens to continue every prompt by; 0 only reads it."),
+        int, count_option("Number of tokens to continue every prompt by; 0 only reads it.", least=0)
     ] = 0,
-    temperature: Annotated[
-        float, typer.Option(help="Temperature of the continuation; 0 takes the most likely token.")
-    ] = 1.0,
-    top_p: Annotated[
-        float,
-        typer.Option(help="Sample from the most likely tokens that make up this much probability."),
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of the continuation.")] = 0,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
+    seed: Annotated[int, seed_option("Seed of the continuation.")] = 0,
     part: Annotated[
         str | None,
         typer.Option(
@@ -107,6 +102,8 @@ def capture(
             as_json=as_json,
         )
         return
+    if not resume:
+        require_free(out)
     first, parts = part_of(part)
     summary = summarize_prompts(prompts)
     tracer = load_tracer(model)
@@ -256,7 +253,7 @@ def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_j
     with open_trace(Path(str(figures["path"]))) as con:
         print_findings(con)
     if as_json:
-        print(json.dumps(figures))
+        print(json_text(figures))
         return
     print(
         f"{figures['path']}: {counted(figures['documents'], 'document', 'documents')}, "

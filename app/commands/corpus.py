@@ -1,6 +1,5 @@
 """`routescope corpus`: from ordinary packages to the tokens that a model is trained on."""
 
-import json
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ import typer
 from app.commands.progress import progress_bar
 from app.folders import SHIPPED
 from data.outputs import require_new_file, require_new_folder
+from data.strict_json import json_text
 
 if TYPE_CHECKING:
     from data.corpora import Tally
@@ -73,7 +73,7 @@ def _publish(out: Path, tally: "Tally") -> None:
     rows = published(read_documents(out / "heldout.parquet"), free)
     write_documents(out / "published.parquet", rows)
     packages = manifest(SOURCES, tally, PackageCache(out / "packages"))
-    (out / "manifest.json").write_text(json.dumps(packages, indent=1, ensure_ascii=False) + "\n")
+    (out / "manifest.json").write_text(json_text(packages, indent=1) + "\n")
 
 
 @app.command()
@@ -97,6 +97,7 @@ def tokenize(
     if not tokenizer.exists():
         require_new_file(tokenizer)
     if not tokenizer.exists():
+        tokenizer.absolute().parent.mkdir(parents=True, exist_ok=True)
         texts = sample_texts(corpus / "train.parquet", megabytes_per_domain=TOKENIZER_MEGABYTES)
         train_tokenizer(texts).save(str(tokenizer))
     encoder = load_tokenizer(tokenizer)
@@ -133,7 +134,7 @@ def stats(
 
     sizes = {split: domain_sizes(TokenStore.load(corpus, split)) for split in STORES}
     if as_json:
-        typer.echo(json.dumps(sizes))
+        typer.echo(json_text(sizes))
         return
     header = f"{'split':9}{'domain':14}{'documents':>10}{'MB':>8}{'M tokens':>10}{'B/token':>9}"
     typer.echo(header)

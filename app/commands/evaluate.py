@@ -1,6 +1,5 @@
 """`routescope evaluate`: bits per byte, multiple choice and generated code, beside chance."""
 
-import json
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -11,6 +10,7 @@ import pandas as pd
 import typer
 
 from app.commands.capture import Json
+from app.commands.numbers import Temperature, count_option, seed_option
 from app.commands.progress import progress_bar
 from app.commands.signals import INTERRUPTED
 from app.studies.programs.runner import CodeLimits
@@ -19,6 +19,7 @@ from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_reader
 from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, records, with_task
 from data.outputs import require_new_file, write_atomically
 from data.report import csv_text
+from data.strict_json import json_text
 from data.tasks.files import read_tasks
 from data.tasks.task import Task
 
@@ -42,8 +43,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of your own tasks for lm_eval.")
     ] = None,
     limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Questions per task, or texts per domain, drawn with --seed."),
+        int | None, count_option("Questions per task, or texts per domain, drawn with --seed.")
     ] = None,
     run_code: Annotated[
         bool,
@@ -52,16 +52,16 @@ def evaluate(
             help="Run the programs that the model writes: confined, where Linux lets us.",
         ),
     ] = False,
-    samples: Annotated[int, typer.Option(min=1, help="Programs per problem.")] = 1,
-    temperature: Annotated[
-        float, typer.Option(help="Temperature of programs; 0 takes the most likely token.")
-    ] = 0.0,
-    max_new_tokens: Annotated[
-        int, typer.Option(min=1, help="Maximum number of tokens of a program.")
-    ] = 256,
-    timeout: Annotated[int, typer.Option(min=1, help="Seconds a program may run.")] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of sampling and intervals.")] = 0,
+    samples: Annotated[int, count_option("Programs per problem.")] = 1,
+    temperature: Temperature = 0.0,
+    max_new_tokens: Annotated[int, count_option("Maximum number of tokens of a program.")] = 256,
+    timeout: Annotated[int, count_option("Seconds a program may run.", most=86_400)] = 5,
+    seed: Annotated[int, seed_option("Seed of sampling and intervals.")] = 0,
     out: Annotated[Path | None, typer.Option(help="New CSV file for the rows.")] = None,
+    bom: Annotated[
+        bool,
+        typer.Option("--bom", help="Begin the CSV with a byte order mark, for spreadsheets."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a model on the shipped held-out texts or on your own tasks, beside chance.
@@ -95,7 +95,7 @@ def evaluate(
     except KeyboardInterrupt:
         print("interrupted; nothing was stored", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
-    report(measurements, waiting, out=out, as_json=as_json)
+    report(measurements, waiting, out=out, bom=bom, as_json=as_json)
 
 
 def require_folders(include_path: Path | None, out: Path | None) -> None:
@@ -142,17 +142,22 @@ def measure(
 
 
 def report(
-    measurements: list[Measurement], waiting: list[str], *, out: Path | None, as_json: bool
+    measurements: list[Measurement],
+    waiting: list[str],
+    *,
+    out: Path | None,
+    bom: bool,
+    as_json: bool,
 ) -> None:
     tables = [table for table, _ in measurements] or [pd.DataFrame(columns=COLUMNS)]
     rows = pd.concat(tables, ignore_index=True)
     facts = [fact for _, of_task in measurements for fact in of_task]
     if as_json:
-        print(json.dumps({"rows": records(rows), "tasks": facts, "not_run": waiting}))
+        print(json_text({"rows": records(rows), "tasks": facts, "not_run": waiting}))
     else:
         print_report(rows, facts, waiting)
     if out is not None:  # last: what was measured is not lost where it cannot be written
-        write_atomically(out, csv_text(rows))
+        write_atomically(out, csv_text(rows, bom=bom))
 
 
 def print_report(rows: pd.DataFrame, facts: list[Facts], waiting: list[str]) -> None:

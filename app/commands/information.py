@@ -1,6 +1,5 @@
 """`routescope information`: what the domain tells beyond the token, beside the trace."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 
 from app.commands.findings import print_findings
+from data.strict_json import json_text
 
 
 def information(
@@ -54,6 +54,6 @@ def information(
     path = write_sidecar(trace, sidecars.INFORMATION, table, parameters, of=info)
     seconds = round(time.perf_counter() - start, 1)
     if as_json:
-        print(json.dumps({"seconds": seconds, "file": path.name, "layers": len(table)}))
+        print(json_text({"seconds": seconds, "file": path.name, "layers": len(table)}))
     else:
         print(f"done in {seconds} s: {path.name}")

@@ -1,6 +1,5 @@
 """`routescope merge`: several traces of one model as one."""
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ from app.commands.findings import print_findings
 from app.commands.signals import leaving, nothing
 from data.merge import merge_traces
 from data.store import open_trace
+from data.strict_json import json_text
 
 
 def merge(
@@ -32,6 +32,6 @@ def merge(
         print_findings(con)
     seconds = round(time.perf_counter() - start, 2)
     if as_json:
-        print(json.dumps({"path": str(out), "documents": documents, "seconds": seconds}))
+        print(json_text({"path": str(out), "documents": documents, "seconds": seconds}))
     else:
         print(f"{out}: {documents:,} documents of {len(traces)} traces in {seconds} s")

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from app.commands.model_choice import Segments, Shared, chosen_config
+from app.commands.numbers import Temperature, TopP, count_option, seed_option
 from app.studies.reader import CHECKPOINT, load_tracer
 from data.outputs import new_folder, write_atomically
+from data.strict_json import json_text
 from data.training_folder import TrainingFolder
 
 app = typer.Typer(no_args_is_help=True, help="Describe models, generate with them, ship them.")
@@ -34,7 +36,7 @@ def describe(
     share = flops / count(chosen_config(against)).training_flops_per_token if against else None
     if as_json:
         compared = {} if against is None else {"against": against, "share_of_compute": share}
-        print(json.dumps({"preset": preset, **asdict(counted), **compared}))
+        print(json_text({"preset": preset, **asdict(counted), **compared}))
         return
     rows = {
         "parameters": f"{counted.parameters / 1e9:.4g} B",
@@ -59,7 +61,7 @@ def presets(
     from model.presets import PRESETS
 
     if as_json:
-        print(json.dumps({name: asdict(count(make())) for name, make in PRESETS.items()}))
+        print(json_text({name: asdict(count(make())) for name, make in PRESETS.items()}))
         return
     print(f"{'preset':<26}{'experts':>14}{'parameters':>12}{'activated':>11}{'FLOPs/token':>13}")
     for name, make in PRESETS.items():
@@ -76,15 +78,10 @@ def presets(
 def generate(
     prompt: Annotated[str, typer.Argument(help="The text to continue.")],
     folder: Annotated[Path, typer.Option("--model", help="Folder of a model.")] = CHECKPOINT,
-    tokens: Annotated[int, typer.Option(min=1, help="Maximum number of new tokens.")] = 100,
-    temperature: Annotated[
-        float, typer.Option(help="Temperature; 0 takes the most likely token.")
-    ] = 0.7,
-    top_p: Annotated[
-        float,
-        typer.Option(help="Sample from the most likely tokens that make up this much probability."),
-    ] = 0.95,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    tokens: Annotated[int, count_option("Maximum number of new tokens.")] = 100,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
+    seed: Annotated[int, seed_option("Seed of the sampling.")] = 0,
 ) -> None:
     """Print the prompt and its continuation."""
     from model.encoded import encode_text
@@ -138,4 +135,4 @@ def copy_training(trained: TrainingFolder, twin: TrainingFolder, shipped: Traini
         "moe": json.loads(trained.evaluation.read_text(encoding="utf-8")),
         "dense": json.loads(twin.evaluation.read_text(encoding="utf-8")),
     }
-    write_atomically(shipped.evaluation, json.dumps(evaluations, indent=2) + "\n")
+    write_atomically(shipped.evaluation, json_text(evaluations, indent=2) + "\n")

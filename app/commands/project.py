@@ -1,6 +1,5 @@
 """`routescope project`: the maps of a trace, beside it."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, TextIO
 import typer
 
 from app.commands.findings import print_findings
+from data.strict_json import json_text
 
 SEED = 0
 STAGES = 4
@@ -28,7 +28,7 @@ def project(
     made = _write_maps(trace, progress=sys.stderr if as_json else sys.stdout)
     seconds = round(time.perf_counter() - start, 1)
     if as_json:
-        print(json.dumps({"seconds": seconds, **made}))
+        print(json_text({"seconds": seconds, **made}))
     else:
         print(f"done in {seconds} s: {trace.stem}.{{{','.join(made)}}}.parquet")
 

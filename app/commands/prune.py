@@ -1,6 +1,5 @@
 """`routescope prune` and `routescope quantize`: a smaller checkpoint, and what it costs."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from app.commands.capture import Json
+from app.commands.numbers import count_option, real_option, seed_option
 from app.commands.progress import progress_bar
 from app.commands.signals import leaving, nothing
 from app.studies import redundancy
@@ -21,11 +21,12 @@ from app.studies.reader import HELDOUT, Tracer, load_tracer, own_model
 from app.studies.scoring import records
 from data.outputs import new_folder
 from data.routing import Document
+from data.strict_json import json_text
 
 Model = Annotated[Path, typer.Argument(help="Folder of a model, which stays as it is.")]
 Out = Annotated[Path, typer.Option(help="New folder for the smaller model.")]
-Texts = Annotated[int, typer.Option(min=1, help="Held-out texts per domain to measure on.")]
-Seed = Annotated[int, typer.Option(help="Seed of the texts drawn and of the intervals.")]
+Texts = Annotated[int, count_option("Held-out texts per domain to measure on.")]
+Seed = Annotated[int, seed_option("Seed of the texts drawn and of the intervals.")]
 
 
 def prune(
@@ -35,14 +36,18 @@ def prune(
         str, typer.Option(help="The similarity: outputs, weights, aligned or routing; or saliency.")
     ] = "outputs",
     threshold: Annotated[
-        float, typer.Option(help="Similarity from which one of two experts is removed.")
+        float,
+        real_option("Similarity from which one of two experts is removed.", least=0, most=1),
     ] = THRESHOLD,
     how: Annotated[
         How,
         typer.Option(help="drop keeps a group's most used expert, merge the mean of the group."),
     ] = "drop",
     share: Annotated[
-        float, typer.Option(help="With --by saliency: share of each layer's experts to remove.")
+        float,
+        real_option(
+            "With --by saliency: share of each layer's experts to remove.", least=0, most=1
+        ),
     ] = SHARE,
     text: Annotated[Path, typer.Option(help="Texts to calibrate with.")] = HELDOUT,
     texts: Texts = 20,
@@ -101,7 +106,7 @@ def measure_costs(
 def report(settings: Settings, costs: Costs, *, out: Path, as_json: bool) -> None:
     if as_json:
         table = records(costs.bits_per_byte)
-        print(json.dumps({**settings, **asdict(costs), "bits_per_byte": table}))
+        print(json_text({**settings, **asdict(costs), "bits_per_byte": table}))
         return
     (parameters, fewer), (size, smaller) = costs.parameters, costs.bytes
     experts, left = (sum(of_layers) for of_layers in costs.experts_by_layer)

@@ -1,6 +1,5 @@
 """`routescope train`: from tokens to a checkpoint with its evaluation."""
 
-import json
 import shutil
 import sys
 import time
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.model_choice import Preset, Segments, Shared, chosen_config
+from app.commands.numbers import count_option, real_option, seed_option
 from app.commands.parallel import ranks_of_torchrun
 from app.commands.progress import progress_bar
 from app.commands.signals import leaving
 from data.outputs import write_atomically
+from data.strict_json import json_text
 from data.tokens import DomainWindows, TokenStore, batches
 from data.training_folder import TrainingFolder
 
@@ -58,22 +59,22 @@ def train(
         typer.Option("--no-adversarial", help="Train the stages without adversarial training."),
     ] = False,
     steps: Annotated[
-        int, typer.Option(help="Steps of the whole schedule, at full batch size.")
+        int, count_option("Steps of the whole schedule, at full batch size.")
     ] = 22_000,
-    batch_size: Annotated[int, typer.Option(help="Sequences per step, over all processes.")] = 128,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
-    warmup_steps: Annotated[int, typer.Option(help="Steps of linear warm-up.")] = 300,
+    batch_size: Annotated[int, count_option("Sequences per step, over all processes.")] = 128,
+    learning_rate: Annotated[float, real_option("Peak learning rate.", least=0, most=1e3)] = 2e-3,
+    warmup_steps: Annotated[int, count_option("Steps of linear warm-up.", least=0)] = 300,
     snapshots: Annotated[
         int,
-        typer.Option(
-            help="Number of steps at which routing is recorded, besides the ends of stages."
-        ),
+        count_option("Number of steps at which routing is recorded, besides the ends of stages."),
     ] = 12,
-    seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
+    seed: Annotated[int, seed_option("Seed of weights and data order.")] = 0,
     minutes: Annotated[
         float | None,
-        typer.Option(
-            help="Write a checkpoint and stop after this many minutes; run again to continue."
+        real_option(
+            "Write a checkpoint and stop after this many minutes; run again to continue.",
+            least=0,
+            most=1e6,
         ),
     ] = None,
     parallel: Annotated[
@@ -135,7 +136,7 @@ def train(
     if finished:
         bring_tokenizer(corpus, folder)
     if as_json:
-        print(json.dumps({"finished": finished, "step": trainer.step, "bits_per_byte": bits}))
+        print(json_text({"finished": finished, "step": trainer.step, "bits_per_byte": bits}))
     elif finished:
         evaluation = TrainingFolder(folder).evaluation.name
         print(f"finished: {folder} holds the weights, bits per byte in {evaluation}")
@@ -224,5 +225,5 @@ def write_evaluation(model: "Transformer", heldout: TokenStore, folder: Path) ->
     texts = evaluation_batches(heldout.tokens, heldout.doc_start, length=length, batch_size=64)
     nats_N = document_nats(shipped, texts, num_documents=len(heldout.domain_id))
     result = bits_per_byte(nats_N, heldout.bytes_per_doc, heldout.domain_id, heldout.domains)
-    write_atomically(TrainingFolder(folder).evaluation, json.dumps(result, indent=2) + "\n")
+    write_atomically(TrainingFolder(folder).evaluation, json_text(result, indent=2) + "\n")
     return result

@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 from app import workspace
 from app.jobs.worker import Progress
 from app.studies.reader import Sampling, Tracer, load_tracer
+from data.file_names import file_name
 from data.groups import with_groups
 from data.lines import Limits
 from data.prompt_process import PromptReading, prompt_reading
-from data.report import file_name
 from data.routing import Document
 from data.store import TraceStore
 

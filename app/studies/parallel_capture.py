@@ -80,6 +80,6 @@ def shards(ranks: "Ranks", out: Path) -> Iterator[Path]:
 
 def make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"cannot write beside {folder}: {error.strerror}") from error

@@ -29,6 +29,16 @@ CHECKPOINT = SHIPPED / "data" / "checkpoint"
 HELDOUT = SHIPPED / "data" / "heldout.parquet"
 
 
+COLDEST, HOTTEST = 0.01, 100.0  # beyond, logits overflow or no longer matter
+
+
+def require_temperature(temperature: float) -> None:
+    if temperature != 0 and not COLDEST <= temperature <= HOTTEST:
+        raise ValueError(
+            f"temperature ({temperature}) must be 0 or between {COLDEST} and {HOTTEST:g}"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How prompts are continued."""
@@ -41,8 +51,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.new_tokens < 1:
             raise ValueError(f"a continuation has at least 1 token, not {self.new_tokens}")
-        if self.temperature < 0:
-            raise ValueError(f"temperature ({self.temperature}) must not be negative")
+        require_temperature(self.temperature)
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p ({self.top_p}) must be above 0 and at most 1")
 

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis import chance
 from analysis.groups import units
 from app.studies.programs.runner import DEFAULT_LIMITS, CodeLimits, run_program
-from app.studies.reader import Tracer
+from app.studies.reader import Tracer, require_temperature
 from data.routing import Document
 from data.tasks.task import Problem, Question, Task
 
@@ -44,8 +44,7 @@ class CodeSettings:
     limits: CodeLimits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ValueError(f"temperature ({self.temperature}) must not be negative")
+        require_temperature(self.temperature)
         if self.samples > 1 and self.temperature == 0:
             raise ValueError(
                 f"{self.samples} samples at temperature 0 are all the same; raise the temperature"

@@ -40,10 +40,10 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Traces `plain` and `hostile`, and a model that reads bytes."""
+    """Traces `plain`, `hostile` and `日本語`, and a model that reads bytes."""
     folder = tmp_path_factory.mktemp("browser")
     (folder / "traces").mkdir()
-    for name in ("plain", "hostile"):
+    for name in ("plain", "hostile", "日本語"):
         write_tiny_trace(folder / "traces" / f"{name}.duckdb")
     with duckdb.connect(str(folder / "traces" / "hostile.duckdb")) as con:
         con.execute("UPDATE document SET text = $1, domain = $1 WHERE doc_id = 0", [HOSTILE])

@@ -98,6 +98,20 @@ def test_an_export_guards_formulas(page: Page) -> None:
     assert '"=cmd()' not in text
 
 
+def test_a_name_of_any_script_survives_a_download(page: Page) -> None:
+    opened(page, "export?trace=日本語")
+    page.get_by_text("For spreadsheets").click()
+    settled(page)
+    with page.expect_download() as download:
+        page.locator(".st-key-csv_texts button").click()
+    assert download.value.suggested_filename == "日本語-texts.csv"
+    assert Path(download.value.path()).read_bytes().startswith(b"\xef\xbb\xbf")
+    page.get_by_role("button", name="Prepare the zip").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the zip").click(timeout=60_000)
+    assert download.value.suggested_filename == "日本語-routescope.zip"
+
+
 def test_uploaded_prompts_are_run_and_a_chip_shows_the_path(page: Page, tmp_path: Path) -> None:
     opened(page, "prompts?trace=plain")
     prompts = tmp_path / "prompts.csv"

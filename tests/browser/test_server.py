@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +72,9 @@ def test_a_websocket_is_for_pages_of_the_same_port(
     origin = {"own": server, "evil": "http://evil.example"}.get(origin or "", origin)
     url = server.replace("http", "ws") + "/_stcore/stream"
     try:
-        with connect(url, origin=origin, subprotocols=["streamlit"]) as socket:
+        with connect(
+            url, origin=Origin(origin) if origin else None, subprotocols=[Subprotocol("streamlit")]
+        ) as socket:
             response = socket.response
     except InvalidStatus as error:
         response = error.response

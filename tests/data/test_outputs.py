@@ -68,8 +68,8 @@ def test_what_a_living_process_fills_stays(tmp_path: Path) -> None:
         ("file", "exists; delete it or choose another name"),
         ("folder", "is a folder; name a file"),
         ("dangling", "exists"),
-        ("absent/new", "there is no folder"),
-        ("file/new", "there is no folder"),
+        ("file/new", "is not a folder, so"),
+        ("file/several/new", "is not a folder, so"),
     ],
 )
 def test_only_a_new_file_is_written(tmp_path: Path, name: str, line: str) -> None:
@@ -79,6 +79,7 @@ def test_only_a_new_file_is_written(tmp_path: Path, name: str, line: str) -> Non
     with pytest.raises(ValueError, match=line):
         require_new_file(tmp_path / name)
     require_new_file(tmp_path / "new")
+    require_new_file(tmp_path / "several" / "new")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,6 @@ def test_a_read_only_place_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_text_is_written_whole_and_without_a_rest(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "a.csv", "x\r\ny\n")
-    assert (tmp_path / "a.csv").read_bytes() == b"x\r\ny\n"
+    write_atomically(tmp_path / "new" / "a.csv", "x\r\ny\n")
+    assert (tmp_path / "new" / "a.csv").read_bytes() == b"x\r\ny\n"
     assert len(list(tmp_path.iterdir())) == 1

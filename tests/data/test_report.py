@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.report import csv_text, file_name, guard, trace_table, write_zip
+from data.report import csv_text, guard, trace_table, write_zip
 
 PREFIXES = ["=", "+", "-", "@", "\t", "\r", "\n", "\x00", "  =", "＝", "＋", "－", "＠"]  # noqa: RUF001
 
@@ -71,8 +71,29 @@ def test_a_table_name_cannot_leave_the_zip(tmp_path: Path) -> None:
         write_zip(tmp_path / "all.zip", {"../evil": lambda: []}, {})
 
 
-def test_file_names_keep_only_plain_characters() -> None:
-    assert file_name("../my trace", "load") == "my_trace-load"
+def test_a_byte_order_mark_begins_a_file_where_it_is_asked_for(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": ["日本語", "né"], "n": [1, 2]})
+    assert csv_text(frame, bom=True) == "\ufeff" + csv_text(frame)
+    chunks = {"texts": lambda: [frame, frame]}
+    write_zip(tmp_path / "a.zip", chunks, {}, bom=True)
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        content = archive.read("texts.csv")
+    assert content.count("\ufeff".encode()) == 1
+    assert pd.read_csv(io.BytesIO(content)).text.tolist() == ["日本語", "né"] * 2
+
+
+def test_a_manifest_is_json_whatever_was_measured(tmp_path: Path) -> None:
+    measured = {"nan": float("nan"), "deep": [{"inf": (1.5, float("-inf"))}], "名": "前"}
+    write_zip(tmp_path / "a.zip", {}, measured)
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        text = archive.read("manifest.json").decode()
+    assert "名" in text
+    assert json.loads(text) == {
+        "nan": None,
+        "deep": [{"inf": [1.5, None]}],
+        "名": "前",
+        "rows": {},
+    }
 
 
 def test_tables_of_a_trace_come_whole_and_no_others(tiny: duckdb.DuckDBPyConnection) -> None:

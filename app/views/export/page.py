@@ -1,6 +1,5 @@
 """What can I take away?"""
 
-import json
 from functools import partial
 
 import streamlit as st
@@ -11,7 +10,9 @@ from app.views.export.zip_job import draw_zip
 from app.views.shared import controls
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
-from data.report import csv_text, file_name
+from data.file_names import file_name
+from data.report import csv_text
+from data.strict_json import json_text
 
 trace = trace_page("What can I take away?")
 with st.spinner(evidence.WAIT):
@@ -23,10 +24,14 @@ controls.answer(
 )
 evidence.draw_sample(trace)
 draw_unusable(trace, *sidecars.BY_INFORMATION, sidecars.CAUSES)
+bom = st.checkbox(
+    "For spreadsheets: begin each CSV with a byte order mark, by which they know UTF-8",
+    key="bom",
+)
 
 
 def csv_of(name: str) -> str:
-    return csv_text(tables[name][1]())
+    return csv_text(tables[name][1](), bom=bom)
 
 
 left, right = st.columns([3, 2], gap="large")
@@ -52,11 +57,11 @@ with left:
 with right:
     st.markdown("**Everything**")
     raw = st.checkbox("Include the trace: every token, choice and weight", key="raw")
-    draw_zip(trace, raw=raw)
+    draw_zip(trace, raw=raw, bom=bom)
     controls.note(
         "Text that a spreadsheet would run as a formula gets a leading apostrophe. The trace is "
         f"one DuckDB file, {trace.path.name}, which any DuckDB 2 can open as it is."
     )
     with st.expander("manifest.json", icon=":material/data_object:"):
         manifest = export.manifest(trace, raw=raw)
-        st.code(json.dumps(manifest, indent=2, ensure_ascii=False), language="json", height=420)
+        st.code(json_text(manifest, indent=2), language="json", height=420)

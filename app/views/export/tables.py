@@ -236,7 +236,7 @@ def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
     }
 
 
-def build_zip(progress: Progress, trace_path: Path, *, raw: bool) -> Path:
+def build_zip(progress: Progress, trace_path: Path, *, raw: bool, bom: bool) -> Path:
     """The work of a job: every table, then the trace's own tables if asked for."""
     path, trace = progress.folder / "tables.zip", open_trace(trace_file(trace_path))
     with trace.cursor() as con:
@@ -248,7 +248,7 @@ def build_zip(progress: Progress, trace_path: Path, *, raw: bool) -> Path:
             progress.checkpoint()
             progress.advance(rows, unit="rows")
 
-        write_zip(path, chosen, manifest(trace, raw=raw), on_rows=count)
+        write_zip(path, chosen, manifest(trace, raw=raw), bom=bom, on_rows=count)
     return path
 
 

@@ -9,12 +9,12 @@ from app.jobs.queue import Place, all_jobs
 from app.trace import Trace
 from app.views.export.tables import build_zip
 from app.views.shared import progress
-from data.report import file_name
+from data.file_names import file_name
 
 
-def draw_zip(trace: Trace, *, raw: bool) -> None:
+def draw_zip(trace: Trace, *, raw: bool, bom: bool) -> None:
     """The download, the job on its way there, or the button that starts it."""
-    key = f"zip|{trace.identity}|{raw}"
+    key = f"zip|{trace.identity}|{raw}|{bom}"
     job = all_jobs().get(key)
     archive = job.result_of(Path) if job else None
     if job and job.active:
@@ -25,7 +25,7 @@ def draw_zip(trace: Trace, *, raw: bool) -> None:
         if job:
             progress.outcome(job, failed="The zip could not be made.")
         if st.button("Prepare the zip", type="primary", icon=":material/folder_zip:"):
-            work = partial(build_zip, trace_path=trace.path, raw=raw)
+            work = partial(build_zip, trace_path=trace.path, raw=raw, bom=bom)
             place = Place("export", {"trace": trace.name})
             all_jobs().start(key, "Writing tables", work, place=place)
             st.rerun()

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -47,12 +48,13 @@ def asked() -> Request | None:
             + prompts.limits_in_words(workspace.checkpoint())
         )
         with st.expander("Let the model continue the text", icon=":material/auto_awesome:"):
-            sampling = _sampling()
+            settings = _sampling()
         pressed = st.form_submit_button("Run", type="primary", icon=":material/play_arrow:")
     if not pressed:
         return None
     try:
         read = _uploaded(upload) if upload else Prompts(prompts.pasted_document(text), ())
+        sampling = Sampling(**settings) if settings["new_tokens"] else None
     except ValueError as error:
         st.error("This cannot be run:")
         st.code(str(error), language=None)
@@ -74,7 +76,7 @@ def _uploaded(upload: UploadedFile) -> Prompts:
         return reading.prompts()
 
 
-def _sampling() -> Sampling | None:
+def _sampling() -> dict[str, Any]:
     columns = st.columns(4)
     new_tokens = columns[0].number_input(
         "New tokens (0 for none)", 0, 256, 0, step=16, key="new_tokens"
@@ -82,9 +84,7 @@ def _sampling() -> Sampling | None:
     temperature = columns[1].number_input("Temperature", 0.0, 2.0, 0.8, step=0.1)
     top_p = columns[2].number_input("Top-p", 0.05, 1.0, 0.95, step=0.05)
     seed = columns[3].number_input("Seed", 0, 2**31 - 1, 0, step=1)
-    if not new_tokens:
-        return None
-    return Sampling(new_tokens=new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    return {"new_tokens": new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
 
 
 def save(result: Result, *, documents: int) -> None:

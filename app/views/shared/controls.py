@@ -11,6 +11,7 @@ import streamlit as st
 from app.folders import SHIPPED
 from app.views.shared.theme import DARK, LIGHT, Palette, domain_colors
 from data import report
+from data.file_names import file_name
 
 Selection = Literal["points"] | tuple[Literal["box", "lasso"], ...]
 
@@ -150,7 +151,7 @@ def download(frame: pd.DataFrame, *, name: str, trace: str) -> None:
     st.download_button(
         f"{name.replace('_', ' ')}.csv",
         lambda: report.csv_text(frame),
-        file_name=report.file_name(trace, name) + ".csv",
+        file_name=file_name(trace, name) + ".csv",
         mime="text/csv",
         on_click="ignore",
         key=f"csv_{name}",

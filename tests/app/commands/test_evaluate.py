@@ -101,6 +101,16 @@ def test_a_name_that_is_a_formula_leaves_guarded(tmp_path: Path, folder: Path) -
     assert '"\'=1+1"' in out.read_text()
 
 
+def test_rows_begin_with_a_byte_order_mark_where_a_spreadsheet_reads_them(
+    tmp_path: Path, folder: Path
+) -> None:
+    out = tmp_path / "rows.csv"
+    questions = jsonl(tmp_path / "q.jsonl", CHOICE)
+    result = run("--model", folder, "--tasks", questions, "--out", out, "--bom")
+    assert result.exit_code == 0, result.output
+    assert out.read_bytes().startswith(b"\xef\xbb\xbf")
+
+
 def test_code_is_not_run_unasked(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +179,7 @@ def test_a_checkpoint_of_another_config_is_refused(
     ("arguments", "problem"),
     [
         (["--tasks", "absent.jsonl"], "there is no file absent.jsonl"),
-        (["--out", "absent/rows.csv"], "there is no folder absent to write rows.csv into"),
+        (["--out", "there.csv/rows.csv"], "there.csv is not a folder"),
         (["--out", "."], ". is a folder; name a file"),
         (["--out", "there.csv"], "there.csv exists; delete it or choose another name"),
         (["--include-path", "absent"], "there is no folder absent"),

@@ -1,0 +1,59 @@
+"""The numbers that commands take: finite, within bounds, refused under the name of the option."""
+
+import math
+from typing import Annotated, Any
+
+import typer
+
+from app.studies.reader import COLDEST, HOTTEST, require_temperature
+
+LARGEST = 2**31 - 1  # of a count and of a seed: what every library below takes
+
+
+def count_option(help: str, *, least: int = 1, most: int = LARGEST) -> Any:
+    return typer.Option(min=least, max=most, help=help)
+
+
+def seed_option(help: str) -> Any:
+    return count_option(help, least=0)
+
+
+def real_option(help: str, *, least: float, most: float) -> Any:
+    return typer.Option(min=least, max=most, callback=finite, help=help)
+
+
+def finite(value: float | None) -> float | None:
+    """Bounds alone let NaN pass."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number to compute with")
+    return value
+
+
+def usable_temperature(value: float) -> float:
+    try:
+        require_temperature(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return value
+
+
+def share_of_probability(value: float) -> float:
+    if not 0 < value <= 1:
+        raise typer.BadParameter(f"{value} is not above 0 and at most 1")
+    return value
+
+
+Temperature = Annotated[
+    float,
+    typer.Option(
+        callback=usable_temperature,
+        help=f"Temperature of sampling, {COLDEST} to {HOTTEST:g}; 0 takes the most likely token.",
+    ),
+]
+TopP = Annotated[
+    float,
+    typer.Option(
+        callback=share_of_probability,
+        help="Sample from the most likely tokens that make up this much probability.",
+    ),
+]

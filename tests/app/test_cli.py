@@ -1,0 +1,315 @@
+"""`routescope` as a shell runs it: what a user can cause is one line and exit code 2."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from app import cli
+from app.cli import line_of, main
+from app.studies.compression import texts
+from data.routing import DOMAINS
+from data.tokens import TokenizedDocument, write_tokens
+from tests.traces import write_tiny_trace
+
+Run = Callable[..., str]  # arguments -> the line on stderr
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command that must fail, in this process; the one line that it says."""
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["routescope", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        lines = [line for line in printed.err.splitlines() if not line.startswith("stage ")]
+        assert ended.value.code == 2, printed.err
+        assert len([line for line in lines if line.startswith("error: ")]) == 1, printed.err
+        assert lines[-1].startswith("error: ")
+        return lines[-1].removeprefix("error: ")
+
+    return run
+
+
+SEED = (-1, 2**31, 2**63, 2**200, "nan", "1.5")
+COUNT = (0, -1, 2**31, 2**200, "nan", "inf")
+TEMPERATURE = ("nan", "inf", "-inf", "-1", "1e-40", "1e300", "x")
+CAPTURE = ("capture", "p.txt", "--out", "t.duckdb")
+ABLATE = ("ablate", "--trace", "t.duckdb")
+GENERATE = ("model", "generate", "a")
+DESCRIBE = ("model", "describe", "mini")
+PRUNE = ("prune", "m", "--out", "n")
+QUANTIZE = ("quantize", "m", "--out", "n")
+TRAIN = ("train", "f", "--corpus", "c")
+NUMBERS = [
+    (CAPTURE, "--seed", SEED),
+    (CAPTURE, "--generate", (-1, 2**31, "nan")),
+    (CAPTURE, "--temperature", TEMPERATURE),
+    (CAPTURE, "--top-p", ("nan", "inf", 0, -1, 1.1)),
+    (ABLATE, "--seed", SEED),
+    (ABLATE, "--top", COUNT),
+    (ABLATE, "--tokens", COUNT),
+    (("evaluate",), "--seed", SEED),
+    (("evaluate",), "--temperature", TEMPERATURE),
+    (("evaluate",), "--limit", COUNT),
+    (("evaluate",), "--samples", COUNT),
+    (("evaluate",), "--max-new-tokens", COUNT),
+    (("evaluate",), "--timeout", (*COUNT, 86_401)),
+    (GENERATE, "--seed", SEED),
+    (GENERATE, "--tokens", COUNT),
+    (GENERATE, "--temperature", TEMPERATURE),
+    (GENERATE, "--top-p", ("nan", 0, 2)),
+    (DESCRIBE, "--segments", COUNT),
+    (DESCRIBE, "--shared", (-1, 2**31, "nan")),
+    (PRUNE, "--threshold", ("nan", "inf", -0.1, 1.1)),
+    (PRUNE, "--share", ("nan", "inf", -0.1, 1.1)),
+    (PRUNE, "--texts", COUNT),
+    (PRUNE, "--seed", SEED),
+    (QUANTIZE, "--texts", COUNT),
+    (QUANTIZE, "--seed", SEED),
+    (TRAIN, "--steps", COUNT),
+    (TRAIN, "--batch-size", COUNT),
+    (TRAIN, "--learning-rate", ("nan", "inf", -1, 1e300)),
+    (TRAIN, "--warmup-steps", (-1, 2**31, "nan")),
+    (TRAIN, "--snapshots", COUNT),
+    (TRAIN, "--segments", COUNT),
+    (TRAIN, "--shared", (-1, 2**31, "nan")),
+    (TRAIN, "--minutes", ("nan", "inf", -1)),
+    (TRAIN, "--seed", SEED),
+    (("app",), "--port", (0, -1, 65_536, "nan")),
+]
+
+
+@pytest.mark.parametrize(("command", "option", "values"), NUMBERS)
+def test_a_number_out_of_bounds_is_refused_by_the_name_of_its_option(
+    refused: Run, command: tuple[str, ...], option: str, values: tuple[object, ...]
+) -> None:
+    for value in values:
+        line = refused(*command, f"{option}={value}")
+        assert line.startswith(f"Invalid value for '{option}': "), line
+
+
+def test_every_number_that_a_command_takes_is_tested_above() -> None:
+    tested = {(" ".join(command), option) for command, option, _ in NUMBERS}
+    named = {(command.split(" ")[0], option) for command, option in tested}
+    taking = set()
+    for group in [cli.app, cli.model.app, cli.corpus.app]:
+        for command in group.registered_commands:
+            assert command.callback
+            name = command.name or command.callback.__name__
+            for parameter, type_ in command.callback.__annotations__.items():
+                kind = getattr(type_, "__origin__", None)
+                if kind in (int, float, int | None, float | None):
+                    path = "model" if group is cli.model.app else name
+                    taking.add((path, f"--{parameter.replace('_', '-')}"))
+    assert taking == named
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    path = tmp_path / "trace.duckdb"
+    write_tiny_trace(path)
+    return path
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    path = tmp_path / "p.txt"
+    path.write_text("the cat\nthe mat\n")
+    return path
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for split in ("train", "heldout"):
+        documents = [
+            TokenizedDocument(np.arange(g, g + 600, dtype=np.uint16), domain, 1200)
+            for g, domain in enumerate(DOMAINS)
+        ]
+        write_tokens(corpus, split, documents, DOMAINS)
+    return corpus
+
+
+@pytest.fixture
+def writers(
+    folder: Path, trace: Path, prompts: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, list[object]]:
+    """Every command that writes, without the place where it does."""
+    rows = [
+        {"text": f"{text} {number} " * 4, "domain": domain}
+        for number in range(6)
+        for text, domain in (("1+1=2", "math"), ("def f", "code"))
+    ]
+    heldout = trace.with_name("heldout.parquet")
+    pd.DataFrame(rows).to_parquet(heldout)
+    monkeypatch.setattr(texts, "HELDOUT", heldout)
+    other = trace.with_name("other.duckdb")
+    shutil.copyfile(trace, other)
+    calibrated = ["--by", "saliency", "--text", heldout]
+    return {
+        "capture": [prompts, "--model", folder],
+        "demo": ["--model", folder],
+        "merge": [trace, other],
+        "prune": [folder, *calibrated],
+        "quantize": [folder],
+        "train": ["--corpus", tokens, "--preset", "mini-switch", "--steps", 1, "--batch-size", 1],
+    }
+
+
+def place(command: str, path: Path) -> list[object]:
+    if command == "train":
+        return [path]
+    return ["--out", path if command in ("prune", "quantize") else path / "t.duckdb"]
+
+
+@pytest.mark.parametrize("command", ["capture", "demo", "merge", "prune", "quantize", "train"])
+def test_a_file_in_place_of_a_folder_is_named(
+    refused: Run, writers: dict[str, list[object]], tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    line = refused(command, *place(command, tmp_path / "file" / "in"), *writers[command])
+    assert f"{tmp_path / 'file'} is not a folder, so" in line or line == (
+        f"{tmp_path / 'file' / 'in'}: Not a directory"
+    )
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file grows beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["capture", "demo", "merge", "prune", "quantize", "train"])
+def test_a_full_disk_is_one_line(
+    refused: Run, writers: dict[str, list[object]], tmp_path: Path, command: str
+) -> None:
+    with full_disk(4_096):
+        line = refused(command, *place(command, tmp_path / "out"), *writers[command])
+    assert "File too large" in line
+
+
+@pytest.mark.parametrize("command", ["information", "project"])
+def test_a_full_disk_beside_a_trace_is_one_line(refused: Run, trace: Path, command: str) -> None:
+    with full_disk(16):
+        assert "File too large" in refused(command, trace)
+
+
+def test_an_evaluation_into_a_full_disk_is_one_line(refused: Run, folder: Path) -> None:
+    questions = folder / "questions.jsonl"
+    question = {"question": "a", "choices": ["b", "c"], "answer": 0}
+    questions.write_text(json.dumps(question) + "\n")
+    arguments = ("--model", folder, "--tasks", questions, "--out", "/dev/full")
+    assert "No space left on device" in refused("evaluate", *arguments)
+
+
+def test_weights_that_are_cut_are_one_line(refused: Run, folder: Path, prompts: Path) -> None:
+    damaged = prompts.parent / "damaged"
+    shutil.copytree(folder, damaged)
+    for shard in damaged.glob("*.safetensors"):
+        shard.write_bytes(shard.read_bytes()[:100])
+    out = prompts.with_name("t.duckdb")
+    assert refused("capture", prompts, "--model", damaged, "--out", out)
+
+
+@pytest.mark.parametrize("command", ["information", "project", "merge"])
+def test_a_trace_of_other_bytes_is_one_line(refused: Run, trace: Path, command: str) -> None:
+    content = trace.read_bytes()
+    trace.write_bytes(content[: len(content) // 2])
+    out = ["--out", trace.with_name("t.duckdb"), trace] if command == "merge" else []
+    assert refused(command, trace, *out)
+
+
+def test_a_folder_of_the_trace_is_made(
+    prompts: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = prompts.parent / "new" / "traces" / "t.duckdb"
+    arguments = ["routescope", "capture", prompts, "--model", folder, "--out", out]
+    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert out.is_file()
+
+
+def test_memory_that_there_is_not_is_one_line() -> None:
+    with pytest.raises(MemoryError) as of_numpy:
+        np.empty(2**58)
+    assert line_of(of_numpy.value).startswith("not enough memory: Unable to allocate")
+    with pytest.raises(RuntimeError) as of_torch:
+        torch.empty(2**58)
+    assert cli.is_out_of_memory(of_torch.value)
+    assert "\n" not in line_of(of_torch.value)
+
+
+def test_an_error_of_the_system_names_its_files() -> None:
+    assert line_of(PermissionError(13, "Permission denied", "a\nb")) == "a b: Permission denied"
+    assert line_of(OSError(18, "Cross-device link", "a", None, "b")) == "a -> b: Cross-device link"
+    assert line_of(OSError(28, "No space left on device")) == "No space left on device"
+    assert line_of(ValueError()) == "ValueError"
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(cli.merge, "merge_traces", broken)
+    monkeypatch.setattr(sys, "argv", ["routescope", "merge", "a", "b", "--out", "c"])
+    with pytest.raises(KeyError, match="a bug"):
+        main()
+
+
+def started(*arguments: object, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "routescope", *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_read_enough_ends_the_command_quietly() -> None:
+    process = started("model", "presets", stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.close()
+    assert process.communicate()[1] == ""
+    assert process.returncode == 1
+
+
+@pytest.mark.slow
+def test_a_full_standard_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        process = started("model", "presets", stdout=full)
+        assert process.communicate()[1] == "error: No space left on device\n"
+    assert process.returncode == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["capture", "evaluate"])
+def test_ctrl_c_is_one_line(tmp_path: Path, folder: Path, command: str) -> None:
+    """While the command waits for the other end of a pipe, to be in a known place."""
+    pipe = tmp_path / "p.jsonl"
+    os.mkfifo(pipe)
+    given = [pipe, "--out", tmp_path / "t.duckdb"] if command == "capture" else ["--tasks", pipe]
+    process = started(command, "--model", folder, *given)
+    with pipe.open("w"):  # until it is opened at the other end
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[1] == "interrupted\n"
+    assert process.returncode == 130
