@@ -1,0 +1,109 @@
+"""A connection to one file: what it may reach, how long it may take, and what a failure is called.
+
+DuckDB takes its files for trusted input, and a trace may come from anybody: no connection reaches
+anything but its own file, and those it is told.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+ISOLATED = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "allow_persistent_secrets": False,
+    "python_enable_replacements": False,
+}
+Settings = dict[str, str | bool | int | float | list[str]]
+WRITER_THREADS = min(16, os.cpu_count() or 1)
+WRITER_SETTINGS: Settings = {
+    **ISOLATED,
+    "memory_limit": f"{max(256, 128 * WRITER_THREADS)}MB",  # with less, threads wait for memory
+    "threads": str(WRITER_THREADS),
+}
+READER_SETTINGS: Settings = {
+    **ISOLATED,
+    "enable_external_access": False,
+    "memory_limit": "1GB",
+    "threads": min(4, os.cpu_count() or 1),
+    "lock_configuration": True,
+}
+INTERRUPT_AGAIN = 0.2  # seconds: a query that began after an interruption is interrupted too
+
+
+class TraceError(ValueError):
+    """A trace cannot be read, or not within the time given."""
+
+
+class BeingWrittenError(TraceError):
+    """Another process has it open."""
+
+
+def connect(
+    path: Path, *, read_only: bool, attachable: Sequence[Path] = ()
+) -> duckdb.DuckDBPyConnection:
+    """A writer may attach the files named; otherwise nothing but `path` is within reach."""
+    settings = READER_SETTINGS if read_only else WRITER_SETTINGS
+    try:
+        connection = duckdb.connect(str(path), read_only=read_only, config=settings)
+    except duckdb.Error as error:
+        raise _not_opened(path, error) from error
+    if not read_only:
+        reach = [f"{file}{end}" for file in attachable for end in ("", ".wal")]
+        connection.execute("SET allowed_paths = $1", [reach])
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _not_opened(path: Path, error: duckdb.Error) -> TraceError:
+    if lock := re.search(r"lock is held in .*\(PID (\d+)\)", str(error)):
+        return BeingWrittenError(
+            f"{path} is being written by process {lock[1]}; wait until it has finished"
+        )
+    if "not a valid DuckDB database" in str(error):
+        return TraceError(f"{path} is not a DuckDB file")
+    return TraceError(f"cannot open {path}: {first_line(error)}")
+
+
+@contextmanager
+def reading(
+    connection: duckdb.DuckDBPyConnection, path: Path, *, seconds: float
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Whatever DuckDB meets in the file, and a question that takes too long, is a TraceError."""
+    done = threading.Event()
+    watch = threading.Thread(target=_interrupt, args=(connection, seconds, done), daemon=True)
+    watch.start()
+    try:
+        yield connection
+    except duckdb.InterruptException as error:
+        raise TraceError(
+            f"reading {path} took longer than {seconds:g} s and was stopped: try again when the "
+            "machine is less busy, or capture fewer texts in one trace"
+        ) from error
+    except duckdb.Error as error:
+        raise TraceError(
+            f"{path} cannot be read: {first_line(error)}; copy or capture it again"
+        ) from error
+    finally:
+        done.set()
+        watch.join()
+
+
+def _interrupt(
+    connection: duckdb.DuckDBPyConnection, seconds: float, done: threading.Event
+) -> None:
+    wait = seconds
+    while not done.wait(wait):
+        connection.interrupt()
+        wait = INTERRUPT_AGAIN
+
+
+def first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
