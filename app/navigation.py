@@ -21,9 +21,13 @@ def page(name: str, title: str, icon: str, *, first: bool = False) -> st.Page:
 
 
 if __name__ == "__main__":  # a spawned process imports this file too
+    from app.views.shared import controls
+    from app.views.shared.trace_choice import UNREADABLE
+    from data.connection import TraceError
+
     st.set_page_config(page_title="RouteScope", page_icon=str(ICON), layout="wide")
     st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(ICON))
-    st.navigation(
+    pages = st.navigation(
         {
             "Trace": [
                 page("overview", "Overview", "dashboard", first=True),
@@ -42,4 +46,8 @@ if __name__ == "__main__":  # a spawned process imports this file too
             ],
             "Data": [page("export", "Export", "download")],
         }
-    ).run()
+    )
+    try:
+        pages.run()
+    except TraceError as error:  # a damaged part of an opened trace, or it took too long
+        controls.refused(UNREADABLE, error)

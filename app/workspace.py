@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ from duckdb import DuckDBPyConnection
 from app import folders
 from app.folders import SHIPPED
 from data import store
+from data.connection import reading
 from data.training_folder import State, TrainingFolder
 
 SHIPPED_MODEL = SHIPPED / "data" / "checkpoint"
 SHIPPED_TRAININGS = SHIPPED / "data" / "stages"
 DEMO = "demo"
+PAGE_SECONDS, JOB_SECONDS = 60, 3600  # in which what a page or a job reads must have come
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 
 
@@ -73,10 +76,21 @@ def trace_file(path: Path) -> TraceFile:
     return TraceFile(path, file.st_mtime_ns, file.st_size)
 
 
-def traces() -> list[TraceFile]:
-    """The demo first, then the newest."""
-    files = [trace_file(path) for path in folders.traces().glob("*.duckdb")]
-    return sorted(files, key=lambda trace: (trace.name != DEMO, -trace.modified_ns))
+def traces() -> tuple[list[TraceFile], list[str]]:
+    """Traces, the demo first, then the newest; and what is named like one and is none, with why."""
+    files, others = [], []
+    for path in sorted(folders.traces().glob("*.duckdb")):
+        try:
+            path.name.encode()
+            if stat.S_ISREG(path.stat().st_mode):
+                files.append(trace_file(path))
+            else:
+                others.append(f"{path.name} (not a file)")
+        except UnicodeEncodeError:
+            others.append(f"{ascii(path.name)} (a name that is not UTF-8)")
+        except OSError as error:
+            others.append(f"{path.name} ({error.strerror})")
+    return sorted(files, key=lambda trace: (trace.name != DEMO, -trace.modified_ns)), others
 
 
 def new_trace_path(name: str) -> Path:
@@ -115,7 +129,13 @@ def _connection(identity: str, _path: Path) -> DuckDBPyConnection:
 
 
 @contextmanager
-def cursor(trace: TraceFile) -> Iterator[DuckDBPyConnection]:
-    """One process-wide connection a trace, a cursor of one's own for every use."""
-    with _connection(trace.identity, trace.path).cursor() as con:
+def cursor(trace: TraceFile, *, seconds: float = PAGE_SECONDS) -> Iterator[DuckDBPyConnection]:
+    """One process-wide connection a trace, a cursor of one's own for every use.
+
+    TraceError: the trace cannot be read, or not in that time.
+    """
+    with (
+        _connection(trace.identity, trace.path).cursor() as con,
+        reading(con, trace.path, seconds=seconds),
+    ):
         yield con

@@ -9,6 +9,7 @@ from app.jobs.queue import Job
 from app.sidecars import CAUSES
 from app.studies import ablation, claims
 from app.trace import Trace
+from app.workspace import JOB_SECONDS
 from data.sidecar import require_replaceable
 
 TOKENS = 4_000  # a domain, at least
@@ -18,7 +19,7 @@ SEED = 0
 def run(job: Job, model: Path, trace: Trace, text: str) -> pd.DataFrame:
     info = trace.info
     require_replaceable(trace.path, CAUSES, of=info)
-    with trace.cursor() as con:
+    with trace.cursor(seconds=JOB_SECONDS) as con:
         experts = claims.parse_experts(text, info) if text.strip() else None
         halves = claims.halves(con, info)
         tracer = prompts.tracer(model)

@@ -239,7 +239,7 @@ def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
 def build_zip(job: Job, trace: Trace, *, raw: bool) -> Path:
     """The work of a job: every table, then the trace's own tables if asked for."""
     path = workspace.scratch() / f"{uuid.uuid4().hex}.zip"
-    with trace.cursor() as con:
+    with trace.cursor(seconds=workspace.JOB_SECONDS) as con:
         chosen = {name: _whole(table) for name, (_, table) in tables(trace).items()}
         if raw:
             chosen |= {f"trace_{name}": _raw(con, name) for name in TRACE_TABLES}
