@@ -15,7 +15,7 @@ from duckdb import DuckDBPyConnection
 from app import folders
 from app.folders import SHIPPED
 from data import store
-from data.connection import reading
+from data.connection import USE_FILE, reading
 from data.training_folder import State, TrainingFolder
 
 SHIPPED_MODEL = SHIPPED / "data" / "checkpoint"
@@ -138,4 +138,5 @@ def cursor(trace: TraceFile, *, seconds: float = PAGE_SECONDS) -> Iterator[DuckD
         _connection(trace.identity, trace.path).cursor() as con,
         reading(con, trace.path, seconds=seconds),
     ):
+        con.execute(USE_FILE)
         yield con

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from data.connection import BeingWrittenError, TraceError, connect, first_line
+from data.connection import BeingWrittenError, TraceError, connect, first_line, quoted
 from data.groups import GroupDomains
 from data.store import (
     TraceDescription,
@@ -149,8 +149,7 @@ def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, i
     with connect(merging_path(target), read_only=False, attachable=paths) as con:
         try:
             for shard, path in enumerate(paths):
-                quoted = str(path).replace("'", "''")  # ATTACH takes no bound values
-                con.execute(f"ATTACH '{quoted}' AS shard_{shard} (READ_ONLY)")
+                con.execute(f"ATTACH {quoted(path)} AS shard_{shard} (READ_ONLY)")
             con.begin()
             for table in OF_DOCUMENTS:
                 con.execute(in_document_order(table, len(paths)))

@@ -48,7 +48,8 @@ def _outcomes(seeds: range, folder: Path, bases: list[Path]) -> list[tuple[str, 
     outcomes = []
     process, pipe = _started(folder)
     for seed in seeds:
-        what = mutate(bases, folder / "mutated.duckdb", np.random.default_rng(seed))
+        what = mutate(bases, folder / "next", np.random.default_rng(seed))
+        (folder / "next").rename(folder / "mutated.duckdb")
         pipe.send("open")
         if pipe.poll(PAGE_SECONDS):
             kind, text = pipe.recv()
