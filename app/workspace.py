@@ -87,7 +87,7 @@ def traces() -> tuple[list[TraceFile], list[str]]:
             else:
                 others.append(f"{path.name} (not a file)")
         except UnicodeEncodeError:
-            others.append(f"{ascii(path.name)} (a name that is not UTF-8)")
+            others.append(f"{path.name!a} (a name that is not UTF-8)")
         except OSError as error:
             others.append(f"{path.name} ({error.strerror})")
     return sorted(files, key=lambda trace: (trace.name != DEMO, -trace.modified_ns)), others

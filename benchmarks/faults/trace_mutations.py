@@ -12,24 +12,54 @@ from data.trace_format import ADDED
 
 Rng = np.random.Generator
 TEXTS = (
-    "''", "repeat('x', 20000)", "repeat('x', 17000000)", "chr(0) || 'a'", "'\n\t\r'", "'=1+1'",
-    "'<script>alert(1)</script>'", "chr(8238) || 'abc'", "'![a](http://evil.test/b.png)'",
-    "'none'", "'unlabelled'", "'日本語'", "'$x$ :red[a]'", "' '", "NULL",
+    "''",
+    "repeat('x', 20000)",
+    "repeat('x', 17000000)",
+    "chr(0) || 'a'",
+    "'\n\t\r'",
+    "'=1+1'",
+    "'<script>alert(1)</script>'",
+    "chr(8238) || 'abc'",
+    "'![a](http://evil.test/b.png)'",
+    "'none'",
+    "'unlabelled'",
+    "'日本語'",
+    "'$x$ :red[a]'",
+    "' '",
+    "NULL",
 )
 CONFIGS = (
-    "[]", "5", "null", '"text"', "{}", '{"capture": 5}', '{"capture": {"groups": 5}}',
+    "[]",
+    "5",
+    "null",
+    '"text"',
+    "{}",
+    '{"capture": 5}',
+    '{"capture": {"groups": 5}}',
     '{"capture": {"groups": {"from": 5, "documents": 1, "groups": 1, "joined": 0}}}',
-    '{"capture": {"groups": {"from": "column"}}}', '{"model": [1]}', '{"truncated": "no"}',
-    '{"truncated": {"documents": -1, "tokens": 1e400}}', '{"capture": {"prompts": []}}',
-    '{"merged": 7}', '{"a": ' + "[" * 900 + "]" * 900 + "}", '{"versions": {"python": {}}}',
-    '{"capture": {"groups": {"from": "x", "documents": 1, "groups": 0, "joined": 9}, "prompts": {}}}',
+    '{"capture": {"groups": {"from": "column"}}}',
+    '{"model": [1]}',
+    '{"truncated": "no"}',
+    '{"truncated": {"documents": -1, "tokens": 1e400}}',
+    '{"capture": {"prompts": []}}',
+    '{"merged": 7}',
+    '{"a": ' + "[" * 900 + "]" * 900 + "}",
+    '{"versions": {"python": {}}}',
+    '{"capture": {"groups": {"from": "x", "documents": 1, "groups": 0, "joined": 9}, '
+    '"prompts": {}}}',
 )
 OBJECTS = (
     "CREATE VIEW extra AS SELECT * FROM read_text('/etc/hostname')",
-    "CREATE MACRO sum(x) AS 42", "CREATE MACRO count(x) AS 42", 'CREATE MACRO "+"(a, b) AS 7',
-    "CREATE MACRO duckdb_tables() AS TABLE SELECT 1", "CREATE SEQUENCE extra",
-    "CREATE TYPE extra AS ENUM ('a')", "CREATE SCHEMA extra", "CREATE TABLE extra (a INT)",
-    "CREATE INDEX extra ON token (doc_id)", "CREATE TABLE extra (a INT, b INT AS (a + 1))",
+    "CREATE MACRO sum(x) AS 42",
+    "CREATE MACRO count(x) AS 42",
+    'CREATE MACRO "+"(a, b) AS 7',
+    "CREATE MACRO duckdb_tables() AS TABLE SELECT 1",
+    "CREATE SEQUENCE extra",
+    "CREATE TYPE extra AS ENUM ('a')",
+    "CREATE SCHEMA extra",
+    "CREATE TABLE extra (a INT)",
+    "CREATE INDEX extra ON token (doc_id)",
+    "CREATE TABLE extra (a INT, b INT AS (a + 1))",
 )
 NUMBERS = ("0", "1", "2", "7", "8", "9", "255", "65535", "4294967295", "1e18::UBIGINT", "-1")
 FLOATS = ("'nan'::FLOAT", "'inf'::FLOAT", "'-inf'::FLOAT", "-1", "3e38", "1e-40", "NULL", "0")
@@ -37,7 +67,7 @@ TIMES = ("'infinity'", "'-infinity'", "'0001-01-01'", "'200000-01-01'", "'2000-0
 
 
 def write_bases(folder: Path) -> list[Path]:
-    """Sound traces: top 2 of 8 in 2 layers, a number that varies, choices dropped, older formats."""
+    """Sound traces: top 2 of 8, a number that varies, dropped choices, an older format."""
     folder.mkdir(parents=True)
     bases = [folder / f"{name}.duckdb" for name in ("plain", "varying", "dropped", "older")]
     for path in bases:
@@ -53,9 +83,17 @@ def _write(path: Path) -> None:
     rng = np.random.default_rng(0)
     varies = path.stem in ("varying", "dropped")
     description = TraceDescription(
-        name=path.stem, source="routescope", model_name="toy", model_sha256="0" * 64,
-        tokenizer="bytes", num_layers=2, num_experts=8, num_shared_experts=1, scoring="softmax",
-        top_k=None if varies else 2, seed=None,
+        name=path.stem,
+        source="routescope",
+        model_name="toy",
+        model_sha256="0" * 64,
+        tokenizer="bytes",
+        num_layers=2,
+        num_experts=8,
+        num_shared_experts=1,
+        scoring="softmax",
+        top_k=None if varies else 2,
+        seed=None,
         config={"model": {}, "capture": {"prompts": {"sha256": "ab"}}},
     )
     with TraceStore.create(path, description) as store:
@@ -85,8 +123,12 @@ def _batch(doc_id: int, rng: Rng, *, kind: str) -> RoutingBatch:
         margin_TL=rng.random((tokens, 2)).astype(np.float32),
         dropped_ids_TLK=dropped_TLK if kind == "dropped" else None,
         documents=(
-            Document(doc_id=doc_id, text="".join(words) + str(doc_id), origin=f"a:{doc_id}",
-                     domain="math" if doc_id % 2 else "code"),
+            Document(
+                doc_id=doc_id,
+                text="".join(words) + str(doc_id),
+                origin=f"a:{doc_id}",
+                domain="math" if doc_id % 2 else "code",
+            ),
         ),
     )
 
@@ -136,7 +178,15 @@ def _statement(con: duckdb.DuckDBPyConnection, rng: Rng) -> str:
     ).fetchall()
     table, column, kind = columns[rng.integers(len(columns))]
     changes: tuple[Callable[..., str], ...] = (
-        _update, _update, _update, _update, _rows, _rows, _schema, _schema, _whole
+        _update,
+        _update,
+        _update,
+        _update,
+        _rows,
+        _rows,
+        _schema,
+        _schema,
+        _whole,
     )
     return changes[rng.integers(len(changes))](table, column, kind, rng)
 
@@ -146,7 +196,9 @@ def _pick(options: tuple[str, ...], rng: Rng) -> str:
 
 
 def _where(rng: Rng) -> str:
-    return _pick(("", f" WHERE rowid = {rng.integers(40)}", f" WHERE rowid % 7 = {rng.integers(7)}"), rng)
+    return _pick(
+        ("", f" WHERE rowid = {rng.integers(40)}", f" WHERE rowid % 7 = {rng.integers(7)}"), rng
+    )
 
 
 def _update(table: str, column: str, kind: str, rng: Rng) -> str:
@@ -160,7 +212,10 @@ def _update(table: str, column: str, kind: str, rng: Rng) -> str:
 
 def _rows(table: str, column: str, kind: str, rng: Rng) -> str:
     return _pick(
-        (f'DELETE FROM "{table}"{_where(rng)}', f'INSERT INTO "{table}" FROM "{table}"{_where(rng)}'),
+        (
+            f'DELETE FROM "{table}"{_where(rng)}',
+            f'INSERT INTO "{table}" FROM "{table}"{_where(rng)}',
+        ),
         rng,
     )
 
@@ -168,7 +223,8 @@ def _rows(table: str, column: str, kind: str, rng: Rng) -> str:
 def _schema(table: str, column: str, kind: str, rng: Rng) -> str:
     return _pick(
         (
-            f'DROP TABLE "{table}"', f'ALTER TABLE "{table}" RENAME TO other',
+            f'DROP TABLE "{table}"',
+            f'ALTER TABLE "{table}" RENAME TO other',
             f'ALTER TABLE "{table}" DROP COLUMN "{column}"',
             f'ALTER TABLE "{table}" ADD COLUMN extra INT',
             f'ALTER TABLE "{table}" ALTER COLUMN "{column}" TYPE VARCHAR',
@@ -183,8 +239,16 @@ def _schema(table: str, column: str, kind: str, rng: Rng) -> str:
 
 def _whole(table: str, column: str, kind: str, rng: Rng) -> str:
     """Changes that leave a sound trace, or one whose sums agree."""
-    every = ("document", "token", "routing", "gate", "dropped", "document_load", "document_k",
-             "document_dropped")
+    every = (
+        "document",
+        "token",
+        "routing",
+        "gate",
+        "dropped",
+        "document_load",
+        "document_k",
+        "document_dropped",
+    )
     moved = "; ".join(f"UPDATE {name} SET doc_id = doc_id + 4294967000" for name in every)
     return _pick(
         (

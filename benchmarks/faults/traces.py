@@ -1,4 +1,4 @@
-"""Mutated traces through every page: each is shown or refused in one sentence, none ends in an error.
+"""Mutated traces through every page: each is shown or refused in one sentence.
 
 A trace is written, then bits of its file are turned or its contents changed by SQL. Two processes
 open each one on all pages; one that does not answer is ended and counted as hung.
@@ -26,8 +26,10 @@ def run(count: int, seed: int, work: Path) -> dict[str, int | float]:
     """tried, refused, shown, uncaught (an error of Streamlit's), hung."""
     bases = write_bases(work / "bases")
     with ThreadPoolExecutor(PROCESSES) as threads:
-        parts = [range(seed * 1_000_000 + part, seed * 1_000_000 + count, PROCESSES)
-                 for part in range(PROCESSES)]
+        parts = [
+            range(seed * 1_000_000 + part, seed * 1_000_000 + count, PROCESSES)
+            for part in range(PROCESSES)
+        ]
         folders = [work / f"process_{part}" for part in range(PROCESSES)]
         outcomes = [
             outcome
