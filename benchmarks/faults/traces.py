@@ -18,8 +18,11 @@ import numpy as np
 from benchmarks.faults.trace_mutations import mutate, write_bases
 
 PROCESSES = 2
-PAGE_SECONDS = 90  # the app's own limit is 60
+HUNG_SECONDS = 90  # of a page; its own limit is 60
 FIRST_FAILURES = 5
+KINDS = ("shown", "refused", "uncaught", "hung")  # the worst of its pages is that of a trace
+APP = Path(__file__).parents[2] / "app"
+PAGES = sorted(path.parent.name for path in APP.glob("views/*/page.py"))
 
 
 def run(count: int, seed: int, work: Path) -> dict[str, int | float]:
@@ -39,9 +42,7 @@ def run(count: int, seed: int, work: Path) -> dict[str, int | float]:
     failures = [text for kind, text in outcomes if kind in ("uncaught", "hung")]
     print(*failures[:FIRST_FAILURES], sep="\n", file=sys.stderr)
     kinds = [kind for kind, _ in outcomes]
-    return {"tried": len(kinds)} | {
-        kind: kinds.count(kind) for kind in ("refused", "shown", "uncaught", "hung")
-    }
+    return {"tried": len(kinds)} | {kind: kinds.count(kind) for kind in KINDS}
 
 
 def _outcomes(seeds: range, folder: Path, bases: list[Path]) -> list[tuple[str, str]]:
@@ -52,14 +53,18 @@ def _outcomes(seeds: range, folder: Path, bases: list[Path]) -> list[tuple[str, 
     for seed in seeds:
         what = mutate(bases, folder / "next", np.random.default_rng(seed))
         (folder / "next").rename(folder / "mutated.duckdb")
-        pipe.send("open")
-        if pipe.poll(PAGE_SECONDS):
-            kind, text = pipe.recv()
-        else:
-            kind, text = "hung", f"after {PAGE_SECONDS} s"
-            process.kill()
-            process, pipe = _started(folder)
-        outcomes.append((kind, f"{kind}, seed {seed}, {what}: {text}"))
+        pages = {}
+        for name in PAGES:
+            pipe.send(name)
+            if not pipe.poll(HUNG_SECONDS):
+                process.kill()
+                process, pipe = _started(folder)
+                pages[name] = ("hung", f"after {HUNG_SECONDS} s")
+                break
+            pages[name] = pipe.recv()
+        kind = max((kind for kind, _ in pages.values()), key=KINDS.index)
+        said = next(f"{name}: {text}" for name, (worst, text) in pages.items() if worst == kind)
+        outcomes.append((kind, f"{kind}, seed {seed}, {what}; {said}"))
     pipe.send(None)
     process.join()
     shutil.rmtree(folder)
@@ -81,25 +86,22 @@ def _serve(pipe: Connection, folder: Path) -> None:
     manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
     os.environ["ROUTESCOPE_TRACES"] = str(folder)
     os.environ["ROUTESCOPE_MODEL"] = os.environ["ROUTESCOPE_RUNS"] = str(folder / "none")
-    while pipe.recv() is not None:
-        pipe.send(_all_pages())
+    while (name := pipe.recv()) is not None:
+        pipe.send(_opened(name))
 
 
-def _all_pages() -> tuple[str, str]:
+def _opened(name: str) -> tuple[str, str]:
+    """(kind, the reason given) of one page."""
     from streamlit.testing.v1 import AppTest
     from streamlit.util import calc_hash
 
     from app.views.shared.trace_choice import UNREADABLE
 
-    app_folder = Path(__file__).parents[2] / "app"
-    refusals = []
-    for folder in sorted(path.parent for path in app_folder.glob("views/*/page.py")):
-        app = AppTest.from_file(str(app_folder / "navigation.py"), default_timeout=PAGE_SECONDS)
-        app._page_hash = calc_hash("" if folder.name == "overview" else folder.name)
-        app.run()
-        if app.exception:
-            first = app.exception[0]
-            return "uncaught", f"{folder.name}: {first.message[:200]} {first.stack_trace[-2:]}"
-        if UNREADABLE in [error.value for error in app.error]:
-            refusals.append(app.code[0].value)
-    return ("refused", refusals[0]) if refusals else ("shown", "")
+    app = AppTest.from_file(str(APP / "navigation.py"), default_timeout=2 * HUNG_SECONDS)
+    app._page_hash = calc_hash("" if name == "overview" else name)
+    app.run()
+    if app.exception:
+        first = app.exception[0]
+        return "uncaught", f"{first.message[:200]} {list(first.stack_trace)[-2:]}"
+    refused = UNREADABLE in [error.value for error in app.error]
+    return ("refused", app.code[0].value) if refused else ("shown", "")
