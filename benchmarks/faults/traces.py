@@ -56,12 +56,11 @@ def _outcomes(seeds: range, folder: Path, bases: list[Path]) -> list[tuple[str, 
         pages = {}
         for name in PAGES:
             pipe.send(name)
-            if not pipe.poll(HUNG_SECONDS):
+            pages[name] = _answer(pipe)
+            if pages[name][0] == "hung":
                 process.kill()
                 process, pipe = _started(folder)
-                pages[name] = ("hung", f"after {HUNG_SECONDS} s")
                 break
-            pages[name] = pipe.recv()
         kind = max((kind for kind, _ in pages.values()), key=KINDS.index)
         said = next(f"{name}: {text}" for name, (worst, text) in pages.items() if worst == kind)
         outcomes.append((kind, f"{kind}, seed {seed}, {what}; {said}"))
@@ -71,11 +70,22 @@ def _outcomes(seeds: range, folder: Path, bases: list[Path]) -> list[tuple[str, 
     return outcomes
 
 
+def _answer(pipe: Connection) -> tuple[str, str]:
+    if not pipe.poll(HUNG_SECONDS):
+        return "hung", f"after {HUNG_SECONDS} s"
+    try:
+        return pipe.recv()
+    except EOFError:
+        return "hung", "the process is gone"
+
+
 def _started(folder: Path) -> tuple[multiprocessing.Process, Connection]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, folder), daemon=True)
     process.start()
+    there.close()  # its end here: without it the end of the process is seen
+    here.recv()  # it is ready
     return process, here
 
 
@@ -86,6 +96,8 @@ def _serve(pipe: Connection, folder: Path) -> None:
     manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
     os.environ["ROUTESCOPE_TRACES"] = str(folder)
     os.environ["ROUTESCOPE_MODEL"] = os.environ["ROUTESCOPE_RUNS"] = str(folder / "none")
+    _opened(PAGES[0])  # imports what pages need
+    pipe.send("ready")
     while (name := pipe.recv()) is not None:
         pipe.send(_opened(name))
 
