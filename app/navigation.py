@@ -21,7 +21,9 @@ def page(name: str, title: str, icon: str, *, first: bool = False) -> st.Page:
 
 
 if __name__ == "__main__":  # a spawned process imports this file too
-    from app.views.shared import jobs_panel
+    from app.views.shared import controls, jobs_panel
+    from app.views.shared.trace_choice import UNREADABLE
+    from data.connection import TraceError
 
     st.set_page_config(page_title="RouteScope", page_icon=str(ICON), layout="wide")
     st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(ICON))
@@ -46,4 +48,7 @@ if __name__ == "__main__":  # a spawned process imports this file too
         }
     )
     jobs_panel.draw()
-    chosen.run()
+    try:
+        chosen.run()
+    except TraceError as error:  # a damaged part of an opened trace, or it took too long
+        controls.refused(UNREADABLE, error)

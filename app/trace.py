@@ -11,7 +11,7 @@ from duckdb import DuckDBPyConnection
 from analysis import queries
 from analysis.queries import TraceInfo
 from app import workspace
-from app.workspace import TraceFile
+from app.workspace import PAGE_SECONDS, TraceFile
 from data.sidecar import Absent, Sidecar, read_sidecar
 from data.sidecar_kind import Kind
 
@@ -59,8 +59,8 @@ class Trace:
         return range(self.info.num_layers)
 
     @contextmanager
-    def cursor(self) -> Iterator[DuckDBPyConnection]:
-        with workspace.cursor(self.file) as con:
+    def cursor(self, *, seconds: float = PAGE_SECONDS) -> Iterator[DuckDBPyConnection]:
+        with workspace.cursor(self.file, seconds=seconds) as con:
             yield con
 
     def beside(self, kind: Kind) -> Sidecar | Absent:

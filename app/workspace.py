@@ -1,6 +1,7 @@
 """The folders of traces and of trainings: which there are, and a cursor on a trace."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from duckdb import DuckDBPyConnection
 from app import folders, server_folder
 from app.folders import SHIPPED
 from data import store
+from data.connection import USE_FILE, reading
 from data.file_names import required_name
 from data.training_folder import State, TrainingFolder
 
 SHIPPED_MODEL = SHIPPED / "data" / "checkpoint"
 SHIPPED_TRAININGS = SHIPPED / "data" / "stages"
 DEMO = "demo"
+PAGE_SECONDS, JOB_SECONDS = 60, 3600  # in which what a page or a job reads must have come
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +74,21 @@ def trace_file(path: Path) -> TraceFile:
     return TraceFile(path, file.st_mtime_ns, file.st_size)
 
 
-def traces() -> list[TraceFile]:
-    """The demo first, then the newest."""
-    files = [trace_file(path) for path in folders.traces().glob("*.duckdb")]
-    return sorted(files, key=lambda trace: (trace.name != DEMO, -trace.modified_ns))
+def traces() -> tuple[list[TraceFile], list[str]]:
+    """Traces, the demo first, then the newest; and what is named like one and is none, with why."""
+    files, others = [], []
+    for path in sorted(folders.traces().glob("*.duckdb")):
+        try:
+            path.name.encode()
+            if stat.S_ISREG(path.stat().st_mode):
+                files.append(trace_file(path))
+            else:
+                others.append(f"{path.name} (not a file)")
+        except UnicodeEncodeError:
+            others.append(f"{path.name!a} (a name that is not UTF-8)")
+        except OSError as error:
+            others.append(f"{path.name} ({error.strerror})")
+    return sorted(files, key=lambda trace: (trace.name != DEMO, -trace.modified_ns)), others
 
 
 def new_trace_path(name: str) -> Path:
@@ -103,7 +117,14 @@ def _connection(identity: str, _path: Path) -> DuckDBPyConnection:
 
 
 @contextmanager
-def cursor(trace: TraceFile) -> Iterator[DuckDBPyConnection]:
-    """One process-wide connection a trace, a cursor of one's own for every use."""
-    with _connection(trace.identity, trace.path).cursor() as con:
+def cursor(trace: TraceFile, *, seconds: float = PAGE_SECONDS) -> Iterator[DuckDBPyConnection]:
+    """One process-wide connection a trace, a cursor of one's own for every use.
+
+    TraceError: the trace cannot be read, or not in that time.
+    """
+    with (
+        _connection(trace.identity, trace.path).cursor() as con,
+        reading(con, trace.path, seconds=seconds),
+    ):
+        con.execute(USE_FILE)
         yield con

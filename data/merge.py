@@ -8,19 +8,19 @@ from typing import Any
 
 import duckdb
 
+from data.connection import BeingWrittenError, TraceError, connect, first_line, quoted
 from data.groups import GroupDomains
 from data.store import (
     TraceDescription,
-    connect,
     create_empty,
     difference,
-    discard_partial,
+    discard,
+    merging_path,
     open_trace,
-    partial_path,
     require_free,
 )
 from data.strict_json import json_text
-from data.trace_format import first_line, stored_groups
+from data.trace_format import stored_groups
 
 OF_DOCUMENTS = (
     "document",
@@ -53,14 +53,29 @@ def merge_traces(paths: list[Path], target: Path) -> int:
     if any(capture != captures[0] for capture in captures):
         first.config["merged"] = captures
         first.config["capture"] = with_merged_groups(captures)
+    unfinished = merging_path(target)
+    discard_left_over(unfinished)
     try:
-        create_empty(partial_path(target), replace(first, name=target.stem))
+        create_empty(unfinished, replace(first, name=target.stem))
         write_merged(paths, target, truncated=[truncated for _, truncated in described])
     except BaseException:
-        discard_partial(target)
+        discard(unfinished)
         raise
-    partial_path(target).rename(target)
+    require_free(target)
+    unfinished.rename(target)
     return documents
+
+
+def discard_left_over(unfinished: Path) -> None:
+    """What a merge into the same trace left when it was killed, unless it still runs."""
+    if unfinished.exists():
+        try:
+            connect(unfinished, read_only=True).close()
+        except BeingWrittenError:
+            raise
+        except TraceError:  # it was cut short, whatever is wrong with it
+            pass
+    discard(unfinished)
 
 
 def describe(path: Path) -> tuple[TraceDescription, dict[str, int]]:
@@ -132,16 +147,15 @@ def require_groups_of_one_domain(paths: Iterable[Path]) -> None:
 
 
 def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, int]]) -> None:
-    with connect(partial_path(target), read_only=False) as con:
+    with connect(merging_path(target), read_only=False, attachable=paths) as con:
         try:
             for shard, path in enumerate(paths):
-                quoted = str(path).replace("'", "''")  # ATTACH takes no bound values
-                con.execute(f"ATTACH '{quoted}' AS shard_{shard} (READ_ONLY)")
+                con.execute(f"ATTACH {quoted(path)} AS shard_{shard} (READ_ONLY)")
             con.begin()
             for table in OF_DOCUMENTS:
                 con.execute(in_document_order(table, len(paths)))
             for name in with_findings(con):
-                con.execute(f"INSERT INTO finding SELECT * FROM {name}.finding")
+                con.execute(f"INSERT INTO finding BY NAME FROM {name}.finding")
             for table in SUMS:
                 con.execute(as_sums(table, len(paths)))
             both = {key: sum(cut[key] for cut in truncated) for key in ("documents", "tokens")}

@@ -1,14 +1,13 @@
 """A trace on disk: one DuckDB file, written by one TraceStore, read through open_trace."""
 
 import json
-import os
 import queue
-import re
 import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,43 +15,17 @@ from typing import Self
 import duckdb
 import numpy as np
 
+from data.connection import TraceError, connect, first_line, reading
 from data.groups import GroupDomains
 from data.outputs import require_new_file
 from data.routing import NO_EXPERT, RoutingBatch
 from data.strict_json import json_text
-from data.trace_format import (
-    FORMAT_VERSION,
-    check_format,
-    first_line,
-    require_own_format,
-    stored_groups,
-)
+from data.trace_check import SCHEMA, check_trace
+from data.trace_format import FORMAT_VERSION, require_own_format, stored_groups
 from data.writer import TraceWriter
 
-SCHEMA = Path(__file__).with_name("schema.sql")
 QUEUE_BATCHES = 4  # between the producer and the writer thread
-
-ISOLATED = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "allow_community_extensions": False,
-    "allow_persistent_secrets": False,
-    "python_enable_replacements": False,
-}
-Settings = dict[str, str | bool | int | float | list[str]]
-WRITER_THREADS = min(16, os.cpu_count() or 1)
-WRITER_SETTINGS: Settings = {
-    **ISOLATED,
-    "memory_limit": f"{max(256, 128 * WRITER_THREADS)}MB",  # with less, threads wait for memory
-    "threads": str(WRITER_THREADS),
-}
-READER_SETTINGS: Settings = {
-    **ISOLATED,
-    "enable_external_access": False,
-    "memory_limit": "1GB",
-    "threads": min(4, os.cpu_count() or 1),
-    "lock_configuration": True,
-}
+CHECK_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +174,10 @@ def partial_path(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
+def merging_path(path: Path) -> Path:
+    return path.with_name(path.name + ".merging")
+
+
 def require_free(path: Path) -> None:
     """Nothing finished or unfinished lies where a trace is to be written, and it can be made."""
     partial = partial_path(path)
@@ -213,15 +190,20 @@ def require_free(path: Path) -> None:
 
 def discard_partial(path: Path) -> None:
     """Delete the unfinished capture of `path`."""
-    for suffix in (".partial", ".partial.wal"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    discard(partial_path(path))
 
 
-def create_empty(partial: Path, description: TraceDescription) -> None:
+def discard(unfinished: Path) -> None:
+    """Delete an unfinished file, with what DuckDB keeps beside it."""
+    for ending in ("", ".wal"):
+        unfinished.with_name(unfinished.name + ending).unlink(missing_ok=True)
+
+
+def create_empty(path: Path, description: TraceDescription) -> None:
     """The file appears with all its tables, or not at all."""
-    fresh = partial.with_name(partial.name + ".new")
+    fresh = path.with_name(path.name + ".new")
     fresh.parent.mkdir(parents=True, exist_ok=True)
-    fresh.unlink(missing_ok=True)
+    discard(fresh)
     with connect(fresh, read_only=False) as connection:
         connection.execute(SCHEMA.read_text(encoding="utf-8"))
         values = asdict(description) | {
@@ -238,12 +220,12 @@ def create_empty(partial: Path, description: TraceDescription) -> None:
             "FROM range($1) layers(layer_id), range($2) experts(expert_id) ORDER BY ALL",
             [description.num_layers, description.num_experts],
         )
-    fresh.rename(partial)
+    fresh.rename(path)
 
 
 def require_same(partial: Path, description: TraceDescription) -> None:
+    require_sound(partial, whole=False)
     with connect(partial, read_only=True) as connection:
-        check_format(connection, partial)
         require_own_format(connection, partial)
         cursor = connection.execute("SELECT * FROM trace")
         names = [column[0] for column in cursor.description]
@@ -268,35 +250,49 @@ def difference(name: str, stored: object, given: object, *, where: str = "now") 
 
 
 def open_trace(path: Path) -> duckdb.DuckDBPyConnection:
-    """A finished trace, read-only, with no access to anything outside it."""
+    """A finished and sound trace, read-only, with no access to anything outside it."""
     if path.suffix == ".partial":
         whole = path.with_suffix("")
-        raise ValueError(
+        raise TraceError(
             f"{path} is an unfinished capture; complete it with "
             f"`routescope capture PROMPTS --out {whole} --resume`"
         )
+    if path.suffix == ".merging":
+        raise TraceError(f"{path} is an unfinished merge; run the same `routescope merge` again")
     if not path.is_file():
-        if partial_path(path).exists():
-            return open_trace(partial_path(path))
-        raise ValueError(f"there is no trace {path}")
-    connection = connect(path, read_only=True)
-    try:
-        check_format(connection, path)
-    except ValueError:
-        connection.close()
-        raise
-    return connection
+        for unfinished in (partial_path(path), merging_path(path)):
+            if unfinished.exists():
+                return open_trace(unfinished)
+        raise TraceError(f"there is no trace {path}")
+    require_sound(path)
+    return connect(path, read_only=True)
 
 
-def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    settings = READER_SETTINGS if read_only else WRITER_SETTINGS
+def require_sound(path: Path, *, whole: bool = True) -> None:
+    """The file is a trace whose contents agree. A file is checked once while it stays the same."""
+    log = path.with_name(path.name + ".wal")  # what DuckDB had not put into the file
+    if refusal := _refusal(path.absolute(), _stamp(path), _stamp(log), whole):
+        raise TraceError(refusal)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """(when it was modified, bytes)"""
     try:
-        return duckdb.connect(str(path), read_only=read_only, config=settings)
-    except duckdb.Error as error:
-        if lock := re.search(r"lock is held in .*\(PID (\d+)\)", str(error)):
-            raise ValueError(
-                f"{path} is being written by process {lock[1]}; wait until it has finished"
-            ) from error
-        if "not a valid DuckDB database" in str(error):
-            raise ValueError(f"{path} is not a DuckDB file") from error
-        raise ValueError(f"cannot open {path}: {first_line(error)}") from error
+        file = path.stat()
+    except OSError:
+        return None
+    return file.st_mtime_ns, file.st_size
+
+
+@lru_cache(maxsize=256)
+def _refusal(path: Path, _file: object, _log: object, whole: bool) -> str | None:
+    """Why it cannot be read; None where it can."""
+    try:
+        with (
+            connect(path, read_only=True) as connection,
+            reading(connection, path, seconds=CHECK_SECONDS),
+        ):
+            check_trace(connection, path, whole=whole)
+    except TraceError as error:
+        return str(error)
+    return None

@@ -5,24 +5,11 @@ from pathlib import Path
 import duckdb
 
 FORMAT_VERSION = 5
-READABLE_VERSIONS = (3, 4, FORMAT_VERSION)  # 3 has no groups; 3 and 4 no trace_id, no findings
-
-
-def check_format(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    try:
-        rows = connection.execute("SELECT format_version FROM trace").fetchall()
-    except duckdb.CatalogException as error:
-        raise ValueError(
-            f"{path} is a DuckDB file but not a trace: it has no table trace"
-        ) from error
-    except duckdb.Error as error:
-        raise ValueError(f"cannot read {path}: {first_line(error)}") from error
-    if len(rows) != 1 or rows[0][0] not in READABLE_VERSIONS:
-        versions = ", ".join(str(row[0]) for row in rows) or "no version"
-        readable = f"{READABLE_VERSIONS[0]} to {FORMAT_VERSION}"
-        raise ValueError(
-            f"{path} has trace format {versions}, this RouteScope reads {readable}: capture again"
-        )
+READABLE_VERSIONS = (3, 4, FORMAT_VERSION)
+ADDED = {  # by a version; these statements make its tables those of the version before
+    5: ("ALTER TABLE trace DROP COLUMN trace_id", "DROP TABLE finding"),
+    4: ('ALTER TABLE document DROP COLUMN "group"',),
+}
 
 
 def require_own_format(connection: duckdb.DuckDBPyConnection, partial: Path) -> None:
@@ -42,7 +29,3 @@ def stored_groups(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str 
     return connection.execute(
         'SELECT DISTINCT "group", domain FROM document WHERE "group" IS NOT NULL ORDER BY ALL'
     ).fetchall()
-
-
-def first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

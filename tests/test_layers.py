@@ -88,14 +88,14 @@ def test_the_app_does_not_need_lm_eval() -> None:
     assert using == ["lm_eval_model.py"]
 
 
-def test_only_the_store_opens_a_file_of_duckdb() -> None:
+def test_one_module_opens_files_of_duckdb() -> None:
     opening = [
         str(path.relative_to(ROOT))
         for folder in ("app", "model", "analysis", "data")
         for path in files(folder)
         if "duckdb.connect(" in path.read_text(encoding="utf-8")
     ]
-    assert opening == ["data/store.py"]
+    assert opening == ["data/connection.py"]
 
 
 def test_the_unit_of_evidence_is_a_group() -> None:

@@ -3,7 +3,10 @@ WITH layer AS (
     SELECT expert_id FROM expert WHERE layer_id = $layer_id
 ),
 chosen AS (
-    SELECT expert_a, expert_b, tokens FROM coactivation WHERE layer_id = $layer_id
+    SELECT expert_a, expert_b, sum(tokens) AS tokens
+    FROM coactivation
+    WHERE layer_id = $layer_id
+    GROUP BY ALL
 )
 SELECT a.expert_id AS expert_a, b.expert_id AS expert_b, coalesce(tokens, 0)::BIGINT AS tokens
 FROM layer AS a

@@ -1,6 +1,9 @@
 -- Tokens that one expert and then one of the next layer were chosen for: every pair, 0 included.
 WITH chosen AS (
-    SELECT expert_id, next_expert_id, tokens FROM transition WHERE layer_id = $layer_id
+    SELECT expert_id, next_expert_id, sum(tokens) AS tokens
+    FROM transition
+    WHERE layer_id = $layer_id
+    GROUP BY ALL
 )
 SELECT here.expert_id, next.expert_id AS next_expert_id, coalesce(tokens, 0)::BIGINT AS tokens
 FROM expert AS here

@@ -7,7 +7,7 @@ from app.jobs.worker import Progress
 from app.sidecars import CAUSES
 from app.studies import ablation, claims
 from app.trace import open_trace
-from app.workspace import trace_file
+from app.workspace import JOB_SECONDS, trace_file
 from data.sidecar import require_replaceable
 
 TOKENS = 4_000  # a domain, at least
@@ -18,7 +18,7 @@ def run(progress: Progress, model: Path, trace_path: Path, text: str) -> None:
     trace = open_trace(trace_file(trace_path))
     info = trace.info
     require_replaceable(trace.path, CAUSES, of=info)
-    with trace.cursor() as con:
+    with trace.cursor(seconds=JOB_SECONDS) as con:
         experts = claims.parse_experts(text, info) if text.strip() else None
         halves = claims.halves(con, info)
         tracer = prompts.tracer(model)

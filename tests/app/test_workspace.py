@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from app import workspace
+from data.connection import TraceError
 from tests.trainings import log_line, write_log, write_training
 
 
@@ -17,7 +19,27 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_only_finished_traces_are_listed_the_demo_first(traces: Path) -> None:
     for name in ("late.duckdb", "demo.duckdb", "cut.duckdb.partial", "demo.tokens.parquet"):
         (traces / name).touch()
-    assert [trace.name for trace in workspace.traces()] == ["demo", "late"]
+    files, others = workspace.traces()
+    assert [trace.name for trace in files] == ["demo", "late"]
+    assert others == []
+
+
+def test_what_is_named_like_a_trace_and_is_none_is_named_with_the_reason(traces: Path) -> None:
+    (traces / "a.duckdb").touch()
+    (traces / "folder.duckdb").mkdir()
+    (traces / "gone.duckdb").symlink_to(traces / "nowhere")
+    (traces / "loop.duckdb").symlink_to(traces / "loop.duckdb")
+    os.mkfifo(traces / "pipe.duckdb")
+    (Path(os.fsdecode(bytes(traces) + b"/\xff.duckdb"))).touch()
+    files, others = workspace.traces()
+    assert [trace.name for trace in files] == ["a"]
+    assert others == [
+        "folder.duckdb (not a file)",
+        "gone.duckdb (No such file or directory)",
+        "loop.duckdb (Too many levels of symbolic links)",
+        "pipe.duckdb (not a file)",
+        r"'\udcff.duckdb' (a name that is not UTF-8)",
+    ]
 
 
 def test_a_changed_file_has_another_identity(traces: Path) -> None:
@@ -52,6 +74,18 @@ def test_a_cursor_cannot_write(tiny_trace: Path) -> None:
         pytest.raises(duckdb.InvalidInputException),
     ):
         con.execute("DELETE FROM token")
+
+
+def test_what_takes_too_long_to_read_is_stopped(tiny_trace: Path) -> None:
+    endless = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range = -1"
+    trace = workspace.trace_file(tiny_trace)
+    with (
+        pytest.raises(TraceError, match=r"took longer than 0\.1 s and was stopped"),
+        workspace.cursor(trace, seconds=0.1) as con,
+    ):
+        con.execute(endless).fetchall()
+    with workspace.cursor(trace) as con:
+        assert con.execute("SELECT count(*) FROM token").fetchone() == (8,)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Traces that were captured apart are one, row for row."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typer.testing import CliRunner
 from app.cli import app
 from data.merge import merge_traces
 from data.routing import RoutingBatch
-from data.store import TraceDescription, TraceStore, partial_path
+from data.store import TraceDescription, TraceStore, merging_path, open_trace, partial_path
 from data.trace_format import FORMAT_VERSION
 from tests.data.stored import as_format_3
 from tests.routing_batches import batch_of, description, grouped, random_document
@@ -189,7 +191,7 @@ def test_a_merge_that_fails_leaves_nothing(tmp_path: Path) -> None:
     a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
     with duckdb.connect(str(b)) as con:
         con.execute("DROP TABLE gate")
-    with pytest.raises(ValueError, match="cannot merge into"):
+    with pytest.raises(ValueError, match="its table 'gate' is not that of trace format 5"):
         merge_traces([a, b], tmp_path / "c.duckdb")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.duckdb", "1.duckdb"]
 
@@ -201,3 +203,49 @@ def test_the_command_merges(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["documents"] == 2
     assert len(contents(out)["document"]) == 2
+
+
+def test_a_view_instead_of_a_table_is_not_merged(tmp_path: Path) -> None:
+    a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
+    (tmp_path / "secret").write_text("the content of another file")
+    with duckdb.connect(str(b)) as con:
+        con.execute("ALTER TABLE token RENAME TO held")
+        con.execute(
+            "CREATE VIEW token AS SELECT * REPLACE "
+            f"((SELECT content FROM read_text('{tmp_path}/secret')) AS text) FROM held"
+        )
+    with pytest.raises(ValueError, match="holds the view 'token', and a trace holds tables alone"):
+        merge_traces([a, b], tmp_path / "c.duckdb")
+    assert not list(tmp_path.glob("c.duckdb*"))
+
+
+def test_a_merge_clears_away_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
+    a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
+    out = tmp_path / "c.duckdb"
+    for ending in ("", ".wal", ".new"):
+        (tmp_path / f"c.duckdb.merging{ending}").write_bytes(b"cut short")
+    with pytest.raises(ValueError, match="unfinished merge; run the same `routescope merge` again"):
+        open_trace(out)
+    merge_traces([a, b], out)
+    assert sorted(path.name for path in tmp_path.glob("c.*")) == ["c.duckdb"]
+    partial_path(tmp_path / "d.duckdb").write_bytes(b"a capture")
+    with pytest.raises(ValueError, match="is an unfinished capture"):
+        merge_traces([a, b], tmp_path / "d.duckdb")
+    assert partial_path(tmp_path / "d.duckdb").read_bytes() == b"a capture"
+
+
+def test_a_merge_that_still_runs_is_left_alone(tmp_path: Path) -> None:
+    a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
+    running = merging_path(tmp_path / "c.duckdb")
+    code = (
+        "import duckdb, sys; connection = duckdb.connect(sys.argv[1]); "
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(running)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(ValueError, match=f"written by process {process.pid}"):
+            merge_traces([a, b], tmp_path / "c.duckdb")
+        assert running.exists()
+        process.communicate()

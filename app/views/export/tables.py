@@ -21,7 +21,7 @@ from app.trace import Trace, open_trace
 from app.views.coactivation import pair_tests, transitions
 from app.views.overview import units
 from app.views.vocabulary import tables as vocabulary_tables
-from app.workspace import trace_file
+from app.workspace import JOB_SECONDS, trace_file
 from data.report import TRACE_TABLES, trace_table, write_zip
 from data.sidecar import Sidecar
 from data.sidecar_kind import Kind
@@ -239,7 +239,7 @@ def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
 def build_zip(progress: Progress, trace_path: Path, *, raw: bool, bom: bool) -> Path:
     """The work of a job: every table, then the trace's own tables if asked for."""
     path, trace = progress.folder / "tables.zip", open_trace(trace_file(trace_path))
-    with trace.cursor() as con:
+    with trace.cursor(seconds=JOB_SECONDS) as con:
         chosen = {name: _whole(table) for name, (_, table) in tables(trace).items()}
         if raw:
             chosen |= {f"trace_{name}": _raw(con, name) for name in TRACE_TABLES}

@@ -12,11 +12,16 @@ from app.views.shared import controls, demo
 from app.workspace import TraceFile
 from data.routing import FATAL
 
+UNREADABLE = "This trace cannot be shown. Choose another one in the sidebar."
+
 
 def trace_page(question: str) -> Trace:
     """Frame a page about one trace. Stops the page where there is none to show."""
     controls.page(question)
-    files = workspace.traces()
+    files, others = workspace.traces()
+    if others:
+        with st.sidebar:
+            controls.note("Not listed: " + ", ".join(others))
     if not files:
         demo.build_demo()
         st.stop()
@@ -42,7 +47,7 @@ def _opened(file: TraceFile) -> Trace:
     try:
         return open_trace(file)
     except ValueError as error:
-        controls.refused("This trace cannot be shown. Choose another one in the sidebar.", error)
+        controls.refused(UNREADABLE, error)
         if file.name == workspace.DEMO:
             demo.offer_again(file)
         st.stop()

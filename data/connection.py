@@ -1,0 +1,134 @@
+"""A connection to one file: what it may reach, how long it may take, and what a failure is called.
+
+DuckDB takes its files for trusted input, and a trace may come from anybody: no connection reaches
+anything but its own file, and those it is told.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+ISOLATED = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "allow_persistent_secrets": False,
+    "python_enable_replacements": False,
+}
+Settings = dict[str, str | bool | int | float | list[str]]
+WRITER_THREADS = min(16, os.cpu_count() or 1)
+WRITER_SETTINGS: Settings = {
+    **ISOLATED,
+    "memory_limit": f"{max(256, 128 * WRITER_THREADS)}MB",  # with less, threads wait for memory
+    "threads": str(WRITER_THREADS),
+}
+READER_SETTINGS: Settings = {
+    **ISOLATED,
+    "memory_limit": "1GB",
+    "threads": min(4, os.cpu_count() or 1),
+    "perfect_ht_threshold": 16,  # bits: counts by layer and expert take a third of the time
+}
+USE_FILE = "USE file"  # first in every cursor of a reader
+INTERRUPT_AGAIN = 0.2  # seconds: a query that began after an interruption is interrupted too
+
+
+class TraceError(ValueError):
+    """A trace cannot be read, or not within the time given."""
+
+
+class BeingWrittenError(TraceError):
+    """Another process has it open."""
+
+
+def connect(
+    path: Path, *, read_only: bool, attachable: Sequence[Path] = ()
+) -> duckdb.DuckDBPyConnection:
+    """A writer may attach the files named; otherwise nothing but `path` is within reach."""
+    try:
+        return _reader(path) if read_only else _writer(path, attachable)
+    except duckdb.Error as error:
+        raise _not_opened(path, error) from error
+
+
+def _writer(path: Path, attachable: Sequence[Path]) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(str(path), config=WRITER_SETTINGS)
+    _restrict(connection, attachable)
+    return connection
+
+
+def _reader(path: Path) -> duckdb.DuckDBPyConnection:
+    """Attached, because two connections to one path share what the first has opened: it may be
+    another file by now."""
+    connection = duckdb.connect(":memory:", config=READER_SETTINGS)
+    try:
+        _restrict(connection, [path])
+        connection.execute(f"ATTACH {quoted(path)} AS file (READ_ONLY)")
+        connection.execute(USE_FILE)
+    except duckdb.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _restrict(connection: duckdb.DuckDBPyConnection, attachable: Sequence[Path]) -> None:
+    reach = [f"{file}{end}" for file in attachable for end in ("", ".wal")]
+    connection.execute("SET allowed_paths = $1", [reach])
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def quoted(path: Path) -> str:
+    """For ATTACH, which takes no bound values."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _not_opened(path: Path, error: duckdb.Error) -> TraceError:
+    if lock := re.search(r"lock is held in .*\(PID (\d+)\)", str(error)):
+        return BeingWrittenError(
+            f"{path} is being written by process {lock[1]}; wait until it has finished"
+        )
+    if "not a valid DuckDB database" in str(error):
+        return TraceError(f"{path} is not a DuckDB file")
+    return TraceError(f"cannot open {path}: {first_line(error)}")
+
+
+@contextmanager
+def reading(
+    connection: duckdb.DuckDBPyConnection, path: Path, *, seconds: float
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Whatever DuckDB meets in the file, and a question that takes too long, is a TraceError."""
+    done = threading.Event()
+    watch = threading.Thread(target=_interrupt, args=(connection, seconds, done), daemon=True)
+    watch.start()
+    try:
+        yield connection
+    except duckdb.InterruptException as error:
+        raise TraceError(
+            f"reading {path} took longer than {seconds:g} s and was stopped: try again when the "
+            "machine is less busy, or capture fewer texts in one trace"
+        ) from error
+    except duckdb.Error as error:
+        raise TraceError(
+            f"{path} cannot be read: {first_line(error)}; copy or capture it again"
+        ) from error
+    finally:
+        done.set()
+        watch.join()
+
+
+def _interrupt(
+    connection: duckdb.DuckDBPyConnection, seconds: float, done: threading.Event
+) -> None:
+    wait = seconds
+    while not done.wait(wait):
+        connection.interrupt()
+        wait = INTERRUPT_AGAIN
+
+
+def first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

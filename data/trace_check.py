@@ -1,0 +1,146 @@
+"""What is required of a trace before anything is read from it.
+
+A trace may come from anybody. So it holds tables alone, exactly those of its format, and what is
+in them agrees: nothing that comes later has to think of an expert that does not exist.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from data.connection import TraceError, connect
+from data.trace_format import ADDED, FORMAT_VERSION, READABLE_VERSIONS
+
+SCHEMA = Path(__file__).with_name("schema.sql")
+CHECKS = Path(__file__).with_name("checks.sql")
+CONFIG_CHARACTERS = 10_000_000
+TRUNCATED = ("documents", "tokens")
+GROUPS = ("documents", "groups", "joined")
+NON_FINITE = "SELECT count(*) > 0 FROM finding WHERE kind = 'non-finite'"
+OPENED = """
+CREATE TEMP TABLE opened AS
+SELECT num_layers::INTEGER AS num_layers, num_experts::INTEGER AS num_experts, top_k,
+       $whole::BOOLEAN AS whole, $named::BOOLEAN AS named
+FROM trace
+"""
+# Whatever else a file may hold can run SQL. Asked by full names and without any function or
+# operator: a macro of the file may have their names, + and count included.
+OTHERS = "database_name <> 'system' AND database_name <> 'temp'"
+OBJECTS = {
+    "view": f"SELECT view_name FROM system.main.duckdb_views() WHERE {OTHERS} AND NOT internal",
+    "macro": f"SELECT function_name FROM system.main.duckdb_functions() WHERE {OTHERS}",
+    "index": f"SELECT index_name FROM system.main.duckdb_indexes() WHERE {OTHERS}",
+    "sequence": f"SELECT sequence_name FROM system.main.duckdb_sequences() WHERE {OTHERS}",
+    "type": f"SELECT type_name FROM system.main.duckdb_types() WHERE {OTHERS} AND NOT internal",
+    "trigger": f"SELECT trigger_name FROM system.main.duckdb_triggers() WHERE {OTHERS}",
+    "schema": "SELECT schema_name FROM system.main.duckdb_schemas() "
+    f"WHERE {OTHERS} AND schema_name <> 'main'",
+}
+TABLES = f"SELECT table_name, sql FROM system.main.duckdb_tables() WHERE {OTHERS}"
+
+
+def check_trace(con: duckdb.DuckDBPyConnection, path: Path, *, whole: bool = True) -> None:
+    """TraceError: it is not sound. Temporary tables stay in `con`; an interrupted capture is not
+    whole."""
+    tables = _tables(con, path)
+    version = _version(con, path, tables)
+    _require_schema(path, tables, version)
+    wrong = _wrong_config(con) or _wrong_contents(con, version, whole=whole)
+    if wrong:
+        raise TraceError(
+            f"{path} is damaged or was altered: {wrong}; copy it again or capture again"
+        )
+
+
+def _tables(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
+    """The statement that makes each table."""
+    for kind, query in OBJECTS.items():
+        if names := con.execute(query).fetchall():
+            raise TraceError(
+                f"{path} holds the {kind} {names[0][0]!r:.80}, and a trace holds tables alone: "
+                "capture again"
+            )
+    return dict(con.execute(TABLES).fetchall())
+
+
+def _version(con: duckdb.DuckDBPyConnection, path: Path, tables: Mapping[str, str]) -> int:
+    if "format_version" not in tables.get("trace", ""):
+        raise TraceError(f"{path} is a DuckDB file but not a trace: it has no table trace")
+    rows = con.execute("SELECT format_version FROM trace LIMIT 2").fetchall()
+    if len(rows) != 1 or rows[0][0] not in READABLE_VERSIONS:
+        versions = ", ".join(f"{row[0]!s:.20}" for row in rows) or "no version"
+        readable = f"{READABLE_VERSIONS[0]} to {FORMAT_VERSION}"
+        raise TraceError(
+            f"{path} has trace format {versions}, this RouteScope reads {readable}: capture again"
+        )
+    return int(rows[0][0])
+
+
+def _require_schema(path: Path, tables: Mapping[str, str], version: int) -> None:
+    if differing := sorted({name for name, _ in tables.items() ^ schema(version).items()}):
+        raise TraceError(
+            f"{path} is damaged or was altered: its table {differing[0]!r:.80} is not that of "
+            f"trace format {version}; copy it again or capture again"
+        )
+
+
+@cache
+def schema(version: int) -> dict[str, str]:
+    """Of a trace of that format: the statement that makes each table."""
+    with connect(Path(":memory:"), read_only=False) as con:
+        con.execute(SCHEMA.read_text(encoding="utf-8"))
+        for added, statements in ADDED.items():
+            if added > version:
+                for statement in statements:
+                    con.execute(statement)
+        return dict(con.execute(TABLES).fetchall())
+
+
+def _wrong_contents(con: duckdb.DuckDBPyConnection, version: int, *, whole: bool) -> str | None:
+    """What does not agree in the tables; the first thing found."""
+    named = version >= 5 and con.execute(NON_FINITE).fetchall()[0][0]
+    con.execute(OPENED, {"whole": whole, "named": named})
+    for statement in CHECKS.read_text(encoding="utf-8").strip().split(";\n"):
+        rows = con.execute(statement).fetchall()
+        if rows and "CREATE TEMP TABLE" not in statement:
+            return str(rows[0][0])
+    return None
+
+
+def _wrong_config(con: duckdb.DuckDBPyConnection) -> str | None:
+    """What pages and merges read of it."""
+    (text,) = con.execute("SELECT left(config, $1) FROM trace", [CONFIG_CHARACTERS]).fetchall()[0]
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        return "its configuration is no JSON, or too large"
+    if not isinstance(config, dict):
+        return "its configuration is no JSON object"
+    parts = {name: config.get(name) for name in ("model", "capture", "truncated")}
+    for name, part in parts.items():
+        if not isinstance(part, dict | None):
+            return f"the {name} of its configuration is no JSON object"
+    return _wrong_counts("truncated", parts["truncated"], TRUNCATED) or _wrong_groups(
+        parts["capture"] or {}
+    )
+
+
+def _wrong_groups(capture: dict[str, Any]) -> str | None:
+    groups = capture.get("groups")
+    if groups is None:
+        return None
+    if not isinstance(groups, dict) or not isinstance(groups.get("from"), str):
+        return "its configuration does not say where its groups are from"
+    if not isinstance(capture.get("prompts"), dict):
+        return "its configuration has groups, but no prompts"
+    return _wrong_counts("groups", groups, GROUPS)
+
+
+def _wrong_counts(what: str, counts: dict[str, Any] | None, names: Sequence[str]) -> str | None:
+    if counts is not None and any(type(counts.get(name)) is not int for name in names):
+        return f"the {what} of its configuration lack a number of {', '.join(names)}"
+    return None

@@ -1,0 +1,219 @@
+"""What is refused before anything is read from a trace, and what is not."""
+
+import os
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from data import store
+from data.connection import TraceError, connect, reading
+from data.store import TraceStore, open_trace, partial_path
+from tests.data.stored import as_format_3, as_format_4, interrupted, rows
+from tests.routing_batches import batch_of, description
+from tests.traces import write_empty_trace, write_tiny_trace
+
+NON_FINITE = "INSERT INTO finding VALUES ('non-finite', 'warning', 1, 'layer 0', 'means')"
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    write_tiny_trace(tmp_path / "t.duckdb")
+    return tmp_path / "t.duckdb"
+
+
+def change(path: Path, *statements: str) -> Path:
+    with duckdb.connect(str(path)) as con:
+        for statement in statements:
+            con.execute(statement)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    {
+        "CREATE VIEW v AS SELECT * FROM read_text('/etc/passwd')": "holds the view 'v'",
+        "CREATE MACRO sum(x) AS 42": "holds the macro 'sum'",
+        "CREATE MACRO duckdb_views() AS TABLE SELECT 1": "holds the macro 'duckdb_views'",
+        'CREATE MACRO "+"(a, b) AS 7': r"holds the macro '\+'",
+        "CREATE TYPE t AS ENUM ('a')": "holds the type 't'",
+        "CREATE SEQUENCE s": "holds the sequence 's'",
+        "CREATE SCHEMA s": "holds the schema 's'",
+        "CREATE INDEX i ON token (doc_id)": "holds the index 'i'",
+        "CREATE TABLE extra (a INT)": "its table 'extra' is not that of trace format 5",
+        "DROP TABLE gate": "its table 'gate' is not",
+        "ALTER TABLE token ADD COLUMN a INT": "its table 'token' is not",
+        "ALTER TABLE token ALTER COLUMN doc_id TYPE BIGINT": "its table 'token' is not",
+        "ALTER TABLE token ALTER COLUMN text DROP NOT NULL": "its table 'token' is not",
+        "ALTER TABLE token ALTER COLUMN loss SET DEFAULT 1": "its table 'token' is not",
+    }.items(),
+)
+def test_a_trace_holds_the_tables_of_its_format_and_nothing_else(
+    statement: str, message: str, tiny: Path
+) -> None:
+    with pytest.raises(TraceError, match=message):
+        open_trace(change(tiny, statement))
+
+
+def test_a_table_with_a_generated_column_is_refused(tiny: Path) -> None:
+    change(
+        tiny,
+        "DROP TABLE finding",
+        "CREATE TABLE finding (kind VARCHAR NOT NULL, severity VARCHAR AS (upper(kind)))",
+    )
+    with pytest.raises(TraceError, match="its table 'finding' is not"):
+        open_trace(tiny)
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    {
+        "INSERT INTO trace FROM trace": "has trace format 5, 5",
+        "UPDATE trace SET num_layers = 0": "it has 0 layers of 4 experts",
+        "UPDATE trace SET num_layers = 3": "table expert does not name every expert",
+        "UPDATE trace SET top_k = 9": "2 layers of 4 experts, 9 chosen",
+        "UPDATE trace SET top_k = 1": "at rank 1",
+        "UPDATE trace SET created_at = 'infinity'": "its date is impossible",
+        "UPDATE trace SET model_name = repeat('x', 1001)": "longer than 1,000 bytes",
+        "UPDATE trace SET config = '[]'": "its configuration is no JSON object",
+        """UPDATE trace SET config = '{"capture": 1}'""": "the capture of its configuration",
+        """UPDATE trace SET config = '{"capture": {"groups": 1}}'""": "where its groups are from",
+        "DELETE FROM expert": "table expert is empty",
+        "UPDATE expert SET expert_id = 0": "table expert does not name every expert",
+        "INSERT INTO document FROM document LIMIT 1": "document 0 occurs 2 times",
+        "DELETE FROM document WHERE doc_id = 1": "belongs to document 1, which is missing",
+        "UPDATE document SET domain = repeat('x', 1001)": "a label is longer",
+        """UPDATE document SET "group" = 'a'""": "group a has texts of two domains",
+        "INSERT INTO token FROM token LIMIT 1": "two tokens of document 0 share a position",
+        "UPDATE token SET phase = 2": "has no phase",
+        "UPDATE token SET loss = 'inf'": "is not finite",
+        "DELETE FROM token WHERE doc_id = 1": "routing has tokens of document 1 that are missing",
+        "UPDATE routing SET expert_id = 4": "routing names expert 4",
+        "UPDATE routing SET layer_id = 2": "of layer 2",
+        "UPDATE routing SET rank = 0": "layer 0 has 16 choices of rank 0 and 8 tokens",
+        "UPDATE routing SET position = 9 WHERE rank = 1": "that are missing",
+        "UPDATE routing SET expert_id = 3": r"the sums \(document_load\) of expert",
+        "UPDATE routing SET weight = 'nan' WHERE rank = 1": "16 of 32 weights are not finite",
+        "UPDATE routing SET weight = 2": r"the sums \(document_load\) of expert",
+        "DELETE FROM routing": r"the sums \(document_load, document_k\) differ",
+        "UPDATE document_load SET tokens = tokens + 1": "differ from the routing",
+        "UPDATE document_load SET weight_sum = 'nan'": r"the sums \(document_load\) of expert",
+        "DELETE FROM document_k": r"lacks counts of experts a token",
+        "UPDATE document_k SET k = 1": r"\(document_k\) are wrong",
+        "UPDATE gate SET margin = '-inf'": "an entropy or a margin is not finite",
+        "INSERT INTO gate SELECT 0, 9, 0, 1, 1": "the gates of document 0 do not fit",
+        "INSERT INTO gate FROM gate": "do not fit its tokens",
+        "INSERT INTO dropped SELECT 0, 0, 0, 3": "choices that were dropped do not fit",
+        "INSERT INTO document_dropped SELECT 0, 0, 3, 1": "choices that were dropped do not fit",
+        "DELETE FROM coactivation": r"the pairs \(coactivation\) of expert",
+        "UPDATE coactivation SET tokens = 1": r"the pairs \(coactivation\) of expert",
+        "UPDATE coactivation SET expert_b = expert_a": "in the wrong order",
+        "UPDATE transition SET next_expert_id = 3": r"the pairs \(transition\) of expert",
+        "UPDATE transition SET layer_id = 65535": r"the pairs \(transition\) of expert",
+    }.items(),
+)
+def test_a_trace_whose_contents_do_not_agree_is_refused(
+    statement: str, message: str, tiny: Path
+) -> None:
+    with pytest.raises(TraceError, match=message) as caught:
+        open_trace(change(tiny, statement))
+    assert "\n" not in str(caught.value)
+
+
+def test_traces_of_every_format_and_empty_ones_are_sound(tmp_path: Path) -> None:
+    for name, older in {"5": None, "4": as_format_4, "3": as_format_3}.items():
+        for write in (write_tiny_trace, write_empty_trace):
+            path = tmp_path / f"{write.__name__}{name}.duckdb"
+            write(path)
+            if older is not None:
+                older(path)
+            assert rows(path, "SELECT count(*) FROM trace") == [(1,)]
+
+
+def test_a_finding_names_values_that_are_not_finite(tiny: Path) -> None:
+    change(
+        tiny,
+        NON_FINITE,
+        "UPDATE routing SET weight = 'nan' WHERE doc_id = 0 AND rank = 0",
+        "UPDATE document_load SET weight_sum = 'nan' WHERE doc_id = 0 AND expert_id = 0",
+        "UPDATE gate SET entropy = 'inf' WHERE doc_id = 0",
+        "UPDATE token SET loss = 'nan' WHERE doc_id = 1",
+    )
+    assert rows(tiny, "SELECT kind FROM finding") == [("non-finite",)]
+
+
+def test_a_source_of_ids_alone_has_no_weights(tiny: Path) -> None:
+    change(
+        tiny,
+        "UPDATE routing SET weight = 'nan'",
+        "UPDATE document_load SET weight_sum = 'nan'",
+        "DELETE FROM gate",
+    )
+    assert rows(tiny, "SELECT count(*) FROM routing") == [(32,)]
+
+
+def test_a_file_that_was_replaced_is_read_anew_while_the_old_one_is_open(tmp_path: Path) -> None:
+    for name, doc_id in (("a", 3), ("b", 4)):
+        with TraceStore.create(tmp_path / f"{name}.duckdb", description()) as store:
+            store.write(batch_of([doc_id], [[[0, 1], [2, 3]]]))
+    path = tmp_path / "a.duckdb"
+    with open_trace(path) as old:
+        os.replace(tmp_path / "b.duckdb", path)
+        assert rows(path, "SELECT doc_id FROM document") == [(4,)]
+        assert old.execute("SELECT doc_id FROM document").fetchall() == [(3,)]
+
+
+def test_resume_refuses_a_file_that_holds_more_than_tables(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    interrupted(path)
+    change(partial_path(path), "CREATE VIEW v AS SELECT * FROM read_text('/etc/passwd')")
+    with pytest.raises(TraceError, match="holds the view 'v'"):
+        TraceStore.resume(path, description())
+
+
+def test_a_writer_reaches_its_own_file_alone(tmp_path: Path, tiny: Path) -> None:
+    with connect(tmp_path / "w.duckdb", read_only=False) as con:
+        for statement in (
+            "SELECT * FROM read_text('/etc/passwd')",
+            f"ATTACH '{tiny}'",
+            f"COPY (SELECT 1) TO '{tmp_path}/out.csv'",
+            "SET enable_external_access = true",
+        ):
+            with pytest.raises(duckdb.Error):
+                con.execute(statement).fetchall()
+
+
+def test_a_question_that_takes_too_long_is_stopped(tiny: Path) -> None:
+    endless = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range = -1"
+    with (
+        open_trace(tiny) as con,
+        pytest.raises(TraceError, match=r"t\.duckdb took longer than 0\.1 s and was stopped"),
+        reading(con, tiny, seconds=0.1),
+    ):
+        con.execute(endless).fetchall()
+
+
+def test_a_block_that_is_damaged_is_named_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    change(path, "CREATE TABLE a AS SELECT hash(range) AS x FROM range(200000)", "CHECKPOINT")
+    data = bytearray(path.read_bytes())
+    data[600_000:600_064] = bytes(64)
+    path.write_bytes(data)
+    with (
+        connect(path, read_only=True) as con,
+        pytest.raises(TraceError, match=r"t\.duckdb cannot be read: .*; copy or capture it again"),
+        reading(con, path, seconds=60),
+    ):
+        con.execute("SELECT sum(x) FROM a").fetchall()
+
+
+def test_a_trace_is_checked_once_while_it_stays_the_same(tiny: Path) -> None:
+    for _ in range(2):
+        open_trace(tiny).close()
+    change(tiny, "UPDATE trace SET top_k = 9")
+    before = store._refusal.cache_info()
+    for _ in range(2):
+        with pytest.raises(TraceError, match="9 chosen"):
+            open_trace(tiny)
+    after = store._refusal.cache_info()
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 1)
