@@ -21,6 +21,13 @@ CONFIG_CHARACTERS = 10_000_000
 TRUNCATED = ("documents", "tokens")
 GROUPS = ("documents", "groups", "joined")
 NON_FINITE = "SELECT count(*) > 0 FROM finding WHERE kind = 'non-finite'"
+FINDINGS = """
+SELECT 'its findings are more than 1,000, longer than 10,000 bytes, too often or of no severity'
+FROM finding
+HAVING count(*) > 1000 OR sum(occurrences) > 1e15
+    OR max(strlen(kind) + strlen(first_example) + strlen(effect)) > 10000
+    OR NOT bool_and(severity IN ('fatal', 'warning', 'note'))
+"""
 OPENED = """
 CREATE TEMP TABLE opened AS
 SELECT num_layers::INTEGER AS num_layers, num_experts::INTEGER AS num_experts, top_k,
@@ -102,7 +109,11 @@ def schema(version: int) -> dict[str, str]:
 
 def _wrong_contents(con: duckdb.DuckDBPyConnection, version: int, *, whole: bool) -> str | None:
     """What does not agree in the tables; the first thing found."""
-    named = version >= 5 and con.execute(NON_FINITE).fetchall()[0][0]
+    named = False
+    if version >= 5:
+        if rows := con.execute(FINDINGS).fetchall():
+            return str(rows[0][0])
+        named = con.execute(NON_FINITE).fetchall()[0][0]
     con.execute(OPENED, {"whole": whole, "named": named})
     for statement in CHECKS.read_text(encoding="utf-8").strip().split(";\n"):
         rows = con.execute(statement).fetchall()

@@ -105,6 +105,8 @@ def test_a_table_with_a_generated_column_is_refused(tiny: Path) -> None:
         "INSERT INTO gate FROM gate": "do not fit its tokens",
         "INSERT INTO dropped SELECT 0, 0, 0, 3": "choices that were dropped do not fit",
         "INSERT INTO document_dropped SELECT 0, 0, 3, 1": "choices that were dropped do not fit",
+        "INSERT INTO finding VALUES ('a', 'odd', 1, '', '')": "of no severity",
+        "INSERT INTO finding VALUES ('a', 'note', 1e18, '', '')": "too often",
         "DELETE FROM coactivation": r"the pairs \(coactivation\) of expert",
         "UPDATE coactivation SET tokens = 1": r"the pairs \(coactivation\) of expert",
         "UPDATE coactivation SET expert_b = expert_a": "in the wrong order",
