@@ -11,10 +11,11 @@ from data.store import TraceDescription, TraceStore
 from data.trace_format import ADDED
 
 Rng = np.random.Generator
+HUGE = "repeat('x', 17000000)"  # of one row: a text beyond what is read
 TEXTS = (
     "''",
     "repeat('x', 20000)",
-    "repeat('x', 17000000)",
+    HUGE,
     "chr(0) || 'a'",
     "'\n\t\r'",
     "'=1+1'",
@@ -195,7 +196,9 @@ def _pick(options: tuple[str, ...], rng: Rng) -> str:
     return options[rng.integers(len(options))]
 
 
-def _where(rng: Rng) -> str:
+def _where(table: str, rng: Rng) -> str:
+    if table == "trace":  # its only row
+        return ""
     return _pick(
         ("", f" WHERE rowid = {rng.integers(40)}", f" WHERE rowid % 7 = {rng.integers(7)}"), rng
     )
@@ -207,14 +210,15 @@ def _update(table: str, column: str, kind: str, rng: Rng) -> str:
         value = f"'{_pick(CONFIGS, rng)}'"
     else:
         value = _pick(options.get(kind, (*NUMBERS, f'"{column}" + 1', f"{rng.integers(30)}")), rng)
-    return f'UPDATE "{table}" SET "{column}" = {value}{_where(rng)}'
+    where = " WHERE rowid = 0" if value == HUGE else _where(table, rng)
+    return f'UPDATE "{table}" SET "{column}" = {value}{where}'
 
 
 def _rows(table: str, column: str, kind: str, rng: Rng) -> str:
     return _pick(
         (
-            f'DELETE FROM "{table}"{_where(rng)}',
-            f'INSERT INTO "{table}" FROM "{table}"{_where(rng)}',
+            f'DELETE FROM "{table}"{_where(table, rng)}',
+            f'INSERT INTO "{table}" FROM "{table}"{_where(table, rng)}',
         ),
         rng,
     )
