@@ -21,7 +21,7 @@ from tests.browser.dashboard import ARGUMENTS, CHROMIUM, served, write_workspace
 
 BROWSERS = 8
 TRACES = ("plain", "hostile", "日本語")
-PATIENCE = 90_000  # milliseconds for a page, with all browsers on few cores
+PATIENCE = 180_000  # milliseconds for a page, with all browsers on few cores
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 ERRORS = (
     "page_errors",
