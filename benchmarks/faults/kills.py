@@ -358,7 +358,7 @@ def made_commands(work: Path) -> list[Command]:
 
 
 def write_texts(folder: Path) -> None:
-    words = "the cat sat on the mat the dog on the log".split()
+    words = ["the", "cat", "sat", "on", "the", "mat", "the", "dog", "on", "the", "log"]
     draw = random.Random(0)
     texts = [" ".join(draw.choices(words, k=6)) + f" {number}" for number in range(60)]
     rows = [
