@@ -11,6 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def run(count: int, seed: int, work: Path) -> dict[str, int | float]:
     failures = [text for kind, text in outcomes if kind in ("uncaught", "hung")]
     print(*failures[:FIRST_FAILURES], sep="\n", file=sys.stderr)
     kinds = [kind for kind, _ in outcomes]
-    return {"tried": len(kinds)} | {kind: kinds.count(kind) for kind in KINDS}
+    return {"tried": len(kinds), **{kind: kinds.count(kind) for kind in KINDS}}
 
 
 def _outcomes(seeds: range, folder: Path, bases: list[Path]) -> list[tuple[str, str]]:
@@ -79,7 +80,7 @@ def _answer(pipe: Connection) -> tuple[str, str]:
         return "hung", "the process is gone"
 
 
-def _started(folder: Path) -> tuple[multiprocessing.Process, Connection]:
+def _started(folder: Path) -> tuple[SpawnProcess, Connection]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, folder), daemon=True)
