@@ -73,9 +73,10 @@ def parsed_json(text: str, where: str) -> object:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        place = f" at line {error.lineno}, character {error.colno}" if "\n" in text.strip() else ""
-        place = place or f" at character {error.pos + 1}"
-        raise ValueError(f"{where}: not JSON: {error.msg}{place}; correct it") from error
+        line = f":{error.lineno}" if "\n" in text.strip() else ""  # of a file that is one value
+        raise ValueError(
+            f"{where}{line}: not JSON: {error.msg} at character {error.colno}; correct it"
+        ) from error
     except RecursionError as error:
         raise ValueError(f"{where}: JSON nested too deeply; make it flatter") from error
     except ValueError as error:  # Python's limit for integers

@@ -33,7 +33,7 @@ CELLS = (
     "x" * 3_000,
     "9" * 5_000,
 )
-NAMES = ("text", "prompt", "domain", "group", "Text", "Domain", "label", "", "a\nb", "\ufefftext")
+NAMES = ("text", "prompt", "domain", "group", "Text", "Domain", "label", "", "a\nb")
 VALUES: tuple[object, ...] = (
     None,
     True,
