@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -160,6 +162,10 @@ def writers(
     monkeypatch.setattr(texts, "HELDOUT", heldout)
     other = trace.with_name("other.duckdb")
     shutil.copyfile(trace, other)
+    with duckdb.connect(str(other)) as con:  # merged documents have ids of their own
+        for table in ("document", "token", "routing", "gate", "document_load", "dropped"):
+            con.execute(f"UPDATE {table} SET doc_id = doc_id + 10")
+    steps = ["--steps", 1, "--batch-size", 1, "--warmup-steps", 1]
     calibrated = ["--by", "saliency", "--text", heldout]
     return {
         "capture": [prompts, "--model", folder],
@@ -167,7 +173,7 @@ def writers(
         "merge": [trace, other],
         "prune": [folder, *calibrated],
         "quantize": [folder],
-        "train": ["--corpus", tokens, "--preset", "mini-switch", "--steps", 1, "--batch-size", 1],
+        "train": ["--corpus", tokens, "--preset", "mini-switch", *steps],
     }
 
 
@@ -215,12 +221,15 @@ def test_a_full_disk_beside_a_trace_is_one_line(refused: Run, trace: Path, comma
         assert "File too large" in refused(command, trace)
 
 
-def test_an_evaluation_into_a_full_disk_is_one_line(refused: Run, folder: Path) -> None:
-    questions = folder / "questions.jsonl"
-    question = {"question": "a", "choices": ["b", "c"], "answer": 0}
+def test_an_evaluation_into_a_full_disk_is_one_line(
+    refused: Run, folder: Path, tmp_path: Path
+) -> None:
+    questions = tmp_path / "questions.jsonl"
+    question = {"prompt": "a", "choices": ["b", "c"], "answer": 0}
     questions.write_text(json.dumps(question) + "\n")
-    arguments = ("--model", folder, "--tasks", questions, "--out", "/dev/full")
-    assert "No space left on device" in refused("evaluate", *arguments)
+    arguments = ("--model", folder, "--tasks", questions, "--out", tmp_path / "rows.csv")
+    with full_disk(16):
+        assert "File too large" in refused("evaluate", *arguments)
 
 
 def test_weights_that_are_cut_are_one_line(refused: Run, folder: Path, prompts: Path) -> None:
@@ -301,15 +310,37 @@ def test_a_full_standard_output_is_one_line() -> None:
     assert process.returncode == 2
 
 
+def press_ctrl_c(*arguments: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def press_ctrl_c_in_a_query(*arguments: object) -> None:
+    """DuckDB raises an error of its own instead of KeyboardInterrupt."""
+    with duckdb.connect() as con:
+        threading.Timer(0.2, press_ctrl_c).start()
+        con.execute("SELECT sum(a.range + b.range) FROM range(10000000) a, range(10000000) b")
+
+
+@pytest.mark.parametrize("pressed", [press_ctrl_c, press_ctrl_c_in_a_query])
+def test_ctrl_c_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pressed: Callable
+) -> None:
+    monkeypatch.setattr(cli.project, "_write_maps", lambda trace, progress: pressed())
+    monkeypatch.setattr(sys, "argv", ["routescope", "project", "t.duckdb"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["capture", "evaluate"])
-def test_ctrl_c_is_one_line(tmp_path: Path, folder: Path, command: str) -> None:
-    """While the command waits for the other end of a pipe, to be in a known place."""
-    pipe = tmp_path / "p.jsonl"
-    os.mkfifo(pipe)
-    given = [pipe, "--out", tmp_path / "t.duckdb"] if command == "capture" else ["--tasks", pipe]
-    process = started(command, "--model", folder, *given)
-    with pipe.open("w"):  # until it is opened at the other end
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60)[1] == "interrupted\n"
-    assert process.returncode == 130
+def test_ctrl_c_while_libraries_are_imported_is_one_line() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "routescope", "model", "presets"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    while "numpy" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    lines = process.communicate(timeout=60)[1].splitlines()
+    assert [line for line in lines if not line.startswith("import time:")] == ["interrupted"]
+    assert process.returncode in (130, -signal.SIGINT)  # the same to a shell

@@ -84,6 +84,19 @@ def test_uploaded_prompts_are_continued(traces: Path, model: Path, tiny_trace: P
     assert "In layer 0" in texts(app)
 
 
+def test_a_temperature_that_cannot_be_used_is_a_message(
+    traces: Path, model: Path, tiny_trace: Path
+) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts")
+    app.number_input(key="new_tokens").set_value(8)
+    next(each for each in app.number_input if each.label == "Temperature").set_value(1e-40)
+    run_button(app).click().run()
+    assert not app.exception
+    assert app.error[0].value == "This cannot be run:"
+    assert app.code[0].value == "temperature (1e-40) must be 0 or between 0.01 and 100"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "content"), [("a.csv", b"a,b\n1,2\n"), ("a.txt", b"\xff")])
 def test_a_file_that_cannot_be_read_is_a_message(
