@@ -4,7 +4,7 @@ import os
 import sys
 import zlib
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import duckdb
 import safetensors
@@ -41,7 +41,7 @@ FORESEEN = (  # what files, disks, memory and options of a user can cause
 class Commands(TyperGroup):
     """Hands on to `main` what typer would print in its own way."""
 
-    def invoke(self, context: typer.Context) -> object:
+    def invoke(self, context: Any) -> object:
         try:
             return super().invoke(context)
         except typer.BadParameter as error:

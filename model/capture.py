@@ -6,6 +6,7 @@ B = sequences, S = positions, V = vocabulary, T = recorded tokens, R = their row
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ def in_document_order(
     sizes = np.array([len(item.token_ids) for item in window])
     rows_T = np.argsort(np.repeat(order, sizes[order]), kind="stable")
     joined = join([transfer.wait() for _, transfer in transfers])
-    decided = {name: values_T[rows_T] for name, values_T in joined.items()}
+    decided: dict[str, Any] = {name: values_T[rows_T] for name, values_T in joined.items()}
     finite_TL = decided.pop("finite_TL")
     doc_ids = np.array([item.document.doc_id for item in window], np.uint32)
     batch = RoutingBatch(
@@ -226,7 +227,8 @@ def generated_batch(
     """One document of prompt and continuation, without the last token's row."""
     token_ids = [*prompt.token_ids, *continuation[:-1]]
     pieces = continuation_pieces(continuation, decode)
-    decided = {name: values[1:] for name, values in join(decisions).items() if name != "loss_T"}
+    joined = join(decisions).items()
+    decided: dict[str, Any] = {name: values[1:] for name, values in joined if name != "loss_T"}
     finite_TL = decided.pop("finite_TL")
     # rows are the start token and `token_ids`; losses are of the token that follows each row
     loss_T = np.concatenate([d.loss_T for d in decisions])[:-1]
