@@ -81,7 +81,7 @@ def ranked(
     dropped_ids_TLK = None
     by_TLK = weights_TLK
     if kept_TLK is not None:
-        by_TLK = np.nan_to_num(weights_TLK, nan=np.finfo(np.float32).min)
+        by_TLK = np.nan_to_num(weights_TLK, nan=float(np.finfo(np.float32).min))
         by_TLK = np.where(kept_TLK, by_TLK, -np.inf)  # all that was executed first
         weights_TLK = np.where(kept_TLK, weights_TLK, np.float32(0))
         dropped_ids_TLK = np.where(kept_TLK, NO_EXPERT, expert_ids_TLK).astype(np.int16)

@@ -1,6 +1,7 @@
 """Logits, weights and losses that are no numbers are refused, or recorded with a finding."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def allowed(model: Transformer, texts: list[str]) -> RoutingBatch:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("router", ["softmax", "sigmoid", "gshard", "switch", "dsr"])
 def test_a_broken_row_of_a_gate_is_refused_with_layer_and_token(router: str, value: float) -> None:
-    changes = {"top_k": 6, "min_k": 2, "top_p": 0.5} if router == "dsr" else {}
+    changes: dict[str, Any] = {"top_k": 6, "min_k": 2, "top_p": 0.5} if router == "dsr" else {}
     model = with_broken_gate(router, value=value, **changes)
     line = r"^MoE layer 1 gives router logits .* first for token 'c' at position 0 of document 0; "
     with pytest.raises(ValueError, match=rf"{line}the weights are damaged") as refused:
