@@ -33,6 +33,7 @@ READER_SETTINGS: Settings = {
     "threads": min(4, os.cpu_count() or 1),
     "perfect_ht_threshold": 16,  # bits: counts by layer and expert take a third of the time
 }
+ENDINGS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")  # the last two: killed while it tidied
 USE_FILE = "USE file"  # first in every cursor of a reader
 INTERRUPT_AGAIN = 0.2  # seconds: a query that began after an interruption is interrupted too
 
@@ -76,7 +77,7 @@ def _reader(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _restrict(connection: duckdb.DuckDBPyConnection, attachable: Sequence[Path]) -> None:
-    reach = [f"{file}{end}" for file in attachable for end in ("", ".wal")]
+    reach = [f"{file}{end}" for file in attachable for end in ENDINGS]
     connection.execute("SET allowed_paths = $1", [reach])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

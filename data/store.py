@@ -15,7 +15,7 @@ from typing import Self
 import duckdb
 import numpy as np
 
-from data.connection import TraceError, connect, first_line, reading
+from data.connection import ENDINGS, TraceError, connect, first_line, reading
 from data.groups import GroupDomains
 from data.outputs import require_new_file
 from data.routing import NO_EXPERT, RoutingBatch
@@ -195,7 +195,7 @@ def discard_partial(path: Path) -> None:
 
 def discard(unfinished: Path) -> None:
     """Delete an unfinished file, with what DuckDB keeps beside it."""
-    for ending in ("", ".wal"):
+    for ending in ENDINGS:
         unfinished.with_name(unfinished.name + ending).unlink(missing_ok=True)
 
 

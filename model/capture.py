@@ -137,6 +137,7 @@ def in_document_order(
         phase_T=np.full(len(rows_T), PREFILL, np.uint8),
         token_text_T=[piece for item in window for piece in item.pieces],
         documents=tuple(item.document for item in window),
+        findings=(),
         **decided,
     )
     return checked(batch, finite_TL, allowed=allow_nonfinite)
@@ -244,6 +245,7 @@ def generated_batch(
         loss_T=loss_T,
         token_text_T=[*prompt.pieces, *pieces[:-1]],
         documents=(replace(prompt.document, text=text),),
+        findings=(),
         **decided,
     )
     return checked(batch, finite_TL, allowed=allow_nonfinite)

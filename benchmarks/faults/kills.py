@@ -48,9 +48,8 @@ def run(count: int, seed: int, work: Path) -> dict[str, int | float]:
         judge(command, folder, expected, killed_after, outcomes)
         shutil.rmtree(folder)
     print(*outcomes.lines[:SHOWN], sep="\n", end="\n" * bool(outcomes.lines), file=sys.stderr)
-    counted: dict[str, int | float] = {"kills": count}
-    names = ("resumed", "lost", "doubled", "torn", "leftovers")
-    return counted | {name: outcomes.counts[name] for name in names}
+    counted = ("resumed", "lost", "doubled", "torn", "leftovers")
+    return {"kills": count, **{name: outcomes.counts[name] for name in counted}}
 
 
 # one command in one process

@@ -16,6 +16,7 @@ from tests.data.stored import (
     as_format_3,
     contents,
     interrupted,
+    rows,
     write_all,
     write_documents,
 )
@@ -71,6 +72,37 @@ def test_an_exception_leaves_whole_documents_that_resume_continues(
         for doc_id in range(5, DOCUMENTS):
             store.write(random_document(doc_id, tokens=TOKENS))
     assert contents(path) == uninterrupted
+
+
+@pytest.mark.parametrize("moment", ["before_header", "before_truncate"])
+def test_a_capture_killed_while_duckdb_tidied_its_file_is_resumed(
+    tmp_path: Path, moment: str
+) -> None:
+    path = tmp_path / "t.duckdb"
+    interrupted(path)
+    code = f"""
+import os, duckdb
+con = duckdb.connect({str(partial_path(path))!r})
+con.execute("INSERT INTO finding VALUES ('other', 'note', 1, 'here', 'nothing')")
+con.execute("SET debug_checkpoint_abort = '{moment}'")
+try:
+    con.execute("CHECKPOINT")
+except duckdb.FatalException:
+    os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert partial_path(path).with_name("t.duckdb.partial.wal").exists()
+    with TraceStore.resume(path, description()) as store:
+        assert store.stored_doc_ids() == {0}
+    assert [file.name for file in tmp_path.iterdir()] == ["t.duckdb"]
+    assert rows(path, "SELECT kind FROM finding") == [("other",)]
+
+
+def test_what_a_kill_left_of_the_first_moment_is_cleared_away(tmp_path: Path) -> None:
+    for ending in ("new", "new.wal"):
+        (tmp_path / f"t.duckdb.partial.{ending}").write_bytes(b"half")
+    write_all(tmp_path / "t.duckdb", [random_document(0, tokens=2)])
+    assert [file.name for file in tmp_path.iterdir()] == ["t.duckdb"]
 
 
 def test_an_exception_before_the_first_document_leaves_nothing(tmp_path: Path) -> None:
