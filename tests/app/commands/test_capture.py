@@ -73,7 +73,7 @@ def test_capture_says_in_words_what_was_cut_and_skipped(tmp_path: Path, folder: 
 def test_capture_notes_columns_that_it_does_not_use(tmp_path: Path, folder: Path) -> None:
     prompts = write(tmp_path / "p.csv", "text,label\nshort,math\n")
     result = run(prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
-    assert "1 document, 6 tokens" in result.stdout
+    assert "1 document, 5 tokens" in result.stdout
     assert "note: column 'label' is not used; name it domain to use it" in result.stdout
 
 
@@ -128,7 +128,7 @@ def test_generation_is_stored_with_its_sampling(tmp_path: Path, folder: Path) ->
     ("name", "text", "message"),
     [
         ("p.txt", "", "p.txt holds no prompts"),
-        ("p.csv", "question\nwhy\n", "no column named text or prompt"),
+        ("p.csv", "question\nwhy\n", "no column or field named text or prompt"),
         ("p.jsonl", '{"text": "a"}\n{"text"\n', "p.jsonl:2: not JSON"),
         ("p.txt", "fine\na\0b\n", "p.txt:2: a NUL byte"),
         ("p.csv", "text,domain,group\na,x,g\nb,y,g\n", "p.csv:3: group 'g' has texts of x and"),
