@@ -1,6 +1,7 @@
 """The process that runs jobs, one after another: of bounded memory, and gone when its server is."""
 
 import ctypes
+import logging
 import os
 import pickle
 import re
@@ -51,6 +52,7 @@ def serve(descriptor: int, memory: int, niceness: int) -> None:
     _wake_when_the_server_is_gone()
     _bound(memory)
     os.nice(niceness)
+    logging.disable(logging.WARNING)  # Streamlit's, that here is no server
     connection = Connection(descriptor)
     inbox: SimpleQueue[bytes] = SimpleQueue()
     stop = threading.Event()

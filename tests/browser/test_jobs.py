@@ -16,7 +16,7 @@ from tests.serving import free_port, wait_until_healthy
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a busy machine reads for minutes
 
 ROOT = Path(__file__).parents[2]
-WAIT = 90_000  # milliseconds, on a busy machine
+WAIT = 180_000  # milliseconds, on a busy machine
 RUNS = "Running your text: "
 
 
