@@ -18,6 +18,7 @@ from data.prompts import Prompts, read_prompts
 
 MEMORY = 1 << 30  # bytes that reading may take, beyond the libraries
 SECONDS = 60.0
+STATUS = Path("/proc/self/statm")  # pages; the sixth is what a limit of data counts
 
 
 @dataclass(slots=True)
@@ -81,10 +82,8 @@ def _read(path: Path, limits: Limits, sender: Connection, memory: int) -> None:
 
 
 def _limit_memory(memory: int) -> None:
-    """Where the system can: on macOS only the time is bounded."""
-    try:
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        resource.setrlimit(resource.RLIMIT_DATA, (used + memory, used + memory))
-        resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS) + 1))
-    except (ValueError, OSError):
-        pass
+    """Where the system can: elsewhere than on Linux only the time is bounded."""
+    resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS) + 1))
+    if STATUS.exists():
+        data = int(STATUS.read_text().split()[5]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_DATA, (data + memory, data + memory))

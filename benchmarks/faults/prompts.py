@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -50,11 +51,12 @@ ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1", "cp1252", "shi
 
 
 def run(count: int, seed: int, work: Path) -> dict[str, int | float]:
-    """read, refused, uncaught (any other exception, or a message of several lines)."""
+    """read, refused, uncaught (any other exception, or a message of several lines). A reader that
+    ends its process is an error here."""
     work.mkdir(parents=True, exist_ok=True)
     parts = [(range(place, count, PROCESSES), seed, work) for place in range(PROCESSES)]
-    with get_context("spawn").Pool(PROCESSES) as pool:
-        outcomes = [outcome for part in pool.starmap(_tried, parts) for outcome in part]
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        outcomes = [text for of in pool.map(_tried, *zip(*parts, strict=True)) for text in of]
     uncaught = [text for text in outcomes if text not in ("read", "refused")]
     for text in uncaught[:SHOWN]:
         print(text, file=sys.stderr)

@@ -309,7 +309,7 @@ def test_a_value_that_unpacks_to_more_than_a_text_is_refused_unread(tmp_path: Pa
     path = tmp_path / "p.parquet"
     pq.write_table(pa.table({"text": long_text}), path, compression="zstd", use_dictionary=False)
     assert path.stat().st_size < 2_000
-    with pytest.raises(ValueError, match=r"row group 1 unpacks 9,000,0\d\d bytes for 1 rows"):
+    with pytest.raises(ValueError, match=r"row group 1 unpacks to 9,000,0\d\d bytes for 1 rows"):
         read(path)
 
 
