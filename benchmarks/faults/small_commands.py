@@ -79,7 +79,7 @@ def make_small(folder: Path) -> None:
     writer.TRANSACTION_TOKENS = 100
     capture.BATCH_TOKENS["cpu"] = 1
     capture.WINDOW_BATCHES["cpu"] = 100
-    train.chosen_config = lambda *given, **named: small_config()  # type: ignore[assignment]
+    train.chosen_config = lambda *given, **named: small_config()
     often = partial(train_config.TrainConfig, log_every=1, checkpoint_every=2)
     train_config.TrainConfig = often  # type: ignore[assignment, misc]
     projection.MIN_POINTS = 10**9  # UMAP compiles for most of a minute
@@ -102,8 +102,8 @@ def acknowledge(path: Path) -> None:
         save(*given, step=step, **named)  # type: ignore[arg-type]
         os.write(committed, b"%d\n" % step)
 
-    TraceWriter.flush = flushed  # type: ignore[method-assign]
-    trainer.save_progress = saved  # type: ignore[assignment]
+    TraceWriter.flush = flushed  # type: ignore[method-assign, assignment]
+    trainer.save_progress = saved
 
 
 # contents

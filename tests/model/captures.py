@@ -1,6 +1,8 @@
 """Captures of a few letters, kept in memory."""
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from data.routing import Document, RoutingBatch, concatenated
 from model.capture import capture_documents
@@ -34,6 +36,20 @@ def captured(
     sink = Batches()
     capture_documents(readable(model), documents(texts), sink, batch_tokens=batch_tokens)
     return sink.joined()
+
+
+def executed(model: Transformer, token_ids: list[int]) -> list[Tensor]:
+    """(expert_ids_TK, weights_TK) that reached the experts of each layer."""
+    seen: list[Tensor] = []
+    hooks = [
+        layer.experts.register_forward_pre_hook(lambda module, given: seen.extend(given[1:]))
+        for layer in model.moe_layers()
+    ]
+    with torch.inference_mode():
+        model(torch.tensor([[0, *token_ids]]))
+    for hook in hooks:
+        hook.remove()
+    return [tensor[1:] for tensor in seen]
 
 
 def routed_by(router: str, **changes: object) -> Transformer:

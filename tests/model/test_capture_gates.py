@@ -9,22 +9,8 @@ from torch import Tensor
 
 from data.routing import NO_EXPERT
 from model.transformer import Transformer
-from tests.model.captures import TEXTS, captured, known, routed_by
+from tests.model.captures import TEXTS, captured, executed, known, routed_by
 from tests.models import small_config
-
-
-def executed(model: Transformer, token_ids: list[int]) -> list[Tensor]:
-    """(expert_ids_TK, weights_TK) that reached the experts of each layer."""
-    seen: list[Tensor] = []
-    hooks = [
-        layer.experts.register_forward_pre_hook(lambda module, given: seen.extend(given[1:]))
-        for layer in model.moe_layers()
-    ]
-    with torch.inference_mode():
-        model(torch.tensor([[0, *token_ids]]))
-    for hook in hooks:
-        hook.remove()
-    return [tensor[1:] for tensor in seen]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from data.routing import FATAL, RoutingBatch
 from model.capture import capture_documents, capture_generation
 from model.transformer import Transformer
 from tests.model.broken import all_nan, with_broken_gate
-from tests.model.captures import Batches, captured, documents, known, routed_by
-from tests.model.test_capture_gates import executed
+from tests.model.captures import Batches, captured, documents, executed, known, routed_by
 from tests.readable import readable
 
 IDS = [3, 1, 2, 4]
