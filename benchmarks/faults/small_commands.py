@@ -102,8 +102,8 @@ def acknowledge(path: Path) -> None:
         save(*given, step=step, **named)  # type: ignore[arg-type]
         os.write(committed, b"%d\n" % step)
 
-    setattr(TraceWriter, "flush", flushed)  # noqa: B010  a plain assignment has no type
-    setattr(trainer, "save_progress", saved)  # noqa: B010
+    TraceWriter.flush = flushed  # type: ignore[method-assign, assignment]
+    trainer.save_progress = saved
 
 
 # contents
