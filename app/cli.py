@@ -41,9 +41,9 @@ FORESEEN = (  # what files, disks, memory and options of a user can cause
 class Commands(TyperGroup):
     """Hands on to `main` what typer would print in its own way."""
 
-    def invoke(self, context: Any) -> object:
+    def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(context)
+            return super().invoke(ctx)
         except typer.BadParameter as error:
             raise ValueError(error.format_message()) from error
         except EOFError as error:

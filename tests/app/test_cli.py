@@ -163,7 +163,8 @@ def writers(
     other = trace.with_name("other.duckdb")
     shutil.copyfile(trace, other)
     with duckdb.connect(str(other)) as con:  # merged documents have ids of their own
-        for table in ("document", "token", "routing", "gate", "document_load", "dropped"):
+        tables = con.execute("SELECT table_name FROM duckdb_columns() WHERE column_name = 'doc_id'")
+        for (table,) in tables.fetchall():
             con.execute(f"UPDATE {table} SET doc_id = doc_id + 10")
     steps = ["--steps", 1, "--batch-size", 1, "--warmup-steps", 1]
     calibrated = ["--by", "saliency", "--text", heldout]
