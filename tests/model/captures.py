@@ -61,17 +61,3 @@ def routed_by(router: str, **changes: object) -> Transformer:
 def known(values: np.ndarray | None) -> np.ndarray:
     assert values is not None
     return values
-
-
-def executed(model: Transformer, token_ids: list[int]) -> list[Tensor]:
-    """(expert_ids_TK, weights_TK) that reached the experts of each layer."""
-    seen: list[Tensor] = []
-    hooks = [
-        layer.experts.register_forward_pre_hook(lambda module, given: seen.extend(given[1:]))
-        for layer in model.moe_layers()
-    ]
-    with torch.inference_mode():
-        model(torch.tensor([[0, *token_ids]]))
-    for hook in hooks:
-        hook.remove()
-    return [tensor[1:] for tensor in seen]
