@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TESTS := $(BIN)/pytest -n auto --dist loadfile
 
 .PHONY: app check test lint
 
@@ -8,11 +9,11 @@ app: $(VENV)/.installed
 	$(BIN)/routescope app
 
 check: lint
-	$(BIN)/pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 test: lint
 	sh tests/browser/install_chromium.sh
-	$(BIN)/pytest
+	$(TESTS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

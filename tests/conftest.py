@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each
     os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy and torch are imported
@@ -14,6 +15,9 @@ import pytest
 import torch
 
 from tests.traces import write_empty_trace, write_tiny_trace
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as from a terminal: started in the
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # background, a process may ignore both
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}  # read when lm_eval is imported
 if not torch.cuda.is_available():

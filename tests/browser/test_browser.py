@@ -101,6 +101,8 @@ def test_an_export_guards_formulas(page: Page) -> None:
 def test_a_name_of_any_script_survives_a_download(page: Page) -> None:
     opened(page, "export?trace=日本語")
     page.get_by_text("For spreadsheets").click()
+    expect(page.get_by_label("For spreadsheets")).to_be_checked()
+    page.wait_for_timeout(2000)  # until the buttons lead to the new files
     settled(page)
     with page.expect_download() as download:
         page.locator(".st-key-csv_texts button").click()

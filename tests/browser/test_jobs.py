@@ -20,6 +20,11 @@ WAIT = 180_000  # milliseconds, on a busy machine
 RUNS = "Running your text: "
 
 
+def settled(page: Page) -> None:
+    page.wait_for_timeout(500)
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+
+
 @contextmanager
 def serving(workspace: Path, temporary: Path, port: int) -> Iterator[subprocess.Popen]:
     """A server of its own, with the shipped model: the others read too fast to be stopped."""
@@ -61,8 +66,11 @@ def begin_long_run(page: Page, folder: Path) -> None:
     page.get_by_role("button", name="Run", exact=True).wait_for()
     page.set_input_files("input[type=file]", str(prompts))
     page.get_by_text("long.txt").wait_for()
+    settled(page)
     page.get_by_text("Let the model continue the text").click()
     page.get_by_label("New tokens (0 for none)").fill("240")
+    page.get_by_label("New tokens (0 for none)").press("Tab")
+    settled(page)
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text(RUNS).wait_for()
     assert "run=" in page.url

@@ -141,7 +141,6 @@ def test_nothing_alike_is_said_and_nothing_written(
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        (("--threshold", "1.2"), "between 0 and 1"),
         (("--share", "1"), "below 1"),
         (("--by", "colour"), "is not one of outputs"),
         (("--by", "saliency", "--how", "merge"), "makes no groups"),

@@ -143,7 +143,7 @@ def last_line(folder: Path) -> dict[str, object]:
         ([STAGES[0], STAGES[1] | {"max_k": 9}], [], "up to 9 experts, the model has 8"),
         ([STAGES[0], STAGES[1] | {"top_p": 1.5}], [], "top_p of stage 'many' is 1.5"),
         (STAGES, ["--steps", "1"], "'few' would take 0 steps"),
-        (STAGES, ["--snapshots", "0"], "snapshots (0) must be positive"),
+        (STAGES, ["--snapshots", "0"], "Invalid value for '--snapshots'"),
     ],
 )
 def test_stages_that_cannot_be_end_with_one_line_and_no_folder(

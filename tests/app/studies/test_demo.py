@@ -11,12 +11,18 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from app import workspace
 from app.commands.demo import demo
+from app.sidecars import CAUSES
 from app.studies import demo as demo_study
 from app.studies.demo import demo_documents, make_demo
 from app.studies.reader import load_tracer
+from app.studies.shipped_causes import ship
+from app.trace import open_trace
 from data.routing import DOMAINS, CancelledError
+from data.sidecar import Sidecar, read_sidecar
 from data.store import partial_path
+from tests.cause_rows import cause_rows
 
 CLI = typer.Typer()
 CLI.command()(demo)
@@ -108,10 +114,13 @@ def test_a_demo_brings_the_causes_of_its_model(
     monkeypatch.setattr(demo_study, "HELDOUT", heldout)
     model = tmp_path / "model"
     shutil.copytree(folder, model)
-    (model / "demo.causes.parquet").write_bytes(b"measured before")
-    result = run("--out", tmp_path / "traces" / "demo.duckdb", "--model", model)
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "traces" / "demo.causes.parquet").read_bytes() == b"measured before"
+    for place in ("first", "second"):
+        demo = tmp_path / place / "demo.duckdb"
+        assert run("--out", demo, "--model", model).exit_code == 0
+        info = open_trace(workspace.trace_file(demo)).info
+        causes = read_sidecar(demo, CAUSES, of=info)
+        assert isinstance(causes, Sidecar) == (place == "second")
+        ship(model, demo, cause_rows(), {"model_sha256": info.model_sha256})
 
 
 def test_a_cancelled_demo_leaves_nothing_and_says_how_many_texts_there_were(

@@ -1,5 +1,6 @@
 """The page Redundancy: the shipped model, one never compared, a pruned one, none."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,8 +168,10 @@ def test_a_pruned_model_and_a_workspace_without_one_say_so(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = (folder / "config.json").read_text()
-    (folder / "config.json").write_text(config.replace('leaders": null', 'leaders": [[0]]'))
+    config = json.loads((folder / "config.json").read_text())
+    layers = config["num_layers"] - config["first_dense_layers"]
+    config["expert_leaders"] = [[0, 0, *range(2, config["num_experts"])]] * layers
+    (folder / "config.json").write_text(json.dumps(config))
     monkeypatch.setattr(workspace, "checkpoint", lambda: folder)
     app = page()
     assert not app.exception
