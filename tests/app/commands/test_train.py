@@ -100,12 +100,12 @@ def table(path: Path, stages: list[dict[str, object]]) -> str:
 @pytest.mark.slow
 def test_the_advice_of_a_diverged_training_works(corpus: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    result = staged(corpus, run, "--steps", "2", "--learning-rate", "1e5")
+    result = staged(corpus, run, "--steps", "2", "--learning-rate", "1000")
     assert result.exit_code == 1
     [line] = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert f"{run} keeps what was saved before" in line
     rate = line.rsplit("--learning-rate ", 1)[1]
-    assert rate == "25000"
+    assert rate == "250"
     for number in range(12):  # the same advice until it has come down
         result = staged(corpus, tmp_path / f"run{number}", "--steps", "2", "--learning-rate", rate)
         if result.exit_code == 0:
