@@ -1,6 +1,7 @@
 """What may lie beside a trace: the columns, the parameters and the command of every kind."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import pandas as pd
 
@@ -38,7 +39,6 @@ MAP_PARAMETERS = {
     "agreement": (type(None), AGREEMENT),
 }
 PLACE = {"x": NUMBER, "y": NUMBER, "cluster": whole(least=-1, below=LARGEST)}  # -1: noise
-MAP_COMMAND, INFORMATION_COMMAND = "routescope project", "routescope information"
 CLAIM_ROW = ["layer_id", "expert_id", "domain", "claimed", "group"]
 
 
@@ -147,55 +147,32 @@ def _whole_claims(frame: pd.DataFrame, trace: Facts) -> bool:
     return bool((claims == len(GROUPS)).all() and (frame[~frame.claimed].group == DOUBLE).all())
 
 
-TOKENS = Kind(
-    name="tokens",
-    command=MAP_COMMAND,
-    version=1,
-    columns=_token_columns,
-    rows=lambda trace: (1, trace.num_tokens),
-    parameters=MAP_PARAMETERS,
-)
-PROMPTS = Kind(
-    name="prompts",
-    command=MAP_COMMAND,
-    version=1,
-    columns=_prompt_columns,
-    rows=lambda trace: (1, trace.num_documents),
-    parameters=MAP_PARAMETERS,
-)
-EXPERTS = Kind(
+_map = partial(Kind, command="routescope project", version=1, parameters=MAP_PARAMETERS)
+_information = partial(Kind, command="routescope information", version=1, parameters={})
+
+TOKENS = _map(name="tokens", columns=_token_columns, rows=lambda trace: (1, trace.num_tokens))
+PROMPTS = _map(name="prompts", columns=_prompt_columns, rows=lambda trace: (1, trace.num_documents))
+EXPERTS = _map(
     name="experts",
-    command=MAP_COMMAND,
-    version=1,
     columns=_expert_columns,
     rows=lambda trace: (1, trace.num_layers * trace.num_experts),
-    parameters=MAP_PARAMETERS,
 )
-INFORMATION = Kind(
+INFORMATION = _information(
     name="information",
-    command=INFORMATION_COMMAND,
-    version=1,
     columns=_information_columns,
     rows=_row_a_layer,
-    parameters={},
     agrees=_every_layer_in_order,
 )
-VOCABULARY = Kind(
+VOCABULARY = _information(
     name="vocabulary",
-    command=INFORMATION_COMMAND,
-    version=1,
     columns=_vocabulary_columns,
     rows=_row_a_layer,
-    parameters={},
     agrees=_every_layer_in_order,
 )
-REPLICATION = Kind(
+REPLICATION = _information(
     name="replication",
-    command=INFORMATION_COMMAND,
-    version=1,
     columns=_replication_columns,
     rows=lambda trace: (2, 2),
-    parameters={},
     agrees=_both_checks,
 )
 CAUSES = Kind(

@@ -10,17 +10,10 @@ import duckdb
 
 from data.connection import BeingWrittenError, TraceError, connect, first_line, quoted
 from data.groups import GroupDomains
-from data.store import (
-    TraceDescription,
-    create_empty,
-    difference,
-    discard,
-    merging_path,
-    open_trace,
-    require_free,
-)
+from data.store import TraceDescription, create_empty, difference, open_trace
 from data.strict_json import json_text
 from data.trace_format import stored_groups
+from data.trace_paths import discard, merging_path, require_free
 
 OF_DOCUMENTS = (
     "document",

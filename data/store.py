@@ -15,13 +15,13 @@ from typing import Self
 import duckdb
 import numpy as np
 
-from data.connection import ENDINGS, TraceError, connect, first_line, reading
+from data.connection import TraceError, connect, first_line, reading
 from data.groups import GroupDomains
-from data.outputs import require_new_file
 from data.routing import NO_EXPERT, RoutingBatch
 from data.strict_json import json_text
 from data.trace_check import SCHEMA, check_trace
 from data.trace_format import FORMAT_VERSION, require_own_format, stored_groups
+from data.trace_paths import discard, discard_partial, merging_path, partial_path, require_free
 from data.writer import TraceWriter
 
 QUEUE_BATCHES = 4  # between the producer and the writer thread
@@ -66,6 +66,7 @@ class TraceStore:
             config=json.loads(config),
         )
         self._stored = self._trace.restore()
+        self._ids_only: bool | None = None  # until the first batch
         self._groups = GroupDomains()
         for group, domain in stored_groups(self._connection):
             self._groups.check(group, domain, partial_path(path))
@@ -138,8 +139,15 @@ class TraceStore:
                 f"expert ids from {ids_TLK.min()} to {ids_TLK.max()} in a trace of "
                 f"{expected.num_experts} experts"
             )
-        unknown = np.isnan(batch.weights_TLK).all()  # the source gives ids only
-        if not (batch.findings or unknown or np.isfinite(batch.weights_TLK).all()):
+        if batch.weights_TLK.size and not batch.findings:
+            self._check_weights(batch.weights_TLK)
+
+    def _check_weights(self, weights_TLK: np.ndarray) -> None:
+        """All are numbers, or all NaN in the whole trace: its source gives ids only."""
+        unknown = bool(np.isnan(weights_TLK).all())
+        if self._ids_only is None:
+            self._ids_only = unknown
+        if unknown != self._ids_only or not (unknown or np.isfinite(weights_TLK).all()):
             raise ValueError("weights that are NaN or infinite need a finding that says so")
 
     def _drain(self) -> None:
@@ -169,35 +177,6 @@ class TraceStore:
             raise ValueError(f"cannot write {partial}: {first_line(self._error)}") from self._error
         if self._error is not None:
             raise self._error
-
-
-def partial_path(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
-
-
-def merging_path(path: Path) -> Path:
-    return path.with_name(path.name + ".merging")
-
-
-def require_free(path: Path) -> None:
-    """Nothing finished or unfinished lies where a trace is to be written, and it can be made."""
-    partial = partial_path(path)
-    if path.suffix != ".duckdb":
-        raise ValueError(f"a trace is a .duckdb file, {path.name} is not")
-    require_new_file(path)
-    if partial.exists():
-        raise ValueError(f"{partial} is an unfinished capture; add --resume or delete it")
-
-
-def discard_partial(path: Path) -> None:
-    """Delete the unfinished capture of `path`."""
-    discard(partial_path(path))
-
-
-def discard(unfinished: Path) -> None:
-    """Delete an unfinished file, with what DuckDB keeps beside it."""
-    for ending in ENDINGS:
-        unfinished.with_name(unfinished.name + ending).unlink(missing_ok=True)
 
 
 def create_empty(path: Path, description: TraceDescription) -> None:

@@ -1,11 +1,11 @@
 """config.json of a model: read without torch, and every value checked before anything is made."""
 
-import json
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
+from data.strict_json import read_object
 from model.config import ModelConfig
 
 LARGEST_FILE = 2**22  # bytes
@@ -24,23 +24,13 @@ def load_config(folder: Path) -> ModelConfig:
     path = folder / "config.json"
     if not path.is_file():
         raise ValueError(f"no model in {folder}: config.json is missing")
-    values = _json_object(path)
+    if path.stat().st_size > LARGEST_FILE:
+        raise ValueError(f"{path} is {path.stat().st_size:,} bytes long: it is no model config")
+    values = read_object(path, remedy="copy the model again")
     try:
         return ModelConfig(**_checked(values))
     except ValueError as error:
         raise ValueError(f"{path} is not a RouteScope model config: {error}") from error
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > LARGEST_FILE:
-        raise ValueError(f"{path} is {path.stat().st_size:,} bytes long: it is no model config")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} is not a RouteScope model config: no object")
-    return values
 
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:

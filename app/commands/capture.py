@@ -25,8 +25,9 @@ from app.studies.reader import (
 from data.groups import Grouping
 from data.prompts import PromptSummary, read_documents, summarize_prompts
 from data.routing import Document
-from data.store import TraceStore, open_trace, partial_path, require_free
+from data.store import TraceStore, open_trace
 from data.strict_json import json_text
+from data.trace_paths import partial_path, require_free
 
 if TYPE_CHECKING:
     from model.capture import Captured

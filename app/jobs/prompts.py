@@ -1,6 +1,5 @@
 """Prompts through a model, as a job, into a trace of their own."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,11 +73,11 @@ def limits_in_words(folder: Path) -> str:
 
 def _context(folder: Path) -> str:
     """Of its configuration: the model is not loaded for it."""
+    from model.config_file import load_config
+
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        length = config.get("context_length") or config["max_position_embeddings"]
-        return f"{length:,} tokens"
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return f"{load_config(folder).context_length:,} tokens"
+    except ValueError:
         return "tokens, as many as its context holds"
 
 

@@ -11,7 +11,8 @@ from app.studies.reader import HELDOUT, Tracer
 from app.studies.shipped_causes import adopt
 from data.groups import Grouping
 from data.routing import DOMAINS, Document
-from data.store import TraceStore, discard_partial
+from data.store import TraceStore
+from data.trace_paths import discard_partial
 
 if TYPE_CHECKING:
     from model.capture import Captured

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from app.studies.reader import Sampling, Tracer, own_model
 from data.merge import merge_traces
 from data.routing import Document
-from data.store import TraceDescription, TraceStore, require_free
+from data.store import TraceDescription, TraceStore
+from data.trace_paths import require_free
 
 if TYPE_CHECKING:
     from model.capture import Captured

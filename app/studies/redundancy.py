@@ -15,7 +15,7 @@ import numpy as np
 from analysis import redundancy
 from analysis.redundancy import SIMILARITIES
 from app.studies.reader import Tracer
-from data.arrays import read_arrays
+from data.npz import read_arrays
 from data.prompts import read_documents
 from data.routing import UNLABELLED, Document
 

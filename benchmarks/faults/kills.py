@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.faults.small_commands import PRELOADED, Command, made_commands, work_in
-from data.store import connect, partial_path
+from data.store import connect
+from data.trace_paths import partial_path
 
 PROCESSES = multiprocessing.get_context("forkserver")
 SHOWN = 10  # of what went wrong

@@ -10,7 +10,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +23,8 @@ from data.routing import DOMAINS
 from data.store import open_trace
 from data.tokenizer import train_tokenizer
 from data.tokens import TokenizedDocument, write_tokens
+from model.config import ModelConfig
+from tests.models import small_config
 
 PRELOADED = ("app.cli", "app.studies.compression.costs", "model.capture", "model.training.trainer")
 VOCABULARY = 270
@@ -79,7 +81,7 @@ def make_small(folder: Path) -> None:
     writer.TRANSACTION_TOKENS = 100
     capture.BATCH_TOKENS["cpu"] = 1
     capture.WINDOW_BATCHES["cpu"] = 100
-    train.chosen_config = lambda *given, **named: small_config()
+    train.chosen_config = lambda *given, **named: model_config()
     often = partial(train_config.TrainConfig, log_every=1, checkpoint_every=2)
     train_config.TrainConfig = often  # type: ignore[assignment, misc]
     projection.MIN_POINTS = 10**9  # UMAP compiles for most of a minute
@@ -151,33 +153,15 @@ def map_contents(trace: Path) -> dict[str, object]:
 # inputs
 
 
-def small_config():  # type: ignore[no-untyped-def]  # of torch, which only a forked process has
-    from model.config import ModelConfig
-
-    return ModelConfig(
-        vocab_size=VOCABULARY,
-        context_length=32,
-        num_layers=3,
-        hidden_dim=16,
-        num_heads=2,
-        head_dim=8,
-        dense_ffn_dim=24,
-        first_dense_layers=1,
-        num_experts=8,
-        top_k=2,
-        num_shared_experts=1,
-        expert_dim=8,
-        expert_loss_weight=0.01,
-        init_std=0.1,
-        tied_embeddings=True,
-    )
+def model_config() -> ModelConfig:
+    return replace(small_config(), vocab_size=VOCABULARY, context_length=32)
 
 
 def write_model(folder: Path) -> None:
     from model.checkpoint import save_model
     from model.transformer import Transformer
 
-    model = Transformer(small_config())
+    model = Transformer(model_config())
     model.initialize(seed=0)
     save_model(model, folder)
 

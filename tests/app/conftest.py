@@ -1,6 +1,7 @@
 """Workspaces and models that tests of pages, commands and studies share."""
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -12,10 +13,12 @@ import torch
 from streamlit.components.v2 import manifest_scanner
 
 from app import workspace
+from app.cli import main
 from app.jobs import beside
 from model.checkpoint import save_model
 from model.transformer import Transformer
 from tests.app.incomplete_traces import CASES
+from tests.app.shell import Run
 from tests.models import small_config
 from tests.tokenizers import byte_tokenizer, cat_tokenizer
 from tests.trainings import log_line, write_config, write_log, write_snapshots
@@ -95,3 +98,21 @@ def model(tmp_path: Path, traces: Path) -> Path:
         domain_id_N=[0],
     )
     return folder
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command that must fail, in this process; the one line that it says."""
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["routescope", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        lines = [line for line in printed.err.splitlines() if not line.startswith("stage ")]
+        assert ended.value.code == 2, printed.err
+        assert len([line for line in lines if line.startswith("error: ")]) == 1, printed.err
+        assert lines[-1].startswith("error: ")
+        return lines[-1].removeprefix("error: ")
+
+    return run

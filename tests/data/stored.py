@@ -1,5 +1,9 @@
 """Traces that tests write whole or in part, and what lies in them."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +80,21 @@ def as_format_3(path: Path) -> Path:
         connection.execute('ALTER TABLE document DROP COLUMN "group"')
         connection.execute("UPDATE trace SET format_version = 3")
     return path
+
+
+@contextmanager
+def open_elsewhere(path: Path) -> Iterator[int]:
+    """While another process writes to the file: its id."""
+    code = (
+        "import duckdb, sys; connection = duckdb.connect(sys.argv[1]); "
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+        process.communicate()
 
 
 def interrupted(path: Path) -> None:

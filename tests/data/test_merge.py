@@ -1,8 +1,6 @@
 """Traces that were captured apart are one, row for row."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,10 @@ from typer.testing import CliRunner
 from app.cli import app
 from data.merge import merge_traces
 from data.routing import RoutingBatch
-from data.store import TraceDescription, TraceStore, merging_path, open_trace, partial_path
+from data.store import TraceDescription, TraceStore, open_trace
 from data.trace_format import FORMAT_VERSION
-from tests.data.stored import as_format_3
+from data.trace_paths import merging_path, partial_path
+from tests.data.stored import as_format_3, open_elsewhere
 from tests.routing_batches import batch_of, description, grouped, random_document
 
 STORED = ("document", "token", "expert", "routing", "gate", "dropped")
@@ -237,15 +236,7 @@ def test_a_merge_clears_away_what_a_killed_one_left_and_nothing_else(tmp_path: P
 def test_a_merge_that_still_runs_is_left_alone(tmp_path: Path) -> None:
     a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
     running = merging_path(tmp_path / "c.duckdb")
-    code = (
-        "import duckdb, sys; connection = duckdb.connect(sys.argv[1]); "
-        "print('open', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", code, str(running)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        with pytest.raises(ValueError, match=f"written by process {process.pid}"):
+    with open_elsewhere(running) as pid:
+        with pytest.raises(ValueError, match=f"written by process {pid}"):
             merge_traces([a, b], tmp_path / "c.duckdb")
         assert running.exists()
-        process.communicate()

@@ -1,7 +1,5 @@
 """Readers of a trace."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.store import TraceStore, open_trace, partial_path
+from data.store import TraceStore, open_trace
 from data.trace_format import stored_groups
-from tests.data.stored import as_format_3, interrupted, rows
+from data.trace_paths import partial_path
+from tests.data.stored import as_format_3, interrupted, open_elsewhere, rows
 from tests.routing_batches import batch_of, description
 
 outside = {"secret": np.arange(3)}  # by default DuckDB reads any variable as a table
@@ -73,17 +72,11 @@ def test_a_trace_of_format_3_is_read(trace: Path) -> None:
 
 
 def test_open_trace_names_the_process_that_writes(trace: Path) -> None:
-    code = (
-        "import duckdb, sys; connection = duckdb.connect(sys.argv[1]); "
-        "print('open', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", code, str(trace)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        with pytest.raises(ValueError, match=f"written by process {process.pid}"):
-            open_trace(trace)
-        process.communicate()
+    with (
+        open_elsewhere(trace) as pid,
+        pytest.raises(ValueError, match=f"written by process {pid}"),
+    ):
+        open_trace(trace)
 
 
 @pytest.mark.slow

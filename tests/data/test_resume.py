@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from data.store import TraceStore, discard_partial, partial_path
+from data.store import TraceStore
+from data.trace_paths import discard_partial, partial_path
 from tests.data.stored import (
     DOCUMENTS,
     TOKENS,

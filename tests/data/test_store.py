@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data.routing import DECODE, FATAL, NO_EXPERT, PREFILL, Finding, RoutingBatch
-from data.store import TraceStore
+from data.store import TraceStore, open_trace
 from tests.data.stored import rows, write_all
 from tests.routing_batches import batch_of, description, grouped
 
@@ -166,7 +166,8 @@ def broken(doc_id: int, *, occurrences: int) -> RoutingBatch:
         first_example=f"document {doc_id}",
         effect="means nothing",
     )
-    nan_TLK = np.full_like(batch.weights_TLK, np.nan)
+    nan_TLK = batch.weights_TLK.copy()
+    nan_TLK[0, 0, 0] = np.nan
     return replace(batch, weights_TLK=nan_TLK, findings=(finding,))
 
 
@@ -185,6 +186,15 @@ def test_findings_add_up_and_a_resumed_capture_adds_to_them(tmp_path: Path) -> N
 def test_weights_that_are_no_numbers_are_refused_without_a_finding(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="NaN or infinite need a finding"):
         write_all(tmp_path / "t.duckdb", [replace(broken(0, occurrences=1), findings=())])
+
+
+def test_weights_are_unknown_everywhere_or_nowhere(tmp_path: Path) -> None:
+    known, other = (batch_of([doc_id], [[[0, 1]] * 2]) for doc_id in (0, 1))
+    unknown = replace(other, weights_TLK=np.full_like(other.weights_TLK, np.nan))
+    write_all(tmp_path / "ids.duckdb", [unknown])
+    open_trace(tmp_path / "ids.duckdb").close()
+    with pytest.raises(ValueError, match="NaN or infinite need a finding"):
+        write_all(tmp_path / "t.duckdb", [known, unknown])
 
 
 def test_findings_stay_with_the_documents_that_a_batch_completes(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from data import store
 from data.connection import TraceError, connect, reading
-from data.store import TraceStore, open_trace, partial_path
+from data.store import TraceStore, open_trace
+from data.trace_paths import partial_path
 from tests.data.stored import as_format_3, as_format_4, interrupted, rows
 from tests.routing_batches import batch_of, description
 from tests.traces import write_empty_trace, write_tiny_trace

@@ -60,5 +60,5 @@ def test_what_waits_is_committed_although_no_other_document_comes(
     path = tmp_path / "t.duckdb"
     with TraceStore.create(path, description()) as store:
         store.write(random_document(0, tokens=3))
-        assert committed.wait(60)
+        assert committed.wait(300)
         assert store._trace.documents == 1

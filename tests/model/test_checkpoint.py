@@ -62,7 +62,7 @@ def test_the_config_of_every_preset_is_read_as_it_was_written(name: str, tmp_pat
     ("content", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", "no object"),
+        ("[]", "not a JSON object"),
         ('{"colour": 1}', "unknown fields"),
         ('{"vocab_size": 1}', "not a RouteScope model config"),
     ],

@@ -1,9 +1,7 @@
 """What a training left in its folder so far: log, evaluation, routing snapshots."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +9,7 @@ import streamlit as st
 
 from app.workspace import Training
 from data.snapshots import RoutingSnapshots, read_snapshots
+from data.strict_json import read_object
 from data.training_folder import file_identity
 from data.training_log import (
     Line,
@@ -20,6 +19,8 @@ from data.training_log import (
     read_log,
     steps_table,
 )
+
+REMEDY = "restore it or train again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ def _schedule(path: Path) -> tuple[int, tuple[tuple[str, int], ...]]:
     """Number of steps, and the last step of every stage."""
     if not path.is_file():
         raise ValueError(f"{path} not found; it is written when `routescope train` begins")
-    config = _json(path)
+    config = read_object(path, remedy=REMEDY)
     try:
         stages = tuple((str(name), int(last)) for name, last in config.get("stage_ends") or [])
         steps = stages[-1][1] if stages else int(config["steps"])
@@ -103,19 +104,9 @@ def _bits(path: Path) -> pd.DataFrame | None:
     """Of a model beside its dense twin as shipped, or of one alone as `routescope train` writes."""
     if not path.is_file():
         return None
-    bits = _json(path)
+    bits = read_object(path, remedy=REMEDY)
     models = bits if "moe" in bits else {"moe": bits}
     for values in models.values():
         if not isinstance(values, dict) or not all(map(is_number, values.values())):
-            raise ValueError(f"{path} holds no bits per byte by domain; restore it or train again")
+            raise ValueError(f"{path} holds no bits per byte by domain; {REMEDY}")
     return pd.DataFrame(models).rename_axis("domain").reset_index()
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}; restore it or train again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is not a JSON object; restore it or train again")
-    return content

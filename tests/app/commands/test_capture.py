@@ -14,7 +14,8 @@ from app.studies.reader import Sampling, load_tracer
 from data.merge import merge_traces
 from data.prompts import read_documents, summarize_prompts
 from data.routing import Document
-from data.store import TraceStore, open_trace, partial_path
+from data.store import TraceStore, open_trace
+from data.trace_paths import partial_path
 
 CLI = typer.Typer()
 CLI.command()(command.capture)

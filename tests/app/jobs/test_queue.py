@@ -31,7 +31,7 @@ def begin(jobs: Jobs, key: str, work: Work, *, automatic: bool = False) -> Job:
 
 def finished(job: Job) -> Job:
     """Wait for a job's end without sleeping."""
-    assert job.ended.wait(60), job.state
+    assert job.ended.wait(300), job.state
     return job
 
 

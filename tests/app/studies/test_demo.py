@@ -21,7 +21,7 @@ from app.studies.shipped_causes import ship
 from app.trace import open_trace
 from data.routing import DOMAINS, CancelledError
 from data.sidecar import Sidecar, read_sidecar
-from data.store import partial_path
+from data.trace_paths import partial_path
 from tests.cause_rows import cause_rows
 
 CLI = typer.Typer()

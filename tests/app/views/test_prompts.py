@@ -135,7 +135,7 @@ def test_a_link_to_a_token_that_is_not_there_is_ignored(
 def run_to_its_end(app: AppTest) -> AppTest:
     job = all_jobs().get(f"run|{app.session_state.run}")
     assert job is not None
-    assert job.ended.wait(60)
+    assert job.ended.wait(300)
     return app.run()
 
 

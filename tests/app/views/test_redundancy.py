@@ -155,7 +155,7 @@ def test_a_model_never_compared_is_compared_once(
     app = page()
     assert not app.exception
     [job] = [job for job in all_jobs().all() if str(folder) in job.key]
-    assert job.ended.wait(60)
+    assert job.ended.wait(300)
     assert job.state == "done", job.error
     app = app.run()
     assert not app.exception

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 KINDS = "biufU"  # of numbers, and text
+# As zipfile tells of damage; the last two of a compression or encryption that numpy never writes.
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
 def read_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -20,7 +22,7 @@ def read_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
                 _require_shape(path, file.getinfo(f"{name}.npy"), file, shape)
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in shapes}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 

@@ -1,0 +1,99 @@
+"""Every number that a command takes has bounds, and is refused under the name of its option."""
+
+import pytest
+
+from app import cli
+from tests.app.shell import Run
+
+SEED = (-1, 2**31, 2**63, 2**200, "nan", "1.5")
+
+
+COUNT = (0, -1, 2**31, 2**200, "nan", "inf")
+
+
+TEMPERATURE = ("nan", "inf", "-inf", "-1", "1e-40", "1e300", "x")
+
+
+CAPTURE = ("capture", "p.txt", "--out", "t.duckdb")
+
+
+ABLATE = ("ablate", "--trace", "t.duckdb")
+
+
+GENERATE = ("model", "generate", "a")
+
+
+DESCRIBE = ("model", "describe", "mini")
+
+
+PRUNE = ("prune", "m", "--out", "n")
+
+
+QUANTIZE = ("quantize", "m", "--out", "n")
+
+
+TRAIN = ("train", "f", "--corpus", "c")
+
+
+NUMBERS = [
+    (CAPTURE, "--seed", SEED),
+    (CAPTURE, "--generate", (-1, 2**31, "nan")),
+    (CAPTURE, "--temperature", TEMPERATURE),
+    (CAPTURE, "--top-p", ("nan", "inf", 0, -1, 1.1)),
+    (ABLATE, "--seed", SEED),
+    (ABLATE, "--top", COUNT),
+    (ABLATE, "--tokens", COUNT),
+    (("evaluate",), "--seed", SEED),
+    (("evaluate",), "--temperature", TEMPERATURE),
+    (("evaluate",), "--limit", COUNT),
+    (("evaluate",), "--samples", COUNT),
+    (("evaluate",), "--max-new-tokens", COUNT),
+    (("evaluate",), "--timeout", (*COUNT, 86_401)),
+    (GENERATE, "--seed", SEED),
+    (GENERATE, "--tokens", COUNT),
+    (GENERATE, "--temperature", TEMPERATURE),
+    (GENERATE, "--top-p", ("nan", 0, 2)),
+    (DESCRIBE, "--segments", COUNT),
+    (DESCRIBE, "--shared", (-1, 2**31, "nan")),
+    (PRUNE, "--threshold", ("nan", "inf", -0.1, 1.1)),
+    (PRUNE, "--share", ("nan", "inf", -0.1, 1.1)),
+    (PRUNE, "--texts", COUNT),
+    (PRUNE, "--seed", SEED),
+    (QUANTIZE, "--texts", COUNT),
+    (QUANTIZE, "--seed", SEED),
+    (TRAIN, "--steps", COUNT),
+    (TRAIN, "--batch-size", COUNT),
+    (TRAIN, "--learning-rate", ("nan", "inf", -1, 1e300)),
+    (TRAIN, "--warmup-steps", (-1, 2**31, "nan")),
+    (TRAIN, "--snapshots", COUNT),
+    (TRAIN, "--segments", COUNT),
+    (TRAIN, "--shared", (-1, 2**31, "nan")),
+    (TRAIN, "--minutes", ("nan", "inf", -1)),
+    (TRAIN, "--seed", SEED),
+    (("app",), "--port", (0, -1, 65_536, "nan")),
+]
+
+
+@pytest.mark.parametrize(("command", "option", "values"), NUMBERS)
+def test_a_number_out_of_bounds_is_refused_by_the_name_of_its_option(
+    refused: Run, command: tuple[str, ...], option: str, values: tuple[object, ...]
+) -> None:
+    for value in values:
+        line = refused(*command, f"{option}={value}")
+        assert line.startswith(f"Invalid value for '{option}': "), line
+
+
+def test_every_number_that_a_command_takes_is_tested_above() -> None:
+    tested = {(" ".join(command), option) for command, option, _ in NUMBERS}
+    named = {(command.split(" ")[0], option) for command, option in tested}
+    taking = set()
+    for group in [cli.app, cli.model.app, cli.corpus.app]:
+        for command in group.registered_commands:
+            assert command.callback
+            name = command.name or command.callback.__name__
+            for parameter, type_ in command.callback.__annotations__.items():
+                kind = getattr(type_, "__origin__", None)
+                if kind in (int, float, int | None, float | None):
+                    path = "model" if group is cli.model.app else name
+                    taking.add((path, f"--{parameter.replace('_', '-')}"))
+    assert taking == named
