@@ -1,6 +1,5 @@
 """A model on disk: safetensors shards and a JSON config. Nothing is ever unpickled."""
 
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.outputs import write_atomically
+from data.strict_json import json_text
 from data.training_folder import TrainingFolder
 from model.config import ModelConfig
 from model.config_file import load_config
@@ -40,7 +40,7 @@ def save_model(model: Transformer, folder: Path, *, dtype: torch.dtype = torch.b
     remove_shards(folder)
     for number, shard in enumerate(shards, start=1):
         save_file(shard, folder / shard_name(number, len(shards)))
-    config = json.dumps(asdict(model.config), indent=2) + "\n"
+    config = json_text(asdict(model.config), indent=2) + "\n"
     write_atomically(folder / "config.json", config)  # last: who finds it finds the weights
 
 

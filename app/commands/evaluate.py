@@ -12,7 +12,7 @@ import typer
 from app.commands.capture import Json
 from app.commands.numbers import Temperature, count_option, seed_option
 from app.commands.progress import progress_bar
-from app.commands.signals import INTERRUPTED
+from app.commands.signals import leaving, nothing
 from app.studies.programs.runner import CodeLimits
 from app.studies.programs.sandbox import open_doors
 from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_reader
@@ -84,7 +84,7 @@ def evaluate(
         announce_running(chosen, harness)
     waiting = [task.name for task in chosen if task.problems and not run_code]
     reader = load_reader(model)
-    try:
+    with leaving(nothing):
         runnable = [task for task in chosen if task.name not in waiting]
         measurements = [measure(reader, task, code, limit=limit, seed=seed) for task in runnable]
         if run_harness:
@@ -92,9 +92,6 @@ def evaluate(
             with progress_bar("lm_eval") as advance, redirect_stdout(sys.stderr):
                 settings = {"include": include_path, "limit": limit, "run_code": run_code}
                 measurements.append(run_harness(reader, names, on_progress=advance, **settings))
-    except KeyboardInterrupt:
-        print("interrupted; nothing was stored", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
     report(measurements, waiting, out=out, bom=bom, as_json=as_json)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from data.outputs import only_writer, write_atomically
+from data.strict_json import json_text
 from data.training_folder import TrainingFolder
 from model.checkpoint import load_progress, save_model, save_progress
 from model.parallel.expert_parallel import require_spreadable
@@ -182,7 +183,7 @@ class Trainer:
             self.model.initialize(seed=self.config.seed)
             if self.rank == 0:
                 files.snapshots.unlink(missing_ok=True)  # of the same training, cut short
-                write_atomically(files.settings, json.dumps(self.settings, indent=2) + "\n")
+                write_atomically(files.settings, json_text(self.settings, indent=2) + "\n")
                 files.log.write_text("", encoding="utf-8")
             return
         self.step, batches = load_progress(self.folder, self.model, self.parameters.optimizer)

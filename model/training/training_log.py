@@ -14,6 +14,7 @@ import torch.distributed as distributed
 from torch import Tensor
 
 from data.outputs import write_atomically
+from data.strict_json import json_text
 from model.training.objective import Losses
 
 SUMS = 7  # nats, targets, inputs, balance loss, gradient norm, consistency, steps
@@ -87,7 +88,7 @@ class Window:
 
 def append_line(path: Path, line: dict[str, object]) -> None:
     with path.open("a", encoding="utf-8") as log:
-        log.write(json.dumps(line) + "\n")
+        log.write(json_text(line) + "\n")
 
 
 def cut_log(path: Path, step: int) -> int:
@@ -99,5 +100,5 @@ def cut_log(path: Path, step: int) -> int:
     whole = text[: text.rfind("\n") + 1].splitlines()
     lines = [json.loads(line) for line in whole]
     kept = [line for line in lines if line["step"] <= step]
-    write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
+    write_atomically(path, "".join(json_text(line) + "\n" for line in kept))
     return kept[-1]["tokens"] if kept else 0
