@@ -10,8 +10,10 @@ import resource
 import struct
 import sys
 
-HIDDEN = ("/tmp", "/var/tmp", "/run", "/dev", "/home", "/root", "/mnt", "/media", "/srv")
-ROOM = "size=16m,mode=755"  # of each empty folder in their place, in memory
+SEEN = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr", "/nix", "/gnu", "/proc")
+FOR_LIBRARIES = ("/etc/ld.so.cache", "/etc/alternatives")
+ROOM = b"size=16m,mode=755"  # of each empty folder in place of what is not seen, in memory
+BIND_ALL = 0x1000 | 0x4000
 NO_NEW_PRIVILEGES, SET_SECCOMP, DROP_BOUND, SET_DUMPABLE = 38, 22, 24, 4  # of prctl
 MOUNT_SETATTR, RECURSIVE, READ_ONLY, NO_SETUID = 442, 0x8000, 0x1, 0x2
 DENIED = 0x00050000 | 1  # the call fails with EPERM
@@ -37,21 +39,39 @@ def confine(limits: dict[str, int], *, namespaces: bool) -> None:
 
 
 def hide_files() -> None:
-    """Everything read-only; folders of people and of other programs empty."""
-    python = (sys.executable, sys.prefix, sys.base_prefix)
-    kept = [*python, *map(os.path.realpath, python)]
-    for folder in HIDDEN:
-        if os.path.isdir(folder) and not os.path.islink(folder) and not holds(folder, kept):
-            check(LIBC.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, ROOM.encode()))
+    """Everything read-only; of what is not of the system only what Python runs from, wherever that
+    lies; an empty folder to work in."""
+    prefixes = [sys.prefix, *map(os.path.realpath, (sys.prefix, sys.base_prefix))]
+    needed = filter(os.path.exists, (*prefixes, *FOR_LIBRARIES))
+    kept = {path: os.open(path, os.O_PATH) for path in needed}
+    folders = [one.path for one in os.scandir("/") if one.is_dir(follow_symlinks=False)]
+    hidden = sorted({*folders} - {*SEEN}, key=lambda folder: (folder != "/tmp", folder))
+    for folder in hidden:
+        cover(folder)
+    for path, descriptor in kept.items():
+        if path.startswith(tuple(folder + "/" for folder in hidden)):
+            show(path, descriptor)
+        os.close(descriptor)
     attributes = struct.pack("QQQQ", READ_ONLY | NO_SETUID, 0, 0, 0)
     check(LIBC.syscall(MOUNT_SETATTR, -1, b"/", RECURSIVE, attributes, len(attributes)))
-    folder = next((one for one in HIDDEN if os.path.isdir(one) and not holds(one, kept)), "/")
-    check(LIBC.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, ROOM.encode()))  # the one to write to
-    os.chdir(folder)
+    own = next(one for one in hidden if not any(path.startswith(one + "/") for path in kept))
+    cover(own)  # after the rest became read-only: here it may write
+    os.chdir(own)
 
 
-def holds(folder: str, kept: list[str]) -> bool:
-    return any(path.startswith(folder + "/") for path in kept)
+def cover(folder: str) -> None:
+    check(LIBC.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, ROOM))
+
+
+def show(path: str, descriptor: int) -> None:
+    """What was there before its folder was covered."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.exists(f"/proc/self/fd/{descriptor}/."):
+        os.makedirs(path, exist_ok=True)
+    else:
+        open(path, "x").close()
+    source = f"/proc/self/fd/{descriptor}".encode()
+    check(LIBC.mount(source, path.encode(), None, BIND_ALL, None))
 
 
 def drop_privileges() -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -190,11 +191,18 @@ def test_more_than_its_share_is_refused(statement: str, system: str) -> None:
 
 
 @needs_namespaces
-def test_files_outside_can_be_neither_written_nor_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("python", ["ours", "one beside the files"])
+def test_files_outside_can_be_neither_written_nor_found(
+    python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if python != "ours":
+        venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
+        monkeypatch.setattr(sandbox.sys, "executable", str(tmp_path / "venv" / "bin" / "python"))
     (tmp_path / "mine").write_text("kept")
     for path in (tmp_path / "mine", Path("/etc/routescope"), Path("/proc/sys/kernel/hostname")):
         assert outcome(denied(f"open({str(path)!r}, 'w')"), "assert denied") == "passed"
-    assert outcome(denied(f"open({str(tmp_path / 'mine')!r})"), "assert denied") == "passed"
+    for path in (tmp_path / "mine", Path(__file__), Path("/etc/passwd")):
+        assert outcome(denied(f"open({str(path)!r})"), "assert denied") == "passed"
     assert (tmp_path / "mine").read_text() == "kept"
 
 
