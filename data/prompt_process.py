@@ -86,4 +86,6 @@ def _limit_memory(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS) + 1))
     if STATUS.exists():
         data = int(STATUS.read_text().split()[5]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_DATA, (data + memory, data + memory))
+        given = resource.getrlimit(resource.RLIMIT_DATA)[1]  # of the process that started this one
+        most = data + memory if given == resource.RLIM_INFINITY else min(data + memory, given)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))

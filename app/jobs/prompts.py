@@ -1,19 +1,16 @@
 """Prompts through a model, as a job, into a trace of their own."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from app import workspace
 from app.jobs.worker import Progress
 from app.studies.reader import Sampling, Tracer, load_tracer
 from data.file_names import file_name
 from data.groups import with_groups
 from data.lines import Limits
-from data.prompt_process import PromptReading, prompt_reading
+from data.prompt_process import prompt_reading
+from data.prompts import Prompts
 from data.routing import Document
 from data.store import TraceStore
 
@@ -28,8 +25,39 @@ class Result:
     """A finished run: an unsaved trace."""
 
     path: Path
+    documents: int
     truncated_documents: int
     truncated_tokens: int
+    notes: tuple[str, ...]  # of the file that was read
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file of prompts. Its name is a label, never a path."""
+
+    name: str
+    content: bytes
+
+    def __post_init__(self) -> None:
+        if self.suffix not in SUFFIXES:
+            raise ValueError(f"{self.name[:80]!r} is not a {', '.join(SUFFIXES)} file")
+        if len(self.content) > MEGABYTES << 20:
+            raise ValueError(f"{self.name[:80]!r} has more than {MEGABYTES} MB; split it")
+
+    @property
+    def suffix(self) -> str:
+        return Path(self.name).suffix.lower().removeprefix(".")
+
+    def read(self, progress: Progress) -> Prompts:
+        """In a process of its own. ValueError: see `PromptReading.prompts`."""
+        name = file_name(Path(self.name).stem or "upload")
+        path = progress.folder / f"{name}.{self.suffix}"
+        path.write_bytes(self.content)
+        with prompt_reading(path, LIMITS) as reading:
+            while not reading.ended(wait=0.2):
+                progress.checkpoint()
+                progress.tell(note=f"reading the file, {reading.seconds:.0f} s")
+            return reading.prompts()
 
 
 def has_model(folder: Path) -> bool:
@@ -46,21 +74,6 @@ def tracer(folder: Path) -> Tracer:
     if not has_model(folder):
         raise ValueError(f"there is no model in {folder}")
     return _tracer(str(folder), (folder / "config.json").stat().st_mtime_ns)
-
-
-@contextmanager
-def upload_reading(name: str, content: bytes) -> Iterator[PromptReading]:
-    """Reads an uploaded file in a process of its own. Its name is a label, never a path."""
-    suffix = Path(name).suffix.lower().removeprefix(".")
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{name[:80]!r} is not a {', '.join(SUFFIXES)} file")
-    if len(content) > MEGABYTES << 20:
-        raise ValueError(f"{name[:80]!r} has more than {MEGABYTES} MB; split it")
-    with TemporaryDirectory(dir=workspace.scratch()) as folder:
-        path = Path(folder) / (file_name(Path(name).stem or "upload") + f".{suffix}")
-        path.write_bytes(content)
-        with prompt_reading(path, LIMITS) as reading:
-            yield reading
 
 
 def limits_in_words(folder: Path) -> str:
@@ -81,27 +94,28 @@ def _context(folder: Path) -> str:
         return "tokens, as many as its context holds"
 
 
-def pasted_document(text: str) -> list[Document]:
+def pasted(text: str) -> Prompts:
     if not text.strip():
         raise ValueError("there is no text to run; type some first")
     if len(text) > LIMITS.characters:
         raise ValueError(f"the text has {len(text):,} characters, at most {LIMITS.characters:,}")
     clean = text.encode("utf-8", "replace").decode()
-    return [Document(doc_id=0, text=clean, origin="pasted")]
+    return Prompts([Document(doc_id=0, text=clean, origin="pasted")], ())
 
 
 def run(
-    progress: Progress, model: Path, documents: list[Document], sampling: Sampling | None
+    progress: Progress, model: Path, prompts: Prompts | Upload, sampling: Sampling | None
 ) -> Result:
-    """The routing of documents in a trace that is not saved yet."""
-    path = progress.folder / "run.duckdb"
+    """The routing of prompts in a trace that is not saved yet."""
+    read = prompts.read(progress) if isinstance(prompts, Upload) else prompts
+    documents, grouping = with_groups(read.documents)
     reader = tracer(model)
-    prompts = {"documents": len(documents), "origin": documents[0].origin.split(":")[0]}
-    documents, grouping = with_groups(documents)
+    source = {"documents": len(documents), "origin": documents[0].origin.split(":")[0]}
     description = reader.description(
-        "prompts", prompts=prompts, grouping=grouping, sampling=sampling
+        "prompts", prompts=source, grouping=grouping, sampling=sampling
     )
     count_texts(progress, 0, 0, len(documents))
+    path = progress.folder / "run.duckdb"
     with TraceStore.create(path, description) as store:
         captured = reader.capture(
             documents,
@@ -110,7 +124,8 @@ def run(
             on_progress=lambda tokens, done: count_texts(progress, tokens, done, len(documents)),
             cancelled=progress.stop.is_set,
         )
-    return Result(path, captured.truncated_documents, captured.truncated_tokens)
+    truncated = captured.truncated_documents, captured.truncated_tokens
+    return Result(path, len(documents), *truncated, notes=tuple(read.notes))
 
 
 def count_texts(progress: Progress, tokens: int, done: int, total: int) -> None:

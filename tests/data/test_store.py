@@ -180,7 +180,7 @@ def test_findings_add_up_and_a_resumed_capture_adds_to_them(tmp_path: Path) -> N
     assert rows(path, "SELECT kind, severity, occurrences, first_example, effect FROM finding") == [
         ("non-finite", "fatal", 7, "document 0", "means nothing")
     ]
-    assert rows(path, "SELECT count(*) FROM routing WHERE isnan(weight)") == [(12,)]
+    assert rows(path, "SELECT count(*) FROM routing WHERE isnan(weight)") == [(3,)]
 
 
 def test_weights_that_are_no_numbers_are_refused_without_a_finding(tmp_path: Path) -> None:

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import workspace
 from app.jobs import prompts
-from app.jobs.prompts import MEGABYTES, SUFFIXES, Result
+from app.jobs.prompts import MEGABYTES, SUFFIXES, Result, Upload
 from app.studies.reader import Sampling
 from app.views.shared import controls
 from data.prompts import Prompts
-from data.routing import Document
 
 EXAMPLE = """If 3x + 5 = 20, then x = 5.
 def area(radius):
@@ -24,7 +22,7 @@ She put the milk back in the fridge so that it would not spoil."""
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    documents: list[Document]
+    prompts: Prompts | Upload
     sampling: Sampling | None
 
 
@@ -53,27 +51,13 @@ def asked() -> Request | None:
     if not pressed:
         return None
     try:
-        read = _uploaded(upload) if upload else Prompts(prompts.pasted_document(text), ())
+        given = Upload(upload.name, upload.getvalue()) if upload else prompts.pasted(text)
         sampling = Sampling(**settings) if settings["new_tokens"] else None
     except ValueError as error:
         st.error("This cannot be run:")
         st.code(str(error), language=None)
         return None
-    st.session_state.notes = read.notes
-    return Request(read.documents, sampling)
-
-
-def _uploaded(upload: UploadedFile) -> Prompts:
-    """Cancel, any other click or a closed page ends this run of the page, and the reading too."""
-    place = st.empty()
-    with prompts.upload_reading(upload.name, upload.getvalue()) as reading:
-        with place.container():
-            st.button("Cancel", key="cancel_upload")
-            state = st.empty()
-        while not reading.ended(wait=0.2):
-            state.caption(f"Reading the file: {reading.seconds:.0f} s")
-        place.empty()
-        return reading.prompts()
+    return Request(given, sampling)
 
 
 def _sampling() -> dict[str, Any]:
@@ -87,13 +71,13 @@ def _sampling() -> dict[str, Any]:
     return {"new_tokens": new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
 
 
-def save(result: Result, *, documents: int) -> None:
+def save(result: Result) -> None:
     """Copy the run into the workspace under a name of the user's."""
-    for note in st.session_state.get("notes", ()):
+    for note in result.notes:
         controls.note(f"{note[0].upper()}{note[1:]}.")
     if result.truncated_documents:
         st.warning(
-            f"{result.truncated_documents} of {documents} texts "
+            f"{result.truncated_documents} of {result.documents} texts "
             f"{'is' if result.truncated_documents == 1 else 'are'} longer than the model's "
             f"context; {result.truncated_tokens:,} tokens were not read."
         )

@@ -62,6 +62,6 @@ if len(documents) > 1:
 else:
     doc_id = int(documents.index[0])
 if result and shown.path == result.path:
-    form.save(result, documents=len(documents))
+    form.save(result)
 draw_text(shown, int(doc_id), meaning(trace, shown, controls.palette()))
 controls.method("expert_domain")

@@ -14,7 +14,7 @@ from app.workspace import checkpoint
 
 def start(request: Request, trace: Trace) -> None:
     name = uuid.uuid4().hex
-    work = partial(run, model=checkpoint(), documents=request.documents, sampling=request.sampling)
+    work = partial(run, model=checkpoint(), prompts=request.prompts, sampling=request.sampling)
     place = Place("prompts", {"trace": trace.name, "run": name})
     all_jobs().start(_key(name), "Running your text", work, place=place)
     st.query_params["run"] = name

@@ -42,7 +42,7 @@ def status(job: Job) -> str:
         how = "paused, goes on after" if job.state == "paused" else "waits for"
         return f"{how} “{ahead.title}”" if ahead else "starting"
     if not job.total:
-        return f"{job.done:,} {job.unit}" if job.done else "starting"
+        return f"{job.done:,} {job.unit}" if job.done else job.note or "starting"
     counted = f"{job.done:,} of {job.total:,} {job.unit}"
     left = job.seconds_left
     return counted if left is None else f"{counted}, about {duration(left)} left"

@@ -98,16 +98,23 @@ def test_a_temperature_that_cannot_be_used_is_a_message(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "content"), [("a.csv", b"a,b\n1,2\n"), ("a.txt", b"\xff")])
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", b"a,b\n1,2\n", "no column or field named text"),
+        ("a.txt", b"\xff", "a.txt"),
+    ],
+)
 def test_a_file_that_cannot_be_read_is_a_message(
-    name: str, content: bytes, traces: Path, model: Path, tiny_trace: Path
+    name: str, content: bytes, words: str, traces: Path, model: Path, tiny_trace: Path
 ) -> None:
     shutil.copy(tiny_trace, traces / "tiny.duckdb")
     app = page("prompts")
     app.file_uploader(key="upload").set_value([(name, content, "text/plain")])
-    run_button(app).click().run()
+    app = run_to_its_end(run_button(app).click().run())
     assert not app.exception
-    assert app.error[0].value == "This cannot be run:"
+    assert app.error[0].value == "The text could not be run."
+    assert words in app.code[0].value
 
 
 @pytest.mark.slow
