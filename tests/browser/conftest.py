@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    sync_playwright,
+)
 
 from tests.browser.dashboard import ARGUMENTS, CHROMIUM, served, write_workspace
 
@@ -32,13 +39,20 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture
-def page(browser: Browser, server: str) -> Iterator[Page]:
-    """A tab. Fails on a page error, an error in the console, or a request to another host."""
+@pytest.fixture(scope="session")
+def visitor(browser: Browser, server: str) -> Iterator[BrowserContext]:
+    """One for all tabs, so that the dashboard's scripts are fetched once."""
     context = browser.new_context(
         viewport={"width": 1440, "height": 1600}, base_url=server, accept_downloads=True
     )
-    tab = context.new_page()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(visitor: BrowserContext, server: str) -> Iterator[Page]:
+    """A tab. Fails on a page error, an error in the console, or a request to another host."""
+    tab = visitor.new_page()
     troubles: list[str] = []
 
     def watch_request(request: Request) -> None:
@@ -54,5 +68,5 @@ def page(browser: Browser, server: str) -> Iterator[Page]:
     tab.on("console", watch_console)
     tab.on("pageerror", lambda error: troubles.append(f"page error: {error}"))
     yield tab
-    context.close()
+    tab.close()
     assert troubles == []
