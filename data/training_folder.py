@@ -95,6 +95,8 @@ class TrainingFolder:
         """What a killed training was writing."""
         for file in (self.settings, self.progress, self.snapshots, self.log, self.model_config):
             file.with_name(file.name + ".partial").unlink(missing_ok=True)
+        for file in self.path.glob(".tmp??????"):  # where safetensors writes before it renames
+            file.unlink()
 
     @property
     def state(self) -> State:

@@ -44,7 +44,7 @@ from tests.cause_rows import cause_rows
 from tests.sidecars import info_of
 from tests.traces import write_tiny_trace
 
-WORKERS = 2
+WORKERS = os.cpu_count() or 1
 MARK, MARKED = "of another trace", 987_654  # as text and as a number
 COUNTS = ("tokens", "n_documents", "n_groups", "n_tokens", "n_choices")
 Mutate = Callable[[random.Random, Path, "Whole"], None]
@@ -108,7 +108,7 @@ def _tours(
     with (
         patch.object(manifest_scanner, "scan_component_manifests", scan_once),
         patch.object(workspace, "SHIPPED_TRAININGS", folder / "stages"),
-        patch.object(beside, "_run", lambda job, trace, command: None),  # nothing is made again
+        patch.object(beside, "_to_make", lambda trace, kinds: False),  # nothing is made again
     ):
         for number in numbers:
             rng = random.Random(f"{seed}|{number}")

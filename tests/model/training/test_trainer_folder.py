@@ -85,9 +85,10 @@ def test_a_training_killed_before_its_first_checkpoint_begins_anew(tmp_path: Pat
     whole = trained(tmp_path / "whole")
     trained(tmp_path / "cut", stop_after=3)
     (tmp_path / "cut" / "progress.safetensors").unlink()
-    (tmp_path / "cut" / "progress.safetensors.partial").write_bytes(b"half")
+    for half in ("progress.safetensors.partial", ".tmpJ3kuBt"):
+        (tmp_path / "cut" / half).write_bytes(b"half")
     assert trained(tmp_path / "cut") == whole
-    assert not list((tmp_path / "cut").glob("*.partial"))
+    assert not [*(tmp_path / "cut").glob("*.partial"), *(tmp_path / "cut").glob(".tmp*")]
 
 
 def test_a_finished_training_that_is_run_again_stays(tmp_path: Path) -> None:
