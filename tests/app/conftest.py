@@ -33,6 +33,12 @@ def components_scanned_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def nothing_starts_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    for job in ("project", "information"):
+        monkeypatch.setattr(beside, job, lambda trace: None)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of 2 MoE layers, 8 experts, top 2, a context of 16 bytes."""
@@ -46,13 +52,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty workspace without a model or trainings, in which nothing is projected by itself."""
+    """An empty workspace without a model or trainings."""
     monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path / "traces"))
     monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "model"))
     monkeypatch.setenv("ROUTESCOPE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(workspace, "SHIPPED_TRAININGS", tmp_path / "stages")
-    monkeypatch.setattr(beside, "project", lambda trace: None)
-    monkeypatch.setattr(beside, "information", lambda trace: None)
     (tmp_path / "traces").mkdir()
     return tmp_path / "traces"
 
@@ -72,7 +76,6 @@ def incomplete_traces(
     """A workspace with the traces of tests/app/incomplete_traces.py and no model."""
     monkeypatch.setenv("ROUTESCOPE_TRACES", str(incomplete_files))
     monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "none"))
-    monkeypatch.setattr(beside, "project", lambda trace: None)
     return incomplete_files
 
 

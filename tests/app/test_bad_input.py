@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.jobs import beside
 from app.views.shared import controls
 from data.report import csv_text
 from tests.app.pages import page, texts
@@ -70,8 +69,6 @@ def frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame
     """An empty workspace; what the page offers as CSV is kept here."""
     found: list[pd.DataFrame] = []
     monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path))
-    for job in ("project", "information"):
-        monkeypatch.setattr(beside, job, lambda trace: None)
     monkeypatch.setattr(controls, "download", lambda frame, **rest: found.append(frame))
     return found
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from app.jobs import beside
 from app.studies.reader import Tracer, load_tracer
 from data.groups import with_groups
 from data.routing import Document
@@ -48,8 +47,6 @@ def write_trace(folder: Path, path: Path) -> Tracer:
 def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path / "traces"))
     monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "model"))
-    monkeypatch.setattr(beside, "project", lambda trace: None)
-    monkeypatch.setattr(beside, "information", lambda trace: None)
     path = tmp_path / "traces" / "drops.duckdb"
     path.parent.mkdir()
     write_trace(tmp_path / "model", path)

@@ -8,7 +8,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import workspace
-from app.jobs import beside
 from app.trace import open_trace
 from app.views.export import tables as export
 from data.report import csv_text
@@ -26,8 +25,6 @@ SAID = "The number of chosen experts varies from token to token, from 8 to 32"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path))
     monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "absent"))
-    monkeypatch.setattr(beside, "project", lambda trace: None)
-    monkeypatch.setattr(beside, "information", lambda trace: None)
     return tmp_path
 
 
