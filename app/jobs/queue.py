@@ -22,7 +22,7 @@ from app.jobs.worker import Work
 T = TypeVar("T")
 ACTIVE = ("queued", "running", "paused")
 ENDED = 20  # jobs remembered; what older ones made and nobody saved is deleted
-NICE = 10  # of jobs that start by themselves
+NICE = {False: 5, True: 10}  # by whether a job starts by itself; pages come before both
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class Jobs:
         while (job := self._next(automatic)) is not None:
             try:
                 if process is None or not process.alive:
-                    process = Process(memory=self._memory, niceness=NICE if automatic else 0)
+                    process = Process(memory=self._memory, niceness=NICE[automatic])
                 outcome = self._run(job, process)
             except Exception as error:  # no process to be had, or work that cannot be sent
                 outcome = Outcome("failed", str(error))
