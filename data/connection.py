@@ -50,10 +50,20 @@ def connect(
     path: Path, *, read_only: bool, attachable: Sequence[Path] = ()
 ) -> duckdb.DuckDBPyConnection:
     """A writer may attach the files named; otherwise nothing but `path` is within reach."""
+    for file in (path, *attachable):
+        require_plain_path(file)
     try:
         return _reader(path) if read_only else _writer(path, attachable)
     except duckdb.Error as error:
         raise _not_opened(path, error) from error
+
+
+def require_plain_path(path: Path) -> None:
+    """TraceError: DuckDB takes what follows a question mark for options."""
+    if str(path) != ":memory:" and "?" in os.path.realpath(path):
+        raise TraceError(
+            f"{path} has a question mark in its path, which DuckDB cannot open; rename it"
+        )
 
 
 def _writer(path: Path, attachable: Sequence[Path]) -> duckdb.DuckDBPyConnection:
@@ -77,15 +87,15 @@ def _reader(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _restrict(connection: duckdb.DuckDBPyConnection, attachable: Sequence[Path]) -> None:
-    reach = [f"{file}{end}" for file in attachable for end in ENDINGS]
+    reach = [f"{os.path.realpath(file)}{end}" for file in attachable for end in ENDINGS]
     connection.execute("SET allowed_paths = $1", [reach])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
 
 def quoted(path: Path) -> str:
-    """For ATTACH, which takes no bound values."""
-    return "'" + str(path).replace("'", "''") + "'"
+    """For ATTACH, which takes no bound values. Where the file is: a link is not within reach."""
+    return "'" + os.path.realpath(path).replace("'", "''") + "'"
 
 
 def _not_opened(path: Path, error: duckdb.Error) -> TraceError:

@@ -12,6 +12,7 @@ from data.connection import BeingWrittenError, TraceError, connect, first_line, 
 from data.groups import GroupDomains
 from data.store import TraceDescription, create_empty, difference, open_trace
 from data.strict_json import json_text
+from data.trace_check import check_trace
 from data.trace_format import stored_groups
 from data.trace_paths import discard, merging_path, require_free
 
@@ -51,6 +52,7 @@ def merge_traces(paths: list[Path], target: Path) -> int:
     try:
         create_empty(unfinished, replace(first, name=target.stem))
         write_merged(paths, target, truncated=[truncated for _, truncated in described])
+        require_readable(unfinished, target)
     except BaseException:
         discard(unfinished)
         raise
@@ -158,6 +160,17 @@ def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, i
             con.execute("CHECKPOINT")
         except duckdb.Error as error:
             raise ValueError(f"cannot merge into {target}: {first_line(error)}") from error
+
+
+def require_readable(unfinished: Path, target: Path) -> None:
+    """What holds for each trace need not hold for all of them."""
+    try:
+        with connect(unfinished, read_only=True) as con:
+            check_trace(con, target)
+    except TraceError as error:
+        reason = str(error).removeprefix(f"{target} is damaged or was altered: ")
+        reason = reason.removesuffix("; copy it again or capture again")
+        raise ValueError(f"these traces cannot be one: {reason}; keep them apart") from error
 
 
 def in_document_order(table: str, shards: int) -> str:

@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import pyarrow
+
 from data.lines import Limits
 from data.prompts import Prompts, read_prompts
 
@@ -71,6 +73,7 @@ def prompt_reading(path: Path, limits: Limits, *, memory: int = MEMORY) -> Itera
 
 
 def _read(path: Path, limits: Limits, sender: Connection, memory: int) -> None:
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # others reserve what they may never use
     _limit_memory(memory)
     try:
         answer: Prompts | str = read_prompts(path, limits)

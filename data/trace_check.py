@@ -18,6 +18,7 @@ from data.trace_format import ADDED, FORMAT_VERSION, READABLE_VERSIONS
 SCHEMA = Path(__file__).with_name("schema.sql")
 CHECKS = Path(__file__).with_name("checks.sql")
 CONFIG_CHARACTERS = 10_000_000
+DEEPEST = 100  # levels of the configuration
 TRUNCATED = ("documents", "tokens")
 GROUPS = ("documents", "groups", "joined")
 NON_FINITE = "SELECT count(*) > 0 FROM finding WHERE kind = 'non-finite'"
@@ -131,13 +132,25 @@ def _wrong_config(con: duckdb.DuckDBPyConnection) -> str | None:
         return "its configuration is no JSON, or too large"
     if not isinstance(config, dict):
         return "its configuration is no JSON object"
+    if nested_deeper(config, DEEPEST):
+        return f"its configuration is nested more than {DEEPEST} deep"
     parts = {name: config.get(name) for name in ("model", "capture", "truncated")}
     for name, part in parts.items():
         if not isinstance(part, dict | None):
             return f"the {name} of its configuration is no JSON object"
+    if "truncated" in config and parts["truncated"] is None:
+        return "the truncated of its configuration is no JSON object"
     return _wrong_counts("truncated", parts["truncated"], TRUNCATED) or _wrong_groups(
         parts["capture"] or {}
     )
+
+
+def nested_deeper(value: object, levels: int) -> bool:
+    """So deep that walking through it could end in a RecursionError."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(nested_deeper(one, levels - 1) for one in inner)
 
 
 def _wrong_groups(capture: dict[str, Any]) -> str | None:
@@ -146,7 +159,8 @@ def _wrong_groups(capture: dict[str, Any]) -> str | None:
         return None
     if not isinstance(groups, dict) or not isinstance(groups.get("from"), str):
         return "its configuration does not say where its groups are from"
-    if not isinstance(capture.get("prompts"), dict):
+    prompts = capture.get("prompts")
+    if not isinstance(prompts, dict) or not isinstance(prompts.get("sha256", ""), str | None):
         return "its configuration has groups, but no prompts"
     return _wrong_counts("groups", groups, GROUPS)
 

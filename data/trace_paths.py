@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data.connection import ENDINGS
+from data.connection import ENDINGS, require_plain_path
 from data.outputs import require_new_file
 
 
@@ -19,6 +19,7 @@ def require_free(path: Path) -> None:
     partial = partial_path(path)
     if path.suffix != ".duckdb":
         raise ValueError(f"a trace is a .duckdb file, {path.name} is not")
+    require_plain_path(path)
     require_new_file(path)
     if partial.exists():
         raise ValueError(f"{partial} is an unfinished capture; add --resume or delete it")
