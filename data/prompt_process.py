@@ -4,6 +4,7 @@ A file can say less of its size than it unpacks to, and a library that parses it
 """
 
 import multiprocessing
+import os
 import resource
 import time
 from collections.abc import Iterator
@@ -13,13 +14,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import pyarrow
-
 from data.lines import Limits
 from data.prompts import Prompts, read_prompts
 
 MEMORY = 1 << 30  # bytes that reading may take, beyond the libraries
 SECONDS = 60.0
+SYSTEM_POOL = "ARROW_DEFAULT_MEMORY_POOL", "system"  # others reserve more than they ever use
 STATUS = Path("/proc/self/statm")  # pages; the sixth is what a limit of data counts
 
 
@@ -61,6 +61,7 @@ def prompt_reading(path: Path, limits: Limits, *, memory: int = MEMORY) -> Itera
     """The process is killed when the block is left, whatever it was doing."""
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
+    os.environ.setdefault(*SYSTEM_POOL)  # for the process, which reads it when it loads Arrow
     process = spawn.Process(target=_read, args=(path, limits, sender, memory), daemon=True)
     process.start()
     sender.close()
@@ -73,7 +74,6 @@ def prompt_reading(path: Path, limits: Limits, *, memory: int = MEMORY) -> Itera
 
 
 def _read(path: Path, limits: Limits, sender: Connection, memory: int) -> None:
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # others reserve what they may never use
     _limit_memory(memory)
     try:
         answer: Prompts | str = read_prompts(path, limits)

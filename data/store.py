@@ -1,6 +1,7 @@
 """A trace on disk: one DuckDB file, written by one TraceStore, read through open_trace."""
 
 import json
+import os
 import queue
 import threading
 import uuid
@@ -78,6 +79,7 @@ class TraceStore:
     @classmethod
     def create(cls, path: Path, description: TraceDescription) -> Self:
         require_free(path)
+        discard_partial(path)  # what DuckDB kept beside one that somebody deleted
         create_empty(partial_path(path), description)
         return cls(path, description)
 
@@ -111,6 +113,11 @@ class TraceStore:
             if kind is not None and self._trace.documents == 0:
                 discard_partial(self.path)
         if kind is None:
+            if os.path.lexists(self.path):
+                raise ValueError(
+                    f"{self.path} was made by somebody else meanwhile: this capture is kept as "
+                    f"{partial_path(self.path).name}; move the other away and add --resume"
+                )
             partial_path(self.path).rename(self.path)
 
     def stored_doc_ids(self) -> set[int]:

@@ -5,6 +5,7 @@ and one more such id after the last. `SPLIT.index.npz`: where documents start, t
 their bytes. N = documents, W = windows, B = windows of a batch, P = positions of a window.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -100,6 +101,16 @@ class TokenStore:
         ids_BP = self.tokens.take(position_BP, mode="clip").astype(np.int64)
         ids_BP[offset_P >= n_B[:, None]] = PADDING
         return ids_BP
+
+
+def corpus_identity(folder: Path) -> str:
+    """Hex; equal only while the tokens of both splits and the tokenizer are the same."""
+    digest = hashlib.sha256()
+    for path in (*_paths(folder, "train"), *_paths(folder, "heldout"), folder / "tokenizer.json"):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def batches(

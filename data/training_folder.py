@@ -71,7 +71,7 @@ class TrainingFolder:
                 f"{self.path} holds a training without {self.progress.name}, so it cannot be "
                 "continued, and it is not replaced; choose another folder"
             )
-        begun = self._begun_settings()
+        begun = {"corpus": settings.get("corpus")} | self._begun_settings()  # older: not on record
         if changed := sorted(key for key in settings if begun.get(key) != settings[key]):
             raise ValueError(
                 f"{self.path} holds a training with other settings ({', '.join(changed)}); "

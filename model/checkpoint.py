@@ -92,6 +92,7 @@ def load_model(
     tensors: dict[str, Tensor] = {}
     for path in shard_paths(folder):
         tensors |= load_file(path, device=device)
+    require_finite_biases(folder, tensors)
     if config.expert_dtype == "int8":
         tensors = dequantize(tensors)
     if config.tied_embeddings:
@@ -99,6 +100,16 @@ def load_model(
     model = Transformer(config).to(device)
     model.load_state_dict(tensors)
     return model.to(dtype).eval()
+
+
+def require_finite_biases(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """They choose experts and are in no logit, weight or loss where it would be seen."""
+    for name, tensor in tensors.items():
+        if name.endswith("bias_E") and not tensor.isfinite().all():
+            raise ValueError(
+                f"the weights in {folder} are damaged: {name}, which decides what experts are "
+                "chosen, is NaN or infinite; copy the model again or use another checkpoint"
+            )
 
 
 def require_fitting(folder: Path, config: ModelConfig) -> None:

@@ -10,7 +10,12 @@ from model.config import ModelConfig
 
 LARGEST_FILE = 2**22  # bytes
 # A file asks for no more than these, whatever its weights: tables and layers are made from them.
-LARGEST = {"num_layers": 1_024, "num_experts": 2**15, "context_length": 2**17}
+LARGEST = {
+    "num_layers": 1_024,
+    "num_experts": 2**15,
+    "num_shared_experts": 2**10,
+    "context_length": 2**17,
+}
 LARGEST_OTHER = 2**20
 LARGEST_NUMBER = 1e9  # of those with a fraction
 ZERO_IS_FINE = {
@@ -48,6 +53,8 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
             kinds = get_args(known[name].type) or (known[name].type,)
             _check_value(name, value, kinds)
             checked[name] = float(value) if float in kinds and value is not None else value
+    if checked["num_heads"] * checked["head_dim"] > LARGEST_OTHER:
+        raise ValueError(f"num_heads times head_dim must be at most {LARGEST_OTHER}")
     return checked
 
 

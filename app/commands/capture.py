@@ -64,8 +64,8 @@ def capture(
         bool,
         typer.Option(
             "--allow-nonfinite",
-            help="Store tokens whose logits, weights or losses are NaN or infinite; every page "
-            "then says so.",
+            help="Store tokens whose logits, weights or losses are NaN or infinite; every page of "
+            "the trace then says so.",
         ),
     ] = False,
     parallel: Annotated[

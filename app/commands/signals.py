@@ -24,12 +24,15 @@ def ended_by_signals() -> Iterator[None]:
     asked: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for each in STOPS:  # it ends already: asking again would cut that short
+        for each in heeded:  # it ends already: asking again would cut that short
             signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         asked.append(number)
         raise StoppedError(128 + number)
 
-    heeded = [each for each in STOPS if signal.getsignal(each) is not signal.SIG_IGN]
+    every = (signal.SIGINT, *STOPS)
+    heeded = [each for each in every if signal.getsignal(each) is not signal.SIG_IGN]
     before = {each: signal.signal(each, stop) for each in heeded}
     try:
         yield

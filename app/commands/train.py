@@ -17,7 +17,7 @@ from app.commands.progress import progress_bar
 from app.commands.signals import leaving
 from data.outputs import write_atomically
 from data.strict_json import json_text
-from data.tokens import DomainWindows, TokenStore, batches
+from data.tokens import DomainWindows, TokenStore, batches, corpus_identity
 from data.training_folder import TrainingFolder
 
 if TYPE_CHECKING:
@@ -121,7 +121,13 @@ def train(
             source = sequences(training, schedule, length)
             sample = Sample(*heldout.opening_windows(length), heldout.domains)
             trainer = Trainer(
-                model, schedule, folder, batches=source, sample=sample, parallel=parallel
+                model,
+                schedule,
+                folder,
+                batches=source,
+                sample=sample,
+                parallel=parallel,
+                corpus=corpus_identity(corpus),
             )
         deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
         try:

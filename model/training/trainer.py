@@ -58,9 +58,11 @@ class Trainer:
         batches: Batches,
         sample: Sample | None = None,
         parallel: bool = False,
+        corpus: str | None = None,
     ) -> None:
         """`sample`: held-out text whose routing is recorded along the way. `parallel`: the experts
-        are spread over the processes instead of copied to each."""
+        are spread over the processes instead of copied to each. `corpus`: what a training is not
+        continued without (`corpus_identity`)."""
         self.config, self.folder, self.model = config, folder, model
         self.device = model.embedding.weight.device
         self.parameters: CopiedParameters | SpreadParameters = CopiedParameters(model, config)
@@ -85,7 +87,7 @@ class Trainer:
             if sample is not None and model.config.num_experts
             else None
         )
-        self.settings = self.settled()
+        self.settings = self.settled() | ({} if corpus is None else {"corpus": corpus})
         if self.rank == 0:  # which writes there; others may look later
             unsaved = -(-config.checkpoint_every // config.log_every)
             TrainingFolder(folder).require_begun_with(self.settings, unsaved_lines=unsaved)

@@ -240,3 +240,37 @@ def test_a_merge_that_still_runs_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=f"written by process {pid}"):
             merge_traces([a, b], tmp_path / "c.duckdb")
         assert running.exists()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"truncated": None},
+        {"capture": {"groups": {"from": "x"}, "prompts": {"sha256": [1]}}},
+        {"capture": json.loads('{"a":' * 900 + "1" + "}" * 900)},
+    ],
+    ids=["null", "unhashable", "nested"],
+)
+def test_a_configuration_that_cannot_be_joined_is_refused(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    paths = [
+        write(tmp_path / f"{name}.duckdb", [batch_of([doc_id], [[[0, 1], [2, 3]]])])
+        for doc_id, name in enumerate("ab")
+    ]
+    for path in paths:
+        with duckdb.connect(str(path)) as con:
+            config = json.loads(con.execute("SELECT config FROM trace").fetchall()[0][0])
+            con.execute("UPDATE trace SET config = $1", [json.dumps(config | changed)])
+    with pytest.raises(ValueError, match="its configuration"):
+        merge_traces(paths, tmp_path / "c.duckdb")
+
+
+def test_traces_with_and_without_weights_are_no_one_trace(tmp_path: Path) -> None:
+    batch = batch_of([1], [[[0, 1], [2, 3]]])
+    a = write(tmp_path / "a.duckdb", [batch_of([0], [[[0, 1], [2, 3]]])])
+    unknown_TLK = np.full_like(batch.weights_TLK, np.nan)
+    b = write(tmp_path / "b.duckdb", [replace(batch, weights_TLK=unknown_TLK)])
+    with pytest.raises(ValueError, match=r"cannot be one: .* not finite; keep them apart"):
+        merge_traces([a, b], tmp_path / "c.duckdb")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.duckdb", "b.duckdb"]

@@ -38,6 +38,22 @@ def test_a_trace_opens_twice_in_one_process(trace: Path) -> None:
         assert first.execute("SELECT 1").fetchall() == second.execute("SELECT 1").fetchall()
 
 
+def test_a_trace_is_read_through_a_link(trace: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.duckdb"
+    link.symlink_to(trace)
+    with open_trace(link) as con:
+        assert con.execute("SELECT count(*) FROM document").fetchall() == [(2,)]
+
+
+def test_a_question_mark_in_a_path_is_named(trace: Path, tmp_path: Path) -> None:
+    path = trace.rename(tmp_path / "what?.duckdb")
+    with pytest.raises(ValueError, match="question mark in its path"):
+        open_trace(path)
+    with pytest.raises(ValueError, match="question mark in its path"):
+        TraceStore.create(tmp_path / "else?.duckdb", description())
+    assert [one.name for one in tmp_path.glob("*?.duckdb*")] == ["what?.duckdb"]
+
+
 def test_open_trace_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no trace .*absent\.duckdb"):
         open_trace(tmp_path / "absent.duckdb")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -76,3 +77,13 @@ def test_a_file_that_lies_about_its_size_meets_the_limit_of_memory(tmp_path: Pat
         pytest.raises(ValueError, match=r"more memory|MB"),
     ):
         finished(reading)
+
+
+@pytest.mark.parametrize(("texts", "characters"), [(100, 1_000), (1, 190_000), (400, 2_000)])
+def test_ordinary_parquet_is_within_the_limits(tmp_path: Path, texts: int, characters: int) -> None:
+    draw = np.random.default_rng(0)
+    letters = draw.choice(list("abcdefgh "), (texts, characters))
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({"text": ["".join(row) for row in letters]}), path)
+    with prompt_reading(path, Limits(documents=500, rows=10_000)) as reading:
+        assert len(finished(reading).documents) == texts

@@ -204,3 +204,26 @@ def test_findings_stay_with_the_documents_that_a_batch_completes(tmp_path: Path)
         store.write(broken(0, occurrences=3))
         store.write(batch_of([1], [[[0, 1]] * 2], first_position=1))
     assert rows(path, "SELECT occurrences FROM finding") == [(3,)]
+
+
+def test_a_trace_that_somebody_made_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+
+    def write_while_another_comes() -> None:
+        with TraceStore.create(path, description()) as store:
+            store.write(batch_of([0], [[[0, 1]] * 2]))
+            path.write_text("another")
+
+    with pytest.raises(ValueError, match="move the other away and add --resume"):
+        write_while_another_comes()
+    assert path.read_text() == "another"
+    path.unlink()
+    with TraceStore.resume(path, description()):
+        pass
+    assert rows(path, "SELECT doc_id FROM document") == [(0,)]
+
+
+def test_what_a_deleted_capture_left_beside_it_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / "t.duckdb.partial.wal").write_bytes(b"of another file")
+    write_all(tmp_path / "t.duckdb", [batch_of([0], [[[0, 1]] * 2])])
+    assert [path.name for path in tmp_path.iterdir()] == ["t.duckdb"]

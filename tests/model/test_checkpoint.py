@@ -1,7 +1,7 @@
 """A model survives its way to disk, and a damaged one is named."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -83,3 +83,14 @@ def test_missing_and_damaged_files_are_named(saved: Path, tmp_path: Path) -> Non
         load_model(saved)
     with pytest.raises(ValueError, match=r"config\.json is missing"):
         load_model(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_a_bias_that_chooses_and_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
+    model = Transformer(replace(small_config(), balancing="bias"))
+    model.initialize(seed=0)
+    gate = next(module for name, module in model.named_modules() if name.endswith("gate"))
+    gate.bias_E[1] = value
+    save_model(model, tmp_path)
+    with pytest.raises(ValueError, match="bias_E, which decides what experts are chosen"):
+        load_model(tmp_path)

@@ -19,12 +19,22 @@ MOUNT_SETATTR, RECURSIVE, READ_ONLY, NO_SETUID = 442, 0x8000, 0x1, 0x2
 DENIED = 0x00050000 | 1  # the call fails with EPERM
 ALLOWED = 0x7FFF0000
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-# clone, fork, vfork, clone3; socket; kill, tkill, tgkill, pidfd_send_signal; ptrace and
-# process_vm_*; io_uring_setup, which does what others are denied; unshare, setns, mount
+# clone, fork, vfork, clone3; socket; kill, tkill, tgkill, pidfd_send_signal, rt_sigqueueinfo,
+# rt_tgsigqueueinfo; ptrace and process_vm_*; prlimit64, setpriority, sched_setparam,
+# sched_setscheduler, sched_setaffinity, migrate_pages, move_pages, process_madvise, which may mean
+# another process; io_uring_setup, which does what others are denied; unshare, setns, mount
 CALLS = {
-    "x86_64": (56, 57, 58, 435, 41, 62, 200, 234, 424, 101, 310, 311, 425, 272, 308, 165),
-    "aarch64": (220, 435, 198, 129, 130, 131, 424, 117, 270, 271, 425, 97, 268, 40),
+    "x86_64": (
+        *(56, 57, 58, 435, 41, 62, 200, 234, 424, 129, 297, 101, 310, 311),
+        *(302, 141, 142, 144, 203, 256, 279, 440, 425, 272, 308, 165),
+    ),
+    "aarch64": (
+        *(220, 435, 198, 129, 130, 131, 424, 138, 240, 117, 270, 271),
+        *(261, 140, 118, 119, 122, 238, 239, 440, 425, 97, 268, 40),
+    ),
 }
+FCNTL = {"x86_64": 72, "aarch64": 25}
+OWNERS = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: the system sends the signal then
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -88,15 +98,32 @@ def deny_calls() -> None:
     machine = platform.machine()
     if machine not in CALLS:
         return
-    calls = CALLS[machine]
-    program = [(0x20, 0, 0, 4), (0x15, 1, 0, AUDIT[machine]), (0x06, 0, 0, DENIED)]
-    program += [(0x20, 0, 0, 0), (0x35, len(calls) + 1, 0, 0x40000000)]  # numbers of another table
-    program += [(0x15, len(calls) - place, 0, call) for place, call in enumerate(calls)]
-    program += [(0x06, 0, 0, ALLOWED), (0x06, 0, 0, DENIED)]
+    program = [*of_this_machine(AUDIT[machine]), *denied_calls(CALLS[machine])]
+    program += [*denied_commands(FCNTL[machine], OWNERS), (0x06, 0, 0, ALLOWED)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     address = ctypes.c_void_p(ctypes.addressof(code))
     filtered = struct.pack("HxxxxxxP", len(program), address.value)
     check(LIBC.prctl(SET_SECCOMP, 2, filtered, 0, 0))
+
+
+Instruction = tuple[int, int, int, int]  # of a filter: code, jumps if true and if not, value
+
+
+def of_this_machine(audit: int) -> list[Instruction]:
+    """Denied otherwise, and where the number is of another table; the number stays loaded."""
+    denied = (0x06, 0, 0, DENIED)
+    other = [(0x20, 0, 0, 0), (0x35, 0, 1, 0x40000000), denied]
+    return [(0x20, 0, 0, 4), (0x15, 1, 0, audit), denied, *other]
+
+
+def denied_calls(calls: tuple[int, ...]) -> list[Instruction]:
+    return [step for call in calls for step in ((0x15, 0, 1, call), (0x06, 0, 0, DENIED))]
+
+
+def denied_commands(call: int, commands: tuple[int, ...]) -> list[Instruction]:
+    """The second argument of a call names what it is to do."""
+    second = (0x20, 0, 0, 24)
+    return [(0x15, 0, 1 + 2 * len(commands), call), second, *denied_calls(commands)]
 
 
 def check(result: int) -> None:

@@ -27,6 +27,23 @@ def test_a_signal_ends_the_block_with_its_code_and_a_line(
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize("first", [*STOPS, signal.SIGINT])
+@pytest.mark.parametrize("second", [*STOPS, signal.SIGINT])
+def test_a_second_signal_cuts_nothing_short(first: int, second: int) -> None:
+    tidied = []
+
+    def stopped_while_it_tidies() -> None:
+        try:
+            os.kill(os.getpid(), first)
+        finally:
+            os.kill(os.getpid(), second)
+            tidied.append(True)
+
+    with pytest.raises((SystemExit, KeyboardInterrupt)), ended_by_signals():
+        stopped_while_it_tidies()
+    assert tidied
+
+
 def test_what_a_library_makes_of_a_signal_changes_nothing() -> None:
     def as_another_error() -> None:
         try:

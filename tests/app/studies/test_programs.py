@@ -1,6 +1,7 @@
 """Programs that pass, fail, lie, hang and ask for too much, in namespaces and without them."""
 
 import os
+import platform
 import subprocess
 import time
 import venv
@@ -13,6 +14,7 @@ from app.studies.programs.runner import CodeLimits, run_program
 from app.studies.programs.sandbox import UNSHARE, missing_namespaces, open_doors
 
 LIMITS = CodeLimits(seconds=60)  # so that a busy machine ends none
+QUEUE = {"x86_64": 129, "aarch64": 138}.get(platform.machine())  # rt_sigqueueinfo
 TWO_SECONDS = CodeLimits(seconds=2)
 needs_namespaces = pytest.mark.skipif(
     missing_namespaces() is not None, reason="this system gives us no namespaces"
@@ -174,8 +176,27 @@ def denied(statement: str) -> str:
         "import socket; socket.socket()",
         "import socket; socket.socket(socket.AF_UNIX)",
         "import os; os.kill(1, 0)",
+        "import ctypes, os; call = ctypes.CDLL(None).syscall\n"
+        f"  if call({QUEUE}, os.getpid(), 0, bytes(128)): raise OSError",
+        "import fcntl, os; fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, os.getpid())",
+        "import fcntl, os; fcntl.fcntl(os.pipe()[0], 10, 9)",
+        "import os, resource; resource.prlimit(os.getpid(), resource.RLIMIT_CPU)",
+        "import os; os.setpriority(os.PRIO_PROCESS, 0, 0)",
     ],
-    ids=["fork", "fork bomb", "new session", "thread", "network", "local socket", "signal"],
+    ids=[
+        "fork",
+        "fork bomb",
+        "new session",
+        "thread",
+        "network",
+        "local socket",
+        "signal",
+        "queued signal",
+        "owner",
+        "owner's signal",
+        "limit",
+        "priority",
+    ],
 )
 def test_neither_processes_nor_sockets_nor_signals(statement: str, system: str) -> None:
     assert outcome(denied(statement), "assert denied") == "passed"

@@ -140,3 +140,22 @@ def test_a_log_cut_within_a_line_is_continued(tmp_path: Path) -> None:
     with (tmp_path / "cut" / "train_log.jsonl").open("a", encoding="utf-8") as log:
         log.write('{"step": 4, "tok')
     assert trained(tmp_path / "cut") == whole
+
+
+def test_a_training_is_not_continued_with_another_corpus(tmp_path: Path) -> None:
+    def on(corpus: str | None) -> Trainer:
+        model = Transformer(small_config())
+        batches = PlainBatches(batch_of)
+        return Trainer(model, SCHEDULE, tmp_path, batches=batches, corpus=corpus)
+
+    on("one").run(on_progress=lambda progress: None, should_stop=lambda: True)
+    on("one")
+    with pytest.raises(ValueError, match=r"other settings \(corpus\)"):
+        on("two")
+
+
+def test_a_training_whose_corpus_is_not_on_record_is_continued(tmp_path: Path) -> None:
+    trained(tmp_path, stop_after=3)
+    Trainer(
+        Transformer(small_config()), SCHEDULE, tmp_path, batches=PlainBatches(batch_of), corpus="x"
+    )
