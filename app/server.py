@@ -65,9 +65,17 @@ def refusal(headers: Headers) -> str | None:
             "answers to: --server.allowedHosts NAME, or STREAMLIT_SERVER_ALLOWED_HOSTS=NAME"
         )
     origins = headers.getlist("origin")
-    if any(urlsplit(origin).netloc.lower() != host for origin in origins):
+    if any(host_of(origin) != host for origin in origins):
         return f"a page of {origins[0][:80]} may not use this server"
     return None
+
+
+def host_of(origin: str) -> str:
+    """Empty: it is no address."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def is_allowed(host: str) -> bool:

@@ -44,7 +44,8 @@ def next_token_distribution(logits_V: Tensor, *, temperature: float, top_p: floa
         return F.one_hot(logits_V.argmax(), logits_V.numel()).float()
     sorted_V, order_V = F.softmax(logits_V.float() / temperature, dim=-1).sort(descending=True)
     before_V = sorted_V.cumsum(-1) - sorted_V
-    sorted_V = torch.where(before_V < top_p, sorted_V, 0.0)
+    least = torch.finfo(torch.float32).tiny  # a smaller top_p would be 0 here, and keep nothing
+    sorted_V = torch.where(before_V < max(top_p, least), sorted_V, 0.0)
     return torch.zeros_like(sorted_V).scatter(0, order_V, sorted_V / sorted_V.sum())
 
 

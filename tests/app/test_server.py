@@ -56,7 +56,14 @@ def test_a_request_without_a_name_or_with_two_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    ["null", "http://127.0.0.1:8502", "http://localhost:8501", "http://evil.example", "127.0.0.1"],
+    [
+        "null",
+        "http://127.0.0.1:8502",
+        "http://localhost:8501",
+        "http://evil.example",
+        "127.0.0.1",
+        "http://[::1",
+    ],
 )
 def test_a_page_of_another_origin_is_refused(origin: str) -> None:
     assert refusal(Headers({"host": OWN, "origin": origin})) == (

@@ -18,6 +18,7 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
 
 def test_temperature_zero_takes_the_likeliest() -> None:
     assert next_token_distribution(LOGITS_V, temperature=0.0, top_p=1.0).tolist() == [0, 1, 0, 0]
+    assert next_token_distribution(LOGITS_V, temperature=1.0, top_p=1e-320).tolist() == [0, 1, 0, 0]
 
 
 def test_a_low_temperature_sharpens() -> None:
