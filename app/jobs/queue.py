@@ -7,6 +7,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -254,7 +255,8 @@ class Jobs:
     def _record(self) -> None:
         if not self._closed:
             titles = [job.title for job in self.all() if job.active]
-            server_folder.write_jobs(self._folder, self._traces, [*self.ended_before, *titles])
+            with suppress(OSError):  # on a full disk the next server cannot say what it ended
+                server_folder.write_jobs(self._folder, self._traces, [*self.ended_before, *titles])
 
 
 @st.cache_resource(show_spinner=False)
