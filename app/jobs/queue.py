@@ -55,6 +55,7 @@ class Job:
     stop: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     process: Process | None = None
+    ended_at: float = 0.0
     dismissed: bool = False
     _since: tuple[float, int] | None = None  # when counting began, and at how much
     _paused_at: float = 0.0
@@ -240,7 +241,7 @@ class Jobs:
             job.result = outcome.payload
         if outcome.state != "done":
             shutil.rmtree(job.folder, ignore_errors=True)
-        job.state = outcome.state
+        job.state, job.ended_at = outcome.state, monotonic()
         self._arrange()
         job.ended.set()
 

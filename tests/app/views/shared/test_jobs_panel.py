@@ -63,7 +63,7 @@ def test_every_page_shows_what_runs_and_what_waits_for_it(jobs: Jobs) -> None:
     begin(jobs, work.count, run="2", title=f"Writing {MARKUP}")
     shown = answered(page("comparison"))
     assert f"<b>{TITLE}</b><br>Starting" in shown
-    assert "Waits for “Running ‘a.txt’”" in shown
+    assert "Waits, begins after running “a.txt”" in shown
     assert MARKUP not in shown
 
 
