@@ -31,7 +31,7 @@ def title(prompts: Prompts | Upload) -> str:
     words = "".join(one if one.isprintable() else " " for one in start).split()
     line = " ".join(words)
     if len(line) > TITLE_LENGTH:
-        line = line[:TITLE_LENGTH].rsplit(" ", 1)[0] + "…"
+        line = line[:TITLE_LENGTH].rsplit(" ", 1)[0].rstrip(".,;:") + "…"
     return f"Running “{line}”"
 
 
