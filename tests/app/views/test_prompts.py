@@ -64,7 +64,7 @@ def test_a_run_is_named_after_what_runs() -> None:
     assert title(Upload("long.txt", b"")) == "Running “long.txt”"
     assert title(pasted("the  cat\n\u202esat")) == "Running “the cat sat”"
     assert title(pasted("the cat sat on the mat and the dog lay")) == (
-        "Running “the cat sat on the mat and the…”"
+        "Running “the cat sat on the mat and…”"
     )
     assert title(pasted("x" * 99)) == f"Running “{'x' * 30}…”"
 

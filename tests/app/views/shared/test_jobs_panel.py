@@ -62,7 +62,7 @@ def test_every_page_shows_what_runs_and_what_waits_for_it(jobs: Jobs) -> None:
     noted(begin(jobs, work.wait_politely))
     begin(jobs, work.count, run="2", title=f"Writing {MARKUP}")
     shown = answered(page("comparison"))
-    assert f"<b>{TITLE}</b><br>Starting" in shown
+    assert f"<b>{TITLE}</b><br>Running" in shown
     assert "Waits, begins after running “a.txt”" in shown
     assert MARKUP not in shown
 
