@@ -26,6 +26,7 @@ from app.commands import (
 )
 from app.commands import app as dashboard
 from app.commands.signals import ended_by_signals
+from app.error_line import is_out_of_memory, line_of
 from routescope import __version__
 
 FORESEEN = (  # what files, disks, memory and options of a user can cause
@@ -115,20 +116,3 @@ def flush_output() -> None:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """torch has no type of its own for the memory of the CPU."""
-    return isinstance(error, RuntimeError) and (
-        type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    )
-
-
-def line_of(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.strerror:
-        places = [str(place) for place in (error.filename, error.filename2) if place is not None]
-        text = ": ".join([" -> ".join(places), error.strerror] if places else [error.strerror])
-    elif isinstance(error, MemoryError) or is_out_of_memory(error):
-        text = f"not enough memory: {text}"
-    return " ".join(text.split())

@@ -1,7 +1,9 @@
 """The folders of traces and of trainings: which there are, and a cursor on a trace."""
 
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,6 +100,15 @@ def new_trace_path(name: str) -> Path:
         raise ValueError(f"a trace named {name!r} exists; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def save_trace(source: Path, name: str) -> None:
+    """Copy a trace under a new name, whole or not at all. ValueError, OSError: why not."""
+    path = new_trace_path(name)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{path.stem}.", suffix=".saving", dir=path.parent
+    ) as folder:
+        shutil.copyfile(source, Path(folder) / path.name).rename(path)
 
 
 @st.cache_resource(show_spinner=False)

@@ -7,6 +7,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -54,6 +55,7 @@ class Job:
     stop: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     process: Process | None = None
+    ended_at: float = 0.0
     dismissed: bool = False
     _since: tuple[float, int] | None = None  # when counting began, and at how much
     _paused_at: float = 0.0
@@ -239,7 +241,7 @@ class Jobs:
             job.result = outcome.payload
         if outcome.state != "done":
             shutil.rmtree(job.folder, ignore_errors=True)
-        job.state = outcome.state
+        job.state, job.ended_at = outcome.state, monotonic()
         self._arrange()
         job.ended.set()
 
@@ -254,7 +256,8 @@ class Jobs:
     def _record(self) -> None:
         if not self._closed:
             titles = [job.title for job in self.all() if job.active]
-            server_folder.write_jobs(self._folder, self._traces, [*self.ended_before, *titles])
+            with suppress(OSError):  # on a full disk the next server cannot say what it ended
+                server_folder.write_jobs(self._folder, self._traces, [*self.ended_before, *titles])
 
 
 @st.cache_resource(show_spinner=False)

@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from app.error_line import line_of
 from data.routing import CancelledError
 
 STOP = b"stop"  # what the server sends instead of work
@@ -104,7 +105,7 @@ def _outcome(
     except MemoryError:
         return "failed", too_little
     except Exception as error:  # whatever happened belongs to the page that asked
-        text = str(error) or type(error).__name__
+        text = line_of(error)
         return "failed", too_little if NO_ROOM.search(text) else text
 
 

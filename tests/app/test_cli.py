@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from app import cli
-from app.cli import line_of, main
+from app.cli import main
+from app.error_line import is_out_of_memory, line_of
 from app.studies.compression import texts
 from data.routing import DOMAINS
 from data.tokens import TokenizedDocument, write_tokens
@@ -175,7 +176,7 @@ def test_memory_that_there_is_not_is_one_line() -> None:
     assert line_of(of_numpy.value).startswith("not enough memory: Unable to allocate")
     with pytest.raises(RuntimeError) as of_torch:
         torch.empty(2**58)
-    assert cli.is_out_of_memory(of_torch.value)
+    assert is_out_of_memory(of_torch.value)
     assert "\n" not in line_of(of_torch.value)
 
 

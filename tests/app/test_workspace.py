@@ -61,6 +61,12 @@ def test_a_taken_name_is_refused(traces: Path) -> None:
         workspace.new_trace_path("mine")
 
 
+def test_a_trace_that_cannot_be_saved_leaves_nothing(traces: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        workspace.save_trace(tmp_path / "gone.duckdb", "mine")
+    assert list(traces.iterdir()) == []
+
+
 def test_readers_share_a_connection_and_not_a_cursor(tiny_trace: Path) -> None:
     trace = workspace.trace_file(tiny_trace)
     with workspace.cursor(trace) as first, workspace.cursor(trace) as second:

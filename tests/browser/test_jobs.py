@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a busy machine read
 
 ROOT = Path(__file__).parents[2]
 WAIT = 180_000  # milliseconds, on a busy machine
-RUNS = "Running your text: "
+TITLE = "Running “long.txt”"
+RUNS = f"{TITLE}: "
 
 
 def settled(page: Page) -> None:
@@ -88,7 +89,7 @@ def test_a_run_is_found_again_after_a_reload_and_in_other_tabs(
         other.get_by_text(RUNS).wait_for()
         other.goto("/comparison")  # a page without a word of the run, but for the sidebar
         panel = other.locator(".st-key-jobs")
-        expect(panel).to_contain_text("Running your text", timeout=WAIT)
+        expect(panel).to_contain_text(TITLE, timeout=WAIT)
         panel.get_by_role("button", name="Cancel").click()
         page.get_by_text("Cancelled. Nothing was stored.").wait_for()
         expect(panel).to_contain_text("Cancelled", timeout=WAIT)
@@ -117,7 +118,7 @@ def test_a_killed_server_leaves_nothing_and_the_next_one_says_what_it_ended(
         page.goto(link)
         panel = page.locator(".st-key-jobs")
         expect(panel).to_contain_text("The server was restarted, which ended", timeout=WAIT)
-        expect(panel).to_contain_text("Running your text")
+        expect(panel).to_contain_text(TITLE)
         page.get_by_text("a run that nobody saved ends with the server").wait_for()
         assert not left.exists()
         panel.get_by_role("button", name="Clear").click()

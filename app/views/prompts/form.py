@@ -1,6 +1,5 @@
 """What to run through the model, and what to keep of it."""
 
-import shutil
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,11 +84,8 @@ def save(result: Result) -> None:
         name = st.text_input("Name", "my prompts", max_chars=64, key="trace_name")
         if st.button("Save", key="save_trace", type="primary"):
             try:
-                path = workspace.new_trace_path(name.strip())
-            except ValueError as error:
-                st.code(str(error), language=None)
+                workspace.save_trace(result.path, name.strip())
+            except (ValueError, OSError) as error:
+                controls.refused("The trace was not saved.", error)
                 return
-            partial = path.with_suffix(".saving")
-            shutil.copyfile(result.path, partial)
-            partial.rename(path)
             st.success("Saved. Choose it in the sidebar.")

@@ -5,20 +5,34 @@ from functools import partial
 
 import streamlit as st
 
-from app.jobs.prompts import run
+from app.jobs.prompts import Upload, run
 from app.jobs.queue import Job, Place, all_jobs
 from app.trace import Trace
 from app.views.prompts.form import Request
 from app.workspace import checkpoint
+from data.prompts import Prompts
+
+TITLE_LENGTH = 30  # characters of what runs
 
 
 def start(request: Request, trace: Trace) -> None:
     name = uuid.uuid4().hex
     work = partial(run, model=checkpoint(), prompts=request.prompts, sampling=request.sampling)
     place = Place("prompts", {"trace": trace.name, "run": name})
-    all_jobs().start(_key(name), "Running your text", work, place=place)
+    all_jobs().start(_key(name), title(request.prompts), work, place=place)
     st.query_params["run"] = name
     st.session_state.pop("source", None)
+
+
+def title(prompts: Prompts | Upload) -> str:
+    """What runs: the name of the file, or how the text begins."""
+    text = prompts.name if isinstance(prompts, Upload) else prompts.documents[0].text
+    start = text[: 10 * TITLE_LENGTH]
+    words = "".join(one if one.isprintable() else " " for one in start).split()
+    line = " ".join(words)
+    if len(line) > TITLE_LENGTH:
+        line = line[:TITLE_LENGTH].rsplit(" ", 1)[0].rstrip(".,;:") + "…"
+    return f"Running “{line}”"
 
 
 def linked_job() -> Job | None:

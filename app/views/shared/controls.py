@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from app.error_line import line_of
 from app.folders import SHIPPED
 from app.views.shared.theme import DARK, LIGHT, Palette, domain_colors
 from data import report
@@ -38,7 +39,7 @@ def page(question: str) -> None:
 def refused(text: str, error: Exception) -> None:
     """What cannot be shown, and why: the reason is shown literally."""
     st.error(text)
-    st.code(str(error), language=None, wrap_lines=True)
+    st.code(line_of(error), language=None, wrap_lines=True)
 
 
 def answer(text: str) -> None:

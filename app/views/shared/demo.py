@@ -8,7 +8,7 @@ from app import folders, sidecars, workspace
 from app.jobs import demo, prompts
 from app.jobs.queue import Place, all_jobs
 from app.studies.reader import HELDOUT
-from app.views.shared import progress
+from app.views.shared import controls, progress
 from app.workspace import TraceFile
 from data.sidecar import remove_sidecars
 
@@ -36,6 +36,10 @@ def build_demo() -> None:
 def offer_again(file: TraceFile) -> None:
     """Of a demo trace that cannot be opened, such as one of an older format."""
     if st.button("Make the demo trace again", type="primary"):
-        remove_sidecars(file.path, sidecars.KINDS)
-        file.path.unlink()
+        try:
+            remove_sidecars(file.path, sidecars.KINDS)
+            file.path.unlink(missing_ok=True)
+        except OSError as error:
+            controls.refused("The demo trace cannot be removed.", error)
+            return
         st.rerun()

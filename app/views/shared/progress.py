@@ -39,8 +39,8 @@ def status(job: Job) -> str:
         return "stopping"
     if job.state != "running":
         ahead = all_jobs().ahead_of(job)
-        how = "paused, goes on after" if job.state == "paused" else "waits for"
-        return f"{how} “{ahead.title}”" if ahead else "starting"
+        how = "paused, goes on" if job.state == "paused" else "waits, begins"
+        return f"{how} after {ahead.title[:1].lower()}{ahead.title[1:]}" if ahead else "starting"
     if not job.total:
         return f"{job.done:,} {job.unit}" if job.done else job.note or "starting"
     counted = f"{job.done:,} of {job.total:,} {job.unit}"

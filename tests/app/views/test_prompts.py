@@ -9,8 +9,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
+from app.jobs.prompts import Upload, pasted
 from app.jobs.queue import all_jobs
 from app.views.prompts import figures as tokens
+from app.views.prompts.run import title
 from app.views.shared.theme import LIGHT
 from tests.app.markup import MARKUP
 from tests.app.pages import page, texts
@@ -58,8 +60,23 @@ def test_a_path_has_a_bar_for_every_choice() -> None:
     assert [trace.text[0] for trace in figure.data] == ["3", ""]  # too narrow for a number
 
 
+def test_a_run_is_named_after_what_runs() -> None:
+    assert title(Upload("long.txt", b"")) == "Running “long.txt”"
+    assert title(pasted("the  cat\n\u202esat")) == "Running “the cat sat”"
+    assert title(pasted("the cat sat on the mat and the dog lay")) == (
+        "Running “the cat sat on the mat and…”"
+    )
+    assert title(pasted("x" * 99)) == f"Running “{'x' * 30}…”"
+
+
+def full_disk(source: Path, target: Path) -> None:
+    raise OSError(28, "No space left on device", target.name)
+
+
 @pytest.mark.slow
-def test_a_pasted_text_is_run_and_saved(traces: Path, model: Path, tiny_trace: Path) -> None:
+def test_a_pasted_text_is_run_and_saved(
+    traces: Path, model: Path, tiny_trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copy(tiny_trace, traces / "tiny.duckdb")
     app = page("prompts")
     app.text_area(key="pasted").set_value("the cat sat on the mat")
@@ -69,6 +86,13 @@ def test_a_pasted_text_is_run_and_saved(traces: Path, model: Path, tiny_trace: P
     app.text_input(key="trace_name").set_value("cats").run()
     app.button(key="save_trace").click().run()
     assert (traces / "cats.duckdb").is_file()
+    app.text_input(key="trace_name").set_value("dogs").run()
+    monkeypatch.setattr(shutil, "copyfile", full_disk)
+    app.button(key="save_trace").click().run()
+    assert not app.exception
+    assert app.error[0].value == "The trace was not saved."
+    assert app.code[0].value == "dogs.duckdb: No space left on device"
+    assert sorted(file.name for file in traces.iterdir()) == ["cats.duckdb", "tiny.duckdb"]
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ from tests.app.pages import page, texts
 
 pytestmark = pytest.mark.slow
 
+TITLE = "Running “a.txt”"
+
 
 @pytest.fixture
 def jobs(
@@ -38,7 +40,7 @@ def restart() -> None:
     all_jobs.clear()
 
 
-def begin(jobs: Jobs, task: Work, *, run: str = "1", title: str = "Running your text") -> Job:
+def begin(jobs: Jobs, task: Work, *, run: str = "1", title: str = TITLE) -> Job:
     return jobs.start(f"run|{run}", title, task, place=Place("prompts", {"run": run}))
 
 
@@ -60,8 +62,8 @@ def test_every_page_shows_what_runs_and_what_waits_for_it(jobs: Jobs) -> None:
     noted(begin(jobs, work.wait_politely))
     begin(jobs, work.count, run="2", title=f"Writing {MARKUP}")
     shown = answered(page("comparison"))
-    assert "<b>Running your text</b><br>Starting" in shown
-    assert "Waits for “Running your text”" in shown
+    assert f"<b>{TITLE}</b><br>Running" in shown
+    assert "Waits, begins after running “a.txt”" in shown
     assert MARKUP not in shown
 
 
@@ -70,13 +72,13 @@ def test_any_page_cancels(jobs: Jobs) -> None:
     page("comparison").button(key=f"job_cancel_{job.id}").click().run()
     assert job.ended.wait(300)
     assert job.state == "cancelled"
-    assert "<b>Running your text</b><br>Cancelled" in answered(page("training"))
+    assert f"<b>{TITLE}</b><br>Cancelled" in answered(page("training"))
 
 
 def test_what_ended_leads_to_its_result_until_it_is_cleared(jobs: Jobs) -> None:
     assert begin(jobs, work.count).ended.wait(300)
     app = page("comparison")
-    assert "<b>Running your text</b><br>Done" in answered(app)
+    assert f"<b>{TITLE}</b><br>Done" in answered(app)
     [link] = app.get("page_link")
     assert (link.proto.page, link.proto.query_string) == ("prompts", "run=1")
     assert "Jobs" not in answered(app.button(key="jobs_clear").click().run())
@@ -94,14 +96,14 @@ def test_a_restart_says_what_it_ended(jobs: Jobs) -> None:
     noted(begin(jobs, work.wait_politely))
     restart()
     app = page("comparison")
-    assert "The server was restarted, which ended</b><br>Running your text" in answered(app)
+    assert f"The server was restarted, which ended</b><br>{TITLE}" in answered(app)
     assert "restarted" not in answered(app.button(key="jobs_clear").click().run())
 
 
 def test_a_link_finds_a_run_again_and_cancels_it(jobs: Jobs) -> None:
     job = noted(begin(jobs, work.wait_politely))
     app = page("prompts", run="1")
-    assert '<p class="rs-progress">Running your text: ' in answered(app)
+    assert f'<p class="rs-progress">{TITLE}: ' in answered(app)
     app.button(key="cancel_run").click().run()
     assert job.ended.wait(300)
     assert page("prompts", run="1").info[0].value == "Cancelled. Nothing was stored."

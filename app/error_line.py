@@ -1,0 +1,18 @@
+"""An error that a user can cause, in one line: for the command line, for pages and for jobs."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """torch has no type of its own for the memory of the CPU."""
+    return isinstance(error, RuntimeError) and (
+        type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    )
+
+
+def line_of(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        places = [str(place) for place in (error.filename, error.filename2) if place is not None]
+        text = ": ".join([" -> ".join(places), error.strerror] if places else [error.strerror])
+    elif isinstance(error, MemoryError) or is_out_of_memory(error):
+        text = f"not enough memory: {text}"
+    return " ".join(text.split())
