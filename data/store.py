@@ -21,7 +21,15 @@ from data.routing import NO_EXPERT, RoutingBatch
 from data.strict_json import json_text
 from data.trace_check import SCHEMA, check_trace
 from data.trace_format import FORMAT_VERSION, require_own_format, stored_groups
-from data.trace_paths import discard, discard_partial, merging_path, partial_path, require_free
+from data.trace_paths import (
+    discard,
+    discard_empty,
+    discard_partial,
+    fresh_path,
+    merging_path,
+    partial_path,
+    require_free,
+)
 from data.writer import TraceWriter
 
 QUEUE_BATCHES = 4  # between the producer and the writer thread
@@ -77,13 +85,19 @@ class TraceStore:
 
     @classmethod
     def create(cls, path: Path, description: TraceDescription) -> Self:
+        discard_empty(partial_path(path))
         require_free(path)
-        create_empty(partial_path(path), description)
-        return cls(path, description)
+        try:
+            create_empty(partial_path(path), description)
+            return cls(path, description)
+        except BaseException:
+            discard_partial(path)
+            raise
 
     @classmethod
     def resume(cls, path: Path, description: TraceDescription) -> Self:
         partial = partial_path(path)
+        discard_empty(partial)
         if not partial.exists():
             state = f"{path} is complete" if path.exists() else f"there is no {partial}"
             raise ValueError(f"{state}; start without --resume")
@@ -108,7 +122,7 @@ class TraceStore:
                 self._raise_error()
         finally:
             self._connection.close()
-            if kind is not None and self._trace.documents == 0:
+            if (kind or self._error) and self._trace.documents == 0:
                 discard_partial(self.path)
         if kind is None:
             partial_path(self.path).rename(self.path)
@@ -181,26 +195,37 @@ class TraceStore:
 
 def create_empty(path: Path, description: TraceDescription) -> None:
     """The file appears with all its tables, or not at all."""
-    fresh = path.with_name(path.name + ".new")
+    fresh = fresh_path(path)
     fresh.parent.mkdir(parents=True, exist_ok=True)
     discard(fresh)
-    with connect(fresh, read_only=False) as connection:
-        connection.execute(SCHEMA.read_text(encoding="utf-8"))
-        values = asdict(description) | {
-            "config": json_text(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
-            "trace_id": uuid.uuid4().hex,
-            "created_at": datetime.now(UTC).replace(tzinfo=None),
-            "format_version": FORMAT_VERSION,
-        }
-        names = ", ".join(values)
-        places = ", ".join(f"${name}" for name in values)
-        connection.execute(f"INSERT INTO trace ({names}) VALUES ({places})", values)
-        connection.execute(
-            "INSERT INTO expert SELECT layer_id, expert_id "
-            "FROM range($1) layers(layer_id), range($2) experts(expert_id) ORDER BY ALL",
-            [description.num_layers, description.num_experts],
-        )
+    try:
+        with connect(fresh, read_only=False) as connection:
+            fill_empty(connection, description)
+            connection.execute("CHECKPOINT")  # that of closing is silent where it fails
+    except BaseException as error:
+        discard(fresh)
+        if isinstance(error, duckdb.Error):
+            raise ValueError(f"cannot write {path}: {first_line(error)}") from error
+        raise
     fresh.rename(path)
+
+
+def fill_empty(connection: duckdb.DuckDBPyConnection, description: TraceDescription) -> None:
+    connection.execute(SCHEMA.read_text(encoding="utf-8"))
+    values = asdict(description) | {
+        "config": json_text(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
+        "trace_id": uuid.uuid4().hex,
+        "created_at": datetime.now(UTC).replace(tzinfo=None),
+        "format_version": FORMAT_VERSION,
+    }
+    names = ", ".join(values)
+    places = ", ".join(f"${name}" for name in values)
+    connection.execute(f"INSERT INTO trace ({names}) VALUES ({places})", values)
+    connection.execute(
+        "INSERT INTO expert SELECT layer_id, expert_id "
+        "FROM range($1) layers(layer_id), range($2) experts(expert_id) ORDER BY ALL",
+        [description.num_layers, description.num_experts],
+    )
 
 
 def require_same(partial: Path, description: TraceDescription) -> None:
