@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from data.strict_json import NUMBER_TOO_LONG
+
 BAD_BYTE = re.compile("[\udc80-\udcff]")  # how "surrogateescape" reads what is not UTF-8
 BAD_BYTE_BASE = 0xDC00
 UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
@@ -79,10 +81,8 @@ def parsed_json(text: str, where: str) -> object:
         ) from error
     except RecursionError as error:
         raise ValueError(f"{where}: JSON nested too deeply; make it flatter") from error
-    except ValueError as error:  # Python's limit for integers
-        raise ValueError(
-            f"{where}: a number of more than 4,300 digits; shorten it or quote it"
-        ) from error
+    except ValueError as error:
+        raise ValueError(f"{where}: {NUMBER_TOO_LONG}; shorten it or quote it") from error
 
 
 def json_objects(

@@ -17,6 +17,7 @@ import numpy as np
 
 from data.connection import TraceError, connect, first_line, reading
 from data.groups import GroupDomains
+from data.inputs import require_file
 from data.routing import NO_EXPERT, RoutingBatch
 from data.strict_json import json_text
 from data.trace_check import SCHEMA, check_trace
@@ -29,6 +30,7 @@ from data.trace_paths import (
     merging_path,
     partial_path,
     require_free,
+    require_trace_name,
 )
 from data.writer import TraceWriter
 
@@ -85,8 +87,8 @@ class TraceStore:
 
     @classmethod
     def create(cls, path: Path, description: TraceDescription) -> Self:
-        discard_empty(partial_path(path))
         require_free(path)
+        discard_empty(partial_path(path))
         try:
             create_empty(partial_path(path), description)
             return cls(path, description)
@@ -96,6 +98,7 @@ class TraceStore:
 
     @classmethod
     def resume(cls, path: Path, description: TraceDescription) -> Self:
+        require_trace_name(path)
         partial = partial_path(path)
         discard_empty(partial)
         if not partial.exists():
@@ -264,11 +267,14 @@ def open_trace(path: Path) -> duckdb.DuckDBPyConnection:
         )
     if path.suffix == ".merging":
         raise TraceError(f"{path} is an unfinished merge; run the same `routescope merge` again")
-    if not path.is_file():
+    if not path.exists():
         for unfinished in (partial_path(path), merging_path(path)):
             if unfinished.exists():
                 return open_trace(unfinished)
-        raise TraceError(f"there is no trace {path}")
+    try:
+        require_file(path, what="trace")
+    except ValueError as error:
+        raise TraceError(str(error)) from error
     require_sound(path)
     return connect(path, read_only=True)
 

@@ -19,13 +19,17 @@ def fresh_path(path: Path) -> Path:
     return path.with_name(path.name + ".new")
 
 
+def require_trace_name(path: Path) -> None:
+    if path.suffix != ".duckdb":
+        raise ValueError(f"a trace is a .duckdb file, {path.name or path} is not")
+
+
 def require_free(path: Path) -> None:
     """Nothing finished or unfinished lies where a trace is to be written, and it can be made."""
-    partial = partial_path(path)
-    if path.suffix != ".duckdb":
-        raise ValueError(f"a trace is a .duckdb file, {path.name} is not")
+    require_trace_name(path)
     require_plain_path(path)
     require_new_file(path)
+    partial = partial_path(path)
     if partial.exists() and not is_empty(partial):
         raise ValueError(f"{partial} is an unfinished capture; add --resume or delete it")
 

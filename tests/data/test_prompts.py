@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -219,12 +220,17 @@ def test_a_parquet_bomb_stops_at_the_limit(tmp_path: Path) -> None:
             read(path, Limits(total_characters=5_000_000))
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no file"):
         read(tmp_path / "absent.txt")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(ValueError, match="there is no file"):
+    with pytest.raises(ValueError, match=r"folder\.csv is a folder; name a file"):
         read(tmp_path / "folder.csv")
+    with pytest.raises(ValueError, match=r"^\. is a folder; name a file"):
+        read(Path("."))
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(ValueError, match=r"pipe\.txt is a pipe or a device; save what it gives"):
+        read(tmp_path / "pipe.txt")
 
 
 @pytest.mark.slow

@@ -190,6 +190,9 @@ def test_create_refuses_what_would_overwrite(tmp_path: Path, trace: Path) -> Non
         TraceStore.create(tmp_path / "t.db", description())
     with pytest.raises(ValueError, match="is not a folder"):
         TraceStore.create(trace / "t.duckdb", description())
+    for begin in (TraceStore.create, TraceStore.resume):
+        with pytest.raises(ValueError, match=r"a trace is a \.duckdb file, \. is not"):
+            begin(Path("."), description())
 
 
 def test_resume_needs_an_unfinished_capture(tmp_path: Path, trace: Path) -> None:
