@@ -34,6 +34,7 @@ READER_SETTINGS: Settings = {
     "perfect_ht_threshold": 16,  # bits: counts by layer and expert take a third of the time
 }
 ENDINGS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")  # the last two: killed while it tidied
+MAGIC = slice(8, 12)  # bytes of a DuckDB file, after its checksum
 USE_FILE = "USE file"  # first in every cursor of a reader
 INTERRUPT_AGAIN = 0.2  # seconds: a query that began after an interruption is interrupted too
 
@@ -103,9 +104,18 @@ def _not_opened(path: Path, error: duckdb.Error) -> TraceError:
         return BeingWrittenError(
             f"{path} is being written by process {lock[1]}; wait until it has finished"
         )
-    if "not a valid DuckDB database" in str(error):
+    if not _is_duckdb(path):
         return TraceError(f"{path} is not a DuckDB file")
     return TraceError(f"cannot open {path}: {first_line(error)}")
+
+
+def _is_duckdb(path: Path) -> bool:
+    """By its own bytes: DuckDB has several words for it. True where they cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAGIC.stop)[MAGIC] == b"DUCK"
+    except OSError:
+        return True
 
 
 @contextmanager

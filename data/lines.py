@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from data.strict_json import NUMBER_TOO_LONG
+
 BAD_BYTE = re.compile("[\udc80-\udcff]")  # how "surrogateescape" reads what is not UTF-8
 BAD_BYTE_BASE = 0xDC00
-UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
+MARKS = (  # byte order marks, the longer ones first
+    ("UTF-32", ("\udcff\udcfe\0\0", "\0\0\udcfe\udcff")),
+    ("UTF-16", ("\udcff\udcfe", "\udcfe\udcff")),
+)
+UNMARKED = {"UTF-32": 0.6, "UTF-16": 0.35}  # share of NUL in the first line, from which it is that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,8 @@ def lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, st
     try:
         with open_text(path) as file:
             while line := file.readline(longest + 1):
+                if number == 1 and "\0" in line:
+                    check_unmarked(line, f"{path.name}:1")
                 if not line.isascii():
                     check_utf8(line, f"{path.name}:{number}")
                 if len(line) > longest:
@@ -62,11 +70,27 @@ def open_text(path: Path) -> IO[str]:
 
 def check_utf8(line: str, where: str) -> None:
     if bad := BAD_BYTE.search(line):
-        encoding = "UTF-16, not UTF-8" if line.startswith(UTF_16) else "not UTF-8"
+        byte, place = ord(bad[0]) - BAD_BYTE_BASE, bad.start() + 1
+        encoding = marked_encoding(line)
         raise ValueError(
-            f"{where}: {encoding} (byte {ord(bad[0]) - BAD_BYTE_BASE:#04x} at character "
-            f"{bad.start() + 1}); save the file as UTF-8"
+            f"{where}: {f'{encoding}, ' if encoding else ''}not UTF-8 (byte {byte:#04x} at "
+            f"character {place}); save the file as UTF-8"
         )
+
+
+def marked_encoding(line: str) -> str | None:
+    return next((name for name, marks in MARKS if line.startswith(marks)), None)
+
+
+def check_unmarked(line: str, where: str) -> None:
+    """Latin letters of UTF-16 and UTF-32 are ASCII, with NUL between."""
+    if marked_encoding(line):
+        return
+    for encoding, share in UNMARKED.items():
+        if line.count("\0") >= share * len(line):
+            raise ValueError(
+                f"{where}: looks like {encoding}, and only UTF-8 is read; save the file as UTF-8"
+            )
 
 
 def parsed_json(text: str, where: str) -> object:
@@ -79,10 +103,8 @@ def parsed_json(text: str, where: str) -> object:
         ) from error
     except RecursionError as error:
         raise ValueError(f"{where}: JSON nested too deeply; make it flatter") from error
-    except ValueError as error:  # Python's limit for integers
-        raise ValueError(
-            f"{where}: a number of more than 4,300 digits; shorten it or quote it"
-        ) from error
+    except ValueError as error:
+        raise ValueError(f"{where}: {NUMBER_TOO_LONG}; shorten it or quote it") from error
 
 
 def json_objects(

@@ -6,10 +6,13 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LEFT_BEHIND = re.compile(r"\..+\.[a-z0-9_]{8}\.partial")  # as `new_folder` names it
+MOMENT = 1.0  # seconds, in which a process has certainly locked the folder that it made
 ANOTHER = "delete it or choose another name"
 
 
@@ -44,11 +47,11 @@ def _require_place(path: Path) -> None:
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `out` at the end of the block, or nothing at all.
 
-    What a killed process left of the same `out` is removed first.
+    What killed processes left in the same place is removed first.
     """
     require_new_folder(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    for left in _left_behind(out):
+    for left in _left_behind(out.absolute().parent):
         with _lock(left) as free:
             if free:
                 shutil.rmtree(left)
@@ -65,12 +68,14 @@ def new_folder(out: Path) -> Iterator[Path]:
             raise
 
 
-def _left_behind(out: Path) -> list[Path]:
-    name = re.compile(rf"\.{re.escape(out.name)}\.[a-z0-9_]{{8}}\.partial")
+def _left_behind(place: Path) -> list[Path]:
     return [
         path
-        for path in out.absolute().parent.iterdir()
-        if name.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        for path in place.iterdir()
+        if LEFT_BEHIND.fullmatch(path.name)
+        and path.is_dir()
+        and not path.is_symlink()
+        and time.time() - path.stat().st_mtime > MOMENT
     ]
 
 

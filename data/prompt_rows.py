@@ -34,25 +34,28 @@ def txt_rows(path: Path, limits: Limits, notes: Notes) -> Iterator[Unchecked]:
 def csv_rows(path: Path, limits: Limits, notes: Notes) -> Iterator[Unchecked]:
     csv.field_size_limit(2 * limits.characters)
     table = csv.reader((line for _, line in lines(path, limits)), strict=True)
+    begins = 1  # the line of the row, which may hold line breaks
     try:
         header = next(table, None)
         if header is None:
             raise ValueError(f"{path.name} is empty; its first line names the columns")
         places = places_of(tuple(header), f"{path.name}:1", notes)
+        begins = table.line_num + 1
         for number, fields in enumerate(table, start=1):
+            at_line, begins = begins, table.line_num + 1
             check_rows(number, path.name, limits)
             if not fields:
                 continue
             if len(fields) != len(header):
                 raise ValueError(
-                    f"{path.name}:{table.line_num}: {len(fields)} fields, the header has "
+                    f"{path.name}:{at_line}: {len(fields)} fields, the header has "
                     f"{len(header)}; quote a text that holds commas"
                 )
             text, domain, group = (None if at is None else fields[at] for at in places)
-            yield table.line_num, text, domain, group
+            yield at_line, text, domain, group
     except csv.Error as error:
         raise ValueError(
-            f"{path.name}:{table.line_num}: {error}; check the quotes of this row"
+            f"{path.name}:{begins}: {error}; check the quotes of the row that begins here"
         ) from error
 
 

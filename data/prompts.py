@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from data.groups import GroupDomains, Grouping, TextGroups
+from data.inputs import require_file
 from data.labels import LABELS, checked_label, look_alikes_in_words
 from data.lines import DEFAULT_LIMITS, Limits, encodable
 from data.prompt_parquet import parquet_rows
@@ -136,10 +137,9 @@ def rows(path: Path, limits: Limits, notes: Notes) -> Iterator[Row]:
 
 
 def reader(path: Path) -> Callable[[Path, Limits, Notes], Iterator[Unchecked]]:
+    require_file(path)
     if path.suffix.lower() not in READERS:
         raise ValueError(f"{path.name} is not one of {', '.join(READERS)}; save it as one of them")
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
     return READERS[path.suffix.lower()]
 
 

@@ -18,11 +18,21 @@ import numpy as np
 
 from data.connection import TraceError, connect, first_line, reading
 from data.groups import GroupDomains
+from data.inputs import require_file
 from data.routing import NO_EXPERT, RoutingBatch
 from data.strict_json import json_text
 from data.trace_check import SCHEMA, check_trace
 from data.trace_format import FORMAT_VERSION, require_own_format, stored_groups
-from data.trace_paths import discard, discard_partial, merging_path, partial_path, require_free
+from data.trace_paths import (
+    discard,
+    discard_empty,
+    discard_partial,
+    fresh_path,
+    merging_path,
+    partial_path,
+    require_free,
+    require_trace_name,
+)
 from data.writer import TraceWriter
 
 QUEUE_BATCHES = 4  # between the producer and the writer thread
@@ -79,13 +89,20 @@ class TraceStore:
     @classmethod
     def create(cls, path: Path, description: TraceDescription) -> Self:
         require_free(path)
+        discard_empty(partial_path(path))
         discard_partial(path)  # what DuckDB kept beside one that somebody deleted
-        create_empty(partial_path(path), description)
-        return cls(path, description)
+        try:
+            create_empty(partial_path(path), description)
+            return cls(path, description)
+        except BaseException:
+            discard_partial(path)
+            raise
 
     @classmethod
     def resume(cls, path: Path, description: TraceDescription) -> Self:
+        require_trace_name(path)
         partial = partial_path(path)
+        discard_empty(partial)
         if not partial.exists():
             state = f"{path} is complete" if path.exists() else f"there is no {partial}"
             raise ValueError(f"{state}; start without --resume")
@@ -110,7 +127,7 @@ class TraceStore:
                 self._raise_error()
         finally:
             self._connection.close()
-            if kind is not None and self._trace.documents == 0:
+            if (kind or self._error) and self._trace.documents == 0:
                 discard_partial(self.path)
         if kind is None:
             if os.path.lexists(self.path):
@@ -188,26 +205,37 @@ class TraceStore:
 
 def create_empty(path: Path, description: TraceDescription) -> None:
     """The file appears with all its tables, or not at all."""
-    fresh = path.with_name(path.name + ".new")
+    fresh = fresh_path(path)
     fresh.parent.mkdir(parents=True, exist_ok=True)
     discard(fresh)
-    with connect(fresh, read_only=False) as connection:
-        connection.execute(SCHEMA.read_text(encoding="utf-8"))
-        values = asdict(description) | {
-            "config": json_text(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
-            "trace_id": uuid.uuid4().hex,
-            "created_at": datetime.now(UTC).replace(tzinfo=None),
-            "format_version": FORMAT_VERSION,
-        }
-        names = ", ".join(values)
-        places = ", ".join(f"${name}" for name in values)
-        connection.execute(f"INSERT INTO trace ({names}) VALUES ({places})", values)
-        connection.execute(
-            "INSERT INTO expert SELECT layer_id, expert_id "
-            "FROM range($1) layers(layer_id), range($2) experts(expert_id) ORDER BY ALL",
-            [description.num_layers, description.num_experts],
-        )
+    try:
+        with connect(fresh, read_only=False) as connection:
+            fill_empty(connection, description)
+            connection.execute("CHECKPOINT")  # that of closing is silent where it fails
+    except BaseException as error:
+        discard(fresh)
+        if isinstance(error, duckdb.Error):
+            raise ValueError(f"cannot write {path}: {first_line(error)}") from error
+        raise
     fresh.rename(path)
+
+
+def fill_empty(connection: duckdb.DuckDBPyConnection, description: TraceDescription) -> None:
+    connection.execute(SCHEMA.read_text(encoding="utf-8"))
+    values = asdict(description) | {
+        "config": json_text(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
+        "trace_id": uuid.uuid4().hex,
+        "created_at": datetime.now(UTC).replace(tzinfo=None),
+        "format_version": FORMAT_VERSION,
+    }
+    names = ", ".join(values)
+    places = ", ".join(f"${name}" for name in values)
+    connection.execute(f"INSERT INTO trace ({names}) VALUES ({places})", values)
+    connection.execute(
+        "INSERT INTO expert SELECT layer_id, expert_id "
+        "FROM range($1) layers(layer_id), range($2) experts(expert_id) ORDER BY ALL",
+        [description.num_layers, description.num_experts],
+    )
 
 
 def require_same(partial: Path, description: TraceDescription) -> None:
@@ -246,11 +274,14 @@ def open_trace(path: Path) -> duckdb.DuckDBPyConnection:
         )
     if path.suffix == ".merging":
         raise TraceError(f"{path} is an unfinished merge; run the same `routescope merge` again")
-    if not path.is_file():
+    if not path.exists():
         for unfinished in (partial_path(path), merging_path(path)):
             if unfinished.exists():
                 return open_trace(unfinished)
-        raise TraceError(f"there is no trace {path}")
+    try:
+        require_file(path, what="trace")
+    except ValueError as error:
+        raise TraceError(str(error)) from error
     require_sound(path)
     return connect(path, read_only=True)
 

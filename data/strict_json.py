@@ -3,9 +3,12 @@ from files of strangers."""
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+NUMBER_TOO_LONG = "a number of more than 4,300 digits"  # Python's limit for integers
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
@@ -14,14 +17,29 @@ def json_text(value: object, *, indent: int | None = None) -> str:
 
 
 def read_object(path: Path, *, remedy: str) -> dict[str, Any]:
-    """ValueError: it is not JSON, or not an object; `remedy` is what to do then."""
+    """ValueError: it is not JSON, not an object, or ambiguous; `remedy` is what to do then."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_name_once)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}; {remedy}") from error
+        raise ValueError(f"{path} is not JSON: {_what_is_wrong(error)}; {remedy}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} is not a JSON object; {remedy}")
     return value
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        [(name, times)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"it has {name!r:.80} {times} times")
+    return values
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """In words for users, where Python speaks to programmers."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return NUMBER_TOO_LONG if "set_int_max_str_digits" in str(error) else str(error)
 
 
 def finite(value: object) -> object:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data.connection import ENDINGS, require_plain_path
+from data.connection import ENDINGS, TraceError, connect, require_plain_path
 from data.outputs import require_new_file
 
 
@@ -14,20 +14,49 @@ def merging_path(path: Path) -> Path:
     return path.with_name(path.name + ".merging")
 
 
+def fresh_path(path: Path) -> Path:
+    """Of an unfinished file, until it has all its tables."""
+    return path.with_name(path.name + ".new")
+
+
+def require_trace_name(path: Path) -> None:
+    if path.suffix != ".duckdb":
+        raise ValueError(f"a trace is a .duckdb file, {path.name or path} is not")
+
+
 def require_free(path: Path) -> None:
     """Nothing finished or unfinished lies where a trace is to be written, and it can be made."""
-    partial = partial_path(path)
-    if path.suffix != ".duckdb":
-        raise ValueError(f"a trace is a .duckdb file, {path.name} is not")
+    require_trace_name(path)
     require_plain_path(path)
     require_new_file(path)
-    if partial.exists():
+    partial = partial_path(path)
+    if partial.exists() and not is_empty(partial):
         raise ValueError(f"{partial} is an unfinished capture; add --resume or delete it")
 
 
 def discard_partial(path: Path) -> None:
     """Delete the unfinished capture of `path`."""
     discard(partial_path(path))
+    discard(fresh_path(partial_path(path)))
+
+
+def discard_empty(partial: Path) -> None:
+    """A capture that was ended before it stored anything has nothing to resume."""
+    if is_empty(partial):
+        discard(partial)
+        discard(fresh_path(partial))
+
+
+def is_empty(partial: Path) -> bool:
+    """It holds no table, and nobody writes to it."""
+    if not partial.is_file():
+        return False
+    try:
+        with connect(partial, read_only=True) as connection:
+            tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall()
+    except TraceError:  # being written, or something else
+        return partial.stat().st_size == 0
+    return tables == [(0,)]
 
 
 def discard(unfinished: Path) -> None:

@@ -29,10 +29,11 @@ def shard_paths(folder: Path) -> list[Path]:
     expected = {int(name[2]) for name in named.values() if name}
     if len(expected) > 1:
         raise ValueError(f"{folder} holds shards of several models; keep those of one")
-    if len(paths) != max(expected):
-        raise ValueError(
-            f"{folder} has {len(paths)} of {max(expected)} weight shards; copy the rest"
-        )
+    [count] = expected
+    if beyond := [path.name for path, name in named.items() if name and int(name[1]) > count]:
+        raise ValueError(f"{beyond[0]} in {folder} is beyond the {count} shards of it; remove it")
+    if len(paths) != count:
+        raise ValueError(f"{folder} has {len(paths)} of {count} weight shards; copy the rest")
     return paths
 
 

@@ -35,6 +35,10 @@ def serve(
 
     if model is not None and not (model / "config.json").is_file():
         raise ValueError(f"there is no model in {model}: config.json is missing")
+    for option, folder in (("--traces", traces), ("--runs", runs)):
+        if folder is not None and not folder.is_dir():
+            state = "is not a folder" if folder.exists() else "does not exist"
+            raise ValueError(f"{option} {folder} {state}; make it or name another folder")
     places = {"ROUTESCOPE_TRACES": traces, "ROUTESCOPE_RUNS": runs, "ROUTESCOPE_MODEL": model}
     os.environ.update({name: str(folder) for name, folder in places.items() if folder is not None})
     arguments = ["run", str(SCRIPT), "--server.address", ADDRESS]

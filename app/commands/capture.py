@@ -23,6 +23,7 @@ from app.studies.reader import (
     own_model,
 )
 from data.groups import Grouping
+from data.lines import DEFAULT_LIMITS
 from data.prompts import PromptSummary, read_documents, summarize_prompts
 from data.routing import Document
 from data.store import TraceStore, open_trace
@@ -188,9 +189,12 @@ def part_of(part: str | None) -> tuple[int, int]:
     """(place, parts), the place counted from 0; all is one part."""
     if part is None:
         return 0, 1
-    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", part)
-    if match is None or int(match[1]) > int(match[2]):
-        raise ValueError(f"--part is {part!r}; give I/N, such as 1/4, 2/4, 3/4 and 4/4")
+    match = re.fullmatch(r"([1-9]\d{0,9})/([1-9]\d{0,9})", part, re.ASCII)
+    if match is None or not int(match[1]) <= int(match[2]) <= DEFAULT_LIMITS.documents:
+        raise ValueError(
+            f"--part is {part[:40]!r}; give I/N, such as 1/4, 2/4, 3/4 and 4/4, with N up to "
+            f"{DEFAULT_LIMITS.documents:,}"
+        )
     return int(match[1]) - 1, int(match[2])
 
 

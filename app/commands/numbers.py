@@ -19,14 +19,16 @@ def seed_option(help: str) -> Any:
 
 
 def real_option(help: str, *, least: float, most: float) -> Any:
-    return typer.Option(min=least, max=most, callback=finite, help=help)
+    """NaN and infinity are told from numbers out of bounds."""
 
+    def within(value: float | None) -> float | None:
+        if value is not None and not math.isfinite(value):
+            raise typer.BadParameter(f"{value} is not a number to compute with")
+        if value is not None and not least <= value <= most:
+            raise typer.BadParameter(f"{value:g} is not from {least:g} to {most:g}")
+        return value
 
-def finite(value: float | None) -> float | None:
-    """Bounds alone let NaN pass."""
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not a number to compute with")
-    return value
+    return typer.Option(callback=within, help=f"{help} From {least:g} to {most:g}.")
 
 
 def usable_temperature(value: float) -> float:

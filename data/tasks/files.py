@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.inputs import require_file
 from data.prompts import read_documents
 from data.tasks.bigbench import read_bigbench
 from data.tasks.jsonl import read_jsonl
@@ -22,8 +23,7 @@ def read_tasks(paths: Sequence[Path]) -> list[Task]:
 
 
 def read_task(path: Path) -> Task:
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
+    require_file(path)
     suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
     if suffix is None:
         raise ValueError(f"{path.name} is not one of {', '.join(SUFFIXES)}")

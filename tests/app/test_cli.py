@@ -2,14 +2,12 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -25,6 +23,7 @@ from app.studies.compression import texts
 from data.routing import DOMAINS
 from data.tokens import TokenizedDocument, write_tokens
 from tests.app.shell import Run
+from tests.disk import full_disk
 from tests.traces import write_tiny_trace
 
 
@@ -101,17 +100,6 @@ def test_a_file_in_place_of_a_folder_is_named(
     assert f"{tmp_path / 'file'} is not a folder, so" in line or line == (
         f"{tmp_path / 'file' / 'in'}: Not a directory"
     )
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """No file grows beyond so many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.slow

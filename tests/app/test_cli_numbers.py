@@ -97,3 +97,13 @@ def test_every_number_that_a_command_takes_is_tested_above() -> None:
                     path = "model" if group is cli.model.app else name
                     taking.add((path, f"--{parameter.replace('_', '-')}"))
     assert taking == named
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [("nan", "nan is not a number to compute with"), ("1.5", "1.5 is not from 0 to 1")],
+)
+def test_what_is_no_number_is_told_from_one_out_of_bounds(
+    refused: Run, value: str, cause: str
+) -> None:
+    assert refused(*PRUNE, f"--threshold={value}").endswith(cause)

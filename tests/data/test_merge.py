@@ -179,7 +179,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
     with pytest.raises(ValueError, match="exists; delete it or choose another name"):
         merge_traces([a, b], a)
-    partial_path(tmp_path / "c.duckdb").write_bytes(b"")
+    partial_path(tmp_path / "c.duckdb").write_bytes(b"half")
     with pytest.raises(ValueError, match="is an unfinished capture"):
         merge_traces([a, b], tmp_path / "c.duckdb")
     with pytest.raises(ValueError, match="1 trace to merge; give two or more"):

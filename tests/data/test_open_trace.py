@@ -60,6 +60,11 @@ def test_open_trace_says_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "text.duckdb").write_text("no database")
     with pytest.raises(ValueError, match="is not a DuckDB file"):
         open_trace(tmp_path / "text.duckdb")
+    (tmp_path / "p.jsonl").write_text('{"text": "a"}\n')  # DuckDB has other words for this one
+    with pytest.raises(ValueError, match="is not a DuckDB file"):
+        open_trace(tmp_path / "p.jsonl")
+    with pytest.raises(ValueError, match=r"^\. is a folder; name a trace"):
+        open_trace(Path("."))
     duckdb.connect(str(tmp_path / "other.duckdb")).close()
     with pytest.raises(ValueError, match="is a DuckDB file but not a trace"):
         open_trace(tmp_path / "other.duckdb")

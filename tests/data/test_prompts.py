@@ -1,3 +1,5 @@
+import codecs
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -66,6 +68,21 @@ def test_the_hash_is_of_texts_and_domains_whatever_the_format(write: Write) -> N
             "p.txt:2: not UTF-8 .byte 0xe9 at character 4.; save",
         ),
         ("p.txt", "text".encode("utf-16"), "p.txt:1: UTF-16, not UTF-8"),
+        ("p.txt", "text".encode("utf-32"), "p.txt:1: UTF-32, not UTF-8"),
+        ("p.txt", codecs.BOM_UTF32_BE + "text".encode("utf-32-be"), "p.txt:1: UTF-32, not UTF-8"),
+        *(
+            (name, content.encode(encoding), f"{name}:1: looks like {shown}, and only UTF-8 is")
+            for name, content in (
+                ("p.txt", "the cat\n"),
+                ("p.csv", "text,domain\r\na,b\r\n"),
+                ("p.jsonl", '{"text": "née"}\n'),
+            )
+            for encoding, shown in (
+                ("utf-16-le", "UTF-16"),
+                ("utf-16-be", "UTF-16"),
+                ("utf-32-le", "UTF-32"),
+            )
+        ),
         ("p.csv", "text\ncaf\xe9".encode("latin-1"), "p.csv:2: not UTF-8"),
         ("p.txt", "a\nb\0c\n", "p.txt:2: a NUL byte"),
         ("p.csv", "text\na\0\n", "p.csv:2: a NUL byte"),
@@ -80,7 +97,9 @@ def test_the_hash_is_of_texts_and_domains_whatever_the_format(write: Write) -> N
             "p.csv:1: more than one column or field named text or prompt",
         ),
         ("p.csv", "text,domain\na\n", "p.csv:2: 1 fields, the header has 2"),
-        ("p.csv", 'text\n"open', "p.csv:2: unexpected end of data"),
+        ("p.csv", 'text\n"open' + "\nshut" * 1_000, "p.csv:2: unexpected end of data; check the"),
+        ("p.csv", 'text\n"a\nb"\n\n"open\nshut\n', "p.csv:5: unexpected end of data"),
+        ("p.csv", 'text,domain\n"a\nb"\n', "p.csv:2: 1 fields, the header has 2"),
         ("p.jsonl", '{"text": "a"}\n{"text": ', "p.jsonl:2: not JSON: Expecting value"),
         ("p.jsonl", "[" * 100_000, "p.jsonl:1: JSON nested too deeply"),
         ("p.jsonl", '{"text": ' + "9" * 5_000 + "}", "p.jsonl:1: a number of more than 4,300"),
@@ -219,12 +238,17 @@ def test_a_parquet_bomb_stops_at_the_limit(tmp_path: Path) -> None:
             read(path, Limits(total_characters=5_000_000))
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no file"):
         read(tmp_path / "absent.txt")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(ValueError, match="there is no file"):
+    with pytest.raises(ValueError, match=r"folder\.csv is a folder; name a file"):
         read(tmp_path / "folder.csv")
+    with pytest.raises(ValueError, match=r"^\. is a folder; name a file"):
+        read(Path("."))
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(ValueError, match=r"pipe\.txt is a pipe or a device; save what it gives"):
+        read(tmp_path / "pipe.txt")
 
 
 @pytest.mark.slow

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from data.store import TraceStore
-from data.trace_paths import discard_partial, partial_path
+from data.trace_paths import discard_partial, partial_path, require_free
 from tests.data.stored import (
     DOCUMENTS,
     TOKENS,
@@ -21,6 +22,7 @@ from tests.data.stored import (
     write_all,
     write_documents,
 )
+from tests.disk import full_disk
 from tests.routing_batches import description, grouped, random_document
 
 
@@ -112,6 +114,36 @@ def test_an_exception_before_the_first_document_leaves_nothing(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("size", [4_096, 20_000, 300_000, 1_000_000])
+def test_a_disk_that_is_full_before_the_first_document_is_named_and_leaves_nothing(
+    tmp_path: Path, size: int
+) -> None:
+    batches = [random_document(doc_id, tokens=TOKENS) for doc_id in range(3)]
+    with pytest.raises(ValueError, match="File too large"), full_disk(size):
+        write_all(tmp_path / "t.duckdb", batches)
+    assert list(tmp_path.iterdir()) == []
+
+
+def without_tables(path: Path) -> None:
+    duckdb.connect(str(partial_path(path))).close()
+    partial_path(path).with_name("t.duckdb.partial.new.wal").write_bytes(b"half")
+
+
+def test_a_capture_that_was_killed_before_it_stored_anything_is_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    without_tables(path)
+    with pytest.raises(ValueError, match=r"there is no .*partial; start without --resume"):
+        TraceStore.resume(path, description())
+    assert list(tmp_path.iterdir()) == []
+    partial_path(path).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"there is no .*partial; start without --resume"):
+        TraceStore.resume(path, description())
+    without_tables(path)
+    require_free(path)
+    write_all(path, [random_document(0, tokens=2)])
+    assert [file.name for file in tmp_path.iterdir()] == ["t.duckdb"]
+
+
 def test_resume_refuses_another_capture(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     interrupted(path)
@@ -158,6 +190,9 @@ def test_create_refuses_what_would_overwrite(tmp_path: Path, trace: Path) -> Non
         TraceStore.create(tmp_path / "t.db", description())
     with pytest.raises(ValueError, match="is not a folder"):
         TraceStore.create(trace / "t.duckdb", description())
+    for begin in (TraceStore.create, TraceStore.resume):
+        with pytest.raises(ValueError, match=r"a trace is a \.duckdb file, \. is not"):
+            begin(Path("."), description())
 
 
 def test_resume_needs_an_unfinished_capture(tmp_path: Path, trace: Path) -> None:

@@ -247,7 +247,9 @@ def test_parts_merge_to_the_trace_of_all(folder: Path, tmp_path: Path) -> None:
         assert one.execute(rows).fetchall() == merged.execute(rows).fetchall()
 
 
-@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/0", "a/b"])
+@pytest.mark.parametrize(
+    "part", ["0/2", "3/2", "1", "1/0", "a/b", "1/1000001", "1/" + "9" * 20, "1/٢"]
+)
 def test_a_part_that_is_none_is_refused(folder: Path, tmp_path: Path, part: str) -> None:
     prompts = write(tmp_path / "prompts.txt", "one\n")
     out = tmp_path / "x.duckdb"

@@ -149,6 +149,10 @@ def test_weights_are_compared_with_the_config(
     ("names", "line"),
     [
         (["model-00001-of-00002.safetensors"], "1 of 2 weight shards"),
+        (
+            [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3, 4)],
+            "is beyond the 3 shards of it; remove it",
+        ),
         (["model-x.safetensors"], "model-x.safetensors in"),
         (
             ["model-00001-of-00001.safetensors", "model-00001-of-00002.safetensors"],
