@@ -3,15 +3,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS := $(BIN)/pytest -n auto --dist loadfile
 
-.PHONY: app check test lint
+.PHONY: app check test test-all lint
 
 app: $(VENV)/.installed
 	$(BIN)/routescope app
 
 check: lint
-	$(TESTS) -m "not slow"
+	$(TESTS) -m "not slow and not exhaustive"
 
 test: lint
+	sh tests/browser/install_chromium.sh
+	$(TESTS) -m "not exhaustive"
+
+test-all: lint
 	sh tests/browser/install_chromium.sh
 	$(TESTS)
 

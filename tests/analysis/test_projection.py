@@ -193,6 +193,7 @@ def test_points_that_are_all_alike_keep_the_svd() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_umap_finds_the_two_kinds_and_repeats_itself() -> None:
     first, parameters = projection.umap_map(two_kinds())
     assert parameters["method"] == "umap"

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from app.views.shared import controls
 from data.report import csv_text
 from tests.app.pages import page, texts
+from tests.sampled import sampled
 from tests.traces import write_choices
 
 pytestmark = pytest.mark.slow
@@ -78,8 +79,9 @@ def shown(app: AppTest, frames: list[pd.DataFrame]) -> str:
     return " ".join([texts(app), *lines, *map(csv_text, frames)])
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", ["coactivation", "vocabulary", "prompts"])
+@pytest.mark.parametrize(
+    ("name", "case"), sampled(["coactivation", "vocabulary", "prompts"], CASES, one_of=3)
+)
 def test_a_trace_with_little_to_say(
     name: str, case: str, tmp_path: Path, frames: list[pd.DataFrame]
 ) -> None:

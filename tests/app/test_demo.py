@@ -10,7 +10,7 @@ from data.routing import DOMAINS
 from data.store import open_trace
 from tests.app.pages import PAGES, page, texts
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a busy machine captures for minutes
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive, pytest.mark.timeout(900)]  # minutes
 
 
 @pytest.fixture(scope="module")

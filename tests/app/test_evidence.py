@@ -14,14 +14,14 @@ from data.labels import ANY
 from data.report import csv_text
 from tests.app.incomplete_traces import CASES, open_case
 from tests.app.pages import page, words
+from tests.sampled import sampled
 
 PAGES = ("overview", "specialization", "load_balance", "export")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("case", CASES)
-def test_a_page_shows_what_makes_sense(case: str, name: str, incomplete_traces: Path) -> None:
+@pytest.mark.parametrize(("name", "case"), sampled(PAGES, CASES, one_of=3))
+def test_a_page_shows_what_makes_sense(name: str, case: str, incomplete_traces: Path) -> None:
     app = page(name, trace=case)
     assert not app.exception
     assert not app.error

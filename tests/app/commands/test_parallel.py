@@ -115,6 +115,7 @@ def test_two_processes_capture_with_the_shipped_model_what_one_does(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_process_without_prompts_computes_for_the_one_that_continues_some(
     tmp_path: Path, prompts: Path, folder: Path
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_process_without_prompts_computes_for_the_one_that_continues_some(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_all_processes_refuse_is_said_once(
     tmp_path: Path, prompts: Path, folder: Path
 ) -> None:
@@ -183,6 +185,7 @@ def test_nothing_unfinished_is_kept_to_resume() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_train_a_whole_model(tmp_path: Path) -> None:
     for split in ("train", "heldout"):
         documents = [TokenizedDocument(np.arange(600, dtype=np.uint16), "math", 1200)]

@@ -56,6 +56,7 @@ def test_a_training_ends_with_weights_and_bits_per_byte(corpus: Path, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_trained_model_can_be_captured_with_its_own_tokenizer(
     corpus: Path, tmp_path: Path
 ) -> None:
