@@ -80,7 +80,7 @@ def begin_long_run(page: Page, folder: Path) -> None:
     assert "run=" in page.url
 
 
-@pytest.mark.exhaustive  # beside other tests it waited in vain for the second tab, alone it does not
+@pytest.mark.exhaustive  # beside other tests it waits in vain for a tab, alone not
 def test_a_run_is_found_again_after_a_reload_and_in_other_tabs(
     tabs: BrowserContext, port: int, workspace: Path, tmp_path: Path
 ) -> None:
