@@ -89,8 +89,7 @@ class TraceStore:
     @classmethod
     def create(cls, path: Path, description: TraceDescription) -> Self:
         require_free(path)
-        discard_empty(partial_path(path))
-        discard_partial(path)  # what DuckDB kept beside one that somebody deleted
+        discard_partial(path)  # an empty one, or what DuckDB kept beside one that was deleted
         try:
             create_empty(partial_path(path), description)
             return cls(path, description)
