@@ -29,10 +29,12 @@ import pyarrow.parquet as pq
 import torch
 
 from app.studies.reader import CHECKPOINT, HELDOUT, text_functions
+from data.new_trace import TraceDescription
 from data.rollups import RoutingTables, token_table
 from data.routing import Document, RoutingBatch
-from data.store import SCHEMA, TraceDescription, TraceStore, open_trace
+from data.store import TraceStore, open_trace
 from data.tokenizer import load_tokenizer
+from data.trace_check import SCHEMA
 from model.capture import (
     WINDOW_BATCHES,
     batches,

@@ -10,9 +10,10 @@ import duckdb
 
 from data.connection import BeingWrittenError, TraceError, connect, first_line, quoted
 from data.groups import GroupDomains
-from data.store import TraceDescription, create_empty, difference, open_trace
+from data.new_trace import TraceDescription, create_empty, difference
+from data.store import open_trace
 from data.strict_json import json_text
-from data.trace_check import check_trace
+from data.trace_check import disagreement
 from data.trace_format import stored_groups
 from data.trace_paths import discard, merging_path, require_free
 
@@ -52,7 +53,7 @@ def merge_traces(paths: list[Path], target: Path) -> int:
     try:
         create_empty(unfinished, replace(first, name=target.stem))
         write_merged(paths, target, truncated=[truncated for _, truncated in described])
-        require_readable(unfinished, target)
+        require_agreement(unfinished)
     except BaseException:
         discard(unfinished)
         raise
@@ -162,15 +163,11 @@ def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, i
             raise ValueError(f"cannot merge into {target}: {first_line(error)}") from error
 
 
-def require_readable(unfinished: Path, target: Path) -> None:
+def require_agreement(merged: Path) -> None:
     """What holds for each trace need not hold for all of them."""
-    try:
-        with connect(unfinished, read_only=True) as con:
-            check_trace(con, target)
-    except TraceError as error:
-        reason = str(error).removeprefix(f"{target} is damaged or was altered: ")
-        reason = reason.removesuffix("; copy it again or capture again")
-        raise ValueError(f"these traces cannot be one: {reason}; keep them apart") from error
+    with connect(merged, read_only=True) as con:
+        if wrong := disagreement(con):
+            raise ValueError(f"these traces cannot be one: {wrong}; keep them apart")
 
 
 def in_document_order(table: str, shards: int) -> str:

@@ -4,10 +4,8 @@ import json
 import os
 import queue
 import threading
-import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -19,15 +17,13 @@ import numpy as np
 from data.connection import TraceError, connect, first_line, reading
 from data.groups import GroupDomains
 from data.inputs import require_file
+from data.new_trace import TraceDescription, create_empty, difference
 from data.routing import NO_EXPERT, RoutingBatch
-from data.strict_json import json_text
-from data.trace_check import SCHEMA, check_trace
-from data.trace_format import FORMAT_VERSION, require_own_format, stored_groups
+from data.trace_check import check_trace
+from data.trace_format import require_own_format, stored_groups
 from data.trace_paths import (
-    discard,
     discard_empty,
     discard_partial,
-    fresh_path,
     merging_path,
     partial_path,
     require_free,
@@ -37,24 +33,6 @@ from data.writer import TraceWriter
 
 QUEUE_BATCHES = 4  # between the producer and the writer thread
 CHECK_SECONDS = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceDescription:
-    """What a capture is of. A resumed capture must have the same."""
-
-    name: str
-    source: str  # routescope, transformers, sglang, ...
-    model_name: str
-    model_sha256: str
-    tokenizer: str
-    num_layers: int  # MoE layers
-    num_experts: int  # routed experts a layer
-    num_shared_experts: int
-    scoring: str  # softmax, sigmoid
-    top_k: int | None  # None where it varies from token to token
-    seed: int | None
-    config: dict[str, object]  # the model's configuration, the capture's, versions; becomes JSON
 
 
 class TraceStore:
@@ -202,41 +180,6 @@ class TraceStore:
             raise self._error
 
 
-def create_empty(path: Path, description: TraceDescription) -> None:
-    """The file appears with all its tables, or not at all."""
-    fresh = fresh_path(path)
-    fresh.parent.mkdir(parents=True, exist_ok=True)
-    discard(fresh)
-    try:
-        with connect(fresh, read_only=False) as connection:
-            fill_empty(connection, description)
-            connection.execute("CHECKPOINT")  # that of closing is silent where it fails
-    except BaseException as error:
-        discard(fresh)
-        if isinstance(error, duckdb.Error):
-            raise ValueError(f"cannot write {path}: {first_line(error)}") from error
-        raise
-    fresh.rename(path)
-
-
-def fill_empty(connection: duckdb.DuckDBPyConnection, description: TraceDescription) -> None:
-    connection.execute(SCHEMA.read_text(encoding="utf-8"))
-    values = asdict(description) | {
-        "config": json_text(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
-        "trace_id": uuid.uuid4().hex,
-        "created_at": datetime.now(UTC).replace(tzinfo=None),
-        "format_version": FORMAT_VERSION,
-    }
-    names = ", ".join(values)
-    places = ", ".join(f"${name}" for name in values)
-    connection.execute(f"INSERT INTO trace ({names}) VALUES ({places})", values)
-    connection.execute(
-        "INSERT INTO expert SELECT layer_id, expert_id "
-        "FROM range($1) layers(layer_id), range($2) experts(expert_id) ORDER BY ALL",
-        [description.num_layers, description.num_experts],
-    )
-
-
 def require_same(partial: Path, description: TraceDescription) -> None:
     require_sound(partial, whole=False)
     with connect(partial, read_only=True) as connection:
@@ -252,15 +195,6 @@ def require_same(partial: Path, description: TraceDescription) -> None:
                 f"{partial} was begun with another {difference(name, stored[name], value)}; "
                 "resume it with the same, or delete it"
             )
-
-
-def difference(name: str, stored: object, given: object, *, where: str = "now") -> str:
-    """Names the first field that differs, with both values."""
-    if isinstance(stored, dict) and isinstance(given, dict):
-        for key in [*stored, *(key for key in given if key not in stored)]:
-            if stored.get(key) != given.get(key):
-                return difference(f"{name}.{key}", stored.get(key), given.get(key), where=where)
-    return f"{name} ({stored}, {where} {given})"
 
 
 def open_trace(path: Path) -> duckdb.DuckDBPyConnection:

@@ -57,11 +57,17 @@ def check_trace(con: duckdb.DuckDBPyConnection, path: Path, *, whole: bool = Tru
     tables = _tables(con, path)
     version = _version(con, path, tables)
     _require_schema(path, tables, version)
-    wrong = _wrong_config(con) or _wrong_contents(con, version, whole=whole)
-    if wrong:
+    if wrong := disagreement(con, version, whole=whole):
         raise TraceError(
             f"{path} is damaged or was altered: {wrong}; copy it again or capture again"
         )
+
+
+def disagreement(
+    con: duckdb.DuckDBPyConnection, version: int = FORMAT_VERSION, *, whole: bool = True
+) -> str | None:
+    """What is wrong with the contents of tables that are those of the format; None if nothing."""
+    return _wrong_config(con) or _wrong_contents(con, version, whole=whole)
 
 
 def _tables(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:

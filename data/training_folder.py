@@ -1,6 +1,5 @@
 """The files of a training by name, whether they changed, and how far the training is."""
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from data.outputs import require_new_folder
+from data.strict_json import read_object
 
 SILENCE = 120  # seconds after the last line of the log until a training counts as stopped
 
@@ -71,21 +71,13 @@ class TrainingFolder:
                 f"{self.path} holds a training without {self.progress.name}, so it cannot be "
                 "continued, and it is not replaced; choose another folder"
             )
-        begun = {"corpus": settings.get("corpus")} | self._begun_settings()  # older: not on record
+        begun = read_object(self.settings, remedy="restore it")
+        begun.setdefault("corpus", settings.get("corpus"))  # of before: not on record
         if changed := sorted(key for key in settings if begun.get(key) != settings[key]):
             raise ValueError(
                 f"{self.path} holds a training with other settings ({', '.join(changed)}); "
                 "continue it with its own settings or choose another folder"
             )
-
-    def _begun_settings(self) -> dict[str, object]:
-        try:
-            begun = json.loads(self.settings.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{self.settings} is not JSON: {error}; restore it") from error
-        if not isinstance(begun, dict):
-            raise ValueError(f"{self.settings} is not a JSON object; restore it")
-        return begun
 
     @property
     def _lines(self) -> int:

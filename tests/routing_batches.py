@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from data.new_trace import TraceDescription
 from data.routing import PREFILL, Document, RoutingBatch
-from data.store import TraceDescription
 
 
 def batch_of(

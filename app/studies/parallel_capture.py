@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from app.studies.reader import Sampling, Tracer, own_model
 from data.merge import merge_traces
+from data.new_trace import TraceDescription
 from data.routing import Document
-from data.store import TraceDescription, TraceStore
+from data.store import TraceStore
 from data.trace_paths import require_free
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from app.folders import SHIPPED
 from data.groups import Grouping
+from data.new_trace import TraceDescription
 from data.pieces import encoder
 from data.routing import Document, TraceSink
-from data.store import TraceDescription
 from data.tokenizer import decode, load_tokenizer, num_ids
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.faults.small_commands import PRELOADED, Command, made_commands, work_in
-from data.store import connect
+from data.connection import connect
 from data.trace_paths import partial_path
 
 PROCESSES = multiprocessing.get_context("forkserver")

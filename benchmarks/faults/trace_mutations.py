@@ -6,8 +6,9 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from data.new_trace import TraceDescription
 from data.routing import NO_EXPERT, Document, RoutingBatch
-from data.store import TraceDescription, TraceStore
+from data.store import TraceStore
 from data.trace_format import ADDED
 
 Rng = np.random.Generator

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from data.merge import merge_traces
+from data.new_trace import TraceDescription
 from data.routing import RoutingBatch
-from data.store import TraceDescription, TraceStore, open_trace
+from data.store import TraceStore, open_trace
 from data.trace_format import FORMAT_VERSION
 from data.trace_paths import merging_path, partial_path
 from tests.data.stored import as_format_3, open_elsewhere

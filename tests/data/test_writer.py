@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data import writer
+from data.connection import connect
+from data.new_trace import create_empty
 from data.routing import concatenated
-from data.store import TraceStore, connect, create_empty
+from data.store import TraceStore
 from data.writer import parts
 from tests.routing_batches import description, random_document
 

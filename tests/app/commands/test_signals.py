@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from app.commands.signals import STOPS, StoppedError, ended_by_signals, leaving, nothing
-from data.store import connect
+from data.connection import connect
 from data.trace_paths import partial_path
 from tests.torchrun import ROOT
 
