@@ -1,6 +1,7 @@
 """The jobs in the sidebar, and a run that is found again by its link."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from app.jobs import queue
 from app.jobs.queue import Job, Jobs, Place, all_jobs
 from app.jobs.worker import Work
+from app.views.shared import jobs_panel
 from tests.app.jobs import work
 from tests.app.jobs.work import wait_until
 from tests.app.markup import MARKUP
@@ -128,3 +130,41 @@ def test_another_tab_shows_a_finished_run(jobs: Jobs) -> None:
     other = page("prompts", run=name)
     answered(other)
     assert other.button(key="save_trace")
+
+
+def job(name: str, state: str, *, ended_ago: float = 60.0, automatic: bool = False) -> Job:
+    made = Job(name, name, name, Place("prompts"), work.fail, Path(name), automatic, state)
+    made.ended_at = time.monotonic() - ended_ago
+    return made
+
+
+def listed(*jobs: Job) -> tuple[str, int]:
+    shown, more = jobs_panel._shown(list(jobs))
+    return " ".join(job.title for job in shown), more
+
+
+def test_jobs_stand_in_the_order_in_which_they_were_started() -> None:
+    assert listed(job("a", "done"), job("b", "running"), job("c", "queued")) == ("a b c", 0)
+
+
+def test_of_those_that_wait_or_ended_the_panel_has_two_each() -> None:
+    ended = [job(name, "done", ended_ago=100 - place) for place, name in enumerate("abc")]
+    waiting = [job(name, "queued") for name in "efg"]
+    assert listed(*ended, job("d", "running"), *waiting) == ("b c d e f", 1)
+
+
+def test_what_a_user_waits_for_hides_last() -> None:
+    by_themselves = [job(name, "paused", automatic=True) for name in "ab"]
+    assert listed(*by_themselves, job("c", "running"), job("d", "queued")) == ("a c d", 1)
+
+
+def test_a_job_that_has_just_ended_moves_no_other() -> None:
+    before = [job("a", "done"), job("b", "done")]
+    assert listed(*before, job("c", "cancelled", ended_ago=0.0)) == ("a b c", 0)
+    assert listed(*before, job("c", "cancelled", ended_ago=30.0)) == ("b c", 0)
+
+
+def test_a_cleared_job_is_gone() -> None:
+    cleared = job("a", "failed")
+    cleared.dismissed = True
+    assert listed(cleared, job("b", "done")) == ("b", 0)
