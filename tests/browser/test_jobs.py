@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -24,6 +25,10 @@ RUNS = f"{TITLE}: "
 def settled(page: Page) -> None:
     page.wait_for_timeout(500)
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+
+
+def run_of(page: Page) -> str:
+    return parse_qs(urlsplit(page.url).query)["run"][0]
 
 
 @contextmanager
@@ -96,14 +101,19 @@ def test_a_run_is_found_again_after_a_reload_and_in_other_tabs(
 
 
 def test_a_finished_run_is_seen_by_its_link(page: Page) -> None:
+    text = "a dog ran after its own tail"  # names it among the jobs of other tests
     page.goto("/prompts?trace=plain")
-    page.get_by_role("button", name="Run", exact=True).click(timeout=WAIT)
+    page.get_by_label("Paste a text").fill(text)
+    settled(page)
+    page.get_by_role("button", name="Run", exact=True).press("Enter")
     page.get_by_text("your run").wait_for(timeout=WAIT)
     tab = page.context.new_page()
     tab.goto("/comparison")
-    tab.locator(".st-key-jobs").get_by_role("link", name="Open").first.click(timeout=WAIT)
+    open_ = tab.get_by_role("link", name="Open")
+    row = tab.locator(".st-key-jobs div").filter(has_text=f"“{text}”").filter(has=open_)
+    row.last.get_by_role("link").click(timeout=WAIT)
     tab.get_by_text("your run").wait_for(timeout=WAIT)
-    assert "run=" in tab.url
+    assert f"run={run_of(page)}" in tab.url
 
 
 def test_a_killed_server_leaves_nothing_and_the_next_one_says_what_it_ended(
