@@ -17,7 +17,7 @@ import streamlit as st
 
 from app import folders, server_folder, workspace
 from app.jobs.memory import job_memory
-from app.jobs.process import Outcome, Process
+from app.jobs.process import PATIENCE, Outcome, Process
 from app.jobs.worker import Work
 
 T = TypeVar("T")
@@ -152,10 +152,12 @@ class Jobs:
         return next(iter(computing or before), None)
 
     def cancel(self, job: Job) -> None:
+        """Returns when it has ended, so that whoever asked sees it at once."""
         with self._changed:
             job.stop.set()
             if job.state == "queued":
                 self._end(job, Outcome("cancelled"))
+        job.ended.wait(2 * PATIENCE)
 
     def forget(self, key: str) -> None:
         with self._changed:

@@ -26,6 +26,7 @@ def follow(job: Job, *, key: str) -> None:
     text.html(f'<p class="rs-progress">{words}{bar(job.fraction)}</p>')
     if button.button("Cancel", key=f"cancel_{key}", disabled=job.stop.is_set(), width="stretch"):
         all_jobs().cancel(job)
+        st.rerun()
 
 
 def bar(share: float | None) -> str:

@@ -58,13 +58,13 @@ def test_a_failure_is_kept_for_the_page(jobs: Jobs) -> None:
 def test_cancel_stops_a_job_at_its_next_checkpoint(jobs: Jobs) -> None:
     job = noted(begin(jobs, "a", work.wait_politely))
     jobs.cancel(job)
-    assert finished(job).state == "cancelled"
+    assert job.state == "cancelled"
 
 
 def test_a_job_that_does_not_listen_is_killed_with_its_children(jobs: Jobs) -> None:
     job = noted(begin(jobs, "a", work.wait_deaf))
     jobs.cancel(job)
-    assert finished(job).state == "cancelled"
+    assert job.state == "cancelled"
     wait_until_gone([*map(int, job.note.split())])
 
 
