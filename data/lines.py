@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from data.strict_json import NUMBER_TOO_LONG
+from data.strict_json import each_name_once, what_is_wrong
 
 BAD_BYTE = re.compile("[\udc80-\udcff]")  # how "surrogateescape" reads what is not UTF-8
 BAD_BYTE_BASE = 0xDC00
@@ -93,9 +93,9 @@ def check_unmarked(line: str, where: str) -> None:
             )
 
 
-def parsed_json(text: str, where: str) -> object:
+def parsed_json(text: str, where: str, *, names_once: bool = False) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=each_name_once if names_once else None)
     except json.JSONDecodeError as error:
         line = f":{error.lineno}" if "\n" in text.strip() else ""  # of a file that is one value
         raise ValueError(
@@ -104,7 +104,7 @@ def parsed_json(text: str, where: str) -> object:
     except RecursionError as error:
         raise ValueError(f"{where}: JSON nested too deeply; make it flatter") from error
     except ValueError as error:
-        raise ValueError(f"{where}: {NUMBER_TOO_LONG}; shorten it or quote it") from error
+        raise ValueError(f"{where}: {what_is_wrong(error)}; correct it") from error
 
 
 def json_objects(
@@ -115,7 +115,7 @@ def json_objects(
         check_rows(number, path.name, limits)
         if not line.strip():
             continue
-        value = parsed_json(line, f"{path.name}:{number}")
+        value = parsed_json(line, f"{path.name}:{number}", names_once=True)
         if not isinstance(value, dict):
             raise ValueError(
                 f"{path.name}:{number}: {type(value).__name__}, not an object; write "

@@ -19,15 +19,15 @@ def json_text(value: object, *, indent: int | None = None) -> str:
 def read_object(path: Path, *, remedy: str) -> dict[str, Any]:
     """ValueError: it is not JSON, not an object, or ambiguous; `remedy` is what to do then."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_name_once)
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=each_name_once)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {_what_is_wrong(error)}; {remedy}") from error
+        raise ValueError(f"{path} is not JSON: {what_is_wrong(error)}; {remedy}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} is not a JSON object; {remedy}")
     return value
 
 
-def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         [(name, times)] = Counter(name for name, _ in pairs).most_common(1)
@@ -35,7 +35,7 @@ def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _what_is_wrong(error: Exception) -> str:
+def what_is_wrong(error: Exception) -> str:
     """In words for users, where Python speaks to programmers."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"

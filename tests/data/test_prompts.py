@@ -103,6 +103,7 @@ def test_the_hash_is_of_texts_and_domains_whatever_the_format(write: Write) -> N
         ("p.jsonl", '{"text": "a"}\n{"text": ', "p.jsonl:2: not JSON: Expecting value"),
         ("p.jsonl", "[" * 100_000, "p.jsonl:1: JSON nested too deeply"),
         ("p.jsonl", '{"text": ' + "9" * 5_000 + "}", "p.jsonl:1: a number of more than 4,300"),
+        ("p.jsonl", '{"text": "a", "text": "b"}', "p.jsonl:1: it has 'text' 2 times; correct it"),
         ("p.jsonl", '["text"]', "p.jsonl:1: list, not an object"),
         ("p.jsonl", '{"query": "a"}', "p.jsonl:1: no column or field .*, found 'query'"),
         ("p.jsonl", '{"text": 5}', "p.jsonl:1: the text is int, not a string"),
