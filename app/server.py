@@ -71,11 +71,12 @@ def refusal(headers: Headers) -> str | None:
 
 
 def host_of(origin: str) -> str:
-    """Empty: it is no address."""
+    """Empty: it is no address of a web page."""
     try:
-        return urlsplit(origin).netloc.lower()
+        scheme, host = urlsplit(origin)[:2]
     except ValueError:
         return ""
+    return host.lower() if scheme in ("http", "https") else ""
 
 
 def is_allowed(host: str) -> bool:

@@ -29,7 +29,7 @@ def claim(traces: Path) -> Path:
     lock = os.open(folder / f"{LOCK}.new", os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)  # until the process ends
     os.rename(folder / f"{LOCK}.new", folder / LOCK)  # nobody meets it unlocked
-    write_jobs(folder, traces, list(dict.fromkeys(ended)))
+    write_jobs(folder, traces, ended)
     atexit.register(leave, folder)
     return folder
 

@@ -24,7 +24,7 @@ def project(trace: Trace) -> Job | None:
     key = f"project|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
         key,
-        "Making the maps",
+        f"Making the maps of {trace.name}",
         partial(commands.project, trace=trace.path),
         place=Place("domain_clusters", {"trace": trace.name}),
         automatic=True,

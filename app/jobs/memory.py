@@ -1,11 +1,28 @@
 """How much memory a job may take, so that it fails before the machine and the server do."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 SHARE = 0.4  # of the machine's memory, or of what its container may use: a job and a paused one fit
 CGROUPS = Path("/sys/fs/cgroup")
+
+HELD = re.compile(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", re.MULTILINE)
+
+
+def too_little(memory: int) -> str:
+    return f"it needed more than the {memory / 2**30:.1f} GB of memory that a job may take"
+
+
+def held(process_id: int) -> int:
+    """Bytes of its own, shared mappings too, which no limit of the system counts; files that it
+    maps cost nothing. 0 where the system does not say."""
+    status = Path(f"/proc/{process_id}/status")
+    try:
+        return 1024 * sum(map(int, HELD.findall(status.read_text())))
+    except OSError:
+        return 0
 
 
 def job_memory() -> int:

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 from app.jobs import worker
+from app.jobs.memory import held, too_little
 from app.jobs.worker import STOP, Work
 
 PATIENCE = 0.7  # seconds for a job to stop by itself before its process is killed
@@ -33,6 +34,7 @@ class Process:
     """Never forked: threads and locks of the server must not be in it. Belongs to one thread."""
 
     def __init__(self, *, memory: int, niceness: int = 0) -> None:
+        self._memory = memory
         self._connection, theirs = multiprocessing.Pipe()
         with theirs:
             arguments = (theirs.fileno(), memory, niceness)
@@ -74,6 +76,9 @@ class Process:
                 if isinstance(message, tuple):
                     return Outcome(*message)
                 on_update(message)
+            if held(self._process.pid) > self._memory:
+                self.end()
+                return Outcome("failed", too_little(self._memory))
             if stop.is_set() and deadline is None:
                 self._connection.send_bytes(STOP)
                 deadline = monotonic() + PATIENCE

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -131,11 +132,17 @@ class Jobs:
             if known is not None and known.active:
                 return known
             name = uuid.uuid4().hex
-            job = Job(name, key, title, place, work, self._folder / name, automatic)
+            job = Job(name, key, self._unlike(title), place, work, self._folder / name, automatic)
             self._jobs[name] = job
             self._forget_old()
             self._arrange()
         return job
+
+    def _unlike(self, title: str) -> str:
+        """With a number where another job has that title."""
+        titles = {job.title for job in self.all()}
+        numbered = (f"{title} ({number})" for number in count(2))
+        return next(one for one in chain([title], numbered) if one not in titles)
 
     def all(self) -> list[Job]:
         return list(self._jobs.values())

@@ -17,12 +17,15 @@ from queue import SimpleQueue
 from typing import Any
 
 from app.error_line import line_of
+from app.jobs.memory import too_little
 from data.routing import CancelledError
 
 STOP = b"stop"  # what the server sends instead of work
 PR_SET_PDEATHSIG = 1  # prctl(2)
 PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
-NO_ROOM = re.compile(r"(can't|cannot|failed to|unable to) allocate|bad_alloc|bad allocation", re.I)
+NO_ROOM = re.compile(
+    r"(can't|cannot|failed to|unable to) allocate|bad_alloc|bad allocation|allocation failure", re.I
+)
 
 
 @dataclass
@@ -94,7 +97,6 @@ def _outcome(
     message: bytes, connection: Connection, stop: threading.Event, memory: int
 ) -> tuple[str, object]:
     """The state in which the job ended, with its result or why there is none."""
-    too_little = f"it needed more than the {memory / 2**30:.1f} GB of memory that a job may take"
     try:
         work, folder = pickle.loads(message)
         progress = Progress(folder, connection.send, stop)
@@ -103,10 +105,10 @@ def _outcome(
     except CancelledError:
         return "cancelled", None
     except MemoryError:
-        return "failed", too_little
+        return "failed", too_little(memory)
     except Exception as error:  # whatever happened belongs to the page that asked
         text = line_of(error)
-        return "failed", too_little if NO_ROOM.search(text) else text
+        return "failed", too_little(memory) if NO_ROOM.search(text) else text
 
 
 def _peak_memory() -> int:

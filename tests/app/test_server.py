@@ -61,6 +61,7 @@ def test_a_request_without_a_name_or_with_two_is_refused() -> None:
         "http://127.0.0.1:8502",
         "http://localhost:8501",
         "http://evil.example",
+        "file://localhost:8501",
         "127.0.0.1",
         "http://[::1",
     ],

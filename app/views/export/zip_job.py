@@ -27,7 +27,7 @@ def draw_zip(trace: Trace, *, raw: bool, bom: bool) -> None:
         if st.button("Prepare the zip", type="primary", icon=":material/folder_zip:"):
             work = partial(build_zip, trace_path=trace.path, raw=raw, bom=bom)
             place = Place("export", {"trace": trace.name})
-            all_jobs().start(key, "Writing tables", work, place=place)
+            all_jobs().start(key, f"Writing tables of {trace.name}", work, place=place)
             st.rerun()
 
 

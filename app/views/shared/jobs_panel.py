@@ -9,7 +9,6 @@ from streamlit.delta_generator import DeltaGenerator
 from app.jobs.queue import Job, all_jobs
 from app.views.shared import progress
 
-OFTEN, SELDOM = 1.0, 4.0  # seconds between looks, while there is something to see and else
 WAITING, ENDED = 2, 2  # jobs shown of those that wait, and of those that ended
 STILL = 5.0  # seconds for which a job that ends moves no other: a second click meets nothing else
 WORDS = {"done": "Done", "failed": "Failed", "cancelled": "Cancelled"}
@@ -17,11 +16,11 @@ WORDS = {"done": "Done", "failed": "Failed", "cancelled": "Cancelled"}
 
 def draw() -> None:
     """What runs, what waits and for what, what ended and where its result is."""
-    active = any(job.active for job in all_jobs().all())
     with st.sidebar:
-        st.fragment(_jobs, run_every=OFTEN if active else SELDOM)()
+        _jobs()
 
 
+@st.fragment(run_every=1.0)  # a job may begin in any tab
 def _jobs() -> None:
     jobs = all_jobs()
     shown, more = _shown(jobs.all())

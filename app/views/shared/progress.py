@@ -21,10 +21,11 @@ def follow(job: Job, *, key: str) -> None:
     """How far a job is; the page runs again when it ends."""
     if not job.active:
         st.rerun()
-    text, button = st.columns([6, 1], vertical_alignment="bottom")
     words = escape(f"{job.title}: {status(job)}")
-    text.html(f'<p class="rs-progress">{words}{bar(job.fraction)}</p>')
-    if button.button("Cancel", key=f"cancel_{key}", disabled=job.stop.is_set(), width="stretch"):
+    with st.container(horizontal=True, wrap=False, vertical_alignment="bottom"):
+        st.html(f'<p class="rs-progress">{words}{bar(job.fraction)}</p>')
+        pressed = st.button("Cancel", key=f"cancel_{key}", disabled=job.stop.is_set())
+    if pressed:
         all_jobs().cancel(job)
         st.rerun()
 

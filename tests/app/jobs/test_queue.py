@@ -68,7 +68,9 @@ def test_a_job_that_does_not_listen_is_killed_with_its_children(jobs: Jobs) -> N
     wait_until_gone([*map(int, job.note.split())])
 
 
-@pytest.mark.parametrize("greedy", [work.fill_memory, work.fill_memory_of_torch])
+@pytest.mark.parametrize(
+    "greedy", [work.fill_memory, work.fill_memory_of_torch, work.fill_shared_memory]
+)
 def test_a_job_that_wants_all_memory_fails_and_the_next_one_runs(jobs: Jobs, greedy: Work) -> None:
     job = finished(begin(jobs, "a", greedy))
     assert job.state == "failed"
@@ -145,6 +147,11 @@ def test_a_paused_job_can_be_cancelled(jobs: Jobs) -> None:
 def test_starting_a_running_job_again_returns_it(jobs: Jobs) -> None:
     first = begin(jobs, "a", work.wait_politely)
     assert begin(jobs, "a", work.count) is first
+
+
+def test_jobs_of_one_title_are_told_apart(jobs: Jobs) -> None:
+    started = [jobs.start(key, "Run", work.count, place=Place("prompts")) for key in "abc"]
+    assert [job.title for job in started] == ["Run", "Run (2)", "Run (3)"]
 
 
 def test_the_time_left_is_that_of_the_pace_until_now() -> None:

@@ -1,5 +1,6 @@
 """Work for processes of jobs: they import it, so it lies in no test file."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -54,6 +55,13 @@ def fill_memory_of_torch(progress: Progress) -> None:
     import torch
 
     torch.zeros(2**40)
+
+
+def fill_shared_memory(progress: Progress) -> None:
+    held: list[mmap.mmap] = []
+    while True:
+        held.append(mmap.mmap(-1, 2**24))
+        held[-1].write(bytes(2**24))
 
 
 def crash(progress: Progress) -> None:
