@@ -119,7 +119,7 @@ class TraceStore:
         return self._stored
 
     def write(self, batch: RoutingBatch) -> None:
-        """Hand rows to the writer thread; waits while that is behind. Document ids must ascend."""
+        """Hand rows to the writer thread; waits while that is behind."""
         self._raise_error()
         self._check(batch)
         self._queue.put(batch)

@@ -23,7 +23,7 @@ from data.routing import NO_EXPERT, Finding, RoutingBatch, concatenated, take_ro
 from data.strict_json import json_text
 
 TRANSACTION_TOKENS = 65_536  # at least, in whole documents
-COMMIT_SECONDS = 5.0  # at most, between the commits of documents that come in
+COMMIT_SECONDS = 3.0  # at most, between the commits of documents that come in
 INSERT_ROWS = 4_000_000  # of routing at once: bounds the memory of a batch of any size
 TABLE_THREADS = min(4, max(1, (os.cpu_count() or 1) // 2))  # make tables while DuckDB inserts
 
@@ -44,7 +44,7 @@ class TraceWriter:
         self.num_layers = num_layers
         self.num_experts = num_experts
         self.documents = 0  # committed
-        self.last_doc_id = -1
+        self.doc_ids: set[int] = set()
         self.tables: RoutingTables | None = None
         self.pairs = PairCounts.empty(num_layers=num_layers, num_experts=num_experts)
         self.unfinished: list[RoutingBatch] = []  # rows of documents that are not complete
@@ -82,12 +82,9 @@ class TraceWriter:
 
     def _add(self, batch: RoutingBatch) -> None:
         for document in batch.documents:
-            if document.doc_id <= self.last_doc_id:
-                raise ValueError(
-                    f"document {document.doc_id} came after {self.last_doc_id}; "
-                    "documents must come once each, with ascending ids"
-                )
-            self.last_doc_id = document.doc_id
+            if document.doc_id in self.doc_ids:
+                raise ValueError(f"document {document.doc_id} came twice; each comes once")
+            self.doc_ids.add(document.doc_id)
         self.waiting.append(batch)
         self.waiting_tokens += len(batch.doc_id_T)
 
@@ -185,10 +182,9 @@ class TraceWriter:
             if low < high:
                 self.pairs.add(self._stored_ids(*doc_ids[[low, high - 1]].tolist()))
         rows = self.connection.execute("SELECT doc_id FROM document").fetchall()
-        stored = {row[0] for row in rows}
-        self.documents = len(stored)
-        self.last_doc_id = max(stored, default=-1)
-        return stored
+        self.doc_ids = {row[0] for row in rows}
+        self.documents = len(self.doc_ids)
+        return self.doc_ids.copy()
 
     def _stored_ids(self, first_doc_id: int, last_doc_id: int) -> np.ndarray:
         """expert_ids_TLK of a range of documents."""

@@ -6,7 +6,8 @@ B = sequences, S = positions, V = vocabulary, T = recorded tokens, R = their row
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from time import monotonic
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from model.readable import Decode, ReadableModel
 from model.recording import Decisions, Recording, Transfer, recorded_routing
 
 WINDOW_BATCHES = {"cpu": 8, "cuda": 2}  # documents sorted by length before they are batched
+HAND_OVER_SECONDS = 2.0  # after which the sink has what is computed, if not before
 
 Progress = Callable[[int, int], None]  # tokens done, documents done
 
@@ -55,34 +57,68 @@ def capture_documents(
 ) -> Captured:
     """Record routing and loss of every token of the documents that are not `stored`.
 
-    The sink receives documents in their order. Tokens beyond the context are cut and counted. What
-    is not a finite number is refused, or with `allow_nonfinite` recorded with a finding.
+    The sink receives documents in the order of their ids, but for neighbours where the model is
+    slow or is interrupted: then whichever are computed. Tokens beyond the context are cut and
+    counted. What is not a finite number is refused, or with `allow_nonfinite` recorded with a
+    finding.
     """
     device = model.device.type
-    on_gpu = device == "cuda"
     if batch_tokens is None:
         batch_tokens = BATCH_TOKENS[device]
     captured = Captured()
     fresh = (document for document in documents if document.doc_id not in stored)
     encoded = encoded_documents(model, fresh)
-    unwritten: list[tuple[list[Encoded], list[tuple[list[int], Transfer]]]] = []
-    with recorded_routing(model) as recording:
+    with (
+        recorded_routing(model) as recording,
+        Computed(sink, on_gpu=device == "cuda", allow_nonfinite=allow_nonfinite) as computed,
+    ):
         for window in windows(encoded, tokens=WINDOW_BATCHES[device] * batch_tokens):
-            transfers = []
             for batch in batches(window, tokens=batch_tokens):
                 if cancelled():
                     raise CancelledError
                 chosen = [window[index] for index in batch]
-                transfers.append((batch, forward(model, recording, chosen)))
+                computed.add(chosen, forward(model, recording, chosen))
                 for item in chosen:
                     captured.add(item.document, tokens=len(item.token_ids))
                 on_progress(captured.tokens, captured.documents)
-            unwritten.append((window, transfers))
-            if len(unwritten) > on_gpu:  # a GPU computes this window while the last is stored
-                sink.write(in_document_order(*unwritten.pop(0), allow_nonfinite=allow_nonfinite))
-        for computed in unwritten:
-            sink.write(in_document_order(*computed, allow_nonfinite=allow_nonfinite))
+            computed.hand_over()
     return captured
+
+
+class Computed:
+    """Documents between the model and the sink. What asks the block to end finds them written."""
+
+    def __init__(self, sink: TraceSink, *, on_gpu: bool, allow_nonfinite: bool) -> None:
+        self._sink = sink
+        self._on_gpu = on_gpu
+        self._allow_nonfinite = allow_nonfinite
+        self._parts: list[tuple[list[Encoded], Transfer]] = []
+        self._on_their_way: list[list[tuple[list[Encoded], Transfer]]] = []
+        self._since = monotonic()  # the first of the parts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is None or issubclass(kind, CancelledError) or not issubclass(kind, Exception):
+            self.hand_over(all_of_it=True)
+
+    def add(self, items: list[Encoded], transfer: Transfer) -> None:
+        if not self._parts:
+            self._since = monotonic()
+        self._parts.append((items, transfer))
+        if monotonic() - self._since >= HAND_OVER_SECONDS:
+            self.hand_over()
+
+    def hand_over(self, *, all_of_it: bool = False) -> None:
+        """A GPU computes on while the sink has what was handed over before."""
+        if self._parts:
+            self._on_their_way.append(self._parts)
+        self._parts = []
+        while len(self._on_their_way) > (self._on_gpu and not all_of_it):
+            batch = in_document_order(self._on_their_way[0], allow_nonfinite=self._allow_nonfinite)
+            self._on_their_way.pop(0)  # an interruption until here leaves it to be written
+            self._sink.write(batch)
 
 
 def forward(model: ReadableModel, recording: Recording, batch: list[Encoded]) -> Transfer:
@@ -118,17 +154,16 @@ def token_loss(logits_BSV: Tensor, following_T: Tensor) -> Tensor:
 
 
 def in_document_order(
-    window: list[Encoded],
-    transfers: list[tuple[list[int], Transfer]],
-    *,
-    allow_nonfinite: bool,
+    parts: list[tuple[list[Encoded], Transfer]], *, allow_nonfinite: bool
 ) -> RoutingBatch:
-    order = [index for batch, _ in transfers for index in batch]
-    sizes = np.array([len(item.token_ids) for item in window])
-    rows_T = np.argsort(np.repeat(order, sizes[order]), kind="stable")
-    joined = join([transfer.wait() for _, transfer in transfers])
+    computed = [item for items, _ in parts for item in items]
+    lengths = [len(item.token_ids) for item in computed]
+    rows_T = np.argsort(np.repeat([x.document.doc_id for x in computed], lengths), kind="stable")
+    joined = join([transfer.wait() for _, transfer in parts])
     decided: dict[str, Any] = {name: values_T[rows_T] for name, values_T in joined.items()}
     finite_TL = decided.pop("finite_TL")
+    window = sorted(computed, key=lambda item: item.document.doc_id)
+    sizes = np.array([len(item.token_ids) for item in window])
     doc_ids = np.array([item.document.doc_id for item in window], np.uint32)
     batch = RoutingBatch(
         doc_id_T=np.repeat(doc_ids, sizes),

@@ -113,7 +113,7 @@ def test_a_document_begun_and_never_completed_is_refused(tmp_path: Path) -> None
 
 def test_an_error_of_the_writer_reaches_the_producer(tmp_path: Path) -> None:
     same = batch_of([1], [[[0, 1]] * 2])
-    with pytest.raises(ValueError, match="document 1 came after 1"):
+    with pytest.raises(ValueError, match="document 1 came twice"):
         write_all(tmp_path / "t.duckdb", [same] * 100)  # the queue is short: seen long before
 
 

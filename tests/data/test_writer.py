@@ -27,8 +27,8 @@ def test_parts_are_whole_documents_within_the_limit(lengths: list[int], tokens: 
     assert len(seen) == len(set(seen))
 
 
-@pytest.mark.parametrize(("elapsed", "committed"), [(4.9, []), (5.0, [0, 1]), (60.0, [0, 1])])
-def test_what_comes_in_is_committed_at_the_latest_every_five_seconds(
+@pytest.mark.parametrize(("elapsed", "committed"), [(2.9, []), (3.0, [0, 1]), (60.0, [0, 1])])
+def test_what_comes_in_is_committed_at_the_latest_every_three_seconds(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, elapsed: float, committed: list[int]
 ) -> None:
     now = 1_000.0
@@ -39,7 +39,7 @@ def test_what_comes_in_is_committed_at_the_latest_every_five_seconds(
         trace = writer.TraceWriter(con, num_layers=2, num_experts=8, config={})
         assert trace.due_in() is None
         trace.write(random_document(0, tokens=3))
-        assert trace.due_in() == 5.0
+        assert trace.due_in() == 3.0
         now += elapsed
         trace.write(random_document(1, tokens=3))
         assert [

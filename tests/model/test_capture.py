@@ -94,7 +94,22 @@ def test_cancelling_stops_between_batches(model: Transformer) -> None:
     assert progress[:3] == [(6, 1), (12, 2), (18, 3)]
     assert len(progress) == 25
     whole = [document.doc_id for batch in sink.written for document in batch.documents]
-    assert whole == list(range(20))
+    assert whole == list(range(25))
+
+
+def test_a_slow_model_hands_over_what_it_has(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_windows = captured(model, TEXTS, batch_tokens=12)
+    monkeypatch.setattr("model.capture.HAND_OVER_SECONDS", 0.0)
+    sink = Batches()
+    capture_documents(readable(model), documents(TEXTS), sink, batch_tokens=12)
+    assert len(sink.written) > 1
+    at_once = sink.joined()
+    order = np.argsort(at_once.doc_id_T, kind="stable")
+    assert at_once.doc_id_T[order].tolist() == in_windows.doc_id_T.tolist()
+    assert (at_once.expert_ids_TLK[order] == in_windows.expert_ids_TLK).all()
+    assert (at_once.weights_TLK[order] == in_windows.weights_TLK).all()
 
 
 def test_generation_records_prompt_and_continuation(model: Transformer) -> None:
