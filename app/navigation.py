@@ -21,6 +21,7 @@ def page(name: str, title: str, icon: str, *, first: bool = False) -> st.Page:
 
 
 if __name__ == "__main__":  # a spawned process imports this file too
+    from app import garbage
     from app.views.shared import controls, jobs_panel
     from app.views.shared.trace_choice import UNREADABLE
     from data.connection import TraceError
@@ -50,5 +51,6 @@ if __name__ == "__main__":  # a spawned process imports this file too
     jobs_panel.draw()
     try:
         chosen.run()
+        garbage.spare_what_is_loaded(chosen.url_path)
     except TraceError as error:  # a damaged part of an opened trace, or it took too long
         controls.refused(UNREADABLE, error)
