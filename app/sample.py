@@ -12,13 +12,14 @@ from analysis import arrays, domain_names, queries
 from analysis.groups import effective_numbers, in_words
 from analysis.influence import design_effect, spread
 from app.trace import BY_IDENTITY, Trace
+from data.groups import sources_of
 
 WITHOUT_GROUPS = 3  # the newest trace format without groups
 NOT_INDEPENDENT = (
     "Texts of one work, author or template are not independent: intervals are then too narrow and "
     "tests find too much."
 )
-GIVEN = {  # how documents came by their groups, by Grouping.source
+GIVEN = {  # how documents came by their groups, by SOURCES
     "column": "as the prompt file groups them",
     "corpus": "one for each work, package, author or task that they come from",
     "near-duplicates": "joined only where they are equal or nearly equal",
@@ -79,7 +80,7 @@ def grouping_line(trace: Trace) -> str:
     names = f" {line}" if (line := domain_names.in_words(trace.domains)) else ""
     if how is None:
         return f"{size}. {_unknown_groups(trace, some_known=n_groups < n_documents)}{names}"
-    sources = str(how["from"]).split(" and ")  # of merged traces there are several
+    sources = sources_of(how)
     given = " and in part ".join(GIVEN[source] for source in sources)
     part = "in part " if len(sources) > 1 else ""
     if n_groups == n_documents:

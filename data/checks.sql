@@ -17,6 +17,10 @@ FROM trace
 WHERE greatest(strlen(name), strlen(source), strlen(model_name), strlen(model_sha256),
                strlen(tokenizer), strlen(scoring)) > 1000;
 
+SELECT 'the hash of its model is no SHA-256, or its id is not 1 to 64 characters long'
+FROM (SELECT * FROM trace UNION ALL BY NAME SELECT NULL::VARCHAR AS trace_id WHERE false)
+WHERE NOT regexp_full_match(model_sha256, '([0-9a-f]{64})?') OR length(trace_id) NOT BETWEEN 1 AND 64;
+
 SELECT 'table expert does not name every expert of every layer once'
 FROM expert, opened
 GROUP BY ALL
@@ -35,8 +39,13 @@ LIMIT 1;
 SELECT 'a label is longer than 1,000 bytes, or a text than 16,000,000'
 FROM (SELECT * FROM document UNION ALL BY NAME SELECT NULL::VARCHAR AS "group" WHERE false)
 HAVING max(greatest(coalesce(strlen(domain), 0), coalesce(strlen("group"), 0))) > 1000
-    OR max(greatest(strlen(origin), strlen(sha256))) > 10000
+    OR max(strlen(origin)) > 10000
     OR max(strlen(text)) > 16000000;
+
+SELECT format('the hash of document {} is no SHA-256', doc_id)
+FROM document
+WHERE NOT regexp_full_match(sha256, '[0-9a-f]{64}')
+LIMIT 1;
 
 SELECT format('group {} has texts of two domains', left(any_value("group"), 100))
 FROM (SELECT * FROM document UNION ALL BY NAME SELECT NULL::VARCHAR AS "group" WHERE false)
@@ -155,6 +164,11 @@ LIMIT 1;
 SELECT 'an entropy or a margin is not finite'
 FROM gate, opened
 WHERE NOT named AND (NOT isfinite(entropy) OR NOT isfinite(margin))
+LIMIT 1;
+
+SELECT format('the entropy {} of a gate is not within 0 and ln {}', entropy, num_experts)
+FROM gate, opened
+WHERE isfinite(entropy) AND entropy NOT BETWEEN -0.001 AND ln(num_experts) + 0.001
 LIMIT 1;
 
 SELECT format('the gates of document {} do not fit its tokens', doc_id)

@@ -7,11 +7,18 @@ that give none either. A group lies within one domain.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from data.duplicates import Shingles, near_duplicates, sampled_shingles
 from data.routing import UNLABELLED, Document
+
+SOURCES = ("column", "corpus", "near-duplicates")  # how documents come by their groups
+
+
+def sources_of(described: Mapping[str, object]) -> list[str]:
+    """Of Grouping.described, each once; merged traces can have several."""
+    return list(dict.fromkeys(str(described["from"]).split(" and ")))
 
 
 class GroupDomains:
@@ -36,7 +43,7 @@ class GroupDomains:
 class Grouping:
     """How documents came by their groups, for whoever reads the trace."""
 
-    source: str  # column, corpus or near-duplicates
+    source: str  # of SOURCES
     documents: int
     groups: int
     joined: int = 0  # texts that are equal or nearly equal to an earlier one and count with it

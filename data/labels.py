@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from decimal import Decimal
 
 from data.routing import UNLABELLED
 
@@ -19,6 +20,13 @@ _OWN = re.compile(rf"“*({'|'.join(OWN_WORDS)}|{OTHERS} \(\d+\))”*")
 
 SPACES = "".join(character for character in map(chr, range(0x3001)) if character.isspace())
 JOINERS = "\u200b\u200c\u200d\u2060\ufeff"  # no width: they belong between two letters
+INVISIBLE = (
+    re.compile(  # what Unicode lets a font ignore (Default_Ignorable), and the blank of Braille
+        "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+        "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+        "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    )
+)
 REFUSED = {  # categories of Unicode
     "Cc": "the control character",
     "Cs": "half a surrogate pair,",
@@ -29,9 +37,12 @@ DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def checked_label(name: str, label: object, where: str) -> str | None:
-    """A domain or a group, in NFC and trimmed; blank is none. A whole number is its digits."""
+    """A domain or a group, in NFC and trimmed; without a visible character it is none. A whole
+    number is its digits."""
     if isinstance(label, float) and label != label:  # a gap among numbers
         return None
+    if isinstance(label, Decimal) and label == label.to_integral_value():
+        label = int(label)
     if isinstance(label, int | float) and not isinstance(label, bool) and label == label // 1:
         label = whole_number(int(label), name, where)
     if label is None:
@@ -54,7 +65,7 @@ def checked_label(name: str, label: object, where: str) -> str | None:
             f"{where}: the {name} has {len(trimmed):,} characters, at most {LABEL_CHARACTERS}; "
             "shorten it"
         )
-    return trimmed or None
+    return trimmed if INVISIBLE.sub("", trimmed).strip(SPACES) else None
 
 
 def whole_number(number: int, name: str, where: str) -> str:
@@ -78,11 +89,11 @@ def is_quoted(name: str) -> bool:
 
 
 def look_alikes(labels: Iterable[str]) -> list[list[str]]:
-    """Labels that differ only in case, width, blanks or joiners."""
+    """Labels that differ only in case, width, blanks or what nobody sees."""
     alike = defaultdict[str, list[str]](list)
     for label in sorted(set(labels)):
         plain = unicodedata.normalize("NFKC", label).casefold()
-        alike["".join(plain.translate(dict.fromkeys(map(ord, JOINERS))).split())].append(label)
+        alike["".join(INVISIBLE.sub("", plain).split())].append(label)
     return [names for names in alike.values() if len(names) > 1]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from data.connection import BeingWrittenError, TraceError, connect, first_line, quoted
-from data.groups import GroupDomains
+from data.groups import GroupDomains, sources_of
 from data.new_trace import TraceDescription, create_empty, difference
 from data.store import open_trace
 from data.strict_json import json_text
@@ -130,7 +130,7 @@ def with_merged_groups(captures: list[Any]) -> object:
         name: sum(file[name] for file in files.values())
         for name in ("documents", "groups", "joined")
     }
-    sources = " and ".join(sorted({file["from"] for file in files.values()}))
+    sources = " and ".join(sorted({name for file in files.values() for name in sources_of(file)}))
     return first | {"groups": {"from": sources, **counted}}
 
 

@@ -1,5 +1,6 @@
 """A new trace: what it is a capture of, and the file in which nothing is captured yet."""
 
+import re
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ class TraceDescription:
     name: str
     source: str  # routescope, transformers, sglang, ...
     model_name: str
-    model_sha256: str
+    model_sha256: str  # 64 hexadecimal digits; empty where there is none
     tokenizer: str
     num_layers: int  # MoE layers
     num_experts: int  # routed experts a layer
@@ -30,6 +31,13 @@ class TraceDescription:
     top_k: int | None  # None where it varies from token to token
     seed: int | None
     config: dict[str, object]  # the model's configuration, the capture's, versions; becomes JSON
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("([0-9a-f]{64})?", self.model_sha256):
+            raise ValueError(
+                f"model_sha256 is {self.model_sha256!r:.80}; give the 64 hexadecimal digits of a "
+                "SHA-256, or an empty text"
+            )
 
 
 def difference(name: str, stored: object, given: object, *, where: str = "now") -> str:

@@ -6,12 +6,14 @@ and group.
 
 import csv
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 
 from data.lines import Limits, check_rows, json_objects, lines
 from data.prompt_columns import NOTED, Places, columns
 
 Unchecked = tuple[int, object, object, object]
+NAN_NOTE = "a label that is NaN counts as none; write null, or the word in quotation marks"
 Notes = dict[str, None]  # lines, each once, in order
 
 
@@ -64,4 +66,6 @@ def jsonl_rows(path: Path, limits: Limits, notes: Notes) -> Iterator[Unchecked]:
         names = tuple(record)
         places = places_of(names, f"{path.name}:{number}", notes)
         text, domain, group = (None if at is None else record[names[at]] for at in places)
+        if any(isinstance(label, float) and isnan(label) for label in (domain, group)):
+            notes[NAN_NOTE] = None
         yield number, text, domain, group

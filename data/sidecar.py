@@ -21,9 +21,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.sidecar_kind import Facts, Kind
+from data.parquet_sizes import large_group, row_groups, unpacked_size
+from data.sidecar_kind import NUMBER_BYTES, Facts, Kind
 from data.strict_json import json_text
 
+LARGEST_RESULT = 1 << 28  # bytes that a result unpacks to, at most
+AT_ONCE = 1 << 26  # bytes of numbers that are read before they are counted
 METADATA_KEY = b"routescope"
 DIGEST_KEY = b"routescope.sha256"  # of the value above: nothing else guards a Parquet footer
 UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, RecursionError)
@@ -84,11 +87,16 @@ def write_sidecar(
 ) -> Path:
     """Replaces the old one in one step: a reader meets either the old or the new, never half.
 
-    ValueError: a link, a folder or a file of somebody else's has its name.
+    ValueError: a link, a folder or a file of somebody else's has its name, or it is too large.
     """
     path, table = sidecar_path(trace, kind), kind.table(frame, of)
     problem = kind.problem(table, of) or kind.problem_of_parameters(parameters)
     assert not problem, f"{path.name}: {problem}"
+    if table.nbytes > LARGEST_RESULT:
+        raise ValueError(
+            f"{path.name} would have more than {LARGEST_RESULT >> 20} MB, which is not read again; "
+            "capture fewer texts in one trace"
+        )
     _require_ours(look_at(trace, kind, of=of))
     identity = {"trace_id": of.trace_id, "version": kind.version}
     told = json_text(identity | dict(parameters)).encode()
@@ -109,8 +117,8 @@ def read_sidecar(trace: Path, kind: Kind, *, of: Facts) -> Sidecar | Absent:
     """The result of exactly this trace, in the columns of its kind."""
     try:
         with _opened(sidecar_path(trace, kind)) as file:
-            parquet, parameters = _header(file, kind, of)
-            table = parquet.read().replace_schema_metadata()
+            parameters = _header(file, kind, of)
+            table = _table(file, kind, of)
         if problem := kind.problem(table, of):
             _refuse(problem)
         return Sidecar(table.to_pandas(), parameters)
@@ -122,7 +130,7 @@ def look_at(trace: Path, kind: Kind, *, of: Facts) -> dict[str, Any] | Absent:
     """The parameters of a result, without reading its rows."""
     try:
         with _opened(sidecar_path(trace, kind)) as file:
-            return _header(file, kind, of)[1]
+            return _header(file, kind, of)
     except UNREADABLE as error:
         return _absent(trace, kind, error)
 
@@ -169,8 +177,9 @@ def _opened(path: Path) -> BinaryIO:
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
 
 
-def _header(file: BinaryIO, kind: Kind, of: Facts) -> tuple[pq.ParquetFile, dict[str, Any]]:
-    """Parameters that the trace and the kind agree with."""
+def _header(file: BinaryIO, kind: Kind, of: Facts) -> dict[str, Any]:
+    """Parameters that the trace and the kind agree with, of a file of the right columns and
+    size."""
     parquet = pq.ParquetFile(file, page_checksum_verification=True)
     metadata = parquet.metadata.metadata or {}
     if METADATA_KEY not in metadata:
@@ -185,10 +194,35 @@ def _header(file: BinaryIO, kind: Kind, of: Facts) -> tuple[pq.ParquetFile, dict
         _refuse("its parameters were changed")
     if parameters.get("trace_id") != of.trace_id:
         raise _UnusableError(Reason.OTHER_TRACE)
-    rows = parquet.metadata.num_rows
-    if problem := kind.problem_of_parameters(parameters) or kind.problem_of_rows(rows, of):
+    problem = (
+        kind.problem_of_parameters(parameters)
+        or kind.problem_of_rows(parquet.metadata.num_rows, of)
+        or kind.problem_of_schema(parquet.schema_arrow, of)
+        or large_group(parquet.metadata, bytes_a_row=kind.bytes_a_row(of))
+    )
+    if problem:
         _refuse(problem)
-    return parquet, parameters
+    _require_size(sum(group.total_byte_size for group in row_groups(parquet.metadata)))
+    return parameters
+
+
+def _table(file: BinaryIO, kind: Kind, of: Facts) -> pa.Table:
+    """Texts are read as dictionaries, and written out once it is known how long they are then."""
+    columns = kind.columns(of)
+    texts = [name for name, column in columns.items() if column.is_text]
+    parquet = pq.ParquetFile(file, page_checksum_verification=True, read_dictionary=texts)
+    batches, size = list[pa.RecordBatch](), 0
+    for batch in parquet.iter_batches(max(1, AT_ONCE // (NUMBER_BYTES * len(columns)))):
+        size += unpacked_size(batch)
+        _require_size(size)
+        batches.append(batch)
+    table = pa.Table.from_batches(batches, parquet.schema_arrow).replace_schema_metadata()
+    return table.cast(pa.schema([(name, column.type) for name, column in columns.items()]))
+
+
+def _require_size(unpacked: int) -> None:
+    if unpacked > LARGEST_RESULT:
+        _refuse(f"it unpacks to more than {LARGEST_RESULT >> 20} MB")
 
 
 def _refuse(why: str, reason: Reason = Reason.DAMAGED) -> NoReturn:

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 LARGEST = 2**32  # ids and counts of a trace lie below
+TEXT_BYTES = 10_000  # of one text, at most; as much as an origin has in a trace
+NUMBER_BYTES = 16  # of one number and what encodes it
 
 
 class Facts(Protocol):
@@ -41,8 +43,6 @@ class Column:
 
     def problem(self, values: pa.ChunkedArray) -> str:
         """Why these cannot be its values; empty if they can."""
-        if values.type != self.type:
-            return f"is {values.type}, not {self.type}"
         if values.null_count and not self.optional:
             return "has missing values"
         if pa.types.is_floating(self.type):
@@ -53,7 +53,13 @@ class Column:
             least, most = ends["min"], ends["max"]
             if least is not None and not self.least <= least <= most < self.below:
                 return f"goes from {least} to {most}, outside {self.least} to {self.below - 1}"
+        if self.is_text and (pc.max(pc.binary_length(values)).as_py() or 0) > TEXT_BYTES:
+            return f"has a text of more than {TEXT_BYTES:,} bytes"
         return ""
+
+    @property
+    def is_text(self) -> bool:
+        return bool(pa.types.is_large_string(self.type))
 
 
 TEXT = Column(pa.large_string())
@@ -99,15 +105,28 @@ class Kind:
         least, most = self.rows(trace)
         return "" if least <= count <= most else f"it has {count:,} rows, not {least:,} to {most:,}"
 
+    def bytes_a_row(self, trace: Facts) -> int:
+        """At most."""
+        columns = self.columns(trace).values()
+        return sum(TEXT_BYTES if column.is_text else NUMBER_BYTES for column in columns)
+
+    def problem_of_schema(self, schema: pa.Schema, trace: Facts) -> str:
+        columns = self.columns(trace)
+        if schema.names != list(columns):
+            return f"its columns are not those of {self.name}"
+        for name, column in columns.items():
+            if (type_ := schema.field(name).type) != column.type:
+                return f"its column {name} is {type_}, not {column.type}"
+        return ""
+
     def problem(self, table: pa.Table, trace: Facts) -> str:
         """Why it cannot be such a result of this trace; empty if it can."""
-        columns = self.columns(trace)
-        if table.schema.names != list(columns):
-            return f"its columns are not those of {self.name}"
+        if problem := self.problem_of_schema(table.schema, trace):
+            return problem
         if problem := self.problem_of_rows(table.num_rows, trace):
             return problem
         table.validate(full=True)
-        for name, column in columns.items():
+        for name, column in self.columns(trace).items():
             if problem := column.problem(table[name]):
                 return f"its column {name} {problem}"
         if self.agrees is not None and not self.agrees(table.to_pandas(), trace):
@@ -124,11 +143,14 @@ class Kind:
 
 
 def _fits(value: object, shape: Shape) -> bool:
-    """JSON of a type, one of some words, one of several shapes, or an object of shapes."""
+    """JSON of a type (numbers within 64 bits), one of some words, one of several shapes, or an
+    object of shapes."""
     if isinstance(shape, frozenset):
         return isinstance(value, str) and value in shape
     if isinstance(shape, tuple):
         return any(_fits(value, one) for one in shape)
     if isinstance(shape, Mapping):
         return isinstance(value, dict) and all(_fits(value.get(n), s) for n, s in shape.items())
+    if isinstance(value, int | float) and not -(2**63) <= value < 2**63:
+        return False
     return isinstance(value, shape) and not isinstance(value, bool)

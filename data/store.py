@@ -33,6 +33,7 @@ from data.writer import TraceWriter
 
 QUEUE_BATCHES = 4  # between the producer and the writer thread
 CHECK_SECONDS = 60
+ROUNDING = 0.001  # nats; data/checks.sql has the same
 
 
 class TraceStore:
@@ -140,8 +141,18 @@ class TraceStore:
                 f"expert ids from {ids_TLK.min()} to {ids_TLK.max()} in a trace of "
                 f"{expected.num_experts} experts"
             )
+        if batch.entropy_TL is not None:
+            self._check_entropy(batch.entropy_TL[np.isfinite(batch.entropy_TL)])
         if batch.weights_TLK.size and not batch.findings:
             self._check_weights(batch.weights_TLK)
+
+    def _check_entropy(self, entropy: np.ndarray) -> None:
+        most = np.log(self._description.num_experts)
+        if entropy.size and (entropy.min() < -ROUNDING or entropy.max() > most + ROUNDING):
+            raise ValueError(
+                f"entropies from {entropy.min()} to {entropy.max()}; in nats they are within 0 and "
+                f"ln {self._description.num_experts}"
+            )
 
     def _check_weights(self, weights_TLK: np.ndarray) -> None:
         """All are numbers, or all NaN in the whole trace: its source gives ids only."""

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from data.connection import TraceError, connect
+from data.groups import SOURCES, sources_of
 from data.trace_format import ADDED, FORMAT_VERSION, READABLE_VERSIONS
 
 SCHEMA = Path(__file__).with_name("schema.sql")
@@ -163,7 +164,7 @@ def _wrong_groups(capture: dict[str, Any]) -> str | None:
     groups = capture.get("groups")
     if groups is None:
         return None
-    if not isinstance(groups, dict) or not isinstance(groups.get("from"), str):
+    if not isinstance(groups, dict) or not {*sources_of({"from": None} | groups)} <= {*SOURCES}:
         return "its configuration does not say where its groups are from"
     prompts = capture.get("prompts")
     if not isinstance(prompts, dict) or not isinstance(prompts.get("sha256", ""), str | None):
@@ -172,6 +173,10 @@ def _wrong_groups(capture: dict[str, Any]) -> str | None:
 
 
 def _wrong_counts(what: str, counts: dict[str, Any] | None, names: Sequence[str]) -> str | None:
-    if counts is not None and any(type(counts.get(name)) is not int for name in names):
+    if counts is not None and not all(_is_count(counts.get(name)) for name in names):
         return f"the {what} of its configuration lack a number of {', '.join(names)}"
     return None
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63

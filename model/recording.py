@@ -7,6 +7,7 @@ T = tokens (sequences x positions, row-major), D = model dim, E = routed experts
 L = MoE layers, R = recorded rows.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -219,10 +220,12 @@ def require_rule(layer: MoELayer, layer_id: int) -> GateRule:
 
 
 def entropy(scores_TE: Tensor) -> Tensor:
-    """Nats of scores / sum(scores): sum(-s log s) / sum(s) + log sum(s)."""
+    """Nats of scores / sum(scores): sum(-s log s) / sum(s) + log sum(s). Scores that all but
+    vanish leave nothing but rounding: it stays within 0 and log E."""
     total_T = scores_TE.sum(-1)
     log_TE = scores_TE.clamp_min(torch.finfo(torch.float32).tiny).log()  # 0 log 0 is 0
-    return total_T.log() - (scores_TE * log_TE).sum(-1) / total_T
+    entropy_T = total_T.log() - (scores_TE * log_TE).sum(-1) / total_T
+    return entropy_T.clamp(0, math.log(scores_TE.shape[-1]))
 
 
 def margin(chosen_by_TE: Tensor, expert_ids_TK: Tensor) -> Tensor:

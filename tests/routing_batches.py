@@ -16,7 +16,8 @@ def batch_of(
     phase: int = PREFILL,
     first_position: int = 0,
 ) -> RoutingBatch:
-    """Weights are 1 / (rank + 1); token ids, losses and entropies are the row numbers."""
+    """Weights are 1 / (rank + 1); token ids, losses and margins are the row numbers, entropies
+    too as far as a gate of these experts can have them."""
     ids_TLK = np.array(expert_ids_TLK, np.int16)
     tokens, layers, top_k = ids_TLK.shape
     doc_id_T = np.array(doc_ids, np.uint32)
@@ -33,7 +34,7 @@ def batch_of(
         token_text_T=[f"t{row}" for row in range(tokens)],
         expert_ids_TLK=ids_TLK,
         weights_TLK=np.broadcast_to(rank_weights, ids_TLK.shape).astype(np.float32),
-        entropy_TL=row_TL.copy(),
+        entropy_TL=np.minimum(row_TL, np.log1p(ids_TLK.max(initial=0)), dtype=np.float32),
         margin_TL=row_TL.copy(),
         documents=tuple(
             Document(doc_id=doc_id, text=f"text {doc_id}", domain="math", origin="test")

@@ -68,8 +68,9 @@ def write_empty_trace(path: Path, *, num_layers: int = 2, num_experts: int = 4) 
     with duckdb.connect(str(path)) as con:
         con.execute(SCHEMA.read_text())
         con.execute(
-            "INSERT INTO trace VALUES ('0123', 'tiny', 'routescope', 'toy', 'ab12', 'bytes', $1, "
-            "$2, 1, 'softmax', 2, TIMESTAMP '2026-01-02 03:04:05', 7, '{\"seed\": 7}', 5)",
+            "INSERT INTO trace VALUES ('0123', 'tiny', 'routescope', 'toy', repeat('ab12', 16), "
+            "'bytes', $1, $2, 1, 'softmax', 2, TIMESTAMP '2026-01-02 03:04:05', 7, "
+            "'{\"seed\": 7}', 5)",
             [num_layers, num_experts],
         )
         experts = [(layer, expert) for layer in range(num_layers) for expert in range(num_experts)]

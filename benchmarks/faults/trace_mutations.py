@@ -49,6 +49,8 @@ CONFIGS = (
     '{"versions": {"python": {}}}',
     '{"capture": {"groups": {"from": "x", "documents": 1, "groups": 0, "joined": 9}, '
     '"prompts": {}}}',
+    '{"capture": {"groups": {"from": "corpus", "documents": -1, "groups": 0, '
+    '"joined": 99999999999999999999}, "prompts": {}}}',
 )
 OBJECTS = (
     "CREATE VIEW extra AS SELECT * FROM read_text('/etc/hostname')",

@@ -17,6 +17,7 @@ from app.commands import capture as command
 from app.trace import Trace, open_trace
 from app.views.export import tables
 from app.views.overview import units
+from data.groups import SOURCES
 from data.merge import merge_traces
 from data.report import csv_text
 from tests.app.pages import page, words
@@ -227,3 +228,7 @@ def test_specialists_are_counted_by_unit_where_sources_are_known(
     assert title in words(page("overview", trace="corpus"))
     assert title not in words(page("overview", trace="t"))
     assert not units.known(opened(given))
+
+
+def test_every_source_of_groups_has_its_words() -> None:
+    assert tuple(sample.GIVEN) == SOURCES

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from data.groups import Grouping
+from data.prompt_parquet import check_type
 from data.prompts import read_documents, summarize_prompts
 from tests.data.prompt_files import Write, groups, parquet, read
 
@@ -49,8 +52,40 @@ def test_the_hash_covers_groups_that_are_given_alone(write: Write) -> None:
 def test_whole_numbers_are_labels_in_every_format(tmp_path: Path, write: Write) -> None:
     assert groups(write("p.csv", "text,group\na,7\nb,\n")) == ["7", None]
     assert groups(write("p.jsonl", '{"text": "a", "group": 7}\n{"text": "b"}\n')) == ["7", None]
-    for column in (pa.array([7, None]), pa.array([7.0, float("nan")])):  # pandas has the second
+    numbers = [pa.array([Decimal(7), None], pa.decimal128(5, scale)) for scale in (0, 2)]
+    for column in (pa.array([7, None]), pa.array([7.0, float("nan")]), *numbers):  # pandas has nan
         assert groups(parquet(tmp_path / "p.parquet", text=["a", "b"], group=column)) == ["7", None]
+
+
+def test_numbers_that_stand_for_something_else_are_no_labels(tmp_path: Path) -> None:
+    path, days = tmp_path / "p.parquet", pd.period_range("2020-01-01", periods=2)
+    pd.DataFrame({"text": ["a", "b"], "group": days}).to_parquet(path)
+    with pytest.raises(ValueError, match=r"column 'group' is .*period.*, not strings or whole"):
+        read(path)
+    period = pa.field("group", pa.int64(), metadata={"ARROW:extension:name": "pandas.period"})
+    with pytest.raises(ValueError, match=r"column 'group' is pandas\.period, not strings or whole"):
+        check_type(period, "p.parquet", is_text=False)  # where pandas is not at hand
+    half = pa.array([Decimal("7.5"), None], pa.decimal128(5, 1))
+    with pytest.raises(ValueError, match=r"p\.parquet:1: the group is Decimal, not a string or a"):
+        read(parquet(path, text=["a", "b"], group=half))
+    large = pa.array([Decimal(10**75), None], pa.decimal256(76, 0))
+    assert groups(parquet(path, text=["a", "b"], group=large)) == [str(10**75), None]
+
+
+def test_a_label_that_is_nan_in_jsonl_is_none_with_a_note(write: Write) -> None:
+    path = write("p.jsonl", '{"text": "a", "domain": NaN}\n{"text": "b", "domain": "NaN"}\n')
+    assert read(path) == [("a", None), ("b", "NaN")]
+    [note] = summarize_prompts(path).notes
+    assert note == "a label that is NaN counts as none; write null, or the word in quotation marks"
+
+
+@pytest.mark.parametrize("code", [0xAD, 0x34F, 0x115F, 0x200B, 0x2800, 0x3164, 0xFE0F, 0xE0100])
+def test_a_label_without_a_visible_character_is_none(write: Write, code: int) -> None:
+    label = f" {chr(code)}\u00a0{chr(code)}"
+    assert read(write("p.jsonl", json.dumps({"text": "a", "domain": label}))) == [("a", None)]
+    twins = "".join(json.dumps({"text": "a", "domain": f"x{c}y"}) + "\n" for c in ("", chr(code)))
+    [note] = summarize_prompts(write("p.jsonl", twins)).notes
+    assert note.endswith("are 2 domains, though they differ only in case, width or blanks")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +96,7 @@ def test_whole_numbers_are_labels_in_every_format(tmp_path: Path, write: Write) 
         ("数学\u3000問題", "数学\u3000問題"),
         ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
         ("👩\u200d💻 code\u200d", "👩\u200d💻 code"),
+        ("\u2764\ufe0f", "\u2764\ufe0f"),
         ("cafe\u0301", "café"),
         ("\ufeff \u200b", None),
         ("none", "none"),

@@ -2,6 +2,7 @@ import codecs
 import os
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.lines import Limits
+from data.prompt_parquet import AT_ONCE, batches
 from data.prompts import read_documents, summarize_prompts
 from tests.data.prompt_files import Write, parquet, read
 
@@ -192,6 +194,38 @@ def test_columns_that_hold_nothing_views_and_json_are_read(tmp_path: Path) -> No
     assert read(parquet(path, text=view, domain=view)) == [("a", "a"), ("b", "b")]
     json_type = pa.array(['{"a": 1}', "2"], pa.json_())
     assert read(parquet(path, text=json_type)) == [('{"a": 1}', None), ("2", None)]
+
+
+@pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY"])
+def test_parquet_is_read_in_every_encoding_of_texts(tmp_path: Path, encoding: str) -> None:
+    texts = [f"text {row}" for row in range(1_000)]
+    table = pa.table({"text": texts, "domain": ["a", "b"] * 500, "group": range(1_000)})
+    path = tmp_path / "p.parquet"
+    encodings = {"text": encoding, "domain": encoding}
+    pq.write_table(table, path, use_dictionary=False, column_encoding=encodings)
+    assert read(path) == list(zip(texts, ["a", "b"] * 500, strict=True))
+
+
+def test_parquet_whose_encoding_changes_on_the_way_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    texts = (
+        "SELECT CASE WHEN i < 2048 THEN 'same' ELSE 'text ' || i END AS text FROM range(5000) t(i)"
+    )
+    duckdb.execute(f"COPY ({texts}) TO '{path}' (PARQUET_VERSION V2, ROW_GROUP_SIZE 2048)")
+    metadata = pq.read_metadata(path)
+    encodings = [metadata.row_group(place).column(0).encodings for place in range(3)]
+    assert encodings == [("RLE_DICTIONARY",), *[("DELTA_LENGTH_BYTE_ARRAY",)] * 2]
+    assert [text for text, _ in read(path)] == [row[0] for row in duckdb.execute(texts).fetchall()]
+
+
+def test_one_text_many_times_is_not_written_out_at_once(tmp_path: Path) -> None:
+    path, text = tmp_path / "p.parquet", "x" * 900_000
+    texts = pa.DictionaryArray.from_arrays([0] * 600, [text]).cast(pa.large_string())
+    encoded = {"text": "DELTA_BYTE_ARRAY"}
+    pq.write_table(pa.table({"text": texts}), path, use_dictionary=False, column_encoding=encoded)
+    assert path.stat().st_size < 1_000_000
+    sizes = [batch.nbytes for batch in batches(path, ["text"])]
+    assert max(sizes) <= AT_ONCE < sum(sizes)
 
 
 def test_rows_are_counted_whether_blank_or_not(tmp_path: Path, write: Write) -> None:

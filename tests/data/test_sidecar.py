@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data.sidecar import (
@@ -112,6 +114,7 @@ def test_what_was_not_made_or_is_of_another_trace_or_version_is_absent(path: Pat
         (SIGNED | {"method": ["svd"]}, FRAME),
         (SIGNED | {"groups": "many"}, FRAME),
         (SIGNED | {"groups": True}, FRAME),
+        (SIGNED | {"groups": 10**400}, FRAME),
         (SIGNED, FRAME.drop(columns="x")),
         (SIGNED, FRAME.assign(more=1)),
         (SIGNED, FRAME.assign(x=1)),
@@ -119,6 +122,7 @@ def test_what_was_not_made_or_is_of_another_trace_or_version_is_absent(path: Pat
         (SIGNED, FRAME.assign(x=[1.5, float("nan")])),
         (SIGNED, FRAME.assign(x=[1.5, float("inf")])),
         (SIGNED, FRAME.assign(text=pd.Series(["a", None]))),
+        (SIGNED, FRAME.assign(text=["a", "b" * 10_001])),
         (SIGNED, FRAME.assign(doc_id=[0, 8])),
         (SIGNED, FRAME.assign(doc_id=[-1, 0])),
         (SIGNED, FRAME.assign(doc_id=[3, 3])),
@@ -136,6 +140,46 @@ def test_wrong_contents_of_the_right_trace_are_damage(
 def test_right_contents_written_unchecked_are_read(path: Path) -> None:
     write_unchecked(path, KIND, FRAME, SIGNED)
     assert isinstance(read_sidecar(path, KIND, of=Trace()), Sidecar)
+
+
+LONG = 50_000_000  # characters of one text
+
+
+@pytest.mark.parametrize(
+    ("texts", "rows", "why"),
+    [
+        (pa.array(["x" * LONG, ""]), 2, "row group 1 unpacks to 50,0"),
+        (pa.DictionaryArray.from_arrays([0] * 30_000, ["x" * 10_000]), 30_000, "more than 256 MB"),
+        (pa.DictionaryArray.from_arrays([0] * 9, ["x" * 1_000_000]), 9, "more than 10,000 bytes"),
+    ],
+    ids=["long", "often", "both"],
+)
+def test_a_small_file_of_much_text_is_damaged(
+    path: Path, texts: pa.Array, rows: int, why: str
+) -> None:
+    kind, trace = replace(KIND, agrees=None), Trace(num_documents=rows)
+    write_unchecked(path, KIND, pd.concat([FRAME] * (rows // 2 + 1)).head(rows), SIGNED)
+    place = sidecar_path(path, KIND)
+    table = pq.read_table(place)
+    assert pa.types.is_large_string(table.schema.field("text").type)
+    with pq.ParquetWriter(place, table.schema, compression="zstd") as writer:
+        writer.write_table(table.set_column(3, "text", texts.cast(pa.large_string())))
+    assert place.stat().st_size < 20_000
+    before = pa.total_allocated_bytes()
+    absent = read_sidecar(path, kind, of=trace)
+    assert isinstance(absent, Absent)
+    assert absent.reason is Reason.DAMAGED
+    assert why in absent.line
+    assert require_replaceable(path, kind, of=trace) == [absent.line]
+    assert pa.total_allocated_bytes() == before
+
+
+def test_as_much_text_as_a_result_may_have_comes_back(path: Path) -> None:
+    frame = FRAME.assign(text=["x" * 10_000, "é" * 5_000])
+    write(path, frame)
+    stored = read_sidecar(path, KIND, of=Trace())
+    assert isinstance(stored, Sidecar)
+    pd.testing.assert_frame_equal(stored.frame, frame)
 
 
 def test_a_result_that_the_reader_would_refuse_is_not_written(path: Path) -> None:

@@ -47,6 +47,23 @@ def test_gate_has_one_row_a_decision(trace: Path) -> None:
     assert len(found) == 6
 
 
+@pytest.mark.parametrize("entropy", [-0.1, 2.2, 3e38])
+def test_an_entropy_beyond_that_of_a_gate_is_refused(tmp_path: Path, entropy: float) -> None:
+    batch = batch_of([0], [[[0, 1]] * 2])
+    beyond_TL = np.full_like(batch.entropy_TL, entropy)
+    with (
+        TraceStore.create(tmp_path / "t.duckdb", description()) as store,
+        pytest.raises(ValueError, match="in nats they are within 0 and ln 8"),  # 2.08
+    ):
+        store.write(replace(batch, entropy_TL=beyond_TL))
+
+
+def test_a_hash_that_is_none_is_refused() -> None:
+    assert description(model_sha256="").model_sha256 == ""
+    with pytest.raises(ValueError, match="model_sha256 is 'q'; give the 64 hexadecimal digits"):
+        description(model_sha256="q")
+
+
 def test_every_expert_is_listed_dead_ones_too(trace: Path) -> None:
     expected = [(layer, expert) for layer in range(2) for expert in range(4)]
     assert rows(trace, "SELECT layer_id, expert_id FROM expert") == expected

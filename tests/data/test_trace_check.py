@@ -1,5 +1,6 @@
 """What is refused before anything is read from a trace, and what is not."""
 
+import json
 import os
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from tests.routing_batches import batch_of, description
 from tests.traces import write_empty_trace, write_tiny_trace
 
 NON_FINITE = "INSERT INTO finding VALUES ('non-finite', 'warning', 1, 'layer 0', 'means')"
+
+
+def groups_in_words(source: str, **counts: int) -> str:
+    """A configuration."""
+    groups = {"from": source, "documents": 3, "groups": 3, "joined": 0} | counts
+    return json.dumps({"capture": {"prompts": {}, "groups": groups}})
 
 
 @pytest.fixture
@@ -79,6 +86,20 @@ def test_a_table_with_a_generated_column_is_refused(tiny: Path) -> None:
         "UPDATE trace SET config = '[]'": "its configuration is no JSON object",
         """UPDATE trace SET config = '{"capture": 1}'""": "the capture of its configuration",
         """UPDATE trace SET config = '{"capture": {"groups": 1}}'""": "where its groups are from",
+        f"UPDATE trace SET config = '{groups_in_words('x')}'": "where its groups are from",
+        f"UPDATE trace SET config = '{groups_in_words('<b>x')}'": "where its groups are from",
+        f"UPDATE trace SET config = '{groups_in_words('corpus and ')}'": "its groups are from",
+        f"UPDATE trace SET config = '{groups_in_words('corpus', documents=-1)}'": "lack a number",
+        f"UPDATE trace SET config = '{groups_in_words('corpus', joined=2**63)}'": "lack a number",
+        f"UPDATE trace SET config = '{groups_in_words('corpus', joined=True)}'": "lack a number",
+        """UPDATE trace SET config = '{"truncated": {"documents": -1, "tokens": 0}}'""": "lack a",
+        "UPDATE trace SET model_sha256 = 'q'": "the hash of its model is no SHA-256",
+        "UPDATE trace SET trace_id = repeat('x', 65)": "its id is not 1 to 64 characters long",
+        "UPDATE trace SET trace_id = ''": "its id is not 1 to 64 characters long",
+        "UPDATE document SET sha256 = 'q' WHERE doc_id = 1": "hash of document 1 is no SHA-256",
+        "UPDATE gate SET entropy = -5 WHERE doc_id = 1": r"entropy -5\.0 of a gate is not within",
+        "UPDATE gate SET entropy = 1.39": "is not within 0 and ln 4",  # 1.386
+        "UPDATE gate SET entropy = 3e38": "is not within 0 and ln 4",
         "DELETE FROM expert": "table expert is empty",
         "UPDATE expert SET expert_id = 0": "table expert does not name every expert",
         "INSERT INTO document FROM document LIMIT 1": "document 0 occurs 2 times",
@@ -131,6 +152,24 @@ def test_traces_of_every_format_and_empty_ones_are_sound(tmp_path: Path) -> None
             if older is not None:
                 older(path)
             assert rows(path, "SELECT count(*) FROM trace") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE trace SET config = '{groups_in_words('column')}'",
+        f"UPDATE trace SET config = '{groups_in_words('column and corpus and column')}'",
+        f"UPDATE trace SET config = '{groups_in_words('near-duplicates', joined=2**63 - 1)}'",
+        "UPDATE trace SET model_sha256 = ''",
+        "UPDATE gate SET entropy = NULL WHERE doc_id = 1",
+        "UPDATE gate SET entropy = ln(4)",
+        "UPDATE gate SET entropy = -1e-7",
+        "UPDATE routing SET weight = -weight; UPDATE document_load SET weight_sum = -weight_sum",
+    ],
+)
+def test_what_an_engine_may_write_is_sound(statement: str, tiny: Path) -> None:
+    change(tiny, statement)
+    assert rows(tiny, "SELECT count(*) FROM trace") == [(1,)]
 
 
 def test_a_finding_names_values_that_are_not_finite(tiny: Path) -> None:

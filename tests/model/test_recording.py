@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from model.config import dense_twin
 from model.readable import GateRule
-from model.recording import margin, recorded_routing
+from model.recording import entropy, margin, recorded_routing
 from model.transformer import Transformer
 from tests.models import small_config
 
@@ -101,6 +101,14 @@ def test_the_margin_of_what_is_not_finite_is_unknown_and_not_0(broken: float) ->
     scores_TE = torch.tensor([[broken, 0.3, 0.2], [0.5, 0.3, 0.2]])
     assert margin(scores_TE, torch.tensor([[0], [0]])).isnan().tolist() == [True, False]
     assert margin(scores_TE, torch.tensor([[1], [1]])).isnan().tolist() == [True, False]
+
+
+def test_an_entropy_of_scores_that_all_but_vanish_is_within_0_and_log_e() -> None:
+    vanishing_TE = torch.tensor([[-100.0, -100.0], [-95.0, -88.0], [-120.0, 0.0]]).exp()
+    entropy_T = entropy(vanishing_TE)
+    assert (entropy_T >= 0).all()
+    assert (entropy_T <= math.log(2)).all()
+    assert entropy(torch.tensor([[math.nan, 1.0]])).isnan().all()
 
 
 def test_sigmoid_scores_count_as_shares_of_their_sum() -> None:

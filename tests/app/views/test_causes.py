@@ -203,8 +203,8 @@ def test_what_was_measured_comes_with_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE trace SET model_sha256 = 'another'",
-        "UPDATE document SET sha256 = 'another' WHERE doc_id = 1",
+        "UPDATE trace SET model_sha256 = repeat('b', 64)",
+        "UPDATE document SET sha256 = repeat('b', 64) WHERE doc_id = 1",
         "UPDATE document SET domain = 'law' WHERE doc_id = 1",
         "UPDATE document SET \"group\" = 'book' WHERE doc_id = 1",
     ],
