@@ -109,8 +109,8 @@ def subject(arguments: argparse.Namespace) -> DeepSeekMoE:
     dtype = torch.bfloat16 if arguments.device == "cuda" else torch.float32
     if arguments.preset is None:
         model = load_model(arguments.model, device=arguments.device, dtype=dtype)
-        tokenizer = load_tokenizer(arguments.model / "tokenizer.json")
-        return DeepSeekMoE(model, *text_functions(tokenizer))
+        path = arguments.model / "tokenizer.json"
+        return DeepSeekMoE(model, *text_functions(load_tokenizer(path), path))
     config = replace(PRESETS[arguments.preset](), num_layers=arguments.layers)
     with torch.device(arguments.device):
         model = Transformer(config).to(dtype)

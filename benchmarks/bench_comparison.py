@@ -56,8 +56,9 @@ def main() -> None:
 
 def prepare(corpus: Path) -> None:
     texts = pq.read_table(HELDOUT)
-    encoder = load_tokenizer(CHECKPOINT / "tokenizer.json")
-    write_tokens(corpus, "shipped", tokenized(encoder, texts.to_pylist()), DOMAINS)
+    path = CHECKPOINT / "tokenizer.json"
+    documents = tokenized(load_tokenizer(path), texts.to_pylist(), path)
+    write_tokens(corpus, "shipped", documents, DOMAINS)
     frame = texts.to_pandas().assign(bytes=lambda rows: rows.text.str.encode("utf-8").str.len())
     frame[COLUMNS].to_parquet(DOCUMENTS, compression="zstd", index=False)
 

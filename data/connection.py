@@ -104,12 +104,12 @@ def _not_opened(path: Path, error: duckdb.Error) -> TraceError:
         return BeingWrittenError(
             f"{path} is being written by process {lock[1]}; wait until it has finished"
         )
-    if not _is_duckdb(path):
+    if not is_duckdb(path):
         return TraceError(f"{path} is not a DuckDB file")
     return TraceError(f"cannot open {path}: {first_line(error)}")
 
 
-def _is_duckdb(path: Path) -> bool:
+def is_duckdb(path: Path) -> bool:
     """By its own bytes: DuckDB has several words for it. True where they cannot be read."""
     try:
         with path.open("rb") as file:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.duplicates import Duplicates
+from data.outputs import require_unfinished
 from data.routing import DOMAINS
 from data.sources.catalogue import SOURCES
 from data.sources.packages import PackageCache, PackageError
@@ -89,6 +90,7 @@ def documents(source: Source, folders: Folders) -> Iterator[Text]:
 def write_part(source: Source, folders: Folders, path: Path) -> None:
     """Writes the documents of a source as JSON lines; the file appears only when complete."""
     partial = path.with_suffix(".partial")
+    require_unfinished(partial)
     with partial.open("w", encoding="utf-8") as file:
         for document in documents(source, folders):
             file.write(json.dumps(asdict(document), ensure_ascii=False) + "\n")

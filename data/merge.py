@@ -8,14 +8,14 @@ from typing import Any
 
 import duckdb
 
-from data.connection import BeingWrittenError, TraceError, connect, first_line, quoted
+from data.connection import connect, first_line, quoted
 from data.groups import GroupDomains, sources_of
 from data.new_trace import TraceDescription, create_empty, difference
 from data.store import open_trace
 from data.strict_json import json_text
 from data.trace_check import disagreement
 from data.trace_format import stored_groups
-from data.trace_paths import discard, merging_path, require_free
+from data.trace_paths import discard, merging_path, require_free, require_ours
 
 OF_DOCUMENTS = (
     "document",
@@ -38,6 +38,8 @@ def merge_traces(paths: list[Path], target: Path) -> int:
     if len(paths) < 2:
         raise ValueError(f"{len(paths)} trace to merge; give two or more")
     require_free(target)
+    unfinished = merging_path(target)
+    require_ours(unfinished, what="an unfinished merge")
     described = [describe(path) for path in paths]
     for path, (description, _) in zip(paths[1:], described[1:], strict=True):
         require_alike(paths[0], described[0][0], path, description)
@@ -48,8 +50,7 @@ def merge_traces(paths: list[Path], target: Path) -> int:
     if any(capture != captures[0] for capture in captures):
         first.config["merged"] = captures
         first.config["capture"] = with_merged_groups(captures)
-    unfinished = merging_path(target)
-    discard_left_over(unfinished)
+    discard(unfinished)
     try:
         create_empty(unfinished, replace(first, name=target.stem))
         write_merged(paths, target, truncated=[truncated for _, truncated in described])
@@ -60,18 +61,6 @@ def merge_traces(paths: list[Path], target: Path) -> int:
     require_free(target)
     unfinished.rename(target)
     return documents
-
-
-def discard_left_over(unfinished: Path) -> None:
-    """What a merge into the same trace left when it was killed, unless it still runs."""
-    if unfinished.exists():
-        try:
-            connect(unfinished, read_only=True).close()
-        except BeingWrittenError:
-            raise
-        except TraceError:  # it was cut short, whatever is wrong with it
-            pass
-    discard(unfinished)
 
 
 def describe(path: Path) -> tuple[TraceDescription, dict[str, int]]:

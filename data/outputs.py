@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,7 +23,29 @@ def require_new_file(path: Path) -> None:
         raise ValueError(f"{path} is a folder; name a file")
     if os.path.lexists(path):
         raise ValueError(f"{path} exists; {ANOTHER}")
+    require_unfinished(partial_path(path))
     _require_place(path)
+
+
+def partial_path(path: Path) -> Path:
+    """What is written, until it is whole."""
+    return path.with_name(path.name + ".partial")
+
+
+def require_unfinished(path: Path, *, what: str = "an unfinished file") -> None:
+    """A plain file, as an earlier run that was cut short leaves it, or nothing: links are not
+    followed, pipes not waited for, folders not removed."""
+    if os.path.lexists(path) and (other := unusual_kind(path.lstat().st_mode)):
+        raise ValueError(f"{path} is {other}, not {what}; move it away")
+
+
+def unusual_kind(mode: int) -> str | None:
+    """In words; None of a plain file."""
+    if stat.S_ISREG(mode):
+        return None
+    return {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}.get(
+        stat.S_IFMT(mode), "no plain file"
+    )
 
 
 def require_new_folder(path: Path) -> None:
@@ -39,8 +62,12 @@ def _require_place(path: Path) -> None:
         if os.path.lexists(place):
             raise ValueError(f"{place} is not a folder, so {path} cannot be made in it")
         place = place.parent
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise ValueError(f"{place} cannot be written to; choose another folder")
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise ValueError(
+            f"nothing can be written in {place} ({error.strerror}); choose another folder"
+        ) from error
 
 
 @contextmanager
@@ -106,7 +133,8 @@ def _lock(folder: Path) -> Iterator[bool]:
 def write_atomically(path: Path, text: str) -> None:
     """A reader meets the old file or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_path(path)
+    require_unfinished(partial)
     with partial.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
     os.replace(partial, path)

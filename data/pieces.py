@@ -1,18 +1,22 @@
 """Texts as token ids, and the characters that each token adds."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from data.tokenizer import encoded
 
-def encoder(tokenizer: Tokenizer) -> Callable[[list[str]], list[tuple[list[int], list[str]]]]:
-    """Token ids and pieces of each text; the pieces join to the text."""
+
+def encoder(
+    tokenizer: Tokenizer, path: Path
+) -> Callable[[list[str]], list[tuple[list[int], list[str]]]]:
+    """Token ids and pieces of each text; the pieces join to the text. `path`: the tokenizer's."""
 
     def encode(texts: list[str]) -> list[tuple[list[int], list[str]]]:
-        encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
         return [
             (encoding.ids, pieces(text, encoding.offsets))
-            for text, encoding in zip(texts, encodings, strict=True)
+            for text, encoding in zip(texts, encoded(tokenizer, texts, path), strict=True)
         ]
 
     return encode

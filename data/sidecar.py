@@ -7,7 +7,6 @@ checked, or the reason why there is none: nobody else opens these files.
 import json
 import os
 import shlex
-import stat
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.outputs import unusual_kind
 from data.parquet_sizes import large_group, row_groups, unpacked_size
 from data.sidecar_kind import NUMBER_BYTES, Facts, Kind
 from data.strict_json import json_text
@@ -170,10 +170,8 @@ def _require_ours(present: Sidecar | dict[str, Any] | Absent) -> None:
 
 def _opened(path: Path) -> BinaryIO:
     """A plain file: no link is followed, no pipe waited for."""
-    mode = path.lstat().st_mode
-    if not stat.S_ISREG(mode):
-        what = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}
-        _refuse(f"it is {what.get(stat.S_IFMT(mode), 'no plain file')}", Reason.FOREIGN)
+    if other := unusual_kind(path.lstat().st_mode):
+        _refuse(f"it is {other}", Reason.FOREIGN)
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
 
 

@@ -27,6 +27,7 @@ from data.trace_paths import (
     merging_path,
     partial_path,
     require_free,
+    require_ours,
     require_trace_name,
 )
 from data.writer import TraceWriter
@@ -80,6 +81,7 @@ class TraceStore:
     def resume(cls, path: Path, description: TraceDescription) -> Self:
         require_trace_name(path)
         partial = partial_path(path)
+        require_ours(partial, what="an unfinished capture")
         discard_empty(partial)
         if not partial.exists():
             state = f"{path} is complete" if path.exists() else f"there is no {partial}"
@@ -210,7 +212,7 @@ def require_same(partial: Path, description: TraceDescription) -> None:
 
 def open_trace(path: Path) -> duckdb.DuckDBPyConnection:
     """A finished and sound trace, read-only, with no access to anything outside it."""
-    if path.suffix == ".partial":
+    if path.suffix == ".partial" and not path.is_dir():
         whole = path.with_suffix("")
         raise TraceError(
             f"{path} is an unfinished capture; complete it with "
@@ -220,7 +222,7 @@ def open_trace(path: Path) -> duckdb.DuckDBPyConnection:
         raise TraceError(f"{path} is an unfinished merge; run the same `routescope merge` again")
     if not path.exists():
         for unfinished in (partial_path(path), merging_path(path)):
-            if unfinished.exists():
+            if unfinished.is_file():
                 return open_trace(unfinished)
     try:
         require_file(path, what="trace")

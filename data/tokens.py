@@ -16,6 +16,8 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from data.outputs import require_unfinished
+
 PADDING = -1
 END_OF_TEXT_ID = 0
 SAMPLE = 72  # held-out documents whose routing is recorded along a training
@@ -58,6 +60,12 @@ class TokenStore:
                 f" {store.doc_start[-1] + 1}; tokenize again"
             )
         return store
+
+    def require_ids_below(self, vocab_size: int) -> None:
+        if (largest := int(self.tokens.max())) >= vocab_size:
+            raise ValueError(
+                f"the corpus has the token id {largest}, the model ids below {vocab_size}"
+            )
 
     def windows(self, length: int, *, epoch: int = 0, seed: int = 0) -> Int64:
         """Rows (document, start in it, tokens from there) of one epoch, shuffled, [W, 3].
@@ -173,6 +181,7 @@ def write_tokens(
     """Writes both files of a split; they appear only when complete."""
     tokens_path, index_path = _paths(folder, split)
     partial = tokens_path.with_suffix(".partial")
+    require_unfinished(partial)
     end_of_text = np.full(1, END_OF_TEXT_ID, dtype=np.uint16)
     sizes, domain_ids, text_bytes = [], [], []
     with partial.open("wb") as file:

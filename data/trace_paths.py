@@ -1,13 +1,18 @@
 """Where a trace lies, and what is unfinished of it: a capture as .partial, a merge as .merging."""
 
+import os
 from pathlib import Path
 
-from data.connection import ENDINGS, TraceError, connect, require_plain_path
-from data.outputs import require_new_file
-
-
-def partial_path(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
+from data.connection import (
+    ENDINGS,
+    BeingWrittenError,
+    TraceError,
+    connect,
+    is_duckdb,
+    require_plain_path,
+)
+from data.file_names import MOST_BYTES
+from data.outputs import partial_path, require_new_file, require_unfinished
 
 
 def merging_path(path: Path) -> Path:
@@ -28,10 +33,30 @@ def require_free(path: Path) -> None:
     """Nothing finished or unfinished lies where a trace is to be written, and it can be made."""
     require_trace_name(path)
     require_plain_path(path)
-    require_new_file(path)
+    if len(os.fsencode(path.stem)) > MOST_BYTES:
+        raise ValueError(f"a trace name has at most {MOST_BYTES} bytes, {path.name} has more")
     partial = partial_path(path)
+    require_ours(partial, what="an unfinished capture")
+    for ending in ENDINGS:
+        require_new_file(path.with_name(path.name + ending))
     if partial.exists() and not is_empty(partial):
         raise ValueError(f"{partial} is an unfinished capture; add --resume or delete it")
+
+
+def require_ours(unfinished: Path, *, what: str) -> None:
+    """Nothing lies there, or what a capture or merge that was cut short has left."""
+    for file in (unfinished, fresh_path(unfinished)):
+        for ending in ENDINGS:
+            require_unfinished(file.with_name(file.name + ending), what=what)
+    if not unfinished.exists() or unfinished.stat().st_size == 0:
+        return
+    try:
+        connect(unfinished, read_only=True).close()
+    except BeingWrittenError:
+        raise
+    except TraceError:  # it was cut short, whatever is wrong with it
+        if not is_duckdb(unfinished):
+            raise ValueError(f"{unfinished} is no DuckDB file, not {what}; move it away") from None
 
 
 def discard_partial(path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data.outputs import require_new_folder
+from data.outputs import partial_path, require_new_folder, require_unfinished
 from data.strict_json import read_object
 
 SILENCE = 120  # seconds after the last line of the log until a training counts as stopped
@@ -85,8 +85,10 @@ class TrainingFolder:
 
     def remove_partials(self) -> None:
         """What a killed training was writing."""
-        for file in (self.settings, self.progress, self.snapshots, self.log, self.model_config):
-            file.with_name(file.name + ".partial").unlink(missing_ok=True)
+        told = (self.settings, self.log, self.evaluation)
+        for file in (*told, self.progress, self.snapshots, self.model_config):
+            require_unfinished(partial_path(file))
+            partial_path(file).unlink(missing_ok=True)
         for file in self.path.glob(".tmp??????"):  # where safetensors writes before it renames
             file.unlink()
 

@@ -103,7 +103,7 @@ def tokenize(
     encoder = load_tokenizer(tokenizer)
     for split, name in STORES.items():
         rows = read_documents(corpus / f"{name}.parquet")
-        write_tokens(corpus, split, tokenized(encoder, rows), DOMAINS)
+        write_tokens(corpus, split, tokenized(encoder, rows, tokenizer), DOMAINS)
         typer.echo(f"{split}: {corpus / split}.tokens.bin")
     encoder.save(str(corpus / "tokenizer.json"))  # goes with every model trained on these tokens
 

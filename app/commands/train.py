@@ -105,6 +105,8 @@ def train(
             begins = ending.enter_context(torchrun).agreeing()
         with begins:
             training, heldout = (TokenStore.load(corpus, split) for split in ("train", "heldout"))
+            for store in (training, heldout):
+                store.require_ids_below(architecture.vocab_size)
             model = new_model(architecture, dense=dense)
             length = model.config.context_length
             schedule = TrainConfig(

@@ -12,7 +12,7 @@ from app.studies.shipped_causes import adopt
 from data.groups import Grouping
 from data.routing import DOMAINS, Document
 from data.store import TraceStore
-from data.trace_paths import discard_partial
+from data.trace_paths import discard_partial, partial_path, require_ours
 
 if TYPE_CHECKING:
     from model.capture import Captured
@@ -37,7 +37,8 @@ def make_demo(
     groups = len({document.group for document in documents})
     grouping = Grouping(source="corpus", documents=len(documents), groups=groups)
     path.parent.mkdir(parents=True, exist_ok=True)
-    discard_partial(path)  # of a demo that was cut short
+    require_ours(partial_path(path), what="an unfinished demo")
+    discard_partial(path)
     prompts = {"file": HELDOUT.name, "tokens_per_domain": DEMO_TOKENS}
     on_progress(0, 0, len(documents))
     try:

@@ -160,21 +160,25 @@ def load_reader(folder: Path = CHECKPOINT) -> Tracer:
     from model.config_file import load_config
     from model.deepseek_moe import DeepSeekMoE
 
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    entries, known = num_ids(tokenizer), load_config(folder).vocab_size
-    if entries > known:
-        raise ValueError(f"the tokenizer in {folder} has {entries} entries, the model {known}")
+    path = folder / "tokenizer.json"
+    tokenizer, known = load_tokenizer(path), load_config(folder).vocab_size
+    if num_ids(tokenizer) > known:
+        raise ValueError(
+            f"{path} has the token id {num_ids(tokenizer) - 1}, the model ids below {known}"
+        )
     if torch.cuda.is_available():
         transformer = load_model(folder, device="cuda", dtype=torch.bfloat16)
     else:
         transformer = load_model(folder)
-    return Tracer(folder, DeepSeekMoE(transformer, *text_functions(tokenizer)))
+    return Tracer(folder, DeepSeekMoE(transformer, *text_functions(tokenizer, path)))
 
 
-def text_functions(tokenizer: "Tokenizer") -> "tuple[Encode, Decode, str]":
-    """How texts become token ids and these texts, and the tokenizer in words."""
-    in_words = f"byte-level BPE, {tokenizer.get_vocab_size():,} entries"
-    return encoder(tokenizer), partial(decode, tokenizer), in_words
+def text_functions(tokenizer: "Tokenizer", path: Path) -> "tuple[Encode, Decode, str]":
+    """How texts become token ids and these texts, and the tokenizer, which lies at `path`, in
+    words."""
+    kind = type(tokenizer.model).__name__.replace("BPE", "byte-level BPE")
+    in_words = f"{kind}, {tokenizer.get_vocab_size():,} entries"
+    return encoder(tokenizer, path), partial(decode, tokenizer), in_words
 
 
 def own_model(tracer: Tracer) -> "DeepSeekMoE":

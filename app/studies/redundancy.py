@@ -16,6 +16,7 @@ from analysis import redundancy
 from analysis.redundancy import SIMILARITIES
 from app.studies.reader import Tracer
 from data.npz import read_arrays
+from data.outputs import partial_path, require_unfinished
 from data.prompts import read_documents
 from data.routing import UNLABELLED, Document
 
@@ -181,7 +182,8 @@ def _mean_pair(similarity_EE: np.ndarray) -> float:
 
 
 def store(folder: Path, measured: Redundancy) -> None:
-    partial = folder / f"{FILE}.partial"
+    partial = partial_path(folder / FILE)
+    require_unfinished(partial)
     with partial.open("wb") as file:
         np.savez_compressed(file, **asdict(measured))
     os.replace(partial, folder / FILE)

@@ -25,6 +25,9 @@ SUMMED = ("document_load", "document_dropped", "document_k", "coactivation", "tr
 TABLES = (*STORED, *SUMMED)
 
 
+UNFINISHED = bytes(8) + b"DUCK, cut short"
+
+
 def write(
     path: Path, batches: list[RoutingBatch], described: TraceDescription | None = None
 ) -> Path:
@@ -180,7 +183,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
     with pytest.raises(ValueError, match="exists; delete it or choose another name"):
         merge_traces([a, b], a)
-    partial_path(tmp_path / "c.duckdb").write_bytes(b"half")
+    partial_path(tmp_path / "c.duckdb").write_bytes(UNFINISHED)
     with pytest.raises(ValueError, match="is an unfinished capture"):
         merge_traces([a, b], tmp_path / "c.duckdb")
     with pytest.raises(ValueError, match="1 trace to merge; give two or more"):
@@ -223,15 +226,15 @@ def test_a_merge_clears_away_what_a_killed_one_left_and_nothing_else(tmp_path: P
     a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
     out = tmp_path / "c.duckdb"
     for ending in ("", ".wal", ".new"):
-        (tmp_path / f"c.duckdb.merging{ending}").write_bytes(b"cut short")
+        (tmp_path / f"c.duckdb.merging{ending}").write_bytes(UNFINISHED)
     with pytest.raises(ValueError, match="unfinished merge; run the same `routescope merge` again"):
         open_trace(out)
     merge_traces([a, b], out)
     assert sorted(path.name for path in tmp_path.glob("c.*")) == ["c.duckdb"]
-    partial_path(tmp_path / "d.duckdb").write_bytes(b"a capture")
+    partial_path(tmp_path / "d.duckdb").write_bytes(UNFINISHED)
     with pytest.raises(ValueError, match="is an unfinished capture"):
         merge_traces([a, b], tmp_path / "d.duckdb")
-    assert partial_path(tmp_path / "d.duckdb").read_bytes() == b"a capture"
+    assert partial_path(tmp_path / "d.duckdb").read_bytes() == UNFINISHED
 
 
 def test_a_merge_that_still_runs_is_left_alone(tmp_path: Path) -> None:

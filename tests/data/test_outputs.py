@@ -103,12 +103,37 @@ def test_only_an_empty_or_new_folder_is_filled(tmp_path: Path, name: str, line: 
     require_new_folder(tmp_path / "several" / "new")
 
 
-def test_a_read_only_place_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    with pytest.raises(ValueError, match="cannot be written to; choose another folder"):
-        require_new_file(tmp_path / "new")
-    with pytest.raises(ValueError, match="cannot be written to"):
-        require_new_folder(tmp_path / "a" / "b")
+def test_a_place_where_nobody_can_write_is_refused() -> None:
+    place = Path("/dev/fd")  # root may write in folders that are read-only
+    line = r"nothing can be written in /dev/fd \(.*\); choose another folder"
+    with pytest.raises(ValueError, match=line):
+        require_new_file(place / "new")
+    with pytest.raises(ValueError, match=line):
+        require_new_folder(place / "a" / "b")
+
+
+def make(path: Path, kind: str) -> None:
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a link":
+        (path.parent / "precious").write_text("kept")
+        path.symlink_to("precious")
+    else:
+        os.mkfifo(path)
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a link", "no plain file"])
+def test_what_has_the_name_of_an_unfinished_file_is_refused_and_kept(
+    kind: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "k.csv.partial", kind)
+    line = rf"k\.csv\.partial is {kind}, not an unfinished file; move it away"
+    for begin in (require_new_file, lambda path: write_atomically(path, "x")):
+        with pytest.raises(ValueError, match=line):
+            begin(tmp_path / "k.csv")
+    assert os.path.lexists(tmp_path / "k.csv.partial")
+    if kind == "a link":
+        assert (tmp_path / "precious").read_text() == "kept"
 
 
 def test_text_is_written_whole_and_without_a_rest(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """A capture that was interrupted loses and doubles nothing."""
 
+import os
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,9 @@ from typing import Any
 import duckdb
 import pytest
 
+from data.merge import merge_traces
 from data.store import TraceStore
-from data.trace_paths import discard_partial, partial_path, require_free
+from data.trace_paths import discard_partial, merging_path, partial_path, require_free
 from tests.data.stored import (
     DOCUMENTS,
     TOKENS,
@@ -200,3 +204,64 @@ def test_resume_needs_an_unfinished_capture(tmp_path: Path, trace: Path) -> None
         TraceStore.resume(trace, description())
     with pytest.raises(ValueError, match=r"there is no .*partial; start without --resume"):
         TraceStore.resume(tmp_path / "t.duckdb", description())
+
+
+def occupy(path: Path, kind: str) -> None:
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a link":
+        path.symlink_to("somewhere")
+    elif kind == "no plain file":
+        os.mkfifo(path)
+    else:
+        path.write_text("a text that somebody keeps here")
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a link", "no plain file", "no DuckDB file"])
+def test_what_is_no_unfinished_capture_is_named_and_kept(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    begin: dict[str, list[Callable[[], object]]] = {
+        "capture": [
+            lambda: TraceStore.create(path, description()),
+            lambda: TraceStore.resume(path, description()),
+        ],
+        "merge": [lambda: merge_traces([path, path], path)],
+    }
+    for what, unfinished in (("capture", partial_path(path)), ("merge", merging_path(path))):
+        occupy(unfinished, kind)
+        line = f"{unfinished} is {kind}, not an unfinished {what}; move it away"
+        for start in begin[what]:
+            with pytest.raises(ValueError, match=re.escape(line)):
+                start()
+        unfinished.rename(tmp_path / f"moved {what}")  # it is still there
+
+
+@pytest.mark.parametrize("ending", [".wal", ".partial.wal", ".partial.new"])
+def test_a_folder_among_the_files_of_a_trace_is_named(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"t.duckdb{ending}").mkdir()
+    with pytest.raises(ValueError, match=rf"t\.duckdb{ending} is a folder"):
+        TraceStore.create(tmp_path / "t.duckdb", description())
+
+
+def test_a_capture_that_is_being_written_is_not_called_unfinished(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    interrupted(path)
+    code = f"""
+import duckdb, time
+con = duckdb.connect({str(partial_path(path))!r})
+print("open", flush=True)
+time.sleep(60)
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(ValueError, match=f"is being written by process {process.pid}; wait"):
+            TraceStore.create(path, description())
+        process.kill()
+
+
+def test_a_name_that_leaves_no_room_for_unfinished_ones_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a trace name has at most 160 bytes"):
+        TraceStore.create(tmp_path / f"{'x' * 161}.duckdb", description())
+    write_all(tmp_path / f"{'x' * 160}.duckdb", [random_document(0, tokens=2)])

@@ -49,3 +49,10 @@ def test_a_dense_twin_that_comes_later_is_another_identity(tmp_path: Path) -> No
 
 def test_files_that_are_not_there_have_no_identity(tmp_path: Path) -> None:
     assert file_identity(tmp_path / "a", tmp_path / "b") == ""
+
+
+def test_a_folder_with_the_name_of_an_unfinished_file_is_named(tmp_path: Path) -> None:
+    write_training(tmp_path)
+    (tmp_path / "evaluation.json.partial").mkdir()
+    with pytest.raises(ValueError, match="is a folder, not an unfinished file; move it away"):
+        TrainingFolder(tmp_path).remove_partials()

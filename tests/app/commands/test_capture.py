@@ -301,3 +301,21 @@ def test_a_gate_of_nan_can_be_captured_with_a_finding_that_commands_print(
         unknown = trace.execute("SELECT layer_id, count(margin) FROM gate GROUP BY ALL ORDER BY 1")
         assert unknown.fetchall() == [(0, 8), (1, 0)]
     assert kinds == [("non-finite", "fatal", 5), ("non-finite", "fatal", 3)]
+
+
+@pytest.mark.parametrize("generate", [0, 2])
+def test_a_tokenizer_that_panics_is_one_line(
+    tmp_path: Path, folder: Path, generate: int, capfd: pytest.CaptureFixture
+) -> None:
+    model = Path(shutil.copytree(folder, tmp_path / "model"))
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    slow: dict[str, object] = {"type": "Split", "pattern": {"Regex": "(a|a|aa)+$z"}}
+    slow |= {"behavior": "Isolated", "invert": False}
+    both = [slow, tokenizer["pre_tokenizer"]]
+    tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": both}
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    prompts = write(tmp_path / "p.txt", f"hello\n{'a' * 60}\n")
+    out = tmp_path / "t.duckdb"
+    result = run(prompts, "--out", out, "--model", model, "--generate", generate)
+    assert "tokenizer.json cannot encode the text 'aaaa" in refused(result)
+    assert capfd.readouterr().err == ""

@@ -271,3 +271,10 @@ def test_an_unknown_preset_is_refused_before_torch_is_loaded(tmp_path: Path) -> 
 def test_an_unfinished_training_is_not_shipped(tmp_path: Path) -> None:
     result = runner.invoke(app, ["model", "ship", str(tmp_path), str(tmp_path)])
     assert "not a finished training" in str(result.exception)
+
+
+def test_a_corpus_of_more_ids_than_the_model_has_is_refused(corpus: Path, tmp_path: Path) -> None:
+    documents = [TokenizedDocument(np.array([16_384], np.uint16), "math", 9)]
+    write_tokens(corpus, "heldout", documents, DOMAINS)
+    result = runner.invoke(app, ["train", str(tmp_path / "run"), "--corpus", str(corpus)])
+    assert "has the token id 16384, the model ids below 16384" in str(result.exception)

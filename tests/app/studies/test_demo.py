@@ -101,7 +101,7 @@ def test_demo_replaces_one_that_was_cut_short(
     monkeypatch.setattr(demo_study, "HELDOUT", heldout)
     out = tmp_path / "traces" / "demo.duckdb"
     out.parent.mkdir()
-    partial_path(out).write_text("cut short")
+    partial_path(out).write_bytes(bytes(8) + b"DUCK, cut short")
     result = run("--out", out, "--model", folder, "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["documents"] == 24
@@ -137,3 +137,11 @@ def test_a_cancelled_demo_leaves_nothing_and_says_how_many_texts_there_were(
         )
     assert seen == [(0, 0, 24)]
     assert list((tmp_path / "traces").iterdir()) == []
+
+
+def test_a_folder_with_the_name_of_an_unfinished_demo_is_named(
+    tmp_path: Path, folder: Path, heldout: Path
+) -> None:
+    partial_path(tmp_path / "d.duckdb").mkdir()
+    with pytest.raises(ValueError, match="is a folder, not an unfinished demo; move it away"):
+        make_demo(load_tracer(folder), tmp_path / "d.duckdb")

@@ -29,7 +29,7 @@ def reader() -> Tracer:
     others = torch.tensor([i for i in range(1, 257) if i not in ids])
     table[others] = 1 / 257
     model = bigram_model(table, context_length=16)
-    return Tracer(Path(), DeepSeekMoE(model, *text_functions(tokenizer)))
+    return Tracer(Path(), DeepSeekMoE(model, *text_functions(tokenizer, Path("tokenizer.json"))))
 
 
 def evaluated(reader: Tracer, task: Task, code: CodeSettings = BRIEF) -> Evaluated:
