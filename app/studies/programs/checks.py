@@ -7,17 +7,24 @@ Standard library alone.
 import ast
 import builtins
 import importlib
+import re
 import sys
 import types
+from collections import deque
 from typing import Any, BinaryIO
 
 from app.studies.programs.values import pack, receive, send, unpack
 
+DEFINED = re.compile(r"^(?:async\s+)?(?:def|class)\s+(\w+)", re.MULTILINE)
 FORWARDED = (
-    *("__len__", "__iter__", "__next__", "__getitem__", "__setitem__", "__delitem__"),
-    *("__contains__", "__bool__", "__str__", "__repr__", "__enter__", "__exit__"),
+    *("__len__", "__iter__", "__next__", "__reversed__", "__getitem__", "__setitem__"),
+    *("__delitem__", "__contains__", "__bool__", "__str__", "__repr__", "__hash__"),
+    *("__int__", "__float__", "__index__", "__abs__", "__neg__", "__enter__", "__exit__"),
 )
-COMPARED = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__")
+AMONG_THEMSELVES = (
+    *("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__add__", "__sub__", "__mul__"),
+    *("__matmul__", "__truediv__", "__floordiv__", "__mod__", "__and__", "__or__", "__xor__"),
+)
 
 
 class Program:
@@ -25,6 +32,8 @@ class Program:
 
     def __init__(self, requests: BinaryIO, answers: BinaryIO) -> None:
         self.requests, self.answers = requests, answers
+        self.remotes: dict[int, Remote] = {}
+        send(requests, "confined")
         if receive(answers) != "ready":
             raise EOFError("the program did not run to its end")
 
@@ -33,15 +42,18 @@ class Program:
         answer = receive(self.answers)
         if "raised" in answer:
             raise exception(answer["raised"])(answer["text"])
-        if what == "call":
-            update(arguments[1], unpack(answer["changed"], self.remote))
         value = answer["value"]
+        if what == "call":
+            given = [*arguments[1], *arguments[2].values()]
+            update(given, unpack(answer["changed"], self.remote))
+            if isinstance(value, dict) and "argument" in value:
+                return given[value["argument"]]
         if isinstance(value, dict) and "module" in value:
-            return standard_module(value["module"])
+            return standard_module(value["module"], arguments[-1])
         return unpack(value, self.remote)
 
     def remote(self, number: int) -> "Remote":
-        return Remote(self, number)
+        return self.remotes.setdefault(number, Remote(self, number))
 
 
 class Remote:
@@ -60,42 +72,53 @@ class Remote:
     def __call__(self, *positional: Any, **named: Any) -> Any:
         return self._program.ask("call", self, list(positional), named)
 
-    def __hash__(self) -> int:
-        return hash(self._number)
+    def __instancecheck__(self, one: Any) -> bool:
+        """Where a test says isinstance(one, this): a class of the program."""
+        return isinstance(one, Remote) and self._program.ask("method", one, "__isinstance__", self)
 
 
 def forwarded(name: str) -> Any:
     def method(self: Remote, *given: Any) -> Any:
-        if name in COMPARED and not isinstance(given[0], Remote):
+        if name in AMONG_THEMSELVES and not isinstance(given[0], Remote):
             return NotImplemented
         return self._program.ask("method", self, name, *given)
 
     return method
 
 
-for special in (*FORWARDED, *COMPARED):
+for special in (*FORWARDED, *AMONG_THEMSELVES):
     setattr(Remote, special, forwarded(special))
 
 
 class Names(dict[str, Any]):
-    """Of the tests: their own, then the builtins, then the program's."""
+    """Of the tests: their own and those of the prompt, then the program's, then the builtins. A
+    program must not replace what it is measured with: where the prompt says what to write, only
+    that may be named like a builtin."""
 
-    def __init__(self, program: Program, given: dict[str, Any]) -> None:
-        super().__init__(given)
+    def __init__(self, program: Program, prompt: str) -> None:
+        super().__init__(given_functions(prompt) | {"__name__": "__main__"})
         self.program = program
+        self.asked_for = set(DEFINED.findall(prompt))
 
     def __missing__(self, name: str) -> Any:
-        if hasattr(builtins, name):
+        builtin = hasattr(builtins, name)
+        if builtin and self.asked_for and name not in self.asked_for:
             raise KeyError(name)
-        self[name] = self.program.ask("name", name)
+        try:
+            self[name] = self.program.ask("name", name)
+        except KeyError:
+            if name in self.asked_for:
+                raise NameError(name) from None  # not Python's own in its place
+            if not builtin:
+                raise
+            self[name] = getattr(builtins, name)
         return self[name]
 
 
 def main(setup: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> bool:
     """Whether all of the tests ran without an error."""
     try:
-        program = Program(requests, answers)
-        names = Names(program, given_functions(setup["prompt"]) | {"__name__": "__main__"})
+        names = Names(Program(requests, answers), setup["prompt"])
         exec(compile(setup["tests"], "tests.py", "exec"), names)
     except BaseException:
         return False
@@ -105,11 +128,8 @@ def main(setup: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> bool:
 def given_functions(prompt: str) -> dict[str, Any]:
     """Imports and functions of a prompt before the one that the program completes: its tests use
     these as they were given, not as the program may have changed them."""
-    tree = parsed(prompt)
-    if tree is None:
-        return {}
     names: dict[str, Any] = {"__name__": "given"}
-    exec(compile(ast.Module(tree.body[:-1], []), "prompt.py", "exec"), names)
+    exec(compile(before_the_last(prompt), "prompt.py", "exec"), names)
     return {
         name: value
         for name, value in names.items()
@@ -118,13 +138,16 @@ def given_functions(prompt: str) -> dict[str, Any]:
     }
 
 
-def parsed(prompt: str) -> ast.Module | None:
-    for ending in ("", "\n    pass"):  # a header alone needs a body
-        try:
-            return ast.parse(prompt + ending)
-        except (SyntaxError, ValueError):
-            continue
-    return None
+def before_the_last(prompt: str) -> ast.Module:
+    """The whole statements before the one, perhaps cut anywhere, that a prompt ends with."""
+    lines = prompt.split("\n")
+    for number in range(len(lines) - 1, 0, -1):
+        if lines[number][:1].strip("# \t\r\f"):  # a statement may begin here
+            try:
+                return ast.parse("\n".join(lines[:number]))
+            except (SyntaxError, ValueError):
+                continue  # a line of the same statement
+    return ast.Module([], [])
 
 
 def handle(value: Any) -> int:
@@ -136,9 +159,10 @@ def handle(value: Any) -> int:
 def update(given: list[Any], changed: list[Any]) -> None:
     """In place, as the call did."""
     for own, now in zip(given, changed, strict=False):
-        if isinstance(own, list) and isinstance(now, list):
-            own[:] = now
-        elif isinstance(own, dict | set) and type(now) is type(own):
+        if isinstance(now, list | bytearray | deque):
+            own.clear()
+            own.extend(now)
+        elif now is not None:
             own.clear()
             own.update(now)
 
@@ -148,7 +172,8 @@ def exception(name: str) -> type[Exception]:
     return kind if isinstance(kind, type) and issubclass(kind, Exception) else Exception
 
 
-def standard_module(name: str) -> types.ModuleType:
-    if name.split(".")[0] not in sys.stdlib_module_names:
-        raise ImportError(f"{name} is not of the standard library")
+def standard_module(name: str, asked: str) -> types.ModuleType:
+    """Under its own name alone: not pickle where a test says json."""
+    if name.split(".")[0] not in sys.stdlib_module_names or name.split(".")[-1] != asked:
+        raise ImportError(f"{name} is not the module {asked} of the standard library")
     return importlib.import_module(name)

@@ -24,17 +24,16 @@ LOADED = (values, confinement, candidate, checks)  # each after what it imports
 LAUNCHER = """
 import json, os, sys, types
 setup = json.load(sys.stdin.buffer)
-verdict = os.dup(1)
-os.dup2(2, 1)
 for name, text in setup["modules"]:
     module = sys.modules[name] = types.ModuleType(name)
     exec(compile(text, name, "exec"), module.__dict__)
 confinement, role = (sys.modules.get(setup[name]) for name in ("confinement", "role"))
-confinement.confine(setup["limits"], namespaces=setup["namespaces"])
+confinement.confine(setup["limits"], **setup["files"])
 pipes = [os.fdopen(*pipe) for pipe in setup["pipes"]]
 if role is None or role.main(setup, *pipes):
-    os.write(verdict, b"passed")
+    os._exit(setup["passed"])
 """
+PASSED = 77  # an exit status, which no other process can write; no error has it
 PROBE_SECONDS = 30
 
 
@@ -42,7 +41,8 @@ def open_doors() -> list[str]:
     """What a program may do on this machine that it should not, in words."""
     doors = []
     if reason := missing_namespaces():
-        doors.append(f"read and write your files, for want of namespaces ({reason})")
+        door = "learn which files you have" if has_landlock() else "read and write your files"
+        doors.append(f"{door}, for want of namespaces ({reason})")
     if platform.machine() not in confinement.CALLS:
         doors.append("start processes" + (" and reach the network" if reason else ""))
     return doors
@@ -58,14 +58,20 @@ def missing_namespaces() -> str | None:
     except OSError as error:
         return f"unshare cannot be started: {error.strerror}"
     try:
-        passed, said = process.communicate(timeout=PROBE_SECONDS)
+        _, said = process.communicate(timeout=PROBE_SECONDS)
     except subprocess.TimeoutExpired:
         return "unshare does not answer"
     finally:
         end(process)
-    if passed == b"passed":
+    if process.returncode == PASSED:
         return None
     return (said.decode(errors="replace").strip().splitlines() or ["unshare failed"])[-1]
+
+
+@cache
+def has_landlock() -> bool:
+    """Whether this system can keep a process from files, and let the filter do the rest of it."""
+    return platform.machine() in confinement.CALLS and confinement.landlock_version() >= 3
 
 
 def start(
@@ -78,7 +84,8 @@ def start(
     pipes: Sequence[tuple[int, str]] = (),
     stderr: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """A process that confines itself, then does its role; it writes "passed" if that is true.
+    """A process that confines itself, then does its role; its exit status is PASSED if that
+    is true.
 
     `folder`: where it works without namespaces; with them it gets an empty one in memory.
     """
@@ -86,7 +93,8 @@ def start(
         "modules": [(module.__name__, inspect.getsource(module)) for module in LOADED],
         "confinement": confinement.__name__,
         "role": role.__name__ if role else None,
-        "namespaces": namespaces,
+        "files": {"namespaces": namespaces, "landlock": not namespaces and has_landlock()},
+        "passed": PASSED,
         "limits": limits,
         "pipes": pipes,
     }
@@ -96,7 +104,7 @@ def start(
         return subprocess.Popen(
             [*(UNSHARE if namespaces else []), sys.executable, "-I", "-c", LAUNCHER],
             stdin=given,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=stderr,
             env={},
             cwd=folder,
@@ -110,5 +118,5 @@ def end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    if process.stdout:
-        process.stdout.close()
+    if process.stderr:
+        process.stderr.close()

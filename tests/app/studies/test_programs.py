@@ -1,34 +1,10 @@
-"""Programs that pass, fail, lie, hang and ask for too much, in namespaces and without them."""
-
-import os
-import platform
-import subprocess
-import time
-import venv
-from pathlib import Path
+"""Programs that pass and fail, and what their tests see of them."""
 
 import pytest
 
-from app.studies.programs import confinement, runner, sandbox
 from app.studies.programs.runner import CodeLimits, run_program
-from app.studies.programs.sandbox import UNSHARE, missing_namespaces, open_doors
 
 LIMITS = CodeLimits(seconds=60)  # so that a busy machine ends none
-QUEUE = {"x86_64": 129, "aarch64": 138}.get(platform.machine())  # rt_sigqueueinfo
-TWO_SECONDS = CodeLimits(seconds=2)
-needs_namespaces = pytest.mark.skipif(
-    missing_namespaces() is not None, reason="this system gives us no namespaces"
-)
-
-
-@pytest.fixture(params=["namespaces", "none"])
-def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both kinds of system: what a test says holds with namespaces and without."""
-    if request.param == "none":
-        monkeypatch.setattr(runner, "missing_namespaces", lambda: "none in this test")
-    elif missing_namespaces() is not None:
-        pytest.skip("this system gives us no namespaces")
-    return request.param
 
 
 def outcome(program: str, tests: str, *, prompt: str = "") -> str:
@@ -65,6 +41,84 @@ def test_tests_see_what_the_program_made(program: str, tests: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("imports", "returned", "expected"),
+    [
+        ("", "2**20000", "2**20000"),
+        ("", "-(2**20000)", "-(2**20000)"),
+        ("", "range(1, 9, 2)", "range(1, 9, 2)"),
+        ("", "bytearray(b'ab')", "bytearray(b'ab')"),
+        ("", "{'b': 1, 'a': 2}.keys()", "{'a': 0, 'b': 0}.keys()"),
+        ("", "{'b': 1, 'a': 2}.items()", "{'a': 2, 'b': 1}.items()"),
+        ("from decimal import Decimal", "Decimal('1.50')", "Decimal('1.5')"),
+        ("from fractions import Fraction", "Fraction(1, 2)", "0.5"),
+        ("from datetime import *", "datetime(2020, 1, 2, 3)", "datetime(2020, 1, 2, 3)"),
+        ("from datetime import *", "date(2020, 1, 2)", "date(2020, 1, 2)"),
+        ("from datetime import *", "time(1, 2)", "time(1, 2)"),
+        ("from datetime import *", "timedelta(-1, 2, 3)", "timedelta(-1, 2, 3)"),
+        ("from collections import *", "deque([1, 2])", "deque([1, 2])"),
+        ("from collections import *", "Counter('aab').most_common(1)", "[('a', 2)]"),
+        ("from collections import *", "OrderedDict(b=1, a=2)", "OrderedDict(b=1, a=2)"),
+    ],
+)
+def test_plain_values_come_and_go_unchanged(imports: str, returned: str, expected: str) -> None:
+    program = f"{imports}\ndef made(): return {returned}\ndef same(x): return [x] == [{expected}]"
+    tests = f"{imports}\nassert made() == {expected} and type(made()) is type({returned})\n"
+    assert outcome(program, f"{tests}assert same({returned})") == "passed"
+
+
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        ("def f(xs): xs.sort()", "a = [3, 1]\nf(xs=a)\nassert a == [1, 3]"),
+        ("def f(x): x.append(1)", "a = bytearray(b'a')\nf(a)\nassert a == b'a\\x01'"),
+        ("def f(x, y): return y", "a, b = [1], [1]\nassert f(a, b) is b and f(b, y=a) is a"),
+        ("class P: pass\none = P()\ndef f(): return one", "assert f() is f() and f()"),
+        (
+            "class P: pass\nclass Q(P): pass",
+            "assert isinstance(Q(), P)\nassert not isinstance(1, P)",
+        ),
+        ("class P: pass", "assert P() != P() and not P() == P()"),
+        (
+            "from typing import NamedTuple\nclass P(NamedTuple):\n  x: int\n"
+            "def f(p): return P(p.x + 1)",
+            "assert f(P(1)).x == 2 and f(P(1)) == (2,)",
+        ),
+        (
+            "class V:\n  def __init__(s, x): s.x = x\n  def __add__(s, o): return V(s.x + o.x)\n"
+            "  def __float__(s): return float(s.x)",
+            "assert (V(1) + V(2)).x == 3 and abs(float(V(1.5)) - 1.5) < 1e-9",
+        ),
+        (
+            "class C:\n  def __enter__(s): return 5\n  def __exit__(s, *e): pass",
+            "with C() as c:\n  assert c == 5",
+        ),
+    ],
+)
+def test_objects_behave_as_in_one_process(program: str, tests: str) -> None:
+    assert outcome(program, tests) == "passed"
+
+
+@pytest.mark.parametrize("prompt", ["", "def sum(xs):\n", "def sum(xs):\n    return ("])
+def test_a_function_named_like_a_builtin_is_the_one_tested(prompt: str) -> None:
+    tests = "def check(candidate):\n  assert sum([1, 2]) == candidate([1, 2]) == 3\ncheck(sum)"
+    right, wrong = "def sum(xs):\n    return (xs[0] + xs[1])", "def sum(xs):\n    return (0)"
+    assert outcome(right, tests, prompt=prompt) == "passed"
+    assert outcome(wrong, tests, prompt=prompt) == "failed"
+    if prompt:
+        assert outcome(f"{wrong}\ndel sum", tests, prompt=prompt) == "failed"
+
+
+def test_a_program_cannot_replace_the_builtins_it_is_measured_with() -> None:
+    program = "def f(x):\n    return 7\ndef abs(x):\n    return 0"
+    assert outcome(program, "assert abs(f(1) - 2) < 0.5", prompt="def f(x):\n") == "failed"
+
+
+def test_a_module_is_taken_under_its_own_name_alone() -> None:
+    program = "import pickle as json\ndef f(): return b'cbuiltins\\nprint\\n(tR.'"
+    assert outcome(program, "assert json.loads(f()) is None") == "failed"
+
+
+@pytest.mark.parametrize(
     ("program", "tests"),
     [
         ("def f(x): return x", "assert f(1) == 2"),
@@ -81,63 +135,6 @@ def test_what_does_not_run_to_the_end_of_its_tests_has_failed(program: str, test
     assert outcome(program, tests) == "failed"
 
 
-# Where nothing confines a program it must not harm the machine: it attacks the processes that the
-# runner started beside it, and no others.
-SIBLINGS = """import os
-def parent(process):
-  try: return open(f'/proc/{process}/stat').read().rsplit(')', 1)[1].split()[1]
-  except OSError: return ''
-mine = parent(os.getpid())
-siblings = [one for one in os.listdir('/proc') if one.isdigit() and parent(one) == mine]
-siblings = [one for one in siblings if one != str(os.getpid())]
-siblings = [one for one in siblings if 'confinement' in open(f'/proc/{one}/cmdline').read()]
-"""
-FORGERIES = {
-    "frames": "import sys\nframe = sys._getframe()\nwhile frame:\n"
-    "  for value in [*frame.f_globals.values(), *frame.f_locals.values()]:\n"
-    "    if isinstance(value, dict): value.update(tests='', passed=True)\n"
-    "  for name in ('verdict', 'main', 'answer', 'described'):\n"
-    "    frame.f_globals[name] = lambda *given: True\n"
-    "  frame = frame.f_back",
-    "every descriptor": "import os\nfor number in range(64):\n"
-    "  try: os.write(number, b'passed')\n  except OSError: pass",
-    "descriptors of its judge": SIBLINGS + "for process in siblings:\n"
-    "  for number in range(16):\n"
-    "    path = f'/proc/{process}/fd/{number}'\n"
-    "    try:\n"
-    "      if os.readlink(path).startswith('pipe:'):\n"
-    "        os.write(os.open(path, os.O_WRONLY), b'passed')\n"
-    "    except OSError: pass",
-    "memory of its judge": SIBLINGS + "for process in siblings:\n"
-    "  try: open(f'/proc/{process}/mem', 'r+b')\n"
-    "  except OSError: continue\n",
-    "garbage collector": "import gc\nfor value in gc.get_objects():\n"
-    "  if hasattr(value, 'write') and 'b' in str(getattr(value, 'mode', '')):\n"
-    "    try: value.write(b'passed\\n' * 9); value.flush()\n    except Exception: pass",
-    "at exit": "import atexit, os\natexit.register(lambda: os.write(1, b'passed'))",
-    "builtins": "import builtins\nbuiltins.AssertionError = Exception\n"
-    "builtins.compile = lambda *given: ''\nbuiltins.exec = lambda *given: None",
-    "signals to its judge": SIBLINGS + "for process in siblings:\n"
-    "  try: os.kill(int(process), 9)\n  except OSError: pass",
-    "equal to all": "class Any:\n  def __eq__(self, other): return True\n"
-    "  def __sub__(self, other): return self\n  def __lt__(self, other): return True\n"
-    "  __rsub__ = __abs__ = __sub__",
-}
-
-
-@pytest.mark.parametrize("name", FORGERIES)
-def test_a_program_cannot_say_that_it_has_passed(name: str, system: str) -> None:
-    answer = "Any()" if name == "equal to all" else "x"
-    program = f"{FORGERIES[name]}\ndef f(x): return {answer}\n"
-    assert outcome(program, "assert f(1) == 2") == "failed"
-    assert outcome(program, "assert abs(f(1) - 2) < 0.5") == "failed"
-
-
-def test_answers_made_up_while_tests_ask_are_data_and_no_verdict(system: str) -> None:
-    program = "import os\ndef f(x):\n  os.write(4, b'{\"passed\": 1}\\n'); os._exit(0)"
-    assert outcome(program, "assert f(1) == 2") == "failed"
-
-
 def test_functions_of_the_prompt_are_those_of_the_task() -> None:
     prompt = "import math\ndef poly(x): return x - 3\ndef root():\n"
     tests = "assert math.fabs(poly(root())) < 1e-9"
@@ -146,135 +143,26 @@ def test_functions_of_the_prompt_are_those_of_the_task() -> None:
     assert outcome(prompt + hostile, tests, prompt=prompt) == "failed"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("program", "tests"),
+    "start",
     [
-        ("while True: pass", "assert True"),
-        ("def f():\n  while True: pass", "assert f()"),
-        ("x = 1", "while True: pass"),
-        ("while True: print('x' * 1000)", "assert True"),
-    ],
-    ids=["program", "call", "tests", "output"],
-)
-def test_one_that_hangs_is_ended(program: str, tests: str, system: str) -> None:
-    assert run_program(program, tests, TWO_SECONDS) == "timed out"
-
-
-def denied(statement: str) -> str:
-    """A program that tells whether a statement raised one of these."""
-    return f"denied = False\ntry:\n  {statement}\nexcept (OSError, RuntimeError): denied = True\n"
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "import os; os.fork()",
-        "import os\n  while True: os.fork()",
-        "import subprocess; subprocess.Popen(['sleep', '9'], start_new_session=True)",
-        "import threading; threading.Thread(target=print).start()",
-        "import socket; socket.socket()",
-        "import socket; socket.socket(socket.AF_UNIX)",
-        "import os; os.kill(1, 0)",
-        "import ctypes, os; call = ctypes.CDLL(None).syscall\n"
-        f"  if call({QUEUE}, os.getpid(), 0, bytes(128)): raise OSError",
-        "import fcntl, os; fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, os.getpid())",
-        "import fcntl, os; fcntl.fcntl(os.pipe()[0], 10, 9)",
-        "import os, resource; resource.prlimit(os.getpid(), resource.RLIMIT_CPU)",
-        "import os; os.setpriority(os.PRIO_PROCESS, 0, 0)",
-    ],
-    ids=[
-        "fork",
-        "fork bomb",
-        "new session",
-        "thread",
-        "network",
-        "local socket",
-        "signal",
-        "queued signal",
-        "owner",
-        "owner's signal",
-        "limit",
-        "priority",
+        "def f(x):\n    return (",
+        "def f(x):\n    return (\n",
+        "class A:\n    def f(self, x):",
+        "@str\ndef f(\n    x,\n):\n# in one line\n\r\n",
+        'def f(x):\n    """\ndef poly(',
     ],
 )
-def test_neither_processes_nor_sockets_nor_signals(statement: str, system: str) -> None:
-    assert outcome(denied(statement), "assert denied") == "passed"
+def test_functions_of_the_prompt_are_protected_wherever_it_is_cut(start: str) -> None:
+    prompt = f"def poly(x):\n    return 2 * x\n{start}"
+    program = "def poly(x): return 0"
+    assert outcome(program, "assert poly(1) == 2", prompt=prompt) == "passed"
+    assert outcome(program, "assert poly(1) == 0", prompt=prompt) == "failed"
 
 
-@pytest.mark.parametrize(
-    "statement",
-    ["x = bytearray(2 ** 31)", "open('big', 'wb', 0).write(bytes(2 ** 21))"],
-    ids=["memory", "file"],
-)
-def test_more_than_its_share_is_refused(statement: str, system: str) -> None:
-    assert outcome(f"{statement}\nassert open('big').seek(0, 2) > 2 ** 20", "assert 1") == "failed"
-
-
-@needs_namespaces
-@pytest.mark.parametrize("python", ["ours", "one beside the files"])
-def test_files_outside_can_be_neither_written_nor_found(
-    python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if python != "ours":
-        venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
-        monkeypatch.setattr(sandbox.sys, "executable", str(tmp_path / "venv" / "bin" / "python"))
-    (tmp_path / "mine").write_text("kept")
-    for path in (tmp_path / "mine", Path("/etc/routescope"), Path("/proc/sys/kernel/hostname")):
-        assert outcome(denied(f"open({str(path)!r}, 'w')"), "assert denied") == "passed"
-    for path in (tmp_path / "mine", Path(__file__), Path("/etc/passwd")):
-        assert outcome(denied(f"open({str(path)!r})"), "assert denied") == "passed"
-    assert (tmp_path / "mine").read_text() == "kept"
-
-
-@needs_namespaces
-def test_it_sees_no_other_process_and_cannot_undo_what_confines_it() -> None:
-    program = "import os, ctypes\nlibc = ctypes.CDLL(None)\n"
-    program += "seen = [name for name in os.listdir('/proc') if name.isdigit()]\n"
-    program += "undone = [libc.mount(b'none', b'/', b'none', 32 | 4096, None), libc.unshare(65536)]"
-    assert outcome(program, "assert len(seen) == 1\nassert undone == [-1, -1]") == "passed"
-
-
-def test_it_has_an_empty_folder_to_write_to_and_no_environment(
-    system: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ROUTESCOPE_SECRET", "x")
-    program = "import os\nlisted, secret = os.listdir('.'), os.environ.get('ROUTESCOPE_SECRET')\n"
-    program += f"elsewhere = os.getcwd() != {os.getcwd()!r}\nopen('own', 'w').write('text')"
-    tests = "assert listed == [] and secret is None and elsewhere"
-    assert outcome(program, tests) == "passed"
-
-
-@needs_namespaces
-def test_a_child_that_leaves_its_group_ends_with_the_namespace() -> None:
-    """Nothing confines this one but the namespaces."""
-    marker = f"{os.getpid()}.25"  # seconds to sleep, by which it is known
-    process = subprocess.Popen(
-        [*UNSHARE, "sh", "-c", f"setsid sleep {marker} & wait"], start_new_session=True
-    )
-    wait_until(lambda: sleeping(marker))
-    sandbox.end(process)
-    wait_until(lambda: not sleeping(marker))
-
-
-def sleeping(marker: str) -> list[str]:
-    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    return [line for line in lines.stdout.splitlines() if line == f"sleep {marker}"]
-
-
-def wait_until(true: object) -> None:
-    deadline = time.monotonic() + 60
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def test_what_does_not_hold_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "missing_namespaces", lambda: "unshare: not permitted")
-    [line] = open_doors()
-    assert line == "read and write your files, for want of namespaces (unshare: not permitted)"
-    monkeypatch.setattr(confinement, "CALLS", {})
-    assert open_doors()[1] == "start processes and reach the network"
+def test_the_function_that_a_prompt_ends_with_is_the_programs() -> None:
+    prompt = "def f(x):\n    'Doubled.'\n# Your code:\n\r\n"
+    assert outcome(f"{prompt}    return 2 * x", "assert f(1) == 2", prompt=prompt) == "passed"
 
 
 def test_no_time_is_refused() -> None:
