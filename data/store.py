@@ -62,6 +62,7 @@ class TraceStore:
         for group, domain in stored_groups(self._connection):
             self._groups.check(group, domain, partial_path(path))
         self._error: Exception | None = None
+        self._last: RoutingBatch | None = None
         self._queue: queue.Queue[RoutingBatch | None] = queue.Queue(QUEUE_BATCHES)
         self._thread = threading.Thread(target=self._drain, name="trace-writer", daemon=True)
         self._thread.start()
@@ -122,10 +123,14 @@ class TraceStore:
         return self._stored
 
     def write(self, batch: RoutingBatch) -> None:
-        """Hand rows to the writer thread; waits while that is behind."""
+        """Hand rows to the writer thread; waits while that is behind. The same batch again, after
+        an interruption, is written once."""
+        if batch is self._last:
+            return
         self._raise_error()
         self._check(batch)
         self._queue.put(batch)
+        self._last = batch
 
     def _check(self, batch: RoutingBatch) -> None:
         for document in batch.documents:

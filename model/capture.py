@@ -4,6 +4,7 @@ B = sequences, S = positions, V = vocabulary, T = recorded tokens, R = their row
 """
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
@@ -86,7 +87,10 @@ def capture_documents(
 
 
 class Computed:
-    """Documents between the model and the sink. What asks the block to end finds them written."""
+    """Documents between the model and the sink. What ends the block finds them written.
+
+    Python heeds signals where something is called: what belongs together is done without a call.
+    """
 
     def __init__(self, sink: TraceSink, *, on_gpu: bool, allow_nonfinite: bool) -> None:
         self._sink = sink
@@ -94,31 +98,35 @@ class Computed:
         self._allow_nonfinite = allow_nonfinite
         self._parts: list[tuple[list[Encoded], Transfer]] = []
         self._on_their_way: list[list[tuple[list[Encoded], Transfer]]] = []
-        self._since = monotonic()  # the first of the parts
+        self._batch: RoutingBatch | None = None  # the first of these, until it is written
+        self._handed_over = monotonic()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        if kind is None or issubclass(kind, CancelledError) or not issubclass(kind, Exception):
+        failed = kind is not None and issubclass(kind, Exception)
+        with suppress(Exception) if failed else nullcontext():  # the first error is told
             self.hand_over(all_of_it=True)
 
     def add(self, items: list[Encoded], transfer: Transfer) -> None:
-        if not self._parts:
-            self._since = monotonic()
-        self._parts.append((items, transfer))
-        if monotonic() - self._since >= HAND_OVER_SECONDS:
+        self._parts = [*self._parts, (items, transfer)]
+        if monotonic() - self._handed_over >= HAND_OVER_SECONDS:
             self.hand_over()
 
     def hand_over(self, *, all_of_it: bool = False) -> None:
         """A GPU computes on while the sink has what was handed over before."""
         if self._parts:
-            self._on_their_way.append(self._parts)
-        self._parts = []
+            self._on_their_way = [*self._on_their_way, self._parts]
+            self._parts = []
         while len(self._on_their_way) > (self._on_gpu and not all_of_it):
-            batch = in_document_order(self._on_their_way[0], allow_nonfinite=self._allow_nonfinite)
-            self._on_their_way.pop(0)  # an interruption until here leaves it to be written
-            self._sink.write(batch)
+            if self._batch is None:
+                self._batch = in_document_order(
+                    self._on_their_way[0], allow_nonfinite=self._allow_nonfinite
+                )
+            self._sink.write(self._batch)
+            self._on_their_way, self._batch = self._on_their_way[1:], None
+        self._handed_over = monotonic()
 
 
 def forward(model: ReadableModel, recording: Recording, batch: list[Encoded]) -> Transfer:

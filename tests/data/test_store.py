@@ -129,9 +129,16 @@ def test_a_document_begun_and_never_completed_is_refused(tmp_path: Path) -> None
 
 
 def test_an_error_of_the_writer_reaches_the_producer(tmp_path: Path) -> None:
-    same = batch_of([1], [[[0, 1]] * 2])
+    alike = [batch_of([1], [[[0, 1]] * 2]) for _ in range(100)]
     with pytest.raises(ValueError, match="document 1 came twice"):
-        write_all(tmp_path / "t.duckdb", [same] * 100)  # the queue is short: seen long before
+        write_all(tmp_path / "t.duckdb", alike)  # the queue is short: seen long before
+
+
+def test_the_same_batch_again_is_written_once(tmp_path: Path) -> None:
+    batch = batch_of([1], [[[0, 1]] * 2])
+    write_all(tmp_path / "t.duckdb", [batch, batch])
+    with open_trace(tmp_path / "t.duckdb") as con:
+        assert con.execute("SELECT count(*) FROM token").fetchall() == [(1,)]
 
 
 @pytest.mark.parametrize(

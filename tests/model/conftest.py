@@ -1,11 +1,19 @@
 """Fixtures of the tests of model."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from model.transformer import Transformer
 from tests.models import small_config
+
+
+@pytest.fixture(autouse=True)
+def _order_of_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is."""
+    monkeypatch.setattr("model.capture.HAND_OVER_SECONDS", math.inf)
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.routing import DECODE, PREFILL, CancelledError, concatenated
+from data.routing import DECODE, PREFILL, CancelledError, RoutingBatch, concatenated
 from model.capture import (
     Captured,
     capture_documents,
     capture_generation,
     continuation_pieces,
+    forward,
 )
 from model.transformer import Transformer
 from tests.model.captures import TEXTS, Batches, captured, documents, known
@@ -110,6 +111,44 @@ def test_a_slow_model_hands_over_what_it_has(
     assert at_once.doc_id_T[order].tolist() == in_windows.doc_id_T.tolist()
     assert (at_once.expert_ids_TLK[order] == in_windows.expert_ids_TLK).all()
     assert (at_once.weights_TLK[order] == in_windows.weights_TLK).all()
+
+
+class Interrupted(Batches):
+    """As when Ctrl-C comes while the writer is behind: the first batch is not taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = False
+
+    def write(self, batch: RoutingBatch) -> None:
+        if not self.asked:
+            self.asked = True
+            raise KeyboardInterrupt
+        super().write(batch)
+
+
+def test_an_interruption_while_handing_over_loses_nothing(model: Transformer) -> None:
+    sink = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        capture_documents(readable(model), documents(["abcabc"] * 15), sink, batch_tokens=7)
+    assert [one.doc_id for one in sink.joined().documents] == list(range(10))  # a window
+
+
+def test_an_error_of_the_model_keeps_what_was_read(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, forwards = Batches(), []
+
+    def fail_at_the_third(*given: object) -> object:
+        forwards.append(given)
+        if len(forwards) == 3:
+            raise MemoryError
+        return forward(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("model.capture.forward", fail_at_the_third)
+    with pytest.raises(MemoryError):
+        capture_documents(readable(model), documents(["abcabc"] * 15), sink, batch_tokens=7)
+    assert [one.doc_id for one in sink.joined().documents] == [0, 1]
 
 
 def test_generation_records_prompt_and_continuation(model: Transformer) -> None:

@@ -30,7 +30,8 @@ def main(setup: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> None:
             send(answers, reply(names, what, arguments, kept))
         except Exception as error:
             known = next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
-            send(answers, {"raised": known.__name__, "text": str(error)})
+            told = {"text": str(error), "arguments": pack(list(error.args), kept)}
+            send(answers, {"raised": known.__name__, **told})
 
 
 class Kept:
@@ -69,7 +70,7 @@ def answer(names: dict[str, Any], what: str, arguments: list[Any]) -> Any:
     owner, name, *given = arguments
     if name in ("__enter__", "__exit__"):
         return getattr(type(owner), name)(owner, *given)
-    python = getattr(operator, name, None) or getattr(builtins, name.strip("_"))
+    python = getattr(builtins, name.strip("_"), None) or getattr(operator, name)
     return python(owner, *given)  # an object need not have this method: all are true or false
 
 

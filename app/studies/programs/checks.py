@@ -11,11 +11,13 @@ import re
 import sys
 import types
 from collections import deque
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from app.studies.programs.values import pack, receive, send, unpack
 
 DEFINED = re.compile(r"^(?:async\s+)?(?:def|class)\s+(\w+)", re.MULTILINE)
+IMMUTABLE = (int, float, complex, str, bytes, tuple, frozenset, type(None))
 FORWARDED = (
     *("__len__", "__iter__", "__next__", "__reversed__", "__getitem__", "__setitem__"),
     *("__delitem__", "__contains__", "__bool__", "__str__", "__repr__", "__hash__"),
@@ -41,7 +43,9 @@ class Program:
         send(self.requests, [what, *(pack(one, handle) for one in arguments)])
         answer = receive(self.answers)
         if "raised" in answer:
-            raise exception(answer["raised"])(answer["text"])
+            raise exception(
+                answer["raised"], unpack(answer["arguments"], self.remote), answer["text"]
+            )
         value = answer["value"]
         if what == "call":
             given = [*arguments[1], *arguments[2].values()]
@@ -105,14 +109,16 @@ class Names(dict[str, Any]):
         if builtin and self.asked_for and name not in self.asked_for:
             raise KeyError(name)
         try:
-            self[name] = self.program.ask("name", name)
+            value = self.program.ask("name", name)
         except KeyError:
             if name in self.asked_for:
                 raise NameError(name) from None  # not Python's own in its place
             if not builtin:
                 raise
-            self[name] = getattr(builtins, name)
-        return self[name]
+            value = getattr(builtins, name)
+        if not isinstance(value, IMMUTABLE):  # the program may give the name another value
+            self[name] = value
+        return value
 
 
 def main(setup: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> bool:
@@ -167,9 +173,15 @@ def update(given: list[Any], changed: list[Any]) -> None:
             own.update(now)
 
 
-def exception(name: str) -> type[Exception]:
+def exception(name: str, arguments: list[Any], text: str) -> Exception:
+    """As the program raised it, where it can be made from what it was made of."""
     kind = getattr(builtins, name, None)
-    return kind if isinstance(kind, type) and issubclass(kind, Exception) else Exception
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        kind = Exception
+    for given in (arguments, [text]):
+        with suppress(TypeError, ValueError):
+            return kind(*given)
+    return ValueError(text) if issubclass(kind, ValueError) else Exception(text)
 
 
 def standard_module(name: str, asked: str) -> types.ModuleType:

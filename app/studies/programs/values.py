@@ -24,6 +24,7 @@ PLAIN: dict[str, Parts] = {
     "keys": (type({}.keys()), list, lambda parts: dict.fromkeys(parts).keys()),
     "items": (type({}.items()), list, lambda parts: dict(parts).items()),
     "range": (range, lambda it: [it.start, it.stop, it.step], lambda parts: range(*parts)),
+    "slice": (slice, lambda it: [it.start, it.stop, it.step], lambda parts: slice(*parts)),
     "bytes": (bytes, lambda it: [it.hex()], lambda parts: bytes.fromhex(*parts)),
     "bytearray": (bytearray, lambda it: [it.hex()], lambda parts: bytearray.fromhex(*parts)),
     "complex": (complex, lambda it: [it.real, it.imag], lambda parts: complex(*parts)),

@@ -31,10 +31,29 @@ def outcome(program: str, tests: str, *, prompt: str = "") -> str:
         ),
         (
             "from dataclasses import dataclass\n@dataclass\nclass P:\n  x: int",
-            "assert P(1) == P(1)\nassert P(1) != P(2)",
+            "assert P(1) == P(1)\nassert P(1) != P(2)\nassert repr(P(1)) == 'P(x=1)'",
+        ),
+        (
+            "class V:\n  def __str__(s): return 'V'\n  def __hash__(s): return 5\n"
+            "  def __getitem__(s, x): return x",
+            "assert f'{V()}' == str(V()) == 'V'\nassert hash(V()) == 5\n"
+            "assert V()[0:2] == slice(0, 2)",
+        ),
+        (
+            "def f(x): return x.decode()\ndef g(): return {}['no']\ndef h(): open('/none')",
+            "try: f(b'\\xff')\nexcept UnicodeDecodeError as e: assert e.start == 0\n"
+            "try: g()\nexcept KeyError as e: assert e.args == ('no',)\n"
+            "try: h()\nexcept OSError as e: assert e.errno",
+        ),
+        (
+            "n = 0\ndef f():\n  global n\n  n += 1",
+            "f()\nassert n == 1\nf()\nassert n == 2",
         ),
     ],
-    ids=["call", "data", "in place", "generator", "exception", "module", "class", "own equality"],
+    ids=[
+        *("call", "data", "in place", "generator", "exception", "module", "class"),
+        *("own methods of objects", "str, hash and slice", "exceptions", "globals"),
+    ],
 )
 def test_tests_see_what_the_program_made(program: str, tests: str) -> None:
     assert outcome(program, tests) == "passed"
