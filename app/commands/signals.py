@@ -5,12 +5,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from types import FrameType
 
 import typer
 
 STOPS = (signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
+TIDYING = 10.0  # seconds in which asking again changes nothing; then a library has lost the first
 
 
 class StoppedError(SystemExit):
@@ -22,10 +24,13 @@ def ended_by_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP end the block like Ctrl-C, but for the exit code: 143 and 129. A process
     that ignores one, as under nohup, still does."""
     asked: list[int] = []
+    last = -TIDYING
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for each in heeded:  # it ends already: asking again would cut that short
-            signal.signal(each, signal.SIG_IGN)
+        nonlocal last
+        if monotonic() < last + TIDYING:  # it ends already: asking again would cut that short
+            return
+        last = monotonic()
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.append(number)

@@ -18,6 +18,7 @@ import torch
 
 from app import cli
 from app.cli import main
+from app.commands.signals import TIDYING
 from app.error_line import is_out_of_memory, line_of
 from app.studies.compression import texts
 from data.routing import DOMAINS
@@ -214,8 +215,14 @@ def press_ctrl_c(*arguments: object) -> None:
 def press_ctrl_c_in_a_query(*arguments: object) -> None:
     """DuckDB raises an error of its own instead of KeyboardInterrupt."""
     with duckdb.connect() as con:
-        threading.Timer(0.2, press_ctrl_c).start()
-        con.execute("SELECT sum(a.range + b.range) FROM range(10000000) a, range(10000000) b")
+        presses = [threading.Timer(seconds, press_ctrl_c) for seconds in (2, TIDYING + 4)]
+        for press in presses:  # the second is for a library that lost the first
+            press.start()
+        try:
+            con.execute("SELECT sum(a.range + b.range) FROM range(10000000) a, range(10000000) b")
+        finally:
+            for press in presses:
+                press.cancel()
 
 
 @pytest.mark.parametrize("pressed", [press_ctrl_c, press_ctrl_c_in_a_query])
