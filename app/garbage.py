@@ -6,7 +6,7 @@ import gc
 
 @functools.cache
 def spare_what_is_loaded(page: str) -> None:
-    """After a page's first run: modules stay for good, and to look through them takes a tenth of a
-    second, which else every look at the jobs costs, in every tab."""
+    """After a page's first run: modules stay for good, and to look through them is most of what a
+    look at the jobs costs, every second in every tab."""
     gc.collect()
     gc.freeze()

@@ -20,13 +20,12 @@ _OWN = re.compile(rf"“*({'|'.join(OWN_WORDS)}|{OTHERS} \(\d+\))”*")
 
 SPACES = "".join(character for character in map(chr, range(0x3001)) if character.isspace())
 JOINERS = "\u200b\u200c\u200d\u2060\ufeff"  # no width: they belong between two letters
-INVISIBLE = (
-    re.compile(  # what Unicode lets a font ignore (Default_Ignorable), and the blank of Braille
-        "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
-        "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
-        "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-    )
+IGNORABLE = (  # Default_Ignorable of Unicode: a font need not draw it; and the blank of Braille
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+INVISIBLE = re.compile(f"[{IGNORABLE}]")
 REFUSED = {  # categories of Unicode
     "Cc": "the control character",
     "Cs": "half a surrogate pair,",
