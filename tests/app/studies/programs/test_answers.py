@@ -2,13 +2,8 @@
 
 import pytest
 
-from app.studies.programs.runner import CodeLimits, run_program
-
-LIMITS = CodeLimits(seconds=60)  # so that a busy machine ends none
-
-
-def outcome(program: str, tests: str, *, prompt: str = "") -> str:
-    return run_program(program, tests, LIMITS, prompt=prompt)
+from app.studies.programs.runner import CodeLimits
+from tests.app.studies.programs.outcomes import outcome
 
 
 @pytest.mark.parametrize(
