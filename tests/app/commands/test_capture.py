@@ -1,42 +1,21 @@
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
-from app.commands import capture as command
 from app.commands import merge
-from app.studies.reader import Sampling, load_tracer
+from app.studies.reader import Sampling
 from data.merge import merge_traces
-from data.prompts import read_documents, summarize_prompts
-from data.routing import Document
-from data.store import TraceStore, open_trace
+from data.store import open_trace
 from data.trace_paths import partial_path
+from tests.app.commands.captures import refused, run, write
 
-CLI = typer.Typer()
-CLI.command()(command.capture)
 MERGE = typer.Typer()
 MERGE.command()(merge.merge)
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(CLI, [str(argument) for argument in arguments])
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def refused(result: Result) -> str:
-    """The message that `routescope` prints in one line, with exit code 2."""
-    assert isinstance(result.exception, ValueError), result.output
-    assert "\n" not in str(result.exception)
-    return str(result.exception)
 
 
 def test_capture_stores_every_prompt_and_prints_its_figures(tmp_path: Path, folder: Path) -> None:
@@ -52,7 +31,9 @@ def test_capture_stores_every_prompt_and_prints_its_figures(tmp_path: Path, fold
     assert figures["skipped_rows"] == 1
     assert figures["path"] == str(out)
     with open_trace(out) as trace:
-        documents = trace.execute("SELECT domain, text, origin FROM document").fetchall()
+        documents = trace.execute(
+            "SELECT domain, text, origin FROM document ORDER BY doc_id"
+        ).fetchall()
         pieces = trace.execute("SELECT text FROM token WHERE doc_id = 1").fetchall()
         config = json.loads(trace.execute("SELECT config FROM trace").fetchall()[0][0])
     assert documents == [("math", "hello", "p.csv:2"), (None, "é, a long line: cut", "p.csv:3")]
@@ -85,7 +66,10 @@ def test_capture_says_which_texts_count_as_one(tmp_path: Path, folder: Path) -> 
     line = "1 of 3 texts are equal or nearly equal to another and count as one with it (2 groups)"
     assert line in result.stdout
     with open_trace(out) as trace:
-        groups = [row[0] for row in trace.execute('SELECT "group" FROM document').fetchall()]
+        groups = [
+            row[0]
+            for row in trace.execute('SELECT "group" FROM document ORDER BY doc_id').fetchall()
+        ]
         config = json.loads(trace.execute("SELECT config FROM trace").fetchall()[0][0])
     assert groups[0] == groups[2] is not None
     assert groups[1] is None
@@ -105,7 +89,10 @@ def test_the_parts_of_a_capture_have_the_groups_of_the_whole_file(
         assert json.loads(result.stdout)["groups"] == counted
     merge_traces(paths, tmp_path / "whole.duckdb")
     with open_trace(tmp_path / "whole.duckdb") as trace:
-        groups = [row[0] for row in trace.execute('SELECT "group" FROM document').fetchall()]
+        groups = [
+            row[0]
+            for row in trace.execute('SELECT "group" FROM document ORDER BY doc_id').fetchall()
+        ]
         config = json.loads(trace.execute("SELECT config FROM trace").fetchall()[0][0])
     assert groups[1:3] == ["Emma", "Emma"]
     assert groups[0] == groups[3] not in (None, "Emma")
@@ -163,64 +150,6 @@ def test_what_cannot_be_written_or_loaded_is_refused(tmp_path: Path, folder: Pat
     assert not partial_path(out).exists()
     assert run(prompts, "--out", out, "--model", folder).exit_code == 0
     assert "exists; delete it" in refused(run(prompts, "--out", out, "--model", folder))
-
-
-def interrupting(documents: Iterator[Document], *, after: int) -> Iterator[Document]:
-    for document in documents:
-        if document.doc_id == after:
-            raise KeyboardInterrupt
-        yield document
-
-
-def interrupt(tmp_path: Path, folder: Path, *, after: int, capsys: pytest.CaptureFixture) -> str:
-    """Begin the capture that `p.txt` would be, and press Ctrl-C at a document."""
-    tracer = load_tracer(folder)
-    prompts = tmp_path / "p.txt"
-    found = summarize_prompts(prompts)
-    described = {"file": "p.txt", "sha256": found.sha256, "skipped_rows": 0}
-    description = tracer.description("t", prompts=described, grouping=found.grouping)
-    store = TraceStore.create(tmp_path / "t.duckdb", description)
-    documents = interrupting(read_documents(prompts, joined=found.joined), after=after)
-    with pytest.raises(typer.Exit) as raised:
-        command.write_trace(tracer, documents, store, total=5_000)
-    assert raised.value.exit_code == 130
-    return capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_ctrl_c_keeps_what_is_done_and_resume_completes_it(
-    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
-) -> None:
-    prompts = write(tmp_path / "p.txt", "".join(f"prompt {i}\n" for i in range(5_000)))
-    out = tmp_path / "t.duckdb"
-    assert "add --resume to continue" in interrupt(tmp_path, folder, after=4_500, capsys=capsys)
-    assert "unfinished capture" in refused(run(prompts, "--out", out, "--model", folder))
-    result = run(prompts, "--out", out, "--model", folder, "--resume", "--json")
-    figures = json.loads(result.stdout)
-    assert figures["resumed_documents"] > 0
-    assert figures["documents"] + figures["resumed_documents"] == 5_000
-    with open_trace(out) as trace:
-        found = trace.execute("SELECT doc_id, text FROM document").fetchall()
-    assert found == [(i, f"prompt {i}") for i in range(5_000)]
-
-
-def test_ctrl_c_before_anything_is_stored_leaves_nothing(
-    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
-) -> None:
-    write(tmp_path / "p.txt", "a\nb\nc\n")
-    assert "interrupted; nothing was stored" in interrupt(tmp_path, folder, after=1, capsys=capsys)
-    assert [path.name for path in tmp_path.iterdir()] == ["p.txt"]
-
-
-@pytest.mark.slow
-def test_resume_refuses_other_prompts(
-    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture
-) -> None:
-    prompts = write(tmp_path / "p.txt", "".join(f"prompt {i}\n" for i in range(5_000)))
-    interrupt(tmp_path, folder, after=4_500, capsys=capsys)
-    write(prompts, "something else\n")
-    result = run(prompts, "--out", tmp_path / "t.duckdb", "--model", folder, "--resume")
-    assert "begun with another config.capture.prompts.sha256" in refused(result)
 
 
 def test_a_sampling_is_checked_when_it_is_made() -> None:

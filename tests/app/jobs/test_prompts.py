@@ -13,7 +13,8 @@ def test_equal_prompts_of_an_upload_count_as_one(folder: Path, tmp_path: Path) -
     upload = prompts.Upload("p.csv", b"text,domain\nsame,x\nother,x\nsame,x\n")
     result = prompts.run(Progress(tmp_path), folder, upload, None)
     with open_trace(result.path) as trace:
-        groups = [row[0] for row in trace.execute('SELECT "group" FROM document').fetchall()]
+        rows = trace.execute('SELECT "group" FROM document ORDER BY doc_id').fetchall()
+        groups = [row[0] for row in rows]
         counted = trace.execute("SELECT config -> '$.capture.groups.groups' FROM trace").fetchall()
     assert groups[0] == groups[2] is not None
     assert groups[1] is None
