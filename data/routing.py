@@ -33,6 +33,23 @@ class Document:
     truncated_tokens: int = 0  # tokens beyond the model's context: in the text, never routed
 
 
+UNKNOWN = "unknown"  # what a source does not say of a layer
+MIXED = "mixed"  # scoring of a trace whose layers differ in it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerDescription:
+    """What is known of a MoE layer."""
+
+    name: str  # what the model calls it: layers.3.mlp; its own in the model
+    num_experts: int  # routed
+    num_shared_experts: int
+    top_k: int | None  # None where it varies from token to token
+    scoring: str  # softmax, sigmoid, sqrtsoftplus, probability, hash, UNKNOWN
+    weighting: str  # of scores to mixing weights: "scores", "scores that sum to 1, times 2.5"
+    selection: str  # "scores", "scores plus bias in 4 of 8 groups", "token id"
+
+
 FATAL = "fatal"  # of a finding: stands on every page
 
 
@@ -67,6 +84,7 @@ class RoutingBatch:
     dropped_ids_TLK: np.ndarray | None = None  # int16: chosen, but full
     documents: tuple[Document, ...] = ()  # those that this batch completes
     findings: tuple[Finding, ...] = ()  # in these documents
+    special_T: list[str | None] | None = None  # names of special tokens; None: there are none
 
     def __post_init__(self) -> None:
         tokens, layers = self.expert_ids_TLK.shape[:2]
@@ -80,6 +98,8 @@ class RoutingBatch:
         for name in ("doc_id_T", "position_T", "token_id_T", "phase_T", "loss_T", "token_text_T"):
             if len(getattr(self, name)) != tokens:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, routing {tokens}")
+        if self.special_T is not None and len(self.special_T) != tokens:
+            raise ValueError(f"special_T has {len(self.special_T)} rows, routing {tokens}")
         for name in ("entropy_TL", "margin_TL"):
             gate_TL = getattr(self, name)
             if gate_TL is not None and gate_TL.shape != (tokens, layers):
@@ -104,7 +124,14 @@ def concatenated(batches: list[RoutingBatch]) -> RoutingBatch:
         dropped_ids_TLK=_all_or_none([batch.dropped_ids_TLK for batch in batches], "drops"),
         documents=tuple(document for batch in batches for document in batch.documents),
         findings=tuple(finding for batch in batches for finding in batch.findings),
+        special_T=_all_special(batches),
     )
+
+
+def _all_special(batches: list[RoutingBatch]) -> list[str | None] | None:
+    if all(batch.special_T is None for batch in batches):
+        return None
+    return [name for batch in batches for name in batch.special_T or [None] * len(batch.doc_id_T)]
 
 
 def _all_or_none(arrays: list[np.ndarray | None], what: str) -> np.ndarray | None:
@@ -132,6 +159,7 @@ def take_rows(batch: RoutingBatch, rows: np.ndarray) -> RoutingBatch:
         dropped_ids_TLK=None if batch.dropped_ids_TLK is None else batch.dropped_ids_TLK[rows],
         documents=documents,
         findings=batch.findings if documents else (),
+        special_T=batch.special_T and [batch.special_T[row] for row in rows.tolist()],
     )
 
 

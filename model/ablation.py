@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from data.routing import CancelledError
-from model.capture import pad_sequences, token_loss
-from model.encoded import BATCH_TOKENS, Encoded, batches
+from model.capture import own_loss, pad_sequences, token_loss
+from model.encoded import Encoded, batches
 from model.readable import ReadableModel
 
 BASELINE = "baseline"
@@ -41,22 +41,25 @@ def document_losses(
     if BASELINE in interventions:
         raise ValueError(f"{BASELINE!r} is the model as it is; name the intervention otherwise")
     variants = {BASELINE: nullcontext, **interventions}
-    grouped = list(batches(documents, tokens=BATCH_TOKENS[model.device.type]))
+    grouped = list(batches(documents, tokens=model.batch_tokens))
     nats_VN = np.zeros((len(variants), len(documents)))
     total = len(variants) * len(grouped)
     for number, batch in enumerate(grouped):
         chosen = [documents[index] for index in batch]
         ids_BS, rows_R = pad_sequences(model, chosen)
         following_T = ids_BS.roll(-1, dims=1).flatten()
-        place_R = np.repeat(np.arange(len(batch)), [len(item.token_ids) for item in chosen])
+        has_loss_R = rows_R % ids_BS.shape[1] > 0
+        scored_N = [len(item.token_ids) - (not model.unrecorded) for item in chosen]
+        place_R = np.repeat(np.arange(len(batch)), scored_N)
         for variant, intervention in enumerate(variants.values()):
             if cancelled():
                 raise CancelledError
             with intervention():
-                loss_R = token_loss(model.logits(ids_BS), following_T)[rows_R - 1]
+                loss_T = token_loss(model.logits(ids_BS), following_T)
+            loss_R = own_loss(loss_T, rows_R, ids_BS.shape[1])[has_loss_R]
             nats_VN[variant, batch] = np.bincount(
                 place_R, loss_R.double().cpu().numpy(), minlength=len(batch)
             )
             on_progress(number * len(variants) + variant + 1, total)
-    tokens_N = np.array([len(item.token_ids) for item in documents])
+    tokens_N = np.array([len(item.token_ids) - (not model.unrecorded) for item in documents])
     return DocumentLoss(list(variants), nats_VN, tokens_N)

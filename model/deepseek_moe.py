@@ -11,10 +11,19 @@ import torch
 from torch import Tensor
 
 from model.counting import parameters
+from model.generate import generate
 from model.moe import MoE
-from model.readable import Decode, Encode, ModelDescription
+from model.readable import (
+    Decode,
+    Encode,
+    GenerationSettings,
+    ModelDescription,
+    ReadText,
+    Sampled,
+)
 from model.transformer import Transformer
 
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}  # of one forward
 ROWS = {"cpu": 64, "cuda": 4_096}  # of logits at once: on a CPU they stay in its cache
 
 
@@ -32,6 +41,14 @@ class DeepSeekMoE:
         return 0  # <|endoftext|>, as in training
 
     @property
+    def unrecorded(self) -> list[int]:
+        return [self.start_token_id]
+
+    @property
+    def batch_tokens(self) -> int:
+        return BATCH_TOKENS[self.device.type]
+
+    @property
     def context_length(self) -> int:
         return self.transformer.config.context_length
 
@@ -41,6 +58,15 @@ class DeepSeekMoE:
 
     def moe_layers(self) -> list[MoE]:
         return self.transformer.moe_layers()
+
+    def read(self, texts: list[str]) -> list[ReadText]:
+        return [
+            ReadText(text, token_ids, pieces, [None] * len(token_ids))
+            for text, (token_ids, pieces) in zip(texts, self.encode(texts), strict=True)
+        ]
+
+    def special_name(self, token_id: int) -> str | None:
+        return self.decode([token_id]) if token_id == self.start_token_id else None
 
     def logits(self, token_ids_BS: Tensor) -> Tensor:
         return self.transformer(token_ids_BS)
@@ -54,6 +80,19 @@ class DeepSeekMoE:
 
     def reading(self) -> Callable[[Tensor], Tensor]:
         return partial(self.transformer, cache=self.transformer.new_cache())
+
+    def generate(
+        self, token_ids: list[int], settings: GenerationSettings, sampled: Sampled
+    ) -> None:
+        for step in generate(
+            self,
+            token_ids,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=1.0 if settings.temperature is None else settings.temperature,
+            top_p=1.0 if settings.top_p is None else settings.top_p,
+            seed=settings.seed,
+        ):
+            sampled(*step)
 
     def description(self) -> ModelDescription:
         config = self.transformer.config

@@ -9,7 +9,6 @@ from data.routing import Document
 from model.readable import ReadableModel
 
 ENCODED_AT_ONCE = 64  # documents
-BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}  # of one forward
 
 
 class HasTokenIds(Protocol):
@@ -21,6 +20,7 @@ class Encoded(NamedTuple):
     document: Document
     token_ids: list[int]  # cut to the context
     pieces: list[str]
+    special: list[str | None]
 
 
 def encode_text(model: ReadableModel, text: str) -> list[int]:
@@ -31,19 +31,20 @@ def encode_text(model: ReadableModel, text: str) -> list[int]:
 def encoded_documents(
     model: ReadableModel, documents: Iterable[Document], *, room: int | None = None
 ) -> Iterator[Encoded]:
-    """Each document with at most `room` tokens, by default what the context holds after the start
-    token; what is cut off is counted in the document."""
+    """Each document as the model reads it, with at most `room` tokens, by default what the context
+    holds; what is cut off is counted in the document."""
     if room is None:
-        room = model.context_length - 1
+        room = model.context_length - len(model.unrecorded)
     remaining = iter(documents)
     while some := list(islice(remaining, ENCODED_AT_ONCE)):
-        encodings = model.encode([document.text for document in some])
-        for document, (token_ids, pieces) in zip(some, encodings, strict=True):
+        readings = model.read([document.text for document in some])
+        for document, (text, token_ids, pieces, special) in zip(some, readings, strict=True):
             cut = max(0, len(token_ids) - room)
             yield Encoded(
-                replace(document, truncated_tokens=cut) if cut else document,
+                replace(document, text=text, truncated_tokens=cut),
                 token_ids[:room],
                 pieces[:room],
+                special[:room],
             )
 
 
@@ -62,7 +63,8 @@ def windows(encoded: Iterable[Encoded], *, tokens: int) -> Iterator[list[Encoded
 
 
 def batches(window: Sequence[HasTokenIds], *, tokens: int) -> Iterator[list[int]]:
-    """Indices of those of similar length, at most so many tokens with start and padding."""
+    """Indices of those of similar length, at most so many tokens with start and padding, or one
+    alone that has more."""
     batch: list[int] = []
     for index in sorted(range(len(window)), key=lambda index: len(window[index].token_ids)):
         width = len(window[index].token_ids) + 1

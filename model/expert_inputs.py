@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.capture import pad_sequences
-from model.encoded import BATCH_TOKENS, Encoded, batches
+from model.encoded import Encoded, batches
 from model.readable import MoELayer, ReadableModel
 from model.recording import ExpertInput, recorded_routing
 
@@ -20,7 +20,7 @@ def expert_inputs(
 ) -> Iterator[tuple[np.ndarray, list[ExpertInput]]]:
     """(place of each token's document, the input of every MoE layer), batch by batch."""
     with recorded_routing(model, inputs=True) as recording:
-        for batch in batches(documents, tokens=BATCH_TOKENS[model.device.type]):
+        for batch in batches(documents, tokens=model.batch_tokens):
             chosen = [documents[index] for index in batch]
             token_ids_BS, rows_R = pad_sequences(model, chosen)
             with torch.inference_mode():

@@ -4,6 +4,9 @@ import hashlib
 import re
 from pathlib import Path
 
+from data.strict_json import read_object
+
+LARGEST_CONFIG = 2**22  # bytes
 SHARDS = "model-*.safetensors"
 
 
@@ -37,11 +40,41 @@ def shard_paths(folder: Path) -> list[Path]:
     return paths
 
 
+def is_transformers(folder: Path) -> bool:
+    """Our own configs name no type of model."""
+    path = folder / "config.json"
+    if not path.is_file() or path.stat().st_size > LARGEST_CONFIG:
+        return False
+    return "model_type" in read_object(path, remedy="copy the model again")
+
+
+def transformers_weights(folder: Path) -> list[Path]:
+    """The files that transformers reads: those of its index, or the one without; empty where there
+    are none."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        whole = folder / "model.safetensors"
+        return [whole] if whole.is_file() else []
+    named = read_object(index, remedy="copy the model again").get("weight_map")
+    if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
+        raise ValueError(f"{index} names no weights; copy the model again")
+    paths = [folder / Path(name).name for name in sorted(set(named.values()))]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise ValueError(
+            f"{folder} lacks {len(missing)} of {len(paths)} weight shards, such as "
+            f"{missing[0].name}; copy the rest"
+        )
+    return paths
+
+
 def model_sha256(folder: Path) -> str:
     """Over the config and every weight shard, in order."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"no model in {folder}: config.json is missing")
     digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for path in shard_paths(folder):
-        digest.update(path.read_bytes())
+    paths = transformers_weights(folder) if is_transformers(folder) else shard_paths(folder)
+    for path in paths:
+        with path.open("rb") as file:
+            while part := file.read(2**24):
+                digest.update(part)
     return digest.hexdigest()

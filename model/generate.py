@@ -50,12 +50,13 @@ def next_token_distribution(logits_V: Tensor, *, temperature: float, top_p: floa
 
 
 def require_room(model: ReadableModel, *, max_new_tokens: int) -> int:
-    """Tokens that a prompt may have, so that the start token and the new ones fit beside it."""
-    room = model.context_length - 1 - max_new_tokens
+    """Tokens that a prompt may have, so that what precedes it and the new ones fit beside it."""
+    start = len(model.unrecorded)
+    room = model.context_length - start - max_new_tokens
     if max_new_tokens < 1 or room < 1:
         raise ValueError(
             f"{max_new_tokens} new tokens do not fit beside a prompt in a context of "
-            f"{model.context_length}; ask for 1 to {model.context_length - 2}"
+            f"{model.context_length}; ask for 1 to {model.context_length - start - 1}"
         )
     return room
 

@@ -17,8 +17,9 @@ from torch.utils.hooks import RemovableHandle
 
 from data.routing import NO_EXPERT
 from model.readable import GateRule, HasMoELayers, MoELayer
-from model.recording import GateOutput, require_moe_layers, require_rule
+from model.recording import require_moe_layers, require_rule
 
+GateOutput = tuple[Tensor | None, Tensor, Tensor]  # router_logits_TE, weights_TK, expert_ids_TK
 Experts = Mapping[int, Sequence[int]]  # of each MoE layer named
 
 
@@ -79,6 +80,11 @@ class Rerouting:
     def __call__(
         self, gate: nn.Module, arguments: tuple[Tensor, ...], output: GateOutput
     ) -> tuple[Tensor, Tensor, Tensor]:
+        if not self.layer.takes_choices or not isinstance(output, tuple) or len(output) != 3:
+            raise ValueError(
+                f"the gate of MoE layer {self.layer_id} ({type(gate).__name__}) does more than "
+                "give choices and weights: other choices cannot be put in their place"
+            )
         router_logits_TE, weights_TK, expert_ids_TK = output
         if router_logits_TE is None:
             raise ValueError(
@@ -87,30 +93,43 @@ class Rerouting:
             )
         rule = require_rule(self.layer, self.layer_id)
         scores_TE = rule.scores(router_logits_TE.float())
+        preference_TE = rule.preference(scores_TE)
+        if preference_TE.isnan().all():
+            raise ValueError(
+                f"what the gate of MoE layer {self.layer_id} chooses by is not known: what it "
+                "would choose instead is not either"
+            )
         min_k, max_k = self.layer.k_range
         choice = Choice(
             self.layer_id,
             scores_TE,
-            rule.preference(scores_TE).clone(),
+            preference_TE.clone(),
             torch.ones_like(scores_TE[0]),
             top_k=max_k,
             min_k=min_k,
         )
-        weigh = self.rule(of_chosen(scores_TE, expert_ids_TK), weights_TK)
+        weigh = self.weighing(scores_TE, expert_ids_TK, weights_TK)
         for change in self.changes:
             change(choice)
         chosen_TK = choice.choose(rule)
-        new_TK = weigh(of_chosen(scores_TE, chosen_TK)) * choice.factor_E[chosen_TK.clamp(min=0)]
+        new_TK = weigh(of_chosen(scores_TE, chosen_TK), chosen_TK)
+        new_TK = new_TK * choice.factor_E[chosen_TK.clamp(min=0)]
         return router_logits_TE, new_TK.to(weights_TK.dtype), chosen_TK
 
-    def rule(self, scores_TK: Tensor, weights_TK: Tensor) -> Callable[[Tensor], Tensor]:
-        """How the gate made weights of scores, read from what it gave."""
+    def weighing(
+        self, scores_TE: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """How the gate makes weights of the scores of chosen experts: as its rule says, or as read
+        from what it gave."""
         if not weights_TK.isfinite().all():
             raise ValueError(
                 f"MoE layer {self.layer_id} gives mixing weights that are NaN or infinite"
             )
-        for weigh in (as_they_are, renormalized):
-            if torch.allclose(weigh(scores_TK), weights_TK.float(), rtol=0.01, atol=1e-6):
+        known = None if self.layer.rule is None else self.layer.rule.weigh
+        scores_TK = of_chosen(scores_TE, expert_ids_TK)
+        for weigh in (as_they_are, renormalized) if known is None else (known,):
+            given_TK = weigh(scores_TK, expert_ids_TK)
+            if torch.allclose(given_TK, weights_TK.float(), rtol=0.01, atol=1e-6):
                 return weigh
         raise ValueError(
             f"the gate of MoE layer {self.layer_id} does not weigh experts by their scores, nor by "
@@ -123,11 +142,11 @@ def of_chosen(scores_TE: Tensor, expert_ids_TK: Tensor) -> Tensor:
     return scores_TE.gather(-1, expert_ids_TK.clamp(min=0)) * (expert_ids_TK != NO_EXPERT)
 
 
-def as_they_are(scores_TK: Tensor) -> Tensor:
+def as_they_are(scores_TK: Tensor, expert_ids_TK: Tensor) -> Tensor:
     return scores_TK
 
 
-def renormalized(scores_TK: Tensor) -> Tensor:
+def renormalized(scores_TK: Tensor, expert_ids_TK: Tensor) -> Tensor:
     return scores_TK / scores_TK.sum(-1, keepdim=True)
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.encoded import BATCH_TOKENS, batches, encode_text
+from model.encoded import batches, encode_text
 from model.readable import ReadableModel
 
 
@@ -44,7 +44,7 @@ def log_likelihoods(
     nats = np.zeros(len(sequences))
     greedy = np.ones(len(sequences), bool)
     done = 0
-    for batch in batches(sequences, tokens=BATCH_TOKENS[model.device.type]):
+    for batch in batches(sequences, tokens=model.batch_tokens):
         chosen = [sequences[index] for index in batch]
         inputs_BS, place_T, row_T, target_T = scored_rows(chosen, padding=model.start_token_id)
         logits = model.logits_at(inputs_BS.to(model.device), row_T.to(model.device))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from model.config import CLOSED, ModelConfig
 from model.kernels import cpu_experts
@@ -23,6 +24,7 @@ from model.kernels.precision import compute_dtype, product_dtype
 from model.layers import HAS_TRITON, KeyValueCache, SwiGLU
 from model.losses import by_expert
 from model.router import Admission, Router, SoftmaxRouter, new_router
+from model.watching import Watcher, watch_contract
 
 if HAS_TRITON:
     from model.kernels.gpu_experts import RoutedExperts
@@ -151,6 +153,8 @@ def new_experts(
 
 
 class MoE(nn.Module):
+    takes_choices = True
+
     def __init__(
         self, gate: Router, experts: Experts, shared_experts: SwiGLU | None, *, num_experts: int
     ) -> None:
@@ -170,6 +174,9 @@ class MoE(nn.Module):
     @property
     def rule(self) -> SoftmaxRouter | None:
         return self.gate if isinstance(self.gate, SoftmaxRouter) else None
+
+    def watch(self, watcher: Watcher) -> list[RemovableHandle]:
+        return watch_contract(self, watcher)
 
     def neurons(self) -> np.ndarray:
         """Weights of the stored experts [S, F, P, D]: gate row, up row, down column."""

@@ -7,11 +7,14 @@ P = parts of a neuron.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from model.watching import Watcher
 
 
 class GateRule(Protocol):
@@ -24,6 +27,17 @@ class GateRule(Protocol):
     def preference(self, scores_TE: Tensor, /) -> Tensor:
         """By what experts are chosen, the largest first; -inf where a token may not go."""
 
+    def explains(
+        self, scores_TE: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor, /
+    ) -> Tensor | None:
+        """Whether the weights of each token [T] come from its scores by this rule; None: the rule
+        is the gate's own, or says nothing of weights."""
+
+    @property
+    def weigh(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """Mixing weights of (scores_TK, expert_ids_TK) of chosen experts; None: to be read from
+        what the gate gives."""
+
     def kept(self, scores_TK: Tensor, /, *, min_k: int, max_k: int) -> Tensor:
         """Of experts in their order of preference: which a token takes. All of them, unless their
         number varies."""
@@ -31,6 +45,9 @@ class GateRule(Protocol):
 
 class MoELayer(Protocol):
     """Hooks attach to `gate` and `experts`: what passes between them is what is executed."""
+
+    def watch(self, watcher: Watcher, /) -> list[RemovableHandle]:
+        """Tell the watcher of every forward, until the handles are removed."""
 
     @property
     def gate(self) -> nn.Module:
@@ -49,6 +66,11 @@ class MoELayer(Protocol):
     @property
     def k_range(self) -> tuple[int, int]:
         """(fewest, most) experts that a token takes."""
+
+    @property
+    def takes_choices(self) -> bool:
+        """Whether other (weights_TK, expert_ids_TK) can be put in the place of what the gate
+        gives."""
 
     @property
     def admission(self) -> nn.Module | None:
@@ -72,6 +94,29 @@ Encode = Callable[[list[str]], list[tuple[list[int], list[str]]]]  # see Readabl
 Decode = Callable[[list[int]], str]
 
 
+class ReadText(NamedTuple):
+    """A text as a model is given it."""
+
+    text: str  # what the pieces join to: the text itself, or a chat template filled with it
+    token_ids: list[int]
+    pieces: list[str]  # what each token adds to the text
+    special: list[str | None]  # names of special tokens, such as <s>
+
+
+class Sampled(Protocol):
+    """Is told of a generation."""
+
+    def __call__(self, logits_BSV: Tensor, token_id: int, /) -> None:
+        """The logits of the tokens that the model was just given, and the token sampled next."""
+
+
+class GenerationSettings(NamedTuple):
+    max_new_tokens: int
+    seed: int
+    temperature: float | None = None  # None: the model's own; 0: always the likeliest token
+    top_p: float | None = None  # None: the model's own
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDescription:
     """What a trace says of the model that made it."""
@@ -89,23 +134,39 @@ class ModelDescription:
 
 
 class ReadableModel(HasMoELayers, Protocol):
-    """A causal language model with its tokenizer."""
+    """A language model with its tokenizer."""
 
     @property
     def context_length(self) -> int:
         """In tokens, the start token included."""
 
     @property
+    def batch_tokens(self) -> int:
+        """Of one forward, padding included; a longer text goes in parts. 0: each text is read
+        whole and alone, because what else is in a forward would change it."""
+
+    @property
     def start_token_id(self) -> int:
-        """Precedes every text and is not part of it."""
+        """Precedes a text whose likelihood is asked."""
+
+    @property
+    def unrecorded(self) -> list[int]:
+        """Token ids that precede every text read and are no part of it."""
 
     @property
     def device(self) -> torch.device: ...
 
     def encode(self, texts: list[str], /) -> list[tuple[list[int], list[str]]]:
-        """The token ids of each text, and the text that each token adds; without a start token."""
+        """The token ids of each text, and the text that each token adds; without any special
+        token."""
+
+    def read(self, texts: list[str], /) -> list[ReadText]:
+        """What the model is given for each text, after `unrecorded`."""
 
     def decode(self, token_ids: list[int], /) -> str: ...
+
+    def special_name(self, token_id: int, /) -> str | None:
+        """Of a special token, such as </s>; None for the others."""
 
     def logits(self, token_ids_BS: Tensor, /) -> Tensor:
         """Of the next token at every position [B, S, V]."""
@@ -119,5 +180,11 @@ class ReadableModel(HasMoELayers, Protocol):
     def reading(self) -> Callable[[Tensor], Tensor]:
         """A function from the next token ids [B, S] of B sequences, which follow all that it was
         given before, to their logits [B, S, V]."""
+
+    def generate(
+        self, token_ids: list[int], settings: GenerationSettings, sampled: Sampled, /
+    ) -> None:
+        """Continue the token ids, and tell of every step: first of all that were given, then of
+        each token sampled but the last."""
 
     def description(self) -> ModelDescription: ...

@@ -8,20 +8,18 @@ L = MoE layers, R = recorded rows.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.routing import NO_EXPERT
 from model.readable import GateRule, HasMoELayers, MoELayer
-
-GateOutput = tuple[Tensor | None, Tensor, Tensor]  # router_logits_TE, weights_TK, expert_ids_TK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +33,21 @@ class Decisions:
     margin_TL: np.ndarray  # float32; NaN where no expert was rejected, or without logits
     loss_T: np.ndarray  # float32, as given to `transfer`; NaN without
     finite_TL: np.ndarray  # bool: every router logit is a finite number, or the gate has none
+    explained_TL: np.ndarray  # bool: the weights are those of the scores by the layer's rule
+
+
+def concatenated(decisions: Sequence[Decisions]) -> Decisions:
+    """Of all tokens, in the order given."""
+    if len(decisions) == 1:
+        return decisions[0]
+    columns = {
+        field.name: [getattr(one, field.name) for one in decisions] for field in fields(Decisions)
+    }
+    whole: dict[str, Any] = {
+        name: None if values[0] is None else np.concatenate(values)
+        for name, values in columns.items()
+    }
+    return Decisions(**whole)
 
 
 class Transfer:
@@ -76,6 +89,7 @@ def ranked(
     loss_T: np.ndarray,
     expert_ids_TLK: np.ndarray,
     finite_TL: np.ndarray,
+    explained_TL: np.ndarray,
     kept_TLK: np.ndarray | None = None,
 ) -> Decisions:
     """`kept_TLK`: choices that found room; None: no layer has a capacity."""
@@ -99,6 +113,7 @@ def ranked(
         margin_TL=margin_TL,
         loss_T=loss_T,
         finite_TL=finite_TL,
+        explained_TL=explained_TL,
     )
 
 
@@ -135,7 +150,10 @@ class Recording:
         """Send the given rows (all without) to the host, and forget the forward."""
         self.require_whole_forward()
         layers = [self._layer(layer_id, rows_R) for layer_id in range(len(self._layers))]
-        ids, weights, entropy, margin, finite = (list(x) for x in zip(*layers, strict=True))
+        device = layers[0][0].device  # a model may be spread over several
+        ids, weights, entropy, margin, finite, explained = (
+            [one.to(device) for one in x] for x in zip(*layers, strict=True)
+        )
         values = {
             "weights_TLK": torch.stack(pad(weights, 0.0), dim=1),
             "entropy_TL": torch.stack(entropy, dim=1),
@@ -143,6 +161,7 @@ class Recording:
             "loss_T": torch.full_like(entropy[0], torch.nan) if loss_R is None else loss_R.float(),
             "expert_ids_TLK": torch.stack(pad(ids, NO_EXPERT), dim=1),
             "finite_TL": torch.stack(finite, dim=1),
+            "explained_TL": torch.stack(explained, dim=1),
         }
         if self._kept:
             kept = [self._found_room(layer_id, rows_R) for layer_id in range(len(self._layers))]
@@ -166,26 +185,32 @@ class Recording:
         return [ExpertInput(*(part[rows_R] for part in layer)) for layer in given]
 
     def _layer(self, layer_id: int, rows_R: Tensor | None) -> tuple[Tensor, ...]:
-        """(expert_ids_RK, weights_RK, entropy_R, margin_R, finite_R)"""
+        """(expert_ids_RK, weights_RK, entropy_R, margin_R, finite_R, explained_R)"""
         expert_ids, weights = self._executed[layer_id]
-        router_logits = self._router_logits[layer_id]
+        router_logits = self._router_logits.get(layer_id)
         if rows_R is not None:
+            rows_R = rows_R.to(expert_ids.device)
             expert_ids, weights = (x.index_select(0, rows_R) for x in (expert_ids, weights))
+        chosen = expert_ids.to(torch.int16), weights.float()
         if router_logits is None:
             unknown = torch.full_like(weights[:, 0], torch.nan, dtype=torch.float32)
-            finite = torch.ones_like(unknown, dtype=torch.bool)
-            return expert_ids.to(torch.int16), weights.float(), unknown, unknown, finite
+            yes = torch.ones_like(unknown, dtype=torch.bool)
+            return *chosen, unknown, unknown, yes, yes
         if rows_R is not None:
             router_logits = router_logits.index_select(0, rows_R)
         rule = require_rule(self._layers[layer_id], layer_id)
         scores = rule.scores(router_logits.float())
-        return (
-            expert_ids.to(torch.int16),
-            weights.float(),
-            entropy(scores),
-            margin(rule.preference(scores), expert_ids),
-            finite_rows(router_logits),
-        )
+        finite = finite_rows(router_logits)
+        entropy_R, margin_R = entropy(scores), margin(rule.preference(scores), expert_ids)
+        explained = rule.explains(scores, expert_ids, weights)
+        if explained is None:
+            return *chosen, entropy_R, margin_R, finite, torch.ones_like(finite)
+        if (kept := self._kept.get(layer_id)) is not None:  # the refused weigh 0, or anything
+            explained |= ~(kept if rows_R is None else kept.index_select(0, rows_R)).all(-1)
+        unknown_R = ~explained & finite
+        entropy_R, margin_R = (x.masked_fill(unknown_R, torch.nan) for x in (entropy_R, margin_R))
+        margin_R = margin_R.where(margin_R >= 0, torch.nan)  # near ties, rounded otherwise
+        return *chosen, entropy_R, margin_R, finite, explained | ~finite
 
     def _found_room(self, layer_id: int, rows_R: Tensor | None) -> Tensor:
         """kept_RK, True all over in a layer without a capacity."""
@@ -194,17 +219,18 @@ class Recording:
             kept_TK = torch.ones_like(self._executed[layer_id][0], dtype=torch.bool)
         return kept_TK if rows_R is None else kept_TK.index_select(0, rows_R)
 
-    def keep_logits(self, layer_id: int, output: GateOutput) -> None:
+    def keep_logits(self, layer_id: int, router_logits_TE: Tensor | None) -> None:
         if layer_id == 0:  # another forward has begun
             self.clear()
-        logits = output[0]
-        self._router_logits[layer_id] = None if logits is None else logits.detach()
+        detached_TE = None if router_logits_TE is None else router_logits_TE.detach()
+        self._router_logits[layer_id] = detached_TE
 
     def keep_admitted(self, layer_id: int, kept_TK: Tensor) -> None:
         self._kept[layer_id] = kept_TK.detach()
 
-    def keep_executed(self, layer_id: int, arguments: list[Tensor]) -> None:
-        x_TD, expert_ids_TK, weights_TK = arguments[:3]
+    def keep_executed(
+        self, layer_id: int, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor
+    ) -> None:
         self._executed[layer_id] = expert_ids_TK.detach(), weights_TK.detach()
         if self._keeps_inputs:
             self._x[layer_id] = x_TD.detach()
@@ -263,38 +289,24 @@ def recorded_routing(model: HasMoELayers, *, inputs: bool = False) -> Iterator[R
     Attach before torch.compile."""
     layers = require_moe_layers(model)
     recording = Recording(layers, inputs=inputs)
-    hooks = []
-    for layer_id, layer in enumerate(layers):
-        hooks.append(layer.gate.register_forward_hook(logits_hook(recording, layer_id)))
-        if layer.admission is not None:
-            hooks.append(layer.admission.register_forward_hook(kept_hook(recording, layer_id)))
-        hooks.append(
-            layer.experts.register_forward_pre_hook(
-                executed_hook(recording, layer_id), with_kwargs=True
-            )
-        )
-    try:
+    with ExitStack() as stack:
+        for layer_id, layer in enumerate(layers):
+            for handle in layer.watch(LayerRecord(recording, layer_id)):
+                stack.callback(handle.remove)
         yield recording
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
-def logits_hook(
-    recording: Recording, layer_id: int
-) -> Callable[[nn.Module, tuple[Tensor, ...], GateOutput], None]:
-    return lambda module, arguments, output: recording.keep_logits(layer_id, output)
+class LayerRecord(NamedTuple):
+    """Watches one layer for a recording."""
 
+    recording: Recording
+    layer_id: int
 
-def kept_hook(
-    recording: Recording, layer_id: int
-) -> Callable[[nn.Module, tuple[object, ...], Tensor], None]:
-    return lambda module, arguments, kept_TK: recording.keep_admitted(layer_id, kept_TK)
+    def decided(self, router_logits_TE: Tensor | None) -> None:
+        self.recording.keep_logits(self.layer_id, router_logits_TE)
 
+    def admitted(self, kept_TK: Tensor) -> None:
+        self.recording.keep_admitted(self.layer_id, kept_TK)
 
-def executed_hook(
-    recording: Recording, layer_id: int
-) -> Callable[[nn.Module, tuple[Tensor, ...], dict[str, Tensor]], None]:
-    return lambda module, arguments, named: recording.keep_executed(
-        layer_id, [*arguments, *named.values()]
-    )
+    def executed(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> None:
+        self.recording.keep_executed(self.layer_id, x_TD, expert_ids_TK, weights_TK)

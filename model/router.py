@@ -29,6 +29,7 @@ class SoftmaxRouter(nn.Module):
     scoring = "softmax"  # or "sigmoid": an expert's score is of its own logit alone
     bias_E: Tensor
     closed_E: Tensor | None  # never chosen: pruned; the scores of the others stay as trained
+    weigh = None  # read from what the gate gives
     renormalizes = False  # weights of the chosen experts made to sum to 1
     balanced_choices: int | None = None  # the first so many count for the balance loss; None: all
 
@@ -77,6 +78,11 @@ class SoftmaxRouter(nn.Module):
         closed_TG = torch.ones_like(preference_TGe[..., 0], dtype=torch.bool)
         closed_TG = closed_TG.scatter(-1, best_TM, False)
         return preference_TGe.masked_fill(closed_TG.unsqueeze(-1), -torch.inf).flatten(-2)
+
+    def explains(
+        self, scores_TE: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor
+    ) -> Tensor | None:
+        return None
 
     def kept(self, scores_TK: Tensor, *, min_k: Tensor | int, max_k: Tensor | int) -> Tensor:
         """Which of K preferred experts, the best first, a token takes: here all of them."""

@@ -6,13 +6,17 @@ B = sequences, S = positions, T = B * S tokens, D = model dim, V = vocabulary, E
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from model.readable import ModelDescription
+from model.generate import generate
+from model.readable import GenerationSettings, ModelDescription, ReadText, Sampled
+from model.watching import Watcher, watch_contract
 
 START = 26  # after the letters
 DIM, WIDTH, EXPERTS = 6, 5, 4
@@ -46,6 +50,12 @@ class AsGiven:
 
     def preference(self, scores_TE: Tensor) -> Tensor:
         return scores_TE + self.chooser.offset_E
+
+    def explains(self, scores_TE: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
+        given_TK = scores_TE.gather(-1, expert_ids_TK)
+        return torch.isclose(given_TK, weights_TK).all(-1)
+
+    weigh = None
 
     def kept(self, scores_TK: Tensor, *, min_k: int, max_k: int) -> Tensor:
         return torch.ones_like(scores_TK, dtype=torch.bool)
@@ -114,6 +124,10 @@ class ForeignLayer:
     num_experts: int = EXPERTS
     k_range: tuple[int, int] = (2, 2)
     admission: None = None
+    takes_choices: bool = True
+
+    def watch(self, watcher: Watcher) -> list[RemovableHandle]:
+        return watch_contract(self, watcher)
 
     def neurons(self) -> np.ndarray:
         rows_EFD = self.experts.w1.detach().transpose(1, 2)
@@ -125,6 +139,8 @@ class ForeignModel:
 
     context_length = 12
     start_token_id = START
+    batch_tokens = 2_048
+    unrecorded: ClassVar = [START]
     device = torch.device("cpu")
 
     def __init__(self) -> None:
@@ -140,6 +156,12 @@ class ForeignModel:
     def encode(self, texts: list[str]) -> list[tuple[list[int], list[str]]]:
         return [([ord(letter) - 97 for letter in text], list(text)) for text in texts]
 
+    def read(self, texts: list[str]) -> list[ReadText]:
+        return [ReadText(text, *self.encode([text])[0], [None] * len(text)) for text in texts]
+
+    def special_name(self, token_id: int) -> str | None:
+        return "start" if token_id == START else None
+
     def decode(self, token_ids: list[int]) -> str:
         return "".join(chr(97 + token_id) for token_id in token_ids)
 
@@ -154,6 +176,20 @@ class ForeignModel:
 
     def reading(self) -> Callable[[Tensor], Tensor]:
         return partial(self.sums, past=Past())
+
+    def generate(
+        self, token_ids: list[int], settings: GenerationSettings, sampled: Sampled
+    ) -> None:
+        steps = generate(
+            self,
+            token_ids,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature or 0,
+            top_p=1.0,
+            seed=settings.seed,
+        )
+        for step in steps:
+            sampled(*step)
 
     def description(self) -> ModelDescription:
         return ModelDescription(

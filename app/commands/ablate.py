@@ -12,12 +12,13 @@ from analysis import queries
 from analysis.cause_tests import CLAIM, with_verdicts
 from app.commands.capture import Json
 from app.commands.findings import print_findings
+from app.commands.loading import Device, Dtype, Model, model_folder
 from app.commands.numbers import count_option, seed_option
 from app.commands.progress import progress_bar
 from app.commands.signals import leaving, nothing
 from app.sidecars import CAUSES
 from app.studies import ablation, cause_words, claims
-from app.studies.reader import CHECKPOINT, load_tracer
+from app.studies.reader import CHECKPOINT, Loading, load_tracer
 from data.sidecar import require_replaceable
 from data.store import open_trace
 from data.strict_json import json_text
@@ -35,9 +36,9 @@ def ablate(
         str | None,
         typer.Option(help="LAYER:EXPERT, comma-separated; by default the clearest specialists."),
     ] = None,
-    model: Annotated[
-        Path, typer.Option(help="Folder of the model that made the trace.")
-    ] = CHECKPOINT,
+    model: Model = CHECKPOINT,
+    device: Device = None,
+    dtype: Dtype = None,
     top: Annotated[int, count_option("Without --experts: how many specialists per domain.")] = 1,
     tokens: Annotated[int, count_option("Minimum number of tokens per domain.")] = 4_000,
     seed: Annotated[int, seed_option("Seed for drawing texts and controls.")] = 0,
@@ -53,10 +54,11 @@ def ablate(
         print_findings(con)
         info = queries.trace_info(con)
         named = None if experts is None else claims.parse_experts(experts, info)
+        model = model_folder(model)
         ablation.require_usable(model, info)
         for line in require_replaceable(trace, CAUSES, of=info):
             print(line, file=sys.stderr)
-        tracer = load_tracer(model)
+        tracer = load_tracer(model, Loading(device=device, dtype=dtype))
         halves = claims.halves(con, info)
         plan = ablation.plan(
             tracer,

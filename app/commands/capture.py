@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.findings import print_findings
-from app.commands.numbers import Temperature, TopP, count_option, seed_option
+from app.commands.loading import Device, Dtype, Model, model_folder
+from app.commands.numbers import OwnTemperature, OwnTopP, count_option, seed_option
 from app.commands.parallel import ranks_of_torchrun
 from app.commands.progress import documents_bar
 from app.commands.signals import leaving
 from app.studies.parallel_capture import capture_in_parallel
 from app.studies.reader import (
     CHECKPOINT,
+    Loading,
     Sampling,
     Tracer,
     load_tracer,
@@ -46,12 +48,22 @@ def capture(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The trace to write, a .duckdb file.")],
-    model: Annotated[Path, typer.Option(help="Folder of a model.")] = CHECKPOINT,
+    model: Model = CHECKPOINT,
+    device: Device = None,
+    dtype: Dtype = None,
+    chat: Annotated[
+        bool,
+        typer.Option(
+            "--chat",
+            help="Give a model of transformers each prompt as a user's message, in its chat "
+            "template.",
+        ),
+    ] = False,
     generate: Annotated[
         int, count_option("Number of tokens to continue every prompt by; 0 only reads it.", least=0)
     ] = 0,
-    temperature: Temperature = 1.0,
-    top_p: TopP = 1.0,
+    temperature: OwnTemperature = None,
+    top_p: OwnTopP = None,
     seed: Annotated[int, seed_option("Seed of the continuation.")] = 0,
     part: Annotated[
         str | None,
@@ -106,9 +118,10 @@ def capture(
         return
     if not resume:
         require_free(out)
+    model = model_folder(model)
     first, parts = part_of(part)
     summary = summarize_prompts(prompts)
-    tracer = load_tracer(model)
+    tracer = load_tracer(model, Loading(device=device, dtype=dtype, chat=chat))
     described = described_prompts(prompts, summary, part=part)
     description = tracer.description(
         out.stem, prompts=described, grouping=summary.grouping, sampling=sampling

@@ -10,12 +10,13 @@ import pandas as pd
 import typer
 
 from app.commands.capture import Json
+from app.commands.loading import Device, Dtype, Model, model_folder
 from app.commands.numbers import Temperature, count_option, seed_option
 from app.commands.progress import progress_bar
 from app.commands.signals import leaving, nothing
 from app.studies.programs.runner import CodeLimits
 from app.studies.programs.sandbox import open_doors
-from app.studies.reader import CHECKPOINT, HELDOUT, Tracer, load_reader
+from app.studies.reader import CHECKPOINT, HELDOUT, Loading, Tracer, load_reader
 from app.studies.scoring import COLUMNS, CodeSettings, evaluate_task, records, with_task
 from data.outputs import require_new_file, write_atomically
 from data.report import csv_text
@@ -31,7 +32,9 @@ Measurement = tuple[pd.DataFrame, list[Facts]]
 
 
 def evaluate(
-    model: Annotated[Path, typer.Option(help="Folder of a model.")] = CHECKPOINT,
+    model: Model = CHECKPOINT,
+    device: Device = None,
+    dtype: Dtype = None,
     tasks: Annotated[
         list[Path] | None,
         typer.Option(help="jsonl, parquet, bigbench's task.json, HumanEval.jsonl.gz; repeatable."),
@@ -83,7 +86,7 @@ def evaluate(
     if run_code:
         announce_running(chosen, harness)
     waiting = [task.name for task in chosen if task.problems and not run_code]
-    reader = load_reader(model)
+    reader = load_reader(model_folder(model), Loading(device=device, dtype=dtype))
     with leaving(nothing):
         runnable = [task for task in chosen if task.name not in waiting]
         measurements = [measure(reader, task, code, limit=limit, seed=seed) for task in runnable]

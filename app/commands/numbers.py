@@ -31,31 +31,30 @@ def real_option(help: str, *, least: float, most: float) -> Any:
     return typer.Option(callback=within, help=f"{help} From {least:g} to {most:g}.")
 
 
-def usable_temperature(value: float) -> float:
+def usable_temperature(value: float | None) -> float | None:
     try:
-        require_temperature(value)
+        if value is not None:
+            require_temperature(value)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     return value
 
 
-def share_of_probability(value: float) -> float:
-    if not 0 < value <= 1:
+def share_of_probability(value: float | None) -> float | None:
+    if value is not None and not 0 < value <= 1:
         raise typer.BadParameter(f"{value} is not above 0 and at most 1")
     return value
 
 
-Temperature = Annotated[
-    float,
-    typer.Option(
-        callback=usable_temperature,
-        help=f"Temperature of sampling, {COLDEST} to {HOTTEST:g}; 0 takes the most likely token.",
-    ),
-]
-TopP = Annotated[
-    float,
-    typer.Option(
-        callback=share_of_probability,
-        help="Sample from the most likely tokens that make up this much probability.",
-    ),
-]
+TEMPERATURE = typer.Option(
+    callback=usable_temperature,
+    help=f"Temperature of sampling, {COLDEST} to {HOTTEST:g}; 0 takes the most likely token.",
+)
+TOP_P = typer.Option(
+    callback=share_of_probability,
+    help="Sample from the most likely tokens that make up this much probability.",
+)
+Temperature = Annotated[float, TEMPERATURE]
+TopP = Annotated[float, TOP_P]
+OwnTemperature = Annotated[float | None, TEMPERATURE]  # by default as the model's author set it
+OwnTopP = Annotated[float | None, TOP_P]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,3 +45,21 @@ def limits(root: Path, membership: Path) -> Iterator[int]:
                     text = (folder / name).read_text().strip()
                     if text.isdigit():  # or "max"
                         yield int(text)
+
+
+def free_memory() -> int | None:
+    """Bytes that a process may take: what the machine has free, or its container, or this process's
+    own limit; None where the system does not say."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo(), re.MULTILINE)
+    if found is None:
+        return None
+    own = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    bounds = [] if own == resource.RLIM_INFINITY else [own - held(os.getpid())]
+    return min(
+        [1024 * int(found[1]), *bounds, *limits(CGROUPS, Path("/proc/self/cgroup"))],
+    )
+
+
+def meminfo() -> str:
+    path = Path("/proc/meminfo")
+    return path.read_text() if path.is_file() else ""

@@ -114,10 +114,12 @@ class Plan:
     def seconds(self, tracer: Tracer) -> float:
         """What it will take, by reading one batch as the model is."""
         from model.ablation import document_losses
-        from model.encoded import BATCH_TOKENS, batches
+        from model.encoded import batches
 
-        of_batch = BATCH_TOKENS[tracer.model.device.type]
-        some = [self.encoded[place] for place in next(batches(self.encoded, tokens=of_batch))]
+        some = [
+            self.encoded[place]
+            for place in next(batches(self.encoded, tokens=tracer.model.batch_tokens))
+        ]
         started = time.perf_counter()
         document_losses(tracer.model, some, {})
         rate = (time.perf_counter() - started) / sum(len(item.token_ids) for item in some)

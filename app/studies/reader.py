@@ -44,15 +44,16 @@ class Sampling:
     """How prompts are continued."""
 
     new_tokens: int
-    temperature: float  # 0: always the likeliest token
-    top_p: float
+    temperature: float | None  # 0: always the likeliest token; None: as the model's author set it
+    top_p: float | None
     seed: int
 
     def __post_init__(self) -> None:
         if self.new_tokens < 1:
             raise ValueError(f"a continuation has at least 1 token, not {self.new_tokens}")
-        require_temperature(self.temperature)
-        if not 0 < self.top_p <= 1:
+        if self.temperature is not None:
+            require_temperature(self.temperature)
+        if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p ({self.top_p}) must be above 0 and at most 1")
 
 
@@ -75,7 +76,9 @@ class Tracer:
         cancelled: Callable[[], bool] = lambda: False,
     ) -> "Captured":
         """Read the documents, or continue them; progress is tokens done and documents done."""
-        from model.capture import capture_documents, capture_generation
+        from model.capture import capture_documents
+        from model.capture_generation import capture_generation
+        from model.readable import GenerationSettings
 
         if sampling is None:
             return capture_documents(
@@ -91,10 +94,9 @@ class Tracer:
             self.model,
             documents,
             sink,
-            max_new_tokens=sampling.new_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=sampling.seed,
+            settings=GenerationSettings(
+                sampling.new_tokens, sampling.seed, sampling.temperature, sampling.top_p
+            ),
             stored=stored,
             allow_nonfinite=allow_nonfinite,
             on_progress=on_progress,
@@ -137,23 +139,54 @@ class Tracer:
                 "versions": {
                     "routescope": version("routescope"),
                     "torch": version("torch"),
+                    "transformers": version("transformers"),
                     "python": platform.python_version(),
                 },
             },
         )
 
 
-def load_tracer(folder: Path = CHECKPOINT) -> Tracer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """How a model of transformers is loaded; None: as fits the machine."""
+
+    device: str | None = None
+    dtype: str | None = None
+    chat: bool = False
+
+    def __bool__(self) -> bool:
+        return self != Loading()
+
+
+def load_tracer(folder: Path = CHECKPOINT, loading: Loading = Loading()) -> Tracer:
     """A model with experts, as `load_reader` loads it."""
     from model.config_file import load_config
+    from model.fingerprint import is_transformers
 
-    if load_config(folder).num_experts == 0:
+    if not is_transformers(folder) and load_config(folder).num_experts == 0:
         raise ValueError(f"the model in {folder} is dense: it has no experts to capture")
-    return load_reader(folder)
+    return load_reader(folder, loading)
 
 
-def load_reader(folder: Path = CHECKPOINT) -> Tracer:
-    """The model of a folder, dense ones too, on the GPU in bfloat16 where there is one."""
+def load_reader(folder: Path = CHECKPOINT, loading: Loading = Loading()) -> Tracer:
+    """The model of a folder, of ours dense ones too, on the GPU in bfloat16 where there is one."""
+    from model.fingerprint import is_transformers
+
+    if is_transformers(folder):
+        from app.jobs.memory import free_memory
+        from model.huggingface.loading import load_huggingface
+
+        model = load_huggingface(folder, **asdict(loading), memory=free_memory())
+        return Tracer(folder, model)
+    if loading:
+        raise ValueError(
+            f"--device, --dtype and --chat are for models of transformers, and {folder} has one of "
+            "RouteScope's; leave them out"
+        )
+    return load_own(folder)
+
+
+def load_own(folder: Path) -> Tracer:
     import torch
 
     from model.checkpoint import load_model

@@ -12,10 +12,11 @@ from data.routing import DECODE, PREFILL, CancelledError, RoutingBatch, concaten
 from model.capture import (
     Captured,
     capture_documents,
-    capture_generation,
-    continuation_pieces,
     forward,
 )
+from model.capture_generation import capture_generation
+from model.pieces import continuation_pieces
+from model.readable import GenerationSettings
 from model.transformer import Transformer
 from tests.model.captures import TEXTS, Batches, captured, documents, known
 from tests.model.expert_loop import loop_over_experts
@@ -157,10 +158,7 @@ def test_generation_records_prompt_and_continuation(model: Transformer) -> None:
         readable(model),
         documents(["abc"]),
         sink,
-        max_new_tokens=4,
-        temperature=1.0,
-        top_p=0.9,
-        seed=3,
+        settings=GenerationSettings(4, seed=3, temperature=1.0, top_p=0.9),
     )
     batch = sink.joined()
     assert done.tokens == 6  # three of the prompt, three fed back: the last is never routed
@@ -177,10 +175,7 @@ def test_generation_is_routed_as_reading_the_same_text(model: Transformer) -> No
         readable(model),
         documents(["abc", "b"]),
         sink,
-        max_new_tokens=5,
-        temperature=0,
-        top_p=1.0,
-        seed=0,
+        settings=GenerationSettings(5, seed=0, temperature=0),
     )
     generated = sink.joined()
     read = captured(model, [document.text[:-1] for document in generated.documents])
@@ -193,14 +188,15 @@ def test_generation_is_routed_as_reading_the_same_text(model: Transformer) -> No
 
 def test_a_prompt_leaves_room_for_its_continuation(model: Transformer) -> None:
     sink = Batches()
-    generate = partial(capture_generation, readable(model), temperature=0, top_p=1.0, seed=0)
-    done = generate(documents(["ab" * 10]), sink, max_new_tokens=5)
+    generate = partial(capture_generation, readable(model))
+    settings = GenerationSettings(5, seed=0, temperature=0)
+    done = generate(documents(["ab" * 10]), sink, settings=settings)
     assert done.truncated_tokens == 10
     assert len(sink.joined().documents[0].text) == 15
     with pytest.raises(
         ValueError, match=r"15 new tokens do not fit .* context of 16; ask for 1 to 14"
     ):
-        generate(documents(["a"]), sink, max_new_tokens=15)
+        generate(documents(["a"]), sink, settings=settings._replace(max_new_tokens=15))
 
 
 def test_a_generated_character_comes_with_its_last_byte() -> None:

@@ -104,7 +104,7 @@ def test_the_given_model_stays_as_it_is() -> None:
 
 def test_what_every_expert_gives_is_what_the_layer_sums() -> None:
     model = new_model()
-    item = Encoded(Document(doc_id=0, text=""), list(range(1, 12)), [""] * 11)
+    item = Encoded(Document(doc_id=0, text=""), list(range(1, 12)), [""] * 11, [None] * 11)
     [(place_T, layers)] = list(expert_inputs(readable(model), [item]))
     assert place_T.tolist() == [0] * 11
     for moe, given in zip(model.moe_layers(), layers, strict=True):

@@ -8,7 +8,7 @@ from tests.readable import letter_ids
 
 def test_windows_and_batches_hold_every_document_once() -> None:
     encoded = [
-        Encoded(Document(doc_id=i, text=text), letter_ids(text), list(text))
+        Encoded(Document(doc_id=i, text=text), letter_ids(text), list(text), [None] * len(text))
         for i, text in enumerate(TEXTS)
     ]
     groups = list(windows(encoded, tokens=10))

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from data.routing import FATAL, RoutingBatch
-from model.capture import capture_documents, capture_generation
+from model.capture import capture_documents
+from model.capture_generation import capture_generation
+from model.readable import GenerationSettings
 from model.transformer import Transformer
 from tests.model.broken import all_nan, with_broken_gate
 from tests.model.captures import Batches, captured, documents, executed, known, routed_by
@@ -82,16 +84,16 @@ def test_documents_without_such_tokens_are_not_counted() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_nothing_is_sampled_from_nan(temperature: float) -> None:
-    options = {"max_new_tokens": 3, "temperature": temperature, "top_p": 1.0, "seed": 0}
+    settings = GenerationSettings(3, seed=0, temperature=temperature)
     model, sink = readable(with_broken_gate()), Batches()
     with pytest.raises(ValueError, match=r"^MoE layer 1 gives router logits .* token 'c'"):
-        capture_generation(model, documents([TEXT]), sink, **options)  # type: ignore[arg-type]
+        capture_generation(model, documents([TEXT]), sink, settings=settings)
     with pytest.raises(ValueError, match=r"^the model gives the next token logits that are NaN"):
         capture_generation(
             model,
             documents([TEXT]),
             sink,
             allow_nonfinite=True,
-            **options,  # type: ignore[arg-type]
+            settings=settings,
         )
     assert not sink.written

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from model import intervene
 from model.config import dense_twin
@@ -16,6 +17,7 @@ from model.readable import GateRule
 from model.recording import Decisions, recorded_routing
 from model.router import SoftmaxRouter
 from model.transformer import Transformer
+from model.watching import Watcher, watch_contract
 from tests.models import small_config, small_dsr
 
 SHARES = [0.1, 0.4, 0.2, 0.3]  # of a gate's four experts: it chooses 1 and 3
@@ -39,6 +41,7 @@ class OneLayer(nn.Module):
 
     shared_experts = admission = None
     num_experts = 4
+    takes_choices = True
 
     def __init__(self, gate: nn.Module, rule: GateRule, *, top_k: int) -> None:
         super().__init__()
@@ -48,6 +51,9 @@ class OneLayer(nn.Module):
 
     def moe_layers(self) -> list["OneLayer"]:
         return [self]
+
+    def watch(self, watcher: Watcher) -> list[RemovableHandle]:
+        return watch_contract(self, watcher)
 
     def neurons(self) -> np.ndarray:
         return np.zeros((4, 1, 3, 1))
@@ -179,16 +185,17 @@ def test_of_two_changes_that_contradict_the_inner_one_decides() -> None:
 
 
 class RenormalizedGate(nn.Module):
-    """Two of four, with weights that sum to 1 times `total`."""
+    """Two of four, with weights that sum to `total`, each to the power `power`."""
 
-    def __init__(self, total: float = 1.0) -> None:
+    def __init__(self, total: float = 1.0, power: float = 1.0) -> None:
         super().__init__()
-        self.total = total
+        self.total, self.power = total, power
 
     def forward(self, x_TD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits_TE = torch.tensor([SHARES]).log()
         weights_TK, expert_ids_TK = logits_TE.softmax(-1).topk(2)
-        return logits_TE, self.total * weights_TK / weights_TK.sum(-1, keepdim=True), expert_ids_TK
+        weights_TK = weights_TK / weights_TK.sum(-1, keepdim=True)
+        return logits_TE, self.total * weights_TK**self.power, expert_ids_TK
 
 
 def test_weights_that_summed_to_1_do_so_again() -> None:
@@ -197,7 +204,7 @@ def test_weights_that_summed_to_1_do_so_again() -> None:
 
 
 def test_a_gate_that_weighs_in_an_unknown_way_is_refused() -> None:
-    one = OneLayer(RenormalizedGate(2.5), layer().rule, top_k=2)
+    one = OneLayer(RenormalizedGate(power=2.0), layer().rule, top_k=2)
     with masked(one, {0: [1]}), pytest.raises(ValueError, match="does not weigh experts"):
         one(ONE_TD)
 

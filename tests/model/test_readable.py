@@ -10,13 +10,14 @@ from torch import Tensor
 
 from data.routing import DECODE, PREFILL, Document, RoutingBatch
 from model.ablation import document_losses
-from model.capture import capture_documents, capture_generation
+from model.capture import capture_documents
+from model.capture_generation import capture_generation
 from model.completion import complete
 from model.encoded import encoded_documents
 from model.expert_inputs import expert_inputs, expert_outputs
 from model.intervene import activated, forced, masked, masked_top, scaled, without_shared
 from model.likelihood import choice_log_likelihoods, log_likelihoods, text_windows
-from model.readable import ReadableModel
+from model.readable import GenerationSettings, ReadableModel
 from model.recording import recorded_routing
 from tests.foreign import EXPERTS, START, ForeignModel
 from tests.model.captures import known
@@ -82,9 +83,9 @@ def test_a_capture_takes_the_probabilities_of_the_gate_as_they_are(model: Foreig
 
 
 def test_a_generation_is_routed_as_reading_the_same_text(model: ForeignModel) -> None:
-    options = {"max_new_tokens": 4, "temperature": 0.0, "top_p": 1.0, "seed": 0}
+    settings = GenerationSettings(4, seed=0, temperature=0.0)
     generated, read = Sink(), Sink()
-    capture_generation(model, DOCUMENTS[:1], generated, **options)  # type: ignore[arg-type]
+    capture_generation(model, DOCUMENTS[:1], generated, settings=settings)
     [written] = generated.batches
     assert written.phase_T.tolist() == [PREFILL] * 5 + [DECODE] * 3
     text = written.documents[0].text

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from model.config import dense_twin
 from model.readable import GateRule
 from model.recording import entropy, margin, recorded_routing
 from model.transformer import Transformer
+from model.watching import Watcher, watch_contract
 from tests.models import small_config
 
 
@@ -22,6 +24,11 @@ class RoundRobinGate(nn.Module):
 
     def preference(self, scores_TE: Tensor) -> Tensor:
         return scores_TE
+
+    def explains(self, scores_TE: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> None:
+        return None
+
+    weigh = None
 
     def kept(self, scores_TK: Tensor, *, min_k: int, max_k: int) -> Tensor:
         return torch.ones_like(scores_TK, dtype=torch.bool)
@@ -47,6 +54,7 @@ class NamedArguments(nn.Module):
     shared_experts = admission = None
     num_experts = 4
     k_range = (2, 2)
+    takes_choices = True
 
     def __init__(self, gate: RoundRobinGate | None = None) -> None:
         super().__init__()
@@ -56,6 +64,9 @@ class NamedArguments(nn.Module):
 
     def moe_layers(self) -> list["NamedArguments"]:
         return [self]
+
+    def watch(self, watcher: Watcher) -> list[RemovableHandle]:
+        return watch_contract(self, watcher)
 
     def neurons(self) -> np.ndarray:
         return np.zeros((4, 1, 3, 1))

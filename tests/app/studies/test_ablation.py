@@ -14,7 +14,8 @@ from tests.readable import readable
 
 IDS = ([3, 4, 5, 6], [7, 8], [9, 10, 11])
 DOCUMENTS = [
-    Encoded(Document(doc_id=n, text="x"), ids, ["x"] * len(ids)) for n, ids in enumerate(IDS)
+    Encoded(Document(doc_id=n, text="x"), ids, ["x"] * len(ids), [None] * len(ids))
+    for n, ids in enumerate(IDS)
 ]
 
 

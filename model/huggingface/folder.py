@@ -1,0 +1,144 @@
+"""What lies in a folder of transformers, before anything of its size is made or read."""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer, logging
+from transformers.models.auto import modeling_auto
+
+from data.strict_json import read_object
+from model.fingerprint import transformers_weights
+from model.huggingface.layers import find_layers
+
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+
+HEADS = {  # classes with a language model's head, the plainest first
+    "AutoModelForCausalLM": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    "AutoModelForSeq2SeqLM": modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    "AutoModelForImageTextToText": modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+}
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A model of transformers that can be loaded."""
+
+    folder: Path
+    config: Any
+    auto_class: str
+    parameters: int
+    stored_bytes: int
+    layers: int  # with routers
+    num_experts: int  # the most of a layer
+    top_k: int | None
+    num_shared_experts: int
+
+    def needed_bytes(self, dtype: torch.dtype) -> int:
+        return self.parameters * dtype.itemsize
+
+
+def look_into(folder: Path) -> Found:
+    """ValueError: no MoE language model that transformers can make without code of others."""
+    require_safetensors(folder)
+    config = read_config(folder)
+    auto_class = class_for(config, folder)
+    module = empty_model(config, auto_class)
+    layers = find_layers(module)
+    if not layers:
+        raise ValueError(
+            f"the model in {folder} ({config.model_type}) is dense: it has no experts to capture"
+        )
+    return Found(
+        folder=folder,
+        config=config,
+        auto_class=auto_class,
+        parameters=sum(weight.numel() for weight in module.parameters()),
+        stored_bytes=sum(path.stat().st_size for path in transformers_weights(folder)),
+        layers=len(layers),
+        num_experts=max(number_of(layer.gate, layer.block, "num_experts") for layer in layers),
+        top_k=max(number_of(layer.gate, layer.block, "top_k") for layer in layers) or None,
+        num_shared_experts=max(layer.num_shared_experts for layer in layers),
+    )
+
+
+def number_of(gate: nn.Module, block: nn.Module, name: str) -> int:
+    given = (getattr(place, name, None) for place in (gate, block))
+    return next((int(value) for value in given if isinstance(value, int)), 0)
+
+
+def require_safetensors(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"no model in {folder}: config.json is missing")
+    if not transformers_weights(folder):
+        pickled = [path.name for pattern in PICKLES for path in sorted(folder.glob(pattern))]
+        if pickled:
+            raise ValueError(
+                f"{folder} has its weights as {pickled[0]}, a format that can run code; get them "
+                "as safetensors, or convert them where you trust the file"
+            )
+        raise ValueError(f"no weights in {folder}: model.safetensors is missing")
+    for path in transformers_weights(folder):
+        require_whole(path)
+
+
+def require_whole(path: Path) -> None:
+    """A file that was cut short: its header says how long it is."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if 8 + length > size:
+            raise ValueError(f"{path} is damaged: it ends within its header; copy it again")
+
+
+def read_config(folder: Path) -> Any:
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # of a stranger's file: types, values and templates of any kind
+        given = read_object(folder / "config.json", remedy="copy the model again")
+        if "auto_map" in given:
+            raise ValueError(
+                f"the model in {folder} ({str(given.get('model_type'))[:40]}) runs only with code "
+                "of its author, which is never run here; use one of transformers' own"
+            ) from error
+        raise ValueError(f"{folder}/config.json cannot be used: {first_line(error)}") from error
+
+
+def class_for(config: Any, folder: Path) -> str:
+    for auto_class, names in HEADS.items():
+        if config.model_type in names:
+            return auto_class
+    raise ValueError(
+        f"the model in {folder} ({config.model_type}) has no language model's head in transformers"
+    )
+
+
+def empty_model(config: Any, auto_class: str) -> nn.Module:
+    """Its modules without memory for weights."""
+    import transformers
+
+    try:
+        with torch.device("meta"):
+            return getattr(transformers, auto_class).from_config(config)
+    except Exception as error:
+        raise ValueError(f"transformers cannot make this model: {first_line(error)}") from error
+
+
+def read_tokenizer(folder: Path) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise ValueError(
+            f"no tokenizer in {folder} that transformers can read: {first_line(error)}"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]

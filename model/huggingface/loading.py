@@ -1,0 +1,115 @@
+"""A model of transformers from a folder, with everything that can be wrong said first."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from model.huggingface.folder import Found, first_line, look_into, read_tokenizer
+from model.huggingface.model import HuggingFaceModel
+
+DTYPES = ("float32", "bfloat16", "float16")
+SMALL = 2**20  # numbers of a tensor that may be a bias
+
+
+def load_huggingface(
+    folder: Path,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    chat: bool = False,
+    memory: int | None = None,
+) -> HuggingFaceModel:
+    """`device`: of torch, or auto for all there are; None: a GPU if there is one. `dtype`: one of
+    DTYPES; None: bfloat16 on a GPU, float32 elsewhere. `memory`: bytes that a model on the
+    processor may take."""
+    found = look_into(folder)
+    tokenizer = read_tokenizer(folder)
+    rows = found.config.get_text_config(decoder=True).vocab_size
+    if len(tokenizer) > rows:
+        raise ValueError(
+            f"the tokenizer in {folder} has {len(tokenizer):,} entries, the model only {rows:,}"
+        )
+    place = chosen_device(device)
+    chosen = chosen_dtype(dtype, place)
+    require_memory(found, chosen, place, memory)
+    module = load_weights(found, chosen, place)
+    require_finite_vectors(folder, module)
+    return HuggingFaceModel(module, tokenizer, chat=chat)
+
+
+def chosen_device(device: str | None) -> str:
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "auto":
+        return device
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"{device!r} is no device; give cpu, cuda, cuda:1 or auto") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"there is no GPU for {device}; leave out --device or give cpu")
+    return device
+
+
+def chosen_dtype(dtype: str | None, device: str) -> torch.dtype:
+    if dtype is None:
+        return torch.float32 if device == "cpu" else torch.bfloat16
+    if dtype not in DTYPES:
+        raise ValueError(f"{dtype!r} is no dtype that is computed in; give {', '.join(DTYPES)}")
+    return getattr(torch, dtype)
+
+
+def require_memory(found: Found, dtype: torch.dtype, device: str, memory: int | None) -> None:
+    if device.startswith("cuda"):
+        memory, where = torch.cuda.mem_get_info(device)[0], "the GPU has"
+    elif device == "cpu":
+        where = "may be taken here"
+    else:
+        return
+    needed = found.needed_bytes(dtype)
+    if memory is not None and needed > memory:
+        raise ValueError(
+            f"the model in {found.folder} needs {needed / 2**30:.1f} GB for its "
+            f"{found.parameters / 1e9:.1f} billion parameters in "
+            f"{str(dtype).removeprefix('torch.')}, and {memory / 2**30:.1f} GB {where}"
+        )
+
+
+def load_weights(found: Found, dtype: torch.dtype, device: str) -> nn.Module:
+    auto_class: Any = getattr(transformers, found.auto_class)
+    options: dict[str, Any] = {} if device == "cpu" else {"device_map": device}
+    try:
+        module, info = auto_class.from_pretrained(
+            found.folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
+    except Exception as error:  # shapes, quantizers that are not installed, damaged files
+        raise ValueError(
+            f"the weights in {found.folder} cannot be loaded: {first_line(error)}"
+        ) from error
+    for what in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        if wrong := sorted(map(str, info[what])):
+            raise ValueError(
+                f"the weights in {found.folder} do not fit its config: {len(wrong)} "
+                f"{what.partition('_')[0]}, such as {wrong[0][:200]}"
+            )
+    return module.eval()
+
+
+def require_finite_vectors(folder: Path, module: nn.Module) -> None:
+    """Biases choose experts and are in no logit, weight or loss where it would be seen."""
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        small = tensor.numel() <= SMALL and tensor.dim() == 1 and tensor.is_floating_point()
+        if small and "bias" in name and not tensor.isfinite().all():
+            raise ValueError(
+                f"the weights in {folder} are damaged: {name} is NaN or infinite; copy the model "
+                "again or use another checkpoint"
+            )

@@ -1,0 +1,225 @@
+"""A model of transformers as model/readable.py wants it.
+
+B = sequences, S = positions, R = chosen rows among B * S, V = vocabulary.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.huggingface.layers import HuggingFaceLayer
+from model.huggingface.text import HuggingFaceText
+from model.huggingface.trial import tried_layers
+from model.readable import GenerationSettings, ModelDescription, Sampled
+
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}  # of one forward
+LOGITS = {"cpu": 2**28, "cuda": 2**31}  # of one forward: a large vocabulary makes it smaller
+LONGEST = 2**17  # tokens of a context, where the config names none
+# what else is in a forward changes what these do: a capacity for all tokens, rows that are mixed
+READ_ALONE = ("DogeCDMoE", "NllbMoeTop2Router", "SwitchTransformersTop1Router")
+SAMPLE = "Sums of 3 and 4 make 7. The cat sat on the mat; def f(x): return x ** 2 # naïve, 猫\n"
+
+
+class HuggingFaceModel:
+    """A ReadableModel. Its layers are those that run on text, in the order of a forward."""
+
+    def __init__(self, module: Any, tokenizer: Any, *, chat: bool = False) -> None:
+        """`module`: a PreTrainedModel with a language model's head, in evaluation mode."""
+        self.module = module
+        self.text = HuggingFaceText(tokenizer, chat=chat)
+        self.config = module.config.get_text_config(decoder=True)
+        self.two_stacks = bool(module.config.is_encoder_decoder)
+        self.encode, self.decode, self.read = self.text.encode, self.text.decode, self.text.read
+        sample = self.text.read([SAMPLE])[0].token_ids[: self.context_length]
+        token_ids_BS = torch.tensor([sample], device=self.device)
+        self._layers = tried_layers(module, lambda: self.forward(token_ids_BS))
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.get_input_embeddings().weight.device
+
+    @property
+    def context_length(self) -> int:
+        for name in ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length"):
+            length = getattr(self.config, name, None)
+            if isinstance(length, int) and length > 0:
+                return min(length, LONGEST)
+        return min(int(self.text.tokenizer.model_max_length), LONGEST)
+
+    @property
+    def batch_tokens(self) -> int:
+        if any(type(layer.gate).__name__ in READ_ALONE for layer in self._layers):
+            return 0
+        kind = self.device.type
+        return min(BATCH_TOKENS[kind], max(256, LOGITS[kind] // int(self.config.vocab_size)))
+
+    @property
+    def start_token_id(self) -> int:
+        """As the language-model harness has it: the start token, or where there is none the end."""
+        tokenizer = self.text.tokenizer
+        for token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
+            if token_id is not None:
+                return int(token_id)
+        return 0
+
+    @property
+    def unrecorded(self) -> list[int]:
+        return []
+
+    def moe_layers(self) -> Sequence[HuggingFaceLayer]:
+        return self._layers
+
+    def special_name(self, token_id: int) -> str | None:
+        return self.text.names([token_id], [False])[0]
+
+    def forward(self, token_ids_BS: Tensor, **options: Any) -> Any:
+        """In a model of two stacks each token is read by the encoder and written by the decoder: a
+        row has the routing of both."""
+        options = {"use_cache": False, **options}
+        if not self.two_stacks:
+            return self.module(input_ids=token_ids_BS, **options)
+        written_BS = token_ids_BS.roll(1, dims=1)
+        written_BS[:, 0] = self.start_of_writing
+        return self.module(input_ids=token_ids_BS, decoder_input_ids=written_BS, **options)
+
+    @property
+    def start_of_writing(self) -> int:
+        for config in (self.module.generation_config, self.module.config):
+            for name in ("decoder_start_token_id", "pad_token_id"):
+                if isinstance(given := getattr(config, name, None), int):
+                    return given
+        return 0
+
+    def logits(self, token_ids_BS: Tensor) -> Tensor:
+        if len(token_ids_BS) == 1 and 0 < self.batch_tokens < token_ids_BS.shape[1]:
+            read_on = self.reading()
+            parts = token_ids_BS.split(self.batch_tokens, dim=1)
+            return torch.cat([read_on(part_BS) for part_BS in parts], dim=1)
+        logits_BSV = self.forward(token_ids_BS).logits
+        return logits_BSV.roll(-1, dims=1) if self.two_stacks else logits_BSV
+
+    def logits_at(self, token_ids_BS: Tensor, rows_R: Tensor) -> Iterator[Tensor]:
+        yield from self.logits(token_ids_BS).flatten(0, 1)[rows_R].split(4_096)
+
+    def route(self, token_ids_BS: Tensor) -> None:
+        self.forward(token_ids_BS)
+
+    def reading(self) -> Callable[[Tensor], Tensor]:
+        if self.two_stacks:
+            raise ValueError("a model of an encoder and a decoder does not read on")
+        cache: Any = None
+
+        def read_on(token_ids_BS: Tensor) -> Tensor:
+            nonlocal cache
+            output = self.forward(token_ids_BS, past_key_values=cache, use_cache=True)
+            cache = output.past_key_values
+            return output.logits
+
+        return read_on
+
+    def generate(
+        self, token_ids: list[int], settings: GenerationSettings, sampled: Sampled
+    ) -> None:
+        """By `generate` of transformers with the model's own settings, but for one beam."""
+        if self.two_stacks:
+            raise ValueError(
+                "a model of an encoder and a decoder writes a text of its own instead of "
+                "continuing one: leave out --generate"
+            )
+        told = Told(self.module, sampled)
+        ids_BS = torch.tensor([token_ids], device=self.device)
+        with told.attached(), torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            self.module.generate(
+                input_ids=ids_BS,
+                attention_mask=torch.ones_like(ids_BS),
+                generation_config=self.generation_config(settings),
+                stopping_criteria=[told],
+            )
+
+    def generation_config(self, settings: GenerationSettings) -> Any:
+        config = deepcopy(self.module.generation_config)
+        config.update(
+            max_new_tokens=settings.max_new_tokens,
+            max_length=None,
+            min_length=None,
+            num_beams=1,
+            num_return_sequences=1,
+            use_cache=True,
+            disable_compile=True,
+            prefill_chunk_size=None,
+            return_dict_in_generate=False,
+            output_router_logits=False,
+        )
+        if settings.temperature is not None:
+            greedy = settings.temperature == 0
+            config.update(
+                do_sample=not greedy, temperature=None if greedy else settings.temperature
+            )
+        if settings.top_p is not None:
+            config.update(top_p=settings.top_p)
+        return config
+
+    def description(self) -> ModelDescription:
+        layers = self._layers
+        scorings = {layer.rule.scoring if layer.rule else "unknown" for layer in layers}
+        ks = {layer.k_range for layer in layers}
+        return ModelDescription(
+            source="transformers",
+            family=type(self.module).__name__,
+            parameters=sum(weight.numel() for weight in self.module.parameters()),
+            tokenizer=f"{type(self.text.tokenizer).__name__}, {len(self.text.tokenizer):,} entries",
+            num_experts=max(layer.num_experts for layer in layers),
+            num_shared_experts=max(layer.num_shared_experts for layer in layers),
+            scoring=scorings.pop() if len(scorings) == 1 else "mixed",
+            top_k=ks.pop()[1] if len(ks) == 1 else None,
+            dtype=str(next(self.module.parameters()).dtype).removeprefix("torch."),
+            config=self.module.config.to_dict()
+            | {"experts_implementation": getattr(self.config, "_experts_implementation", None)},
+        )
+
+
+class Told:
+    """A stopping criterion that never stops, and tells of each step instead."""
+
+    def __init__(self, module: nn.Module, sampled: Sampled) -> None:
+        self.module, self.sampled = module, sampled
+        self.logits_BSV: Tensor | None = None
+
+    def attached(self) -> "Attached":
+        return Attached(
+            [
+                self.module.register_forward_pre_hook(self.all_logits, with_kwargs=True),
+                self.module.register_forward_hook(self.after),
+            ]
+        )
+
+    def all_logits(
+        self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """generate() asks for the last position alone; losses need all."""
+        return arguments, {name: x for name, x in named.items() if name != "logits_to_keep"}
+
+    def after(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        self.logits_BSV = output.logits
+
+    def __call__(self, input_ids: Tensor, scores: Any, **options: Any) -> Tensor:
+        assert self.logits_BSV is not None
+        self.sampled(self.logits_BSV, int(input_ids[0, -1]))
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
+class Attached:
+    """Hooks for the length of a block."""
+
+    def __init__(self, handles: list[Any]) -> None:
+        self.handles = handles
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exception: object) -> None:
+        for handle in self.handles:
+            handle.remove()
