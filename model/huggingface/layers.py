@@ -8,7 +8,7 @@ T = tokens, D = model dim, E = experts of the gate, K = chosen, C = choices in t
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,18 +38,51 @@ class HuggingFaceLayer:
     k_range: tuple[int, int] = (0, 0)
     rule: Rule | None = None
     admission: nn.Module | None = None
+    turn: int = 0  # where a forward runs the block several times: which of them this is,
+    turns: int = 1  # of how many
 
     def watch(self, watcher: Watcher) -> list[RemovableHandle]:
+        if self.turns > 1:
+            watcher = OneTurn(watcher, self.turn, self.turns)
         return EXCEPTIONS.get(type(self.gate).__name__, watch_experts)(self, watcher)
 
     def neurons(self) -> np.ndarray:
         return neurons(self.experts, name=self.name)
+
+    def in_turn(self, turn: int, turns: int) -> "HuggingFaceLayer":
+        """This block where it runs for the `turn`-th time."""
+        return replace(self, name=f"{self.name}, pass {turn + 1}", turn=turn, turns=turns)
 
     @property
     def takes_choices(self) -> bool:
         """Whether gate and experts keep the contract of model/watching.py, so that other choices
         can be put in the place of the gate's."""
         return type(self.gate).__name__ not in EXCEPTIONS
+
+
+class OneTurn:
+    """Tells a watcher of every `turns`-th run of a block, beginning with the `turn`-th."""
+
+    def __init__(self, watcher: Watcher, turn: int, turns: int) -> None:
+        self.watcher, self.turn, self.turns = watcher, turn, turns
+        self.count = -1
+
+    @property
+    def mine(self) -> bool:
+        return self.count % self.turns == self.turn
+
+    def decided(self, router_logits_TE: Tensor | None) -> None:
+        self.count += 1
+        if self.mine:
+            self.watcher.decided(router_logits_TE)
+
+    def admitted(self, kept_TK: Tensor) -> None:
+        if self.mine:
+            self.watcher.admitted(kept_TK)
+
+    def executed(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> None:
+        if self.mine:
+            self.watcher.executed(x_TD, expert_ids_TK, weights_TK)
 
 
 def find_layers(model: nn.Module) -> list[HuggingFaceLayer]:

@@ -5,6 +5,7 @@ T = tokens, E = experts of the gate, K = chosen.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,30 +19,41 @@ SCORED_BY = {  # of routers whose weights do not show it
 }
 
 
+class Run(NamedTuple):
+    """What a layer did once."""
+
+    logits_TE: Tensor | None
+    expert_ids_TK: Tensor
+    weights_TK: Tensor
+    kept_TK: Tensor | None
+
+
 class Seen:
     """Watches one layer for one forward."""
 
-    def __init__(self, layer: HuggingFaceLayer, order: list[HuggingFaceLayer]) -> None:
+    def __init__(self, layer: HuggingFaceLayer, order: list[tuple[HuggingFaceLayer, int]]) -> None:
         self.layer, self.order = layer, order
+        self.runs: list[Run] = []
         self.logits_TE: Tensor | None = None
-        self.chosen: tuple[Tensor, Tensor] | None = None
         self.kept_TK: Tensor | None = None
+        self.decisions = 0
 
     def decided(self, router_logits_TE: Tensor | None) -> None:
+        self.decisions += 1
         self.logits_TE = router_logits_TE
 
     def admitted(self, kept_TK: Tensor) -> None:
         self.kept_TK = kept_TK
 
     def executed(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> None:
-        if self.layer not in self.order:
-            self.order.append(self.layer)
-        self.chosen = expert_ids_TK, weights_TK
+        self.order.append((self.layer, len(self.runs)))
+        self.runs.append(Run(self.logits_TE, expert_ids_TK, weights_TK, self.kept_TK))
 
 
 @torch.inference_mode()
 def tried_layers(model: nn.Module, run: Callable[[], object]) -> list[HuggingFaceLayer]:
-    """The MoE layers that `run`, one forward of some text, executes, in that order.
+    """The MoE layers that `run`, one forward of some text, executes, in that order; a block that
+    runs several times is as many layers.
 
     ValueError: there are none, or one whose router ran and whose experts were given no choices.
     """
@@ -50,23 +62,26 @@ def tried_layers(model: nn.Module, run: Callable[[], object]) -> list[HuggingFac
         raise ValueError(
             f"{type(model).__name__} is dense: it has no router, so there is nothing to capture"
         )
-    order: list[HuggingFaceLayer] = []
-    seen = [Seen(layer, order) for layer in found]
+    order: list[tuple[HuggingFaceLayer, int]] = []
+    seen = {layer: Seen(layer, order) for layer in found}
     with ExitStack() as stack:
-        for watcher in seen:
+        for watcher in seen.values():
             for handle in watcher.layer.watch(watcher):
                 stack.callback(handle.remove)
         run()
-    require_understood(model, seen)
-    for watcher in seen:
-        if watcher.chosen is not None:
-            describe(watcher, *watcher.chosen)
-    return order
+    require_understood(model, list(seen.values()))
+    layers = []
+    for layer, turn in order:
+        turns = len(seen[layer].runs)
+        one = layer if turns == 1 else layer.in_turn(turn, turns)
+        describe(one, seen[layer].runs[turn])
+        layers.append(one)
+    return layers
 
 
 def require_understood(model: nn.Module, seen: Sequence[Seen]) -> None:
-    strange = [one for one in seen if one.logits_TE is not None and one.chosen is None]
-    if not strange and any(one.chosen for one in seen):
+    strange = [one for one in seen if one.decisions != len(one.runs)]
+    if not strange and any(one.runs for one in seen):
         return
     found = "; ".join(
         f"{one.layer.name} ({type(one.layer.gate).__name__}, experts "
@@ -79,15 +94,15 @@ def require_understood(model: nn.Module, seen: Sequence[Seen]) -> None:
     )
 
 
-def describe(seen: Seen, expert_ids_TK: Tensor, weights_TK: Tensor) -> None:
-    layer, logits_TE = seen.layer, seen.logits_TE
+def describe(layer: HuggingFaceLayer, run: Run) -> None:
+    logits_TE, expert_ids_TK, weights_TK, kept_TK = run
     layer.k_range = (expert_ids_TK.shape[1],) * 2
     if logits_TE is None:
         layer.num_experts = int(getattr(layer.gate, "num_experts", int(expert_ids_TK.max()) + 1))
         return
     layer.num_experts = logits_TE.shape[-1]
-    if seen.kept_TK is not None:  # what was refused weighs nothing, whatever its score
-        kept_T = seen.kept_TK.all(-1)
+    if kept_TK is not None:  # what was refused weighs nothing, whatever its score
+        kept_T = kept_TK.all(-1)
         logits_TE, expert_ids_TK, weights_TK = (
             x[kept_T] for x in (logits_TE, expert_ids_TK, weights_TK)
         )
