@@ -12,11 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from duckdb import CatalogException, DuckDBPyConnection
 
 from analysis.domain_names import domain_names, order
-from data.routing import PHASES, Finding
+from data.routing import PHASES, Finding, LayerDescription
+from data.trace_format import stored_layers
 
 SQL = Path(__file__).parent / "sql"
 MAX_DOCUMENTS = 5_000  # whose single choices are read, where sums are not enough
@@ -33,10 +35,11 @@ class TraceInfo:
     model_sha256: str
     tokenizer: str
     num_layers: int  # MoE layers
-    num_experts: int  # routed experts a layer
-    num_shared_experts: int
+    num_experts: int  # routed experts, the most of any layer
+    num_shared_experts: int  # the most of any layer
     scoring: str
-    top_k: int | None  # None where it varies from token to token
+    top_k: int | None  # None where it varies from token to token or by layer
+    layers: tuple[LayerDescription, ...]
     created_at: datetime  # UTC
     seed: int | None
     config: dict[str, object]
@@ -46,10 +49,19 @@ class TraceInfo:
     num_tokens: int
     domains: tuple[str, ...]  # in the order shown
 
+    @property
+    def layer_sizes(self) -> np.ndarray:
+        """Routed experts of each layer."""
+        return np.array([layer.num_experts for layer in self.layers])
+
 
 def trace_info(con: DuckDBPyConnection) -> TraceInfo:
     row = _rows(con, "trace_info")[0]
-    return TraceInfo(**row | {"config": json.loads(row["config"])}, domains=domains(con))
+    return TraceInfo(
+        **row | {"config": json.loads(row["config"])},
+        layers=stored_layers(con),
+        domains=domains(con),
+    )
 
 
 def domains(con: DuckDBPyConnection) -> tuple[str, ...]:
@@ -113,8 +125,9 @@ def expert_domain_tokens(con: DuckDBPyConnection) -> pd.DataFrame:
 
 
 def document_routing(con: DuckDBPyConnection, doc_id: int) -> pd.DataFrame:
-    """position, token_id, text, phase, loss, layer_id, rank, expert_id, weight, entropy, margin,
-    dropped; a dropped choice has no rank and weight 0."""
+    """position, token_id, text, special (None: an ordinary token), phase, loss, layer_id, rank,
+    expert_id, weight, entropy, margin, dropped; a dropped choice has no rank and weight 0, and so
+    has the expert NO_EXPERT of a token that chose none in a layer."""
     return _frame(con, "document_routing", doc_id=doc_id)
 
 
@@ -228,5 +241,5 @@ def _with_unit(con: DuckDBPyConnection, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def token_ids(con: DuckDBPyConnection) -> pd.DataFrame:
-    """token_id, text, tokens."""
+    """token_id, text (its name where that is empty), tokens."""
     return _frame(con, "token_ids")

@@ -243,20 +243,15 @@ def interleaved(
 
 
 def description(model: DeepSeekMoE) -> TraceDescription:
-    config = model.transformer.config
     return TraceDescription(
         name="bench",
         source="routescope",
         model_name="bench",
         model_sha256="",
         tokenizer="bench",
-        num_layers=config.num_moe_layers,
-        num_experts=config.num_experts,
-        num_shared_experts=config.num_shared_experts,
-        scoring="softmax",
-        top_k=config.top_k,
+        layers=model.description().layers,
         seed=None,
-        config={"model": asdict(config)},
+        config={"model": asdict(model.transformer.config)},
     )
 
 

@@ -1,12 +1,28 @@
 -- What a trace must hold besides its schema. A SELECT gives no row where that holds, else what is
--- wrong. `opened` has one row: num_layers, num_experts, top_k, whether the trace is whole (a capture
--- that was interrupted has no pairs yet), and whether a finding names its non-finite values.
+-- wrong. `opened` has one row: num_layers, top_k, whether the trace is whole (a capture that was
+-- interrupted has no pairs yet), and whether a finding names its non-finite values. `layers` is
+-- table layer, or what an older format says of all layers.
 
 SELECT format('it has {} layers of {} experts, {} chosen; 1 to 1024 layers of 1 to 4096 can be read',
               num_layers, num_experts, coalesce(top_k::VARCHAR, 'a varying number'))
 FROM trace
 WHERE num_layers NOT BETWEEN 1 AND 1024 OR num_experts NOT BETWEEN 1 AND 4096
    OR top_k NOT BETWEEN 1 AND num_experts;
+
+SELECT 'table layer does not describe every layer once, or not as table trace does'
+FROM trace LEFT JOIN layers AS layer ON true
+GROUP BY trace.num_layers, trace.num_experts, trace.num_shared_experts, trace.scoring, trace.top_k
+HAVING count(layer_id) <> trace.num_layers OR count(DISTINCT layer_id) <> trace.num_layers
+    OR max(layer_id) <> trace.num_layers - 1 OR count(DISTINCT layer.name) <> trace.num_layers
+    OR min(layer.num_experts) < 1 OR max(layer.num_experts) <> trace.num_experts
+    OR max(layer.num_shared_experts) <> trace.num_shared_experts
+    OR CASE WHEN count(DISTINCT layer.scoring) > 1 THEN 'mixed' ELSE min(layer.scoring) END
+       <> trace.scoring
+    OR CASE WHEN count(layer.top_k) = count(*) AND count(DISTINCT layer.top_k) = 1
+            THEN min(layer.top_k) END IS DISTINCT FROM trace.top_k
+    OR NOT bool_and(coalesce(layer.top_k, 1) BETWEEN 1 AND layer.num_experts)
+    OR min(strlen(layer.name)) = 0
+    OR max(greatest(strlen(layer.name), strlen(weighting), strlen(selection))) > 1000;
 
 SELECT 'its date is impossible'
 FROM trace
@@ -22,13 +38,11 @@ FROM (SELECT * FROM trace UNION ALL BY NAME SELECT NULL::VARCHAR AS trace_id WHE
 WHERE NOT regexp_full_match(model_sha256, '([0-9a-f]{64})?') OR length(trace_id) NOT BETWEEN 1 AND 64;
 
 SELECT 'table expert does not name every expert of every layer once'
-FROM expert, opened
-GROUP BY ALL
-HAVING max(layer_id) <> num_layers - 1 OR max(expert_id) <> num_experts - 1
-    OR count(*) <> num_layers * num_experts::BIGINT
-    OR count(DISTINCT layer_id::UINTEGER * 65536 + expert_id) <> count(*);
-
-SELECT 'table expert is empty' FROM expert HAVING count(*) = 0;
+FROM expert FULL JOIN layers USING (layer_id)
+GROUP BY layer_id, num_experts
+HAVING num_experts IS NULL OR max(expert_id) IS DISTINCT FROM num_experts - 1
+    OR count(expert_id) <> num_experts OR count(DISTINCT expert_id) <> num_experts
+LIMIT 1;
 
 SELECT format('document {} occurs {} times', doc_id, count(*))
 FROM document
@@ -41,6 +55,10 @@ FROM (SELECT * FROM document UNION ALL BY NAME SELECT NULL::VARCHAR AS "group" W
 HAVING max(greatest(coalesce(strlen(domain), 0), coalesce(strlen("group"), 0))) > 1000
     OR max(strlen(origin)) > 10000
     OR max(strlen(text)) > 16000000;
+
+SELECT 'the name of a special token is empty or longer than 1,000 bytes'
+FROM (SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false)
+HAVING min(strlen(special)) = 0 OR max(strlen(special)) > 1000;
 
 SELECT format('the hash of document {} is no SHA-256', doc_id)
 FROM document
@@ -74,11 +92,12 @@ WHERE positions <> tokens OR read + generated <> tokens OR bytes > 1000000
    OR (unsound > 0 AND NOT named)
 LIMIT 1;
 
-SELECT format('routing names expert {} of layer {} at rank {}', max(expert_id), max(layer_id), max(rank))
-FROM routing, opened
-GROUP BY ALL
-HAVING max(layer_id) >= num_layers OR max(expert_id) >= num_experts
-    OR max(rank) >= coalesce(top_k, num_experts);
+SELECT format('routing names expert {} of layer {} at rank {}', last, layer_id, lowest)
+FROM (
+    SELECT layer_id, max(expert_id) AS last, max(rank) AS lowest FROM routing GROUP BY layer_id
+) LEFT JOIN layers USING (layer_id)
+WHERE num_experts IS NULL OR last >= num_experts OR lowest >= coalesce(top_k, num_experts)
+LIMIT 1;
 
 SELECT format('{} of {} weights are not finite', unknown + infinite, choices)
 FROM (
@@ -104,13 +123,14 @@ SELECT doc_id, layer_id, count(*) AS choices FROM routing GROUP BY ALL;
 CREATE TEMP TABLE executed AS
 SELECT doc_id, layer_id, sum(tokens) AS tokens, sum(k * tokens::BIGINT) AS choices, min(k) AS least,
        max(k) AS most, min(tokens) AS fewest, bool_and(k IN (0, top_k)) AS alike
-FROM document_k, opened
+FROM document_k LEFT JOIN layers USING (layer_id)
 GROUP BY ALL;
 
 SELECT format('the counts of experts a token (document_k) are wrong in layer {} of document {}',
               layer_id, doc_id)
-FROM executed LEFT JOIN document_tokens USING (doc_id), opened
-WHERE layer_id >= num_layers OR most > num_experts OR fewest = 0 OR NOT coalesce(alike, true)
+FROM executed LEFT JOIN document_tokens USING (doc_id) LEFT JOIN layers USING (layer_id)
+WHERE num_experts IS NULL OR most > num_experts OR fewest = 0
+   OR NOT coalesce(alike, true)
    OR executed.tokens IS DISTINCT FROM document_tokens.tokens
 LIMIT 1;
 
@@ -137,8 +157,8 @@ WHERE loaded.choices IS DISTINCT FROM routed.choices
 LIMIT 1;
 
 SELECT format('the sums of document {} (document_load) are impossible in layer {}', doc_id, layer_id)
-FROM loaded JOIN document_tokens USING (doc_id), opened
-WHERE last >= num_experts OR fewest = 0 OR phase > 1
+FROM loaded JOIN document_tokens USING (doc_id) LEFT JOIN layers USING (layer_id)
+WHERE num_experts IS NULL OR last >= num_experts OR fewest = 0 OR phase > 1
    OR loaded.read > document_tokens.read OR loaded.generated > document_tokens.generated
 LIMIT 1;
 
@@ -167,7 +187,7 @@ WHERE NOT named AND (NOT isfinite(entropy) OR NOT isfinite(margin))
 LIMIT 1;
 
 SELECT format('the entropy {} of a gate is not within 0 and ln {}', entropy, num_experts)
-FROM gate, opened
+FROM gate JOIN layers USING (layer_id)
 WHERE isfinite(entropy) AND entropy NOT BETWEEN -0.001 AND ln(num_experts) + 0.001
 LIMIT 1;
 
@@ -185,9 +205,10 @@ SELECT doc_id, layer_id, expert_id, count(*) AS tokens FROM dropped GROUP BY ALL
 SELECT 'choices that were dropped do not fit their sums (document_dropped), documents or experts'
 FROM refused
 FULL JOIN document_dropped USING (doc_id, layer_id, expert_id)
-LEFT JOIN document_tokens USING (doc_id), opened
+LEFT JOIN document_tokens USING (doc_id)
+LEFT JOIN layers USING (layer_id)
 WHERE refused.tokens IS DISTINCT FROM document_dropped.tokens
-   OR layer_id >= num_layers OR expert_id >= num_experts
+   OR num_experts IS NULL OR expert_id >= num_experts
    OR coalesce(refused.tokens > document_tokens.tokens, true)
 LIMIT 1;
 

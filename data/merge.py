@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ import duckdb
 
 from data.connection import connect, first_line, quoted
 from data.groups import GroupDomains, sources_of
-from data.new_trace import TraceDescription, create_empty, difference
+from data.new_trace import TraceDescription, create_empty, difference, layer_difference
+from data.routing import LayerDescription
 from data.store import open_trace
 from data.strict_json import json_text
 from data.trace_check import disagreement
-from data.trace_format import stored_groups
+from data.trace_format import WITH_LAYERS, format_version, stored_groups, stored_layers
 from data.trace_paths import discard, merging_path, require_free, require_ours
 
 OF_DOCUMENTS = (
@@ -41,19 +42,21 @@ def merge_traces(paths: list[Path], target: Path) -> int:
     unfinished = merging_path(target)
     require_ours(unfinished, what="an unfinished merge")
     described = [describe(path) for path in paths]
-    for path, (description, _) in zip(paths[1:], described[1:], strict=True):
-        require_alike(paths[0], described[0][0], path, description)
+    require_layers_alike(paths, described)
+    for path, other in zip(paths[1:], described[1:], strict=True):
+        require_alike(paths[0], described[0], path, other)
     documents = require_disjoint(paths)
     require_groups_of_one_domain(paths)
-    first = described[0][0]
-    captures = [description.config.get("capture") for description, _ in described]
+    first = described[0].description
+    captures = [one.description.config.get("capture") for one in described]
     if any(capture != captures[0] for capture in captures):
         first.config["merged"] = captures
         first.config["capture"] = with_merged_groups(captures)
     discard(unfinished)
     try:
-        create_empty(unfinished, replace(first, name=target.stem))
-        write_merged(paths, target, truncated=[truncated for _, truncated in described])
+        layers = next((one for one in described if one.says_layers), described[0]).layers
+        create_empty(unfinished, replace(first, name=target.stem, layers=layers))
+        write_merged(paths, target, truncated=[one.truncated for one in described])
         require_agreement(unfinished)
     except BaseException:
         discard(unfinished)
@@ -63,29 +66,51 @@ def merge_traces(paths: list[Path], target: Path) -> int:
     return documents
 
 
-def describe(path: Path) -> tuple[TraceDescription, dict[str, int]]:
-    """(what it is a capture of, documents and tokens cut)"""
-    names = [field.name for field in fields(TraceDescription)]
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A trace that is merged."""
+
+    description: TraceDescription
+    truncated: dict[str, int]  # documents and tokens cut
+    says_layers: bool  # formats 3 to 5 do not describe them one by one
+
+    @property
+    def layers(self) -> tuple[LayerDescription, ...]:
+        return self.description.layers
+
+
+def describe(path: Path) -> Source:
+    names = [field.name for field in fields(TraceDescription) if field.name != "layers"]
     with open_trace(path) as con:
         row = con.execute(f"SELECT {', '.join(names)} FROM trace").fetchall()[0]
+        layers, says_layers = stored_layers(con), format_version(con) >= WITH_LAYERS
     stored = dict(zip(names, row, strict=True))
     stored["config"] = json.loads(stored["config"])
     truncated = stored["config"].pop("truncated", {"documents": 0, "tokens": 0})
-    return TraceDescription(**stored), truncated
+    return Source(TraceDescription(**stored, layers=layers), truncated, says_layers)
 
 
-def require_alike(
-    path: Path, description: TraceDescription, other_path: Path, other: TraceDescription
-) -> None:
-    for field in fields(TraceDescription):
-        one, two = getattr(description, field.name), getattr(other, field.name)
-        if field.name == "config":
-            one, two = one.get("model"), two.get("model")
-        if one != two and field.name != "name":
-            differing = difference(field.name, one, two, where="there")
-            raise ValueError(
-                f"{path} and {other_path} differ in {differing}; they are no one trace"
-            )
+def require_alike(path: Path, first: Source, other_path: Path, other: Source) -> None:
+    stored, given = first.description.row(), other.description.row()
+    for name, one in stored.items():
+        two = given[name]
+        if name == "config":
+            one, two = (of.description.config.get("model") for of in (first, other))
+        if one != two and name != "name":
+            raise _no_one_trace(path, other_path, difference(name, one, two, where="there"))
+
+
+def require_layers_alike(paths: list[Path], described: list[Source]) -> None:
+    """Of those traces that say them."""
+    known = [(path, one) for path, one in zip(paths, described, strict=True) if one.says_layers]
+    for path, other in known[1:]:
+        first_path, first = known[0]
+        if differing := layer_difference(first.layers, other.layers, where="there"):
+            raise _no_one_trace(first_path, path, differing)
+
+
+def _no_one_trace(path: Path, other: Path, differing: str) -> ValueError:
+    return ValueError(f"{path} and {other} differ in {differing}; they are no one trace")
 
 
 def require_disjoint(paths: Iterable[Path]) -> int:
@@ -168,7 +193,7 @@ def in_document_order(table: str, shards: int) -> str:
 
 
 def with_findings(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """The shards that have a table of findings: those of format 5."""
+    """The shards that have a table of findings: not those of formats 3 and 4."""
     rows = con.execute(
         "SELECT database_name FROM duckdb_tables() WHERE table_name = 'finding' "
         "AND starts_with(database_name, 'shard_') ORDER BY database_name"
@@ -185,5 +210,5 @@ def as_sums(table: str, shards: int) -> str:
 
 
 def union(select: str, shards: int) -> str:
-    """Of formats 3 to 5: a column that one of them lacks is null there."""
+    """Of formats 3 to 6: a column that one of them lacks is null there."""
     return " UNION ALL BY NAME ".join(select.format(shard) for shard in range(shards))

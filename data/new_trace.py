@@ -2,16 +2,18 @@
 
 import re
 import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
 from data.connection import connect, first_line
+from data.routing import MIXED, LayerDescription
 from data.strict_json import json_text
 from data.trace_check import SCHEMA
-from data.trace_format import FORMAT_VERSION
+from data.trace_format import FORMAT_VERSION, LAYER_FIELDS
 from data.trace_paths import discard, fresh_path
 
 
@@ -24,11 +26,7 @@ class TraceDescription:
     model_name: str
     model_sha256: str  # 64 hexadecimal digits; empty where there is none
     tokenizer: str
-    num_layers: int  # MoE layers
-    num_experts: int  # routed experts a layer
-    num_shared_experts: int
-    scoring: str  # softmax, sigmoid
-    top_k: int | None  # None where it varies from token to token
+    layers: tuple[LayerDescription, ...]  # with experts, first to last
     seed: int | None
     config: dict[str, object]  # the model's configuration, the capture's, versions; becomes JSON
 
@@ -38,6 +36,48 @@ class TraceDescription:
                 f"model_sha256 is {self.model_sha256!r:.80}; give the 64 hexadecimal digits of a "
                 "SHA-256, or an empty text"
             )
+        names = [layer.name for layer in self.layers]
+        if not all(names) or len(set(names)) < len(names) or not names:
+            raise ValueError(
+                f"the names of its layers are {', '.join(map(repr, names)) or 'missing'}; give "
+                "every MoE layer a name of its own"
+            )
+        for layer in self.layers:
+            if layer.top_k is not None and not 1 <= layer.top_k <= layer.num_experts:
+                raise ValueError(
+                    f"{layer.name} chooses {layer.top_k} of {layer.num_experts} experts"
+                )
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def num_experts(self) -> int:
+        """The most of any layer."""
+        return max(layer.num_experts for layer in self.layers)
+
+    @property
+    def top_k(self) -> int | None:
+        """Of all layers; None where they differ or it varies."""
+        several = {layer.top_k for layer in self.layers}
+        return several.pop() if len(several) == 1 else None
+
+    def row(self) -> dict[str, object]:
+        """What table trace says of it."""
+        scorings = {layer.scoring for layer in self.layers}
+        values = {
+            name: getattr(self, name)
+            for name in ("name", "source", "model_name", "model_sha256", "tokenizer", "seed")
+        }
+        return values | {
+            "num_layers": self.num_layers,
+            "num_experts": self.num_experts,
+            "num_shared_experts": max(layer.num_shared_experts for layer in self.layers),
+            "scoring": scorings.pop() if len(scorings) == 1 else MIXED,
+            "top_k": self.top_k,
+            "config": self.config,
+        }
 
 
 def difference(name: str, stored: object, given: object, *, where: str = "now") -> str:
@@ -47,6 +87,20 @@ def difference(name: str, stored: object, given: object, *, where: str = "now") 
             if stored.get(key) != given.get(key):
                 return difference(f"{name}.{key}", stored.get(key), given.get(key), where=where)
     return f"{name} ({stored}, {where} {given})"
+
+
+def layer_difference(
+    stored: Sequence[LayerDescription], given: Sequence[LayerDescription], *, where: str = "now"
+) -> str | None:
+    """The first layer that differs and in what; None where all are the same."""
+    if len(stored) != len(given):
+        return difference("num_layers", len(stored), len(given), where=where)
+    for layer_id, (one, two) in enumerate(zip(stored, given, strict=True)):
+        for name, value in asdict(one).items():
+            if value != getattr(two, name):
+                what = difference(name, value, getattr(two, name), where=where)
+                return f"layer {layer_id}, {one.name}: {what}"
+    return None
 
 
 def create_empty(path: Path, description: TraceDescription) -> None:
@@ -68,7 +122,7 @@ def create_empty(path: Path, description: TraceDescription) -> None:
 
 def fill_empty(connection: duckdb.DuckDBPyConnection, description: TraceDescription) -> None:
     connection.execute(SCHEMA.read_text(encoding="utf-8"))
-    values = asdict(description) | {
+    values = description.row() | {
         "config": json_text(description.config | {"truncated": {"documents": 0, "tokens": 0}}),
         "trace_id": uuid.uuid4().hex,
         "created_at": datetime.now(UTC).replace(tzinfo=None),
@@ -77,8 +131,10 @@ def fill_empty(connection: duckdb.DuckDBPyConnection, description: TraceDescript
     names = ", ".join(values)
     places = ", ".join(f"${name}" for name in values)
     connection.execute(f"INSERT INTO trace ({names}) VALUES ({places})", values)
+    rows = [(place, *astuple(layer)) for place, layer in enumerate(description.layers)]
+    marks = ", ".join("?" * len(rows[0]))
+    connection.executemany(f"INSERT INTO layer (layer_id, {LAYER_FIELDS}) VALUES ({marks})", rows)
     connection.execute(
         "INSERT INTO expert SELECT layer_id, expert_id "
-        "FROM range($1) layers(layer_id), range($2) experts(expert_id) ORDER BY ALL",
-        [description.num_layers, description.num_experts],
+        "FROM layer, range(num_experts) experts(expert_id) ORDER BY ALL"
     )

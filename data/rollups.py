@@ -23,6 +23,7 @@ def token_table(batch: RoutingBatch) -> pa.Table:
             "text": pa.array(batch.token_text_T, pa.string()),
             "phase": batch.phase_T,
             "loss": pa.array(batch.loss_T, from_pandas=True),  # NaN becomes NULL
+            "special": pa.array(batch.special_T or [None] * len(batch.doc_id_T), pa.string()),
         }
     )
 

@@ -9,14 +9,25 @@ CREATE TABLE trace (
     model_sha256 VARCHAR NOT NULL,
     tokenizer VARCHAR NOT NULL,
     num_layers USMALLINT NOT NULL,      -- MoE layers
-    num_experts USMALLINT NOT NULL,     -- routed experts a layer
-    num_shared_experts USMALLINT NOT NULL,
-    scoring VARCHAR NOT NULL,           -- softmax, sigmoid
-    top_k USMALLINT,                    -- NULL where it varies from token to token
+    num_experts USMALLINT NOT NULL,     -- routed experts: the most of any layer
+    num_shared_experts USMALLINT NOT NULL, -- the most of any layer
+    scoring VARCHAR NOT NULL,           -- of all layers, or mixed
+    top_k USMALLINT,                    -- NULL where it varies from token to token or by layer
     created_at TIMESTAMP NOT NULL,      -- UTC
     seed BIGINT,
     config JSON NOT NULL,               -- the model's configuration, and the capture's
     format_version USMALLINT NOT NULL
+);
+
+CREATE TABLE layer (                    -- a MoE layer
+    layer_id USMALLINT NOT NULL,
+    name VARCHAR NOT NULL,              -- what the model calls it
+    num_experts USMALLINT NOT NULL,     -- routed
+    num_shared_experts USMALLINT NOT NULL,
+    top_k USMALLINT,                    -- NULL where it varies from token to token
+    scoring VARCHAR NOT NULL,           -- softmax, sigmoid, hash, unknown, ...
+    weighting VARCHAR NOT NULL,         -- how mixing weights come from scores, in words
+    selection VARCHAR NOT NULL          -- by what experts are chosen, in words
 );
 
 CREATE TABLE document (
@@ -34,12 +45,13 @@ CREATE TABLE token (
     token_id UINTEGER NOT NULL,
     text VARCHAR NOT NULL,
     phase UTINYINT NOT NULL,            -- 0 prefill, 1 decode
-    loss FLOAT                          -- nats given the tokens before it, NULL where unknown
+    loss FLOAT,                         -- nats given the tokens before it, NULL where unknown
+    special VARCHAR                     -- name of a special token; NULL: an ordinary one
 );
 
 CREATE TABLE expert (
     layer_id USMALLINT NOT NULL,
-    expert_id USMALLINT NOT NULL        -- every routed expert: a dead one is a row with 0
+    expert_id USMALLINT NOT NULL        -- every routed expert of the layer: a dead one is a row with 0
 );
 
 CREATE TABLE routing (
@@ -94,7 +106,7 @@ CREATE TABLE document_dropped (
 CREATE TABLE document_k (
     doc_id UINTEGER NOT NULL,
     layer_id USMALLINT NOT NULL,
-    k USMALLINT NOT NULL,               -- experts that ran for the token; 0 where all were full
+    k USMALLINT NOT NULL,               -- experts that ran for the token; 0: none
     tokens UINTEGER NOT NULL
 );
 

@@ -5,7 +5,6 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +16,10 @@ import numpy as np
 from data.connection import TraceError, connect, first_line, reading
 from data.groups import GroupDomains
 from data.inputs import require_file
-from data.new_trace import TraceDescription, create_empty, difference
-from data.routing import NO_EXPERT, RoutingBatch
+from data.new_trace import TraceDescription, create_empty, difference, layer_difference
+from data.routing import NO_EXPERT, LayerDescription, RoutingBatch
 from data.trace_check import check_trace
-from data.trace_format import require_own_format, stored_groups
+from data.trace_format import require_own_format, stored_groups, stored_layers
 from data.trace_paths import (
     discard_empty,
     discard_partial,
@@ -141,25 +140,10 @@ class TraceStore:
             raise ValueError(f"routing of {layers} layers, the trace has {expected.num_layers}")
         if expected.top_k not in (None, top_k):
             raise ValueError(f"{top_k} choices a token, the trace has {expected.top_k}")
-        least = NO_EXPERT if expected.top_k is None else 0
-        ids_TLK = batch.expert_ids_TLK
-        if ids_TLK.size and (ids_TLK.min() < least or ids_TLK.max() >= expected.num_experts):
-            raise ValueError(
-                f"expert ids from {ids_TLK.min()} to {ids_TLK.max()} in a trace of "
-                f"{expected.num_experts} experts"
-            )
-        if batch.entropy_TL is not None:
-            self._check_entropy(batch.entropy_TL[np.isfinite(batch.entropy_TL)])
+        for layer_id, layer in enumerate(expected.layers):
+            check_layer(batch, layer_id, layer)
         if batch.weights_TLK.size and not batch.findings:
             self._check_weights(batch.weights_TLK)
-
-    def _check_entropy(self, entropy: np.ndarray) -> None:
-        most = np.log(self._description.num_experts)
-        if entropy.size and (entropy.min() < -ROUNDING or entropy.max() > most + ROUNDING):
-            raise ValueError(
-                f"entropies from {entropy.min()} to {entropy.max()}; in nats they are within 0 and "
-                f"ln {self._description.num_experts}"
-            )
 
     def _check_weights(self, weights_TLK: np.ndarray) -> None:
         """All are numbers, or all NaN in the whole trace: its source gives ids only."""
@@ -198,6 +182,31 @@ class TraceStore:
             raise self._error
 
 
+def check_layer(batch: RoutingBatch, layer_id: int, layer: LayerDescription) -> None:
+    """ValueError: what is of this layer would not be opened again."""
+    ids_TK = batch.expert_ids_TLK[:, layer_id]
+    if ids_TK.size and (ids_TK.min() < NO_EXPERT or ids_TK.max() >= layer.num_experts):
+        raise ValueError(
+            f"expert ids from {ids_TK.min()} to {ids_TK.max()} in layer {layer_id}, {layer.name}, "
+            f"of {layer.num_experts} experts"
+        )
+    k_T = (ids_TK != NO_EXPERT).sum(-1)
+    if layer.top_k is not None and (k_T != layer.top_k).any():
+        raise ValueError(
+            f"{k_T.min()} to {k_T.max()} choices a token in layer {layer_id}, {layer.name}, whose "
+            f"top_k is {layer.top_k}; it is None where the number varies"
+        )
+    if batch.entropy_TL is None:
+        return
+    known = batch.entropy_TL[:, layer_id][np.isfinite(batch.entropy_TL[:, layer_id])]
+    most = np.log(layer.num_experts)
+    if known.size and (known.min() < -ROUNDING or known.max() > most + ROUNDING):
+        raise ValueError(
+            f"entropies from {known.min()} to {known.max()} in layer {layer_id}, {layer.name}; in "
+            f"nats they are within 0 and ln {layer.num_experts}"
+        )
+
+
 def require_same(partial: Path, description: TraceDescription) -> None:
     require_sound(partial, whole=False)
     with connect(partial, read_only=True) as connection:
@@ -205,14 +214,17 @@ def require_same(partial: Path, description: TraceDescription) -> None:
         cursor = connection.execute("SELECT * FROM trace")
         names = [column[0] for column in cursor.description]
         stored = dict(zip(names, cursor.fetchall()[0], strict=True))
+        layers = stored_layers(connection)
     stored["config"] = json.loads(stored["config"])
     del stored["config"]["truncated"]
-    for name, value in asdict(description).items():
-        if stored[name] != value:
-            raise ValueError(
-                f"{partial} was begun with another {difference(name, stored[name], value)}; "
-                "resume it with the same, or delete it"
-            )
+    another = layer_difference(layers, description.layers)
+    for name, value in description.row().items():
+        if another is None and stored[name] != value:
+            another = difference(name, stored[name], value)
+    if another is not None:
+        raise ValueError(
+            f"{partial} was begun with another {another}; resume it with the same, or delete it"
+        )
 
 
 def open_trace(path: Path) -> duckdb.DuckDBPyConnection:

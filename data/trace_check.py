@@ -14,7 +14,7 @@ import duckdb
 
 from data.connection import TraceError, connect
 from data.groups import SOURCES, sources_of
-from data.trace_format import ADDED, FORMAT_VERSION, READABLE_VERSIONS
+from data.trace_format import ADDED, FORMAT_VERSION, READABLE_VERSIONS, layers_query
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 CHECKS = Path(__file__).with_name("checks.sql")
@@ -32,7 +32,7 @@ HAVING count(*) > 1000 OR sum(occurrences) > 1e15
 """
 OPENED = """
 CREATE TEMP TABLE opened AS
-SELECT num_layers::INTEGER AS num_layers, num_experts::INTEGER AS num_experts, top_k,
+SELECT num_layers::INTEGER AS num_layers, top_k,
        $whole::BOOLEAN AS whole, $named::BOOLEAN AS named
 FROM trace
 """
@@ -123,6 +123,7 @@ def _wrong_contents(con: duckdb.DuckDBPyConnection, version: int, *, whole: bool
             return str(rows[0][0])
         named = con.execute(NON_FINITE).fetchall()[0][0]
     con.execute(OPENED, {"whole": whole, "named": named})
+    con.execute(f"CREATE TEMP TABLE layers AS {layers_query(version)}")
     for statement in CHECKS.read_text(encoding="utf-8").strip().split(";\n"):
         rows = con.execute(statement).fetchall()
         if rows and "CREATE TEMP TABLE" not in statement:

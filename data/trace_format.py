@@ -1,19 +1,50 @@
 """Versions of the trace format: which are read, which is written, what older ones lack."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import duckdb
 
-FORMAT_VERSION = 5
-READABLE_VERSIONS = (3, 4, FORMAT_VERSION)
+from data.routing import UNKNOWN, LayerDescription
+
+FORMAT_VERSION = 6
+READABLE_VERSIONS = (3, 4, 5, FORMAT_VERSION)
+WITH_LAYERS = 6  # the first version that describes layers one by one
 ADDED = {  # by a version; these statements make its tables those of the version before
+    6: ("DROP TABLE layer", "ALTER TABLE token DROP COLUMN special"),
     5: ("ALTER TABLE trace DROP COLUMN trace_id", "DROP TABLE finding"),
     4: ('ALTER TABLE document DROP COLUMN "group"',),
 }
 
 
+LAYER_FIELDS = ", ".join(field.name for field in fields(LayerDescription))
+
+
+def format_version(connection: duckdb.DuckDBPyConnection) -> int:
+    return int(connection.execute("SELECT format_version FROM trace").fetchall()[0][0])
+
+
+def layers_query(version: int) -> str:
+    """Rows of table layer. Formats 3 to 5 say the same of all, and not what they are called."""
+    if version >= WITH_LAYERS:
+        return f"SELECT layer_id, {LAYER_FIELDS} FROM layer"
+    return (
+        "SELECT layer_id, concat('layer ', layer_id) AS name, num_experts, num_shared_experts, "
+        f"top_k, scoring, '{UNKNOWN}' AS weighting, '{UNKNOWN}' AS selection "
+        "FROM trace, range(num_layers) AS numbers(layer_id)"
+    )
+
+
+def stored_layers(connection: duckdb.DuckDBPyConnection) -> tuple[LayerDescription, ...]:
+    """First to last."""
+    query = layers_query(format_version(connection))
+    rows = connection.execute(f"SELECT {LAYER_FIELDS} FROM ({query}) ORDER BY layer_id").fetchall()
+    names = [field.name for field in fields(LayerDescription)]
+    return tuple(LayerDescription(**dict(zip(names, row, strict=True))) for row in rows)
+
+
 def require_own_format(connection: duckdb.DuckDBPyConnection, partial: Path) -> None:
-    version = connection.execute("SELECT format_version FROM trace").fetchall()[0][0]
+    version = format_version(connection)
     if version != FORMAT_VERSION:
         raise ValueError(
             f"{partial} was begun in trace format {version}, this RouteScope writes "

@@ -10,6 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from data.routing import LayerDescription
+from model.config import ModelConfig
 from model.counting import parameters
 from model.generate import generate
 from model.moe import MoE
@@ -21,6 +23,7 @@ from model.readable import (
     ReadText,
     Sampled,
 )
+from model.router import SoftmaxRouter
 from model.transformer import Transformer
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768}  # of one forward
@@ -96,17 +99,33 @@ class DeepSeekMoE:
 
     def description(self) -> ModelDescription:
         config = self.transformer.config
-        moe_layers = self.moe_layers()
-        gate = moe_layers[0].gate if moe_layers else None
+        names = {module: name for name, module in self.transformer.named_modules()}
+        layers = self.moe_layers()
         return ModelDescription(
             source="routescope",
-            family=gate.family if gate else "dense",
+            family=layers[0].gate.family if layers else "dense",
             parameters=parameters(self.transformer),
             tokenizer=self.tokenizer,
-            num_experts=config.num_experts,
-            num_shared_experts=config.num_shared_experts,
-            scoring=gate.scoring if gate else "none",
-            top_k=None if config.varying_k else config.top_k,
+            layers=tuple(layer_description(layer, names[layer], config) for layer in layers),
             dtype=str(self.transformer.head.weight.dtype).removeprefix("torch."),
             config=asdict(config),
         )
+
+
+def layer_description(layer: MoE, name: str, config: ModelConfig) -> LayerDescription:
+    gate = layer.gate
+    renormalizes = isinstance(gate, SoftmaxRouter) and gate.renormalizes
+    selection = "token id"
+    if isinstance(gate, SoftmaxRouter):
+        selection = "scores plus bias" if gate.biased else "scores"
+        if gate.groups_per_token is not None:
+            selection += f" in {gate.groups_per_token} of {gate.groups} groups"
+    return LayerDescription(
+        name=name,
+        num_experts=config.num_experts,
+        num_shared_experts=config.num_shared_experts,
+        top_k=None if config.varying_k else config.top_k,
+        scoring=gate.scoring,
+        weighting="scores that sum to 1" if renormalizes else "scores",
+        selection=selection,
+    )

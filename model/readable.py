@@ -16,6 +16,8 @@ from torch.utils.hooks import RemovableHandle
 
 from model.watching import Watcher
 
+from data.routing import LayerDescription
+
 
 class GateRule(Protocol):
     """How a gate decides by its logits: who knows the gate says so, nobody guesses it."""
@@ -125,10 +127,7 @@ class ModelDescription:
     family: str
     parameters: int
     tokenizer: str
-    num_experts: int  # routed, of a layer
-    num_shared_experts: int
-    scoring: str  # softmax, sigmoid, hash
-    top_k: int | None  # None where it varies from token to token
+    layers: tuple[LayerDescription, ...]  # of moe_layers(); none in a dense model
     dtype: str
     config: Mapping[str, object]  # becomes JSON
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from data.routing import LayerDescription
 from model.generate import generate
 from model.readable import GenerationSettings, ModelDescription, ReadText, Sampled
 from model.watching import Watcher, watch_contract
@@ -197,10 +198,18 @@ class ForeignModel:
             family="Sums",
             parameters=sum(weight.numel() for weight in self.sums.parameters()),
             tokenizer="letters",
-            num_experts=EXPERTS,
-            num_shared_experts=0,
-            scoring="square root of softplus",
-            top_k=2,
+            layers=tuple(
+                LayerDescription(
+                    name=f"blocks.{number}",
+                    num_experts=EXPERTS,
+                    num_shared_experts=0,
+                    top_k=2,
+                    scoring="sqrtsoftplus",
+                    weighting="scores",
+                    selection="scores",
+                )
+                for number in range(2)
+            ),
             dtype="float32",
             config={"blocks": 2},
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from data.new_trace import TraceDescription
-from data.routing import PREFILL, Document, RoutingBatch
+from data.routing import PREFILL, Document, LayerDescription, RoutingBatch
 
 
 def batch_of(
@@ -59,20 +59,29 @@ def grouped(doc_id: int, group: str | None, domain: str | None = "math") -> Rout
     return replace(batch, documents=(document,))
 
 
+def layer(name: str, experts: int, *, top_k: int | None = 2) -> LayerDescription:
+    return LayerDescription(
+        name=name,
+        num_experts=experts,
+        num_shared_experts=1,
+        top_k=top_k,
+        scoring="softmax",
+        weighting="scores",
+        selection="scores",
+    )
+
+
 def description(
     *, layers: int = 2, experts: int = 8, top_k: int | None = 2, model_sha256: str = "0" * 64
 ) -> TraceDescription:
+    """Of layers that are all alike."""
     return TraceDescription(
         name="test",
         source="routescope",
         model_name="tiny",
         model_sha256=model_sha256,
         tokenizer="bytes",
-        num_layers=layers,
-        num_experts=experts,
-        num_shared_experts=1,
-        scoring="softmax",
-        top_k=top_k,
+        layers=tuple(layer(f"layers.{number}", experts, top_k=top_k) for number in range(layers)),
         seed=None,
         config={"model": {"hidden_dim": 4}, "capture": {"prompts": {"sha256": "abc"}}},
     )

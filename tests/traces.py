@@ -35,6 +35,7 @@ DOCUMENTS = (
 INSERT_DOCUMENT = (
     "INSERT INTO document (doc_id, domain, text, origin, sha256) VALUES (?, ?, ?, ?, ?)"
 )
+INSERT_TOKEN = "INSERT INTO token VALUES (?, ?, ?, ?, ?, ?, NULL)"
 CHOICES_TLK = np.array(
     [[[0, 1], [0, 1]]] * 3 + [[[2, 1], [2, 3]]] * 3 + [[[0, 1], [0, 2]], [[0, 1], [1, 3]]]
 )
@@ -70,7 +71,12 @@ def write_empty_trace(path: Path, *, num_layers: int = 2, num_experts: int = 4) 
         con.execute(
             "INSERT INTO trace VALUES ('0123', 'tiny', 'routescope', 'toy', repeat('ab12', 16), "
             "'bytes', $1, $2, 1, 'softmax', 2, TIMESTAMP '2026-01-02 03:04:05', 7, "
-            "'{\"seed\": 7}', 5)",
+            "'{\"seed\": 7}', 6)",
+            [num_layers, num_experts],
+        )
+        con.execute(
+            "INSERT INTO layer SELECT layer_id, concat('layers.', layer_id), $2, 1, 2, 'softmax', "
+            "'scores', 'scores' FROM range($1) AS layers(layer_id)",
             [num_layers, num_experts],
         )
         experts = [(layer, expert) for layer in range(num_layers) for expert in range(num_experts)]
@@ -81,7 +87,7 @@ def write_tiny_trace(path: Path, *, num_experts: int = 4) -> None:
     write_empty_trace(path, num_experts=num_experts)
     with duckdb.connect(str(path)) as con:
         con.executemany(INSERT_DOCUMENT, DOCUMENTS)
-        con.executemany("INSERT INTO token VALUES (?, ?, ?, ?, ?, ?)", TOKENS)
+        con.executemany(INSERT_TOKEN, TOKENS)
         for (doc_id, position, *_), chosen_LK in zip(TOKENS, CHOICES_TLK, strict=True):
             weights = (0.9, 0.1) if (doc_id, position) == (1, 2) else (0.75, 0.25)
             for layer_id, chosen_K in enumerate(chosen_LK):
@@ -116,12 +122,13 @@ def write_choices(
     top_k = int(k_T.max()) if len(np.unique(k_T[k_T > 0])) == 1 else None
     with duckdb.connect(str(path)) as con:
         con.execute("UPDATE trace SET top_k = $1", [top_k])
+        con.execute("UPDATE layer SET top_k = $1", [top_k])
         for doc_id in np.unique(document_T).tolist():
             domain = "ab"[doc_id % 2] if options.get("labels", True) else None
             row = [doc_id, domain, f"text {doc_id}", "t:1", f"{doc_id:064d}"]
             con.execute(INSERT_DOCUMENT, row)
         tokens = [(int(doc), t, t % 3, f"w{t % 3}", 0, None) for t, doc in enumerate(document_T)]
-        con.executemany("INSERT INTO token VALUES (?, ?, ?, ?, ?, ?)", tokens)
+        con.executemany(INSERT_TOKEN, tokens)
         con.executemany("INSERT INTO routing VALUES (?, ?, ?, ?, ?, ?)", rows)
         if not options.get("ids_only"):
             con.execute(

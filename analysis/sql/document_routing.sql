@@ -1,5 +1,10 @@
 -- A choice made for a token of one document, rank 0 first; those that found their expert full last.
-WITH choice AS (
+-- A token without a choice in a layer has a row there with expert -1. Traces of formats 3 to 5 name no
+-- special tokens.
+WITH named AS (
+    SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false
+),
+choice AS (
     SELECT position, layer_id, rank, expert_id, weight, false AS dropped
     FROM routing
     WHERE doc_id = $doc_id
@@ -8,10 +13,12 @@ WITH choice AS (
     FROM dropped
     WHERE doc_id = $doc_id
 )
-SELECT position, token_id, text, phase, loss, layer_id, rank, expert_id, weight, entropy, margin,
-       dropped
-FROM token
-JOIN choice USING (position)
+SELECT position, token_id, text, special, phase, loss, layer_id, rank,
+       coalesce(expert_id, -1)::INTEGER AS expert_id, coalesce(weight, 0) AS weight, entropy,
+       margin, coalesce(dropped, false) AS dropped
+FROM named
+CROSS JOIN (SELECT DISTINCT layer_id FROM expert)
+LEFT JOIN choice USING (position, layer_id)
 LEFT JOIN gate USING (doc_id, position, layer_id)
 WHERE doc_id = $doc_id
 ORDER BY position, layer_id, dropped, rank

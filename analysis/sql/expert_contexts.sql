@@ -1,5 +1,9 @@
 -- The token an expert weighs most in a document, with twelve tokens on each side; strongest first.
-WITH strongest AS (
+-- Traces of formats 3 to 5 name no special tokens.
+WITH named AS (
+    SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false
+),
+strongest AS (
     SELECT doc_id, arg_max(position, row(weight, -position::BIGINT)) AS position,
            max(weight) AS weight
     FROM routing
@@ -9,14 +13,15 @@ WITH strongest AS (
     LIMIT $limit
 ),
 context AS (
-    SELECT doc_id, strongest.position, weight, text, token.position - strongest.position::BIGINT AS place
+    SELECT doc_id, strongest.position, weight, text, special,
+           named.position - strongest.position::BIGINT AS place
     FROM strongest
-    JOIN token USING (doc_id)
+    JOIN named USING (doc_id)
     WHERE place BETWEEN -12 AND 12
 )
 SELECT doc_id, position, coalesce($names[list_position($labels, coalesce(domain, ''))], $others) AS domain,
        coalesce(string_agg(context.text, '' ORDER BY place) FILTER (place < 0), '') AS before,
-       any_value(context.text) FILTER (place = 0) AS text,
+       any_value(coalesce(nullif(context.text, ''), special, '(empty)')) FILTER (place = 0) AS text,
        coalesce(string_agg(context.text, '' ORDER BY place) FILTER (place > 0), '') AS after,
        weight
 FROM context

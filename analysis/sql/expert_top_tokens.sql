@@ -1,8 +1,13 @@
 -- A token id of one expert: those furthest above what the expert's load alone would give come first.
-WITH chosen AS (
-    SELECT token_id, mode(text) AS text, count(*) AS tokens, avg(weight) AS mean_weight
+-- Traces of formats 3 to 5 name no special tokens.
+WITH named AS (
+    SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false
+),
+chosen AS (
+    SELECT token_id, coalesce(nullif(mode(text), ''), mode(special), '(empty)') AS text,
+           count(*) AS tokens, avg(weight) AS mean_weight
     FROM routing
-    JOIN token USING (doc_id, position)
+    JOIN named USING (doc_id, position)
     WHERE layer_id = $layer_id AND expert_id = $expert_id
     GROUP BY token_id
 ),

@@ -1,5 +1,10 @@
--- A token id that occurs: its text and how often.
-SELECT token_id, mode(text) AS text, count(*)::BIGINT AS tokens
-FROM token
+-- A token id that occurs: its text (of an empty one its name) and how often. Traces of formats 3 to 5
+-- name no special tokens.
+WITH named AS (
+    SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false
+)
+SELECT token_id, coalesce(nullif(mode(text), ''), mode(special), '(empty)') AS text,
+       count(*)::BIGINT AS tokens
+FROM named
 GROUP BY token_id
 ORDER BY token_id

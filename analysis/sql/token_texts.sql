@@ -1,9 +1,13 @@
--- Text of a sampled token (its first 200 characters), in the order of the sample.
-WITH sample AS (
+-- Text of a sampled token (its first 200 characters, of an empty one its name), in the order of the
+-- sample. Traces of formats 3 to 5 name no special tokens.
+WITH named AS (
+    SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false
+),
+sample AS (
     SELECT unnest($doc_ids) AS doc_id, unnest($positions) AS position,
            unnest(range(len($doc_ids))) AS point
 )
-SELECT left(text, 200) AS text
-FROM token
+SELECT left(coalesce(nullif(text, ''), special, '(empty)'), 200) AS text
+FROM named
 JOIN sample USING (doc_id, position)
 ORDER BY point

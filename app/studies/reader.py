@@ -121,11 +121,7 @@ class Tracer:
             model_name=f"{model.family} {model.parameters / 1e6:.1f} M",
             model_sha256=model_sha256(self.folder),
             tokenizer=model.tokenizer,
-            num_layers=len(self.model.moe_layers()),
-            num_experts=model.num_experts,
-            num_shared_experts=model.num_shared_experts,
-            scoring=model.scoring,
-            top_k=model.top_k,
+            layers=model.layers,
             seed=sampling.seed if sampling else None,
             config={
                 "model": model.config,

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 
 from data.new_trace import TraceDescription
-from data.routing import NO_EXPERT, Document, RoutingBatch
+from data.routing import NO_EXPERT, Document, LayerDescription, RoutingBatch
 from data.store import TraceStore
 from data.trace_format import ADDED
 
@@ -77,7 +77,7 @@ def write_bases(folder: Path) -> list[Path]:
     for path in bases:
         _write(path)
     with duckdb.connect(str(bases[-1])) as con:
-        for statement in ADDED[5]:
+        for statement in (*ADDED[6], *ADDED[5]):
             con.execute(statement)
         con.execute("UPDATE trace SET format_version = 4")
     return bases
@@ -92,11 +92,18 @@ def _write(path: Path) -> None:
         model_name="toy",
         model_sha256="0" * 64,
         tokenizer="bytes",
-        num_layers=2,
-        num_experts=8,
-        num_shared_experts=1,
-        scoring="softmax",
-        top_k=None if varies else 2,
+        layers=tuple(
+            LayerDescription(
+                name=f"layers.{number}",
+                num_experts=8,
+                num_shared_experts=1,
+                top_k=None if varies else 2,
+                scoring="softmax",
+                weighting="scores",
+                selection="scores",
+            )
+            for number in range(2)
+        ),
         seed=None,
         config={"model": {}, "capture": {"prompts": {"sha256": "ab"}}},
     )

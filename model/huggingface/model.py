@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from data.routing import UNKNOWN, LayerDescription
 from model.huggingface.layers import HuggingFaceLayer
 from model.huggingface.text import HuggingFaceText
 from model.huggingface.trial import tried_layers
@@ -164,22 +165,29 @@ class HuggingFaceModel:
         return config
 
     def description(self) -> ModelDescription:
-        layers = self._layers
-        scorings = {layer.rule.scoring if layer.rule else "unknown" for layer in layers}
-        ks = {layer.k_range for layer in layers}
         return ModelDescription(
             source="transformers",
             family=type(self.module).__name__,
             parameters=sum(weight.numel() for weight in self.module.parameters()),
             tokenizer=f"{type(self.text.tokenizer).__name__}, {len(self.text.tokenizer):,} entries",
-            num_experts=max(layer.num_experts for layer in layers),
-            num_shared_experts=max(layer.num_shared_experts for layer in layers),
-            scoring=scorings.pop() if len(scorings) == 1 else "mixed",
-            top_k=ks.pop()[1] if len(ks) == 1 else None,
+            layers=tuple(map(layer_description, self._layers)),
             dtype=str(next(self.module.parameters()).dtype).removeprefix("torch."),
             config=self.module.config.to_dict()
             | {"experts_implementation": getattr(self.config, "_experts_implementation", None)},
         )
+
+
+def layer_description(layer: HuggingFaceLayer) -> LayerDescription:
+    rule, (least, most) = layer.rule, layer.k_range
+    return LayerDescription(
+        name=layer.name,
+        num_experts=layer.num_experts,
+        num_shared_experts=layer.num_shared_experts,
+        top_k=most if least == most else None,
+        scoring=rule.scoring if rule else UNKNOWN,
+        weighting=rule.weighting if rule else UNKNOWN,
+        selection=rule.selection if rule else UNKNOWN,
+    )
 
 
 class Told:

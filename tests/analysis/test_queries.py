@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from analysis import arrays, domain_names, queries
+from data.routing import NO_EXPERT
+from tests.data.stored import drop_format_6
 from tests.traces import SCHEMA
 
 QUESTIONS = sorted(queries.SQL.glob("*.sql"))
@@ -230,3 +232,38 @@ def test_every_question_has_an_answer_on_an_empty_trace(empty: duckdb.DuckDBPyCo
     assert chosen_TE.shape == (0, 4)
     assert queries.token_id_choices(empty, 0).empty
     assert queries.token_ids(empty).empty
+
+
+def test_a_token_without_text_is_called_by_its_name(writable: duckdb.DuckDBPyConnection) -> None:
+    writable.execute("UPDATE token SET text = '', special = '<s>' WHERE token_id = 1")
+    writable.execute("UPDATE token SET text = '' WHERE token_id = 2")
+    ids = queries.token_ids(writable).set_index("token_id").text
+    assert ids[:3].tolist() == ["<s>", "(empty)", " 1"]
+    top = queries.expert_top_tokens(writable, 0, 0).set_index("token_id").text
+    assert top[1] == "<s>"
+    sample = pd.DataFrame({"doc_id": [0, 0], "position": [1, 0]})
+    assert queries.token_texts(writable, sample) == ["(empty)", "<s>"]
+    context = queries.expert_contexts(writable, 0, 0).set_index("doc_id").loc[0]
+    assert (context.text, context.before, context.after) == ("<s>", "", " 1")
+
+
+def test_a_token_that_chose_nothing_in_a_layer_has_a_row_there(
+    writable: duckdb.DuckDBPyConnection,
+) -> None:
+    writable.execute("DELETE FROM routing WHERE doc_id = 0 AND position = 1 AND layer_id = 1")
+    writable.execute("UPDATE token SET special = '<s>' WHERE position = 0")
+    frame = queries.document_routing(writable, 0)
+    nothing = frame[frame.expert_id == NO_EXPERT]
+    assert nothing[["position", "layer_id", "weight", "dropped"]].values.tolist() == [
+        [1, 1, 0.0, False]
+    ]
+    assert frame.special[frame.position == 0].unique().tolist() == ["<s>"]
+    assert frame.special[frame.position > 0].isna().all()
+
+
+def test_the_layers_of_a_trace_of_an_older_format(writable: duckdb.DuckDBPyConnection) -> None:
+    drop_format_6(writable)
+    writable.execute("UPDATE trace SET format_version = 5")
+    assert queries.trace_info(writable).layer_sizes.tolist() == [4, 4]
+    assert queries.token_ids(writable).text[0] == "1"
+    assert queries.document_routing(writable, 0).special.isna().all()

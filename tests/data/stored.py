@@ -15,7 +15,7 @@ from data.store import TraceStore, open_trace
 from tests.routing_batches import batch_of, description, random_document
 
 SUMMED = ("document_load", "document_k", "coactivation", "transition")
-TABLES = ("trace", "document", "token", "expert", "gate", *SUMMED)
+TABLES = ("trace", "layer", "document", "token", "expert", "gate", *SUMMED)
 
 
 def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
@@ -59,10 +59,25 @@ def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     } | {"routing": rows(path, "SELECT count(*), sum(hash(COLUMNS(*))::HUGEINT) FROM routing")}
 
 
+def drop_format_6(connection: duckdb.DuckDBPyConnection) -> None:
+    """What format 6 added."""
+    connection.execute("DROP TABLE layer")
+    connection.execute("ALTER TABLE token DROP COLUMN special")
+
+
 def drop_format_5(connection: duckdb.DuckDBPyConnection) -> None:
-    """What format 5 added."""
+    """What formats 5 and 6 added."""
+    drop_format_6(connection)
     connection.execute("ALTER TABLE trace DROP COLUMN trace_id")
     connection.execute("DROP TABLE finding")
+
+
+def as_format_5(path: Path) -> Path:
+    """What the format before layers and special tokens held."""
+    with duckdb.connect(str(path)) as connection:
+        drop_format_6(connection)
+        connection.execute("UPDATE trace SET format_version = 5")
+    return path
 
 
 def as_format_4(path: Path) -> Path:

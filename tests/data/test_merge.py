@@ -17,10 +17,11 @@ from data.routing import RoutingBatch
 from data.store import TraceStore, open_trace
 from data.trace_format import FORMAT_VERSION
 from data.trace_paths import merging_path, partial_path
-from tests.data.stored import as_format_3, open_elsewhere
-from tests.routing_batches import batch_of, description, grouped, random_document
+from tests.data.stored import as_format_3, as_format_5, open_elsewhere
+from tests.routing_batches import batch_of, description, grouped, layer, random_document
 
-STORED = ("document", "token", "expert", "routing", "gate", "dropped")
+LAYERS = description().layers
+STORED = ("layer", "document", "token", "expert", "routing", "gate", "dropped")
 SUMMED = ("document_load", "document_dropped", "document_k", "coactivation", "transition")
 TABLES = (*STORED, *SUMMED)
 
@@ -95,9 +96,16 @@ def test_captures_that_differ_are_all_told(tmp_path: Path) -> None:
     [
         ({"model_sha256": "1" * 64}, "differ in model_sha256"),
         ({"tokenizer": "words"}, r"differ in tokenizer \(bytes, there words\)"),
-        ({"num_layers": 3}, r"differ in num_layers \(2, there 3\)"),
-        ({"num_experts": 9}, r"differ in num_experts \(8, there 9\)"),
-        ({"top_k": None}, r"differ in top_k \(2, there None\)"),
+        ({"layers": LAYERS[:1]}, r"differ in num_layers \(2, there 1\)"),
+        (
+            {"layers": (LAYERS[0], layer("layers.1", 9))},
+            r"layer 1, layers.1: num_experts \(8, there 9",
+        ),
+        (
+            {"layers": (LAYERS[0], layer("layers.1", 8, top_k=None))},
+            r"layers.1: top_k \(2, there None",
+        ),
+        ({"layers": (layer("attention", 8), LAYERS[1])}, r"layers.0: name \(layers.0, there atten"),
         ({"config": {"model": {"hidden_dim": 5}}}, r"config.hidden_dim \(4, there 5\)"),
     ],
 )
@@ -142,6 +150,21 @@ def test_traces_with_and_without_groups_are_merged(tmp_path: Path, older: tuple[
     groups = [None if shard in older else "Emma" for shard in (0, 1)]
     assert found == [(x, "math", groups[x], "test") for x in (0, 1)]
     assert version == [(FORMAT_VERSION,)]
+
+
+@pytest.mark.parametrize("older", [(0,), (1,), (0, 1)])
+def test_what_an_older_trace_does_not_say_of_layers_differs_from_nothing(
+    tmp_path: Path, older: tuple[int, ...]
+) -> None:
+    paths = [write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1)]
+    for shard in older:
+        as_format_5(paths[shard])
+    merge_traces(paths, tmp_path / "c.duckdb")
+    with open_trace(tmp_path / "c.duckdb") as con:
+        layers = con.execute("SELECT name, selection FROM layer").fetchall()
+        assert con.execute("SELECT DISTINCT special FROM token").fetchall() == [(None,)]
+    known = [(f"layers.{number}", "scores") for number in range(2)]
+    assert layers == ([(f"layer {x}", "unknown") for x in (0, 1)] if older == (0, 1) else known)
 
 
 def test_a_group_that_spans_the_domains_of_two_traces_is_refused(tmp_path: Path) -> None:
@@ -194,7 +217,7 @@ def test_a_merge_that_fails_leaves_nothing(tmp_path: Path) -> None:
     a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
     with duckdb.connect(str(b)) as con:
         con.execute("DROP TABLE gate")
-    with pytest.raises(ValueError, match="its table 'gate' is not that of trace format 5"):
+    with pytest.raises(ValueError, match="its table 'gate' is not that of trace format 6"):
         merge_traces([a, b], tmp_path / "c.duckdb")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.duckdb", "1.duckdb"]
 

@@ -146,8 +146,8 @@ def test_the_same_batch_again_is_written_once(tmp_path: Path) -> None:
     [
         (batch_of([0], [[[0, 1]]]), "1 layers, the trace has 2"),
         (batch_of([0], [[[0], [1]]]), "1 choices a token, the trace has 2"),
-        (batch_of([0], [[[0, 1], [2, 8]]]), "expert ids from 0 to 8 in a trace of 8"),
-        (batch_of([0], [[[0, 1], [2, NO_EXPERT]]]), "expert ids from -1 to 2"),
+        (batch_of([0], [[[0, 1], [2, 8]]]), "expert ids from 2 to 8 in layer 1, layers.1, of 8"),
+        (batch_of([0], [[[0, 1], [2, NO_EXPERT]]]), "1 to 1 choices a token in layer 1, layers.1"),
     ],
 )
 def test_routing_of_another_shape_is_refused(

@@ -11,7 +11,7 @@ from data import store
 from data.connection import TraceError, connect, reading
 from data.store import TraceStore, open_trace
 from data.trace_paths import partial_path
-from tests.data.stored import as_format_3, as_format_4, interrupted, rows
+from tests.data.stored import as_format_3, as_format_4, as_format_5, interrupted, rows
 from tests.routing_batches import batch_of, description
 from tests.traces import write_empty_trace, write_tiny_trace
 
@@ -48,7 +48,7 @@ def change(path: Path, *statements: str) -> Path:
         "CREATE SEQUENCE s": "holds the sequence 's'",
         "CREATE SCHEMA s": "holds the schema 's'",
         "CREATE INDEX i ON token (doc_id)": "holds the index 'i'",
-        "CREATE TABLE extra (a INT)": "its table 'extra' is not that of trace format 5",
+        "CREATE TABLE extra (a INT)": "its table 'extra' is not that of trace format 6",
         "DROP TABLE gate": "its table 'gate' is not",
         "ALTER TABLE token ADD COLUMN a INT": "its table 'token' is not",
         "ALTER TABLE token ALTER COLUMN doc_id TYPE BIGINT": "its table 'token' is not",
@@ -76,11 +76,23 @@ def test_a_table_with_a_generated_column_is_refused(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "message"),
     {
-        "INSERT INTO trace FROM trace": "has trace format 5, 5",
+        "INSERT INTO trace FROM trace": "has trace format 6, 6",
         "UPDATE trace SET num_layers = 0": "it has 0 layers of 4 experts",
-        "UPDATE trace SET num_layers = 3": "table expert does not name every expert",
+        "UPDATE trace SET num_layers = 3": "table layer does not describe every layer",
+        "UPDATE trace SET num_experts = 5": "table layer does not describe every layer",
+        "UPDATE trace SET num_shared_experts = 0": "or not as table trace does",
+        "UPDATE trace SET scoring = 'mixed'": "or not as table trace does",
         "UPDATE trace SET top_k = 9": "2 layers of 4 experts, 9 chosen",
-        "UPDATE trace SET top_k = 1": "at rank 1",
+        "UPDATE trace SET top_k = 1": "or not as table trace does",
+        "UPDATE layer SET top_k = NULL WHERE layer_id = 1": "or not as table trace does",
+        "UPDATE trace SET top_k = 1; UPDATE layer SET top_k = 1": "at rank 1",
+        "UPDATE layer SET scoring = 'sigmoid' WHERE layer_id = 1": "or not as table trace does",
+        "UPDATE layer SET num_experts = 3 WHERE layer_id = 1": "table expert does not name every",
+        "UPDATE layer SET name = 'a'": "table layer does not describe every layer",
+        "UPDATE layer SET name = '' WHERE layer_id = 0": "table layer does not describe every",
+        "UPDATE layer SET layer_id = 0": "table layer does not describe every layer",
+        "UPDATE layer SET weighting = repeat('x', 1001)": "or not as table trace does",
+        "DELETE FROM layer": "table layer does not describe every layer",
         "UPDATE trace SET created_at = 'infinity'": "its date is impossible",
         "UPDATE trace SET model_name = repeat('x', 1001)": "longer than 1,000 bytes",
         "UPDATE trace SET config = '[]'": "its configuration is no JSON object",
@@ -100,7 +112,7 @@ def test_a_table_with_a_generated_column_is_refused(tiny: Path) -> None:
         "UPDATE gate SET entropy = -5 WHERE doc_id = 1": r"entropy -5\.0 of a gate is not within",
         "UPDATE gate SET entropy = 1.39": "is not within 0 and ln 4",  # 1.386
         "UPDATE gate SET entropy = 3e38": "is not within 0 and ln 4",
-        "DELETE FROM expert": "table expert is empty",
+        "DELETE FROM expert": "table expert does not name every expert",
         "UPDATE expert SET expert_id = 0": "table expert does not name every expert",
         "INSERT INTO document FROM document LIMIT 1": "document 0 occurs 2 times",
         "DELETE FROM document WHERE doc_id = 1": "belongs to document 1, which is missing",
@@ -108,6 +120,7 @@ def test_a_table_with_a_generated_column_is_refused(tiny: Path) -> None:
         """UPDATE document SET "group" = 'a'""": "group a has texts of two domains",
         "INSERT INTO token FROM token LIMIT 1": "two tokens of document 0 share a position",
         "UPDATE token SET phase = 2": "has no phase",
+        "UPDATE token SET special = ''": "the name of a special token is empty",
         "UPDATE token SET loss = 'inf'": "is not finite",
         "DELETE FROM token WHERE doc_id = 1": "routing has tokens of document 1 that are missing",
         "UPDATE routing SET expert_id = 4": "routing names expert 4",
@@ -145,7 +158,7 @@ def test_a_trace_whose_contents_do_not_agree_is_refused(
 
 
 def test_traces_of_every_format_and_empty_ones_are_sound(tmp_path: Path) -> None:
-    for name, older in {"5": None, "4": as_format_4, "3": as_format_3}.items():
+    for name, older in {"6": None, "5": as_format_5, "4": as_format_4, "3": as_format_3}.items():
         for write in (write_tiny_trace, write_empty_trace):
             path = tmp_path / f"{write.__name__}{name}.duckdb"
             write(path)

@@ -12,6 +12,7 @@ from app.views.load_balance.experts_figures import MEAN_K, k_ridges, mean_k_heat
 from app.views.shared.intervals import probability
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
+from data.routing import NO_EXPERT
 
 
 def panels(trace: Trace, palette: Palette, *, layer_id: int = ALL_LAYERS) -> list[Panel]:
@@ -84,7 +85,11 @@ def _mean_text(row: pd.Series) -> str:
 
 
 def of_text(routing: pd.DataFrame) -> np.ndarray | None:
-    """k_TL of a document_routing(), tokens in order; None where it is the same everywhere."""
-    ran = (~routing.dropped).groupby([routing.position, routing.layer_id]).sum()
+    """k_TL of a document_routing(), tokens in order; None where it is that of the layer alone."""
+    ran = (
+        (~routing.dropped & (routing.expert_id != NO_EXPERT))
+        .groupby([routing.position, routing.layer_id])
+        .sum()
+    )
     k_TL = ran.unstack("layer_id", fill_value=0).to_numpy()
-    return None if (k_TL == k_TL[0, 0]).all() else k_TL
+    return None if (k_TL == k_TL[0]).all() else k_TL

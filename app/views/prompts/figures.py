@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from app.views.shared.heatmap import amount_axis, cell_heatmap
 from app.views.shared.theme import Palette, frame, literal
+from data.routing import NO_EXPERT
 
 
 def token_heatmap(
@@ -28,17 +29,13 @@ def token_heatmap(
     expert_LT = first.pivot(index="layer_id", columns="position", values="expert_id").to_numpy()
     weight_LT = first.pivot(index="layer_id", columns="position", values="weight").to_numpy()
     dropped_LT = first.pivot(index="layer_id", columns="position", values="dropped").to_numpy(bool)
+    none_LT = expert_LT == NO_EXPERT
     positions = np.sort(first.position.unique())
     layers = np.sort(first.layer_id.unique())
     hover = [
         [
-            f"token {positions[t]} <b>{literal(token)}</b><br>layer {layer}: expert "
-            f"{expert_LT[place, t]}, "
-            + (
-                "dropped (expert full)"
-                if dropped_LT[place, t]
-                else f"weight {weight_LT[place, t]:.2f}"
-            )
+            f"token {positions[t]} <b>{literal(token)}</b><br>layer {layer}: "
+            + _choice_text(expert_LT[place, t], weight_LT[place, t], dropped=dropped_LT[place, t])
             for t, token in enumerate(tokens)
         ]
         for place, layer in enumerate(layers)
@@ -52,7 +49,7 @@ def token_heatmap(
         values = categories_TL.T.astype(float)
         axis = {"colorscale": _steps(colors), "cmin": -0.5, "cmax": len(colors) - 0.5}
     figure = cell_heatmap(
-        values,
+        np.where(none_LT, np.nan, values),
         palette,
         rows=[f"layer {layer}" for layer in layers],
         columns=[_short(token) for token in tokens],
@@ -62,6 +59,7 @@ def token_heatmap(
     )
     if len(tokens) <= 64:
         shown_LT = expert_LT.astype(object)
+        shown_LT[none_LT] = ""
         shown_LT[dropped_LT] = [f"({expert})" for expert in expert_LT[dropped_LT]]
         figure.data[0].update(text=shown_LT, texttemplate="%{text}", textfont={"size": 11})
     figure.update_xaxes(tickangle=-60, tickfont={"size": 11})
@@ -75,6 +73,12 @@ def token_heatmap(
             line={"color": palette.text, "width": 2},
         )
     return figure
+
+
+def _choice_text(expert: int, weight: float, *, dropped: bool) -> str:
+    if expert == NO_EXPERT:
+        return "no expert"
+    return f"expert {expert}, " + ("dropped (expert full)" if dropped else f"weight {weight:.2f}")
 
 
 def token_path(routes: pd.DataFrame, palette: Palette, *, colors: Sequence[str]) -> go.Figure:

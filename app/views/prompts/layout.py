@@ -11,7 +11,7 @@ from app.views.prompts.panels import WINDOW
 from app.views.shared import controls
 from app.views.shared.drawing import draw
 from app.views.shared.theme import visible
-from data.routing import PHASES
+from data.routing import NO_EXPERT, PHASES
 
 
 def draw_text(trace: Trace, doc_id: int, colors: Meaning) -> None:
@@ -31,10 +31,11 @@ def _strip(routing: pd.DataFrame, colors: Meaning, *, selected: int, layer_id: i
     here = panels.of_layer(routing, layer_id)
     k_TL = experts_per_token.of_text(routing)
     controls.answer(panels.answer(here, colors, layer_id=layer_id))
-    if here.empty:
+    if (here.expert_id == NO_EXPERT).all():
         return
     token_strip.draw(
         panels.token_texts(routing),
+        special=panels.special_tokens(routing),
         experts=here.expert_id.tolist(),
         chosen=[] if k_TL is None else k_TL[:, layer_id].tolist(),
         categories=colors.categories(here),

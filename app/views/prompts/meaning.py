@@ -9,6 +9,7 @@ from analysis import arrays, queries, specialization
 from analysis.domain_counts import compared_layers
 from app.trace import Trace
 from app.views.shared.theme import Palette, domain_colors
+from data.routing import NO_EXPERT
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,11 @@ class Meaning:
     note: str
 
     def categories(self, rows: pd.DataFrame) -> list[int]:
-        """Of each row's layer_id and expert_id."""
+        """Of each row's layer_id and expert_id; NO_EXPERT prefers nothing: the last one."""
         if self.category_LE is None:
             return [0] * len(rows)
-        return self.category_LE[rows.layer_id, rows.expert_id].tolist()
+        known = self.category_LE[rows.layer_id, rows.expert_id]
+        return np.where(rows.expert_id == NO_EXPERT, len(self.names) - 1, known).tolist()
 
 
 def meaning(reference: Trace, shown: Trace, palette: Palette) -> Meaning:

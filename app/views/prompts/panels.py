@@ -15,6 +15,7 @@ from app.views.prompts.meaning import Meaning, meaning
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 from data.labels import NONE, TOO_LITTLE
+from data.routing import NO_EXPERT
 
 WINDOW = 48  # tokens in a heatmap: so many can be read
 
@@ -43,17 +44,24 @@ def first_choices(routing: pd.DataFrame) -> pd.DataFrame:
 
 
 def token_texts(routing: pd.DataFrame) -> list[str]:
-    return first_choices(routing).drop_duplicates("position").text.tolist()
+    """What a token adds to the text, or the name of a special one."""
+    tokens = first_choices(routing).drop_duplicates("position")
+    return tokens.special.where(tokens.special.notna(), tokens.text).tolist()
+
+
+def special_tokens(routing: pd.DataFrame) -> list[bool]:
+    return first_choices(routing).drop_duplicates("position").special.notna().tolist()
 
 
 def of_layer(routing: pd.DataFrame, layer_id: int) -> pd.DataFrame:
-    """The first choice of every token in one layer."""
+    """The first choice of every token in one layer, NO_EXPERT where it made none."""
     first = first_choices(routing)
     return first[first.layer_id == layer_id]
 
 
 def answer(here: pd.DataFrame, colors: Meaning, *, layer_id: int) -> str:
     """Of one layer's first choices."""
+    here = here[here.expert_id != NO_EXPERT]
     if here.empty:
         return f"No token of this text chose an expert in layer {layer_id}."
     counts = here.expert_id.value_counts()
@@ -101,7 +109,7 @@ def every_layer(
     categories_TL = None
     if colors.category_LE is not None:
         layers = shown.layer_id.nunique()
-        categories_TL = np.array(colors.categories(shown)).reshape(-1, layers)
+        categories_TL = np.array(colors.categories(shown), float).reshape(-1, layers)
     figure = token_heatmap(
         shown,
         palette,
@@ -134,7 +142,8 @@ def routes_of(routing: pd.DataFrame, token: int) -> pd.DataFrame:
 
 def path(routing: pd.DataFrame, palette: Palette, colors: Meaning, *, token: int) -> Panel:
     routes = routes_of(routing, token)
-    executed, dropped = routes[~routes.dropped], routes[routes.dropped]
+    made = routes.expert_id != NO_EXPERT
+    executed, dropped = routes[made & ~routes.dropped], routes[routes.dropped]
     shades = [colors.colors[category] for category in colors.categories(executed)]
     return Panel(
         name="path",

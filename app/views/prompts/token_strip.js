@@ -6,10 +6,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const chip = document.createElement("button");
     const note = data.notes[index];
     chip.className = "chip" + (index === data.selected ? " selected" : "") + (note ? " noted" : "");
+    if (data.special[index]) chip.className += " special";
     chip.style.setProperty("--color", data.colors[data.categories[index]]);
     chip.textContent = text;
     const of = data.chosen[index] ? `, strongest of ${data.chosen[index]}` : "";
-    chip.title = `token ${data.start + index}: expert ${data.experts[index]}${of}${note ? `; ${note}` : ""}`;
+    chip.title = `token ${data.start + index}: ${data.experts[index] === "" ? "no expert" : `expert ${data.experts[index]}`}${of}${note ? `; ${note}` : ""}`;
     chip.tabIndex = index === Math.max(data.selected, 0) ? 0 : -1;
     chip.setAttribute("aria-pressed", index === data.selected);
     const id = document.createElement("sub");

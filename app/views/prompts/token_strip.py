@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.views.shared.theme import visible
+from data.routing import NO_EXPERT
 
 HERE = Path(__file__).parent
 
@@ -23,6 +24,7 @@ def _component() -> Callable[..., object]:
 def draw(
     tokens: Sequence[str],
     *,
+    special: Sequence[bool],
     experts: Sequence[int],
     chosen: Sequence[int],
     categories: Sequence[int],
@@ -32,7 +34,8 @@ def draw(
     on_click: Callable[[int], None],
 ) -> None:
     """Calls on_click with the index of a chip that was clicked. A note marks its chip; `chosen` is
-    the number of experts of every token, empty where it does not vary."""
+    the number of experts of every token, empty where it does not vary. A special token is shown by
+    its name, outlined."""
 
     def clicked() -> None:
         index = st.session_state["strip"].token
@@ -44,7 +47,8 @@ def draw(
         data={
             "tokens": [visible(token) for token in tokens],
             "breaks": ["\n" in token for token in tokens],
-            "experts": list(experts),
+            "special": list(special),
+            "experts": ["" if expert == NO_EXPERT else expert for expert in experts],
             "chosen": list(chosen),
             "categories": list(categories),
             "colors": list(colors),

@@ -32,7 +32,7 @@ def test_a_trace_says_what_the_model_says_of_itself(tracer: Tracer, tmp_path: Pa
     assert described.source == "elsewhere"
     assert described.model_name.startswith("Sums 0.0")
     assert (described.num_layers, described.num_experts, described.top_k) == (2, EXPERTS, 2)
-    assert described.scoring == "square root of softplus"
+    assert [layer.scoring for layer in described.layers] == ["sqrtsoftplus"] * 2
     assert described.config["model"] == {"blocks": 2}
     capture = described.config["capture"]
     assert isinstance(capture, dict)

@@ -9,11 +9,17 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
+from analysis import queries
 from app.jobs.prompts import Upload, pasted
 from app.jobs.queue import all_jobs
+from app.views.load_balance import experts_per_token
 from app.views.prompts import figures as tokens
+from app.views.prompts import panels
+from app.views.prompts.meaning import Meaning
 from app.views.prompts.run import title
 from app.views.shared.theme import LIGHT
+from data.routing import NO_EXPERT
+from data.store import open_trace
 from tests.app.markup import MARKUP
 from tests.app.pages import page, texts
 
@@ -34,6 +40,34 @@ def test_the_token_heatmap_prints_the_strongest_expert_of_each_cell() -> None:
     assert figure.data[0].text.tolist() == [[5, 7], [6, "(8)"]]  # the last one was dropped
     assert list(figure.layout.xaxis.ticktext) == ["&lt;b&gt;x&lt;/b&gt; …", "⏎"]
     assert "<a" not in figure.to_json()
+
+
+def test_a_token_without_an_expert_in_a_layer_leaves_its_cell_empty() -> None:
+    first = pd.DataFrame({"position": [0, 1], "layer_id": 0, "expert_id": [3, NO_EXPERT]})
+    first = first.assign(weight=[0.5, 0.0], dropped=False)
+    figure = tokens.token_heatmap(
+        first, LIGHT, tokens=["a", "b"], categories_TL=None, colors=["#111111"], marked=0
+    )
+    assert figure.data[0].text.tolist() == [[3, ""]]
+    assert np.isnan(figure.data[0].z).tolist() == [[False, True]]
+    assert figure.data[1].text.tolist()[1].endswith("layer 0: no expert")
+
+
+def test_special_tokens_and_tokens_without_experts_stand_in_the_strip(
+    tiny_trace: Path,
+) -> None:
+    with open_trace(tiny_trace) as con:
+        routing = queries.document_routing(con, 0)
+    routing.loc[routing.position == 0, ["text", "special"]] = ["", "<s>"]
+    routing.loc[(routing.position == 1) & (routing.layer_id == 0), "expert_id"] = NO_EXPERT
+    assert panels.token_texts(routing) == ["<s>", " +", " 1"]
+    assert panels.special_tokens(routing) == [True, False, False]
+    assert panels.of_layer(routing, 0).expert_id.tolist() == [0, NO_EXPERT, 0]
+    colors = Meaning(["math", "none"], ["#111111", "#222222"], np.zeros((2, 4), int), "")
+    assert colors.categories(panels.of_layer(routing, 0)) == [0, 1, 0]
+    k_TL = experts_per_token.of_text(routing)
+    assert k_TL is not None
+    assert k_TL.tolist() == [[2, 2], [0, 2], [2, 2]]
 
 
 def test_categories_have_bands_and_no_transitions() -> None:
