@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS := $(BIN)/pytest -n auto --dist loadfile
 
-.PHONY: app check test test-all lint
+.PHONY: app check test test-all models lint
 
 app: $(VENV)/.installed
 	$(BIN)/routescope app
@@ -18,6 +18,9 @@ test: lint
 test-all: lint
 	sh tests/browser/install_chromium.sh
 	$(TESTS)
+
+models: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.model.huggingface.table
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

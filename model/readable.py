@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from model.watching import Watcher
-
 from data.routing import LayerDescription
+from model.watching import Watcher
 
 
 class GateRule(Protocol):

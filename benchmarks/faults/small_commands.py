@@ -75,11 +75,12 @@ def make_small(folder: Path) -> None:
     from app.commands import train
     from app.studies.compression import texts
     from data import writer
-    from model import capture
+    from model import capture, deepseek_moe
     from model.training import train_config
 
     writer.TRANSACTION_TOKENS = 100
-    capture.BATCH_TOKENS["cpu"] = 1
+    deepseek_moe.BATCH_TOKENS["cpu"] = 0
+    capture.ALONE_TOKENS = 1
     capture.WINDOW_BATCHES["cpu"] = 100
     train.chosen_config = lambda *given, **named: model_config()
     often = partial(train_config.TrainConfig, log_every=1, checkpoint_every=2)

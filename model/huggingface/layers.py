@@ -28,7 +28,7 @@ SHARED = ("shared_expert", "shared_experts", "shared_mlp")
 class HuggingFaceLayer:
     """A MoELayer. What only a forward shows is set by model/huggingface/trial.py."""
 
-    name: str  # of the router, as the model calls it
+    name: str  # of the block, as the model calls it
     gate: nn.Module
     block: nn.Module  # that holds it
     experts: nn.Module  # the block where it has none of its own
@@ -122,7 +122,7 @@ def layer_of(name: str, modules: Mapping[str, nn.Module]) -> HuggingFaceLayer:
     shared = next((child for one in around for child in shared_of(one)), None)
     own = getattr(block, "experts", None)
     return HuggingFaceLayer(
-        name=name,
+        name=name if block is gate else parent,
         gate=gate,
         block=block,
         experts=own if isinstance(own, nn.Module) else block,
