@@ -143,7 +143,8 @@ class Recording:
         if len(self._executed) != len(self._layers):
             raise ValueError(
                 f"{len(self._executed)} of {len(self._layers)} MoE layers ran in the last forward; "
-                "run the whole model once before each hand-over"
+                "run the whole model once before each hand-over, and compile it after hooks are "
+                "attached (what torch.compile made before does not call them)"
             )
 
     def transfer(self, rows_R: Tensor | None = None, loss_R: Tensor | None = None) -> Transfer:

@@ -67,7 +67,6 @@ def documents_of(model: ReadableModel, tokens: int) -> list[Encoded]:
 
 
 def description(model: DeepSeekMoE) -> TraceDescription:
-    config = model.transformer.config
     return TraceDescription(
         name="bench",
         source="routescope",
@@ -76,5 +75,5 @@ def description(model: DeepSeekMoE) -> TraceDescription:
         tokenizer="bench",
         layers=model.description().layers,
         seed=None,
-        config={"model": asdict(config)},
+        config={"model": asdict(model.transformer.config)},
     )

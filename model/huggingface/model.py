@@ -18,6 +18,7 @@ from model.readable import GenerationSettings, ModelDescription, Sampled
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}  # of one forward
 LOGITS = {"cpu": 2**28, "cuda": 2**31}  # of one forward: a large vocabulary makes it smaller
+LEAST_TOKENS = 256  # of a forward, however large the vocabulary
 LONGEST = 2**17  # tokens of a context, where the config names none
 # what else is in a forward changes what these do: a capacity for all tokens, rows that are mixed
 READ_ALONE = ("DogeCDMoE", "NllbMoeTop2Router", "SwitchTransformersTop1Router")
@@ -34,7 +35,9 @@ class HuggingFaceModel:
         self.config = module.config.get_text_config(decoder=True)
         self.two_stacks = bool(module.config.is_encoder_decoder)
         self.encode, self.decode, self.read = self.text.encode, self.text.decode, self.text.read
-        sample = self.text.read([SAMPLE])[0].token_ids[: self.context_length]
+        if chat:
+            self.text.as_chat(SAMPLE)  # a template that fails does so now
+        sample = list(tokenizer(SAMPLE, verbose=False)["input_ids"])[: self.context_length]
         token_ids_BS = torch.tensor([sample], device=self.device)
         self._layers = tried_layers(module, lambda: self.forward(token_ids_BS))
 
@@ -55,7 +58,9 @@ class HuggingFaceModel:
         if any(type(layer.gate).__name__ in READ_ALONE for layer in self._layers):
             return 0
         kind = self.device.type
-        return min(BATCH_TOKENS[kind], max(256, LOGITS[kind] // int(self.config.vocab_size)))
+        return min(
+            BATCH_TOKENS[kind], max(LEAST_TOKENS, LOGITS[kind] // int(self.config.vocab_size))
+        )
 
     @property
     def start_token_id(self) -> int:
@@ -115,8 +120,8 @@ class HuggingFaceModel:
 
         def read_on(token_ids_BS: Tensor) -> Tensor:
             nonlocal cache
-            output = self.forward(token_ids_BS, past_key_values=cache, use_cache=True)
-            cache = output.past_key_values
+            output = self.forward(token_ids_BS, cache=cache, use_cache=True)
+            cache = output.cache
             return output.logits
 
         return read_on

@@ -1,0 +1,168 @@
+"""Texts through models of transformers into a sink."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from data.routing import DECODE, PREFILL, Document, RoutingBatch
+from model.capture import capture_documents
+from model.capture_generation import capture_generation
+from model.huggingface.model import HuggingFaceModel
+from model.readable import GenerationSettings
+from model.recording import recorded_routing
+from tests.families.tiny import tiny
+from tests.model.captures import Batches, known
+from tests.model.huggingface.conftest import Loaded
+from tests.model.huggingface.folders import FAMILIES, SPECIAL, byte_tokenizer
+from tests.model.huggingface.replay import passing, worst_error
+
+TEXTS = ["The cat sat on the mat.", "naïve 猫 🏳️\u200d🌈 <s> x", "1", "def f(x):\n    return x"]
+
+
+def documents(texts: list[str] = TEXTS) -> list[Document]:
+    return [Document(doc_id=number, text=text) for number, text in enumerate(texts)]
+
+
+def captured(model: HuggingFaceModel, texts: list[str] = TEXTS, **options: Any) -> RoutingBatch:
+    sink = Batches()
+    capture_documents(model, documents(texts), sink, **options)
+    return sink.joined()
+
+
+def of_document(batch: RoutingBatch, doc_id: int) -> RoutingBatch:
+    rows = batch.doc_id_T == doc_id
+    return replace(
+        batch,
+        **{
+            name: value[rows]
+            for name, value in vars_of(batch).items()
+            if isinstance(value, np.ndarray)
+        },
+        token_text_T=[x for x, own in zip(batch.token_text_T, rows, strict=True) if own],
+        special_T=None,
+        documents=(),
+    )
+
+
+def vars_of(batch: RoutingBatch) -> dict[str, Any]:
+    return {name: getattr(batch, name) for name in batch.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("name", ["mixtral", "deepseek_v3", "switch_transformers", "qwen3_next"])
+def test_pieces_join_to_the_texts_and_special_tokens_are_named(loaded: Loaded, name: str) -> None:
+    batch = captured(loaded(name))
+    for document in batch.documents:
+        assert "".join(of_document(batch, document.doc_id).token_text_T) == document.text
+    assert batch.special_T is not None
+    first = batch.position_T == 0
+    assert [x for x, own in zip(batch.special_T, first, strict=True) if own] == ["<s>"] * 4
+    assert [x for x, own in zip(batch.special_T, first, strict=True) if not own and x] == []
+    assert (batch.token_id_T[first] == SPECIAL["<s>"]).all()
+    assert (np.isnan(batch.loss_T) == first).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["mixtral", "deepseek_v3", "qwen3_next", "jetmoe", "nllb_moe", "doge"]
+)
+def test_a_text_is_routed_alike_whatever_is_read_beside_it(loaded: Loaded, name: str) -> None:
+    together = captured(loaded(name))
+    for document in together.documents:
+        alone = captured(loaded(name), [document.text])
+        among = of_document(together, document.doc_id)
+        assert (among.expert_ids_TLK == alone.expert_ids_TLK).all()
+        np.testing.assert_allclose(among.weights_TLK, alone.weights_TLK, atol=1e-5)
+        np.testing.assert_allclose(among.loss_T, alone.loss_T, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mixtral", "deepseek_v3", "qwen3_next", "kimi_linear", "zaya"])
+def test_a_long_text_in_parts_is_routed_as_in_one(
+    loaded: Loaded, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = loaded(name)
+    whole = captured(model, [TEXTS[0] * 3])
+    monkeypatch.setattr("model.huggingface.model.BATCH_TOKENS", {"cpu": 16})
+    monkeypatch.setattr("model.huggingface.model.LEAST_TOKENS", 16)
+    assert model.batch_tokens == 16
+    parts = captured(model, [TEXTS[0] * 3])
+    assert (parts.expert_ids_TLK == whole.expert_ids_TLK).all()
+    np.testing.assert_allclose(parts.weights_TLK, whole.weights_TLK, atol=1e-5)
+    np.testing.assert_allclose(parts.loss_T, whole.loss_T, rtol=1e-3)
+
+
+def test_what_is_beyond_the_context_is_cut_and_counted(loaded: Loaded) -> None:
+    model, sink = loaded("mixtral"), Batches()
+    done = capture_documents(model, documents(["ab" * 600]), sink)
+    assert (done.truncated_documents, done.truncated_tokens) == (1, 1_201 - model.context_length)
+    assert len(sink.joined().doc_id_T) == model.context_length
+
+
+@pytest.mark.parametrize("name", ["mixtral", "deepseek_v3", "qwen3_next", "gpt_oss"])
+def test_a_generation_is_routed_as_reading_its_text(loaded: Loaded, name: str) -> None:
+    model, sink = loaded(name), Batches()
+    settings = GenerationSettings(6, seed=0, temperature=0.0)
+    capture_generation(model, documents(["The cat"]), sink, settings=settings)
+    written = sink.joined()
+    assert written.phase_T.tolist() == [PREFILL] * 8 + [DECODE] * 5
+    with recorded_routing(model) as recording:
+        model.route(torch.from_numpy(written.token_id_T.astype(np.int64))[None])
+        read = recording.take()
+    assert (written.expert_ids_TLK == read.expert_ids_TLK).all()
+    np.testing.assert_allclose(written.weights_TLK, read.weights_TLK, atol=1e-5)
+    np.testing.assert_allclose(known(written.entropy_TL), read.entropy_TL, atol=1e-4)
+
+
+def test_a_generation_follows_the_settings_that_the_model_comes_with(loaded: Loaded) -> None:
+    model = HuggingFaceModel(tiny(FAMILIES["mixtral"]), byte_tokenizer())
+    model.module.generation_config.update(do_sample=True, top_k=1)  # so always the likeliest
+    texts = []
+    for settings in (GenerationSettings(5, seed=1), GenerationSettings(5, seed=9, temperature=0.0)):
+        sink = Batches()
+        capture_generation(model, documents(["abc"]), sink, settings=settings)
+        texts.append(sink.joined().token_id_T.tolist())
+    assert texts[0] == texts[1]
+
+
+def test_a_chat_is_read_in_the_template_with_its_special_tokens() -> None:
+    model = HuggingFaceModel(tiny(FAMILIES["mixtral"]), byte_tokenizer(), chat=True)
+    batch = captured(model, ["hi"])
+    assert batch.documents[0].text == "<user>hi\n<answer>"
+    assert batch.special_T == ["<user>", None, None, None, "<answer>"]
+    assert batch.token_text_T == ["<user>", "h", "i", "\n", "<answer>"]
+
+
+def test_two_stacks_are_both_recorded_and_named(loaded: Loaded) -> None:
+    model = loaded("switch_transformers")
+    names = [layer.name.split(".")[0] for layer in model.moe_layers()]
+    assert names == ["encoder", "decoder"]
+    ids_BS = torch.tensor([model.read([TEXTS[0]])[0].token_ids])
+    with torch.no_grad():
+        written_BS = torch.cat([torch.tensor([[0]]), ids_BS[:, :-1]], dim=1)
+        logits_BSV = model.module(input_ids=ids_BS, decoder_input_ids=written_BS).logits
+    expected_T = nn.functional.cross_entropy(logits_BSV[0], ids_BS[0], reduction="none")[1:]
+    batch = captured(model, [TEXTS[0]])
+    np.testing.assert_allclose(batch.loss_T[1:], expected_T, rtol=1e-4)
+    settings = GenerationSettings(3, seed=0)
+    with pytest.raises(ValueError, match="leave out --generate"):
+        capture_generation(model, documents(["a"]), Batches(), settings=settings)
+
+
+@pytest.mark.parametrize("name", ["mixtral", "gpt_oss", "llama4"])
+def test_a_capture_replays_in_bfloat16_too(name: str) -> None:
+    """To the precision of the weights of the sum."""
+    module = tiny(FAMILIES[name]).bfloat16()
+    model = HuggingFaceModel(module, byte_tokenizer())
+    layers = list(model.moe_layers())
+    ids_BS = torch.tensor([model.read([TEXTS[0]])[0].token_ids])
+    with torch.no_grad(), recorded_routing(model) as recording, passing(layers) as passed:
+        model.route(ids_BS)
+        decisions = recording.take()
+    for one in passed:
+        one.given = [x.float() for x in one.given]
+        one.came = [x.float() for x in one.came]
+    module.float()
+    assert decisions.explained_TL.all()
+    assert worst_error(layers, decisions, passed, np.arange(ids_BS.shape[1])) < 0.03

@@ -1,0 +1,194 @@
+"""What can be wrong with a folder: one line each, before anything of its size is made."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from data.routing import Document
+from model.capture import capture_documents
+from model.huggingface.folder import look_into
+from model.huggingface.loading import load_huggingface
+from tests.model.captures import Batches
+from tests.model.huggingface.folders import byte_tokenizer
+
+Change = Callable[[Path], None]
+
+
+@pytest.fixture
+def folder(folder_of: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A Mixtral's, to be damaged."""
+    return Path(shutil.copytree(folder_of("mixtral"), tmp_path / "model"))
+
+
+def config(**changes: Any) -> Change:
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
+
+
+def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Change:
+    def changed(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        tensors = load_file(path)
+        change(tensors)
+        save_file(tensors, path, metadata={"format": "pt"})
+
+    return changed
+
+
+def remove(pattern: str) -> Change:
+    def removed(folder: Path) -> None:
+        for path in folder.glob(pattern):
+            path.unlink()
+
+    return removed
+
+
+def pickled(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def dense(folder: Path) -> None:
+    sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 1}
+    shutil.rmtree(folder)
+    LlamaForCausalLM(
+        LlamaConfig(vocab_size=384, intermediate_size=32, **sizes)  # type: ignore[arg-type]
+    ).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+
+
+def cut_short(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1_000])
+
+
+def of_shards(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    index = {"weight_map": {str(place): name for place, name in enumerate(names)}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+CASES: dict[str, tuple[Change, str]] = {
+    "dense": (dense, r"\(llama\) is dense: it has no experts to capture"),
+    "no config": (remove("config.json"), r"config\.json is missing"),
+    "no weights": (remove("*.safetensors"), r"no weights in .*: model\.safetensors is missing"),
+    "pickles": (pickled, r"pytorch_model\.bin, a format that can run code"),
+    "no tokenizer": (remove("tokenizer*"), r"no tokenizer in .* that transformers can read"),
+    "a shard is missing": (of_shards, r"lacks 1 of 2 weight shards, .* model-00002"),
+    "cut short": (cut_short, r"model\.safetensors.* damaged|cannot be loaded"),
+    "fewer layers": (config(num_hidden_layers=2), r"do not fit its config: \d+ unexpected"),
+    "more layers": (config(num_hidden_layers=4), r"do not fit its config: \d+ missing"),
+    "another width": (config(intermediate_size=64), r"cannot be loaded|do not fit its config"),
+    "an unknown family": (config(model_type="no_such"), r"config\.json cannot be used"),
+    "remote code": (
+        config(model_type="deepseek", auto_map={"AutoConfig": "configuration_deepseek.Config"}),
+        r"\(deepseek\) runs only with code of its author, which is never run here",
+    ),
+    "no language model": (config(model_type="vit"), r"no language model's head"),
+    "impossible sizes": (config(num_attention_heads=0), r"transformers cannot make this model"),
+    "a router is missing": (
+        weights(lambda tensors: [tensors.pop(n) for n in list(tensors) if "gate.weight" in n]),
+        r"do not fit its config: 3 missing",
+    ),
+    "a small vocabulary": (config(vocab_size=200), r"has 261 entries, the model only 200"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_cannot_be_used_is_refused_in_one_line(name: str, folder: Path) -> None:
+    change, message = CASES[name]
+    change(folder)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_huggingface(folder)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+METHODS = {
+    "bitsandbytes": {"load_in_8bit": True},
+    "gptq": {"bits": 4},
+    "awq": {"bits": 4},
+    "torchao": {"quant_type": "int8_weight_only"},
+    "compressed-tensors": {},
+    "hqq": {},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_quantization_that_is_not_installed_is_named(method: str, folder: Path) -> None:
+    config(quantization_config={"quant_method": method} | METHODS[method])(folder)
+    with pytest.raises(ValueError, match=f"(?i)cannot be loaded: .*{method[:7]}") as caught:
+        load_huggingface(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_little_memory_is_refused_with_the_numbers_before_loading(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.huggingface.loading.load_weights", None)
+    config(hidden_size=4096, intermediate_size=14336, num_hidden_layers=32)(folder)
+    with pytest.raises(ValueError, match=r"needs 174\.0 GB .* float32, and 2\.0 GB may be taken"):
+        load_huggingface(folder, memory=2**31)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda"}, r"there is no GPU for cuda"),
+        ({"device": "gpu7"}, r"'gpu7' is no device; give cpu, cuda"),
+        ({"dtype": "int8"}, r"'int8' is no dtype that is computed in"),
+    ],
+)
+def test_a_device_or_dtype_that_is_none(
+    folder: Path, options: dict[str, str], message: str
+) -> None:
+    if torch.cuda.is_available() and options.get("device") == "cuda":
+        pytest.skip("there is one")
+    with pytest.raises(ValueError, match=message):
+        load_huggingface(folder, **options)
+
+
+def test_a_model_without_chat_template_has_no_chat(folder: Path) -> None:
+    remove("*.jinja")(folder)
+    with pytest.raises(ValueError, match="has no chat template; leave out --chat"):
+        load_huggingface(folder, chat=True)
+
+
+def test_a_template_that_fails_is_named(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('roles must alternate') }}")
+    with pytest.raises(ValueError, match="chat template of the tokenizer fails: roles must"):
+        load_huggingface(folder, chat=True)
+
+
+def test_a_text_that_the_tokenizer_cannot_represent(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    tokenizer["model"] = {"type": "WordLevel", "vocab": vocabulary | {"<unk>": 383}}
+    tokenizer["model"]["unk_token"] = "<unk>"
+    tokenizer["pre_tokenizer"] = {"type": "Split", "pattern": {"Regex": ""}, "behavior": "Isolated"}
+    tokenizer["pre_tokenizer"] |= {"invert": False}
+    path.write_text(json.dumps(tokenizer))
+    settings = json.loads((folder / "tokenizer_config.json").read_text()) | {"unk_token": "<unk>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    model = load_huggingface(folder)
+    with pytest.raises(ValueError, match=r"cannot represent '猫' in the text 'ab猫c': .* <unk>"):
+        capture_documents(model, [Document(doc_id=0, text="ab猫c")], Batches())
+
+
+def test_what_a_folder_holds_is_known_before_it_is_loaded(folder: Path) -> None:
+    found = look_into(folder)
+    assert (found.layers, found.num_experts, found.top_k, found.num_shared_experts) == (3, 8, 2, 0)
+    stored = sum(x.numel() for x in load_file(folder / "model.safetensors").values())
+    assert found.parameters == stored
+    assert found.needed_bytes(torch.bfloat16) == 2 * stored
