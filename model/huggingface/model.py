@@ -4,6 +4,7 @@ B = sequences, S = positions, R = chosen rows among B * S, V = vocabulary.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -202,13 +203,15 @@ class Told:
         self.module, self.sampled = module, sampled
         self.logits_BSV: Tensor | None = None
 
-    def attached(self) -> "Attached":
-        return Attached(
-            [
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for handle in (
                 self.module.register_forward_pre_hook(self.all_logits, with_kwargs=True),
                 self.module.register_forward_hook(self.after),
-            ]
-        )
+            ):
+                stack.callback(handle.remove)
+            yield
 
     def all_logits(
         self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
@@ -223,16 +226,3 @@ class Told:
         assert self.logits_BSV is not None
         self.sampled(self.logits_BSV, int(input_ids[0, -1]))
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
-
-
-class Attached:
-    """Hooks for the length of a block."""
-
-    def __init__(self, handles: list[Any]) -> None:
-        self.handles = handles
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *exception: object) -> None:
-        for handle in self.handles:
-            handle.remove()

@@ -58,11 +58,11 @@ def pickled(folder: Path) -> None:
 
 
 def dense(folder: Path) -> None:
-    sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 1}
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 1}
     shutil.rmtree(folder)
-    LlamaForCausalLM(
-        LlamaConfig(vocab_size=384, intermediate_size=32, **sizes)  # type: ignore[arg-type]
-    ).save_pretrained(folder)
+    LlamaForCausalLM(LlamaConfig(vocab_size=384, intermediate_size=32, **sizes)).save_pretrained(
+        folder
+    )
     byte_tokenizer().save_pretrained(folder)
 
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(name: str, folder: Path) -> 
     assert len(str(caught.value)) < 500
 
 
-METHODS = {
+METHODS: dict[str, dict[str, Any]] = {
     "bitsandbytes": {"load_in_8bit": True},
     "gptq": {"bits": 4},
     "awq": {"bits": 4},
@@ -150,7 +150,7 @@ def test_too_little_memory_is_refused_with_the_numbers_before_loading(
     ],
 )
 def test_a_device_or_dtype_that_is_none(
-    folder: Path, options: dict[str, str], message: str
+    folder: Path, options: dict[str, Any], message: str
 ) -> None:
     if torch.cuda.is_available() and options.get("device") == "cuda":
         pytest.skip("there is one")
