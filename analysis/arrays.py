@@ -1,8 +1,10 @@
 """What the statistics take: arrays of the rows of a query, summed over groups of documents.
 
 The unit of evidence is decided here and in `queries.documents`: a group of texts of one source, or
-a document of its own. T = tokens, L = MoE layers, E = routed experts, G = domains, V = token ids,
-N = groups.
+a document of its own. T = tokens, L = MoE layers, E = routed experts (the most of any layer),
+G = domains, V = token ids, N = groups.
+
+Layers may have different numbers of experts: analysis/layers.py.
 """
 
 import numpy as np
@@ -11,6 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from analysis import queries
 from analysis.groups import summed
+from analysis.layers import marked
 from analysis.queries import TraceInfo
 
 
@@ -60,60 +63,70 @@ def _by_unit(
 
 def load_array(frame: pd.DataFrame, info: TraceInfo, *, counted: str = "tokens") -> np.ndarray:
     """tokens_LE of expert_tokens(), or dropped_LE of expert_dropped()."""
-    tokens_LE = np.zeros((info.num_layers, info.num_experts), dtype=np.int64)
+    tokens_LE = no_choices(info)
     tokens_LE[frame.layer_id, frame.expert_id] = frame[counted]
     return tokens_LE
 
 
+def no_choices(info: TraceInfo) -> np.ndarray:
+    """tokens_LE of a trace without any: 0 of every expert, NaN elsewhere."""
+    return marked(np.zeros((info.num_layers, info.num_experts)), info.layer_sizes)
+
+
 def k_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """tokens_LK of rows of domain_k(): by the number of experts that ran, 0 to E."""
-    tokens_LK = np.zeros((info.num_layers, info.num_experts + 1), dtype=np.int64)
+    """tokens_LK of rows of domain_k(): by the number of experts that ran, 0 to those of the layer,
+    NaN beyond."""
+    tokens_LK = marked(np.zeros((info.num_layers, info.num_experts + 1)), info.layer_sizes + 1)
     np.add.at(tokens_LK, (frame.layer_id.to_numpy(), frame.k.to_numpy()), frame.tokens.to_numpy())
     return tokens_LK
 
 
 def domain_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
     """tokens_LEG of expert_domain_tokens(), domains in the order of info.domains."""
-    shape = (info.num_layers, info.num_experts, len(info.domains))
-    tokens_LEG = np.zeros(shape, dtype=np.int64)
+    tokens_LEG = np.repeat(no_choices(info)[..., None], len(info.domains), axis=-1)
     domain_ids = pd.Index(info.domains).get_indexer(pd.Index(frame.domain))
     tokens_LEG[frame.layer_id, frame.expert_id, domain_ids] = frame.tokens
     return tokens_LEG
 
 
-def pair_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """pairs_EE of coactivation(): symmetric, zero diagonal."""
-    pairs_EE = np.zeros((info.num_experts, info.num_experts), dtype=np.int64)
+def pair_array(frame: pd.DataFrame, num_experts: int) -> np.ndarray:
+    """pairs_EE of coactivation() of a layer with so many: symmetric, zero diagonal."""
+    pairs_EE = np.zeros((num_experts, num_experts), dtype=np.int64)
     pairs_EE[frame.expert_a, frame.expert_b] = frame.tokens
     return pairs_EE + pairs_EE.T
 
 
-def choice_array(frame: pd.DataFrame, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
-    """chosen_TE (bool) and unit_T of layer_choices(), its tokens in the order given."""
+def choice_array(frame: pd.DataFrame, num_experts: int) -> tuple[np.ndarray, np.ndarray]:
+    """chosen_TE (bool) and unit_T of layer_choices() of a layer with so many, its tokens in the
+    order given."""
     place = _places(frame)
     starts = np.append(True, place[1:] != place[:-1])[: len(place)]
-    chosen_TE = np.zeros((starts.sum(), info.num_experts), dtype=bool)
+    chosen_TE = np.zeros((starts.sum(), num_experts), dtype=bool)
     chosen_TE[starts.cumsum() - 1, frame.expert_id] = True
     return chosen_TE, frame.unit.to_numpy()[starts]
 
 
 def transition_choices(
-    here: pd.DataFrame, following: pd.DataFrame, info: TraceInfo
+    here: pd.DataFrame, following: pd.DataFrame, num_experts: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """chosen_TE of two layer_choices() and unit_T, of the tokens that chose in both."""
+    """chosen_TE of the layer_choices() of two layers with so many, and unit_T, of the tokens that
+    chose in both."""
     here_T, next_T = _places(here), _places(following)
     here, following = here[np.isin(here_T, next_T)], following[np.isin(next_T, here_T)]
-    here_TE, unit_T = choice_array(here, info)
-    return here_TE, choice_array(following, info)[0], unit_T
+    here_TE, unit_T = choice_array(here, num_experts[0])
+    return here_TE, choice_array(following, num_experts[1])[0], unit_T
 
 
 def _places(frame: pd.DataFrame) -> np.ndarray:
     return (frame.doc_id.astype("uint64") * 2**32 + frame.position).to_numpy()
 
 
-def first_choice_array(frame: pd.DataFrame, token_ids: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """tokens_VE of token_id_choices(), first choices only; rows are those of token_ids()."""
-    tokens_VE = np.zeros((len(token_ids), info.num_experts), dtype=np.int64)
+def first_choice_array(
+    frame: pd.DataFrame, token_ids: pd.DataFrame, num_experts: int
+) -> np.ndarray:
+    """tokens_VE of token_id_choices() of a layer with so many, first choices only; rows are those
+    of token_ids()."""
+    tokens_VE = np.zeros((len(token_ids), num_experts), dtype=np.int64)
     row = np.searchsorted(token_ids.token_id, frame.token_id)
     np.add.at(tokens_VE, (row, frame.expert_id.to_numpy()), frame.first_tokens.to_numpy())
     return tokens_VE

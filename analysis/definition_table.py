@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import coactivation, definitions, load, specialization, vocabulary
+from analysis.layers import marked
 
 PAPER, CODE, OURS = "paper", "released code", "RouteScope"
 BATCH_DOCUMENTS = 16
@@ -27,12 +28,13 @@ class TraceArrays:
     layer_id: int
     tokens_NLE: np.ndarray  # documents with at least one token
     domain_id_N: np.ndarray
-    tokens_N: np.ndarray  # length of the documents
+    tokens_N: np.ndarray  # of the documents, those that chose in the layer
     first_tokens_VE: np.ndarray  # of the layer
     next_tokens_VE: np.ndarray  # of the layer, by the token that follows
     pairs_EE: np.ndarray  # of the layer
     ids_TK: np.ndarray | None  # of the layer, rank 0 first; None where k varies
     weights_NLE: np.ndarray | None  # None where the source gives ids only
+    experts_L: np.ndarray  # tokens_NLE and weights_NLE are 0 beyond
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ NO_RANKS = Figure(None, "k varies from token to token: ranks cannot be compared"
 NO_SNAPSHOTS = Figure(None, "no routing snapshots in a trace; the page Training has them")
 NO_PREDICTIONS = Figure(None, "a trace holds no logits, so the predicted token is unknown")
 NO_SCORES = Figure(None, "the trace has ids only, no weights: no gate score")
+NO_POOL = Figure(None, "layers have different numbers of experts: they cannot be pooled")
 NO_PROBABILITIES = Figure(None, "the trace has ids only, no weights: no gate probability")
 ONE_DOMAIN = Figure(None, "one domain: a lift compares domains")
 
@@ -92,7 +95,7 @@ def _pair_rows(trace: TraceArrays) -> Iterator[Row]:
 
 def _pair_counts(trace: TraceArrays) -> tuple[np.ndarray, np.ndarray, int]:
     """pairs_EE and tokens_E of the layer, and the number of tokens."""
-    tokens_E = trace.tokens_NLE[:, trace.layer_id].sum(0)
+    tokens_E = trace.tokens_NLE[:, trace.layer_id, : len(trace.pairs_EE)].sum(0)
     return trace.pairs_EE, tokens_E, int(trace.tokens_N.sum())
 
 
@@ -116,8 +119,9 @@ def _corrected_lift(trace: TraceArrays) -> Figure:
 def _domain_rows(trace: TraceArrays) -> Iterator[Row]:
     name = "domain specialization, strongest"
     num_domains = int(trace.domain_id_N.max(initial=-1)) + 1
-    tokens_EG = np.zeros((trace.tokens_NLE.shape[-1], num_domains))
-    np.add.at(tokens_EG.T, trace.domain_id_N, trace.tokens_NLE[:, trace.layer_id])
+    tokens_NE = trace.tokens_NLE[:, trace.layer_id, : trace.experts_L[trace.layer_id]]
+    tokens_EG = np.zeros((tokens_NE.shape[1], num_domains))
+    np.add.at(tokens_EG.T, trace.domain_id_N, tokens_NE)
     tokens_G = np.bincount(trace.domain_id_N, trace.tokens_N, minlength=num_domains)
     by_token = _figure(definitions.domain_token_share, tokens_EG, tokens_G)
     by_choice = _figure(definitions.domain_choice_share, tokens_EG)
@@ -157,7 +161,8 @@ def _esft_rows(trace: TraceArrays, score: str, amount_NLE: np.ndarray | None) ->
     by_document = by_layer = pooled = NO_SCORES
     if amount_NLE is not None:
         total_LE = amount_NLE.sum(0)
-        mean_LE = definitions.esft_document_score(amount_NLE, trace.tokens_N)
+        chose_N = trace.tokens_N > 0
+        mean_LE = definitions.esft_document_score(amount_NLE[chose_N], trace.tokens_N[chose_N])
         share_LE = definitions.normalized_over_layers(total_LE)
         over_layers_LE = np.nan_to_num(share_LE)  # nobody's expert number: never selected
         by_document = _selection(trace, definitions.normalized_over_experts(mean_LE))
@@ -169,7 +174,8 @@ def _esft_rows(trace: TraceArrays, score: str, amount_NLE: np.ndarray | None) ->
 
 
 def _selection(trace: TraceArrays, score_LE: np.ndarray) -> Figure:
-    return _figure(_selection_size, score_LE[trace.layer_id])
+    own_E = score_LE[trace.layer_id, : trace.experts_L[trace.layer_id]]
+    return _figure(_selection_size, own_E)
 
 
 def _selection_size(score_E: np.ndarray) -> float:
@@ -178,11 +184,12 @@ def _selection_size(score_E: np.ndarray) -> float:
 
 def _balance_rows(trace: TraceArrays) -> Iterator[Row]:
     balanced, violation, layer = "balancedness, all layers", "MaxVio", [trace.layer_id]
-    tokens_LE = trace.tokens_NLE.sum(0)
+    tokens_LE = marked(trace.tokens_NLE.sum(0), trace.experts_L)
     of_sums = _figure(definitions.balancedness_of_sums, tokens_LE)
     mean = _figure(definitions.mean_balancedness, tokens_LE)
     starts = np.arange(0, len(trace.tokens_NLE), BATCH_DOCUMENTS)
-    tokens_BLE = np.add.reduceat(trace.tokens_NLE[:, layer], starts)
+    own_NLE = trace.tokens_NLE[:, layer, : trace.experts_L[trace.layer_id]]
+    tokens_BLE = np.add.reduceat(own_NLE, starts)
     by_batch = _figure(definitions.batch_max_violation, tokens_BLE)
     whole = _figure(load.max_violation, tokens_LE[layer])
     batches = f"largest / mean load - 1, mean over batches of {BATCH_DOCUMENTS} documents"
@@ -197,9 +204,11 @@ def _loss_rows(trace: TraceArrays) -> Iterator[Row]:
     by_layer = pooled = NO_PROBABILITIES
     if trace.weights_NLE is not None:
         tokens_LE, weights_LE = trace.tokens_NLE.sum(0), trace.weights_NLE.sum(0)
-        layer, pooled_loss = [trace.layer_id], definitions.pooled_load_balance_loss
-        by_layer = _figure(definitions.load_balance_loss, tokens_LE[layer], weights_LE[layer])
-        pooled = _figure(pooled_loss, tokens_LE, weights_LE)
+        own = [trace.layer_id], slice(trace.experts_L[trace.layer_id])
+        by_layer = _figure(definitions.load_balance_loss, tokens_LE[own], weights_LE[own])
+        pooled = NO_POOL
+        if len(set(trace.experts_L.tolist())) == 1:
+            pooled = _figure(definitions.pooled_load_balance_loss, tokens_LE, weights_LE)
     yield name, PAPER, f"{chosen}: of the layer", by_layer
     yield name, CODE, f"{chosen}: of all layers pooled", pooled
     yield name, OURS, "as the paper", by_layer

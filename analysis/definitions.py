@@ -108,7 +108,7 @@ def selected_experts(score_E: np.ndarray, threshold: float) -> np.ndarray:
 def balancedness_of_sums(tokens_LE: np.ndarray) -> float:
     """vLLM: sum over layers of the mean load over the sum of the largest; 1 when balanced."""
     load_imbalance(tokens_LE)  # refuses a layer without tokens
-    return float(tokens_LE.mean(-1).sum() / tokens_LE.max(-1).sum())
+    return float(np.nanmean(tokens_LE, -1).sum() / np.nanmax(tokens_LE, -1).sum())
 
 
 def mean_balancedness(tokens_LE: np.ndarray) -> float:

@@ -12,6 +12,7 @@ import pandas as pd
 from analysis import specialization
 from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
 from analysis.groups import NOT_ENOUGH, too_few
+from analysis.layers import of_layers
 from analysis.metric_intervals import NULL_PERMUTATIONS
 from analysis.permutation import adjusted, permuted_labels
 from analysis.significance import require_groups, specialists
@@ -32,10 +33,15 @@ SAMPLE = ["n_groups"]
 
 
 def domain_counts(
-    tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence[str], seed: int = 0
+    tokens_NLE: np.ndarray,
+    domain_id_N: np.ndarray,
+    *,
+    domains: Sequence[str],
+    experts_L: np.ndarray | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """A row a label of label_names() and one of ANY, over all layers, layer_id ALL_LAYERS, then by
-    layer.
+    layer; experts_L as in analysis/layers.py.
 
     layer_id, domain, low, high (95 % interval of the number of experts of experts_per_domain),
     null (its mean over labels permuted over groups), p (how often these show as many; of NONE:
@@ -49,12 +55,13 @@ def domain_counts(
     member_PGN = (labels_PN[:, None] == np.arange(len(domains))[:, None]).astype(np.float32)
     loads = bootstrap_loads(tokens_NLE, domain_id_N, num_domains=len(domains), seed=seed)
     layers, resampled, permuted, choices = [], [], [], []
-    for layer_id, tokens_EGR in enumerate(loads):
-        tokens_PEG = (member_PGN @ tokens_NLE[:, layer_id].astype(np.float32)).swapaxes(1, 2)
+    of = of_layers(tokens_NLE, experts_L)
+    for layer_id, (tokens_NE, tokens_EGR) in enumerate(zip(of, loads, strict=True)):
+        tokens_PEG = (member_PGN @ tokens_NE.astype(np.float32)).swapaxes(1, 2)
         if (tokens_PEG[0].sum(0) > 0).sum() < 2:
             continue
         layers.append(layer_id)
-        resampled.append(_counts(np.moveaxis(tokens_EGR, -1, 0)))
+        resampled.append(_counts(np.moveaxis(tokens_EGR[: tokens_NE.shape[1]], -1, 0)))
         permuted.append(_counts(tokens_PEG))
         of_domain_G = tokens_PEG[0].sum(0)
         choices.append(np.array([*of_domain_G, 0, 0, of_domain_G.sum()]))
@@ -129,7 +136,7 @@ def mean_over_layers(table: pd.DataFrame, metric: str) -> pd.Series:
 
 def compared_layers(tokens_LEG: np.ndarray) -> np.ndarray:
     """The layers with tokens of two or more domains [L]."""
-    return (tokens_LEG.sum(1) > 0).sum(-1) > 1
+    return (np.nansum(tokens_LEG, 1) > 0).sum(-1) > 1
 
 
 def preferences(tokens_LEG: np.ndarray, domains: Sequence[str]) -> pd.DataFrame:

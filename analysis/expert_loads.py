@@ -16,6 +16,7 @@ from analysis.influence import (
     spread,
     with_missed_group,
 )
+from analysis.layers import of_layers
 from analysis.permutation import false_discovery_rate
 from analysis.significance import (
     MAX_Q,
@@ -26,46 +27,58 @@ from analysis.significance import (
 from analysis.specialization import MIN_LIFT
 
 
-def expert_load_table(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> pd.DataFrame:
-    """A row a layer and expert, dead ones included.
+def expert_load_table(
+    tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, experts_L: np.ndarray | None = None
+) -> pd.DataFrame:
+    """A row a layer and expert, dead ones included; experts_L as in analysis/layers.py.
 
     layer_id, expert_id, estimate, low, high (log2 of its choices over the layer's mean, and the
     95 % interval), p, q (of balance), n_groups (all), n_tokens (its choices), enough (a load of
     MIN_LIFT times the mean would be found in 80 of 100 such traces, or q < 0.05), note.
     """
     require_groups(tokens_NLE, domain_id_N)
-    tokens_LE = tokens_NLE.sum(0)
-    num_domains = int(domain_id_N.max()) + 1
-    spreads = [
-        spread(tokens_NE, domain_id_N, num_domains=num_domains)
-        for tokens_NE in tokens_NLE.swapaxes(0, 1)
-    ]
-    error_LE, freedom_LE = (np.stack(of) for of in zip(*map(load_errors, spreads), strict=True))
-    few_L = [
-        effective_number(tokens_NE.sum(-1)) < MIN_EFFECTIVE
-        for tokens_NE in tokens_NLE.swapaxes(0, 1)
-    ]
-    error_LE[few_L] = np.nan
-    alike_LE = error_LE == 0
-    error_LE[alike_LE] = np.nan
-    balanced_L1 = np.where(tokens_LE.any(-1), tokens_LE.mean(-1), np.nan)[:, None]
-    log_LE = np.log2(
-        tokens_LE / balanced_L1, where=tokens_LE > 0, out=np.full(tokens_LE.shape, np.nan)
+    layers = [_layer_columns(of, domain_id_N) for of in of_layers(tokens_NLE, experts_L)]
+    columns = {name: np.concatenate([layer[name] for layer in layers]) for name in layers[0]}
+    table = pd.DataFrame(
+        {
+            "layer_id": np.repeat(np.arange(len(layers)), [len(of["p"]) for of in layers]),
+            "expert_id": np.concatenate([np.arange(len(of["p"])) for of in layers]),
+        }
     )
-    reach_LE = stats.t.ppf((1 + CONFIDENCE) / 2, freedom_LE) * error_LE
-    p_LE = 2 * stats.t.sf(np.abs(log_LE) / error_LE, freedom_LE)
-    for layer in np.flatnonzero(tokens_LE.any(-1) & ~np.array(few_L)):
-        missed_E = _missed_p(tokens_NLE[:, layer], domain_id_N)
-        rare_E = log_LE[layer] < 0
-        p_LE[layer, rare_E] = np.maximum(p_LE[layer], missed_E)[rare_E]
-    columns = {"estimate": log_LE, "low": log_LE - reach_LE, "high": log_LE + reach_LE}
-    columns |= {"p": p_LE, "q": false_discovery_rate(p_LE)}
-    layer_id, expert_id = np.indices(tokens_LE.shape).reshape(2, -1)
-    table = pd.DataFrame({"layer_id": layer_id, "expert_id": expert_id})
-    for name, of_LE in columns.items():
-        table[name] = pd.array(of_LE.ravel(), dtype="Float64")
-    table = table.assign(n_groups=len(domain_id_N), n_tokens=tokens_LE.ravel())
-    return _with_power(table, error_LE.ravel(), freedom_LE.ravel(), alike_LE.ravel())
+    for name in ("estimate", "low", "high", "p"):
+        table[name] = pd.array(columns[name], dtype="Float64")
+    table["q"] = pd.array(false_discovery_rate(columns["p"]), dtype="Float64")
+    table = table.assign(n_groups=len(domain_id_N), n_tokens=columns["n_tokens"])
+    return _with_power(table, columns["error"], columns["freedom"], columns["alike"])
+
+
+def _layer_columns(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> dict[str, np.ndarray]:
+    """Of the experts of one layer, each [E]; NaN where there is none."""
+    tokens_E = tokens_NE.sum(0)
+    num_domains = int(domain_id_N.max()) + 1
+    error_E, freedom_E = load_errors(spread(tokens_NE, domain_id_N, num_domains=num_domains))
+    few = effective_number(tokens_NE.sum(-1)) < MIN_EFFECTIVE
+    if few:
+        error_E = np.full(error_E.shape, np.nan)
+    alike_E = error_E == 0
+    error_E = np.where(alike_E, np.nan, error_E)
+    balanced = tokens_E.mean() if tokens_E.any() else np.nan
+    log_E = np.log2(tokens_E / balanced, where=tokens_E > 0, out=np.full(tokens_E.shape, np.nan))
+    reach_E = stats.t.ppf((1 + CONFIDENCE) / 2, freedom_E) * error_E
+    p_E = 2 * stats.t.sf(np.abs(log_E) / error_E, freedom_E)
+    if tokens_E.any() and not few:
+        rare_E = log_E < 0
+        p_E[rare_E] = np.maximum(p_E, _missed_p(tokens_NE, domain_id_N))[rare_E]
+    return {
+        "estimate": log_E,
+        "low": log_E - reach_E,
+        "high": log_E + reach_E,
+        "p": p_E,
+        "n_tokens": tokens_E,
+        "error": error_E,
+        "freedom": freedom_E,
+        "alike": alike_E,
+    }
 
 
 def _missed_p(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> np.ndarray:

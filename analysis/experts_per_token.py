@@ -51,7 +51,7 @@ def mean_k_table(
     domain_id_N: np.ndarray,
     *,
     domains: Sequence[str],
-    num_experts: int,
+    experts_L: np.ndarray,
     seed: int = 0,
 ) -> pd.DataFrame:
     """A row a domain over all layers, layer_id ALL_LAYERS, then a row a layer and domain.
@@ -61,7 +61,8 @@ def mean_k_table(
     domains), n_groups, n_tokens, note. A domain without a text is left out.
     """
     choices_NM = np.column_stack([choices_NL.mean(1), choices_NL])
-    left_NM = num_experts * tokens_N[:, None] - choices_NM
+    experts_M = np.append(experts_L.mean(), experts_L)
+    left_NM = experts_M * tokens_N[:, None] - choices_NM
     taken_MG = preference_p(  # of experts taken, not left: the first of two
         np.stack([choices_NM, left_NM], -1), domain_id_N, num_domains=len(domains), seed=seed
     )[:, 0]
@@ -82,11 +83,12 @@ def mean_k_table(
                     "few_others": effective_number(tokens_N[~of_N]) < MIN_EFFECTIVE,
                 }
             )
-    return _with_q_and_note(pd.DataFrame(rows), num_experts)
+    return _with_q_and_note(pd.DataFrame(rows), experts_M)
 
 
-def _with_q_and_note(table: pd.DataFrame, num_experts: int) -> pd.DataFrame:
-    table[["low", "high"]] = table[["low", "high"]].clip(0, num_experts)
+def _with_q_and_note(table: pd.DataFrame, experts_M: np.ndarray) -> pd.DataFrame:
+    most = pd.Series(experts_M[table.layer_id + 1], index=table.index)
+    table[["low", "high"]] = table[["low", "high"]].clip(0, most, axis=0)
     table["q"] = table.groupby(table.layer_id == ALL_LAYERS).p.transform(adjusted)
     table["note"] = np.select(
         [

@@ -62,7 +62,7 @@ def information_row(
             "n_tokens": 0,
             "reason": "no routed tokens in this layer",
         }
-    chosen_TE, unit_T = choice_array(choices, info)
+    chosen_TE, unit_T = choice_array(choices, info.layers[layer_id].num_experts)
     token_id_T = choices.drop_duplicates(["doc_id", "position"]).token_id.to_numpy()
     units, group_T = np.unique(unit_T, return_inverse=True)
     domain_N = pd.Index(info.domains).get_indexer(pd.Index(domains[units]))
@@ -72,7 +72,7 @@ def information_row(
         beyond = conditional_information(chosen_TE, token_id_T, group_T, domain_N[group_T])
     except ValueError as error:
         return row | {"reason": str(error)}
-    tokens_NE = np.zeros((len(units), info.num_experts))
+    tokens_NE = np.zeros((len(units), chosen_TE.shape[1]))
     np.add.at(tokens_NE, group_T, chosen_TE)
     row |= _information(tokens_NE, domain_N, num_domains=len(info.domains))
     null = beyond.null + beyond.group_excess

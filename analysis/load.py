@@ -2,20 +2,22 @@
 
 L = MoE layers, E = routed experts, G = domains, K = 0 to E experts of a token. Every metric reads
 the last axis as the experts of one layer: tokens_LE gives a number a layer, tokens_LGE one a layer
-and domain.
+and domain. NaN is a place that is no expert, of a layer with fewer than E; it counts for nothing,
+and E below is the layer's own number.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.layers import known_experts
 from analysis.permutation import false_discovery_rate
 from analysis.significance import MAX_Q
 
 
 def load_imbalance(tokens_LE: np.ndarray) -> np.ndarray:
     """max / mean of each layer: 1 when balanced, E when one expert takes all."""
-    return tokens_LE.max(-1) / _mean(tokens_LE)
+    return np.nanmax(tokens_LE, -1) / _mean(tokens_LE)
 
 
 def max_violation(tokens_LE: np.ndarray) -> np.ndarray:
@@ -25,31 +27,30 @@ def max_violation(tokens_LE: np.ndarray) -> np.ndarray:
 
 def gini(tokens_LE: np.ndarray) -> np.ndarray:
     """Mean difference of two experts over twice the mean: 0 when balanced, 1 - 1/E at most."""
-    num_experts = tokens_LE.shape[-1]
-    place_E = 2 * np.arange(1, num_experts + 1) - num_experts - 1
-    return (np.sort(tokens_LE, -1) * place_E).sum(-1) / (num_experts**2 * _mean(tokens_LE))
+    experts_L = known_experts(tokens_LE)
+    place_LE = 2 * np.arange(1, tokens_LE.shape[-1] + 1) - experts_L[..., None] - 1
+    ordered_LE = np.sort(tokens_LE, -1)  # NaN last
+    return np.nansum(ordered_LE * place_LE, -1) / (experts_L**2 * _mean(tokens_LE))
 
 
 def coefficient_of_variation(tokens_LE: np.ndarray) -> np.ndarray:
     """Standard deviation over experts / mean: 0 when balanced, sqrt(E - 1) at most."""
-    return tokens_LE.std(-1) / _mean(tokens_LE)
+    return np.nanstd(tokens_LE, -1) / _mean(tokens_LE)
 
 
 def normalized_entropy(tokens_LE: np.ndarray) -> np.ndarray:
     """Entropy of the load / log E: 1 when balanced, 0 when one expert takes all."""
-    num_experts = tokens_LE.shape[-1]
-    if num_experts == 1:
-        return np.ones_like(_mean(tokens_LE))
-    share_LE = tokens_LE / (num_experts * _mean(tokens_LE)[..., None])
+    experts_L = known_experts(tokens_LE)
+    share_LE = tokens_LE / (experts_L * _mean(tokens_LE))[..., None]
     log_share_LE = np.log(share_LE, where=share_LE > 0, out=np.zeros_like(share_LE))
-    entropy_L = np.abs((share_LE * log_share_LE).sum(-1)) / np.log(num_experts)
-    return np.minimum(entropy_L, 1.0)  # rounding
+    entropy_L = np.abs(np.nansum(share_LE * log_share_LE, -1)) / np.log(np.maximum(experts_L, 2))
+    return np.where(experts_L == 1, 1.0, np.minimum(entropy_L, 1.0))  # at most 1 but for rounding
 
 
 def busiest_share(tokens_LE: np.ndarray, n: int = 3) -> np.ndarray:
     """Share of the choices that went to the n busiest experts: n / E when balanced."""
-    busiest_Ln = np.sort(tokens_LE, -1)[..., -n:]
-    return busiest_Ln.sum(-1) / (tokens_LE.shape[-1] * _mean(tokens_LE))
+    busiest_Ln = -np.sort(-tokens_LE, -1)[..., :n]
+    return np.nansum(busiest_Ln, -1) / (known_experts(tokens_LE) * _mean(tokens_LE))
 
 
 def dead_experts(tokens_LE: np.ndarray) -> np.ndarray:
@@ -63,10 +64,10 @@ def absence_chance(tokens_LK: np.ndarray) -> np.ndarray:
     The product of 1 - k / E over tokens, from the tokens of each layer that run k = 0, ..., E
     experts. Tokens of a text resemble one another, so the true chance is larger.
     """
-    num_experts = tokens_LK.shape[-1] - 1
-    with np.errstate(divide="ignore"):
-        log_K = np.log1p(-np.arange(num_experts + 1) / num_experts)
-    power_LK = np.multiply(tokens_LK, log_K, where=tokens_LK > 0, out=np.zeros(tokens_LK.shape))
+    experts_L1 = known_experts(tokens_LK)[..., None] - 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_LK = np.log1p(-np.arange(tokens_LK.shape[-1]) / experts_L1)
+    power_LK = np.multiply(tokens_LK, log_LK, where=tokens_LK > 0, out=np.zeros(tokens_LK.shape))
     return np.exp(power_LK.sum(-1))
 
 
@@ -77,6 +78,7 @@ class Absence:
     never_LE: np.ndarray  # of layers with tokens
     dead_LE: np.ndarray
     expected_L: np.ndarray  # that a balanced router leaves out; NaN without tokens
+    experts_L: np.ndarray
 
     def count(self) -> int:
         return int(self.never_LE.sum())
@@ -85,7 +87,8 @@ class Absence:
         return int(self.dead_LE.sum())
 
     def num_experts(self) -> int:
-        return int(np.isfinite(self.expected_L).sum()) * self.never_LE.shape[-1]
+        """Of layers with tokens."""
+        return int(self.experts_L[np.isfinite(self.expected_L)].sum())
 
     def by_chance(self) -> str:
         """How many a balanced router leaves out, in words."""
@@ -115,14 +118,16 @@ class Absence:
 
 def absence(tokens_LE: np.ndarray, tokens_LK: np.ndarray) -> Absence:
     """Dead: q < MAX_Q by absence_chance, Benjamini-Hochberg over the experts of all layers."""
-    routed_L = tokens_LE.sum(-1) > 0
+    routed_L = np.nansum(tokens_LE, -1) > 0
     never_LE = (tokens_LE == 0) & routed_L[:, None]
     chance_L = np.where(routed_L, absence_chance(tokens_LK), np.nan)
-    p_LE = np.where(never_LE, chance_L[:, None], np.where(routed_L[:, None], 1.0, np.nan))
+    known_LE = routed_L[:, None] & ~np.isnan(tokens_LE)
+    p_LE = np.where(never_LE, chance_L[:, None], np.where(known_LE, 1.0, np.nan))
     return Absence(
         never_LE=never_LE,
         dead_LE=never_LE & (false_discovery_rate(p_LE) < MAX_Q),
-        expected_L=tokens_LE.shape[-1] * chance_L,
+        expected_L=known_experts(tokens_LE) * chance_L,
+        experts_L=known_experts(tokens_LE),
     )
 
 
@@ -134,11 +139,11 @@ def _amount(number: float) -> str:
 def dropped_share(tokens_LE: np.ndarray, dropped_LE: np.ndarray) -> np.ndarray:
     """Share of the choices of each layer that found their expert full."""
     asked_LE = tokens_LE + dropped_LE
-    return dropped_LE.sum(-1) / (asked_LE.shape[-1] * _mean(asked_LE))
+    return np.nansum(dropped_LE, -1) / (known_experts(asked_LE) * _mean(asked_LE))
 
 
 def _mean(tokens_LE: np.ndarray) -> np.ndarray:
-    mean_L = np.asarray(tokens_LE.mean(-1))
+    mean_L = np.asarray(np.nanmean(tokens_LE, -1))
     if (mean_L == 0).any():
         layer_id = np.argwhere(np.atleast_1d(mean_L) == 0)[0, 0]
         raise ValueError(

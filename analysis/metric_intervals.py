@@ -12,6 +12,7 @@ import pandas as pd
 from analysis import load, specialization
 from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
 from analysis.groups import too_few
+from analysis.layers import of_layers
 from analysis.permutation import adjusted, permuted_labels
 from analysis.significance import require_groups
 
@@ -82,9 +83,14 @@ class Layer:
 
 
 def metric_table(
-    tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence[str], seed: int = 0
+    tokens_NLE: np.ndarray,
+    domain_id_N: np.ndarray,
+    *,
+    domains: Sequence[str],
+    experts_L: np.ndarray | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """A row a layer and metric of docs/metrics.md.
+    """A row a layer and metric of docs/metrics.md; experts_L as in analysis/layers.py.
 
     layer_id, metric, estimate (as everywhere), corrected (less what few groups add to it), low,
     high (95 % interval of the corrected), null (balanced load, or the mean of the estimate over
@@ -96,14 +102,15 @@ def metric_table(
     labels_PN = permuted_labels(domain_id_N, permutations=NULL_PERMUTATIONS, seed=seed)
     member_PGN = (labels_PN[:, None] == np.arange(len(domains))[:, None]).astype(np.float32)
     rows = []
-    for layer_id, tokens_EGR in enumerate(loads):
-        tokens_NE = tokens_NLE[:, layer_id].astype(np.float32)
+    of = of_layers(tokens_NLE, experts_L)
+    for layer_id, (own_NE, tokens_EGR) in enumerate(zip(of, loads, strict=True)):
+        tokens_NE = own_NE.astype(np.float32)
         tokens_PEG = (member_PGN @ tokens_NE).swapaxes(1, 2)
         own_NEG = tokens_NE[:, :, None] * member_PGN[0].T[:, None]
         layer = Layer(
             domain_id_N,
             tokens_NE.sum(-1),
-            resampled_REG=np.moveaxis(tokens_EGR, -1, 0),
+            resampled_REG=np.moveaxis(tokens_EGR[: own_NE.shape[1]], -1, 0),
             permuted_PEG=tokens_PEG,
             without_NEG=tokens_PEG[0] - own_NEG,
         )

@@ -19,9 +19,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from analysis import arrays, queries
 from analysis.agreement import agreement
+from analysis.domain_counts import compared_layers
 from analysis.halves import judging_half
 from analysis.queries import TraceInfo
-from analysis.specialization import expert_domain, label_names
+from analysis.specialization import NO_DOMAIN, NO_SUCH, expert_domain, label_names
 from data.labels import NONE, TOO_LITTLE
 from data.routing import NO_EXPERT
 
@@ -103,10 +104,11 @@ def project_experts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> P
     document, columns = pd.factorize(of_places.doc_id)
     features_EF = csr_matrix(
         (_root_share(of_places.tokens, expert), (expert, document)),
-        shape=(len(experts), len(columns)),
-    )
+        shape=(info.num_layers * info.num_experts, len(columns)),
+    )[_expert_index(experts, info)]
     placed = np.diff(features_EF.indptr) > 0  # who was not chosen has nothing to be laid out by
-    frame = experts.assign(domain=domain)[placed].reset_index(drop=True)
+    frame = experts.assign(domain=domain[_expert_index(experts, info)])[placed]
+    frame = frame.reset_index(drop=True)
     return _points(
         frame,
         features_EF[placed],
@@ -199,12 +201,15 @@ def _labelling_half(documents: pd.DataFrame, *, seed: int) -> np.ndarray | None:
 
 
 def _expert_domains(load: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """The name of the domain each expert prefers, in order of layer and expert."""
+    """The name of the domain each expert prefers, by _expert_index; places that are no expert have
+    one too."""
     tokens = load.groupby(["layer_id", "expert_id", "domain"])[["tokens"]].sum().reset_index()
     tokens_LEG = arrays.domain_array(tokens, info)
-    if (tokens_LEG.sum(1) > 0).sum(-1).min() < 2:  # nothing to prefer
+    if not compared_layers(tokens_LEG).all():  # nothing to prefer
         return np.full(info.num_layers * info.num_experts, NONE, dtype=object)
-    return np.array(label_names(info.domains), dtype=object)[expert_domain(tokens_LEG).ravel()]
+    label = expert_domain(tokens_LEG).ravel()
+    names = np.array(label_names(info.domains), dtype=object)
+    return names[np.where(label == NO_SUCH, NO_DOMAIN, label)]
 
 
 def _points(

@@ -197,7 +197,7 @@ def domain_k(con: DuckDBPyConnection) -> pd.DataFrame:
 
 
 def document_k(con: DuckDBPyConnection) -> pd.DataFrame:
-    """doc_id, domain, layer_id, choices (sum of k), tokens."""
+    """doc_id, domain, layer_id, choices (sum of k), tokens, routed (tokens with k > 0)."""
     return _frame(con, "document_k", **_names(con))
 
 

@@ -4,6 +4,7 @@ N = groups, L = MoE layers, E = routed experts, G = domains.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from scipy import stats
 
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_numbers
 from analysis.influence import log_lift
+from analysis.layers import experts
 from analysis.permutation import false_discovery_rate, permuted_labels
 from analysis.significance import lift_table, require_groups, specialists
 
@@ -23,9 +25,14 @@ OVERLAP = "p is of the correlation; no interval: one split halves the groups of 
 
 
 def replication(
-    tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence[str], seed: int = 0
+    tokens_NLE: np.ndarray,
+    domain_id_N: np.ndarray,
+    *,
+    domains: Sequence[str],
+    experts_L: np.ndarray | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Two rows, `split_half` and `unseen_documents`.
+    """Two rows, `split_half` and `unseen_documents`; experts_L as in analysis/layers.py.
 
     split_half: of the specialists of one half, the share that are specialists of the other, mean
     over SPLITS random halves of every domain, and Spearman's correlation of their lifts.
@@ -47,8 +54,9 @@ def replication(
         note = f"no domain counts as {2 * MIN_EFFECTIVE} independent texts: {NOT_ENOUGH}"
     else:
         note = ""
-        rows["split_half"] = _split_half(tokens_NLE, domain_id_N, domains, seed)
-        rows["unseen_documents"] = _unseen_documents(tokens_NLE, domain_id_N, domains, seed)
+        given = tokens_NLE, domain_id_N, domains, experts_L
+        rows["split_half"] = _split_half(*given, seed)
+        rows["unseen_documents"] = _unseen_documents(*given, seed)
     table = pd.DataFrame([{"check": name, "note": note} | row for name, row in rows.items()])
     table = table.reindex(columns=list(COLUMNS))
     table["n_groups"], table["n_tokens"] = len(domain_id_N), int(tokens_NLE.sum())
@@ -66,24 +74,32 @@ def _parts(domain_id_N: np.ndarray, *, count: int, rng: np.random.Generator) -> 
 
 
 def _split_half(
-    tokens_NLE: np.ndarray, domain_id_N: np.ndarray, domains: Sequence[str], seed: int
+    tokens_NLE: np.ndarray,
+    domain_id_N: np.ndarray,
+    domains: Sequence[str],
+    experts_L: np.ndarray | None,
+    seed: int,
 ) -> dict[str, object]:
     rng = np.random.default_rng(seed)
     again, chance, correlation, judged = [], [], [], []
+    lifts = partial(lift_table, domains=domains, experts_L=experts_L)
+    is_expert_LE = experts(tokens_NLE.shape[1:], experts_L)
     for split in range(SPLITS):
         half_N = _parts(domain_id_N, count=2, rng=rng)
-        halves = [
-            lift_table(tokens_NLE[half_N == half], domain_id_N[half_N == half], domains=domains)
-            for half in (0, 1)
-        ]
+        halves = [lifts(tokens_NLE[half_N == half], domain_id_N[half_N == half]) for half in (0, 1)]
         names = [_names(specialists(table)) for table in halves]
         both = names[0] & names[1]
         judged.append((len(names[0]) + len(names[1])) / 2)
         again += [len(both) / len(own) for own in names if own]
         chance += [len(other) / len(halves[0]) for other in names]
         first_C = halves[0].estimate.to_numpy(float, na_value=np.nan)
-        other = tokens_NLE[half_N == 1], domain_id_N[half_N == 1]
-        correlation_P = _correlations(first_C, *other, num_domains=len(domains), seed=seed + split)
+        lift_PLEG = _permuted_lifts(
+            tokens_NLE[half_N == 1],
+            domain_id_N[half_N == 1],
+            num_domains=len(domains),
+            seed=seed + split,
+        )
+        correlation_P = _correlations(first_C, lift_PLEG[:, is_expert_LE])
         correlation.append(correlation_P)
     if not again:
         return {"specialists": 0.0, "note": "no specialist in any half"}
@@ -99,15 +115,20 @@ def _split_half(
 
 
 def _unseen_documents(
-    tokens_NLE: np.ndarray, domain_id_N: np.ndarray, domains: Sequence[str], seed: int
+    tokens_NLE: np.ndarray,
+    domain_id_N: np.ndarray,
+    domains: Sequence[str],
+    experts_L: np.ndarray | None,
+    seed: int,
 ) -> dict[str, object]:
+    lifts = partial(lift_table, domains=domains, experts_L=experts_L)
     fold_N = _parts(domain_id_N, count=FOLDS, rng=np.random.default_rng(seed))
     accuracy, judged = [], []
     for fold in range(FOLDS):
         seen_N = fold_N != fold
         if not (~seen_N).any():
             continue
-        table = specialists(lift_table(tokens_NLE[seen_N], domain_id_N[seen_N], domains=domains))
+        table = specialists(lifts(tokens_NLE[seen_N], domain_id_N[seen_N]))
         if table.empty:
             continue
         lift_PLEG = _permuted_lifts(
@@ -162,17 +183,10 @@ def _permuted_lifts(
     return log_lift(np.moveaxis(tokens_PGLE, 1, -1).astype(np.float64))
 
 
-def _correlations(
-    first_C: np.ndarray,
-    tokens_NLE: np.ndarray,
-    domain_id_N: np.ndarray,
-    *,
-    num_domains: int,
-    seed: int,
-) -> np.ndarray:
-    """Spearman's of the lifts of one half with the other's, as they are and permuted [1 + P]."""
-    lifts = _permuted_lifts(tokens_NLE, domain_id_N, num_domains=num_domains, seed=seed)
-    other_PC = lifts.reshape(1 + PERMUTATIONS, -1)
+def _correlations(first_C: np.ndarray, lift_PEG: np.ndarray) -> np.ndarray:
+    """Spearman's of the lifts of one half with the other's, as they are and permuted [1 + P];
+    experts of all layers."""
+    other_PC = lift_PEG.reshape(len(lift_PEG), -1)
     known_C = ~(np.isnan(first_C) | np.isnan(other_PC).any(0))
     ranks_PC = stats.rankdata(other_PC[:, known_C], axis=-1)
     rank_C = stats.rankdata(first_C[known_C])

@@ -13,6 +13,7 @@ from scipy import stats
 from analysis.bootstrap import CONFIDENCE
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_numbers
 from analysis.influence import detectable_lift, lift_errors, log_lift, null_errors, spread
+from analysis.layers import of_layers
 from analysis.permutation import false_discovery_rate, preference_p
 from analysis.specialization import MIN_LIFT
 
@@ -25,10 +26,11 @@ def lift_table(
     domain_id_N: np.ndarray,
     *,
     domains: Sequence[str],
+    experts_L: np.ndarray | None = None,
     min_effective: float = MIN_EFFECTIVE,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """A row a layer, expert and domain, dead ones included.
+    """A row a layer, expert and domain, dead ones included; experts_L as in analysis/layers.py.
 
     layer_id, expert_id, domain, estimate, low, high (log2 lift and its 95 % interval), p, q,
     n_groups (of the domain), n_tokens (its choices of the expert), smallest_detectable (log2 lift
@@ -46,7 +48,8 @@ def lift_table(
         for tokens_NE in tokens_NLE.swapaxes(0, 1)
     ]
     columns = {name: np.stack([layer[name] for layer in layers]) for name in layers[0]}
-    return _frame(columns | {"p": p_LEG, "q": false_discovery_rate(p_LEG)}, domains)
+    columns |= {"p": p_LEG, "q": false_discovery_rate(p_LEG)}
+    return _frame(columns, domains, experts_L)
 
 
 def family_size(table: pd.DataFrame) -> int:
@@ -69,7 +72,13 @@ def specialists(table: pd.DataFrame) -> pd.DataFrame:
     return claims.iloc[order].reset_index(drop=True)
 
 
-def limits(tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence[str]) -> list[str]:
+def limits(
+    tokens_NLE: np.ndarray,
+    domain_id_N: np.ndarray,
+    *,
+    domains: Sequence[str],
+    experts_L: np.ndarray | None = None,
+) -> list[str]:
     """What these groups of texts cannot show and why, one line per limit."""
     groups_G = np.bincount(domain_id_N, minlength=len(domains))
     load_N = tokens_NLE.sum((1, 2))
@@ -88,12 +97,12 @@ def limits(tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, domains: Sequence
             f"as good as {effective_G[domain_id]:.1f} of equal length; {MIN_EFFECTIVE} are needed: "
             f"{NOT_ENOUGH}. It has no intervals and no tests."
         )
-    choices_LE = tokens_NLE.sum(0)
-    empty = np.flatnonzero(choices_LE.sum(-1) == 0)
+    choices = [tokens_NE.sum(0) for tokens_NE in of_layers(tokens_NLE, experts_L)]
+    empty = np.flatnonzero([not tokens_E.any() for tokens_E in choices])
     if empty.size:
         layers = ", ".join(map(str, empty))
         lines.append(f"No token was routed in layer {layers}, so it has no figures.")
-    dead = int((choices_LE == 0).sum() - empty.size * choices_LE.shape[1])
+    dead = sum(int((tokens_E == 0).sum()) for tokens_E in choices if tokens_E.any())
     if dead:
         experts, have = ("expert was", "has") if dead == 1 else ("experts were", "have")
         lines.append(f"{dead} {experts} never chosen and so {have} no lift and no test.")
@@ -136,16 +145,20 @@ def _lift_columns(
     }
 
 
-def _frame(columns: dict[str, np.ndarray], domains: Sequence[str]) -> pd.DataFrame:
-    layer_id, expert_id, domain_id = np.indices(columns["p"].shape).reshape(3, -1)
+def _frame(
+    columns_LEG: dict[str, np.ndarray], domains: Sequence[str], experts_L: np.ndarray | None
+) -> pd.DataFrame:
+    layer_id, expert_id, domain_id = np.indices(columns_LEG["p"].shape).reshape(3, -1)
+    is_expert = slice(None) if experts_L is None else expert_id < experts_L[layer_id]
     table = pd.DataFrame(
         {"layer_id": layer_id, "expert_id": expert_id, "domain": np.array(domains)[domain_id]}
-    )
+    )[is_expert].reset_index(drop=True)
+    columns = {name: of_LEG.ravel()[is_expert] for name, of_LEG in columns_LEG.items()}
     for name in ("estimate", "low", "high", "p", "q"):
-        table[name] = pd.array(columns[name].ravel(), dtype="Float64")
+        table[name] = pd.array(columns[name], dtype="Float64")
     for name in ("n_groups", "n_tokens"):
-        table[name] = columns[name].ravel()
-    return _with_power(table, columns["few"].ravel(), columns["null_error"].ravel())
+        table[name] = columns[name]
+    return _with_power(table, columns["few"], columns["null_error"])
 
 
 def _with_power(table: pd.DataFrame, few: np.ndarray, null_error: np.ndarray) -> pd.DataFrame:

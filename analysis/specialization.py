@@ -2,7 +2,8 @@
 
 L = MoE layers, E = routed experts, G = domains. A share is of choices: a token counts once for
 every expert that it chose. The corpus of a layer is the sum of its experts, so uneven domains
-cancel out of a lift. A dead expert has no profile: its row is NaN.
+cancel out of a lift. A dead expert has no profile: its row is NaN. A place that is no expert, of a
+layer with fewer than E, is NaN in tokens_LEG already and counts for nothing.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from data.labels import NONE, TOO_LITTLE
 
 NO_DOMAIN = -1  # the label of an expert that prefers no single domain: NONE
 TOO_FEW = -2  # of an expert with too few choices to say: TOO_LITTLE
+NO_SUCH = -3  # of a place that is no expert
 
 # docs/metrics.md argues these
 MIN_LIFT = 1.5
@@ -30,7 +32,7 @@ def domain_share(tokens_LEG: np.ndarray) -> np.ndarray:
 
 def corpus_share(tokens_LEG: np.ndarray) -> np.ndarray:
     """p(domain) in each layer [L, G]."""
-    tokens_LG = tokens_LEG.sum(-2)
+    tokens_LG = np.nansum(tokens_LEG, -2)
     _require_tokens(tokens_LG)
     return tokens_LG / tokens_LG.sum(-1, keepdims=True)
 
@@ -48,13 +50,13 @@ def jensen_shannon(tokens_LEG: np.ndarray) -> np.ndarray:
 def mutual_information(tokens_LEG: np.ndarray) -> np.ndarray:
     """I(expert; domain) of each layer in nats: 0 when the experts do not depend on the domain."""
     corpus_LG = corpus_share(tokens_LEG)
-    joint_LEG = tokens_LEG / tokens_LEG.sum((-2, -1), keepdims=True)
+    joint_LEG = tokens_LEG / np.nansum(tokens_LEG, (-2, -1), keepdims=True)
     load_LE = joint_LEG.sum(-1)
     independent_LEG = load_LE[..., None] * corpus_LG[..., None, :]
     ratio_LEG = np.divide(
         joint_LEG, independent_LEG, where=joint_LEG > 0, out=np.ones_like(joint_LEG)
     )
-    return np.maximum((joint_LEG * np.log(ratio_LEG)).sum((-2, -1)), 0.0)
+    return np.maximum(np.nansum(joint_LEG * np.log(ratio_LEG), (-2, -1)), 0.0)
 
 
 def information_share(tokens_LEG: np.ndarray) -> np.ndarray:
@@ -83,13 +85,15 @@ def distinct_share(
         )
     layers = zip(domain_share(tokens_LEG), known_LE, strict=True)
     nearest_LE = np.stack([_nearest(share_EG) for share_EG, _ in layers])
-    return ((nearest_LE >= min_divergence) & known_LE).mean(-1)
+    distinct_L = ((nearest_LE >= min_divergence) & known_LE).sum(-1)
+    return distinct_L / (~np.isnan(tokens_LEG).any(-1)).sum(-1)
 
 
 def expert_domain(
     tokens_LEG: np.ndarray, *, min_lift: float = MIN_LIFT, min_tokens: int = MIN_DOMAIN_TOKENS
 ) -> np.ndarray:
-    """The domain each expert prefers [L, E], NO_DOMAIN for none, TOO_FEW where nobody can say.
+    """The domain each expert prefers [L, E], NO_DOMAIN for none, TOO_FEW where nobody can say,
+    NO_SUCH where there is no expert.
 
     The domain of highest lift, if that is at least min_lift, at least MIN_MARGIN times the second
     highest, and rests on at least min_tokens choices. TOO_FEW: only the last is missing, or the
@@ -103,11 +107,12 @@ def expert_domain(
     prefers_LE = (first_LE >= min_lift) & (first_LE >= MIN_MARGIN * second_LE)
     label_LE = np.where(prefers_LE & (tokens_LE >= min_tokens), domain_LE, NO_DOMAIN)
     too_few_LE = np.where(prefers_LE, tokens_LE, tokens_LEG.sum(-1)) < min_tokens
-    return np.where(too_few_LE, TOO_FEW, label_LE)
+    label_LE = np.where(too_few_LE, TOO_FEW, label_LE)
+    return np.where(np.isnan(tokens_LEG).any(-1), NO_SUCH, label_LE)
 
 
 def label_names(domains: Sequence[str]) -> list[str]:
-    """Names by the labels of expert_domain(): the negative ones count from the end."""
+    """Names by the labels of experts in expert_domain(): the negative ones count from the end."""
     return [*domains, TOO_LITTLE, NONE]
 
 
@@ -123,7 +128,7 @@ def experts_per_domain(
     labels = (*range(len(domains)), TOO_FEW, NO_DOMAIN)
     experts = [(labels_LE == label).sum() for label in labels]
     table = pd.DataFrame({"domain": label_names(domains), "experts": experts})
-    return table.assign(share=table.experts / labels_LE.size)
+    return table.assign(share=table.experts / (labels_LE != NO_SUCH).sum())
 
 
 def experts_per_domain_by_layer(
@@ -157,7 +162,7 @@ def _require_tokens(tokens_LG: np.ndarray) -> None:
 
 
 def _require_domains(tokens_LEG: np.ndarray) -> None:
-    tokens_LG = tokens_LEG.sum(-2)
+    tokens_LG = np.nansum(tokens_LEG, -2)
     _require_tokens(tokens_LG)
     if ((tokens_LG > 0).sum(-1) < 2).any():
         raise ValueError(

@@ -37,7 +37,7 @@ def vocabulary_rows(con: DuckDBPyConnection, *, deals: int = DEALS) -> pd.DataFr
     layers, expected, figures = [], [], []
     for layer_id in range(info.num_layers):
         tests, frame = layer_tests(con, layer_id, deals=deals)
-        layers.append(arrays.first_choice_array(frame, ids, info))
+        layers.append(arrays.first_choice_array(frame, ids, info.layers[layer_id].num_experts))
         expected.append(tests.expected_V)
         counted = {
             "n_documents": frame.doc_id.nunique(),
@@ -77,4 +77,5 @@ def first_tokens(
     con: DuckDBPyConnection, ids: pd.DataFrame, info: TraceInfo, layer_id: int
 ) -> np.ndarray:
     """tokens_VE of one layer: by token id and first expert."""
-    return arrays.first_choice_array(queries.token_id_choices(con, layer_id), ids, info)
+    num_experts = info.layers[layer_id].num_experts
+    return arrays.first_choice_array(queries.token_id_choices(con, layer_id), ids, num_experts)

@@ -21,6 +21,7 @@ from analysis.domain_counts import (
 from analysis.expert_loads import expert_load_table
 from analysis.experts_per_token import mean_k_table
 from analysis.groups import too_few
+from analysis.layers import marked
 from analysis.load import Absence
 from analysis.metric_intervals import metric_table
 from analysis.replication import NUMBERS, replication
@@ -81,7 +82,7 @@ def _with_documents(table: pd.DataFrame, trace: Trace, domain: str | None = None
 def lifts(trace: Trace) -> pd.DataFrame:
     """The lift_table of the trace."""
     return _with_documents(
-        lift_table(*sample.groups(trace), domains=trace.domains, seed=SEED), trace
+        lift_table(*sample.groups(trace), **sample.compared(trace), seed=SEED), trace
     )
 
 
@@ -90,7 +91,9 @@ def expert_loads(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     """The expert_load_table of all texts or of one domain's."""
     tokens_NLE, domain_id_N = sample.groups(trace)
     member_N = slice(None) if domain is None else domain_id_N == trace.domains.index(domain)
-    table = expert_load_table(tokens_NLE[member_N], domain_id_N[member_N])
+    table = expert_load_table(
+        tokens_NLE[member_N], domain_id_N[member_N], experts_L=trace.info.layer_sizes
+    )
     table = _with_documents(table, trace, domain)
     missing = absence(trace, domain)
     cells = zip(table.layer_id, table.expert_id, table.note, strict=True)
@@ -115,7 +118,7 @@ def replication_table(trace: Trace) -> pd.DataFrame:
     stored = trace.beside(sidecars.REPLICATION)
     if isinstance(stored, Sidecar):
         return _with_documents(stored.frame.astype(dict.fromkeys(NUMBERS, "Float64")), trace)
-    table = replication(*sample.groups(trace), domains=trace.domains, seed=SEED)
+    table = replication(*sample.groups(trace), **sample.compared(trace), seed=SEED)
     return _with_documents(table, trace)
 
 
@@ -124,17 +127,15 @@ def metrics(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     """The metric_table of all texts or of one domain's, with its sample."""
     tokens_NLE, domain_id_N = sample.groups(trace)
     with trace.cursor() as con:
-        tokens = queries.domain_tokens(con).set_index("domain").tokens
+        k = queries.domain_k(con)
     if domain is not None:
         member_N = domain_id_N == trace.domains.index(domain)
-        tokens_NLE, domain_id_N, tokens = (
-            tokens_NLE[member_N],
-            domain_id_N[member_N],
-            tokens[[domain]],
-        )
-    table = metric_table(tokens_NLE, domain_id_N, domains=trace.domains, seed=SEED)
-    routed_L = np.where(tokens_NLE.any((0, 2)), tokens.sum(), 0)
-    table = table.assign(n_groups=len(domain_id_N), n_tokens=routed_L[table.layer_id])
+        tokens_NLE, domain_id_N = tokens_NLE[member_N], domain_id_N[member_N]
+        k = k[k.domain == domain]
+    table = metric_table(tokens_NLE, domain_id_N, **sample.compared(trace), seed=SEED)
+    routed_L = k[k.k > 0].groupby("layer_id").tokens.sum().reindex(trace.layers, fill_value=0)
+    routed = routed_L.loc[table.layer_id].to_numpy()
+    table = table.assign(n_groups=len(domain_id_N), n_tokens=routed)
     table = _with_documents(table, trace, domain)
     table["note"] = [
         _of_layer(note, layer) for note, layer in zip(table.note, table.layer_id, strict=True)
@@ -188,7 +189,8 @@ def _domain_tokens(trace: Trace) -> np.ndarray:
     """tokens_LEG"""
     tokens_NLE, domain_id_N = sample.groups(trace)
     member_NG = np.eye(len(trace.domains))[domain_id_N]
-    return np.einsum("nle,ng->leg", tokens_NLE, member_NG, optimize=True)
+    tokens_LEG = np.einsum("nle,ng->leg", tokens_NLE, member_NG, optimize=True)
+    return marked(tokens_LEG, trace.info.layer_sizes)
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
@@ -202,7 +204,7 @@ def expert_counts(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """experts_per_domain and experts_per_domain_by_layer with low, high, null, p, q, n_tokens,
     note of domain_counts."""
     tokens_NLE, domain_id_N = sample.groups(trace)
-    counts = domain_counts(tokens_NLE, domain_id_N, domains=trace.domains, seed=SEED)
+    counts = domain_counts(tokens_NLE, domain_id_N, **sample.compared(trace), seed=SEED)
     tokens_LEG, table, keys = _domain_tokens(trace), lifts(trace), ["layer_id", "domain"]
     whole = _with_documents(experts_per_domain(tokens_LEG, table, trace.domains), trace)
     by_layer = experts_per_domain_by_layer(tokens_LEG, table, trace.domains)
@@ -219,8 +221,7 @@ def mean_k(trace: Trace) -> pd.DataFrame:
     """The mean_k_table of the trace."""
     with trace.cursor() as con:
         counts = arrays.group_k_array(con, trace.info)
-    domains, num_experts = trace.domains, trace.info.num_experts
-    table = mean_k_table(*counts, domains=domains, num_experts=num_experts, seed=SEED)
+    table = mean_k_table(*counts, **sample.compared(trace), seed=SEED)
     return _with_documents(table, trace)
 
 
@@ -228,7 +229,7 @@ def mean_k(trace: Trace) -> pd.DataFrame:
 def limits(trace: Trace) -> list[str]:
     """What this trace cannot show and why, one line per limit."""
     tokens_NLE, domain_id_N = sample.groups(trace)
-    lines = significance.limits(tokens_NLE, domain_id_N, domains=trace.domains)
+    lines = significance.limits(tokens_NLE, domain_id_N, **sample.compared(trace))
     missing = absence(trace)
     if missing.count():
         lines.append(f"{missing.clause()}.")
@@ -236,12 +237,12 @@ def limits(trace: Trace) -> list[str]:
         lines.append(f"The figures of a layer have no intervals: {few}.")
     lines.append(sample.grouping_line(trace))
     least, most = trace.k_range
-    if least < most:
+    if trace.k_varies:
         lines.append(
             f"The number of chosen experts varies from token to token, from {least} to {most}. "
             "Shares are shares of choices: a token counts once for each expert it chose."
         )
-    elif least == trace.info.num_experts:
+    elif all(layer.top_k == layer.num_experts for layer in trace.info.layers):
         lines.append(
             "Every token chooses every expert (k = E), so every load is balanced and no expert "
             "can show a preference."

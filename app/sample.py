@@ -4,6 +4,8 @@ of them.
 N = groups of texts, L = MoE layers, E = routed experts.
 """
 
+from typing import TypedDict
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -31,6 +33,16 @@ def groups(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     """tokens_NLE and domain_id_N of arrays.group_array."""
     with trace.cursor() as con:
         return arrays.group_array(con, trace.info)
+
+
+class Compared(TypedDict):
+    domains: tuple[str, ...]
+    experts_L: np.ndarray
+
+
+def compared(trace: Trace) -> Compared:
+    """What tables of figures are of: domains, and the experts that each layer has."""
+    return {"domains": trace.domains, "experts_L": trace.info.layer_sizes}
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)

@@ -55,6 +55,12 @@ class Trace:
         return capture.get("groups") if isinstance(capture, dict) else None
 
     @property
+    def k_varies(self) -> bool:
+        """From token to token; that layers choose different numbers is no variation."""
+        least, most = self.k_range
+        return least < most and any(layer.top_k is None for layer in self.info.layers)
+
+    @property
     def layers(self) -> range:
         return range(self.info.num_layers)
 
@@ -81,7 +87,8 @@ def open_trace(file: TraceFile) -> Trace:
 
 
 def _k_range(con: DuckDBPyConnection, info: TraceInfo) -> tuple[int, int]:
-    if info.top_k is not None:
-        return info.top_k, info.top_k
+    fixed = [layer.top_k for layer in info.layers if layer.top_k is not None]
+    if len(fixed) == info.num_layers:
+        return min(fixed), max(fixed)
     k = queries.domain_k(con).k
     return (int(k.min()), int(k.max())) if len(k) else (0, 0)

@@ -11,11 +11,17 @@ chosen AS (
     WHERE layer_id = $layer_id AND expert_id = $expert_id
     GROUP BY token_id
 ),
+routed AS (
+    SELECT token_id
+    FROM token
+    SEMI JOIN (SELECT doc_id, position FROM routing WHERE layer_id = $layer_id) AS chose
+    USING (doc_id, position)
+),
 vocabulary AS (
-    SELECT token_id, count(*) AS occurrences FROM token GROUP BY token_id
+    SELECT token_id, count(*) AS occurrences FROM routed GROUP BY token_id
 ),
 load AS (
-    SELECT sum(tokens) / (SELECT count(*) FROM token) AS share
+    SELECT sum(tokens) / (SELECT count(*) FROM routed) AS share
     FROM document_load
     WHERE layer_id = $layer_id AND expert_id = $expert_id
 )

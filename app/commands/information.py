@@ -41,7 +41,9 @@ def information(
         for line in require_replaceable(trace, *sidecars.BY_INFORMATION, of=info):
             print(line, file=sys.stderr)
         write_sidecar(trace, sidecars.VOCABULARY, vocabulary_rows(con), {}, of=info)
-        repeated = replication(*arrays.group_array(con, info), domains=info.domains)
+        repeated = replication(
+            *arrays.group_array(con, info), domains=info.domains, experts_L=info.layer_sizes
+        )
         write_sidecar(trace, sidecars.REPLICATION, repeated, {}, of=info)
         domains = queries.documents(con).set_index("doc_id").domain
         for layer_id in range(info.num_layers):

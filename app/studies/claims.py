@@ -43,10 +43,17 @@ def halves(con: DuckDBPyConnection, info: TraceInfo) -> Halves:
     frame = queries.documents(con).set_index("doc_id").loc[doc_ids].reset_index()
     labelled_D = frame.domain.map(is_label).to_numpy(bool)
     domains = list(filter(is_label, info.domains))
-    return halves_of(frame[labelled_D], choices_DLE[labelled_D], domains=domains)
+    choices_DLE = choices_DLE[labelled_D]
+    return halves_of(frame[labelled_D], choices_DLE, domains=domains, experts_L=info.layer_sizes)
 
 
-def halves_of(frame: pd.DataFrame, choices_DLE: np.ndarray, *, domains: list[str]) -> Halves:
+def halves_of(
+    frame: pd.DataFrame,
+    choices_DLE: np.ndarray,
+    *,
+    domains: list[str],
+    experts_L: np.ndarray | None = None,
+) -> Halves:
     """frame: doc_id, domain, unit, tokens of every text, and its choices."""
     unit_D = frame.unit.to_numpy()
     _, first, unit_of_D = np.unique(unit_D, return_index=True, return_inverse=True)
@@ -54,7 +61,11 @@ def halves_of(frame: pd.DataFrame, choices_DLE: np.ndarray, *, domains: list[str
     domain_id_N = pd.Index(domains).get_indexer(pd.Index(frame.domain.iloc[first]))
     judges_N = judging_half(summed(frame.tokens.to_numpy(), unit_D), domain_id_N, seed=HALVES)
     lifts = significance.lift_table(
-        choices_NLE[~judges_N], domain_id_N[~judges_N], domains=domains, min_effective=MIN_HALF
+        choices_NLE[~judges_N],
+        domain_id_N[~judges_N],
+        domains=domains,
+        experts_L=experts_L,
+        min_effective=MIN_HALF,
     )
     columns = ["doc_id", "domain", "unit", "tokens"]
     return Halves(lifts, frame.loc[judges_N[unit_of_D], columns].reset_index(drop=True))
@@ -67,10 +78,14 @@ def parse_experts(text: str, info: TraceInfo) -> list[Expert]:
         layer, _, expert = part.strip().partition(":")
         if not (layer.isdigit() and expert.isdigit()):
             raise ValueError(f"{part!r} is not LAYER:EXPERT; write for example 3:17,5:2")
-        if int(layer) >= info.num_layers or int(expert) >= info.num_experts:
+        if int(layer) >= info.num_layers:
             raise ValueError(
-                f"there is no expert {part.strip()}: layers are 0 to {info.num_layers - 1}, "
-                f"experts 0 to {info.num_experts - 1}"
+                f"there is no expert {part.strip()}: layers are 0 to {info.num_layers - 1}"
+            )
+        if int(expert) >= (num_experts := info.layers[int(layer)].num_experts):
+            raise ValueError(
+                f"there is no expert {part.strip()}: those of layer {int(layer)} are 0 to "
+                f"{num_experts - 1}"
             )
         experts.append((int(layer), int(expert)))
     return list(dict.fromkeys(experts))

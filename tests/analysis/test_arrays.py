@@ -38,7 +38,7 @@ def test_a_group_is_one_piece_of_evidence(writable: duckdb.DuckDBPyConnection) -
     choices_NL, tokens_N, _ = arrays.group_k_array(tiny, info)
     assert (choices_NL[:, 0].tolist(), tokens_N.tolist()) == ([10, 6], [5, 3])
     choices = queries.layer_choices(tiny, 0)
-    chosen_TE, unit_T = arrays.choice_array(choices, info)
+    chosen_TE, unit_T = arrays.choice_array(choices, 4)
     assert unit_T.tolist() == [0, 0, 0, 0, 0, 1, 1, 1]  # the documents of a group together
     assert chosen_TE.sum(0).tolist() == [5, 8, 3, 0]
     assert queries.token_id_choices(tiny, 0).unit.is_monotonic_increasing

@@ -16,6 +16,7 @@ TRACE = TraceArrays(
     pairs_EE=np.array([[0, 4, 2, 2], [4, 0, 2, 2], [2, 2, 0, 0], [2, 2, 0, 0]]),
     ids_TK=np.array([[0, 1, 2], [0, 2, 1], [0, 1, 3], [0, 3, 1]]),
     weights_NLE=np.array([[[1.2, 0.4, 0.4, 0]], [[1.2, 0.4, 0, 0.4]]]),
+    experts_L=np.array([4]),
 )
 
 NO_PREDICTIONS = "a trace holds no logits, so the predicted token is unknown"

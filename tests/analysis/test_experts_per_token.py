@@ -27,7 +27,7 @@ def planted(*, code: float, documents: int = 20, seed: int = 0) -> tuple[np.ndar
 
 
 def table(planted: tuple[np.ndarray, ...], *, layer_id: int = 0) -> pd.DataFrame:
-    found = mean_k_table(*planted, domains=DOMAINS, num_experts=64)
+    found = mean_k_table(*planted, domains=DOMAINS, experts_L=np.full(planted[0].shape[1], 64))
     return found[found.layer_id == layer_id].set_index("domain")
 
 
@@ -58,7 +58,11 @@ def test_the_mean_is_of_tokens_and_not_of_documents() -> None:
     """math: 90 tokens of 2 experts and 10 of 7; code: 50 tokens of 4."""
     choices_NL = np.array([[180, 90], [70, 10], [200, 50]])
     found = mean_k_table(
-        choices_NL, np.array([90, 10, 50]), np.array([0, 0, 1]), domains=DOMAINS, num_experts=8
+        choices_NL,
+        np.array([90, 10, 50]),
+        np.array([0, 0, 1]),
+        domains=DOMAINS,
+        experts_L=np.array([8, 8]),
     )
     assert found.layer_id.tolist() == [ALL_LAYERS] * 2 + [0, 0] + [1, 1]
     assert found.estimate.tolist() == [1.75, 2.5, 2.5, 4.0, 1.0, 1.0]

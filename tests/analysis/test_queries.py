@@ -129,10 +129,9 @@ def test_contexts_show_the_strongest_token_of_each_document(
 
 
 def test_coactivation_has_every_pair(tiny: duckdb.DuckDBPyConnection) -> None:
-    info = queries.trace_info(tiny)
     frame = queries.coactivation(tiny, 0)
     assert len(frame) == 6
-    pairs_EE = arrays.pair_array(frame, info)
+    pairs_EE = arrays.pair_array(frame, 4)
     assert pairs_EE.tolist() == [[0, 5, 0, 0], [5, 0, 3, 0], [0, 3, 0, 0], [0, 0, 0, 0]]
 
 
@@ -173,7 +172,7 @@ def test_document_load_adds_the_phases(tiny: duckdb.DuckDBPyConnection) -> None:
 def test_layer_choices_as_an_array(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.layer_choices(tiny, 0)
     assert frame.columns.tolist() == ["unit", "doc_id", "position", "token_id", "rank", "expert_id"]
-    chosen_TE, document_T = arrays.choice_array(frame, queries.trace_info(tiny))
+    chosen_TE, document_T = arrays.choice_array(frame, 4)
     assert chosen_TE.astype(int)[[0, 3]].tolist() == [[1, 1, 0, 0], [0, 1, 1, 0]]
     assert document_T.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
 
@@ -181,13 +180,12 @@ def test_layer_choices_as_an_array(tiny: duckdb.DuckDBPyConnection) -> None:
 def test_choices_of_two_layers_are_of_the_tokens_that_chose_in_both(
     tiny: duckdb.DuckDBPyConnection,
 ) -> None:
-    info = queries.trace_info(tiny)
     here, following = queries.layer_choices(tiny, 0), queries.layer_choices(tiny, 1)
-    here_TE, next_TE, document_T = arrays.transition_choices(here, following, info)
+    here_TE, next_TE, document_T = arrays.transition_choices(here, following, (4, 4))
     transitions = queries.transitions(tiny, 0).tokens.tolist()
     assert (here_TE.T.astype(int) @ next_TE).ravel().tolist() == transitions
     some = following[following.doc_id != 1]
-    here_TE, next_TE, document_T = arrays.transition_choices(here, some, info)
+    here_TE, next_TE, document_T = arrays.transition_choices(here, some, (4, 4))
     assert document_T.tolist() == [0, 0, 0, 2, 2]
     assert here_TE.sum() == next_TE.sum() == 10
 
@@ -206,8 +204,8 @@ def test_choices_by_token_id(tiny: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_first_choices_by_token_id(tiny: duckdb.DuckDBPyConnection) -> None:
-    info, ids = queries.trace_info(tiny), queries.token_ids(tiny)
-    tokens_VE = arrays.first_choice_array(queries.token_id_choices(tiny, 1), ids, info)
+    ids = queries.token_ids(tiny)
+    tokens_VE = arrays.first_choice_array(queries.token_id_choices(tiny, 1), ids, 4)
     assert tokens_VE[2].tolist() == [1, 0, 1, 0]  # " 1" in documents 0 and 1
     assert tokens_VE.sum() == 8
 
@@ -228,7 +226,7 @@ def test_every_question_has_an_answer_on_an_empty_trace(empty: duckdb.DuckDBPyCo
     assert queries.expert_top_tokens(empty, 0, 0).empty
     assert queries.expert_contexts(empty, 0, 0).empty
     assert queries.coactivation(empty, 0).tokens.tolist() == [0] * 6
-    chosen_TE, _ = arrays.choice_array(queries.layer_choices(empty, 0), info)
+    chosen_TE, _ = arrays.choice_array(queries.layer_choices(empty, 0), 4)
     assert chosen_TE.shape == (0, 4)
     assert queries.token_id_choices(empty, 0).empty
     assert queries.token_ids(empty).empty

@@ -59,11 +59,11 @@ def test_a_specialist_of_seen_documents_only_fails_on_the_unseen() -> None:
 def test_lifts_of_halves_with_nothing_in_common_have_a_large_p() -> None:
     tokens_NLE, domain_id_N = planted(documents=40)
     first_C = np.random.default_rng(5).normal(size=24)
-    found_P = module._correlations(first_C, tokens_NLE, domain_id_N, num_domains=3, seed=0)
+    lift_PLEG = module._permuted_lifts(tokens_NLE, domain_id_N, num_domains=3, seed=0)
+    found_P = module._correlations(first_C, lift_PLEG)
     assert len(found_P) == 201
     assert module._rank_p(found_P) > 0.05
-    itself_C = module._permuted_lifts(tokens_NLE, domain_id_N, num_domains=3, seed=0)[0].ravel()
-    found_P = module._correlations(itself_C, tokens_NLE, domain_id_N, num_domains=3, seed=0)
+    found_P = module._correlations(lift_PLEG[0].ravel(), lift_PLEG)
     assert found_P[0] == pytest.approx(1)
     assert module._rank_p(found_P) == pytest.approx(1 / 201)
 

@@ -82,21 +82,20 @@ def transition_heatmap(
 ) -> go.Figure:
     """Experts of a layer by experts of the next; a dot where q < 0.05, hatched where there
     is no test; dead ones stay empty."""
-    num_experts = int(tests.expert_id.max()) + 1
     place = np.ix_(rows, columns)
     with np.errstate(divide="ignore"):
-        log_EE = np.log2(transition_square(tests.lift, num_experts))
+        log_EE = np.log2(transition_cells(tests, tests.lift))
     log_SS = np.clip(log_EE, -LIMIT - 1, LIMIT + 1)[place]
-    q_SS = transition_square(tests.q, num_experts)[place]
+    q_SS = transition_cells(tests, tests.q)[place]
     untested_SS = np.isnan(q_SS) & ~np.isnan(log_SS)
-    cells = tests.to_dict("records")
+    cells, following = tests.to_dict("records"), log_EE.shape[1]
     figure = cell_heatmap(
         np.where(untested_SS, np.nan, log_SS),
         palette,
         rows=[str(expert) for expert in rows],
         columns=[str(expert) for expert in columns],
         hover_RC=np.array(
-            [[_transition_hover(cells[a * num_experts + b]) for b in columns] for a in rows]
+            [[_transition_hover(cells[a * following + b]) for b in columns] for a in rows]
         ),
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
         height=max(360, 12 * len(rows) + 90),
@@ -106,9 +105,9 @@ def transition_heatmap(
     return _with_cell_text(figure, f"expert of layer {layer_id + 1}", f"expert of layer {layer_id}")
 
 
-def transition_square(values_P: pd.Series, num_experts: int) -> np.ndarray:
-    """A column of transition_significance [E, E]; NaN where it is empty."""
-    return values_P.to_numpy(float, na_value=np.nan).reshape(num_experts, num_experts)
+def transition_cells(tests: pd.DataFrame, values_P: pd.Series) -> np.ndarray:
+    """A column of transition_significance by expert and next expert; NaN where it is empty."""
+    return values_P.to_numpy(float, na_value=np.nan).reshape(tests.expert_id.nunique(), -1)
 
 
 def _transition_hover(row: dict) -> str:

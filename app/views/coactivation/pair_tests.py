@@ -29,7 +29,8 @@ class LayerPairs:
 def layer_pairs(trace: Trace, layer_id: int) -> LayerPairs:
     with trace.cursor() as con:
         choices = queries.layer_choices(con, layer_id)
-    chosen_TE, group_T = arrays.choice_array(choices, trace.info)
+    num_experts = trace.info.layers[layer_id].num_experts
+    chosen_TE, group_T = arrays.choice_array(choices, num_experts)
     counts = {"n_documents": choices.doc_id.nunique(), "n_groups": choices.unit.nunique()}
     try:
         tests, reason = pair_significance(chosen_TE, group_T), ""

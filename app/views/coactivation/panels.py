@@ -12,8 +12,8 @@ from app.views.coactivation.figures import (
     log_lift,
     most_active,
     pair_heatmap,
+    transition_cells,
     transition_heatmap,
-    transition_square,
 )
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
@@ -51,9 +51,9 @@ def _pairs(
     pairs = pair_tests.layer_pairs(trace, layer_id)
     if pairs.reason:
         return []
-    num_experts = trace.info.num_experts
+    num_experts = trace.info.layers[layer_id].num_experts
     log_EE = log_lift(pairs.tests, num_experts, null=null)
-    order_S = most_active(_tokens(trace)[layer_id])
+    order_S = most_active(_tokens(trace, layer_id))
     if by_coactivation:
         order_S = order_S[cluster_order(log_EE[np.ix_(order_S, order_S)])]
     table = pair_tests.layer_table(trace, layer_id, null=null)
@@ -81,11 +81,9 @@ def _transitions(
     if transitions.no_transitions_note(trace, layer_id):
         return []
     tests = transitions.layer_transitions(trace, layer_id).tests
-    tokens_LE = _tokens(trace)
-    rows, columns = most_active(tokens_LE[layer_id]), most_active(tokens_LE[layer_id + 1])
+    rows, columns = (most_active(_tokens(trace, layer)) for layer in (layer_id, layer_id + 1))
     if by_coactivation:
-        lift_EE = transition_square(tests.lift, trace.info.num_experts)
-        rows, columns = follow_order(lift_EE, rows, columns)
+        rows, columns = follow_order(transition_cells(tests, tests.lift), rows, columns)
     return [
         Panel(
             name="expert_transitions",
@@ -100,7 +98,8 @@ def _transitions(
     ]
 
 
-def _tokens(trace: Trace) -> np.ndarray:
-    """tokens_LE"""
+def _tokens(trace: Trace, layer_id: int) -> np.ndarray:
+    """tokens_E of the layer's experts."""
     with trace.cursor() as con:
-        return arrays.load_array(queries.expert_tokens(con), trace.info)
+        tokens_LE = arrays.load_array(queries.expert_tokens(con), trace.info)
+    return tokens_LE[layer_id, : trace.info.layers[layer_id].num_experts]

@@ -27,7 +27,10 @@ def layer_transitions(trace: Trace, layer_id: int) -> LayerTransitions:
     """From a layer to the next."""
     with trace.cursor() as con:
         here, following = (queries.layer_choices(con, layer) for layer in (layer_id, layer_id + 1))
-    here_TE, next_TE, group_T = arrays.transition_choices(here, following, trace.info)
+    first, second = trace.info.layers[layer_id : layer_id + 2]
+    here_TE, next_TE, group_T = arrays.transition_choices(
+        here, following, (first.num_experts, second.num_experts)
+    )
     both = np.intersect1d(here.doc_id, following.doc_id)
     counts = {"n_documents": len(both), "n_groups": len(np.unique(group_T))}
     counts["n_tokens"] = len(group_T)

@@ -20,7 +20,7 @@ with st.container(horizontal=True, gap="large"):
     layer_id = expert_id = 0
     if colour == "expert":
         layer_id = controls.layer(trace.info.num_layers)
-        experts = range(trace.info.num_experts)
+        experts = range(trace.info.layers[layer_id].num_experts)
         expert_id = st.selectbox("Expert", experts, key="expert", bind="query-params", width=120)
 if job and job.active:
     progress.follow(job, key="project")

@@ -53,6 +53,14 @@ TABLES: dict[str, tuple[str, Make]] = {
         "Choices and summed weight of every expert, dead ones too",
         _asked(queries.expert_tokens),
     ),
+    "layers": (
+        "MoE layers as the model names them: experts, scoring, weighting, selection",
+        lambda trace: (
+            pd.DataFrame([asdict(layer) for layer in trace.info.layers])
+            .rename_axis("layer_id")
+            .reset_index()
+        ),
+    ),
     "domains": (
         "Texts, groups, tokens and mean loss of each domain, with the design effect",
         evidence.domains,
@@ -208,8 +216,7 @@ def _specialists(trace: Trace) -> pd.DataFrame:
 
 def tables(trace: Trace) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
     """name -> (what a row is, how to make it)."""
-    least, most = trace.k_range
-    chosen = TABLES | STATISTICS | (VARYING_STATISTICS if least < most else {})
+    chosen = TABLES | STATISTICS | (VARYING_STATISTICS if trace.k_varies else {})
     if len(evidence.present_domains(trace)) > 1:
         chosen |= DOMAIN_STATISTICS | (UNIT_STATISTICS if units.known(trace) else {})
     return {

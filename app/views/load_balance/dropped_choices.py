@@ -21,7 +21,7 @@ def panels(
     with trace.cursor() as con:
         table = queries.expert_dropped(con, domain=domain)
     dropped_LE = arrays.load_array(table, trace.info, counted="dropped")
-    if not dropped_LE.any():
+    if np.nansum(dropped_LE) == 0:
         return []
     return [
         Panel(
@@ -41,7 +41,7 @@ def panels(
 def _answer(tokens_LE: np.ndarray, dropped_LE: np.ndarray) -> str:
     share_L = load.dropped_share(tokens_LE, dropped_LE)
     worst = int(share_L.argmax())
-    share = dropped_LE.sum() / (tokens_LE.sum() + dropped_LE.sum())
+    share = np.nansum(dropped_LE) / np.nansum(tokens_LE + dropped_LE)
     return (
         f"{share:.1%} of all choices were dropped because their expert was full "
         f"({share_L[worst]:.1%} in layer {worst}). The loads above count only the choices that "

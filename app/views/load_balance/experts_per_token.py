@@ -17,8 +17,7 @@ from data.routing import NO_EXPERT
 
 def panels(trace: Trace, palette: Palette, *, layer_id: int = ALL_LAYERS) -> list[Panel]:
     """Of one layer the histograms, of all the means; none where every token runs equally many."""
-    least, most = trace.k_range
-    if least == most:
+    if not trace.k_varies:
         return []
     table = evidence.mean_k(trace)
     with trace.cursor() as con:

@@ -34,25 +34,29 @@ def load_heatmap(
     by_load: bool,
 ) -> go.Figure:
     """Colour = load relative to balanced, from an expert_load_table; a layer without tokens is
-    empty. Dot: q < 0.05. Cross: not chosen. Hatched: too few independent texts to say."""
+    empty, and so is a place that is no expert. Dot: q < 0.05. Cross: not chosen. Hatched: too few
+    independent texts to say."""
 
-    def grid(values: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(values.reshape(tokens_LE.shape), order_LE, -1)
+    def grid(values: np.ndarray, *, empty: object) -> np.ndarray:
+        values_LE = np.full(tokens_LE.shape, empty, dtype=values.dtype)
+        values_LE[table.layer_id, table.expert_id] = values
+        return np.take_along_axis(values_LE, order_LE, -1)
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_LE = grid(np.log2(tokens_LE / tokens_LE.mean(-1, keepdims=True)))
-    undecided_LE = grid((table.note == NOT_ENOUGH).to_numpy())
+        log_LE = np.log2(tokens_LE / np.nanmean(tokens_LE, -1, keepdims=True))
+    log_LE = np.take_along_axis(log_LE, order_LE, -1)
+    undecided_LE = grid((table.note == NOT_ENOUGH).to_numpy(bool), empty=False)
     figure = cell_heatmap(
         np.where(undecided_LE, np.nan, np.clip(log_LE, -LIMIT - 1, LIMIT + 1)),
         palette,
         rows=[f"layer {layer}" for layer in range(len(tokens_LE))],
         columns=[str(place) for place in range(tokens_LE.shape[1])],
-        hover_RC=grid(np.array([load_text(row) for row in table.itertuples()])),
+        hover_RC=grid(np.array([load_text(row) for row in table.itertuples()]), empty=""),
         coloraxis=ratio_axis(palette, limit=LIMIT, title="load"),
         height=max(260, 38 * len(tokens_LE) + 90),
     )
     hatch_cells(figure, undecided_LE, palette)
-    dot_cells(figure, grid((table.q < MAX_Q).fillna(False).to_numpy(bool)), palette)
+    dot_cells(figure, grid((table.q < MAX_Q).fillna(False).to_numpy(bool), empty=False), palette)
     _cross_cells(figure, np.isneginf(log_LE), palette)
     title = "rank in the layer, busiest first" if by_load else "expert"
     figure.update_xaxes(title_text=title, tickfont={"size": 10}, tickangle=0)
@@ -63,7 +67,7 @@ def dropped_heatmap(
     tokens_LE: np.ndarray, dropped_LE: np.ndarray, palette: Palette, *, order_LE: np.ndarray
 ) -> go.Figure:
     """Share of each expert's choices that were dropped because it was full; empty where none were
-    made."""
+    made, and where there is no expert."""
     lost_LE, kept_LE = (
         np.take_along_axis(counts_LE, order_LE, -1) for counts_LE in (dropped_LE, tokens_LE)
     )
@@ -71,8 +75,10 @@ def dropped_heatmap(
     share_LE = np.divide(lost_LE, all_LE, out=np.full(all_LE.shape, np.nan), where=all_LE > 0)
     hover = [
         [
-            f"layer {layer}, expert {order_LE[layer, place]}<br>{lost_LE[layer, place]:,} of "
-            f"{all_LE[layer, place]:,} choices dropped"
+            f"layer {layer}, expert {order_LE[layer, place]}<br>{lost_LE[layer, place]:,.0f} of "
+            f"{all_LE[layer, place]:,.0f} choices dropped"
+            if all_LE[layer, place] >= 0
+            else ""
             for place in range(all_LE.shape[1])
         ]
         for layer in range(len(all_LE))

@@ -31,7 +31,7 @@ with by_layer:
     titles = {MEASURES[metric].title: metric for metric in evidence.LOAD_METRICS}
     metric = titles[controls.choice("Layer by layer", list(titles), key="figure")]
 k_layer = ALL_LAYERS
-if trace.k_range[0] < trace.k_range[1]:
+if trace.k_varies:
     st.subheader("Experts per token", anchor=False)
     layers = [WHOLE_TRACE, *map(str, trace.layers)]
     layer = st.selectbox("MoE layer", layers, key="k_layer", bind="query-params", width=200)

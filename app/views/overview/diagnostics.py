@@ -39,7 +39,9 @@ def trace_diagnostics(trace: Trace) -> pd.DataFrame:
     low_resource = None
     if len(low):
         one_N = np.zeros(len(low_NLE), dtype=int)
-        low_resource = metric_table(low_NLE, one_N, domains=["low-resource"])
+        low_resource = metric_table(
+            low_NLE, one_N, domains=["low-resource"], experts_L=trace.info.layer_sizes
+        )
     return diagnostics(
         evidence.metrics(trace),
         low_resource,

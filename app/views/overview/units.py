@@ -7,7 +7,7 @@ import streamlit as st
 from analysis import arrays, queries
 from analysis.groups import MIN_EFFECTIVE, effective_numbers, summed, units
 from analysis.significance import lift_table, specialists
-from app import evidence
+from app import evidence, sample
 from app.trace import BY_IDENTITY, Trace
 from app.views.shared.panel import Panel
 
@@ -74,7 +74,7 @@ def by_unit(trace: Trace) -> pd.DataFrame:
         counts_NLE, of_N = summed(tokens_NLE, unit_N), domain_id_N[first]
         table = evidence.lifts(trace)
         if unit != GROUP:
-            table = lift_table(counts_NLE, of_N, domains=trace.domains, seed=evidence.SEED)
+            table = lift_table(counts_NLE, of_N, **sample.compared(trace), seed=evidence.SEED)
         few = _too_few(counts_NLE, of_N, trace.domains)
         counted = {"n_units": len(first), "specialists": len(specialists(table))}
         rows.append({"unit": unit} | counted | {"too_few": ", ".join(few)})

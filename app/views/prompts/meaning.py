@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis import arrays, queries, specialization
 from analysis.domain_counts import compared_layers
+from analysis.specialization import NO_DOMAIN
 from app.trace import Trace
 from app.views.shared.theme import Palette, domain_colors
 from data.routing import NO_EXPERT
@@ -34,7 +35,7 @@ def meaning(reference: Trace, shown: Trace, palette: Palette) -> Meaning:
     if reference.info.model_sha256 == shown.info.model_sha256:
         with reference.cursor() as con:
             tokens_LEG = arrays.domain_array(queries.expert_domain_tokens(con), reference.info)
-        if np.count_nonzero(tokens_LEG.any((0, 1))) > 1:
+        if np.count_nonzero(np.nansum(tokens_LEG, (0, 1))) > 1:
             names = specialization.label_names(reference.domains)
             color_of = domain_colors(names, palette)
             category_LE = _expert_domains(tokens_LEG)
@@ -47,7 +48,7 @@ def meaning(reference: Trace, shown: Trace, palette: Palette) -> Meaning:
 def _expert_domains(tokens_LEG: np.ndarray) -> np.ndarray:
     """Index of each expert's domain, of a last category in layers that have nothing to compare."""
     num_labels = tokens_LEG.shape[-1] + 2
-    label_LE = np.full(tokens_LEG.shape[:2], specialization.NO_DOMAIN)
+    label_LE = np.full(tokens_LEG.shape[:2], NO_DOMAIN)
     layers_L = compared_layers(tokens_LEG)
     label_LE[layers_L] = specialization.expert_domain(tokens_LEG[layers_L])
-    return label_LE % num_labels
+    return np.where(label_LE == specialization.NO_SUCH, NO_DOMAIN, label_LE) % num_labels

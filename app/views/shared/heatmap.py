@@ -24,9 +24,10 @@ def cell_heatmap(
     coloraxis: dict,
     height: int,
 ) -> go.Figure:
-    """NaN cells stay empty. Labels must be escaped already; axes are positions."""
+    """NaN cells stay empty, and without hover text they cannot be clicked. Labels must be escaped
+    already; axes are positions."""
     num_rows, num_columns = values_RC.shape
-    row, column = np.divmod(np.arange(values_RC.size), num_columns)
+    row, column = np.nonzero(hover_RC != "")
     gap = 1 if values_RC.size <= 5000 else 0
     figure = go.Figure(
         [
@@ -36,7 +37,7 @@ def cell_heatmap(
                 y=row,
                 mode="markers",
                 marker={"opacity": 0, "size": 18, "color": palette.accent},
-                text=hover_RC.ravel(),
+                text=hover_RC[row, column],
                 hovertemplate="%{text}<extra></extra>",
             ),
         ]

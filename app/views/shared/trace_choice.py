@@ -63,15 +63,20 @@ def _fatal_findings(trace: Trace) -> None:
 
 def _facts(trace: Trace) -> None:
     info, (least, most) = trace.info, trace.k_range
-    chosen = f"{most} chosen" if least == most else f"{least} to {most} chosen"
+    shared = [layer.num_shared_experts for layer in info.layers]
     lines = [
         f"{info.num_tokens:,} tokens, {sample.size(trace)}",
         f"Model {info.model_name} ({info.model_sha256[:8]})",
-        f"{info.num_layers} MoE layers with {info.num_experts} experts each",
-        f"{chosen} per token, {info.num_shared_experts} shared",
+        f"{info.num_layers} MoE layers with {_span(info.layer_sizes.min(), info.num_experts)} "
+        "experts each",
+        f"{_span(least, most)} chosen per token, {_span(min(shared), max(shared))} shared",
         f"Captured {info.created_at:%Y-%m-%d %H:%M} UTC",
     ]
     if (own := domain_names.number(info.domains)) > len(info.domains):
         lines.insert(1, f"{own:,} labels, {domain_names.MAX_LABELS - 1} of them shown")
     with st.sidebar:
         st.html(f'<p class="rs-facts">{"<br>".join(map(escape, lines))}</p>')
+
+
+def _span(least: int, most: int) -> str:
+    return f"{most}" if least == most else f"{least} to {most}"

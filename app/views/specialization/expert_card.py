@@ -24,9 +24,10 @@ TOKENS, CONTEXTS = 40, 8
 def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     st.subheader(f"Expert {expert_id} of layer {layer_id}", anchor="expert")
     with trace.cursor() as con:
-        tokens_E = arrays.load_array(queries.expert_tokens(con), trace.info)[layer_id]
+        tokens_LE = arrays.load_array(queries.expert_tokens(con), trace.info)
         tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=TOKENS)
         contexts = queries.expert_contexts(con, layer_id, expert_id, limit=CONTEXTS)
+    tokens_E = tokens_LE[layer_id, : trace.info.layers[layer_id].num_experts]
     if not tokens_E[expert_id]:
         absence = evidence.absence(trace).of_expert(layer_id, expert_id)
         st.info(f"This expert is {absence}." if absence else "No token was routed in this layer.")
@@ -59,7 +60,7 @@ def _load(trace: Trace, layer_id: int, expert_id: int) -> tuple[str, str, str]:
 
 
 def _choices(tokens_E: np.ndarray, expert_id: int) -> tuple[str, str, str]:
-    return "Choices", f"{tokens_E[expert_id]:,}", f"balanced {tokens_E.mean():,.0f}"
+    return "Choices", f"{tokens_E[expert_id]:,.0f}", f"balanced {tokens_E.mean():,.0f}"
 
 
 def _preference(trace: Trace, rows: pd.DataFrame, own: pd.DataFrame) -> list[tuple[str, str, str]]:

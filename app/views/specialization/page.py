@@ -25,7 +25,7 @@ with st.container(horizontal=True, gap="large"):
     if compared:
         order = controls.choice("Order experts by", ["domain", "number"], key="order")
         by_domain = order == "domain"
-    experts = range(trace.info.num_experts)
+    experts = range(trace.info.layers[layer_id].num_experts)
     expert_id = st.selectbox("Expert", experts, key="expert", bind="query-params", width=140)
 if not compared:
     evidence.draw_limits(trace)

@@ -58,7 +58,7 @@ def replication_panel(trace: Trace) -> Panel:
 def expert_order(trace: Trace, *, layer_id: int, by_domain: bool) -> np.ndarray:
     """Expert ids as the heatmap has them, from the left [E]."""
     if not by_domain:
-        return np.arange(trace.info.num_experts)
+        return np.arange(trace.info.layers[layer_id].num_experts)
     return domain_order(np.exp2(lift_grid(layer_lifts(trace, layer_id), "estimate", trace.domains)))
 
 

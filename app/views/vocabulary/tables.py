@@ -41,7 +41,8 @@ def token_table(trace: Trace, layer_id: int) -> pd.DataFrame:
     with trace.cursor() as con:
         ids = queries.token_ids(con)
         tests, frame = layer_tests(con, layer_id)
-    tokens_VE = arrays.first_choice_array(frame, ids, trace.info)
+    num_experts = trace.info.layers[layer_id].num_experts
+    tokens_VE = arrays.first_choice_array(frame, ids, num_experts)
     if not tokens_VE.any():
         return pd.DataFrame()
     table = vocabulary.vocabulary_table(tokens_VE, ids, expected_V=tests.expected_V)
@@ -71,32 +72,34 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
     tokens_NLE, doc_ids = arrays.document_array(con, info)
     texts = queries.documents(con).set_index("doc_id").loc[doc_ids]
     ids = queries.token_ids(con)
-    choices = queries.layer_choices(con, layer_id)
+    choices, layer = queries.layer_choices(con, layer_id), info.layers[layer_id]
+    k = queries.document_k(con)
+    routed = k[k.layer_id == layer_id].set_index("doc_id").routed
     return TraceArrays(
         layer_id=layer_id,
         tokens_NLE=tokens_NLE.astype(np.int64),
         domain_id_N=pd.Index(info.domains).get_indexer(pd.Index(texts.domain)),
-        tokens_N=texts.tokens.to_numpy(),
+        tokens_N=routed.loc[doc_ids].to_numpy(),
         first_tokens_VE=first_tokens(con, ids, info, layer_id),
-        next_tokens_VE=_next_tokens(choices, info),
-        pairs_EE=arrays.pair_array(queries.coactivation(con, layer_id), info),
-        ids_TK=_ids_by_rank(choices, info),
+        next_tokens_VE=_next_tokens(choices, layer.num_experts),
+        pairs_EE=arrays.pair_array(queries.coactivation(con, layer_id), layer.num_experts),
+        ids_TK=_ids_by_rank(choices, layer.top_k),
         weights_NLE=_weights(con, doc_ids, info),
+        experts_L=info.layer_sizes,
     )
 
 
-def _next_tokens(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray:
+def _next_tokens(choices: pd.DataFrame, num_experts: int) -> np.ndarray:
     """next_tokens_VE, by first choices."""
     first = choices[choices["rank"] == 0]
     place = first.doc_id.astype("uint64") * 2**32 + first.position
     return definitions_of.next_token_choices(
-        first.token_id.to_numpy(), place.to_numpy(), first.expert_id.to_numpy(), info.num_experts
+        first.token_id.to_numpy(), place.to_numpy(), first.expert_id.to_numpy(), num_experts
     )
 
 
-def _ids_by_rank(choices: pd.DataFrame, info: TraceInfo) -> np.ndarray | None:
+def _ids_by_rank(choices: pd.DataFrame, k: int | None) -> np.ndarray | None:
     """ids_TK, unless k varies."""
-    k = info.top_k
     if k is None or len(choices) % k:
         return None
     if (choices["rank"].to_numpy().reshape(-1, k) != np.arange(k)).any():

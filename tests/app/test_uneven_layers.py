@@ -1,0 +1,126 @@
+"""Pages and exports of a trace whose layers have 4, 8 and 6 experts and names of two kinds."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import evidence, workspace
+from app.studies.claims import parse_experts
+from app.trace import Trace, open_trace
+from app.views.export import tables as export
+from app.views.load_balance import panels as load_balance
+from app.views.shared.theme import LIGHT
+from data.report import csv_text
+from tests.app.pages import page, texts
+from tests.uneven import SIZES, write_uneven_trace
+
+PAGES = (
+    "overview",
+    "specialization",
+    "load_balance",
+    "coactivation",
+    "vocabulary",
+    "domain_clusters",
+    "causes",
+    "prompts",
+    "export",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("uneven")
+    write_uneven_trace(path / "uneven.duckdb")
+    write_uneven_trace(path / "balanced.duckdb", balanced=True)
+    return path
+
+
+@pytest.fixture
+def uneven(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Trace:
+    monkeypatch.setenv("ROUTESCOPE_TRACES", str(folder))
+    monkeypatch.setenv("ROUTESCOPE_MODEL", str(folder / "absent"))
+    return open_trace(workspace.trace_file(folder / "uneven.duckdb"))
+
+
+def shown(name: str, **params: str) -> AppTest:
+    app = page(name, trace="uneven", **params)
+    assert not app.exception
+    return app
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("layer", ["0", "2"])
+def test_every_page_stands_it(name: str, layer: str, uneven: Trace) -> None:
+    shown(name, layer=layer)
+
+
+@pytest.mark.slow
+def test_the_experts_of_a_layer_can_be_chosen(uneven: Trace) -> None:
+    for layer_id, size in enumerate(SIZES):
+        app = shown("specialization", layer=str(layer_id), expert="3")
+        (choice,) = [box for box in app.selectbox if box.key == "expert"]
+        assert choice.options == [str(expert) for expert in range(size)]
+
+
+def test_the_heatmap_of_loads_is_empty_where_there_is_no_expert(uneven: Trace) -> None:
+    for by_load in (False, True):
+        panel = load_balance.panels(uneven, LIGHT, by_load=by_load)[0]
+        assert panel.figure is not None
+        cells, marks = panel.figure.data[:2]
+        assert np.isnan(cells.z).sum(1).tolist() == [4, 0, 2]
+        drawn = set(zip(marks.y, marks.x, strict=True))
+        assert len(drawn) == sum(SIZES)  # nothing else can be clicked
+        assert (0, 4) not in drawn
+        for trace in panel.figure.data[2:]:  # hatched, dotted, crossed
+            rows = trace.base + 0.5 if trace.type == "bar" else trace.y
+            assert set(zip(rows, trace.x, strict=True)) <= drawn
+
+
+def test_tables_have_the_experts_there_are(uneven: Trace) -> None:
+    assert evidence.expert_loads(uneven).groupby("layer_id").size().tolist() == list(SIZES)
+    assert evidence.lifts(uneven).groupby("layer_id").size().tolist() == [3 * n for n in SIZES]
+    assert evidence.absence(uneven).num_experts() == sum(SIZES)
+    metrics = evidence.metrics(uneven)
+    shares = metrics[metrics.metric == "busiest_share"]
+    assert shares.null.tolist() == pytest.approx([3 / 4, 3 / 8, 3 / 6])
+    assert shares.n_tokens.tolist() == [36 * 24, 36 * 24, 36 * 18]
+
+
+def test_a_balanced_trace_has_no_violation_anywhere(uneven: Trace, folder: Path) -> None:
+    balanced = open_trace(workspace.trace_file(folder / "balanced.duckdb"))
+    metrics = evidence.metrics(balanced).set_index("metric")
+    assert metrics.estimate["max_violation"].tolist() == [0, 0, 0]
+    assert metrics.estimate["normalized_entropy"].tolist() == pytest.approx([1, 1, 1])
+    assert metrics.estimate["dead_experts"].tolist() == [0, 0, 0]
+    assert evidence.absence(balanced).count() == 0
+
+
+def test_exports_name_layers_and_leave_out_what_is_no_expert(uneven: Trace) -> None:
+    tables = {
+        name: pd.read_csv(io.StringIO(csv_text(table())))
+        for name, (_, table) in export.tables(uneven).items()
+        if name in ("layers", "expert_choices", "coactivation", "transitions", "expert_transitions")
+    }
+    assert tables["layers"].num_experts.tolist() == list(SIZES)
+    assert len(tables["expert_choices"]) == sum(SIZES)
+    assert tables["coactivation"].groupby("layer_id").size().tolist() == [6, 28, 15]
+    assert tables["transitions"].groupby("layer_id").size().tolist() == [4 * 8, 8 * 6]
+    assert tables["expert_transitions"].groupby("layer_id").size().tolist() == [4 * 8, 8 * 6]
+
+
+def test_an_expert_that_its_layer_does_not_have_cannot_be_left_out(uneven: Trace) -> None:
+    assert parse_experts("0:3,1:7", uneven.info) == [(0, 3), (1, 7)]
+    with pytest.raises(ValueError, match="no expert 0:4: those of layer 0 are 0 to 3"):
+        parse_experts("0:4", uneven.info)
+
+
+@pytest.mark.slow
+def test_the_facts_say_what_differs(uneven: Trace) -> None:
+    text = texts(shown("overview"))
+    assert "3 MoE layers with 4 to 8 experts" in text
+    assert "0 to 2 chosen per token" in text
