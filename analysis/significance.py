@@ -78,6 +78,7 @@ def limits(
     *,
     domains: Sequence[str],
     experts_L: np.ndarray | None = None,
+    layer_names: Sequence[str] | None = None,
 ) -> list[str]:
     """What these groups of texts cannot show and why, one line per limit."""
     groups_G = np.bincount(domain_id_N, minlength=len(domains))
@@ -100,8 +101,9 @@ def limits(
     choices = [tokens_NE.sum(0) for tokens_NE in of_layers(tokens_NLE, experts_L)]
     empty = np.flatnonzero([not tokens_E.any() for tokens_E in choices])
     if empty.size:
-        layers = ", ".join(map(str, empty))
-        lines.append(f"No token was routed in layer {layers}, so it has no figures.")
+        names = layer_names or [f"layer {layer_id}" for layer_id in range(len(choices))]
+        layers = ", ".join(names[layer_id] for layer_id in empty.tolist())
+        lines.append(f"No token was routed in {layers}, so it has no figures.")
     dead = sum(int((tokens_E == 0).sum()) for tokens_E in choices if tokens_E.any())
     if dead:
         experts, have = ("expert was", "has") if dead == 1 else ("experts were", "have")

@@ -28,6 +28,7 @@ from analysis.replication import NUMBERS, replication
 from analysis.significance import lift_table
 from app import sample, sidecars
 from app.trace import BY_IDENTITY, Trace
+from app.views.shared.layer_names import names_of
 from data.sidecar import Sidecar
 
 SEED = 0
@@ -125,7 +126,7 @@ def replication_table(trace: Trace) -> pd.DataFrame:
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
 def metrics(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     """The metric_table of all texts or of one domain's, with its sample."""
-    tokens_NLE, domain_id_N = sample.groups(trace)
+    (tokens_NLE, domain_id_N), names = sample.groups(trace), names_of(trace)
     with trace.cursor() as con:
         k = queries.domain_k(con)
     if domain is not None:
@@ -138,16 +139,17 @@ def metrics(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     table = table.assign(n_groups=len(domain_id_N), n_tokens=routed)
     table = _with_documents(table, trace, domain)
     table["note"] = [
-        _of_layer(note, layer) for note, layer in zip(table.note, table.layer_id, strict=True)
+        _of_layer(note, names[layer])
+        for note, layer in zip(table.note, table.layer_id, strict=True)
     ]
     left_out = table.metric == load.dead_experts.__name__
     table.loc[left_out, "null"] = absence(trace, domain).expected_L[table.layer_id[left_out]]
     return table[list(METRIC_COLUMNS)]
 
 
-def _of_layer(note: str, layer_id: int) -> str:
+def _of_layer(note: str, layer: str) -> str:
     """Layers are measured one by one: a refusal calls each of them layer 0."""
-    return re.sub(r"^layer 0\b", f"layer {layer_id}", note)
+    return re.sub(r"^layer 0\b", layer, note)
 
 
 def present_domains(trace: Trace) -> list[str]:
@@ -229,7 +231,9 @@ def mean_k(trace: Trace) -> pd.DataFrame:
 def limits(trace: Trace) -> list[str]:
     """What this trace cannot show and why, one line per limit."""
     tokens_NLE, domain_id_N = sample.groups(trace)
-    lines = significance.limits(tokens_NLE, domain_id_N, **sample.compared(trace))
+    names = [names_of(trace)[layer_id] for layer_id in trace.layers]
+    compared = sample.compared(trace)
+    lines = significance.limits(tokens_NLE, domain_id_N, **compared, layer_names=names)
     missing = absence(trace)
     if missing.count():
         lines.append(f"{missing.clause()}.")

@@ -13,11 +13,14 @@ from app.studies.claims import parse_experts
 from app.trace import Trace, open_trace
 from app.views.export import tables as export
 from app.views.load_balance import panels as load_balance
+from app.views.overview.layers import facts
+from app.views.prompts import panels as prompts
 from app.views.shared.theme import LIGHT
 from data.report import csv_text
 from tests.app.pages import page, texts
 from tests.uneven import SIZES, write_uneven_trace
 
+NAMES = ("encoder 0", "decoder 0", "decoder 1")
 PAGES = (
     "overview",
     "specialization",
@@ -54,15 +57,16 @@ def shown(name: str, **params: str) -> AppTest:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("layer", ["0", "2"])
+@pytest.mark.parametrize("layer", ["encoder 0", "decoder 1"])
 def test_every_page_stands_it(name: str, layer: str, uneven: Trace) -> None:
     shown(name, layer=layer)
 
 
 @pytest.mark.slow
 def test_the_experts_of_a_layer_can_be_chosen(uneven: Trace) -> None:
-    for layer_id, size in enumerate(SIZES):
-        app = shown("specialization", layer=str(layer_id), expert="3")
+    for layer, size in zip(NAMES, SIZES, strict=True):
+        app = shown("specialization", layer=layer, expert="3")
+        assert f"In {layer}, " in texts(app)
         (choice,) = [box for box in app.selectbox if box.key == "expert"]
         assert choice.options == [str(expert) for expert in range(size)]
 
@@ -124,3 +128,33 @@ def test_the_facts_say_what_differs(uneven: Trace) -> None:
     text = texts(shown("overview"))
     assert "3 MoE layers with 4 to 8 experts" in text
     assert "0 to 2 chosen per token" in text
+    assert "encoder 0: Scoring: sigmoid · Mixing weights: scores · Selection by: scores" in text
+    assert "decoder 0, decoder 1: Scoring: softmax · Mixing weights: scores" in text
+
+
+@pytest.mark.slow
+def test_layers_of_different_kinds_have_names_in_texts_and_figures(uneven: Trace) -> None:
+    assert facts(uneven)[0].startswith("encoder 0: Scoring: sigmoid")
+    app = shown("vocabulary", layer="decoder 1")
+    assert "In decoder 1, the most frequent first expert" in texts(app)
+    figure = load_balance.panels(uneven, LIGHT)[0].figure
+    assert figure is not None
+    assert list(figure.layout.yaxis.ticktext) == list(NAMES)
+    assert figure.data[1].text[0].startswith("encoder 0 (layer 0, encoder.layers.0.ffn), expert 0")
+    by_layer = load_balance.panels(uneven, LIGHT)[1].figure
+    assert by_layer is not None
+    assert list(by_layer.layout.xaxis.ticktext) == list(NAMES)
+    app = shown("load_balance", k_layer="decoder 1")
+    assert "In decoder 1, a token runs 1.5 experts on average, between 0 and 2" in texts(app)
+
+
+def test_layers_that_are_alike_are_one_line(tiny_trace: Path) -> None:
+    tiny = open_trace(workspace.trace_file(tiny_trace))
+    assert facts(tiny) == ["Scoring: softmax · Mixing weights: scores · Selection by: scores"]
+
+
+def test_a_start_token_without_a_loss_is_shown_by_its_name(uneven: Trace) -> None:
+    routing = prompts.text_routing(uneven, 0)
+    assert prompts.token_texts(routing)[0] == "<s>"
+    assert routing.loss[routing.position == 0].isna().all()
+    assert prompts.of_layer(routing, 2).expert_id[:6].nunique() == 1  # none

@@ -12,7 +12,7 @@ from scipy.spatial.distance import squareform
 from analysis.groups import NOT_ENOUGH
 from analysis.significance import MAX_Q
 from app.views.shared.heatmap import cell_heatmap, hatch_cells, ratio_axis
-from app.views.shared.theme import Palette
+from app.views.shared.theme import Palette, literal
 
 LIMIT = 3  # log2: from an eighth to eight times
 MAX_SHOWN = 64
@@ -78,7 +78,12 @@ def pair_heatmap(
 
 
 def transition_heatmap(
-    tests: pd.DataFrame, palette: Palette, *, rows: np.ndarray, columns: np.ndarray, layer_id: int
+    tests: pd.DataFrame,
+    palette: Palette,
+    *,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    layers: tuple[str, str],
 ) -> go.Figure:
     """Experts of a layer by experts of the next; a dot where q < 0.05, hatched where there
     is no test; dead ones stay empty."""
@@ -102,7 +107,8 @@ def transition_heatmap(
     )
     hatch_cells(figure, untested_SS, palette)
     _dots(figure, q_SS < MAX_Q, palette)
-    return _with_cell_text(figure, f"expert of layer {layer_id + 1}", f"expert of layer {layer_id}")
+    here, following = map(literal, layers)
+    return _with_cell_text(figure, f"expert of {following}", f"expert of {here}")
 
 
 def transition_cells(tests: pd.DataFrame, values_P: pd.Series) -> np.ndarray:

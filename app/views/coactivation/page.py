@@ -9,13 +9,14 @@ from app.views.coactivation.panels import COMPARED, METHOD, panels
 from app.views.coactivation.transitions import TITLE, no_transitions_note
 from app.views.shared import controls
 from app.views.shared.drawing import draw
+from app.views.shared.layer_names import names_of
 from app.views.shared.trace_choice import trace_page
 
 NULLS: dict[str, Null] = {"fixed loads": "load", "k of E": "uniform"}
 
 trace = trace_page("Which experts work together?")
 with st.container(horizontal=True, gap="medium"):
-    layer_id = controls.layer(trace.info.num_layers)
+    layer_id = controls.layer_of(trace)
     layers = controls.choice("Compare experts of", ["one layer", "this and the next"], key="asked")
     null = NULLS[controls.choice("Chance model", list(NULLS), key="null")]
     order = controls.choice("Order experts by", ["co-activation", "number"], key="order")
@@ -30,7 +31,7 @@ for panel in panels(
 ):
     draw(panel, subject=trace.name)
 if not with_next and (reason := layer_pairs(trace, layer_id).reason):
-    st.info(f"Layer {layer_id} has no pairs to show: {reason}.")
+    st.info(f"{names_of(trace).first(layer_id)} has no pairs to show: {reason}.")
 if (with_next or layer_id == trace.layers[-1]) and (note := no_transitions_note(trace, layer_id)):
     st.markdown(f"**{TITLE}**")
     controls.note(note)

@@ -47,20 +47,20 @@ def layer_table(trace: Trace, layer_id: int, *, null: Null) -> pd.DataFrame:
     return pair_table.pair_table(pairs.tests, layer_id=layer_id, null=null, counts=pairs.counts)
 
 
-def pairs_answer(pairs: LayerPairs, *, layer_id: int, null: Null) -> str:
+def pairs_answer(pairs: LayerPairs, *, layer: str, null: Null) -> str:
     tests, q = pairs.tests, pairs.tests[f"q_{null}"]
     if q.isna().all():
         why = _why_untested(pairs, null)
         missing = "It takes too long" if why == TOO_MANY else "Not enough independent texts"
         return (
-            f"{missing} to say which experts of layer {layer_id} prefer each other: no pair can be "
+            f"{missing} to say which experts of {layer} prefer each other: no pair can be "
             f"tested ({why})."
         )
     significant = q < MAX_Q
     more = int((significant & (tests[f"z_{null}"] > 0)).sum())
     clearest = tests.iloc[int(tests[f"z_{null}"].astype(float).argmax())]
     return (
-        f"In layer {layer_id}, {more:,} of {len(tests):,} pairs of experts are chosen together "
+        f"In {layer}, {more:,} of {len(tests):,} pairs of experts are chosen together "
         f"more often than {EXPLANATION[null]}, and {int(significant.sum()) - more:,} less often "
         f"(q < {MAX_Q}). The clearest pair is {clearest.expert_a} and {clearest.expert_b}: "
         f"{clearest.tokens:,} tokens chose both, {clearest[f'lift_{null}']:.1f}× as many as "

@@ -15,6 +15,7 @@ from app.views.coactivation.figures import (
     transition_cells,
     transition_heatmap,
 )
+from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 
@@ -51,7 +52,7 @@ def _pairs(
     pairs = pair_tests.layer_pairs(trace, layer_id)
     if pairs.reason:
         return []
-    num_experts = trace.info.layers[layer_id].num_experts
+    layer, num_experts = names_of(trace)[layer_id], trace.info.layers[layer_id].num_experts
     log_EE = log_lift(pairs.tests, num_experts, null=null)
     order_S = most_active(_tokens(trace, layer_id))
     if by_coactivation:
@@ -61,10 +62,10 @@ def _pairs(
         Panel(
             name="expert_pairs",
             table=table,
-            answer=pair_tests.pairs_answer(pairs, layer_id=layer_id, null=null),
+            answer=pair_tests.pairs_answer(pairs, layer=layer, null=null),
             figure=pair_heatmap(pairs.tests, palette, log_EE=log_EE, order_S=order_S, null=null),
             alt=(
-                f"Heatmap: how often each pair of experts of layer {layer_id} is chosen together, "
+                f"Heatmap: how often each pair of experts of {layer} is chosen together, "
                 "relative to chance"
             ),
             note=pair_tests.heatmap_note(
@@ -80,7 +81,8 @@ def _transitions(
 ) -> list[Panel]:
     if transitions.no_transitions_note(trace, layer_id):
         return []
-    tests = transitions.layer_transitions(trace, layer_id).tests
+    tests, names = transitions.layer_transitions(trace, layer_id).tests, names_of(trace)
+    here, following = names[layer_id], names[layer_id + 1]
     rows, columns = (most_active(_tokens(trace, layer)) for layer in (layer_id, layer_id + 1))
     if by_coactivation:
         rows, columns = follow_order(transition_cells(tests, tests.lift), rows, columns)
@@ -90,9 +92,9 @@ def _transitions(
             table=transitions.layer_table(trace, layer_id),
             title=transitions.TITLE,
             figure=transition_heatmap(
-                tests, palette, rows=rows, columns=columns, layer_id=layer_id
+                tests, palette, rows=rows, columns=columns, layers=(here, following)
             ),
-            alt=f"Heatmap: which experts of layer {layer_id + 1} follow those of layer {layer_id}",
+            alt=f"Heatmap: which experts of {following} follow those of {here}",
             note=transitions.heatmap_note(transitions.layer_transitions(trace, layer_id)),
         )
     ]

@@ -12,6 +12,7 @@ from analysis.queries import MAX_DOCUMENTS
 from analysis.significance import MAX_Q
 from analysis.transitions import transition_significance
 from app.trace import BY_IDENTITY, Trace
+from app.views.shared.layer_names import names_of
 
 TITLE = "From this layer to the next"
 
@@ -54,7 +55,8 @@ def no_transitions_note(trace: Trace, layer_id: int) -> str:
     """Why a layer has none; empty if it has."""
     if layer_id == trace.layers[-1]:
         only = "the only" if trace.info.num_layers == 1 else "the last"
-        return f"Layer {layer_id} is {only} MoE layer of this trace: nothing follows it."
+        layer = names_of(trace).first(layer_id)
+        return f"{layer} is {only} MoE layer of this trace: nothing follows it."
     if layer_transitions(trace, layer_id).tests.empty:
         return "No token chose experts in both layers, so there are no transitions."
     return ""

@@ -19,7 +19,7 @@ with st.container(horizontal=True, gap="large"):
     colour = controls.choice("Colour", ["domain", "cluster", "expert"], key="colour")
     layer_id = expert_id = 0
     if colour == "expert":
-        layer_id = controls.layer(trace.info.num_layers)
+        layer_id = controls.layer_of(trace)
         experts = range(trace.info.layers[layer_id].num_experts)
         expert_id = st.selectbox("Expert", experts, key="expert", bind="query-params", width=120)
 if job and job.active:

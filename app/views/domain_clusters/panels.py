@@ -12,6 +12,7 @@ from app import sidecars
 from app.trace import Trace
 from app.views.domain_clusters import points as map_points
 from app.views.domain_clusters.figures import cluster_map, domain_map, value_map
+from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette, visible
 from data.sidecar import Absent
@@ -40,7 +41,7 @@ def panels(
     drawn = points
     if len(points) > DRAWN:
         drawn = points.sample(DRAWN, random_state=0).sort_index()
-    hover = map_points.hover(drawn, what)
+    hover = map_points.hover(drawn, what, names_of(trace))
     if colour == "domain":
         figure = domain_map(drawn, hover, palette)
     elif colour == "cluster":

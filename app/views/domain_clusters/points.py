@@ -8,16 +8,17 @@ import pandas as pd
 
 from analysis import queries
 from app.trace import Trace
+from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import literal
 
 UNTESTED = "no interval and no test: of other texts the map would be another"
 
 
-def hover(points: pd.DataFrame, what: str) -> list[str]:
+def hover(points: pd.DataFrame, what: str, names: LayerNames = NUMBERED) -> list[str]:
     if what == "experts":
         rows = zip(points.layer_id, points.expert_id, points.domain, points.tokens, strict=True)
         return [
-            f"layer {layer}, expert {expert}<br>{literal(domain)}, {tokens:,} choices"
+            f"{names.hover(layer)}, expert {expert}<br>{literal(domain)}, {tokens:,} choices"
             for layer, expert, domain, tokens in rows
         ]
     return [

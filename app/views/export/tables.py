@@ -19,7 +19,7 @@ from app.jobs.worker import Progress
 from app.studies import ablation
 from app.trace import Trace, open_trace
 from app.views.coactivation import pair_tests, transitions
-from app.views.overview import units
+from app.views.overview import layers, units
 from app.views.vocabulary import tables as vocabulary_tables
 from app.workspace import JOB_SECONDS, trace_file
 from data.report import TRACE_TABLES, trace_table, write_zip
@@ -55,11 +55,7 @@ TABLES: dict[str, tuple[str, Make]] = {
     ),
     "layers": (
         "MoE layers as the model names them: experts, scoring, weighting, selection",
-        lambda trace: (
-            pd.DataFrame([asdict(layer) for layer in trace.info.layers])
-            .rename_axis("layer_id")
-            .reset_index()
-        ),
+        layers.table,
     ),
     "domains": (
         "Texts, groups, tokens and mean loss of each domain, with the design effect",

@@ -5,6 +5,7 @@ import numpy as np
 from analysis import arrays, load, queries
 from app.trace import Trace
 from app.views.load_balance.figures import dropped_heatmap
+from app.views.shared.layer_names import LayerNames, names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 
@@ -23,12 +24,13 @@ def panels(
     dropped_LE = arrays.load_array(table, trace.info, counted="dropped")
     if np.nansum(dropped_LE) == 0:
         return []
+    names = names_of(trace)
     return [
         Panel(
             name="dropped_choices",
             table=table,
-            answer=_answer(tokens_LE, dropped_LE),
-            figure=dropped_heatmap(tokens_LE, dropped_LE, palette, order_LE=order_LE),
+            answer=_answer(tokens_LE, dropped_LE, names),
+            figure=dropped_heatmap(tokens_LE, dropped_LE, palette, order_LE=order_LE, names=names),
             alt="Heatmap: share of each expert's choices that were dropped because it was full",
             note=(
                 "Share of an expert's choices that were dropped because it was full. Same order "
@@ -38,12 +40,12 @@ def panels(
     ]
 
 
-def _answer(tokens_LE: np.ndarray, dropped_LE: np.ndarray) -> str:
+def _answer(tokens_LE: np.ndarray, dropped_LE: np.ndarray, names: LayerNames) -> str:
     share_L = load.dropped_share(tokens_LE, dropped_LE)
     worst = int(share_L.argmax())
     share = np.nansum(dropped_LE) / np.nansum(tokens_LE + dropped_LE)
     return (
         f"{share:.1%} of all choices were dropped because their expert was full "
-        f"({share_L[worst]:.1%} in layer {worst}). The loads above count only the choices that "
+        f"({share_L[worst]:.1%} in {names[worst]}). The loads above count only the choices that "
         "were executed."
     )

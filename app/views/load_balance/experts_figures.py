@@ -15,6 +15,7 @@ from analysis.groups import in_words
 from analysis.significance import MAX_Q
 from app.views.shared.heatmap import cell_heatmap, dot_cells, span_axis
 from app.views.shared.intervals import Measure, probability
+from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
 
 MEAN_K = Measure("experts per token", ".1f")
@@ -88,7 +89,9 @@ def _bin_text(domain: str, row: Any, counted: str) -> str:
     return f"{literal(domain)}, {values} {noun}<br><b>{row.share:.1%}</b>, {row.tokens:,} {counted}"
 
 
-def mean_k_heatmap(table: pd.DataFrame, palette: Palette) -> go.Figure:
+def mean_k_heatmap(
+    table: pd.DataFrame, palette: Palette, *, names: LayerNames = NUMBERED
+) -> go.Figure:
     """Domains by layers of a mean_k_table; a dot where a domain differs from the rest."""
     rows = table[table.layer_id != ALL_LAYERS]
     domains, num_layers = rows.domain.unique(), rows.layer_id.nunique()
@@ -100,8 +103,8 @@ def mean_k_heatmap(table: pd.DataFrame, palette: Palette) -> go.Figure:
         grid(rows.estimate.to_list()),
         palette,
         rows=[literal(domain) for domain in domains],
-        columns=[str(layer) for layer in range(num_layers)],
-        hover_RC=grid([mean_text(row) for row in rows.itertuples()]),
+        columns=[literal(names.choice(layer)) for layer in range(num_layers)],
+        hover_RC=grid([mean_text(row, names) for row in rows.itertuples()]),
         coloraxis=span_axis(
             palette, low=rows.estimate.min(), high=rows.estimate.max(), title="experts"
         ),
@@ -116,11 +119,11 @@ def mean_k_heatmap(table: pd.DataFrame, palette: Palette) -> go.Figure:
     return figure.update_xaxes(title_text="MoE layer")
 
 
-def mean_text(cell: Any) -> str:
+def mean_text(cell: Any, names: LayerNames = NUMBERED) -> str:
     """All that is known of a cell, one line per fact."""
     span = MEAN_K.span(cell.low, cell.high)
     lines = [
-        f"layer {cell.layer_id}, {literal(cell.domain)}",
+        f"{names.hover(cell.layer_id)}, {literal(cell.domain)}",
         f"<b>{MEAN_K.text(cell.estimate)}</b>{span and f' ({span})'}, all texts "
         f"{MEAN_K.text(cell.null)}",
     ]
@@ -131,7 +134,13 @@ def mean_text(cell: Any) -> str:
 
 
 def add_k(
-    figure: go.Figure, k_TL: np.ndarray, palette: Palette, *, tokens: Sequence[str], layer_id: int
+    figure: go.Figure,
+    k_TL: np.ndarray,
+    palette: Palette,
+    *,
+    tokens: Sequence[str],
+    layer_id: int,
+    names: LayerNames = NUMBERED,
 ) -> None:
     """Above a token_heatmap, one bar per token: its experts in one layer; line: the mean of all
     layers."""
@@ -142,8 +151,8 @@ def add_k(
         yaxis="y2",
         marker={"color": palette.accent, "opacity": 0.55, "line": {"width": 0}},
         customdata=[
-            f"<b>{literal(token)}</b><br>layer {layer_id}: {k_L[layer_id]} experts, over layers "
-            f"{MEAN_K.text(mean)} ({k_L.min()} to {k_L.max()})"
+            f"<b>{literal(token)}</b><br>{names.hover(layer_id)}: {k_L[layer_id]} experts, "
+            f"over layers {MEAN_K.text(mean)} ({k_L.min()} to {k_L.max()})"
             for token, k_L, mean in zip(tokens, k_TL, mean_T, strict=True)
         ],
         hovertemplate="%{customdata}<extra></extra>",

@@ -10,6 +10,7 @@ from app import evidence
 from app.trace import Trace
 from app.views.load_balance.experts_figures import MEAN_K, k_ridges, mean_k_heatmap
 from app.views.shared.intervals import probability
+from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 from data.routing import NO_EXPERT
@@ -19,31 +20,33 @@ def panels(trace: Trace, palette: Palette, *, layer_id: int = ALL_LAYERS) -> lis
     """Of one layer the histograms, of all the means; none where every token runs equally many."""
     if not trace.k_varies:
         return []
-    table = evidence.mean_k(trace)
+    table, names = evidence.mean_k(trace), names_of(trace)
     with trace.cursor() as con:
         tokens = queries.domain_k(con)
     if layer_id != ALL_LAYERS:
         tokens = tokens[tokens.layer_id == layer_id]
     return [
-        _histograms(tokens, table[table.layer_id == layer_id], palette),
+        _histograms(tokens, table[table.layer_id == layer_id], palette, names),
         Panel(
             name="experts_per_token",
             table=table,
-            figure=mean_k_heatmap(table, palette),
+            figure=mean_k_heatmap(table, palette, names=names),
             alt="Heatmap: mean number of experts per token, by domain and layer",
             note=f"Means by layer. Dot: the domain differs from the others, q < {MAX_Q}.",
         ),
     ]
 
 
-def _histograms(tokens: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> Panel:
+def _histograms(
+    tokens: pd.DataFrame, means: pd.DataFrame, palette: Palette, names: LayerNames
+) -> Panel:
     layer_id = means.layer_id.iloc[0]
-    where = "all layers" if layer_id == ALL_LAYERS else f"layer {layer_id}"
+    where = "all layers" if layer_id == ALL_LAYERS else names[layer_id]
     histogram = experts_per_token.k_histogram(tokens)
     return Panel(
         name="tokens_by_k",
         table=histogram,
-        answer=mean_k_answer(means, tokens.k),
+        answer=mean_k_answer(means, tokens.k, names),
         figure=k_ridges(histogram, means, palette),
         alt=f"Histograms: number of experts per token, by domain, {where}",
         note=(
@@ -54,10 +57,10 @@ def _histograms(tokens: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> 
     )
 
 
-def mean_k_answer(means: pd.DataFrame, k: pd.Series) -> str:
+def mean_k_answer(means: pd.DataFrame, k: pd.Series, names: LayerNames = NUMBERED) -> str:
     """Of one layer of a mean_k_table, or of ALL_LAYERS; k: every value that occurs there."""
     layer_id, overall = means.layer_id.iloc[0], MEAN_K.text(means.null.iloc[0])
-    token = "A token" if layer_id == ALL_LAYERS else f"In layer {layer_id}, a token"
+    token = "A token" if layer_id == ALL_LAYERS else f"In {names[layer_id]}, a token"
     text = f"{token} runs {overall} experts on average, between {k.min()} and {k.max()}."
     if len(means) == 1:
         return text

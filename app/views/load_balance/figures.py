@@ -13,6 +13,7 @@ from analysis.groups import NOT_ENOUGH, in_words
 from analysis.significance import MAX_Q
 from app.views.shared.heatmap import amount_axis, cell_heatmap, dot_cells, hatch_cells, ratio_axis
 from app.views.shared.intervals import RATIO, probability
+from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette
 
 LIMIT = 2  # log2: from a quarter to four times the balanced load
@@ -32,6 +33,7 @@ def load_heatmap(
     *,
     order_LE: np.ndarray,
     by_load: bool,
+    names: LayerNames = NUMBERED,
 ) -> go.Figure:
     """Colour = load relative to balanced, from an expert_load_table; a layer without tokens is
     empty, and so is a place that is no expert. Dot: q < 0.05. Cross: not chosen. Hatched: too few
@@ -49,9 +51,9 @@ def load_heatmap(
     figure = cell_heatmap(
         np.where(undecided_LE, np.nan, np.clip(log_LE, -LIMIT - 1, LIMIT + 1)),
         palette,
-        rows=[f"layer {layer}" for layer in range(len(tokens_LE))],
+        rows=names.labels(len(tokens_LE)),
         columns=[str(place) for place in range(tokens_LE.shape[1])],
-        hover_RC=grid(np.array([load_text(row) for row in table.itertuples()]), empty=""),
+        hover_RC=grid(np.array([load_text(row, names) for row in table.itertuples()]), empty=""),
         coloraxis=ratio_axis(palette, limit=LIMIT, title="load"),
         height=max(260, 38 * len(tokens_LE) + 90),
     )
@@ -64,7 +66,12 @@ def load_heatmap(
 
 
 def dropped_heatmap(
-    tokens_LE: np.ndarray, dropped_LE: np.ndarray, palette: Palette, *, order_LE: np.ndarray
+    tokens_LE: np.ndarray,
+    dropped_LE: np.ndarray,
+    palette: Palette,
+    *,
+    order_LE: np.ndarray,
+    names: LayerNames = NUMBERED,
 ) -> go.Figure:
     """Share of each expert's choices that were dropped because it was full; empty where none were
     made, and where there is no expert."""
@@ -75,8 +82,8 @@ def dropped_heatmap(
     share_LE = np.divide(lost_LE, all_LE, out=np.full(all_LE.shape, np.nan), where=all_LE > 0)
     hover = [
         [
-            f"layer {layer}, expert {order_LE[layer, place]}<br>{lost_LE[layer, place]:,.0f} of "
-            f"{all_LE[layer, place]:,.0f} choices dropped"
+            f"{names.hover(layer)}, expert {order_LE[layer, place]}<br>"
+            f"{lost_LE[layer, place]:,.0f} of {all_LE[layer, place]:,.0f} choices dropped"
             if all_LE[layer, place] >= 0
             else ""
             for place in range(all_LE.shape[1])
@@ -86,7 +93,7 @@ def dropped_heatmap(
     return cell_heatmap(
         share_LE,
         palette,
-        rows=[f"layer {layer}" for layer in range(len(all_LE))],
+        rows=names.labels(len(all_LE)),
         columns=[str(place) for place in range(all_LE.shape[1])],
         hover_RC=np.array(hover),
         coloraxis=amount_axis(
@@ -107,9 +114,9 @@ def _cross_cells(figure: go.Figure, cells_LE: np.ndarray, palette: Palette) -> N
     )
 
 
-def load_text(row: Any) -> str:
+def load_text(row: Any, names: LayerNames = NUMBERED) -> str:
     """All that is known of a cell, one line per fact."""
-    lines = [f"layer {row.layer_id}, expert {row.expert_id}"]
+    lines = [f"{names.hover(row.layer_id)}, expert {row.expert_id}"]
     if not pd.isna(row.estimate):
         span = "" if pd.isna(row.low) else f" ({RATIO.span(2**row.low, 2**row.high)})"
         lines.append(f"<b>{RATIO.text(2**row.estimate)}</b>{span}, balanced 1×")

@@ -15,16 +15,18 @@ from app.views.load_balance.panels import (
 from app.views.shared import controls
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
+from app.views.shared.layer_names import names_of
 from app.views.shared.trace_choice import trace_page
 from data.labels import ALL_DOMAINS
 
 WHOLE_TRACE = "all layers"
 
 trace = trace_page("Do all experts carry their share?")
+names = names_of(trace)
 with st.container(horizontal=True, gap="large"):
     by_load = controls.choice("Order experts by", ["number", "load"], key="sort") == "load"
-    names = [ALL_DOMAINS, *evidence.present_domains(trace)]
-    name = st.selectbox("Texts", names, key="domain", bind="query-params", width=200)
+    domains = [ALL_DOMAINS, *evidence.present_domains(trace)]
+    name = st.selectbox("Texts", domains, key="domain", bind="query-params", width=200)
 domain = None if name == ALL_DOMAINS else name
 loads, by_layer = st.container(), st.container()
 with by_layer:
@@ -33,9 +35,9 @@ with by_layer:
 k_layer = ALL_LAYERS
 if trace.k_varies:
     st.subheader("Experts per token", anchor=False)
-    layers = [WHOLE_TRACE, *map(str, trace.layers)]
+    layers = [WHOLE_TRACE, *map(names.choice, trace.layers)]
     layer = st.selectbox("MoE layer", layers, key="k_layer", bind="query-params", width=200)
-    k_layer = ALL_LAYERS if layer == WHOLE_TRACE else int(layer)
+    k_layer = layers.index(layer) - 1
 
 with loads, st.spinner(evidence.WAIT):
     drawn = panels(
@@ -51,7 +53,7 @@ with loads, st.spinner(evidence.WAIT):
     draw(shown["expert_load"], subject=trace.name, key="load", on_select="rerun")
     if cell := controls.clicked("load"):
         order_LE = expert_order(trace, domain=domain, by_load=by_load)
-        target = {"layer": str(cell[0]), "expert": str(order_LE[cell])}
+        target = {"layer": names.choice(cell[0]), "expert": str(order_LE[cell])}
         st.switch_page("views/specialization/page.py", query_params=target)
     if "dropped_choices" in shown:
         draw(shown["dropped_choices"], subject=trace.name)

@@ -9,6 +9,7 @@ from app.trace import Trace
 from app.views.load_balance import dropped_choices, experts_per_token, summary
 from app.views.load_balance.figures import load_heatmap, load_order
 from app.views.shared.intervals import layer_intervals
+from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 
@@ -32,7 +33,7 @@ COMPARED = ("balancedness", "MaxVio", "load-balance loss")
 def headline(trace: Trace, domain: str | None = None) -> list[tuple[str, str, str]]:
     metrics = evidence.metrics(trace, domain)
     return [
-        summary.busiest(metrics),
+        summary.busiest(metrics, names_of(trace)),
         summary.mean(metrics, "max_violation", "Mean MaxVio", "balanced"),
         summary.mean(metrics, "gini", "Mean Gini", "balanced"),
         summary.mean(metrics, "busiest_share", "Load of the three busiest", "balanced"),
@@ -89,11 +90,14 @@ def _loads(
     by_load: bool,
 ) -> Panel:
     metrics, cells = evidence.metrics(trace, domain), evidence.expert_loads(trace, domain)
+    names = names_of(trace)
     return Panel(
         name="expert_load",
         table=cells[[*evidence.LOAD_COLUMNS]],
-        answer=summary.load_answer(metrics, evidence.absence(trace, domain)),
-        figure=load_heatmap(tokens_LE, cells, palette, order_LE=order_LE, by_load=by_load),
+        answer=summary.load_answer(metrics, evidence.absence(trace, domain), names),
+        figure=load_heatmap(
+            tokens_LE, cells, palette, order_LE=order_LE, by_load=by_load, names=names
+        ),
         alt="Heatmap: load of every expert in every layer, relative to a balanced load",
         note=summary.heatmap_note(cells),
     )
@@ -104,7 +108,9 @@ def _by_layer(trace: Trace, palette: Palette, *, domain: str | None, metric: str
     return Panel(
         name="load_by_layer",
         table=table,
-        figure=layer_intervals(table, palette, metric=metric, null="balanced"),
+        figure=layer_intervals(
+            table, palette, metric=metric, null="balanced", names=names_of(trace)
+        ),
         alt=f"{metric} by layer, with intervals",
         note=evidence.READING + " Tick: the value if every expert had the same load.",
         preview=table[table.metric == metric].drop(columns="metric"),

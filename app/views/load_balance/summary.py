@@ -7,14 +7,15 @@ from analysis.groups import NOT_ENOUGH
 from analysis.load import Absence
 from analysis.significance import MAX_Q, family_size
 from app.views.shared.intervals import MEASURES, reference
+from app.views.shared.layer_names import NUMBERED, LayerNames
 
 
-def busiest(table: pd.DataFrame) -> tuple[str, str, str]:
+def busiest(table: pd.DataFrame, names: LayerNames = NUMBERED) -> tuple[str, str, str]:
     """Of the least even layer."""
     worst = _extremes(table)[0]
     measure = MEASURES["load_imbalance"]
     return (
-        f"Busiest expert, layer {worst.layer_id}",
+        f"Busiest expert, {names[worst.layer_id]}",
         measure.text(worst.estimate),
         reference(worst, measure, "balanced"),
     )
@@ -33,20 +34,20 @@ def dead(absence: Absence) -> tuple[str, str, str]:
     return name, f"{absence.count():,}", under
 
 
-def load_answer(table: pd.DataFrame, absence: Absence) -> str:
+def load_answer(table: pd.DataFrame, absence: Absence, names: LayerNames = NUMBERED) -> str:
     worst, best = _extremes(table)
     measure = MEASURES["load_imbalance"]
     dead_text = absence.clause()
     span = measure.span(worst.low, worst.high)
     if worst.layer_id == best.layer_id:
         return (
-            f"The busiest expert of layer {worst.layer_id} carries {measure.text(worst.estimate)} "
+            f"The busiest expert of {names[worst.layer_id]} carries {measure.text(worst.estimate)} "
             f"the balanced load{span and f' ({span})'}; {dead_text}."
         )
     return (
-        f"Layer {worst.layer_id} is the least even: its busiest expert carries "
+        f"{names.first(worst.layer_id)} is the least even: its busiest expert carries "
         f"{measure.text(worst.estimate)} the balanced load{span and f' ({span})'}, against "
-        f"{measure.text(best.estimate)} in layer {best.layer_id}. Over all layers, {dead_text}."
+        f"{measure.text(best.estimate)} in {names[best.layer_id]}. Over all layers, {dead_text}."
     )
 
 

@@ -5,6 +5,7 @@ import plotly.graph_objects as go
 
 from analysis.groups import NOT_ENOUGH
 from app.views.shared.intervals import probability
+from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
 from data.labels import ANY, TOO_LITTLE
 
@@ -103,7 +104,9 @@ def _hover(row: dict) -> str:
     return "<br>".join([*lines, row["note"]] if row.get("note") else lines)
 
 
-def domains_by_layer(table: pd.DataFrame, palette: Palette) -> go.Figure:
+def domains_by_layer(
+    table: pd.DataFrame, palette: Palette, *, names: LayerNames = NUMBERED
+) -> go.Figure:
     """One stacked bar per layer, in domain colours; experts of no domain come last."""
     table = table[(table.domain != TOO_LITTLE) | (table.experts > 0)]
     colors = domain_colors(list(table.domain.unique()), palette)
@@ -120,10 +123,12 @@ def domains_by_layer(table: pd.DataFrame, palette: Palette) -> go.Figure:
             insidetextanchor="middle",
             textangle=0,
             customdata=[_hover(row) for row in rows.to_dict("records")],
-            hovertemplate="layer %{y}: %{customdata}<extra></extra>",
+            hovertext=[names.hover(layer_id) for layer_id in rows.layer_id],
+            hovertemplate="%{hovertext}: %{customdata}<extra></extra>",
         )
     frame(figure, palette, height=34 * table.layer_id.nunique() + 80, legend=True)
     figure.update_layout(barmode="stack", bargap=0.25, legend={"traceorder": "normal"})
     figure.update_xaxes(title_text="experts", showgrid=False)
-    figure.update_yaxes(title_text="MoE layer", autorange="reversed", dtick=1, showgrid=False)
+    axis = names.axis(int(table.layer_id.max()) + 1, step=1)
+    figure.update_yaxes(**axis, autorange="reversed", showgrid=False)
     return figure

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import evidence
+from app.views.overview.layers import facts
 from app.views.overview.panels import METHOD, headline, panels
 from app.views.shared import controls
 from app.views.shared.drawing import draw, draw_abreast
@@ -14,11 +15,13 @@ with st.spinner(evidence.WAIT):
     shown = {panel.name: panel for panel in panels(trace, controls.palette())}
 if "experts_per_domain" not in shown:
     evidence.draw_limits(trace)
+    evidence.draw_lines(facts(trace))
     draw(shown["domains"], subject=trace.name)
     st.stop()
 
 draw(shown["experts_per_domain"], subject=trace.name)
 evidence.draw_limits(trace)
+evidence.draw_lines(facts(trace))
 draw(shown["domains"], subject=trace.name)
 if "specialists_by_unit" in shown:
     draw(shown["specialists_by_unit"], subject=trace.name)
@@ -28,4 +31,5 @@ draw_abreast(three, subject=trace.name, columns=3, file=False)
 draw(shown["diagnostics"], subject=trace.name)
 with st.expander("Layer by layer", icon=":material/layers:"):
     draw(shown["experts_per_domain_by_layer"], subject=trace.name)
+    draw(shown["layers"], subject=trace.name)
 controls.method(*METHOD)

@@ -8,8 +8,9 @@ from analysis.specialization import MIN_DOMAIN_TOKENS, MIN_LIFT, MIN_MARGIN
 from app import evidence, sample
 from app.trace import Trace
 from app.views.load_balance import summary
-from app.views.overview import diagnostics, units
+from app.views.overview import diagnostics, layers, units
 from app.views.overview.figures import ARTICLE_SHARE, domains_by_layer, experts_per_domain_bars
+from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 from data.labels import ANY, NONE, TOO_LITTLE
@@ -42,7 +43,7 @@ def headline(trace: Trace) -> list[tuple[str, str, str]]:
     info, metrics = trace.info, evidence.metrics(trace)
     figures = [
         ("Tokens", f"{info.num_tokens:,}", sample.size(trace)),
-        summary.busiest(metrics),
+        summary.busiest(metrics, names_of(trace)),
         summary.mean(metrics, "busiest_share", "Load of the three busiest", "balanced"),
         summary.dead(evidence.absence(trace)),
     ]
@@ -65,9 +66,10 @@ def panels(trace: Trace, palette: Palette) -> list[Panel]:
         Panel(
             name="experts_per_domain_by_layer",
             table=by_layer,
-            figure=domains_by_layer(by_layer, palette),
+            figure=domains_by_layer(by_layer, palette, names=names_of(trace)),
             alt="Stacked bars: experts per domain in each layer",
         ),
+        layers.panel(trace),
     ]
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.views.shared.heatmap import amount_axis, cell_heatmap
+from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette, frame, literal
 from data.routing import NO_EXPERT
 
@@ -19,6 +20,7 @@ def token_heatmap(
     categories_TL: np.ndarray | None,
     colors: Sequence[str],
     marked: int,
+    names: LayerNames = NUMBERED,
 ) -> go.Figure:
     """Layers by tokens, each cell with the id of its strongest expert.
 
@@ -34,7 +36,7 @@ def token_heatmap(
     layers = np.sort(first.layer_id.unique())
     hover = [
         [
-            f"token {positions[t]} <b>{literal(token)}</b><br>layer {layer}: "
+            f"token {positions[t]} <b>{literal(token)}</b><br>{names.hover(layer)}: "
             + _choice_text(expert_LT[place, t], weight_LT[place, t], dropped=dropped_LT[place, t])
             for t, token in enumerate(tokens)
         ]
@@ -51,7 +53,7 @@ def token_heatmap(
     figure = cell_heatmap(
         np.where(none_LT, np.nan, values),
         palette,
-        rows=[f"layer {layer}" for layer in layers],
+        rows=[literal(names[layer]) for layer in layers],
         columns=[_short(token) for token in tokens],
         hover_RC=np.array(hover),
         coloraxis=axis | {"showscale": categories_TL is None},
@@ -81,7 +83,13 @@ def _choice_text(expert: int, weight: float, *, dropped: bool) -> str:
     return f"expert {expert}, " + ("dropped (expert full)" if dropped else f"weight {weight:.2f}")
 
 
-def token_path(routes: pd.DataFrame, palette: Palette, *, colors: Sequence[str]) -> go.Figure:
+def token_path(
+    routes: pd.DataFrame,
+    palette: Palette,
+    *,
+    colors: Sequence[str],
+    names: LayerNames = NUMBERED,
+) -> go.Figure:
     """Every expert that one token chose: one row per layer, as wide as its weight.
 
     `routes`: layer_id, rank, expert_id, weight of one token; `colors` goes with its rows.
@@ -102,8 +110,9 @@ def token_path(routes: pd.DataFrame, palette: Palette, *, colors: Sequence[str])
             insidetextanchor="middle",
             textangle=0,
             customdata=rows.expert_id,
+            hovertext=[names.hover(layer_id) for layer_id in rows.layer_id],
             hovertemplate=(
-                f"layer %{{y}}, choice {int(str(rank)) + 1}: expert %{{customdata}}<br>"
+                f"%{{hovertext}}, choice {int(str(rank)) + 1}: expert %{{customdata}}<br>"
                 "weight %{x:.3f}<extra></extra>"
             ),
         )
@@ -113,7 +122,7 @@ def token_path(routes: pd.DataFrame, palette: Palette, *, colors: Sequence[str])
     layers = sorted(routes.layer_id.unique())
     figure.update_yaxes(
         tickvals=layers,
-        ticktext=[f"layer {layer}" for layer in layers],
+        ticktext=[literal(names[layer]) for layer in layers],
         autorange="reversed",
         showgrid=False,
     )

@@ -10,27 +10,31 @@ from app.views.prompts.meaning import Meaning
 from app.views.prompts.panels import WINDOW
 from app.views.shared import controls
 from app.views.shared.drawing import draw
+from app.views.shared.layer_names import names_of
 from app.views.shared.theme import visible
 from data.routing import NO_EXPERT, PHASES
 
 
 def draw_text(trace: Trace, doc_id: int, colors: Meaning) -> None:
     routing = panels.text_routing(trace, doc_id)
-    layer_id = controls.layer(trace.info.num_layers)
+    layer_id = controls.layer_of(trace)
     strip, every_layer, path = st.container(), st.container(), st.container()
     with path:  # drawn first: its number is the token that the others mark
         selected = _path(trace, routing, colors)
     with strip:
-        _strip(routing, colors, selected=selected, layer_id=layer_id)
+        layer = names_of(trace)[layer_id]
+        _strip(routing, colors, selected=selected, layer_id=layer_id, layer=layer)
     with every_layer:
         _every_layer(trace, routing, colors, selected=selected, layer_id=layer_id)
     controls.download(routing, name=f"routing_of_text_{doc_id}", trace=trace.name)
 
 
-def _strip(routing: pd.DataFrame, colors: Meaning, *, selected: int, layer_id: int) -> None:
+def _strip(
+    routing: pd.DataFrame, colors: Meaning, *, selected: int, layer_id: int, layer: str
+) -> None:
     here = panels.of_layer(routing, layer_id)
     k_TL = experts_per_token.of_text(routing)
-    controls.answer(panels.answer(here, colors, layer_id=layer_id))
+    controls.answer(panels.answer(here, colors, layer=layer))
     if (here.expert_id == NO_EXPERT).all():
         return
     token_strip.draw(
@@ -48,7 +52,7 @@ def _strip(routing: pd.DataFrame, colors: Meaning, *, selected: int, layer_id: i
         controls.legend(colors.names)
     struck = " Struck through: a choice was dropped because its expert was full."
     controls.note(
-        f"{colors.note} Small number: the expert with the largest weight in layer {layer_id}."
+        f"{colors.note} Small number: the expert with the largest weight in {layer}."
         + (struck if routing.dropped.any() else "")
     )
 
@@ -73,7 +77,13 @@ def _every_layer(
             st.session_state.token = (part - 1) * WINDOW + cell[1]
 
     panel = panels.every_layer(
-        routing, controls.palette(), colors, selected=selected, layer_id=layer_id, part=part
+        routing,
+        controls.palette(),
+        colors,
+        selected=selected,
+        layer_id=layer_id,
+        part=part,
+        names=names_of(trace),
     )
     draw(panel, subject=trace.name, on_select=clicked, file=False)
 
@@ -92,7 +102,7 @@ def _path(trace: Trace, routing: pd.DataFrame, colors: Meaning) -> int:
         st.code(visible(tokens[token]), language=None)
         controls.note(_facts(panels.routes_of(routing, token)))
     with right:
-        panel = panels.path(routing, controls.palette(), colors, token=token)
+        panel = panels.path(routing, controls.palette(), colors, token=token, names=names_of(trace))
         draw(panel, subject=trace.name, file=False)
     return token
 

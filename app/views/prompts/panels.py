@@ -12,6 +12,7 @@ from app.views.load_balance import experts_per_token
 from app.views.load_balance.experts_figures import add_k
 from app.views.prompts.figures import token_heatmap, token_path
 from app.views.prompts.meaning import Meaning, meaning
+from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 from data.labels import NONE, TOO_LITTLE
@@ -27,8 +28,10 @@ def panels(
     routing = text_routing(trace, doc_id)
     colors = meaning(trace, trace, palette)
     return [
-        every_layer(routing, palette, colors, selected=token, layer_id=layer_id),
-        path(routing, palette, colors, token=token),
+        every_layer(
+            routing, palette, colors, selected=token, layer_id=layer_id, names=names_of(trace)
+        ),
+        path(routing, palette, colors, token=token, names=names_of(trace)),
     ]
 
 
@@ -59,14 +62,14 @@ def of_layer(routing: pd.DataFrame, layer_id: int) -> pd.DataFrame:
     return first[first.layer_id == layer_id]
 
 
-def answer(here: pd.DataFrame, colors: Meaning, *, layer_id: int) -> str:
+def answer(here: pd.DataFrame, colors: Meaning, *, layer: str) -> str:
     """Of one layer's first choices."""
     here = here[here.expert_id != NO_EXPERT]
     if here.empty:
-        return f"No token of this text chose an expert in layer {layer_id}."
+        return f"No token of this text chose an expert in {layer}."
     counts = here.expert_id.value_counts()
     text = (
-        f"In layer {layer_id}, the first choices of the {len(here):,} tokens fall on "
+        f"In {layer}, the first choices of the {len(here):,} tokens fall on "
         f"{len(counts)} experts; expert {counts.index[0]} has the most, {counts.iloc[0]}."
     )
     if colors.category_LE is None:
@@ -100,6 +103,7 @@ def every_layer(
     selected: int = 0,
     layer_id: int = 0,
     part: int = 1,
+    names: LayerNames = NUMBERED,
 ) -> Panel:
     """`part` counts windows of WINDOW tokens from 1; bars above where k varies."""
     first, tokens = first_choices(routing), token_texts(routing)
@@ -117,13 +121,21 @@ def every_layer(
         categories_TL=categories_TL,
         colors=colors.colors,
         marked=selected - begin,
+        names=names,
     )
     note = f"Tokens {begin} to {end - 1} of {len(tokens)}; the numbers are expert ids."
     k_TL = experts_per_token.of_text(routing)
     if k_TL is not None:
-        add_k(figure, k_TL[begin:end], palette, tokens=tokens[begin:end], layer_id=layer_id)
+        add_k(
+            figure,
+            k_TL[begin:end],
+            palette,
+            tokens=tokens[begin:end],
+            layer_id=layer_id,
+            names=names,
+        )
         note += (
-            f" Bars: how many experts each token runs in layer {layer_id}; line: mean over layers."
+            f" Bars: how many experts each token runs in {names[layer_id]}; line: mean over layers."
         )
     return Panel(
         name="tokens_by_layers",
@@ -140,23 +152,31 @@ def routes_of(routing: pd.DataFrame, token: int) -> pd.DataFrame:
     return routing[routing.position == positions.iloc[token]]
 
 
-def path(routing: pd.DataFrame, palette: Palette, colors: Meaning, *, token: int) -> Panel:
+def path(
+    routing: pd.DataFrame,
+    palette: Palette,
+    colors: Meaning,
+    *,
+    token: int,
+    names: LayerNames = NUMBERED,
+) -> Panel:
     routes = routes_of(routing, token)
     made = routes.expert_id != NO_EXPERT
     executed, dropped = routes[made & ~routes.dropped], routes[routes.dropped]
     shades = [colors.colors[category] for category in colors.categories(executed)]
     return Panel(
         name="path",
-        figure=token_path(executed, palette, colors=shades),
+        figure=token_path(executed, palette, colors=shades, names=names),
         alt=f"Bars: experts of token {token} by layer",
         note="One row per layer: the experts this token chose, each as wide as its weight."
-        + _dropped_note(dropped),
+        + _dropped_note(dropped, names),
         table=routes,
     )
 
 
-def _dropped_note(dropped: pd.DataFrame) -> str:
+def _dropped_note(dropped: pd.DataFrame, names: LayerNames) -> str:
     if dropped.empty:
         return ""
-    experts = [f"expert {row.expert_id} in layer {row.layer_id}" for row in dropped.itertuples()]
+    choices = zip(dropped.layer_id.tolist(), dropped.expert_id, strict=True)
+    experts = [f"expert {expert} in {names[layer_id]}" for layer_id, expert in choices]
     return f" Dropped because the expert was full: {', '.join(experts)}."

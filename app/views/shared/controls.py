@@ -10,6 +10,8 @@ import streamlit as st
 
 from app.error_line import line_of
 from app.folders import SHIPPED
+from app.trace import Trace
+from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
 from app.views.shared.theme import DARK, LIGHT, Palette, domain_colors
 from data import report
 from data.file_names import file_name
@@ -76,14 +78,17 @@ def unmarked(text: str) -> str:
     return re.sub(r"([^\w\s]|_)", r"\\\1", text)
 
 
-def layer(num_layers: int) -> int:
+def layer(num_layers: int, names: LayerNames = NUMBERED) -> int:
     layers = range(num_layers)
+    shown: dict[str, Any] = {"key": "layer", "bind": "query-params", "format_func": names.choice}
     if num_layers > 16:
-        return st.selectbox("MoE layer", layers, key="layer", bind="query-params")
-    chosen = st.segmented_control(
-        "MoE layer", layers, default=0, key="layer", bind="query-params", required=True
-    )
+        return st.selectbox("MoE layer", layers, **shown)
+    chosen = st.segmented_control("MoE layer", layers, default=0, required=True, **shown)
     return chosen or 0
+
+
+def layer_of(trace: Trace) -> int:
+    return layer(trace.info.num_layers, names_of(trace))
 
 
 def choice(label: str, options: list[str], *, key: str) -> str:

@@ -7,7 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.groups import in_words
-from app.views.shared.theme import Palette, frame, layer_step
+from app.views.shared.layer_names import NUMBERED, LayerNames
+from app.views.shared.theme import Palette, frame
 
 DASH = "\N{EN DASH}"
 
@@ -67,7 +68,13 @@ def reference(row: pd.Series, measure: Measure, null: str) -> str:
 
 
 def layer_intervals(
-    table: pd.DataFrame, palette: Palette, *, metric: str, null: str, marked: int | None = None
+    table: pd.DataFrame,
+    palette: Palette,
+    *,
+    metric: str,
+    null: str,
+    marked: int | None = None,
+    names: LayerNames = NUMBERED,
 ) -> go.Figure:
     """One metric of a metric_table by layer: a dot as counted, a bar for its interval, a tick for
     chance."""
@@ -101,11 +108,11 @@ def layer_intervals(
             "color": palette.accent,
             "line": {"width": 1.5, "color": palette.ground},
         },
-        text=[_hover(row, measure, null) for row in rows.itertuples()],
+        text=[_hover(row, measure, null, names) for row in rows.itertuples()],
         hovertemplate="%{text}<extra></extra>",
     )
     frame(figure, palette, height=280, legend=True)
-    figure.update_xaxes(title_text="MoE layer", dtick=layer_step(len(rows)), showgrid=False)
+    figure.update_xaxes(**names.axis(len(rows)), showgrid=False)
     percent = {"tickformat": ".0%"} if measure.form.endswith("%") else {}
     figure.update_yaxes(
         title_text=f"{measure.title}{measure.unit and f' ({measure.unit.strip()})'}"
@@ -113,8 +120,8 @@ def layer_intervals(
     return figure.update_yaxes(**percent)
 
 
-def _hover(row: Any, measure: Measure, null: str) -> str:
-    lines = [f"layer {row.layer_id}"]
+def _hover(row: Any, measure: Measure, null: str, names: LayerNames) -> str:
+    lines = [names.hover(row.layer_id)]
     if not pd.isna(row.estimate):
         lines.append(f"<b>{measure.text(row.estimate)}</b> as counted")
     if not pd.isna(row.low):

@@ -13,6 +13,7 @@ from app.studies import ablation
 from app.trace import Trace
 from app.views.shared import controls
 from app.views.shared.intervals import MEASURES, RATIO, probability
+from app.views.shared.layer_names import names_of
 from app.views.shared.theme import domain_colors, visible
 from app.views.specialization import specialists
 from app.views.specialization.figures import lift_bars
@@ -22,7 +23,7 @@ TOKENS, CONTEXTS = 40, 8
 
 
 def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
-    st.subheader(f"Expert {expert_id} of layer {layer_id}", anchor="expert")
+    st.subheader(f"Expert {expert_id} of {names_of(trace)[layer_id]}", anchor="expert")
     with trace.cursor() as con:
         tokens_LE = arrays.load_array(queries.expert_tokens(con), trace.info)
         tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=TOKENS)

@@ -21,7 +21,7 @@ from app.views.specialization.specialists import draw_specialists
 trace = trace_page("Which experts prefer which domain?")
 compared = evidence.compares_domains(trace)
 with st.container(horizontal=True, gap="large"):
-    layer_id = controls.layer(trace.info.num_layers)
+    layer_id = controls.layer_of(trace)
     if compared:
         order = controls.choice("Order experts by", ["domain", "number"], key="order")
         by_domain = order == "domain"

@@ -8,6 +8,7 @@ from app import evidence
 from app.studies import ablation
 from app.trace import Trace
 from app.views.shared.intervals import layer_intervals
+from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 from app.views.specialization import specialists
@@ -75,9 +76,11 @@ def _lifts(
     return Panel(
         name="expert_domain_lift",
         table=lifts[[*evidence.LIFT_COLUMNS]],
-        answer=specialists.layer_answer(rows, evidence.metrics(trace), layer_id=layer_id),
+        answer=specialists.layer_answer(
+            rows, evidence.metrics(trace), layer_id=layer_id, names=names_of(trace)
+        ),
         figure=lift_heatmap(rows, palette, domains=trace.domains, order_E=order_E, marked=marked),
-        alt=f"Heatmap: lift of every domain for every expert of layer {layer_id}",
+        alt=f"Heatmap: lift of every domain for every expert of {names_of(trace)[layer_id]}",
         note=" ".join(
             [specialists.heatmap_note(lifts), specialists.NOT_WHY, specialists.power_note(rows)]
         ).strip(),
@@ -102,7 +105,12 @@ def _by_layer(trace: Trace, palette: Palette, *, metric: str, marked: int) -> Pa
         name="specialization_by_layer",
         table=rows,
         figure=layer_intervals(
-            metrics, palette, metric=metric, null="shuffled labels", marked=marked
+            metrics,
+            palette,
+            metric=metric,
+            null="shuffled labels",
+            marked=marked,
+            names=names_of(trace),
         ),
         alt=f"{metric} by layer, with intervals",
         note=evidence.READING

@@ -16,6 +16,7 @@ from app.evidence import LIFT_COLUMNS
 from app.studies import ablation, cause_words
 from app.views.shared import controls
 from app.views.shared.intervals import MEASURES, RATIO, probability, reference
+from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.panel import Panel
 
 NOT_WHY = (
@@ -47,24 +48,30 @@ COLUMNS = {
 }
 
 
-def layer_answer(rows: pd.DataFrame, metrics: pd.DataFrame, *, layer_id: int) -> str:
+def layer_answer(
+    rows: pd.DataFrame,
+    metrics: pd.DataFrame,
+    *,
+    layer_id: int,
+    names: LayerNames = NUMBERED,
+) -> str:
     """Of one layer's rows of a lift_table, and the metric_table."""
     information = _information(metrics, layer_id)
     specialists = significance.specialists(rows)
     if rows.q.isna().all() and (rows.note == NOT_ENOUGH).any():
         return (
-            f"In layer {layer_id}, there are not enough independent texts to say which experts "
+            f"In {names[layer_id]}, there are not enough independent texts to say which experts "
             f"prefer a domain.{information}"
         )
     if specialists.empty:
         return (
-            f"In layer {layer_id}, no expert is chosen at least {MIN_LIFT:g} times as often in any "
-            f"domain as expected by chance with q < {MAX_Q}.{information}"
+            f"In {names[layer_id]}, no expert is chosen at least {MIN_LIFT:g} times as often in "
+            f"any domain as expected by chance with q < {MAX_Q}.{information}"
         )
     best = specialists.iloc[0]
     span = "" if pd.isna(best.low) else f", {RATIO.span(2**best.low, 2**best.high)}"
     return (
-        f"In layer {layer_id}, {specialists.expert_id.nunique()} of {rows.expert_id.nunique()} "
+        f"In {names[layer_id]}, {specialists.expert_id.nunique()} of {rows.expert_id.nunique()} "
         f"experts are chosen at least {MIN_LIFT:g} times as often in some domain as expected by "
         f"chance, with q < {MAX_Q}; the clearest is expert {best.expert_id} for {best.domain} "
         f"({RATIO.text(2**best.estimate)}{span}).{information}"

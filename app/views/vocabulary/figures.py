@@ -4,10 +4,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.groups import in_words
-from app.views.shared.theme import Palette, frame, layer_step
+from app.views.shared.layer_names import NUMBERED, LayerNames
+from app.views.shared.theme import Palette, frame
 
 
-def vocabulary_lines(table: pd.DataFrame, palette: Palette, *, marked: int) -> go.Figure:
+def vocabulary_lines(
+    table: pd.DataFrame, palette: Palette, *, marked: int, names: LayerNames = NUMBERED
+) -> go.Figure:
     """Vocabulary specialization: as it is often defined, and what is left of it after chance."""
     lines = {
         "plain, all ids": ("plain", palette.neutral, "dot"),
@@ -23,15 +26,16 @@ def vocabulary_lines(table: pd.DataFrame, palette: Palette, *, marked: int) -> g
             name=name,
             mode="lines+markers",
             line={"color": color, "dash": dash, "width": 3 if dash == "solid" else 1.5},
-            hovertemplate=f"layer %{{x}}, {name}: %{{y:.1%}}<extra></extra>",
+            text=[names.hover(layer_id) for layer_id in table.layer_id],
+            hovertemplate=f"%{{text}}, {name}: %{{y:.1%}}<extra></extra>",
         )
     corrected = figure.data[-1]
     corrected.customdata = [_corrected_hover(row) for row in table.to_dict("records")]
-    corrected.hovertemplate = "layer %{x}, corrected: %{y:.1%}%{customdata}<extra></extra>"
+    corrected.hovertemplate = "%{text}, corrected: %{y:.1%}%{customdata}<extra></extra>"
     corrected.error_y = _reach(table, table.corrected, palette)
     frame(figure, palette, height=300, legend=True)
     figure.add_vline(x=marked, line={"color": palette.grid, "width": 8}, layer="below")
-    figure.update_xaxes(title_text="MoE layer", dtick=layer_step(len(table)), showgrid=False)
+    figure.update_xaxes(**names.axis(len(table)), showgrid=False)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.05])
     return figure
 
@@ -46,7 +50,9 @@ def _corrected_hover(row: dict) -> str:
     return "<br>".join([*lines, _sample_text(row)])
 
 
-def information_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
+def information_bars(
+    table: pd.DataFrame, palette: Palette, *, names: LayerNames = NUMBERED
+) -> go.Figure:
     """I(expert; domain), and beyond the token with its interval, each less what chance gives."""
     alone = (table.information - table.information_null).clip(lower=0)
     figure = go.Figure()
@@ -62,14 +68,15 @@ def information_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
             name=name,
             marker={"color": color},
             customdata=[_information_hover(row, of) for row in rows.to_dict("records")],
-            hovertemplate=f"layer %{{x}}, {name}: %{{y:.4f}} nats"
+            hovertext=[names.hover(layer_id) for layer_id in rows.layer_id],
+            hovertemplate=f"%{{hovertext}}, {name}: %{{y:.4f}} nats"
             "<br>%{customdata}<extra></extra>",
         )
         if not of:
             figure.data[-1].error_y = _reach(rows, values[values.notna()], palette)
     frame(figure, palette, height=280, legend=True)
     figure.update_layout(bargap=0.35, barmode="group")
-    figure.update_xaxes(title_text="MoE layer", dtick=layer_step(len(table)), showgrid=False)
+    figure.update_xaxes(**names.axis(int(table.layer_id.max()) + 1), showgrid=False)
     figure.update_yaxes(title_text="nats per choice", rangemode="tozero")
     return figure
 

@@ -18,7 +18,7 @@ from app.views.vocabulary.panels import (
 )
 
 trace = trace_page("Do experts follow the word or the subject?")
-layer_id = controls.layer(trace.info.num_layers)
+layer_id = controls.layer_of(trace)
 drawn = panels(trace, controls.palette(), layer_id=layer_id)
 shown = {panel.name: panel for panel in drawn}
 draw(shown["vocabulary_by_layer"], subject=trace.name, key="vocabulary")
@@ -27,7 +27,7 @@ draw_unusable(trace, sidecars.VOCABULARY)
 if "token_id_specialization" in shown:
     draw(shown["token_id_specialization"], subject=trace.name)
 else:
-    st.markdown(f"**{token_ids_title(layer_id)}**")
+    st.markdown(f"**{token_ids_title(trace, layer_id)}**")
     controls.note(NO_FREQUENT_IDS)
 draw_beyond_words(trace, shown.get("information_beyond_token"))
 if st.toggle("The same terms under other definitions", key="definitions"):

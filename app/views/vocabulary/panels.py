@@ -7,6 +7,7 @@ from analysis.significance import MAX_Q
 from analysis.vocabulary import MIN_OCCURRENCES
 from analysis.vocabulary_tests import DEALS
 from app.trace import Trace
+from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette, visible
 from app.views.vocabulary import tables
@@ -38,25 +39,25 @@ def definitions_panel(trace: Trace, layer_id: int) -> Panel:
         name="definitions",
         table=table,
         note=(
-            f"Figures of layer {layer_id} as the paper defines them, as the code released with it "
-            "computes them, and as RouteScope computes them. Where a value is missing, the table "
-            "gives the reason."
+            f"Figures of {names_of(trace)[layer_id]} as the paper defines them, as the code "
+            "released with it computes them, and as RouteScope computes them. Where a value is "
+            "missing, the table gives the reason."
         ),
         preview=table,
     )
 
 
-def token_ids_title(layer_id: int) -> str:
-    return f"Token ids that layer {layer_id} mostly sends to one expert"
+def token_ids_title(trace: Trace, layer_id: int) -> str:
+    return f"Token ids that {names_of(trace)[layer_id]} mostly sends to one expert"
 
 
 def _by_layer(trace: Trace, palette: Palette, layer_id: int) -> Panel:
-    table = tables.summary(trace)
+    table, names = tables.summary(trace), names_of(trace)
     return Panel(
         name="vocabulary_by_layer",
         table=table,
-        answer=_layer_answer(table.iloc[layer_id], layer_id),
-        figure=vocabulary_lines(table, palette, marked=layer_id),
+        answer=_layer_answer(table.iloc[layer_id], names[layer_id]),
+        figure=vocabulary_lines(table, palette, marked=layer_id, names=names),
         alt="Lines: vocabulary specialization by layer: plain, expected by chance, and corrected",
         note=(
             f"Frequent: {MIN_OCCURRENCES} occurrences or more. A rare id belongs to one expert by "
@@ -67,11 +68,11 @@ def _by_layer(trace: Trace, palette: Palette, layer_id: int) -> Panel:
     )
 
 
-def _layer_answer(row: pd.Series, layer_id: int) -> str:
+def _layer_answer(row: pd.Series, layer: str) -> str:
     if pd.isna(row.corrected):
-        return f"Whether layer {layer_id} follows words cannot be determined: {row.reason}."
+        return f"Whether {layer} follows words cannot be determined: {row.reason}."
     return (
-        f"In layer {layer_id}, the most frequent first expert of a token id takes {row.share:.0%} "
+        f"In {layer}, the most frequent first expert of a token id takes {row.share:.0%} "
         f"of its occurrences; the layer's load alone would give {row.expected:.0%}. That is "
         f"{row.corrected:.0%} of the way from chance to one expert per word. It does not mean that "
         "the expert knows the word, only that the word is routed to it."
@@ -88,7 +89,7 @@ def _token_ids(trace: Trace, layer_id: int) -> list[Panel]:
         Panel(
             name="token_id_specialization",
             table=table,
-            title=token_ids_title(layer_id),
+            title=token_ids_title(trace, layer_id),
             preview=table.drop(columns="layer_id"),
         )
     ]
@@ -96,17 +97,19 @@ def _token_ids(trace: Trace, layer_id: int) -> list[Panel]:
 
 def _information(trace: Trace, palette: Palette) -> list[Panel]:
     table = tables.information(trace) if len(trace.domains) > 1 else None
-    return [] if table is None else [information_panel(table, palette)]
+    return [] if table is None else [information_panel(table, palette, names_of(trace))]
 
 
-def information_panel(table: pd.DataFrame, palette: Palette) -> Panel:
+def information_panel(table: pd.DataFrame, palette: Palette, names: LayerNames = NUMBERED) -> Panel:
     """Of a table of information_rows; without a figure where no layer has a number."""
     name, title = "information_beyond_token", "Beyond the word"
     rows = table[table.beyond.notna()]
     if rows.empty:
         note = f"This cannot be computed: {table.reason.iloc[0]}."
         return Panel(name=name, table=table, title=title, note=note)
-    reasons = [f" Layer {r.layer_id}: {r.reason}." for r in table[table.beyond.isna()].itertuples()]
+    without = table[table.beyond.isna()]
+    unknown = zip(without.layer_id.tolist(), without.reason, strict=True)
+    reasons = [f" {names.first(layer_id)}: {reason}." for layer_id, reason in unknown]
     significant = rows[(rows.q < MAX_Q) & (rows.beyond > 0)]
     return Panel(
         name=name,
@@ -117,7 +120,7 @@ def information_panel(table: pd.DataFrame, palette: Palette) -> Panel:
             f"subject of the text beyond the token itself (q < {MAX_Q}). This does not tell style "
             "from topic: both count as subject."
         ),
-        figure=information_bars(rows, palette),
+        figure=information_bars(rows, palette, names=names),
         alt="Bars: information about the domain by layer, alone and beyond the token",
         note=(
             "Nats per choice, minus what the same groups of texts give when they are assigned to "

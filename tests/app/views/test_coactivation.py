@@ -48,7 +48,9 @@ def test_a_transition_carries_its_interval_and_its_test_or_the_reason() -> None:
     eye = np.eye(3, dtype=bool)
     tests = transition_significance(eye[here_T], eye[joined_T], np.arange(120) % 12)
     order = np.arange(3)
-    figure = coactivation.transition_heatmap(tests, LIGHT, rows=order, columns=order, layer_id=0)
+    figure = coactivation.transition_heatmap(
+        tests, LIGHT, rows=order, columns=order, layers=("layer 0", "layer 1")
+    )
     hover = np.array(figure.data[0].text, dtype=object)
     assert "<b>50</b> times, 30 expected from the loads alone, 1.67×" in hover[0, 0]
     assert re.search(r"\[1\.\d\d, 1\.\d\d\], z \S+, p \S+, q \S+$", hover[0, 0])
