@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.outputs import write_atomically
 from data.strict_json import json_text
@@ -163,9 +163,15 @@ def stored_headers(folder: Path) -> dict[str, tuple[list[int], str]]:
     return headers
 
 
+def tied_names(model: nn.Module) -> set[str]:
+    """Second names of parameters that have two."""
+    named = model.named_parameters(remove_duplicate=False)
+    return {name for name, _ in named} - {name for name, _ in model.named_parameters()}
+
+
 def save_progress(
     folder: Path,
-    model: Transformer,
+    model: nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
     step: int,
@@ -176,9 +182,9 @@ def save_progress(
     `batches`: the state of where the sequences come from.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    if model.config.tied_embeddings:
-        del tensors["model.head.weight"]
+    tied = tied_names(model)
+    state_dict = model.state_dict()
+    tensors = {f"model.{name}": state_dict[name] for name in state_dict if name not in tied}
     for parameter, state in optimizer.state.items():
         for key, value in state.items():
             tensors[f"optimizer.{names[id(parameter)]}.{key}"] = value
@@ -191,7 +197,7 @@ def save_progress(
 
 
 def load_progress(
-    folder: Path, model: Transformer, optimizer: torch.optim.Optimizer
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[int, str | None]:
     """Restore what `save_progress` wrote; (the number of steps done, the state of the batches)."""
     path = TrainingFolder(folder).progress
@@ -202,13 +208,16 @@ def load_progress(
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {error}; train in another folder") from error
     weights = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-    if model.config.tied_embeddings and "embedding.weight" in weights:
-        weights["head.weight"] = weights["embedding.weight"]
+    if weights.keys() != model.state_dict().keys() - tied_names(model):
+        raise ValueError(f"{path} belongs to a model of another config")
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(weights, strict=False)  # without second names
     except RuntimeError as error:
         raise ValueError(f"{path} belongs to a model of another config") from error
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     for name, parameter in model.named_parameters():
+        if id(parameter) not in trained:
+            continue
         prefix = f"optimizer.{name}."
         optimizer.state[parameter] = {
             key.removeprefix(prefix): value.to(parameter.device)

@@ -3,16 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from app.commands.numbers import count_option
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
 
-Preset = Annotated[
-    str, typer.Option(help="A name of `routescope model presets`, or a folder with a config.json.")
-]
 Segments = Annotated[int, count_option("Split every routed expert into this many (m).")]
 Shared = Annotated[
     int, count_option("Make this many of the activated experts shared (K_s).", least=0)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.model_choice import Preset, Segments, Shared, chosen_config
+from app.commands.model_choice import Segments, Shared, chosen_config
+from app.commands.model_class import ModelClass, config_path, new_transformers_model
 from app.commands.numbers import count_option, real_option, seed_option
 from app.commands.parallel import ranks_of_torchrun
 from app.commands.progress import progress_bar
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from model.training.batches import Batches
     from model.training.stages import Stage
     from model.training.train_config import TrainConfig
+    from model.training.trainable import TrainableModel
     from model.training.trainer import Progress, Trainer
-    from model.transformer import Transformer
 
 
 def train(
@@ -34,7 +35,14 @@ def train(
         Path, typer.Argument(help="Folder of the training; one that was begun is continued.")
     ],
     corpus: Annotated[Path, typer.Option(help="Folder that `routescope corpus tokenize` wrote.")],
-    preset: Preset = "tiny",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="A name of `routescope model presets`, or a folder with a config.json.",
+            show_default="tiny",
+        ),
+    ] = None,
+    model_class: ModelClass = None,
     segments: Segments = 1,
     shared: Shared = 0,
     dense: Annotated[
@@ -86,14 +94,25 @@ def train(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Train a preset on a GPU if there is one (on several under torchrun), otherwise on the CPU.
+    """Train a model on a GPU if there is one (on several under torchrun), otherwise on the CPU.
 
     Example: routescope train runs/tiny --corpus corpus
+
+    Of transformers: routescope train runs/qwen3 --corpus corpus
+    --model-class transformers:benchmarks/configs/qwen3_moe.json
 
     Several processes: torchrun --standalone --nproc-per-node 2 $(which routescope) train runs/tiny
     --corpus corpus --parallel
     """
-    architecture = chosen_config(preset, segments=segments, shared=shared)  # before torch is loaded
+    chosen = chosen_model(  # before torch is loaded
+        model_class,
+        preset=preset,
+        segments=segments,
+        shared=shared,
+        dense=dense,
+        stages=stages,
+        parallel=parallel,
+    )
     from model.training.snapshots import Sample
     from model.training.train_config import TrainConfig
     from model.training.trainer import DivergedError, Trainer
@@ -105,10 +124,10 @@ def train(
             begins = ending.enter_context(torchrun).agreeing()
         with begins:
             training, heldout = (TokenStore.load(corpus, split) for split in ("train", "heldout"))
+            model = new_model(chosen, dense=dense)
             for store in (training, heldout):
-                store.require_ids_below(architecture.vocab_size)
-            model = new_model(architecture, dense=dense)
-            length = model.config.context_length
+                store.require_ids_below(model.vocab_size)
+            length = model.context_length
             schedule = TrainConfig(
                 steps=steps,
                 batch_size=batch_size,
@@ -122,6 +141,11 @@ def train(
             )
             source = sequences(training, schedule, length)
             sample = Sample(*heldout.opening_windows(length), heldout.domains)
+            if not len(sample.token_ids_NS):
+                raise ValueError(
+                    f"no held-out text of {corpus} fills the context of {length} tokens; use a "
+                    "model of a shorter one"
+                )
             trainer = Trainer(
                 model,
                 schedule,
@@ -188,18 +212,38 @@ def chosen_stages(
     return without(table, curriculum=no_curriculum, adversarial=no_adversarial)
 
 
-def new_model(config: "ModelConfig", *, dense: bool) -> "Transformer":
+def chosen_model(
+    model_class: str | None,
+    *,
+    preset: str | None,
+    segments: int,
+    shared: int,
+    dense: bool,
+    stages: str | None,
+    parallel: bool,
+) -> "ModelConfig | Path":
+    """Our config, or the path of one of transformers."""
+    if model_class is None:
+        return chosen_config(preset or "tiny", segments=segments, shared=shared)
+    given = {"preset": preset, "segments": segments > 1, "shared": shared, "dense": dense}
+    return config_path(model_class, given | {"stages": stages, "parallel": parallel})
+
+
+def new_model(chosen: "ModelConfig | Path", *, dense: bool) -> "TrainableModel":
     """On this process's GPU if there is one."""
     import torch
 
     from model.config import dense_twin
     from model.parallel.ranks import process_rank
+    from model.training.own_model import OwnModel
     from model.transformer import Transformer
 
     rank, _ = process_rank()
     torch.set_float32_matmul_precision("high")
     device = f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
-    return Transformer(dense_twin(config) if dense else config).to(device)
+    if isinstance(chosen, Path):
+        return new_transformers_model(chosen, device=device)
+    return OwnModel(Transformer(dense_twin(chosen) if dense else chosen).to(device))
 
 
 def run_with_bar(trainer: "Trainer", should_stop: Callable[[], bool]) -> bool:
@@ -223,13 +267,13 @@ def bring_tokenizer(corpus: Path, folder: Path) -> None:
         print(f"warning: {line}", file=sys.stderr)
 
 
-def write_evaluation(model: "Transformer", heldout: TokenStore, folder: Path) -> dict[str, float]:
+def write_evaluation(
+    model: "TrainableModel", heldout: TokenStore, folder: Path
+) -> dict[str, float]:
     """Bits per byte of the weights as shipped (rounded to bfloat16), into the training's folder."""
-    from model.checkpoint import load_model
     from model.evaluation import bits_per_byte, document_nats, evaluation_batches
 
-    shipped = load_model(folder, device=str(model.embedding.weight.device))
-    length = model.config.context_length
+    shipped, length = model.reloaded(folder), model.context_length
     texts = evaluation_batches(heldout.tokens, heldout.doc_start, length=length, batch_size=64)
     nats_N = document_nats(shipped, texts, num_documents=len(heldout.domain_id))
     result = bits_per_byte(nats_N, heldout.bytes_per_doc, heldout.domain_id, heldout.domains)

@@ -32,6 +32,7 @@ from model.intervene import activated, masked_top, without_shared
 from model.presets import PRESETS
 from model.router import admitted
 from model.training.batches import PlainBatches
+from model.training.own_model import OwnModel
 from model.training.train_config import TrainConfig
 from model.training.trainer import Progress, Trainer
 from model.transformer import Transformer
@@ -142,7 +143,7 @@ def train_one(preset: str, seed: int, arguments: argparse.Namespace) -> None:
     )
     length = model.config.context_length
     batch_of = batches(store, length, arguments.batch_size, seed=seed)
-    trainer = Trainer(model, schedule, folder, batches=PlainBatches(batch_of))
+    trainer = Trainer(OwnModel(model), schedule, folder, batches=PlainBatches(batch_of))
     began, rates = time.perf_counter(), list[float]()
 
     def note(done: Progress) -> None:

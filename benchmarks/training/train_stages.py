@@ -25,6 +25,7 @@ from model.presets import tiny_dsr
 from model.router import DynamicRouter
 from model.training.curriculum import StagedBatches
 from model.training.objective import autocast, within_ball
+from model.training.own_model import OwnModel
 from model.training.snapshots import Sample
 from model.training.stages import Stage, article_stages, without
 from model.training.train_config import TrainConfig
@@ -80,7 +81,7 @@ def train_one(name: str, seed: int, arguments: argparse.Namespace) -> None:
     windows = DomainWindows(TokenStore.load(arguments.corpus, "train"), seed=seed)
     source = StagedBatches(windows, context_length=length, seed=seed)
     sample = Sample(*heldout.opening_windows(length), heldout.domains)
-    trainer = Trainer(model, schedule, folder, batches=source, sample=sample)
+    trainer = Trainer(OwnModel(model), schedule, folder, batches=source, sample=sample)
     began = time.perf_counter()
     finished = trainer.run(
         on_progress=lambda done: None, should_stop=lambda: time.monotonic() > deadline

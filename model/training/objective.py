@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.losses import device_balance, expert_balance, load_and_probability, tokens_per_expert
-from model.router import HashRouter, Router
-from model.transformer import Routed, Transformer
+from model.router import HashRouter
+from model.training.trainable import TrainableModel
+from model.transformer import Transformer
 
 
 class Losses(NamedTuple):
@@ -29,70 +29,41 @@ class Losses(NamedTuple):
 class Objective(nn.Module):
     """The whole forward pass of a training step as one module, so that it compiles as one."""
 
-    def __init__(self, model: Transformer) -> None:
+    def __init__(self, model: TrainableModel) -> None:
         super().__init__()
         self.model = model
+        self.module = model.module  # whose parameters are those of this module
 
     def forward(self, batch_BS: Tensor, perturbation_BSD: Tensor | None = None) -> Losses:
-        """`batch_BS`: token ids [B, S + 1], -1 is padding. `perturbation_BSD`: see Transformer."""
+        """`batch_BS`: token ids [B, S + 1], -1 is padding. The other: see TrainableModel."""
         inputs_BS, targets_BS = batch_BS[:, :-1].clamp(min=0).long(), batch_BS[:, 1:].long()
         with autocast(inputs_BS):
-            x_BSD, routed = self.model.hidden(inputs_BS, perturbation_BSD=perturbation_BSD)
-            logits_TV = self.model.head(x_BSD).flatten(0, 1)
-        nats_T = self.nats(logits_TV, targets_BS.flatten())
+            logits_BSV, routed = self.model.predicted(inputs_BS, perturbation_BSD)
+        nats_T = self.nats(logits_BSV.flatten(0, 1), targets_BS.flatten())
         keep_T = (batch_BS[:, :-1] >= 0).flatten()
         targets = (targets_BS >= 0).sum()
         loss = nats_T.sum() / targets
-        nats_B = nats_T.detach().view(targets_BS.shape).sum(-1)
-        if not routed:
-            none = torch.zeros((), device=loss.device)
-            return Losses(loss, none, nats_B, targets, keep_T.sum(), none)
-        gates = [moe.gate for moe in self.model.moe_layers()]
-        layers = [self.layer_balance(*pair, keep_T) for pair in zip(gates, routed, strict=True)]
-        balances, tokens_LE = zip(*layers, strict=True)
-        balance = torch.stack(balances).sum()
+        balance, tokens_LE = self.model.balance(routed, keep_T)
         return Losses(
             total=loss + balance,
             balance=balance.detach(),
-            nats_B=nats_B,
+            nats_B=nats_T.detach().view(targets_BS.shape).sum(-1),
             targets=targets,
             inputs=keep_T.sum(),
-            tokens_LE=torch.stack(tokens_LE),
+            tokens_LE=tokens_LE,
         )
 
     def nats(self, logits_TV: Tensor, targets_T: Tensor) -> Tensor:
         """Of every token [T], 0 for padding."""
         return F.cross_entropy(logits_TV.float(), targets_T, ignore_index=-1, reduction="none")
 
-    def layer_balance(self, gate: Router, decided: Routed, keep_T: Tensor) -> tuple[Tensor, Tensor]:
-        """(weighted balance loss, tokens_E) of one layer, over the tokens of this process."""
-        config = self.model.config
-        tokens_E = tokens_per_expert(decided.expert_ids_TK, keep_T, config.num_experts)
-        if isinstance(gate, HashRouter) or decided.router_logits_TE is None:
-            return torch.zeros((), device=tokens_E.device), tokens_E
-        balanced_E = tokens_E
-        if gate.balanced_choices is not None:
-            balanced_TK = decided.expert_ids_TK[:, : gate.balanced_choices]
-            balanced_E = tokens_per_expert(balanced_TK, keep_T, config.num_experts)
-        load_E, probability_E = load_and_probability(
-            gate.probabilities(decided.router_logits_TE), balanced_E, keep_T
-        )
-        weighted = config.expert_loss_weight * expert_balance(load_E, probability_E)
-        if config.device_loss_weight:
-            weighted = weighted + config.device_loss_weight * device_balance(
-                load_E, probability_E, groups=config.expert_groups
-            )
-        return weighted, tokens_E
-
 
 def compiled(objective: Objective, *, by_block: bool) -> nn.Module:
-    """As one, or block by block: where batches come in many shapes, all blocks of a kind share what
-    is compiled."""
+    """As one, or block by block."""
     if not by_block:
         return cast(nn.Module, torch.compile(objective))
     torch._dynamo.config.recompile_limit = 64
-    for block in objective.model.layers:
-        block.compile(dynamic=False)
+    objective.model.compile_blocks()
     objective.nats = torch.compile(objective.nats, dynamic=False)  # type: ignore[method-assign]
     return objective
 

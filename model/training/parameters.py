@@ -20,14 +20,14 @@ from model.transformer import Transformer
 class Whole(NamedTuple):
     """Everything that a checkpoint holds."""
 
-    model: Transformer
+    model: nn.Module
     optimizer: torch.optim.Optimizer
 
 
 class CopiedParameters:
     """All of them on every rank."""
 
-    def __init__(self, model: Transformer, config: TrainConfig) -> None:
+    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         self.model, self.optimizer = model, new_optimizer(model, config)
         self.rank, self.world = process_rank()
 
@@ -53,6 +53,7 @@ class SpreadParameters:
 
     def __init__(self, copied: CopiedParameters, mesh: DeviceMesh, config: TrainConfig) -> None:
         """Goes on from the whole model, which becomes this rank's, and from its optimizer."""
+        assert isinstance(copied.model, Transformer)
         self.model, self.mesh, self.config = copied.model, mesh, config
         states = states_by_name(copied.model, copied.optimizer)
         spread_model(self.model, mesh)
@@ -126,8 +127,8 @@ class SpreadParameters:
             serve(self.model, top_k=self.model.config.top_k)
 
 
-def new_optimizer(model: Transformer, config: TrainConfig) -> torch.optim.AdamW:
-    parameters = list(model.parameters())
+def new_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},

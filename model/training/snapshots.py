@@ -16,7 +16,7 @@ from torch import Tensor
 
 from model.losses import by_expert
 from model.training.objective import autocast
-from model.transformer import Transformer
+from model.training.trainable import TrainableModel
 
 FOLLOWED = 16  # of so many positions one token is followed choice by choice
 AT_ONCE = 8  # documents
@@ -44,7 +44,7 @@ class Snapshots:
         self.path, self.sample = path, sample
 
     @torch.inference_mode()
-    def record(self, model: Transformer, step: int) -> None:
+    def record(self, model: TrainableModel, step: int) -> None:
         """Replaces what an interrupted training recorded at this step and after it."""
         found = load_file(self.path) if self.path.exists() else {}
         kept = {
@@ -59,7 +59,7 @@ class Snapshots:
         kept["domain_id"] = self.sample.domain_id_N.astype(np.uint8)
         kept[f"tokens_{step:08}"] = np.concatenate(tokens)
         kept[f"chosen_{step:08}"] = np.concatenate(chosen)
-        num_experts = str(model.config.num_experts)
+        num_experts = str(model.num_experts)
         metadata = {"num_experts": num_experts, "domains": json.dumps(self.sample.domains)}
         partial = self.path.with_name(self.path.name + ".partial")
         save_file(kept, partial, metadata=metadata)
@@ -68,16 +68,14 @@ class Snapshots:
     def sample_ids(self) -> Tensor:
         return torch.from_numpy(self.sample.token_ids_NS.astype(np.int64))
 
-    def routing(self, model: Transformer, ids_NS: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def routing(self, model: TrainableModel, ids_NS: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """(tokens_NLE, chosen_FLE packed) of some documents."""
-        ids_NS = ids_NS.to(model.embedding.weight.device)
+        ids_NS = ids_NS.to(next(model.module.parameters()).device)
         with autocast(ids_NS), torch.compiler.set_stance("force_eager"):
-            _, routed = model.hidden(ids_NS)
+            routed = model.routed(ids_NS)
         chosen_TLE = torch.stack(
             [
-                by_expert(
-                    torch.ones_like(ids_TK, dtype=torch.uint8), ids_TK, model.config.num_experts
-                )
+                by_expert(torch.ones_like(ids_TK, dtype=torch.uint8), ids_TK, model.num_experts)
                 for ids_TK in (decided.expert_ids_TK for decided in routed)
             ],
             dim=1,

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from data.outputs import only_writer, write_atomically
 from data.strict_json import json_text
 from data.training_folder import TrainingFolder
-from model.checkpoint import load_progress, save_model, save_progress
+from model.checkpoint import load_progress, save_progress
 from model.parallel.expert_parallel import require_spreadable
 from model.parallel.ranks import add_up, all_ranks, process_rank
-from model.router import SoftmaxRouter
 from model.training.batches import Batches
 from model.training.objective import Consistency, Losses, Objective, compiled, within_ball
 from model.training.parameters import CopiedParameters, SpreadParameters
 from model.training.snapshots import Sample, Snapshots, snapshot_steps
-from model.training.stages import Span, activate, check_stages, narrowed
+from model.training.stages import Span
 from model.training.train_config import TrainConfig, learning_rate
+from model.training.trainable import TrainableModel
 from model.training.training_log import Window, append_line, cut_log
 from model.transformer import Transformer
 
@@ -51,7 +51,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Transformer,
+        model: TrainableModel,
         config: TrainConfig,
         folder: Path,
         *,
@@ -64,8 +64,10 @@ class Trainer:
         are spread over the processes instead of copied to each. `corpus`: what a training is not
         continued without (`corpus_identity`)."""
         self.config, self.folder, self.model = config, folder, model
-        self.device = model.embedding.weight.device
-        self.parameters: CopiedParameters | SpreadParameters = CopiedParameters(model, config)
+        self.device = next(model.module.parameters()).device
+        self.parameters: CopiedParameters | SpreadParameters = CopiedParameters(
+            model.module, config
+        )
         self.step = 0
         self.tokens = 0
         self.rank, self.world = process_rank()
@@ -73,18 +75,14 @@ class Trainer:
         self.batches = batches
         if config.stages:
             assert batches.domains  # stages draw by domain
-            architecture = model.config
-            check_stages(
-                config.stages, num_experts=architecture.num_experts, router=architecture.router
-            )
+            model.require_stages(config.stages)
         self.parallel = parallel
         if parallel:
-            require_spreadable(model, self.world)
+            require_spreadable(self.own_transformer, self.world)
         self.objective = self.prepared(Objective(model))
-        self.consistency = Consistency(model)
         self.snapshots = (
             Snapshots(TrainingFolder(folder).snapshots, sample)
-            if sample is not None and model.config.num_experts
+            if sample is not None and model.num_experts
             else None
         )
         self.settings = self.settled() | ({} if corpus is None else {"corpus": corpus})
@@ -96,19 +94,26 @@ class Trainer:
                 f"batch_size ({uneven[0]}) must be a multiple of the {self.world} processes"
             )
 
+    @property
+    def own_transformer(self) -> Transformer:
+        """No other model has stages with an adversary, or experts that are spread."""
+        assert isinstance(self.model.module, Transformer)
+        return self.model.module
+
     def prepared(self, objective: Objective) -> nn.Module:
         """Compiled where there is a GPU, but for spread experts: these exchange rows on the way."""
         if self.parallel:
             return objective
         module: nn.Module = objective
         if self.device.type == "cuda":
-            module = compiled(objective, by_block=bool(self.config.stages))
+            by_block = bool(self.config.stages) or not self.model.compiles_whole
+            module = compiled(objective, by_block=by_block)
         return nn.parallel.DistributedDataParallel(module) if self.world > 1 else module
 
     def settled(self) -> dict[str, object]:
         """What a training must have in common with the one that it continues, as JSON reads it."""
         ends = [[span.stage.name, span.end] for span in self.spans] if self.config.stages else []
-        settings = asdict(self.config) | {"model": asdict(self.model.config), "stage_ends": ends}
+        settings = asdict(self.config) | {"model": self.model.settings(), "stage_ends": ends}
         return json.loads(json.dumps(settings))
 
     @property
@@ -163,8 +168,7 @@ class Trainer:
             if stops:
                 return False
         if whole := self.parameters.whole():
-            whole.model.config = narrowed(whole.model, self.spans[-1].stage)
-            save_model(whole.model, self.folder)
+            self.model.save(whole.model, self.folder, stage=self.spans[-1].stage)
         return True
 
     def any_rank(self, asked: bool) -> bool:
@@ -175,7 +179,7 @@ class Trainer:
 
     def window(self) -> Window:
         domains = len(self.batches.domains)
-        return Window(self.model.config.num_moe_layers, domains, self.device)
+        return Window(self.model.num_moe_layers, domains, self.device)
 
     def start_or_resume(self) -> None:
         files = TrainingFolder(self.folder)
@@ -188,7 +192,9 @@ class Trainer:
                 write_atomically(files.settings, json_text(self.settings, indent=2) + "\n")
                 files.log.write_text("", encoding="utf-8")
             return
-        self.step, batches = load_progress(self.folder, self.model, self.parameters.optimizer)
+        self.step, batches = load_progress(
+            self.folder, self.model.module, self.parameters.optimizer
+        )
         if batches is not None:
             self.batches.restore(batches)
         if self.rank > 0:
@@ -199,14 +205,15 @@ class Trainer:
         optimizer = self.parameters.optimizer
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.config, span)
-        activate(self.model, span.stage)
+        self.model.activate(span.stage)
         batch_BS, domain_B = self.batch(span)
         losses, consistency = self.gradients(batch_BS, adversarial=span.stage.adversarial)
         norm = self.parameters.clip_gradients(self.config.clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if self.model.config.balancing == "bias":
-            self.update_biases(losses.tokens_LE)
+        if self.model.balanced_by_bias:
+            tokens_LE = losses.tokens_LE
+            self.model.rebalance(add_up(tokens_LE.clone()) if self.world > 1 else tokens_LE)
         window.add(losses, norm=norm, consistency=consistency)
         if domain_B is not None:
             window.add_domains(domain_B, losses.nats_B, (batch_BS[:, 1:] >= 0).sum(-1))
@@ -238,7 +245,7 @@ class Trainer:
                 self.parameters.average_gradients()
             return losses, torch.zeros((), device=self.device)
         inputs_BS = batch_BS[:, :-1].clamp(min=0)
-        embedded_BSD = self.model.embedding(inputs_BS).detach()
+        embedded_BSD = self.own_transformer.embedding(inputs_BS).detach()
         origin_BSD = torch.zeros_like(embedded_BSD, requires_grad=True)
         alone = self.objective.no_sync() if averages else nullcontext()  # type: ignore[operator]
         with alone:
@@ -247,17 +254,11 @@ class Trainer:
         assert origin_BSD.grad is not None
         moved_BSD = within_ball(origin_BSD.grad, embedded_BSD, radius=RADIUS)
         some = slice(None, None, ADVERSARIAL_EVERY)
-        consistency = self.consistency(batch_BS[some].contiguous(), moved_BSD[some].contiguous())
+        distance = Consistency(self.own_transformer)
+        consistency = distance(batch_BS[some].contiguous(), moved_BSD[some].contiguous())
         consistency.backward()
         self.parameters.average_gradients()
         return losses, consistency.detach()
-
-    def update_biases(self, tokens_LE: Tensor) -> None:
-        if self.world > 1:
-            tokens_LE = add_up(tokens_LE.clone())
-        for moe, tokens_E in zip(self.model.moe_layers(), tokens_LE, strict=True):
-            assert isinstance(moe.gate, SoftmaxRouter)  # a config refuses to bias a hash
-            moe.gate.update_bias(tokens_E, rate=self.model.config.bias_update_rate)
 
     def report(self, window: Window, span: Span) -> Progress:
         read = window.read()
@@ -287,7 +288,7 @@ class Trainer:
 
     def require_finite_weights(self) -> None:
         """The loss is of the weights before the step: those after it are not kept unseen."""
-        finite = all(weight.isfinite().all() for weight in self.model.state_dict().values())
+        finite = all(weight.isfinite().all() for weight in self.model.module.state_dict().values())
         if self.any_rank(not finite):
             raise self.diverged("a weight is no finite number")
 

@@ -12,6 +12,7 @@ import numpy as np
 from model.config import ModelConfig
 from model.training.batches import PlainBatches
 from model.training.curriculum import StagedBatches
+from model.training.own_model import OwnModel
 from model.training.snapshots import Sample
 from model.training.stages import Stage
 from model.training.train_config import TrainConfig
@@ -47,7 +48,12 @@ def trained(
     model = Transformer(config or small_config())
     sample = Sample(np.arange(32).reshape(2, 16), np.array([0, 1]), ("a", "b"))
     trainer = Trainer(
-        model, SCHEDULE, folder, batches=PlainBatches(batches), sample=sample, parallel=parallel
+        OwnModel(model),
+        SCHEDULE,
+        folder,
+        batches=PlainBatches(batches),
+        sample=sample,
+        parallel=parallel,
     )
     reports: list[Progress] = []
     trainer.run(
@@ -100,7 +106,9 @@ def staged(
     model = Transformer(small_dsr())
     sample = Sample(np.arange(32).reshape(2, 16), np.array([0, 1]), ("easy", "hard"))
     batches = StagedBatches(Repeated(), context_length=16, seed=STAGED.seed)
-    trainer = Trainer(model, STAGED, folder, batches=batches, sample=sample, parallel=parallel)
+    trainer = Trainer(
+        OwnModel(model), STAGED, folder, batches=batches, sample=sample, parallel=parallel
+    )
     trainer.run(
         on_progress=lambda progress: None,
         should_stop=lambda: stop_after is not None and trainer.step >= stop_after,

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from model.checkpoint import load_model
 from model.config_file import load_config
 from model.training.batches import PlainBatches
+from model.training.own_model import OwnModel
 from model.training.snapshots import snapshot_steps
 from model.training.train_config import learning_rate
 from model.training.trainer import Trainer
@@ -142,7 +143,7 @@ def test_snapshots_of_spread_experts_are_those_of_the_model(side_by_side: Path) 
 def test_a_dense_model_has_nothing_to_spread(tmp_path: Path) -> None:
     model = Transformer(replace(small_config(), num_experts=0, num_shared_experts=0))
     with pytest.raises(ValueError, match="a dense model has no experts to spread"):
-        Trainer(model, SCHEDULE, tmp_path, batches=PlainBatches(batch_of), parallel=True)
+        Trainer(OwnModel(model), SCHEDULE, tmp_path, batches=PlainBatches(batch_of), parallel=True)
 
 
 def test_the_learning_rate_warms_up_linearly_and_ends_at_its_floor() -> None:

@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from data.outputs import only_writer
 from model.training.batches import PlainBatches
+from model.training.own_model import OwnModel
 from model.training.snapshots import Sample
 from model.training.trainer import DivergedError, Progress, Trainer
 from model.transformer import Transformer
@@ -25,7 +26,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path)
     trained(tmp_path, stop_after=2)
     before = (tmp_path / "progress.safetensors").read_bytes()
     model = Transformer(small_config())
-    trainer = Trainer(model, SCHEDULE, tmp_path, batches=PlainBatches(batch_of))
+    trainer = Trainer(OwnModel(model), SCHEDULE, tmp_path, batches=PlainBatches(batch_of))
 
     def poison(progress: Progress) -> None:
         with torch.no_grad():
@@ -46,7 +47,7 @@ def test_no_checkpoint_is_written_after_the_loss_was_lost(tmp_path: Path) -> Non
                 model.norm.weight_D.fill_(torch.nan)
         return batch_of(step)
 
-    trainer = Trainer(model, schedule, tmp_path, batches=PlainBatches(poisoned))
+    trainer = Trainer(OwnModel(model), schedule, tmp_path, batches=PlainBatches(poisoned))
     with pytest.raises(DivergedError, match="by step 4"):
         trainer.run(on_progress=lambda progress: None, should_stop=lambda: False)
     with safe_open(tmp_path / "progress.safetensors", "pt") as kept:
@@ -118,7 +119,7 @@ def test_weights_that_are_lost_in_a_step_are_not_kept(tmp_path: Path) -> None:
     model = Transformer(small_config())
     sample = Sample(np.arange(32).reshape(2, 16), np.array([0, 1]), ("a", "b"))
     batches = PlainBatches(batch_of)
-    trainer = Trainer(model, SCHEDULE, tmp_path, batches=batches, sample=sample)
+    trainer = Trainer(OwnModel(model), SCHEDULE, tmp_path, batches=batches, sample=sample)
     step = trainer.parameters.optimizer.step
 
     def overflow() -> None:
@@ -146,7 +147,7 @@ def test_a_training_is_not_continued_with_another_corpus(tmp_path: Path) -> None
     def on(corpus: str | None) -> Trainer:
         model = Transformer(small_config())
         batches = PlainBatches(batch_of)
-        return Trainer(model, SCHEDULE, tmp_path, batches=batches, corpus=corpus)
+        return Trainer(OwnModel(model), SCHEDULE, tmp_path, batches=batches, corpus=corpus)
 
     on("one").run(on_progress=lambda progress: None, should_stop=lambda: True)
     on("one")
@@ -157,5 +158,9 @@ def test_a_training_is_not_continued_with_another_corpus(tmp_path: Path) -> None
 def test_a_training_whose_corpus_is_not_on_record_is_continued(tmp_path: Path) -> None:
     trained(tmp_path, stop_after=3)
     Trainer(
-        Transformer(small_config()), SCHEDULE, tmp_path, batches=PlainBatches(batch_of), corpus="x"
+        OwnModel(Transformer(small_config())),
+        SCHEDULE,
+        tmp_path,
+        batches=PlainBatches(batch_of),
+        corpus="x",
     )
