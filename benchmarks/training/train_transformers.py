@@ -107,8 +107,8 @@ def write_packed(into: Path, split: str, store: TokenStore, chosen_N: np.ndarray
     return len(packed) + (into / f"{split}.index.npz").stat().st_size
 
 
-# 16-bit values; a dictionary of 192 MB finds what is repeated anywhere
-LZMA = {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 192 * 2**20, "lc": 0, "lp": 1, "pb": 1}
+# 16-bit values; a dictionary of 64 MB finds what is repeated far away
+LZMA = {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 64 * 2**20, "lc": 0, "lp": 1, "pb": 1}
 
 
 def unpack(packed: Path, corpus: Path) -> None:
