@@ -41,7 +41,7 @@ def row(one: Proven) -> str:
     cells = [
         one.family.name,
         f"`{one.model}`",
-        f"`{first.name}`",
+        f"`{first.name.removeprefix('model.')}`",
         *columns,
         str(first.num_shared_experts),
         f"{verdict(one.reading)} ({', '.join(one.implementations)})",
