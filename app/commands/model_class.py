@@ -1,5 +1,6 @@
 """`--model-class`: a model of transformers instead of a preset."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ ModelClass = Annotated[
 ]
 
 
-def config_path(model_class: str, given: dict[str, object]) -> Path:
+def config_path(model_class: str, given: Mapping[str, object]) -> Path:
     """`given`: the options that are of our own models, by name, where they were used."""
     if not model_class.startswith(PREFIX):
         raise ValueError(f"--model-class is {model_class!r}; give transformers:CONFIG.json")

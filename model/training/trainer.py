@@ -64,10 +64,9 @@ class Trainer:
         are spread over the processes instead of copied to each. `corpus`: what a training is not
         continued without (`corpus_identity`)."""
         self.config, self.folder, self.model = config, folder, model
-        self.device = next(model.module.parameters()).device
-        self.parameters: CopiedParameters | SpreadParameters = CopiedParameters(
-            model.module, config
-        )
+        module = model.module
+        self.device = next(module.parameters()).device
+        self.parameters: CopiedParameters | SpreadParameters = CopiedParameters(module, config)
         self.step = 0
         self.tokens = 0
         self.rank, self.world = process_rank()

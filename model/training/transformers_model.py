@@ -102,7 +102,7 @@ class TransformersModel:
         with torch.enable_grad():
             logits_BSV, routed = self.module(torch.zeros(1, 2, dtype=torch.long))
             logits_BSV.float().logsumexp(-1).sum().backward()
-        widths = {decided.router_logits_TE.shape[1] for decided in routed}  # type: ignore[union-attr]
+        widths = {decided.router_logits_TE.shape[1] for decided in routed}
         if len(widths) > 1:
             raise ValueError(
                 f"the MoE layers have {sorted(widths)} experts; use a config with as many in each"
@@ -199,8 +199,12 @@ class TransformersModel:
             limit = SHARD_BYTES - 2**16  # the header
             model.save_pretrained(partial, state_dict=weights, max_shard_size=limit)
             config = read_object(Path(partial) / "config.json", remedy="train again")
-            told = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": START}
-            told |= {"eos_token": START, "model_max_length": self.context_length}
+            told = {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "bos_token": START,
+                "eos_token": START,
+                "model_max_length": self.context_length,
+            }
             files = {"config.json": config | {"dtype": "bfloat16"}, "tokenizer_config.json": told}
             for name, values in files.items():
                 write_atomically(Path(partial) / name, json_text(values, indent=2) + "\n")
