@@ -139,8 +139,14 @@ def _both_checks(frame: pd.DataFrame, trace: Facts) -> bool:
     return frame.check.tolist() == ["split_half", "unseen_documents"]
 
 
+def _experts_of_layers(frame: pd.DataFrame, trace: Facts) -> bool:
+    return bool((frame.expert_id < trace.layer_sizes[frame.layer_id]).all())
+
+
 def _whole_claims(frame: pd.DataFrame, trace: Facts) -> bool:
     """Every claim has the rows of all groups once, what was tested beside it that of one."""
+    if not _experts_of_layers(frame, trace):
+        return False
     if frame.duplicated(CLAIM_ROW).any() or not frame.group.isin(GROUPS).all():
         return False
     claims = frame[frame.claimed].groupby(["layer_id", "expert_id", "domain"]).size()
@@ -155,7 +161,8 @@ PROMPTS = _map(name="prompts", columns=_prompt_columns, rows=lambda trace: (1, t
 EXPERTS = _map(
     name="experts",
     columns=_expert_columns,
-    rows=lambda trace: (1, trace.num_layers * trace.num_experts),
+    rows=lambda trace: (1, int(trace.layer_sizes.sum())),
+    agrees=_experts_of_layers,
 )
 INFORMATION = _information(
     name="information",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +25,8 @@ class Facts(Protocol):
     def num_layers(self) -> int: ...
     @property
     def num_experts(self) -> int: ...
+    @property
+    def layer_sizes(self) -> np.ndarray: ...
     @property
     def num_documents(self) -> int: ...
     @property

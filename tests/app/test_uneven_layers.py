@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import evidence, workspace
+from app import evidence, sidecars, workspace
 from app.studies.claims import parse_experts
 from app.trace import Trace, open_trace
 from app.views.export import tables as export
@@ -115,6 +115,15 @@ def test_exports_name_layers_and_leave_out_what_is_no_expert(uneven: Trace) -> N
     assert tables["coactivation"].groupby("layer_id").size().tolist() == [6, 28, 15]
     assert tables["transitions"].groupby("layer_id").size().tolist() == [4 * 8, 8 * 6]
     assert tables["expert_transitions"].groupby("layer_id").size().tolist() == [4 * 8, 8 * 6]
+
+
+def test_a_map_has_no_expert_that_its_layer_does_not_have(uneven: Trace) -> None:
+    rows = {"layer_id": [0, 1], "expert_id": [3, 7], "tokens": [1, 1], "domain": ["math", "math"]}
+    frame = pd.DataFrame(rows | {"x": [0.0, 1.0], "y": [0.0, 1.0], "cluster": [0, 0]})
+    assert sidecars.EXPERTS.problem(sidecars.EXPERTS.table(frame, uneven.info), uneven.info) == ""
+    frame.loc[0, "expert_id"] = 4
+    problem = sidecars.EXPERTS.problem(sidecars.EXPERTS.table(frame, uneven.info), uneven.info)
+    assert problem == "its rows do not belong together"
 
 
 def test_an_expert_that_its_layer_does_not_have_cannot_be_left_out(uneven: Trace) -> None:

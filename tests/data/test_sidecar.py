@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +34,10 @@ class Trace:
     num_documents: int = 3
     last_doc_id: int = 7
     num_tokens: int = 10
+
+    @property
+    def layer_sizes(self) -> np.ndarray:
+        return np.full(self.num_layers, self.num_experts)
 
 
 KIND = Kind(
