@@ -40,7 +40,7 @@ class HuggingFaceModel:
             self.text.as_chat(SAMPLE)  # a template that fails does so now
         sample = list(tokenizer(SAMPLE, verbose=False)["input_ids"])[: self.context_length]
         token_ids_BS = torch.tensor([sample], device=self.device)
-        self._layers = tried_layers(module, lambda: self.forward(token_ids_BS))
+        self._layers = tried_layers(module, lambda: self.require_next_tokens(token_ids_BS))
 
     @property
     def device(self) -> torch.device:
@@ -91,6 +91,15 @@ class HuggingFaceModel:
         written_BS = token_ids_BS.roll(1, dims=1)
         written_BS[:, 0] = self.start_of_writing
         return self.module(input_ids=token_ids_BS, decoder_input_ids=written_BS, **options)
+
+    def require_next_tokens(self, token_ids_BS: Tensor) -> None:
+        logits_BSV = self.forward(token_ids_BS).logits
+        if logits_BSV.shape[:2] != token_ids_BS.shape:
+            raise ValueError(
+                f"{type(self.module).__name__} gives logits of {logits_BSV.shape[1]} tokens where "
+                f"it reads {token_ids_BS.shape[1]}: it does not predict the token that follows, "
+                "and such a model cannot be captured"
+            )
 
     @property
     def start_of_writing(self) -> int:

@@ -1,0 +1,105 @@
+"""What a capture of a model of transformers takes over its bare forward."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from data.new_trace import TraceDescription
+from data.store import TraceStore
+from model.capture import (
+    WINDOW_BATCHES,
+    batches,
+    capture_documents,
+    pad_sequences,
+    token_loss,
+    windows,
+)
+from model.encoded import Encoded
+from model.huggingface.model import HuggingFaceModel
+from model.recording import recorded_routing
+from benchmarks.capture.subject import documents_of
+from benchmarks.capture.turns import interleaved
+
+BARE = "bare forward"
+LOSS = "forward and loss"
+RECORDED = "and recorded"
+STORED = "and stored: the whole capture"
+
+
+def overhead(model: HuggingFaceModel, *, tokens: int, repetitions: int) -> dict[str, object]:
+    """Percent over the bare forward (which makes logits) of the same batches, medians."""
+    encoded = documents_of(model, tokens)
+    groups = grouped(encoded, model.batch_tokens, WINDOW_BATCHES[model.device.type])
+
+    def bare() -> None:
+        for group in groups:
+            model.logits(pad_sequences(model, group)[0])
+
+    def with_loss() -> None:
+        for group in groups:
+            ids_BS, _ = pad_sequences(model, group)
+            token_loss(model.logits(ids_BS), ids_BS.roll(-1, dims=1).flatten())
+
+    def recorded() -> None:
+        with recorded_routing(model) as recording:
+            for group in groups:
+                ids_BS, rows_R = pad_sequences(model, group)
+                loss_T = token_loss(model.logits(ids_BS), ids_BS.roll(-1, dims=1).flatten())
+                recording.transfer(rows_R, loss_T[rows_R - 1]).wait()
+
+    def stored() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "t.duckdb"
+            with TraceStore.create(path, description(model)) as store:
+                capture_documents(model, [item.document for item in encoded], store)
+
+    variants: dict[str, Callable[[], None]] = {
+        BARE: bare,
+        LOSS: with_loss,
+        RECORDED: recorded,
+        STORED: stored,
+    }
+    seconds = interleaved(variants, repetitions, model.device)
+    return {
+        "tokens": sum(len(item.token_ids) for item in encoded),
+        "padded": sum(pad_sequences(model, group)[0].numel() for group in groups),
+        "seconds": {name: np.median(each, axis=0).tolist() for name, each in seconds.items()},
+        "percent": {name: over(each, seconds[BARE]) for name, each in seconds.items()},
+        "percent_over_loss": over(seconds[STORED], seconds[LOSS]),
+    }
+
+
+def over(each: list[tuple[float, float]], bare: list[tuple[float, float]]) -> dict[str, float]:
+    """Of each repetition over its own bare forward: medians, and the range in wall time."""
+    percent = 100 * (np.array(each) / np.array(bare) - 1)
+    wall, cpu = np.median(percent, axis=0)
+    return {
+        "wall": round(float(wall), 1),
+        "lowest": round(float(percent[:, 0].min()), 1),
+        "highest": round(float(percent[:, 0].max()), 1),
+        "cpu": round(float(cpu), 1),
+    }
+
+
+def grouped(encoded: list[Encoded], batch_tokens: int, window_batches: int) -> list[list[Encoded]]:
+    """The batches that a capture makes, window by window."""
+    return [
+        [window[index] for index in batch]
+        for window in windows(encoded, tokens=window_batches * batch_tokens)
+        for batch in batches(window, tokens=batch_tokens)
+    ]
+
+
+def description(model: HuggingFaceModel) -> TraceDescription:
+    return TraceDescription(
+        name="bench",
+        source="transformers",
+        model_name="bench",
+        model_sha256="",
+        tokenizer="bench",
+        layers=model.description().layers,
+        seed=None,
+        config={},
+    )
