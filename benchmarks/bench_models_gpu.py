@@ -29,7 +29,7 @@ from model.huggingface.model import HuggingFaceModel
 from model.recording import recorded_routing
 
 BAR = 5  # percent over the bare forward
-TEXTS, TOKENS = 32, 512  # of a batch
+TEXTS = 32  # of a batch
 SHAPE = {
     "hidden_size": 2_048,
     "num_hidden_layers": 28,
@@ -49,7 +49,7 @@ SHAPE = {
     "vocab_size": 102_400,
     "max_position_embeddings": 4_096,
 }
-TINY = {  # to try the script where there is no GPU
+TINY = {  # to try the script where there is no GPU, in float32
     "hidden_size": 64,
     "num_hidden_layers": 3,
     "intermediate_size": 64,
@@ -64,15 +64,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=8)
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=512, help="of each text")
     parser.add_argument("--tiny", action="store_true", help="a small shape, on the CPU")
     arguments = parser.parse_args()
     device = "cpu" if arguments.tiny else "cuda"
     model = random_model(SHAPE | (TINY if arguments.tiny else {}), device)
     description = model.description()
     print(f"{description.parameters / 1e9:.1f} billion parameters in {description.dtype}")
-    groups = [texts(model, number) for number in range(arguments.batches)]
+    groups = [texts(model, number, arguments.tokens) for number in range(arguments.batches)]
     seconds = in_turns(variants(model, groups), arguments.repetitions, model.device)
-    figures = table(seconds, arguments.batches * TEXTS * TOKENS)
+    figures = table(seconds, arguments.batches * TEXTS * arguments.tokens)
     figures |= {name: version(name) for name in ("torch", "transformers")}
     figures["device"] = "CPU" if arguments.tiny else torch.cuda.get_device_name()
     print(json.dumps(figures | {"parameters": description.parameters, "bar_percent": BAR}))
@@ -80,7 +81,7 @@ def main() -> None:
 
 def random_model(shape: dict[str, Any], device: str) -> HuggingFaceModel:
     torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(torch.bfloat16 if device == "cuda" else torch.float32)
     with torch.device(device):
         module = DeepseekV2ForCausalLM(DeepseekV2Config(**shape)).eval()
     torch.set_default_dtype(torch.float32)
@@ -100,19 +101,19 @@ def word_tokenizer(words: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
-def texts(model: HuggingFaceModel, number: int) -> list[Encoded]:
+def texts(model: HuggingFaceModel, number: int, tokens: int) -> list[Encoded]:
     """A batch of random words, as read."""
     words = len(model.text.tokenizer) - 1
     rng = np.random.default_rng(number)
     documents = [
         Document(
             doc_id=number * TEXTS + text,
-            text=" ".join(f"w{word}" for word in rng.integers(0, words, TOKENS)),
+            text=" ".join(f"w{word}" for word in rng.integers(0, words, tokens)),
         )
         for text in range(TEXTS)
     ]
     encoded = list(encoded_documents(model, documents))
-    assert {len(item.token_ids) for item in encoded} == {TOKENS}
+    assert {len(item.token_ids) for item in encoded} == {tokens}
     return encoded
 
 
@@ -135,6 +136,7 @@ def variants(
     model: HuggingFaceModel, groups: list[list[Encoded]]
 ) -> dict[str, Callable[[], object]]:
     documents = [item.document for group in groups for item in group]
+    tokens = len(groups[0][0].token_ids)
 
     def bare() -> None:
         for group in groups:
@@ -157,8 +159,8 @@ def variants(
 
     def captured(folder: Path | None = None) -> None:
         sink = Kept(folder)
-        capture_documents(model, documents, sink, batch_tokens=TEXTS * (TOKENS + 1))
-        assert sink.tokens == len(documents) * TOKENS
+        capture_documents(model, documents, sink, batch_tokens=TEXTS * (tokens + 1))
+        assert sink.tokens == len(documents) * tokens
 
     def written() -> None:
         with tempfile.TemporaryDirectory() as folder:
