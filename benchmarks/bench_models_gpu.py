@@ -3,8 +3,8 @@
     PYTHONPATH=. python3 benchmarks/bench_models_gpu.py
 
 The shape of DeepSeek-V2-Lite with 28 layers, 16 billion random weights in bfloat16; batches of 32
-texts of 512 tokens. Needs torch, transformers, tokenizers and NumPy alone: what is captured goes
-into .npz files instead of a trace. Prints a table; the last line is one JSON object.
+texts of 512 tokens. Needs torch, transformers, tokenizers, NumPy, DuckDB and pyarrow. Prints a
+table; the last line is one JSON object.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import DeepseekV2Config, DeepseekV2ForCausalLM, PreTrainedTokenizerFast
 
+from data.new_trace import TraceDescription
 from data.routing import Document, RoutingBatch
+from data.store import TraceStore
 from model.capture import capture_documents, pad_sequences, token_loss
 from model.encoded import Encoded, encoded_documents
 from model.huggingface.model import HuggingFaceModel
@@ -118,18 +119,25 @@ def texts(model: HuggingFaceModel, number: int, tokens: int) -> list[Encoded]:
 
 
 class Kept:
-    """A sink that takes the batches, and with a folder writes them there."""
+    """A sink that takes the batches."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
-        self.tokens = 0
+    tokens = 0
 
     def write(self, batch: RoutingBatch) -> None:
-        if self.folder is not None:
-            arrays = {field.name: getattr(batch, field.name) for field in fields(batch)}
-            arrays = {k: x for k, x in arrays.items() if isinstance(x, np.ndarray)}
-            np.savez(self.folder / f"{self.tokens}.npz", **arrays)
         self.tokens += len(batch.doc_id_T)
+
+
+def trace_of(model: HuggingFaceModel) -> TraceDescription:
+    return TraceDescription(
+        name="bench",
+        source="transformers",
+        model_name="bench",
+        model_sha256="",
+        tokenizer="bench",
+        layers=model.description().layers,
+        seed=None,
+        config={},
+    )
 
 
 def variants(
@@ -157,21 +165,24 @@ def variants(
             for transfer in transfers:
                 transfer.wait()
 
-    def captured(folder: Path | None = None) -> None:
-        sink = Kept(folder)
+    def captured() -> None:
+        sink = Kept()
         capture_documents(model, documents, sink, batch_tokens=TEXTS * (tokens + 1))
         assert sink.tokens == len(documents) * tokens
 
-    def written() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            captured(Path(folder))
+    def stored() -> None:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            TraceStore.create(Path(folder) / "t.duckdb", trace_of(model)) as store,
+        ):
+            capture_documents(model, documents, store, batch_tokens=TEXTS * (tokens + 1))
 
     return {
         "bare forward": bare,
         "forward and loss": with_loss,
         "and recorded, on the host": recorded,
         "whole capture, into a sink": captured,
-        "whole capture, into .npz files": written,
+        "whole capture, into a trace": stored,
     }
 
 

@@ -185,8 +185,17 @@ def pad_sequences(model: ReadableModel, batch: list[Encoded]) -> tuple[Tensor, T
         ids_S[: len(before) + len(item.token_ids)] = [*before, *item.token_ids]
     position_S = np.arange(ids_BS.shape[1]) - len(before)
     recorded_BS = (position_S >= 0) & (position_S < lengths[:, None])
-    rows_R = torch.from_numpy(np.flatnonzero(recorded_BS))
-    return torch.from_numpy(ids_BS).to(model.device), rows_R.to(model.device)
+    rows_R = np.flatnonzero(recorded_BS)
+    return to_device(ids_BS, model.device), to_device(rows_R, model.device)
+
+
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """A copy to a GPU that waits for nothing: from memory that is not pinned it would wait for all
+    that the GPU was given before."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def token_loss(logits_BSV: Tensor, following_T: Tensor) -> Tensor:

@@ -192,7 +192,11 @@ class Recording:
         if rows_R is not None:
             rows_R = rows_R.to(expert_ids.device)
             expert_ids, weights = (x.index_select(0, rows_R) for x in (expert_ids, weights))
-        chosen = expert_ids.to(torch.int16), weights.float()
+        weights = weights.float()
+        if weights.is_cuda and not self._kept:  # the host would take longer than the model
+            weights, order = weights.sort(dim=-1, descending=True, stable=True)
+            expert_ids = expert_ids.gather(-1, order)
+        chosen = expert_ids.to(torch.int16), weights
         if router_logits is None:
             unknown = torch.full_like(weights[:, 0], torch.nan, dtype=torch.float32)
             yes = torch.ones_like(unknown, dtype=torch.bool)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.capture.subject import documents_of
+from benchmarks.capture.turns import interleaved
 from data.new_trace import TraceDescription
 from data.store import TraceStore
 from model.capture import (
@@ -19,8 +21,6 @@ from model.capture import (
 from model.encoded import Encoded
 from model.huggingface.model import HuggingFaceModel
 from model.recording import recorded_routing
-from benchmarks.capture.subject import documents_of
-from benchmarks.capture.turns import interleaved
 
 BARE = "bare forward"
 LOSS = "forward and loss"

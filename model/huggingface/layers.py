@@ -38,6 +38,7 @@ class HuggingFaceLayer:
     k_range: tuple[int, int] = (0, 0)
     rule: Rule | None = None
     admission: nn.Module | None = None
+    drops: bool = False  # choices, where an expert is full
     turn: int = 0  # where a forward runs the block several times: which of them this is,
     turns: int = 1  # of how many
 

@@ -198,7 +198,7 @@ def layer_description(layer: HuggingFaceLayer) -> LayerDescription:
         name=layer.name,
         num_experts=layer.num_experts,
         num_shared_experts=layer.num_shared_experts,
-        top_k=most if least == most else None,
+        top_k=most if least == most and not layer.drops else None,
         scoring=rule.scoring if rule else UNKNOWN,
         weighting=rule.weighting if rule else UNKNOWN,
         selection=rule.selection if rule else UNKNOWN,

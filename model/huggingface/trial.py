@@ -101,6 +101,7 @@ def describe(layer: HuggingFaceLayer, run: Run) -> None:
         layer.num_experts = int(getattr(layer.gate, "num_experts", int(expert_ids_TK.max()) + 1))
         return
     layer.num_experts = logits_TE.shape[-1]
+    layer.drops = kept_TK is not None
     if kept_TK is not None:  # what was refused weighs nothing, whatever its score
         kept_T = kept_TK.all(-1)
         logits_TE, expert_ids_TK, weights_TK = (

@@ -17,7 +17,9 @@ def read(subject: Subject, text: str) -> list[Layer]:
     session.stop()
     layers = []
     for layer in sorted(session.report().layers, key=lambda layer: layer.layer_id):
-        counts = torch.zeros(1 + max(expert.expert_id for expert in layer.experts), dtype=torch.long)
+        counts = torch.zeros(
+            1 + max(expert.expert_id for expert in layer.experts), dtype=torch.long
+        )
         for expert in layer.experts:
             counts[expert.expert_id] = expert.token_count
         layers.append(Layer(counts=counts))
