@@ -97,6 +97,7 @@ FROM (
     SELECT layer_id, max(expert_id) AS last, max(rank) AS lowest FROM routing GROUP BY layer_id
 ) LEFT JOIN layers USING (layer_id)
 WHERE num_experts IS NULL OR last >= num_experts OR lowest >= coalesce(top_k, num_experts)
+ORDER BY layer_id
 LIMIT 1;
 
 SELECT format('{} of {} weights are not finite', unknown + infinite, choices)

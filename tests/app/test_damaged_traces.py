@@ -27,7 +27,7 @@ def test_a_page_says_in_one_sentence_what_is_wrong_with_a_trace(
     with duckdb.connect(str(traces / "bad.duckdb")) as con:
         con.execute("UPDATE routing SET expert_id = 40")
     told = reason(page(name))
-    assert told.endswith("names expert 40 of layer 1 at rank 1; copy it again or capture again")
+    assert told.endswith("names expert 40 of layer 0 at rank 1; copy it again or capture again")
 
 
 def test_a_page_that_meets_a_damaged_part_later_says_so(
