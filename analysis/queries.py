@@ -228,10 +228,12 @@ def layer_choices(
     return _with_unit(con, frame)
 
 
-def token_id_choices(con: DuckDBPyConnection, layer_id: int) -> pd.DataFrame:
+def token_id_choices(
+    con: DuckDBPyConnection, layer_id: int, *, tokens: int | None = None
+) -> pd.DataFrame:
     """unit, token_id, doc_id, expert_id, tokens, first_tokens (of rank 0); only what was chosen,
-    a group after the other."""
-    return _with_unit(con, _frame(con, "token_id_choices", layer_id=layer_id))
+    a group after the other. Of whole documents until they hold so many tokens, always the same."""
+    return _with_unit(con, _frame(con, "token_id_choices", layer_id=layer_id, tokens=tokens))
 
 
 def _with_unit(con: DuckDBPyConnection, frame: pd.DataFrame) -> pd.DataFrame:

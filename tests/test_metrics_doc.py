@@ -19,6 +19,7 @@ from analysis import (
     domain_counts,
     emergence,
     excess,
+    expert_clusters,
     experts_per_token,
     halves,
     load,
@@ -48,6 +49,7 @@ METRICS = (
     diagnostics,
     domain_counts,
     emergence,
+    expert_clusters,
     experts_per_token,
     halves,
     load,
@@ -78,6 +80,7 @@ TABLES = {  # the same metrics, collected
     "standing",
     "change_figures",
     "typed",
+    "layer_clusters",
 }
 
 
@@ -127,3 +130,8 @@ def test_the_thresholds_are_those_of_the_code() -> None:
     assert f"fewer than {vocabulary.MIN_OCCURRENCES} occurrences" in DOCUMENT
     assert f"to n = {vocabulary.MAX_EXACT}" in DOCUMENT
     assert f"≤ {projection.MAX_TOKENS:,} tokens" in DOCUMENT
+    assert f"at least {expert_clusters.MIN_CHOICES} choices of token ids that count" in DOCUMENT
+    assert f"in at least {expert_clusters.MIN_GROUPS} groups of texts" in DOCUMENT
+    assert f"and at most {expert_clusters.MAX_CLUSTERS}" in DOCUMENT
+    assert f"until they hold {expert_clusters.MAX_TOKENS:,}" in DOCUMENT
+    assert f"permuted {expert_clusters.PERMUTATIONS} times" in DOCUMENT

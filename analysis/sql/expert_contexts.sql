@@ -21,7 +21,7 @@ context AS (
 )
 SELECT doc_id, position, coalesce($names[list_position($labels, coalesce(domain, ''))], $others) AS domain,
        coalesce(string_agg(context.text, '' ORDER BY place) FILTER (place < 0), '') AS before,
-       any_value(coalesce(nullif(context.text, ''), special, '(empty)')) FILTER (place = 0) AS text,
+       any_value(coalesce(nullif(context.text, ''), special, '∅')) FILTER (place = 0) AS text,
        coalesce(string_agg(context.text, '' ORDER BY place) FILTER (place > 0), '') AS after,
        weight
 FROM context

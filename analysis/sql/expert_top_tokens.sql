@@ -4,7 +4,7 @@ WITH named AS (
     SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false
 ),
 chosen AS (
-    SELECT token_id, coalesce(nullif(mode(text), ''), mode(special), '(empty)') AS text,
+    SELECT token_id, coalesce(nullif(mode(text), ''), mode(special), '∅') AS text,
            count(*) AS tokens, avg(weight) AS mean_weight
     FROM routing
     JOIN named USING (doc_id, position)

@@ -3,7 +3,7 @@
 WITH named AS (
     SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false
 )
-SELECT token_id, coalesce(nullif(mode(text), ''), mode(special), '(empty)') AS text,
+SELECT token_id, coalesce(nullif(mode(text), ''), mode(special), '∅') AS text,
        count(*)::BIGINT AS tokens
 FROM named
 GROUP BY token_id

@@ -7,7 +7,7 @@ sample AS (
     SELECT unnest($doc_ids) AS doc_id, unnest($positions) AS position,
            unnest(range(len($doc_ids))) AS point
 )
-SELECT left(coalesce(nullif(text, ''), special, '(empty)'), 200) AS text
+SELECT left(coalesce(nullif(text, ''), special, '∅'), 200) AS text
 FROM named
 JOIN sample USING (doc_id, position)
 ORDER BY point

@@ -203,6 +203,13 @@ def test_choices_by_token_id(tiny: duckdb.DuckDBPyConnection) -> None:
     assert frame.first_tokens.tolist() == [1, 0, 1, 0]
 
 
+def test_choices_by_token_id_of_so_many_tokens(tiny: duckdb.DuckDBPyConnection) -> None:
+    read = {
+        limit: set(queries.token_id_choices(tiny, 1, tokens=limit).doc_id) for limit in (1, 4, 7)
+    }
+    assert read == {1: {0}, 4: {0, 1}, 7: {0, 1, 2}}  # whole documents of 3, 3 and 2 tokens
+
+
 def test_first_choices_by_token_id(tiny: duckdb.DuckDBPyConnection) -> None:
     ids = queries.token_ids(tiny)
     tokens_VE = arrays.first_choice_array(queries.token_id_choices(tiny, 1), ids, 4)
@@ -236,11 +243,11 @@ def test_a_token_without_text_is_called_by_its_name(writable: duckdb.DuckDBPyCon
     writable.execute("UPDATE token SET text = '', special = '<s>' WHERE token_id = 1")
     writable.execute("UPDATE token SET text = '' WHERE token_id = 2")
     ids = queries.token_ids(writable).set_index("token_id").text
-    assert ids[:3].tolist() == ["<s>", "(empty)", " 1"]
+    assert ids[:3].tolist() == ["<s>", "∅", " 1"]
     top = queries.expert_top_tokens(writable, 0, 0).set_index("token_id").text
     assert top[1] == "<s>"
     sample = pd.DataFrame({"doc_id": [0, 0], "position": [1, 0]})
-    assert queries.token_texts(writable, sample) == ["(empty)", "<s>"]
+    assert queries.token_texts(writable, sample) == ["∅", "<s>"]
     context = queries.expert_contexts(writable, 0, 0).set_index("doc_id").loc[0]
     assert (context.text, context.before, context.after) == ("<s>", "", " 1")
 

@@ -14,6 +14,7 @@ from app.trace import Trace, open_trace
 from app.views.export import tables as export
 from app.views.load_balance import panels as load_balance
 from app.views.overview.layers import facts
+from app.views.prompts import colour_by, meanings
 from app.views.prompts import panels as prompts
 from app.views.shared.theme import LIGHT
 from data.report import csv_text
@@ -167,3 +168,27 @@ def test_a_start_token_without_a_loss_is_shown_by_its_name(uneven: Trace) -> Non
     assert prompts.token_texts(routing)[0] == "<s>"
     assert routing.loss[routing.position == 0].isna().all()
     assert prompts.of_layer(routing, 2).expert_id[:6].nunique() == 1  # none
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", colour_by.CHOICES)
+def test_a_text_is_coloured_in_every_layer(by: str, uneven: Trace) -> None:
+    for layer_id, name in enumerate(NAMES):
+        strip, every_layer, path = prompts.panels(
+            uneven, LIGHT, doc_id=0, layer_id=layer_id, token=1, by=by
+        )
+        assert f" in {name}" in f" {strip.answer[0].lower()}{strip.answer[1:]}"
+        assert every_layer.figure is not None
+        assert list(every_layer.figure.layout.yaxis.ticktext) == list(NAMES)
+        assert path.figure is not None
+        assert set(path.figure.layout.yaxis.ticktext) <= set(NAMES)
+        known = np.log(SIZES[layer_id])
+        if by == meanings.ENTROPY and strip.table.entropy.notna().any():
+            assert strip.table["value"].max() <= known + 0.001
+            assert f"{known:.2f}" in strip.note
+
+
+def test_a_place_that_is_no_expert_prefers_no_domain(uneven: Trace) -> None:
+    labels = colour_by._labels(uneven)
+    assert labels is not None
+    assert (labels[0, 4:] == len(uneven.domains) + 1).all()

@@ -142,6 +142,25 @@ def test_uploaded_prompts_are_run_and_a_chip_shows_the_path(page: Page, tmp_path
     assert "token=3" in page.url
 
 
+def test_a_line_of_the_legend_sets_other_tokens_aside(page: Page) -> None:
+    opened(page, "prompts?trace=plain")
+    entries, kept = page.locator(".entry"), page.locator(".chip.kept")
+    expect(entries.first).to_contain_text("expert")  # four experts have no clusters
+    expect(entries.first).to_contain_text("100%")
+    entries.first.click()
+    expect(page.locator(".strip.aside")).to_have_count(1)
+    expect(kept).to_have_count(3)
+    page.locator(".chip").nth(1).click()
+    settled(page)
+    expect(kept).to_have_count(3)  # though all was drawn anew
+    entries.first.click()
+    expect(page.locator(".strip.aside")).to_have_count(0)
+    page.get_by_text("gate entropy", exact=True).click()
+    settled(page)
+    expect(page.locator(".ticks")).to_have_text("00.7ln 4 = 1.39")
+    assert "colour_by=gate+entropy" in page.url
+
+
 def test_hostile_text_is_shown_as_it_is(page: Page) -> None:
     opened(page, "specialization?trace=hostile&expert=0")
     expect(page.locator(".rs-context b").first).to_have_text(HOSTILE)

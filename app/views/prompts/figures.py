@@ -1,6 +1,8 @@
 """Where the tokens of one text go: T = tokens, L = MoE layers, K = experts per token."""
 
 from collections.abc import Sequence
+from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,7 @@ import plotly.graph_objects as go
 
 from app.views.shared.heatmap import amount_axis, cell_heatmap
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, frame, literal
+from app.views.shared.theme import Palette, frame, literal, token_mark
 from data.routing import NO_EXPERT
 
 
@@ -17,52 +19,43 @@ def token_heatmap(
     palette: Palette,
     *,
     tokens: Sequence[str],
-    categories_TL: np.ndarray | None,
-    colors: Sequence[str],
+    values: np.ndarray,
+    coloraxis: dict,
     marked: int,
     names: LayerNames = NUMBERED,
 ) -> go.Figure:
     """Layers by tokens, each cell with the id of its strongest expert.
 
-    Colour is the category of that expert (an index of `colors`), or its weight where there is none.
     `first`: position, layer_id, expert_id, weight and dropped of the first choice, tokens in order;
-    a dropped one stands in brackets. `marked` is a column.
+    a dropped one stands in brackets. `values` are the colours of its rows; `marked` is a column.
     """
-    expert_LT = first.pivot(index="layer_id", columns="position", values="expert_id").to_numpy()
-    weight_LT = first.pivot(index="layer_id", columns="position", values="weight").to_numpy()
-    dropped_LT = first.pivot(index="layer_id", columns="position", values="dropped").to_numpy(bool)
-    none_LT = expert_LT == NO_EXPERT
-    positions = np.sort(first.position.unique())
-    layers = np.sort(first.layer_id.unique())
+    first = first.assign(value=values)
+    expert_LT, dropped_LT, value_LT = (
+        first.pivot(index="layer_id", columns="position", values=name).to_numpy()
+        for name in ("expert_id", "dropped", "value")
+    )
+    layers = np.sort(first.layer_id.unique()).tolist()
     hover = [
         [
-            f"token {positions[t]} <b>{literal(token)}</b><br>{names.hover(layer)}: "
-            + _choice_text(expert_LT[place, t], weight_LT[place, t], dropped=dropped_LT[place, t])
-            for t, token in enumerate(tokens)
+            f"token {row.position} <b>{_literal(token)}</b><br>{names.hover(layer)}: {_choice(row)}"
+            for token, row in zip(tokens, rows.itertuples(), strict=True)
         ]
-        for place, layer in enumerate(layers)
+        for layer, (_, rows) in zip(layers, first.groupby("layer_id"), strict=True)
     ]
-    if categories_TL is None:
-        values = weight_LT
-        axis = amount_axis(
-            palette, high=max(float(weight_LT.max()), 0.1), title="weight", tickformat=".2f"
-        )
-    else:
-        values = categories_TL.T.astype(float)
-        axis = {"colorscale": _steps(colors), "cmin": -0.5, "cmax": len(colors) - 0.5}
     figure = cell_heatmap(
-        np.where(none_LT, np.nan, values),
+        value_LT.astype(float),
         palette,
         rows=[literal(names[layer]) for layer in layers],
         columns=[_short(token) for token in tokens],
         hover_RC=np.array(hover),
-        coloraxis=axis | {"showscale": categories_TL is None},
+        coloraxis=coloraxis,
         height=34 * len(expert_LT) + 110,
     )
     if len(tokens) <= 64:
         shown_LT = expert_LT.astype(object)
-        shown_LT[none_LT] = ""
+        dropped_LT = dropped_LT.astype(bool)
         shown_LT[dropped_LT] = [f"({expert})" for expert in expert_LT[dropped_LT]]
+        shown_LT[expert_LT == NO_EXPERT] = ""
         figure.data[0].update(text=shown_LT, texttemplate="%{text}", textfont={"size": 11})
     figure.update_xaxes(tickangle=-60, tickfont={"size": 11})
     if 0 <= marked < len(tokens):
@@ -77,12 +70,6 @@ def token_heatmap(
     return figure
 
 
-def _choice_text(expert: int, weight: float, *, dropped: bool) -> str:
-    if expert == NO_EXPERT:
-        return "no expert"
-    return f"expert {expert}, " + ("dropped (expert full)" if dropped else f"weight {weight:.2f}")
-
-
 def token_path(
     routes: pd.DataFrame,
     palette: Palette,
@@ -90,11 +77,14 @@ def token_path(
     colors: Sequence[str],
     names: LayerNames = NUMBERED,
 ) -> go.Figure:
-    """Every expert that one token chose: one row per layer, as wide as its weight.
+    """Every expert that one token chose: one row per layer, as wide as its weight; where weights
+    are unknown, experts are as wide as each other.
 
     `routes`: layer_id, rank, expert_id, weight of one token; `colors` goes with its rows.
     """
-    routes = routes.assign(color=list(colors))
+    known = bool(routes.weight.notna().all())
+    even = 1 / routes.groupby("layer_id")["rank"].transform("size")
+    routes = routes.assign(color=list(colors), weight=routes.weight if known else even)
     gap = 2 if routes["rank"].max() < 48 else 0.5  # pixels: many experts are thin
     figure = go.Figure()
     for rank, rows in routes.groupby("rank"):
@@ -113,12 +103,14 @@ def token_path(
             hovertext=[names.hover(layer_id) for layer_id in rows.layer_id],
             hovertemplate=(
                 f"%{{hovertext}}, choice {int(str(rank)) + 1}: expert %{{customdata}}<br>"
-                "weight %{x:.3f}<extra></extra>"
+                + ("weight %{x:.3f}" if known else "weight unknown")
+                + "<extra></extra>"
             ),
         )
     frame(figure, palette, height=34 * routes.layer_id.nunique() + 70)
     figure.update_layout(barmode="stack", bargap=0.22)
-    figure.update_xaxes(title_text="gate weight", showgrid=False, rangemode="tozero")
+    title = "gate weight" if known else "weight unknown"
+    figure.update_xaxes(title_text=title, showgrid=False, rangemode="tozero", visible=known)
     layers = sorted(routes.layer_id.unique())
     figure.update_yaxes(
         tickvals=layers,
@@ -129,14 +121,28 @@ def token_path(
     return figure
 
 
+def by_weight(first: pd.DataFrame, palette: Palette) -> tuple[np.ndarray, dict]:
+    """Values and coloraxis of a token_heatmap; without any weight, there is no scale."""
+    weight = first.weight.where(first.expert_id != NO_EXPERT)
+    high = float(np.fmax(weight.max(), 0.1))
+    axis = amount_axis(palette, high=high, title="weight", tickformat=".2f")
+    return weight.to_numpy(), axis | {"showscale": bool(weight.notna().any())}
+
+
+def _choice(row: Any) -> str:
+    """In words, of a row of first choices."""
+    if row.expert_id == NO_EXPERT:
+        return "no expert"
+    if row.dropped:
+        return f"expert {row.expert_id}, dropped (expert full)"
+    weight = "weight unknown" if np.isnan(row.weight) else f"weight {row.weight:.2f}"
+    return f"expert {row.expert_id}, {weight}"
+
+
 def _short(token: str) -> str:
-    shown = token.strip(" ") or token
-    return literal(shown if len(shown) <= 10 else shown[:9] + "…")
+    shown = token_mark(token.strip(" ") or token)
+    return escape(shown if len(shown) <= 10 else shown[:9] + "…", quote=False)
 
 
-def _steps(colors: Sequence[str]) -> list[list[float | str]]:
-    """A colour scale without transitions: one band a category."""
-    edges = np.arange(len(colors) + 1) / len(colors)
-    return [
-        [float(edges[place + side]), color] for place, color in enumerate(colors) for side in (0, 1)
-    ]
+def _literal(token: str) -> str:
+    return escape(token_mark(token), quote=False)

@@ -4,57 +4,68 @@ import pandas as pd
 import streamlit as st
 
 from app.trace import Trace
-from app.views.load_balance import experts_per_token
-from app.views.prompts import panels, token_strip
+from app.views.prompts import colour_by, panels, token_strip
 from app.views.prompts.meaning import Meaning
 from app.views.prompts.panels import WINDOW
 from app.views.shared import controls
 from app.views.shared.drawing import draw
 from app.views.shared.layer_names import names_of
-from app.views.shared.theme import visible
+from app.views.shared.theme import token_mark
 from data.routing import NO_EXPERT, PHASES
 
 
-def draw_text(trace: Trace, doc_id: int, colors: Meaning) -> None:
+def draw_text(reference: Trace, trace: Trace, doc_id: int) -> None:
+    """A text of `trace`; the reference, in the sidebar, may tell more of the model's experts."""
     routing = panels.text_routing(trace, doc_id)
-    layer_id = controls.layer_of(trace)
+    with st.container(horizontal=True, gap="large"):
+        layer_id = controls.layer_of(trace)
+        colours = _colours(reference, trace, routing, layer_id=layer_id)
     strip, every_layer, path = st.container(), st.container(), st.container()
     with path:  # drawn first: its number is the token that the others mark
-        selected = _path(trace, routing, colors)
+        selected = _path(trace, routing, colours, layer_id=layer_id)
     with strip:
-        layer = names_of(trace)[layer_id]
-        _strip(routing, colors, selected=selected, layer_id=layer_id, layer=layer)
+        _strip(trace, routing, colours, selected=selected, layer_id=layer_id)
     with every_layer:
-        _every_layer(trace, routing, colors, selected=selected, layer_id=layer_id)
+        _every_layer(trace, routing, colours, selected=selected, layer_id=layer_id)
     controls.download(routing, name=f"routing_of_text_{doc_id}", trace=trace.name)
 
 
+def _colours(reference: Trace, trace: Trace, routing: pd.DataFrame, *, layer_id: int) -> Meaning:
+    known = colour_by.source(reference, trace)
+    by = controls.choice(
+        "Colour by",
+        colour_by.CHOICES,
+        key="colour_by",
+        default=colour_by.suggested(known, layer_id),
+    )
+    return colour_by.meaning(
+        by,
+        panels.of_layer(routing, layer_id),
+        controls.palette(),
+        trace=known,
+        where=f"the trace {known.name}" if known == reference else "your run",
+        layer_id=layer_id,
+    )
+
+
 def _strip(
-    routing: pd.DataFrame, colors: Meaning, *, selected: int, layer_id: int, layer: str
+    trace: Trace, routing: pd.DataFrame, colours: Meaning, *, selected: int, layer_id: int
 ) -> None:
+    panel = panels.strip(routing, colours, layer_id=layer_id, names=names_of(trace))
+    controls.answer(panel.answer)
     here = panels.of_layer(routing, layer_id)
-    k_TL = experts_per_token.of_text(routing)
-    controls.answer(panels.answer(here, colors, layer=layer))
     if (here.expert_id == NO_EXPERT).all():
         return
     token_strip.draw(
-        panels.token_texts(routing),
-        special=panels.special_tokens(routing),
-        experts=here.expert_id.tolist(),
-        chosen=[] if k_TL is None else k_TL[:, layer_id].tolist(),
-        categories=colors.categories(here),
-        colors=colors.colors,
+        here,
+        colours,
+        chosen=panels.chosen(routing, layer_id=layer_id),
         notes=panels.drop_notes(routing, layer_id=layer_id),
         selected=selected,
         on_click=_select,
     )
-    if colors.names:
-        controls.legend(colors.names)
-    struck = " Struck through: a choice was dropped because its expert was full."
-    controls.note(
-        f"{colors.note} Small number: the expert with the largest weight in {layer}."
-        + (struck if routing.dropped.any() else "")
-    )
+    controls.note(panel.note)
+    controls.download(panel.table, name=panel.name, trace=trace.name)
 
 
 def _select(token: int) -> None:
@@ -63,7 +74,7 @@ def _select(token: int) -> None:
 
 
 def _every_layer(
-    trace: Trace, routing: pd.DataFrame, colors: Meaning, *, selected: int, layer_id: int
+    trace: Trace, routing: pd.DataFrame, colours: Meaning, *, selected: int, layer_id: int
 ) -> None:
     st.subheader("Every layer", anchor=False)
     parts, part = -(-len(panels.token_texts(routing)) // WINDOW), 1
@@ -79,7 +90,7 @@ def _every_layer(
     panel = panels.every_layer(
         routing,
         controls.palette(),
-        colors,
+        colours,
         selected=selected,
         layer_id=layer_id,
         part=part,
@@ -88,7 +99,7 @@ def _every_layer(
     draw(panel, subject=trace.name, on_select=clicked, file=False)
 
 
-def _path(trace: Trace, routing: pd.DataFrame, colors: Meaning) -> int:
+def _path(trace: Trace, routing: pd.DataFrame, colours: Meaning, *, layer_id: int) -> int:
     """The token that is chosen, by its place in the text."""
     tokens = panels.token_texts(routing)
     st.subheader("The path of one token", anchor=False)
@@ -99,10 +110,17 @@ def _path(trace: Trace, routing: pd.DataFrame, colors: Meaning) -> int:
         left.number_input("Token", 0, len(tokens) - 1, key="token", bind="query-params", step=1)
     )
     with left:
-        st.code(visible(tokens[token]), language=None)
+        st.code(token_mark(tokens[token]), language=None)
         controls.note(_facts(panels.routes_of(routing, token)))
     with right:
-        panel = panels.path(routing, controls.palette(), colors, token=token, names=names_of(trace))
+        panel = panels.path(
+            routing,
+            controls.palette(),
+            colours,
+            token=token,
+            layer_id=layer_id,
+            names=names_of(trace),
+        )
         draw(panel, subject=trace.name, file=False)
     return token
 

@@ -7,7 +7,6 @@ from app.jobs.prompts import Result
 from app.trace import Trace, open_trace
 from app.views.prompts import form
 from app.views.prompts.layout import draw_text
-from app.views.prompts.meaning import meaning
 from app.views.prompts.run import linked_job, start
 from app.views.shared import controls, progress
 from app.views.shared.theme import visible
@@ -63,5 +62,5 @@ else:
     doc_id = int(documents.index[0])
 if result and shown.path == result.path:
     form.save(result)
-draw_text(shown, int(doc_id), meaning(trace, shown, controls.palette()))
-controls.method("expert_domain")
+draw_text(trace, shown, int(doc_id))
+controls.method("expert_domain", "expert_clusters", "typical_tokens", "cluster_agreement")

@@ -3,35 +3,47 @@
 T = tokens, L = MoE layers.
 """
 
-import numpy as np
 import pandas as pd
 
 from analysis import queries
 from app.trace import Trace
 from app.views.load_balance import experts_per_token
 from app.views.load_balance.experts_figures import add_k
-from app.views.prompts.figures import token_heatmap, token_path
-from app.views.prompts.meaning import Meaning, meaning
+from app.views.prompts import colour_by
+from app.views.prompts.figures import by_weight, token_heatmap, token_path
+from app.views.prompts.meaning import Meaning
 from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
 from app.views.shared.panel import Panel
-from app.views.shared.theme import Palette
-from data.labels import NONE, TOO_LITTLE
+from app.views.shared.theme import EMPTY, Palette, unseen
 from data.routing import NO_EXPERT
 
 WINDOW = 48  # tokens in a heatmap: so many can be read
 
 
 def panels(
-    trace: Trace, palette: Palette, *, doc_id: int = 0, layer_id: int = 0, token: int = 0
+    trace: Trace,
+    palette: Palette,
+    *,
+    doc_id: int = 0,
+    layer_id: int = 0,
+    token: int = 0,
+    by: str = "",
 ) -> list[Panel]:
-    """Of one text, coloured by what its own trace knows of domains; `token` is its place."""
-    routing = text_routing(trace, doc_id)
-    colors = meaning(trace, trace, palette)
+    """Of one text, coloured by what its own trace knows; `token` is its place, `by` one of
+    colour_by.CHOICES, if not the one that is suggested."""
+    routing, names = text_routing(trace, doc_id), names_of(trace)
+    colours = colour_by.meaning(
+        by or colour_by.suggested(trace, layer_id),
+        of_layer(routing, layer_id),
+        palette,
+        trace=trace,
+        where=f"the trace {trace.name}",
+        layer_id=layer_id,
+    )
     return [
-        every_layer(
-            routing, palette, colors, selected=token, layer_id=layer_id, names=names_of(trace)
-        ),
-        path(routing, palette, colors, token=token, names=names_of(trace)),
+        strip(routing, colours, layer_id=layer_id, names=names),
+        every_layer(routing, palette, colours, selected=token, layer_id=layer_id, names=names),
+        path(routing, palette, colours, token=token, layer_id=layer_id, names=names),
     ]
 
 
@@ -48,12 +60,12 @@ def first_choices(routing: pd.DataFrame) -> pd.DataFrame:
 
 def token_texts(routing: pd.DataFrame) -> list[str]:
     """What a token adds to the text, or the name of a special one."""
-    tokens = first_choices(routing).drop_duplicates("position")
+    tokens = routing.drop_duplicates("position")
     return tokens.special.where(tokens.special.notna(), tokens.text).tolist()
 
 
 def special_tokens(routing: pd.DataFrame) -> list[bool]:
-    return first_choices(routing).drop_duplicates("position").special.notna().tolist()
+    return routing.drop_duplicates("position").special.notna().tolist()
 
 
 def of_layer(routing: pd.DataFrame, layer_id: int) -> pd.DataFrame:
@@ -62,25 +74,45 @@ def of_layer(routing: pd.DataFrame, layer_id: int) -> pd.DataFrame:
     return first[first.layer_id == layer_id]
 
 
-def answer(here: pd.DataFrame, colors: Meaning, *, layer: str) -> str:
-    """Of one layer's first choices."""
-    here = here[here.expert_id != NO_EXPERT]
-    if here.empty:
+def strip(
+    routing: pd.DataFrame, colours: Meaning, *, layer_id: int, names: LayerNames = NUMBERED
+) -> Panel:
+    """What the tokens of the text look like in one layer; the page draws them."""
+    here, layer = of_layer(routing, layer_id), names[layer_id]
+    note = f"{colours.note} Small number: the expert with the largest weight in {layer}."
+    if routing.dropped.any():
+        note += " Struck through: a choice was dropped because its expert was full."
+    if any(special_tokens(here)):
+        note += " Outlined: a special token, by its name."
+    if any(map(unseen, token_texts(here))):
+        note += f" {EMPTY}: a token without visible text."
+    chosen = here.expert_id.where(here.expert_id != NO_EXPERT)
+    return Panel(
+        name="coloured_tokens",
+        answer=_answer(here, colours, layer=layer),
+        note=note,
+        table=here.assign(
+            expert_id=chosen.astype("Int64"), coloured_by=colours.by, value=colours.values(here)
+        ),
+    )
+
+
+def _answer(here: pd.DataFrame, colours: Meaning, *, layer: str) -> str:
+    chosen = here.expert_id[here.expert_id != NO_EXPERT]
+    if chosen.empty:
         return f"No token of this text chose an expert in {layer}."
-    counts = here.expert_id.value_counts()
+    counts = chosen.value_counts()
     text = (
-        f"In {layer}, the first choices of the {len(here):,} tokens fall on "
+        f"In {layer}, the first choices of the {len(chosen):,} tokens fall on "
         f"{len(counts)} experts; expert {counts.index[0]} has the most, {counts.iloc[0]}."
     )
-    if colors.category_LE is None:
-        return text
-    names = pd.Series([colors.names[category] for category in colors.categories(here)])
-    unnamed = [TOO_LITTLE, NONE]
-    share = names.value_counts(normalize=True).drop(unnamed, errors="ignore")
-    if share.empty:
-        return text
-    mostly = f"{share.index[0]} ({share.iloc[0]:.0%} of the tokens)"
-    return f"{text} The domain that these experts prefer most often is {mostly}."
+    return f"{text} {colours.answer}".strip()
+
+
+def chosen(routing: pd.DataFrame, *, layer_id: int) -> list[int]:
+    """How many experts each token runs in the layer; empty where it does not vary."""
+    k_TL = experts_per_token.of_text(routing)
+    return [] if k_TL is None else k_TL[:, layer_id].tolist()
 
 
 def drop_notes(routing: pd.DataFrame, *, layer_id: int) -> list[str]:
@@ -98,7 +130,7 @@ def drop_notes(routing: pd.DataFrame, *, layer_id: int) -> list[str]:
 def every_layer(
     routing: pd.DataFrame,
     palette: Palette,
-    colors: Meaning,
+    colours: Meaning,
     *,
     selected: int = 0,
     layer_id: int = 0,
@@ -110,20 +142,21 @@ def every_layer(
     begin = (part - 1) * WINDOW
     end = min(begin + WINDOW, len(tokens))
     shown = first[first.position.rank(method="dense").between(begin + 1, begin + WINDOW)]
-    categories_TL = None
-    if colors.category_LE is not None:
-        layers = shown.layer_id.nunique()
-        categories_TL = np.array(colors.categories(shown), float).reshape(-1, layers)
+    values, coloraxis = by_weight(shown, palette)
+    if colours.everywhere:
+        values, coloraxis = colours.numbers(shown), colours.axis()
     figure = token_heatmap(
         shown,
         palette,
         tokens=tokens[begin:end],
-        categories_TL=categories_TL,
-        colors=colors.colors,
+        values=values,
+        coloraxis=coloraxis,
         marked=selected - begin,
         names=names,
     )
     note = f"Tokens {begin} to {end - 1} of {len(tokens)}; the numbers are expert ids."
+    if not colours.everywhere:
+        note += " Colour: the weight of that expert."
     k_TL = experts_per_token.of_text(routing)
     if k_TL is not None:
         add_k(
@@ -155,21 +188,27 @@ def routes_of(routing: pd.DataFrame, token: int) -> pd.DataFrame:
 def path(
     routing: pd.DataFrame,
     palette: Palette,
-    colors: Meaning,
+    colours: Meaning,
     *,
     token: int,
+    layer_id: int,
     names: LayerNames = NUMBERED,
 ) -> Panel:
     routes = routes_of(routing, token)
     made = routes.expert_id != NO_EXPERT
     executed, dropped = routes[made & ~routes.dropped], routes[routes.dropped]
-    shades = [colors.colors[category] for category in colors.categories(executed)]
+    note = "One row per layer: the experts this token chose, each as wide as its weight."
+    if executed.weight.isna().any():
+        note = "One row per layer: the experts this token chose. Their weights are unknown."
+    if colours.ramp:
+        note += f" Colour: {colours.by}, as above."
+    elif colours.entries and not colours.everywhere:
+        note += f" Coloured: those of {names[layer_id]}."
     return Panel(
         name="path",
-        figure=token_path(executed, palette, colors=shades, names=names),
+        figure=token_path(executed, palette, colors=colours.colors(executed), names=names),
         alt=f"Bars: experts of token {token} by layer",
-        note="One row per layer: the experts this token chose, each as wide as its weight."
-        + _dropped_note(dropped, names),
+        note=note + _dropped_note(dropped, names),
         table=routes,
     )
 

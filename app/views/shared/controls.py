@@ -91,12 +91,25 @@ def layer_of(trace: Trace) -> int:
     return layer(trace.info.num_layers, names_of(trace))
 
 
-def choice(label: str, options: list[str], *, key: str) -> str:
-    """One of a few words, kept in the link."""
+def choice(label: str, options: list[str], *, key: str, default: str = "") -> str:
+    """One of a few words, kept in the link. A `default` that is given may change from run to run:
+    until the user chooses, it is chosen."""
+
+    def choose() -> None:
+        st.session_state[f"{key}_chosen"] = True
+
+    if default and not (f"{key}_chosen" in st.session_state or key in st.query_params):
+        st.session_state[key] = default
     chosen = st.segmented_control(
-        label, options, default=options[0], key=key, bind="query-params", required=True
+        label,
+        options,
+        default=default or options[0],
+        key=key,
+        bind="query-params",
+        required=True,
+        on_change=choose,
     )
-    return chosen or options[0]
+    return chosen or default or options[0]
 
 
 def chart(

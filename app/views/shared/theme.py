@@ -1,7 +1,7 @@
 """Colours that mean the same on every page, and the frame every figure shares.
 
-Domains: Paul Tol's bright scheme, told apart with any colour vision. Log-ratios: blue under,
-orange over, the page's own background at 0.
+Domains: Paul Tol's bright scheme, told apart with any colour vision; so are the distinct colours
+of each ground. Log-ratios: blue under, orange over, the page's own background at 0.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from analysis.domain_names import is_label
-from data.labels import NONE, TOO_LITTLE
+from data.labels import INVISIBLE, NONE, TOO_LITTLE
 
 DOMAIN_COLORS = {
     "math": "#4477aa",
@@ -22,6 +22,7 @@ DOMAIN_COLORS = {
     "other": "#4fb3d4",
 }
 TRAINING_COLORS = ("#cf7220", "#7d6bd0", "#c2477f", "#6f8f1f")  # those laid over the first
+EMPTY = "∅"  # stands for a token of which nothing is seen
 FOREIGN_COLORS = ("#117733", "#882255", "#999933", "#332288", "#cc6677", "#44aa99", "#aa4499")
 
 
@@ -35,6 +36,7 @@ class Palette:
     accent: str
     diverging: tuple[str, ...]  # under, ..., at 0, ..., over
     sequential: tuple[str, ...]  # little to much
+    distinct: tuple[str, ...]  # groups without a colour of their own, the largest first
 
 
 LIGHT = Palette(
@@ -46,6 +48,7 @@ LIGHT = Palette(
     accent="#1b6b73",
     diverging=("#12406f", "#3d7fb8", "#a9cbe6", "#f6f5f1", "#f3c293", "#d9802e", "#8f3f00"),
     sequential=("#f6f5f1", "#cfe3e1", "#8fc1c1", "#4a969b", "#1b6b73", "#0b3f46"),
+    distinct=("#557ce4", "#cbb725", "#df677e", "#598007", "#58c0fb", "#62427f", "#893144"),
 )
 DARK = Palette(
     ground="#14171a",
@@ -56,6 +59,7 @@ DARK = Palette(
     accent="#5fb6bd",
     diverging=("#a5d3fb", "#5d9bd3", "#2d567e", "#1d2125", "#74441a", "#cf7d33", "#ffc48a"),
     sequential=("#1d2125", "#1d4449", "#2a6a71", "#459aa2", "#7fcdd2", "#d3f3f3"),
+    distinct=("#ab9df7", "#a4b11b", "#ec8caa", "#3b9164", "#69f4ee", "#8c62b4", "#b83f0b"),
 )
 
 
@@ -77,11 +81,27 @@ def scale(colors: Sequence[str]) -> list[list[float | str]]:
 
 def depth_colors(count: int, palette: Palette) -> list[str]:
     """From the first layer (pale) to the last (strong): colour is depth."""
-    ramp = palette.sequential[2:]
-    steps = [place * (len(ramp) - 1) / max(count - 1, 1) for place in range(count)]
-    return [
-        _mix(ramp[int(step)], ramp[min(int(step) + 1, len(ramp) - 1)], step % 1) for step in steps
-    ]
+    return [shade(palette.sequential[2:], place / max(count - 1, 1)) for place in range(count)]
+
+
+def shade(colors: Sequence[str], part: float) -> str:
+    """The colour at a part, 0 to 1, of evenly spaced colours."""
+    step = part * (len(colors) - 1)
+    return _mix(colors[int(step)], colors[min(int(step) + 1, len(colors) - 1)], step % 1)
+
+
+def ink(color: str) -> str:
+    """The colour of a text that lies on this one: black or white, whichever stands out more."""
+    return "#000000" if (_luminance(color) + 0.05) ** 2 > 0.05 * 1.05 else "#ffffff"
+
+
+def _luminance(color: str) -> float:
+    """WCAG's relative luminance."""
+    channels = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (
+        each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _mix(low: str, high: str, part: float) -> str:
@@ -101,6 +121,16 @@ def visible(text: str) -> str:
     """Blanks and line ends of a token as marks."""
     shown = text.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")
     return shown if shown.strip(" ") else "␣" * len(shown)
+
+
+def unseen(text: str) -> bool:
+    """Nothing of it is seen even as visible() shows it: it is empty, or has no glyph."""
+    return not INVISIBLE.sub("", "".join(filter(str.isprintable, visible(text))))
+
+
+def token_mark(text: str) -> str:
+    """A token outside its text, as visible(); EMPTY where nothing is seen."""
+    return EMPTY if unseen(text) else visible(text)
 
 
 def literal(text: str) -> str:

@@ -14,10 +14,10 @@ from app.jobs.prompts import Upload, pasted
 from app.jobs.queue import all_jobs
 from app.views.load_balance import experts_per_token
 from app.views.prompts import figures as tokens
-from app.views.prompts import panels
-from app.views.prompts.meaning import Meaning
+from app.views.prompts import meanings, panels, token_strip
+from app.views.prompts.meaning import NO_ENTRY
 from app.views.prompts.run import title
-from app.views.shared.theme import LIGHT
+from app.views.shared.theme import EMPTY, LIGHT
 from data.routing import NO_EXPERT
 from data.store import open_trace
 from tests.app.markup import MARKUP
@@ -34,19 +34,36 @@ def test_the_token_heatmap_prints_the_strongest_expert_of_each_cell() -> None:
             "dropped": [False, False, False, True],
         }
     )
+    values, axis = tokens.by_weight(first, LIGHT)
     figure = tokens.token_heatmap(
-        first, LIGHT, tokens=[MARKUP, "\n"], categories_TL=None, colors=["#000000"], marked=1
+        first, LIGHT, tokens=[MARKUP, "\n"], values=values, coloraxis=axis, marked=1
     )
     assert figure.data[0].text.tolist() == [[5, 7], [6, "(8)"]]  # the last one was dropped
+    assert figure.data[0].z.tolist() == [[0.1, 0.3], [0.2, 0.4]]
     assert list(figure.layout.xaxis.ticktext) == ["&lt;b&gt;x&lt;/b&gt; …", "⏎"]
     assert "<a" not in figure.to_json()
+
+
+def test_a_heatmap_says_where_nothing_is_known() -> None:
+    first = pd.DataFrame({"position": [0, 1], "layer_id": [0, 0], "expert_id": [3, NO_EXPERT]})
+    first = first.assign(weight=np.nan, dropped=False)
+    values, axis = tokens.by_weight(first, LIGHT)
+    figure = tokens.token_heatmap(
+        first, LIGHT, tokens=["a", ""], values=values, coloraxis=axis, marked=0
+    )
+    assert not axis["showscale"]
+    assert figure.data[0].text.tolist() == [[3, ""]]
+    assert list(figure.layout.xaxis.ticktext) == ["a", EMPTY]
+    hover = [text.split("<br>")[1] for text in figure.data[1].text]
+    assert hover == ["layer 0: expert 3, weight unknown", "layer 0: no expert"]
 
 
 def test_a_token_without_an_expert_in_a_layer_leaves_its_cell_empty() -> None:
     first = pd.DataFrame({"position": [0, 1], "layer_id": 0, "expert_id": [3, NO_EXPERT]})
     first = first.assign(weight=[0.5, 0.0], dropped=False)
+    values, axis = tokens.by_weight(first, LIGHT)
     figure = tokens.token_heatmap(
-        first, LIGHT, tokens=["a", "b"], categories_TL=None, colors=["#111111"], marked=0
+        first, LIGHT, tokens=["a", "b"], values=values, coloraxis=axis, marked=0
     )
     assert figure.data[0].text.tolist() == [[3, ""]]
     assert np.isnan(figure.data[0].z).tolist() == [[False, True]]
@@ -62,27 +79,21 @@ def test_special_tokens_and_tokens_without_experts_stand_in_the_strip(
     routing.loc[(routing.position == 1) & (routing.layer_id == 0), "expert_id"] = NO_EXPERT
     assert panels.token_texts(routing) == ["<s>", " +", " 1"]
     assert panels.special_tokens(routing) == [True, False, False]
-    assert panels.of_layer(routing, 0).expert_id.tolist() == [0, NO_EXPERT, 0]
-    colors = Meaning(["math", "none"], ["#111111", "#222222"], np.zeros((2, 4), int), "")
-    assert colors.categories(panels.of_layer(routing, 0)) == [0, 1, 0]
+    here = panels.of_layer(routing, 0)
+    assert here.expert_id.tolist() == [0, NO_EXPERT, 0]
+    colours = meanings.by_expert(here, LIGHT, meanings.Layer(0, "layer 0", (4, 4), "t"))
+    chips = token_strip.chips(here, colours)
+    assert chips["tokens"] == ["<s>", " +", " 1"]
+    assert chips["special"] == [True, False, False]
+    assert chips["unseen"] == [False, False, False]
+    assert chips["experts"] == ["0", "", "0"]
+    assert chips["places"] == [0, NO_ENTRY, 0]
+    note = panels.strip(routing, colours, layer_id=0).note
+    assert "Outlined: a special token" in note
+    assert EMPTY not in note
     k_TL = experts_per_token.of_text(routing)
     assert k_TL is not None
     assert k_TL.tolist() == [[2, 2], [0, 2], [2, 2]]
-
-
-def test_categories_have_bands_and_no_transitions() -> None:
-    first = pd.DataFrame({"position": [0], "layer_id": [0], "expert_id": [1], "weight": [1.0]})
-    first["dropped"] = False
-    figure = tokens.token_heatmap(
-        first,
-        LIGHT,
-        tokens=["a"],
-        categories_TL=np.array([[1]]),
-        colors=["#111111", "#222222"],
-        marked=0,
-    )
-    stops = [tuple(stop) for stop in figure.layout.coloraxis.colorscale]
-    assert stops == [(0.0, "#111111"), (0.5, "#111111"), (0.5, "#222222"), (1.0, "#222222")]
 
 
 def test_a_path_has_a_bar_for_every_choice() -> None:
@@ -92,6 +103,14 @@ def test_a_path_has_a_bar_for_every_choice() -> None:
     figure = tokens.token_path(routes, LIGHT, colors=["#111111", "#222222"])
     assert [trace.x[0] for trace in figure.data] == [0.6, 0.01]
     assert [trace.text[0] for trace in figure.data] == ["3", ""]  # too narrow for a number
+
+
+def test_a_path_without_weights_has_bars_of_one_width() -> None:
+    routes = pd.DataFrame({"layer_id": [0, 0], "rank": [0, 1], "expert_id": [3, 4]})
+    routes["weight"] = np.nan
+    figure = tokens.token_path(routes, LIGHT, colors=["#111111", "#222222"])
+    assert [trace.x[0] for trace in figure.data] == [0.5, 0.5]
+    assert all("weight unknown" in trace.hovertemplate for trace in figure.data)
 
 
 def test_a_run_is_named_after_what_runs() -> None:
