@@ -36,12 +36,17 @@ def save_model(model: Transformer, folder: Path, *, dtype: torch.dtype = torch.b
     }
     if model.config.expert_dtype == "int8":
         tensors = quantize(tensors)
+    save_tensors(tensors, model.config, folder)
+
+
+def save_tensors(tensors: dict[str, Tensor], config: ModelConfig, folder: Path) -> None:
+    """As they are, named and shaped as `stored_shapes` says."""
     shards = split_shards(tensors)
     remove_shards(folder)
     for number, shard in enumerate(shards, start=1):
         save_file(shard, folder / shard_name(number, len(shards)))
-    config = json_text(asdict(model.config), indent=2) + "\n"
-    write_atomically(folder / "config.json", config)  # last: who finds it finds the weights
+    text = json_text(asdict(config), indent=2) + "\n"
+    write_atomically(folder / "config.json", text)  # last: who finds it finds the weights
 
 
 def quantize(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -88,18 +93,22 @@ def load_model(
     """The model in `folder`, in evaluation mode. INT8 experts become `dtype`: the file is smaller
     for them, the loaded model is not, and all that reads its weights works as on any other."""
     config = load_config(folder)
-    require_fitting(folder, config)
-    tensors: dict[str, Tensor] = {}
-    for path in shard_paths(folder):
-        tensors |= load_file(path, device=device)
-    require_finite_biases(folder, tensors)
-    if config.expert_dtype == "int8":
-        tensors = dequantize(tensors)
+    tensors = load_tensors(folder, config, device=device)
     if config.tied_embeddings:
         tensors["head.weight"] = tensors["embedding.weight"]
     model = Transformer(config).to(device)
     model.load_state_dict(tensors)
     return model.to(dtype).eval()
+
+
+def load_tensors(folder: Path, config: ModelConfig, *, device: str = "cpu") -> dict[str, Tensor]:
+    """In the types that they are stored in; INT8 experts as the float32 that they stand for."""
+    require_fitting(folder, config)
+    tensors: dict[str, Tensor] = {}
+    for path in shard_paths(folder):
+        tensors |= load_file(path, device=device)
+    require_finite_biases(folder, tensors)
+    return dequantize(tensors) if config.expert_dtype == "int8" else tensors
 
 
 def require_finite_biases(folder: Path, tensors: dict[str, Tensor]) -> None:
@@ -114,8 +123,18 @@ def require_finite_biases(folder: Path, tensors: dict[str, Tensor]) -> None:
 
 def require_fitting(folder: Path, config: ModelConfig) -> None:
     """The headers of the shards against the config, before anything of either size is made."""
-    wanted = stored_shapes(config)
-    given = stored_headers(folder)
+    int8 = EXPERT_WEIGHTS if config.expert_dtype == "int8" else ()
+    require_headers(folder, stored_headers(shard_paths(folder)), stored_shapes(config), int8=int8)
+
+
+def require_headers(
+    folder: Path,
+    given: dict[str, tuple[list[int], str]],
+    wanted: dict[str, list[int]],
+    *,
+    int8: tuple[str, ...] = (),
+) -> None:
+    """`int8`: how the names end of tensors that are not of FLOATS."""
     for name in sorted(wanted.keys() ^ given.keys()):
         which = "is missing" if name in wanted else "belongs to none of its layers"
         raise ValueError(f"the weights in {folder} do not fit its config: {name} {which}")
@@ -126,11 +145,11 @@ def require_fitting(folder: Path, config: ModelConfig) -> None:
                 f"the weights in {folder} do not fit its config: {name} has the shape {found}, "
                 f"not {shape}"
             )
-        whole = config.expert_dtype == "int8" and name.endswith(EXPERT_WEIGHTS)
-        if dtype not in (("I8",) if whole else FLOATS):
+        kinds = ("I8",) if name.endswith(int8) else FLOATS
+        if dtype not in kinds:
             raise ValueError(
                 f"the weights in {folder} do not fit its config: {name} is of {dtype}, not of "
-                f"{'I8' if whole else ', '.join(FLOATS)}"
+                f"{', '.join(kinds)}"
             )
 
 
@@ -147,10 +166,10 @@ def stored_shapes(config: ModelConfig) -> dict[str, list[int]]:
     return shapes
 
 
-def stored_headers(folder: Path) -> dict[str, tuple[list[int], str]]:
+def stored_headers(paths: list[Path]) -> dict[str, tuple[list[int], str]]:
     """(shape, dtype) of every tensor in the shards; opening one compares its header to its size."""
     headers: dict[str, tuple[list[int], str]] = {}
-    for path in shard_paths(folder):
+    for path in paths:
         try:
             with safe_open(path, "pt") as file:
                 slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118

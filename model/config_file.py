@@ -33,12 +33,12 @@ def load_config(folder: Path) -> ModelConfig:
         raise ValueError(f"{path} is {path.stat().st_size:,} bytes long: it is no model config")
     values = read_object(path, remedy="copy the model again")
     try:
-        return ModelConfig(**_checked(values))
+        return checked_config(values)
     except ValueError as error:
         raise ValueError(f"{path} is not a RouteScope model config: {error}") from error
 
 
-def _checked(values: dict[str, Any]) -> dict[str, Any]:
+def checked_config(values: dict[str, Any]) -> ModelConfig:
     known = {field.name: field for field in fields(ModelConfig)}
     if unknown := sorted(set(values) - set(known)):
         raise ValueError(f"unknown fields {unknown}")
@@ -55,7 +55,7 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
             checked[name] = float(value) if float in kinds and value is not None else value
     if checked["num_heads"] * checked["head_dim"] > LARGEST_OTHER:
         raise ValueError(f"num_heads times head_dim must be at most {LARGEST_OTHER}")
-    return checked
+    return ModelConfig(**checked)
 
 
 def _check_value(name: str, value: object, kinds: tuple[Any, ...]) -> None:

@@ -3,12 +3,14 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from app.commands.model_choice import Segments, Shared, chosen_config
 from app.commands.numbers import Temperature, TopP, count_option, seed_option
+from app.commands.signals import leaving, nothing
+from app.studies.exchange import to_routescope, to_transformers
 from app.studies.reader import CHECKPOINT, load_tracer
 from data.outputs import new_folder, write_atomically
 from data.strict_json import json_text
@@ -98,6 +100,23 @@ def generate(
         seed=seed,
     )
     print(model.decode(prompt_ids + [step.token_id for step in steps]))
+
+
+@app.command(epilog="Example: routescope model export data/checkpoint runs/hf --to transformers")
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder of the model, which stays as it is.")],
+    out: Annotated[Path, typer.Argument(help="New folder.")],
+    to: Annotated[
+        Literal["transformers", "routescope"],
+        typer.Option(help="What is to load it; routescope reads back what it exported."),
+    ],
+) -> None:
+    """Write a model so that transformers loads it without other code, or such a folder as a model
+    of RouteScope's again; the same weights and tokens."""
+    with leaving(nothing):
+        lines = to_transformers(folder, out) if to == "transformers" else to_routescope(folder, out)
+    print("\n".join(lines))
+    print(f"Written to {out}")
 
 
 @app.command(epilog="Example: routescope model ship runs/tiny runs/tiny-dense")

@@ -190,16 +190,22 @@ def load_own(folder: Path) -> Tracer:
     from model.deepseek_moe import DeepSeekMoE
 
     path = folder / "tokenizer.json"
-    tokenizer, known = load_tokenizer(path), load_config(folder).vocab_size
-    if num_ids(tokenizer) > known:
-        raise ValueError(
-            f"{path} has the token id {num_ids(tokenizer) - 1}, the model ids below {known}"
-        )
+    tokenizer = fitting_tokenizer(path, load_config(folder).vocab_size)
     if torch.cuda.is_available():
         transformer = load_model(folder, device="cuda", dtype=torch.bfloat16)
     else:
         transformer = load_model(folder)
     return Tracer(folder, DeepSeekMoE(transformer, *text_functions(tokenizer, path)))
+
+
+def fitting_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
+    """ValueError: it has ids that a model of this vocabulary does not."""
+    tokenizer = load_tokenizer(path)
+    if num_ids(tokenizer) > vocab_size:
+        raise ValueError(
+            f"{path} has the token id {num_ids(tokenizer) - 1}, the model ids below {vocab_size}"
+        )
+    return tokenizer
 
 
 def text_functions(tokenizer: "Tokenizer", path: Path) -> "tuple[Encode, Decode, str]":
