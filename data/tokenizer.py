@@ -5,7 +5,15 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import (
+    Encoding,
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 from data.panics import refusing
 from data.tokens import END_OF_TEXT_ID, TokenizedDocument
@@ -65,6 +73,17 @@ def load_tokenizer(path: Path) -> Tokenizer:
     tokenizer.encode_special_tokens = True
     encoded(tokenizer, SAMPLES, path)
     return tokenizer
+
+
+def save_with_start(path: Path, target: Path) -> None:
+    """The tokenizer at `path` as transformers is to use it: it begins each text with the token that
+    did so in training, as ours do without being asked."""
+    tokenizer = load_tokenizer(path)
+    start = tokenizer.id_to_token(END_OF_TEXT_ID)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A", special_tokens=[(start, END_OF_TEXT_ID)]
+    )
+    tokenizer.save(str(target))
 
 
 def encoded(tokenizer: Tokenizer, texts: list[str], path: Path) -> list[Encoding]:

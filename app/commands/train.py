@@ -18,6 +18,7 @@ from app.commands.progress import progress_bar
 from app.commands.signals import leaving
 from data.outputs import write_atomically
 from data.strict_json import json_text
+from data.tokenizer import save_with_start
 from data.tokens import DomainWindows, TokenStore, batches, corpus_identity
 from data.training_folder import TrainingFolder
 
@@ -166,7 +167,7 @@ def train(
         return
     bits = write_evaluation(model, heldout, folder) if finished else None
     if finished:
-        bring_tokenizer(corpus, folder)
+        bring_tokenizer(corpus, folder, to_transformers=model_class is not None)
     if as_json:
         print(json_text({"finished": finished, "step": trainer.step, "bits_per_byte": bits}))
     elif finished:
@@ -257,10 +258,12 @@ def run_with_bar(trainer: "Trainer", should_stop: Callable[[], bool]) -> bool:
         return trainer.run(on_progress=count, should_stop=should_stop)
 
 
-def bring_tokenizer(corpus: Path, folder: Path) -> None:
+def bring_tokenizer(corpus: Path, folder: Path, *, to_transformers: bool) -> None:
     """A model is captured and evaluated with the tokenizer that made its tokens."""
     source = corpus / "tokenizer.json"
-    if source.is_file():
+    if source.is_file() and to_transformers:
+        save_with_start(source, folder / "tokenizer.json")
+    elif source.is_file():
         shutil.copyfile(source, folder / "tokenizer.json")
     else:
         line = f"{corpus} has no tokenizer.json; copy its tokenizer to {folder} to capture with it"

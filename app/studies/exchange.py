@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from app.studies.reader import fitting_tokenizer
 from data.outputs import new_folder, write_atomically
 from data.strict_json import json_text
+from data.tokenizer import save_with_start
 from data.tokens import END_OF_TEXT_ID
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def to_transformers(source: Path, out: Path) -> list[str]:
     tokenizer = fitting_tokenizer(source / "tokenizer.json", stored.vocab_size)
     with new_folder(out) as folder:
         config, family = write_theirs(source, folder)
-        tokenizer.save(str(folder / "tokenizer.json"))
+        save_with_start(source / "tokenizer.json", folder / "tokenizer.json")
         text = json_text(tokenizer_config(tokenizer, config.context_length), indent=2) + "\n"
         write_atomically(folder / "tokenizer_config.json", text)
     lines = [f"{family.architecture}, {config.context_length} tokens of context."]

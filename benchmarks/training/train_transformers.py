@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from data.strict_json import json_text, read_object
+from data.tokenizer import save_with_start
 from data.tokens import TokenStore, batches, corpus_identity
 from data.training_folder import TrainingFolder
 from model.evaluation import bits_per_byte, document_nats, evaluation_batches
@@ -231,7 +232,7 @@ def prepared(
 
 def evaluate(model: TransformersModel, folder: Path, corpus: Path) -> None:
     """As `routescope train` does: tokenizer.json and evaluation.json."""
-    shutil.copyfile(corpus / "tokenizer.json", folder / "tokenizer.json")
+    save_with_start(corpus / "tokenizer.json", folder / "tokenizer.json")
     heldout = TokenStore.load(corpus, "heldout")
     texts = evaluation_batches(
         heldout.tokens, heldout.doc_start, length=model.context_length, batch_size=64

@@ -3,18 +3,21 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.studies.reader import load_reader
+from app.studies.reader import Tracer, load_reader
+from data.routing import Document, RoutingBatch
 from data.tokenizer import EVERY_BYTE, load_tokenizer
 from model.checkpoint import load_model, save_model
 from model.compress import with_int8_experts
 from tests.app.shell import Run
 from tests.disk import full_disk
+from tests.model.captures import Batches
 from tests.tokenizers import byte_tokenizer
 
 TEXTS = ["the cat sat on 12345", "", " a  <|endoftext|>b\r\n", EVERY_BYTE]
@@ -52,8 +55,8 @@ def test_their_tokenizer_gives_our_ids(
     theirs = AutoTokenizer.from_pretrained(tmp_path / "hf")
     ours = load_tokenizer(source / "tokenizer.json")
     ids = theirs(TEXTS)["input_ids"]
-    assert ids == [encoding.ids for encoding in ours.encode_batch(TEXTS)]
-    assert [theirs.decode(one) for one in ids] == TEXTS
+    assert ids == [[0, *encoding.ids] for encoding in ours.encode_batch(TEXTS)]
+    assert [theirs.decode(one[1:]) for one in ids] == TEXTS
     assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (0, 0, 0)
     assert len(theirs) == ours.get_vocab_size()
 
@@ -71,7 +74,32 @@ def test_what_a_tokenizer_file_asks_for_beyond_ours_is_left_out(
         (copied / path.name).write_bytes(path.read_bytes())
     asking.save(str(copied / "tokenizer.json"))
     export(copied, tmp_path / "hf", "transformers")
-    assert len(AutoTokenizer.from_pretrained(tmp_path / "hf")("abc")["input_ids"]) == 3
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "hf")("abc")["input_ids"]) == 1 + 3
+
+
+@pytest.mark.slow
+def test_a_trace_is_the_same_either_way(model: Path, tmp_path: Path) -> None:
+    """Choice by choice; transformers' has the start token of each text too."""
+    export(model, tmp_path / "hf", "transformers")
+    ours, theirs = (read(load_reader(folder)) for folder in (model, tmp_path / "hf"))
+    texts = theirs.position_T > 0
+    assert [x for x, own in zip(theirs.special_T or [], texts, strict=True) if own or not x] == (
+        [None] * len(ours.doc_id_T)
+    )
+    assert (theirs.token_id_T[texts] == ours.token_id_T).all()
+    assert (theirs.expert_ids_TLK[texts] == ours.expert_ids_TLK).all()
+    np.testing.assert_allclose(theirs.weights_TLK[texts], ours.weights_TLK, atol=1e-6)
+    np.testing.assert_allclose(theirs.loss_T[texts], ours.loss_T, atol=1e-4)
+    for name in ("entropy_TL", "margin_TL"):
+        mine, other = getattr(ours, name), getattr(theirs, name)[texts]
+        np.testing.assert_allclose(other, mine, atol=1e-5)
+
+
+def read(reader: Tracer) -> RoutingBatch:
+    sink = Batches()
+    texts = [text for text in TEXTS if text]
+    reader.capture([Document(doc_id=n, text=text) for n, text in enumerate(texts)], sink)
+    return sink.joined()
 
 
 def test_int8_experts_are_named(folder: Path, tmp_path: Path) -> None:

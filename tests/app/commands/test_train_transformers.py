@@ -62,7 +62,7 @@ def test_what_a_training_leaves_loads_in_transformers(corpus: Path) -> None:
     run = corpus.parent / "run"
     assert AutoModelForCausalLM.from_pretrained(run).config.num_experts == 8
     tokenizer = AutoTokenizer.from_pretrained(run)
-    assert tokenizer("the cat")["input_ids"] == cat_tokenizer().encode("the cat").ids
+    assert tokenizer("the cat")["input_ids"] == [0, *cat_tokenizer().encode("the cat").ids]
     assert tokenizer.convert_ids_to_tokens(0) == tokenizer.bos_token == "<|endoftext|>"
     assert (run / "snapshots.safetensors").is_file()
 
