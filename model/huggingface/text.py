@@ -4,13 +4,14 @@ Its pieces join to the text; special tokens that it adds are no part of the text
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from model.pieces import continuation_pieces
 from model.readable import ReadText
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HuggingFaceText:
     """How a model reads texts; with `chat` as the message of a user."""
 
@@ -91,13 +92,16 @@ class HuggingFaceText:
         return ReadText(text, whole, all_pieces, self.names(whole, added))
 
     def names(self, ids: list[int], added: list[bool]) -> list[str | None]:
-        special = set(self.tokenizer.all_special_ids)
         return [
             str(self.tokenizer.convert_ids_to_tokens(token_id))
-            if own or token_id in special
+            if own or token_id in self.special
             else None
             for token_id, own in zip(ids, added, strict=True)
         ]
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        return frozenset(self.tokenizer.all_special_ids)
 
     def require_known(
         self, text: str, ids: list[int], added: list[bool], offsets: list[tuple[int, int]]
