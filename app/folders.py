@@ -20,6 +20,11 @@ def runs() -> Path:
     return Path(os.environ.get("ROUTESCOPE_RUNS", home() / "runs"))
 
 
+def models() -> Path:
+    """Where people keep models to choose from, one a folder or one a folder's folder."""
+    return Path(os.environ.get("ROUTESCOPE_MODELS", home() / "models"))
+
+
 def demo() -> Path:
     """The trace that the dashboard makes by itself."""
     return traces() / "demo.duckdb"

@@ -2,12 +2,15 @@
 
 import hashlib
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from data.strict_json import read_object
+from data.training_folder import file_identity
 
 LARGEST_CONFIG = 2**22  # bytes
 SHARDS = "model-*.safetensors"
+FILES = ("*.json", "*.safetensors", "*.model", "*.jinja")  # that a model is loaded from
 
 
 def shard_name(number: int, count: int) -> str:
@@ -67,10 +70,20 @@ def transformers_weights(folder: Path) -> list[Path]:
     return paths
 
 
+def model_identity(folder: Path) -> str:
+    """Equal only while no file of the model changes; nothing is read."""
+    return file_identity(*sorted(path for pattern in FILES for path in folder.glob(pattern)))
+
+
 def model_sha256(folder: Path) -> str:
-    """Over the config and every weight shard, in order."""
+    """Over the config and every weight shard, in order; read again only when a file changes."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"no model in {folder}: config.json is missing")
+    return _sha256(folder, model_identity(folder))
+
+
+@lru_cache(maxsize=8)
+def _sha256(folder: Path, identity: str) -> str:
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     paths = transformers_weights(folder) if is_transformers(folder) else shard_paths(folder)
     for path in paths:

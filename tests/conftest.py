@@ -7,7 +7,8 @@ import signal
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each
     os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy and torch are imported
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -37,6 +38,15 @@ def empty_trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("traces") / "empty.duckdb"
     write_empty_trace(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of the tiny model of a family of transformers, not to be changed."""
+    from tests.model.huggingface.folders import save
+
+    root = tmp_path_factory.mktemp("models")
+    return cache(lambda name: save(root / name, name))
 
 
 @pytest.fixture

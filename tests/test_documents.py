@@ -16,7 +16,14 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 CHANGELOG = ROOT / "CHANGELOG.md"  # of the past, too: only its links must resolve
 FOLDERS = ("app", "analysis", "model", "data", "routescope", "benchmarks", "tests", "docs", ".ci")
-UNTRACKED = {"build", "dist", "corpus", "traces", "runs"}  # what setup and commands leave behind
+UNTRACKED = {
+    "build",
+    "dist",
+    "corpus",
+    "traces",
+    "runs",
+    "models",
+}  # what commands leave
 SOURCES = (".py", ".sql", ".md", ".toml", ".css", ".js")  # bare names that are files of ours
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from app import hub
+
 SCRIPT = Path(__file__).parents[1] / "streamlit_app.py"
 ADDRESS = "127.0.0.1"
 
@@ -25,6 +27,12 @@ def serve(
     model: Annotated[
         Path | None, typer.Option(help="Folder of a model, instead of the shipped one.")
     ] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of models to choose from, instead of models/.")
+    ] = None,
+    allow_hub: Annotated[
+        bool, typer.Option("--allow-hub", help="Let pages download models of the Hugging Face hub.")
+    ] = False,
 ) -> None:
     """Serve the dashboard to this machine's browsers until Ctrl-C.
 
@@ -35,12 +43,13 @@ def serve(
 
     if model is not None and not (model / "config.json").is_file():
         raise ValueError(f"there is no model in {model}: config.json is missing")
-    for option, folder in (("--traces", traces), ("--runs", runs)):
+    for option, folder in (("--traces", traces), ("--runs", runs), ("--models", models)):
         if folder is not None and not folder.is_dir():
             state = "is not a folder" if folder.exists() else "does not exist"
             raise ValueError(f"{option} {folder} {state}; make it or name another folder")
-    places = {"ROUTESCOPE_TRACES": traces, "ROUTESCOPE_RUNS": runs, "ROUTESCOPE_MODEL": model}
-    os.environ.update({name: str(folder) for name, folder in places.items() if folder is not None})
+    named = {"TRACES": traces, "RUNS": runs, "MODEL": model, "MODELS": models}
+    os.environ.update({f"ROUTESCOPE_{name}": str(at) for name, at in named.items() if at})
+    os.environ[hub.ALLOWED] = str(int(allow_hub))
     arguments = ["run", str(SCRIPT), "--server.address", ADDRESS]
     if port is not None:
         require_free(port)

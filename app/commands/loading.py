@@ -1,10 +1,11 @@
 """The options that say which model a command loads, and how."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from app import hub
 
 Model = Annotated[
     Path,
@@ -35,21 +36,9 @@ def model_folder(model: Path) -> Path:
     ValueError: it is neither, or the hub cannot be reached.
     """
     name = model.as_posix()
-    if model.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+    if model.exists() or not hub.is_name(name):
         return model
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import logging
-
-    logging.set_verbosity_error()
     try:
-        return Path(
-            snapshot_download(
-                name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-            )
-        )
-    except Exception as error:  # of the network, the hub or the disk
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        reason = lines[0][:200] if lines else type(error).__name__
-        raise ValueError(
-            f"there is no folder {name}, and it cannot be had from the Hugging Face hub: {reason}"
-        ) from error
+        return hub.download(name)
+    except ValueError as error:
+        raise ValueError(f"there is no folder {name}, and {error}") from error

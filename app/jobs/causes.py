@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.jobs import prompts
+from app.jobs import models
 from app.jobs.worker import Progress
 from app.sidecars import CAUSES
 from app.studies import ablation, claims
@@ -21,7 +21,7 @@ def run(progress: Progress, model: Path, trace_path: Path, text: str) -> None:
     with trace.cursor(seconds=JOB_SECONDS) as con:
         experts = claims.parse_experts(text, info) if text.strip() else None
         halves = claims.halves(con, info)
-        tracer = prompts.tracer(model)
+        tracer = models.tracer(progress, model)
         plan = ablation.plan(
             tracer,
             con,

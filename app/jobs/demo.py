@@ -3,14 +3,14 @@
 from functools import partial
 from pathlib import Path
 
-from app.jobs import prompts
+from app.jobs import models, prompts
 from app.jobs.worker import Progress
 from app.studies.demo import make_demo
 
 
 def run(progress: Progress, model: Path, path: Path) -> None:
     make_demo(
-        prompts.tracer(model),
+        models.tracer(progress, model),
         path,
         on_progress=partial(prompts.count_texts, progress),
         cancelled=progress.stop.is_set,

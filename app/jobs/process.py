@@ -35,6 +35,7 @@ class Process:
 
     def __init__(self, *, memory: int, niceness: int = 0) -> None:
         self._memory = memory
+        self._kept: dict[str, Any] = {}
         self._connection, theirs = multiprocessing.Pipe()
         with theirs:
             arguments = (theirs.fileno(), memory, niceness)
@@ -45,6 +46,15 @@ class Process:
                 pass_fds=[theirs.fileno()],
                 process_group=0,  # with whatever it starts itself
             )
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What it keeps in its memory, described by name. From any thread."""
+        try:
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return {}
+        return {} if ended else self._kept
 
     @property
     def alive(self) -> bool:
@@ -75,7 +85,10 @@ class Process:
                 message = self._connection.recv()
                 if isinstance(message, tuple):
                     return Outcome(*message)
-                on_update(message)
+                if "kept" in message:
+                    self._kept = message["kept"]
+                else:
+                    on_update(message)
             if held(self._process.pid) > self._memory:
                 self.end()
                 return Outcome("failed", too_little(self._memory))

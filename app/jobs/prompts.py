@@ -1,11 +1,11 @@
 """Prompts through a model, as a job, into a trace of their own."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
+from app.jobs import models
 from app.jobs.worker import Progress
-from app.studies.reader import Sampling, Tracer, load_tracer
+from app.studies.reader import Sampling
 from data.file_names import file_name
 from data.groups import with_groups
 from data.lines import Limits
@@ -16,7 +16,6 @@ from data.store import TraceStore
 
 LIMITS = Limits(documents=500, rows=10_000, characters=200_000, total_characters=2_000_000)
 MEGABYTES = 32  # of an upload
-MODELS = 2  # in memory at once
 SUFFIXES = ("txt", "csv", "jsonl", "parquet")
 
 
@@ -29,6 +28,7 @@ class Result:
     truncated_documents: int
     truncated_tokens: int
     notes: tuple[str, ...]  # of the file that was read
+    model: str  # its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +60,14 @@ class Upload:
             return reading.prompts()
 
 
-def has_model(folder: Path) -> bool:
-    return (folder / "config.json").is_file()
-
-
-@lru_cache(maxsize=MODELS)
-def _tracer(folder: str, modified_ns: int) -> Tracer:
-    return load_tracer(Path(folder))
-
-
-def tracer(folder: Path) -> Tracer:
-    """Kept in the memory of a process of jobs; loaded again only when its folder changes."""
-    if not has_model(folder):
-        raise ValueError(f"there is no model in {folder}")
-    return _tracer(str(folder), (folder / "config.json").stat().st_mtime_ns)
-
-
-def limits_in_words(folder: Path) -> str:
+def limits_in_words(context: int | None) -> str:
+    """`context`: tokens that the model reads; None: not known yet."""
+    first = "tokens, as many as its context holds" if context is None else f"{context:,} tokens"
     return (
         f"One file of at most {MEGABYTES} MB with up to {LIMITS.documents:,} prompts in "
         f"{LIMITS.rows:,} rows; a prompt has up to {LIMITS.characters:,} characters, all have "
-        f"{LIMITS.total_characters:,}. Of each the model reads the first {_context(folder)}."
+        f"{LIMITS.total_characters:,}. Of each the model reads the first {first}."
     )
-
-
-def _context(folder: Path) -> str:
-    """Of its configuration: the model is not loaded for it."""
-    from model.config_file import load_config
-
-    try:
-        return f"{load_config(folder).context_length:,} tokens"
-    except ValueError:
-        return "tokens, as many as its context holds"
 
 
 def pasted(text: str) -> Prompts:
@@ -104,13 +80,22 @@ def pasted(text: str) -> Prompts:
 
 
 def run(
-    progress: Progress, model: Path, prompts: Prompts | Upload, sampling: Sampling | None
+    progress: Progress,
+    model: Path,
+    prompts: Prompts | Upload,
+    sampling: Sampling | None,
+    *,
+    name: str = "",
+    chat: bool = False,
 ) -> Result:
-    """The routing of prompts in a trace that is not saved yet."""
+    """The routing of prompts in a trace that is not saved yet. `name`: of the model, on the page;
+    `chat`: each prompt is a message of a user."""
     read = prompts.read(progress) if isinstance(prompts, Upload) else prompts
     documents, grouping = with_groups(read.documents)
-    reader = tracer(model)
-    source = {"documents": len(documents), "origin": documents[0].origin.split(":")[0]}
+    reader = models.tracer(progress, model, chat=chat)
+    progress.tell(note="checking which weights these are")
+    origin = documents[0].origin.split(":")[0]
+    source = {"documents": len(documents), "origin": origin, "model": name, "chat": chat}
     description = reader.description(
         "prompts", prompts=source, grouping=grouping, sampling=sampling
     )
@@ -125,7 +110,7 @@ def run(
             cancelled=progress.stop.is_set,
         )
     truncated = captured.truncated_documents, captured.truncated_tokens
-    return Result(path, len(documents), *truncated, notes=tuple(read.notes))
+    return Result(path, len(documents), *truncated, notes=tuple(read.notes), model=name)
 
 
 def count_texts(progress: Progress, tokens: int, done: int, total: int) -> None:

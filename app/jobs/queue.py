@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -115,6 +115,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}  # by id, oldest first
         self._changed = threading.Condition()
         self._closed = False
+        self._warm: Process | None = None  # of users' jobs
         self.ended_before = server_folder.read_jobs(folder)[1]  # by the end of the server before
         self._workers = [
             threading.Thread(target=self._serve, args=(automatic,), daemon=True)
@@ -150,6 +151,12 @@ class Jobs:
     def get(self, key: str) -> Job | None:
         """The newest of that key."""
         return next((job for job in reversed(self.all()) if job.key == key), None)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What the process of users' jobs keeps in its memory, described by name."""
+        warm = self._warm
+        return {} if warm is None else warm.kept
 
     def ahead_of(self, job: Job) -> Job | None:
         """What a job waits for that is queued or paused."""
@@ -197,6 +204,8 @@ class Jobs:
             try:
                 if process is None or not process.alive:
                     process = Process(memory=self._memory, niceness=NICE[automatic])
+                    if not automatic:
+                        self._warm = process
                 outcome = self._run(job, process)
             except Exception as error:  # no process to be had, or work that cannot be sent
                 outcome = Outcome("failed", str(error))

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from app.jobs import prompts
+from app.jobs import models
 from app.jobs.worker import Progress
 from app.studies import redundancy
 from app.studies.reader import HELDOUT
 
 
 def run(progress: Progress, model: Path) -> None:
-    tracer = prompts.tracer(model)
+    tracer = models.tracer(progress, model)
 
     def advance(done: int, total: int) -> None:
         progress.checkpoint()

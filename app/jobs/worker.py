@@ -16,16 +16,25 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from app import hub
 from app.error_line import line_of
-from app.jobs.memory import too_little
+from app.jobs.memory import held, too_little
 from data.routing import CancelledError
 
 STOP = b"stop"  # what the server sends instead of work
 PR_SET_PDEATHSIG = 1  # prctl(2)
-PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 NO_ROOM = re.compile(
     r"(can't|cannot|failed to|unable to) allocate|bad_alloc|bad allocation|allocation failure", re.I
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What stays in the memory of a process from job to job."""
+
+    value: Any
+    size: int  # bytes
+    described: object  # plain data: what the server knows of it
 
 
 @dataclass
@@ -35,6 +44,7 @@ class Progress:
     folder: Path  # the job's own: gone with it, or at once unless it is done
     send: Callable[[dict[str, Any]], None] = lambda update: None
     stop: threading.Event = field(default_factory=threading.Event)
+    kept: dict[str, Kept] = field(default_factory=dict)  # the last one used is the last
 
     def advance(self, done: int, *, total: int | None = None, unit: str | None = None) -> None:
         self.tell(done=done, total=total, unit=unit)
@@ -47,6 +57,18 @@ class Progress:
         if self.stop.is_set():
             raise CancelledError
 
+    def keep(self, name: str, kept: Kept) -> None:
+        self.kept.pop(name, None)
+        self.kept[name] = kept
+        self._tell_kept()
+
+    def give_up(self, name: str) -> None:
+        self.kept.pop(name, None)
+        self._tell_kept()
+
+    def _tell_kept(self) -> None:
+        self.send({"kept": {name: kept.described for name, kept in self.kept.items()}})
+
 
 Work = Callable[[Progress], object]  # a function of a module, or a partial of one: it is pickled
 
@@ -57,14 +79,21 @@ def serve(descriptor: int, memory: int, niceness: int) -> None:
     _wake_when_the_server_is_gone()
     _bound(memory)
     os.nice(niceness)
+    if not hub.is_allowed():  # read by the hub's client when it is imported
+        os.environ["HF_HUB_OFFLINE"] = "1"
     logging.disable(logging.WARNING)  # Streamlit's, that here is no server
     connection = Connection(descriptor)
     inbox: SimpleQueue[bytes] = SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(connection, inbox, stop), daemon=True).start()
+    kept: dict[str, Kept] = {}
     while True:
-        state, payload = _outcome(inbox.get(), connection, stop, memory)
-        connection.send((state, payload, state == "done" and _peak_memory() < memory / 2))
+        kept_any = bool(kept)
+        state, payload, unharmed = _outcome(inbox.get(), connection, stop, memory, kept)
+        sizes = sum(one.size for one in kept.values())
+        gave_up_all = kept_any and not kept  # memory that is free for certain
+        lean = held(os.getpid()) - sizes < memory / 2
+        connection.send((state, payload, unharmed and lean and not gave_up_all))
 
 
 def _wake_when_the_server_is_gone() -> None:
@@ -94,26 +123,25 @@ def _listen(connection: Connection, inbox: "SimpleQueue[bytes]", stop: threading
 
 
 def _outcome(
-    message: bytes, connection: Connection, stop: threading.Event, memory: int
-) -> tuple[str, object]:
-    """The state in which the job ended, with its result or why there is none."""
+    message: bytes,
+    connection: Connection,
+    stop: threading.Event,
+    memory: int,
+    kept: dict[str, Kept],
+) -> tuple[str, object, bool]:
+    """The state in which the job ended, its result or why there is none, and whether the process
+    is as good as before."""
     try:
         work, folder = pickle.loads(message)
-        progress = Progress(folder, connection.send, stop)
+        progress = Progress(folder, connection.send, stop, kept)
         progress.checkpoint()
-        return "done", work(progress)
+        return "done", work(progress), True
     except CancelledError:
-        return "cancelled", None
+        return "cancelled", None, True
     except MemoryError:
-        return "failed", too_little(memory)
+        return "failed", too_little(memory), False
     except Exception as error:  # whatever happened belongs to the page that asked
         text = line_of(error)
-        return "failed", too_little(memory) if NO_ROOM.search(text) else text
-
-
-def _peak_memory() -> int:
-    """The most that this process ever held, in bytes. On Linux getrusage tells what the process
-    held from which this one was started, if that was more."""
-    if sys.platform == "linux":
-        return int(PEAK.search(Path("/proc/self/status").read_text())[1]) * 1024  # type: ignore[index]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if NO_ROOM.search(text):
+            return "failed", too_little(memory), False
+        return "failed", text, isinstance(error, ValueError)  # what a user gave was refused

@@ -12,7 +12,7 @@ from transformers.models.auto import modeling_auto
 
 from data.strict_json import read_object
 from model.fingerprint import transformers_weights
-from model.huggingface.layers import find_layers
+from model.huggingface.layers import HuggingFaceLayer, find_layers
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -22,6 +22,8 @@ HEADS = {  # classes with a language model's head, the plainest first
     "AutoModelForSeq2SeqLM": modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     "AutoModelForImageTextToText": modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 }
+NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")  # as routers or configs say
+TOP_K = ("top_k", "num_experts_per_tok", "top_k_experts")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -32,10 +34,11 @@ class Found:
     folder: Path
     config: Any
     auto_class: str
+    module: nn.Module  # on the meta device
+    moe_layers: list[HuggingFaceLayer]  # of that
     parameters: int
     stored_bytes: int
-    layers: int  # with routers
-    num_experts: int  # the most of a layer
+    num_experts: int | None  # the most of a layer; None: no config names it
     top_k: int | None
     num_shared_experts: int
 
@@ -58,17 +61,19 @@ def look_into(folder: Path) -> Found:
         folder=folder,
         config=config,
         auto_class=auto_class,
+        module=module,
+        moe_layers=layers,
         parameters=sum(weight.numel() for weight in module.parameters()),
         stored_bytes=sum(path.stat().st_size for path in transformers_weights(folder)),
-        layers=len(layers),
-        num_experts=max(number_of(layer.gate, layer.block, "num_experts") for layer in layers),
-        top_k=max(number_of(layer.gate, layer.block, "top_k") for layer in layers) or None,
+        num_experts=max(number_of(layer, config, NUM_EXPERTS) for layer in layers) or None,
+        top_k=max(number_of(layer, config, TOP_K) for layer in layers) or None,
         num_shared_experts=max(layer.num_shared_experts for layer in layers),
     )
 
 
-def number_of(gate: nn.Module, block: nn.Module, name: str) -> int:
-    given = (getattr(place, name, None) for place in (gate, block))
+def number_of(layer: HuggingFaceLayer, config: Any, names: tuple[str, ...]) -> int:
+    places = (layer.gate, layer.block, config.get_text_config(decoder=True))
+    given = (getattr(place, name, None) for place in places for name in names)
     return next((int(value) for value in given if isinstance(value, int)), 0)
 
 
@@ -132,11 +137,27 @@ def empty_model(config: Any, auto_class: str) -> nn.Module:
 
 def read_tokenizer(folder: Path) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:
         raise ValueError(
             f"no tokenizer in {folder} that transformers can read: {first_line(error)}"
         ) from error
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # made of nothing but the config
+        raise ValueError(f"no tokenizer in {folder}: tokenizer.json is missing")
+    return tokenizer
+
+
+def fitting_tokenizer(found: Found) -> Any:
+    tokenizer = read_tokenizer(found.folder)
+    rows = found.config.get_text_config(decoder=True).vocab_size
+    if len(tokenizer) > rows:
+        raise ValueError(
+            f"the tokenizer in {found.folder} has {len(tokenizer):,} entries, the model only "
+            f"{rows:,}"
+        )
+    return tokenizer
 
 
 def first_line(error: Exception) -> str:

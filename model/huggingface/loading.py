@@ -1,5 +1,8 @@
 """A model of transformers from a folder, with everything that can be wrong said first."""
 
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +10,11 @@ import torch
 import transformers
 from torch import nn
 
-from model.huggingface.folder import Found, first_line, look_into, read_tokenizer
+from model.huggingface.folder import Found, first_line, fitting_tokenizer, look_into
 from model.huggingface.model import HuggingFaceModel
 
 DTYPES = ("float32", "bfloat16", "float16")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 SMALL = 2**20  # numbers of a tensor that may be a bias
 
 
@@ -26,18 +30,29 @@ def load_huggingface(
     DTYPES; None: bfloat16 on a GPU, float32 elsewhere. `memory`: bytes that a model on the
     processor may take."""
     found = look_into(folder)
-    tokenizer = read_tokenizer(folder)
-    rows = found.config.get_text_config(decoder=True).vocab_size
-    if len(tokenizer) > rows:
-        raise ValueError(
-            f"the tokenizer in {folder} has {len(tokenizer):,} entries, the model only {rows:,}"
-        )
+    tokenizer = fitting_tokenizer(found)
     place = chosen_device(device)
     chosen = chosen_dtype(dtype, place)
     require_memory(found, chosen, place, memory)
-    module = load_weights(found, chosen, place)
+    with freed_at_once():
+        module = load_weights(found, chosen, place)
     require_finite_vectors(folder, module)
     return HuggingFaceModel(module, tokenizer, chat=chat)
+
+
+@contextmanager
+def freed_at_once() -> Iterator[None]:
+    """Of glibc, which else keeps what is freed while a model is read: nearly its size again."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        yield
+        return
+    mallopt(M_MMAP_THRESHOLD, 2**20)
+    try:
+        yield
+    finally:  # what glibc itself arrives at after a large block has been freed
+        mallopt(M_MMAP_THRESHOLD, 2**25)
+        mallopt(M_TRIM_THRESHOLD, 2**26)
 
 
 def chosen_device(device: str | None) -> str:

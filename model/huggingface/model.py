@@ -5,7 +5,7 @@ B = sequences, S = positions, R = chosen rows among B * S, V = vocabulary.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 import torch
@@ -32,15 +32,24 @@ class HuggingFaceModel:
     def __init__(self, module: Any, tokenizer: Any, *, chat: bool = False) -> None:
         """`module`: a PreTrainedModel with a language model's head, in evaluation mode."""
         self.module = module
-        self.text = HuggingFaceText(tokenizer, chat=chat)
         self.config = module.config.get_text_config(decoder=True)
         self.two_stacks = bool(module.config.is_encoder_decoder)
-        self.encode, self.decode, self.read = self.text.encode, self.text.decode, self.text.read
-        if chat:
-            self.text.as_chat(SAMPLE)  # a template that fails does so now
+        self._use(HuggingFaceText(tokenizer, chat=chat))
         sample = list(tokenizer(SAMPLE, verbose=False)["input_ids"])[: self.context_length]
         token_ids_BS = torch.tensor([sample], device=self.device)
         self._layers = tried_layers(module, lambda: self.require_next_tokens(token_ids_BS))
+
+    def _use(self, text: HuggingFaceText) -> None:
+        self.text = text
+        if text.chat:
+            text.as_chat(SAMPLE)  # a template that fails does so now
+        self.encode, self.decode, self.read = text.encode, text.decode, text.read
+
+    def reading_as(self, *, chat: bool) -> "HuggingFaceModel":
+        """The same weights, with texts as they are or as messages of a user."""
+        other = copy(self)
+        other._use(HuggingFaceText(self.text.tokenizer, chat=chat))
+        return other
 
     @property
     def device(self) -> torch.device:
@@ -48,11 +57,7 @@ class HuggingFaceModel:
 
     @property
     def context_length(self) -> int:
-        for name in ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length"):
-            length = getattr(self.config, name, None)
-            if isinstance(length, int) and length > 0:
-                return min(length, LONGEST)
-        return min(int(self.text.tokenizer.model_max_length), LONGEST)
+        return context_length(self.config, self.text.tokenizer)
 
     @property
     def batch_tokens(self) -> int:
@@ -190,6 +195,14 @@ class HuggingFaceModel:
             config=self.module.config.to_dict()
             | {"experts_implementation": getattr(self.config, "_experts_implementation", None)},
         )
+
+
+def context_length(config: Any, tokenizer: Any) -> int:
+    for name in ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length"):
+        length = getattr(config, name, None)
+        if isinstance(length, int) and length > 0:
+            return min(length, LONGEST)
+    return min(int(tokenizer.model_max_length), LONGEST)
 
 
 def layer_description(layer: HuggingFaceLayer) -> LayerDescription:

@@ -56,6 +56,7 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path / "traces"))
     monkeypatch.setenv("ROUTESCOPE_MODEL", str(tmp_path / "model"))
     monkeypatch.setenv("ROUTESCOPE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("ROUTESCOPE_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr(workspace, "SHIPPED_TRAININGS", tmp_path / "stages")
     (tmp_path / "traces").mkdir()
     return tmp_path / "traces"

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
 from streamlit.util import calc_hash
+
+from app.jobs.queue import all_jobs
 
 APP = Path(__file__).parents[2] / "app"
 PAGES = {
@@ -43,3 +46,15 @@ def words(app: AppTest) -> str:
     ]
     charts = [element.proto.spec for element in app.get("plotly_chart")]
     return " ".join(map(str, [*html, *numbers, *marked, *charts]))
+
+
+def run_to_its_end(app: AppTest) -> AppTest:
+    """The page when what runs on Prompts has ended."""
+    job = all_jobs().get(f"run|{app.session_state.run}")
+    assert job is not None
+    assert job.ended.wait(300)
+    return app.run()
+
+
+def run_button(app: AppTest) -> Button:
+    return next(button for button in app.button if button.label == "Run")

@@ -7,13 +7,14 @@ from app import folders
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ROUTESCOPE_TRACES", "ROUTESCOPE_RUNS"):
+    for name in ("ROUTESCOPE_TRACES", "ROUTESCOPE_RUNS", "ROUTESCOPE_MODELS"):
         monkeypatch.delenv(name, raising=False)
 
 
 def test_in_the_repository_traces_and_trainings_are_its_own() -> None:
     root = Path(__file__).parents[2]
     assert (folders.traces(), folders.runs()) == (root / "traces", root / "runs")
+    assert folders.models() == root / "models"
 
 
 def test_installed_they_lie_in_the_current_folder(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+from playwright.sync_api import Page
 
 from model.checkpoint import save_model
 from model.transformer import Transformer
@@ -37,6 +38,14 @@ ARGUMENTS = [
 ]
 
 
+WAIT = 180_000  # milliseconds, on a busy machine
+
+
+def settled(page: Page) -> None:
+    page.wait_for_timeout(500)
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+
+
 def write_workspace(folder: Path) -> None:
     """Traces `plain`, `hostile` and `日本語`, and a model that reads bytes."""
     (folder / "traces").mkdir(parents=True)
@@ -58,6 +67,8 @@ def served(workspace: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     environment = os.environ | {
         "ROUTESCOPE_TRACES": str(workspace / "traces"),
         "ROUTESCOPE_MODEL": str(workspace / "model"),
+        "ROUTESCOPE_MODELS": str(workspace / "models"),
+        "ROUTESCOPE_RUNS": str(workspace / "runs"),
     }
     command = [sys.executable, "-m", "streamlit", "run", "app", "--server.port", str(port)]
     with (workspace / "server.log").open("w") as log:

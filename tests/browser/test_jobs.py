@@ -12,19 +12,14 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from app.studies.reader import CHECKPOINT
+from tests.browser.dashboard import WAIT, settled
 from tests.serving import free_port, wait_until_healthy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a busy machine reads for minutes
 
 ROOT = Path(__file__).parents[2]
-WAIT = 180_000  # milliseconds, on a busy machine
 TITLE = "Running “long.txt”"
 RUNS = f"{TITLE}: "
-
-
-def settled(page: Page) -> None:
-    page.wait_for_timeout(500)
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
 
 
 def run_of(page: Page) -> str:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.queries import TraceInfo
 from app import workspace
-from app.jobs import causes, prompts
+from app.jobs import causes, models
 from app.jobs.queue import Place, all_jobs
 from app.studies import ablation
 from app.trace import Trace
@@ -44,7 +44,7 @@ def draw_form(trace: Trace) -> None:
 
 def unusable(info: TraceInfo) -> str:
     """Why this workspace cannot measure on this trace; empty if it can."""
-    if not prompts.has_model(workspace.checkpoint()):
+    if not models.has_model(workspace.checkpoint()):
         return "there is no model to run: data/checkpoint is missing"
     try:
         ablation.require_usable(workspace.checkpoint(), info)

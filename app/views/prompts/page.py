@@ -5,7 +5,7 @@ import streamlit as st
 from analysis import queries
 from app.jobs.prompts import Result
 from app.trace import Trace, open_trace
-from app.views.prompts import form
+from app.views.prompts import form, model_choice
 from app.views.prompts.layout import draw_text
 from app.views.prompts.run import linked_job, start
 from app.views.shared import controls, progress
@@ -16,7 +16,8 @@ from app.workspace import trace_file
 OWN, STORED = "your run", "this trace"
 
 trace = trace_page("Which experts does my text use?")
-request = form.asked()
+choice = model_choice.draw()
+request = form.asked(choice) if choice else None
 if request:
     start(request, trace)
 job = linked_job()

@@ -9,7 +9,6 @@ from app.jobs.prompts import Upload, run
 from app.jobs.queue import Job, Place, all_jobs
 from app.trace import Trace
 from app.views.prompts.form import Request
-from app.workspace import checkpoint
 from data.prompts import Prompts
 
 TITLE_LENGTH = 30  # characters of what runs
@@ -17,7 +16,14 @@ TITLE_LENGTH = 30  # characters of what runs
 
 def start(request: Request, trace: Trace) -> None:
     name = uuid.uuid4().hex
-    work = partial(run, model=checkpoint(), prompts=request.prompts, sampling=request.sampling)
+    work = partial(
+        run,
+        model=request.model.path,
+        prompts=request.prompts,
+        sampling=request.sampling,
+        name=request.model.name,
+        chat=request.chat,
+    )
     place = Place("prompts", {"trace": trace.name, "run": name})
     all_jobs().start(_key(name), title(request.prompts), work, place=place)
     st.query_params["run"] = name

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app import workspace
-from app.jobs import prompts, similarity
+from app.jobs import models, similarity
 from app.jobs.queue import Place, all_jobs
 from app.studies import redundancy
 from app.studies.compression import result
@@ -18,7 +18,7 @@ from app.views.shared import controls, progress
 def model_redundancy() -> Redundancy:
     """Of the model of this workspace; stops the page while there is none."""
     folder = workspace.checkpoint()
-    if not prompts.has_model(folder):
+    if not models.has_model(folder):
         st.info("There is no model here. Train one, then set ROUTESCOPE_MODEL to its folder:")
         st.code("routescope train runs/tiny --corpus corpus", language="bash")
         st.stop()

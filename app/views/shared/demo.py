@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from app import folders, sidecars, workspace
-from app.jobs import demo, prompts
+from app.jobs import demo, models
 from app.jobs.queue import Place, all_jobs
 from app.studies.reader import HELDOUT
 from app.views.shared import controls, progress
@@ -17,7 +17,7 @@ _DEMO = "Making the demo trace"
 
 def build_demo() -> None:
     """First start: the demo trace is made from shipped text by the shipped model."""
-    if not prompts.has_model(workspace.checkpoint()) or not HELDOUT.is_file():
+    if not models.has_model(workspace.checkpoint()) or not HELDOUT.is_file():
         st.info("There is no trace yet. Make one from a text, CSV, JSONL or Parquet file:")
         st.code("routescope capture prompts.txt --out traces/mine.duckdb", language="bash")
         return

@@ -1,9 +1,11 @@
+import os
 import socket
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from app import hub
 from app.cli import app
 from app.commands.app import require_free, serve
 from routescope import __version__
@@ -22,7 +24,7 @@ def test_a_folder_without_a_model_is_refused_before_anything_is_served(tmp_path:
         serve(model=tmp_path)
 
 
-@pytest.mark.parametrize("option", ["traces", "runs"])
+@pytest.mark.parametrize("option", ["traces", "runs", "models"])
 def test_a_folder_that_is_none_is_refused_before_anything_is_served(
     tmp_path: Path, option: str
 ) -> None:
@@ -36,3 +38,13 @@ def test_a_folder_that_is_none_is_refused_before_anything_is_served(
 def test_the_version_is_that_of_the_package() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.output, result.exit_code) == (f"routescope {__version__}\n", 0)
+
+
+@pytest.mark.parametrize(("allow", "value"), [(False, "0"), (True, "1")])
+def test_pages_may_download_only_where_the_server_was_started_so(
+    allow: bool, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(hub.ALLOWED, "1")  # whatever the shell says
+    monkeypatch.setattr("streamlit.web.cli.main", lambda *arguments, **options: None)
+    serve(allow_hub=allow)
+    assert os.environ[hub.ALLOWED] == value

@@ -1,6 +1,7 @@
 """Jobs in processes of their own: progress, cancel, memory, order, and the end of the server."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,11 +92,42 @@ def test_work_that_cannot_be_sent_to_a_process_is_a_failed_job(jobs: Jobs) -> No
     assert "lambda" in job.error
 
 
-def test_one_process_does_one_job_after_another_until_one_goes_wrong(jobs: Jobs) -> None:
+def test_one_process_does_one_job_after_another_until_one_breaks(jobs: Jobs) -> None:
     first = finished(begin(jobs, "a", work.process_id)).result
-    assert finished(begin(jobs, "b", work.process_id)).result == first
-    finished(begin(jobs, "c", work.fail))
-    assert finished(begin(jobs, "d", work.process_id)).result != first
+    finished(begin(jobs, "b", work.fail))  # what the user gave was refused
+    jobs.cancel(noted(begin(jobs, "c", work.wait_politely)))
+    assert finished(begin(jobs, "d", work.process_id)).result == first
+    finished(begin(jobs, "e", work.break_down))
+    assert finished(begin(jobs, "f", work.process_id)).result != first
+
+
+def test_the_server_knows_what_a_process_keeps_until_it_is_gone(jobs: Jobs) -> None:
+    first = finished(begin(jobs, "a", work.process_id)).result
+    finished(begin(jobs, "b", partial(work.keep, name="one")))
+    finished(begin(jobs, "c", partial(work.keep, name="two")))
+    assert jobs.kept == {"one": "kept one", "two": "kept two"}
+    finished(begin(jobs, "d", partial(work.give_up, name="one")))
+    assert jobs.kept == {"two": "kept two"}
+    assert finished(begin(jobs, "e", work.process_id)).result == first
+    finished(begin(jobs, "f", partial(work.give_up, name="two")))
+    assert jobs.kept == {}
+    assert finished(begin(jobs, "g", work.process_id)).result != first  # its memory is free
+
+
+def test_what_a_process_kept_goes_with_it(jobs: Jobs) -> None:
+    process = finished(begin(jobs, "a", work.process_id)).result
+    finished(begin(jobs, "b", partial(work.keep, name="one")))
+    assert isinstance(process, int)
+    os.kill(process, signal.SIGKILL)
+    wait_until(lambda: jobs.kept == {})
+    assert finished(begin(jobs, "c", work.count)).state == "done"
+
+
+def test_what_is_kept_on_purpose_ends_no_process(jobs: Jobs) -> None:
+    first = finished(begin(jobs, "a", work.process_id)).result
+    finished(begin(jobs, "b", partial(work.keep, name="large", size=5 * GIGABYTE // 4)))
+    assert finished(begin(jobs, "c", work.process_id)).result == first
+    assert jobs.kept == {"large": "kept large"}
 
 
 def test_jobs_give_way_to_pages_and_to_what_was_asked_for(jobs: Jobs) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
 
-from app.jobs.worker import Progress
+from app.jobs.worker import Kept, Progress
 
 FOREVER = [sys.executable, "-c", "import threading; threading.Event().wait()"]
 
@@ -22,6 +22,18 @@ def count(progress: Progress) -> str:
 
 def fail(progress: Progress) -> None:
     raise ValueError("the file has no column text")
+
+
+def break_down(progress: Progress) -> None:
+    raise RuntimeError("a bug")
+
+
+def keep(progress: Progress, name: str, size: int = 1) -> None:
+    progress.keep(name, Kept(bytearray(b"x") * size, size, f"kept {name}"))
+
+
+def give_up(progress: Progress, name: str) -> None:
+    progress.give_up(name)
 
 
 def wait_politely(progress: Progress) -> None:
@@ -64,7 +76,7 @@ def fill_shared_memory(progress: Progress) -> None:
         held[-1].write(bytes(2**24))
 
 
-def crash(progress: Progress) -> None:
+def crash(progress: Progress, **about: object) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 

@@ -6,12 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import Button
 
 from analysis import queries
 from app.jobs.prompts import Upload, pasted
-from app.jobs.queue import all_jobs
 from app.views.load_balance import experts_per_token
 from app.views.prompts import figures as tokens
 from app.views.prompts import meanings, panels, token_strip
@@ -21,7 +18,7 @@ from app.views.shared.theme import EMPTY, LIGHT
 from data.routing import NO_EXPERT
 from data.store import open_trace
 from tests.app.markup import MARKUP
-from tests.app.pages import page, texts
+from tests.app.pages import page, run_button, run_to_its_end, texts
 
 
 def test_the_token_heatmap_prints_the_strongest_expert_of_each_cell() -> None:
@@ -214,14 +211,3 @@ def test_a_link_to_a_token_that_is_not_there_is_ignored(
     app = page("prompts", token=token, text="77")
     assert not app.exception
     assert app.number_input(key="token").value == 0
-
-
-def run_to_its_end(app: AppTest) -> AppTest:
-    job = all_jobs().get(f"run|{app.session_state.run}")
-    assert job is not None
-    assert job.ended.wait(300)
-    return app.run()
-
-
-def run_button(app: AppTest) -> Button:
-    return next(button for button in app.button if button.label == "Run")
