@@ -98,6 +98,11 @@ def document_text(con: DuckDBPyConnection, doc_id: int) -> str:
     return rows[0]["text"]
 
 
+def document_tokens(con: DuckDBPyConnection, doc_id: int) -> pd.DataFrame:
+    """token_id, text; as the model was given them."""
+    return _frame(con, "document_tokens", doc_id=doc_id)
+
+
 def domain_tokens(con: DuckDBPyConnection) -> pd.DataFrame:
     """domain, documents, tokens, mean_loss; in the order shown."""
     frame = _frame(con, "domain_tokens", **_names(con))

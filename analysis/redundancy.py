@@ -1,6 +1,7 @@
 """How alike the experts of a layer are, and which of them another could stand for.
 
-E = routed experts, F = inner neurons, P = parts of a neuron (its gate row, up row, down column),
+E = routed experts, F = inner neurons, P = parts of a neuron (its gate row, up row, down column; or
+one, where no sign may change),
 D = model dim, T = tokens. Every similarity is [E, E], between -1 and 1; NaN where an expert has
 nothing to compare.
 """
@@ -119,6 +120,8 @@ def pair_rows(similarity_EE: np.ndarray, leader_E: np.ndarray) -> list[dict[str,
 def _products(first_FPD: np.ndarray, second_FPD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(products of every two neurons under the better sign, that sign)"""
     gate_FF = first_FPD[:, 0] @ second_FPD[:, 0].T
+    if first_FPD.shape[1] == 1:
+        return gate_FF, np.ones_like(gate_FF)
     signed_FF = first_FPD[:, 1:].reshape(len(first_FPD), -1)
     signed_FF = signed_FF @ second_FPD[:, 1:].reshape(len(second_FPD), -1).T
     return gate_FF + np.abs(signed_FF), np.where(signed_FF < 0, -1.0, 1.0)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from data.routing import CancelledError
-from model.capture import own_loss, pad_sequences, token_loss
+from model.capture import following_loss, own_loss, pad_sequences
 from model.encoded import Encoded, batches
 from model.readable import ReadableModel
 
@@ -47,7 +47,6 @@ def document_losses(
     for number, batch in enumerate(grouped):
         chosen = [documents[index] for index in batch]
         ids_BS, rows_R = pad_sequences(model, chosen)
-        following_T = ids_BS.roll(-1, dims=1).flatten()
         has_loss_R = rows_R % ids_BS.shape[1] > 0
         scored_N = [len(item.token_ids) - (not model.unrecorded) for item in chosen]
         place_R = np.repeat(np.arange(len(batch)), scored_N)
@@ -55,7 +54,7 @@ def document_losses(
             if cancelled():
                 raise CancelledError
             with intervention():
-                loss_T = token_loss(model.logits(ids_BS), following_T)
+                loss_T = following_loss(model, ids_BS)
             loss_R = own_loss(loss_T, rows_R, ids_BS.shape[1])[has_loss_R]
             nats_VN[variant, batch] = np.bincount(
                 place_R, loss_R.double().cpu().numpy(), minlength=len(batch)

@@ -210,6 +210,16 @@ def token_loss(logits_BSV: Tensor, following_T: Tensor) -> Tensor:
     return torch.cat([F.nll_loss(log_TV, y, reduction="none") for log_TV, y in logs])
 
 
+def following_loss(model: ReadableModel, token_ids_BS: Tensor) -> Tensor:
+    """Nats of the token that follows each; a long text is read on in parts."""
+    following_BS = token_ids_BS.roll(-1, dims=1)
+    if len(token_ids_BS) > 1 or not 0 < model.batch_tokens < token_ids_BS.shape[1]:
+        return token_loss(model.logits(token_ids_BS), following_BS.flatten())
+    read_on, tokens = model.reading(), model.batch_tokens
+    parts = zip(token_ids_BS.split(tokens, 1), following_BS.split(tokens, 1), strict=True)
+    return torch.cat([token_loss(read_on(ids_BS), next_BS.flatten()) for ids_BS, next_BS in parts])
+
+
 def in_document_order(
     parts: list[tuple[list[Encoded], Handover]], *, first_has_loss: bool, allow_nonfinite: bool
 ) -> RoutingBatch:

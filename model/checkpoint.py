@@ -59,11 +59,15 @@ def quantize(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if not name.endswith(EXPERT_WEIGHTS):
             result[name] = tensor
             continue
-        scale = (tensor.float().abs().amax(dim=1, keepdim=True) / INT8_LIMIT).bfloat16()
-        whole = tensor.float() / scale.float().clamp(min=torch.finfo(torch.float32).tiny)
-        result[name] = whole.round().clamp(-INT8_LIMIT, INT8_LIMIT).to(torch.int8)
-        result[f"{name}.scale"] = scale
+        result[name], result[f"{name}.scale"] = as_int8(tensor, inputs=1)
     return result
+
+
+def as_int8(tensor: Tensor, *, inputs: int) -> tuple[Tensor, Tensor]:
+    """(whole numbers, scale): a scale an output channel, over the dimension of the `inputs`."""
+    scale = (tensor.float().abs().amax(dim=inputs, keepdim=True) / INT8_LIMIT).bfloat16()
+    whole = tensor.float() / scale.float().clamp(min=torch.finfo(torch.float32).tiny)
+    return whole.round().clamp(-INT8_LIMIT, INT8_LIMIT).to(torch.int8), scale
 
 
 def dequantize(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

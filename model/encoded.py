@@ -48,6 +48,12 @@ def encoded_documents(
             )
 
 
+def forward_room(model: ReadableModel) -> int:
+    """Tokens of a text that one forward takes: what hooks see of a longer one is its last part."""
+    longest = min(model.batch_tokens or model.context_length, model.context_length)
+    return longest - len(model.unrecorded)
+
+
 def windows(encoded: Iterable[Encoded], *, tokens: int) -> Iterator[list[Encoded]]:
     """Documents in their order, in groups of at most so many tokens with what precedes each, or of
     one that has more."""

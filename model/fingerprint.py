@@ -11,6 +11,7 @@ from data.training_folder import file_identity
 LARGEST_CONFIG = 2**22  # bytes
 SHARDS = "model-*.safetensors"
 FILES = ("*.json", "*.safetensors", "*.model", "*.jinja")  # that a model is loaded from
+INT8 = "int8-*.safetensors"  # of a model of transformers, which does not read them
 
 
 def shard_name(number: int, count: int) -> str:
@@ -52,12 +53,12 @@ def is_transformers(folder: Path) -> bool:
 
 
 def transformers_weights(folder: Path) -> list[Path]:
-    """The files that transformers reads: those of its index, or the one without; empty where there
-    are none."""
+    """The files that transformers reads: those of its index, or the one without; or those with INT8
+    experts, which only RouteScope reads; empty where there are none."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         whole = folder / "model.safetensors"
-        return [whole] if whole.is_file() else []
+        return [whole] if whole.is_file() else sorted(folder.glob(INT8))
     named = read_object(index, remedy="copy the model again").get("weight_map")
     if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
         raise ValueError(f"{index} names no weights; copy the model again")
@@ -75,6 +76,15 @@ def model_identity(folder: Path) -> str:
     return file_identity(*sorted(path for pattern in FILES for path in folder.glob(pattern)))
 
 
+def weight_paths(folder: Path) -> list[Path]:
+    return transformers_weights(folder) if is_transformers(folder) else shard_paths(folder)
+
+
+def int8_name(number: int, count: int) -> str:
+    """Of the `number`-th, counted from 1."""
+    return INT8.replace("*", f"{number:05}-of-{count:05}")
+
+
 def model_sha256(folder: Path) -> str:
     """Over the config and every weight shard, in order; read again only when a file changes."""
     if not (folder / "config.json").is_file():
@@ -85,8 +95,7 @@ def model_sha256(folder: Path) -> str:
 @lru_cache(maxsize=8)
 def _sha256(folder: Path, identity: str) -> str:
     digest = hashlib.sha256((folder / "config.json").read_bytes())
-    paths = transformers_weights(folder) if is_transformers(folder) else shard_paths(folder)
-    for path in paths:
+    for path in weight_paths(folder):
         with path.open("rb") as file:
             while part := file.read(2**24):
                 digest.update(part)

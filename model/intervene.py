@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from data.routing import NO_EXPERT
+from model.losses import by_expert
 from model.readable import GateRule, HasMoELayers, MoELayer
 from model.recording import require_moe_layers, require_rule
 
 GateOutput = tuple[Tensor | None, Tensor, Tensor]  # router_logits_TE, weights_TK, expert_ids_TK
 Experts = Mapping[int, Sequence[int]]  # of each MoE layer named
+TIE = 0.02  # of a score: further apart than by rounding to bfloat16
 
 
 @dataclass(slots=True)
@@ -82,8 +84,9 @@ class Rerouting:
     ) -> tuple[Tensor, Tensor, Tensor]:
         if not self.layer.takes_choices or not isinstance(output, tuple) or len(output) != 3:
             raise ValueError(
-                f"the gate of MoE layer {self.layer_id} ({type(gate).__name__}) does more than "
-                "give choices and weights: other choices cannot be put in their place"
+                f"the gate of MoE layer {self.layer_id} ({type(gate).__name__}) does something "
+                "else than give choices and weights once a forward: other choices cannot be put in "
+                "their place"
             )
         router_logits_TE, weights_TK, expert_ids_TK = output
         if router_logits_TE is None:
@@ -96,14 +99,15 @@ class Rerouting:
         preference_TE = rule.preference(scores_TE)
         if preference_TE.isnan().all():
             raise ValueError(
-                f"what the gate of MoE layer {self.layer_id} chooses by is not known: what it "
-                "would choose instead is not either"
+                f"the gate of MoE layer {self.layer_id} does not choose by its scores, or it is "
+                "not known how: what it would choose instead is not known either"
             )
+        preference_TE = self.as_chosen(preference_TE, expert_ids_TK)
         min_k, max_k = self.layer.k_range
         choice = Choice(
             self.layer_id,
             scores_TE,
-            preference_TE.clone(),
+            preference_TE,
             torch.ones_like(scores_TE[0]),
             top_k=max_k,
             min_k=min_k,
@@ -115,6 +119,23 @@ class Rerouting:
         new_TK = weigh(of_chosen(scores_TE, chosen_TK), chosen_TK)
         new_TK = new_TK * choice.factor_E[chosen_TK.clamp(min=0)]
         return router_logits_TE, new_TK.to(weights_TK.dtype), chosen_TK
+
+    def as_chosen(self, preference_TE: Tensor, expert_ids_TK: Tensor) -> Tensor:
+        """A preference of the gate's own choices: where scores tie but for rounding, the rule may
+        prefer others than the gate."""
+        if prefers(preference_TE, expert_ids_TK):
+            return preference_TE.clone()
+        chosen_TE = by_expert(torch.ones_like(expert_ids_TK), expert_ids_TK, self.layer.num_experts)
+        best_TE, by_rule_TE = preference_TE.sort(dim=-1, descending=True, stable=True)
+        order_TE = chosen_TE.gather(-1, by_rule_TE).argsort(dim=-1, descending=True, stable=True)
+        own_TE = torch.empty_like(best_TE).scatter(-1, by_rule_TE.gather(-1, order_TE), best_TE)
+        moved_TE = (own_TE != preference_TE) & own_TE.isfinite()
+        if (moved_TE & ~near(own_TE, preference_TE)).any():
+            raise ValueError(
+                f"the gate of MoE layer {self.layer_id} chose other experts than those it should "
+                "prefer: how it chooses is not known"
+            )
+        return own_TE
 
     def weighing(
         self, scores_TE: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor
@@ -135,6 +156,17 @@ class Rerouting:
             f"the gate of MoE layer {self.layer_id} does not weigh experts by their scores, nor by "
             "scores that sum to 1: what it would give to other experts is not known"
         )
+
+
+def prefers(preference_TE: Tensor, expert_ids_TK: Tensor) -> bool:
+    """Whether these are the experts with the largest preference, and no other could be."""
+    ids_TK = expert_ids_TK.where(expert_ids_TK != NO_EXPERT, expert_ids_TK[:, :1])
+    rejected_TE = preference_TE.scatter(-1, ids_TK, -torch.inf)
+    return bool((preference_TE.gather(-1, ids_TK).amin(-1) > rejected_TE.amax(-1)).all())
+
+
+def near(one_TE: Tensor, other_TE: Tensor) -> Tensor:
+    return torch.isclose(one_TE, other_TE, rtol=TIE, atol=1e-6)
 
 
 def of_chosen(scores_TE: Tensor, expert_ids_TK: Tensor) -> Tensor:

@@ -83,7 +83,9 @@ class MoELayer(Protocol):
         """None: the gate has no logits."""
 
     def neurons(self) -> np.ndarray:
-        """Weights of the routed experts [E, F, P, D]: gate row, up row, down column."""
+        """Weights of the routed experts [E, F, P, D]: gate row, up row, down column. Where the last
+        two cannot be negated together without a change all are one part (P = 1). Experts without
+        weights are left out; they come last."""
 
 
 class HasMoELayers(Protocol):

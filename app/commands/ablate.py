@@ -61,7 +61,6 @@ def ablate(
         tracer = load_tracer(model, Loading(device=device, dtype=dtype))
         halves = claims.halves(con, info)
         plan = ablation.plan(
-            tracer,
             con,
             info,
             halves,

@@ -11,6 +11,7 @@ from app.commands.numbers import count_option, real_option, seed_option
 from app.commands.progress import progress_bar
 from app.commands.signals import leaving, nothing
 from app.studies import redundancy
+from app.studies.compression import theirs
 from app.studies.compression.costs import Costs, compare
 from app.studies.compression.folder import write_model
 from app.studies.compression.plan import without_experts
@@ -58,15 +59,21 @@ def prune(
 
     Example: routescope prune data/checkpoint --out runs/small --by saliency --share 0.125
     """
+    from model.fingerprint import is_transformers
+
     rule = Rule(by=by, how=how, threshold=threshold, share=share)
     with leaving(nothing), new_folder(out) as folder:
+        if is_transformers(model):
+            theirs.require_prunable(model, rule)
         tracer = load_tracer(model)
-        whole = own_model(tracer).transformer
         used = redundancy.calibration(tracer.model, text, seed=seed)
         with progress_bar("similarity") as advance:
             known = redundancy.measure(tracer, used, on_progress=advance, seed=seed)
-        smaller = without_experts(whole, rule, known)
-        small = write_model(smaller, model, folder)
+        if is_transformers(model):
+            small = theirs.write_pruned(tracer, rule, known, folder)
+        else:
+            smaller = without_experts(own_model(tracer).transformer, rule, known)
+            small = write_model(smaller, model, folder)
         documents = unseen_texts([item.document for item in used], texts=texts, seed=seed)
         costs = measure_costs(tracer, small, documents, rule.settings(), seed=seed)
     report(rule.settings(), costs, out=out, as_json=as_json)
@@ -80,14 +87,18 @@ def quantize(
     Example: routescope quantize data/checkpoint --out runs/int8
     """
     from model.compress import with_int8_experts
+    from model.fingerprint import is_transformers
 
     settings = {"by": "int8", "how": "quantize"}
     with leaving(nothing), new_folder(out) as folder:
         tracer = load_tracer(model)
-        whole = own_model(tracer).transformer
-        if whole.config.expert_dtype == "int8":
-            raise ValueError(f"the experts of {model} are already INT8")
-        small = write_model(with_int8_experts(whole), model, folder)
+        if is_transformers(model):
+            small = theirs.write_int8(model, folder)
+        else:
+            whole = own_model(tracer).transformer
+            if whole.config.expert_dtype == "int8":
+                raise ValueError(f"the experts of {model} are already INT8")
+            small = write_model(with_int8_experts(whole), model, folder)
         documents = unseen_texts([], texts=texts, seed=seed)
         costs = measure_costs(tracer, small, documents, settings, seed=seed)
     report(settings, costs, out=out, as_json=as_json)

@@ -23,7 +23,6 @@ def run(progress: Progress, model: Path, trace_path: Path, text: str) -> None:
         halves = claims.halves(con, info)
         tracer = models.tracer(progress, model)
         plan = ablation.plan(
-            tracer,
             con,
             info,
             halves,

@@ -133,7 +133,6 @@ class Plan:
 
 
 def plan(
-    tracer: Tracer,
     con: DuckDBPyConnection,
     info: TraceInfo,
     halves: claims.Halves,
@@ -142,15 +141,13 @@ def plan(
     tokens_per_domain: int,
     seed: int,
 ) -> Plan:
-    from model.encoded import encoded_documents
-
     rows = claims.sampled(halves.judges, tokens_per_domain=tokens_per_domain, seed=seed)
     texts, claimed = Texts.of_trace(con, info, rows), halves.claims()
     return Plan(
         targets=targets,
         claimed=claimed,
         texts=texts,
-        encoded=list(encoded_documents(tracer.model, claims.documents_of(con, rows))),
+        encoded=claims.encoded_of(con, rows),
         experts=texts.to_leave_out(targets, claimed, seed=seed),
         seed=seed,
     )

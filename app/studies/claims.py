@@ -5,6 +5,7 @@ D = documents, N = groups, L = MoE layers, E = routed experts.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from analysis.groups import summed
 from analysis.halves import MIN_HALF, judging_half
 from analysis.queries import TraceInfo
 from data.routing import Document
+
+if TYPE_CHECKING:
+    from model.encoded import Encoded
 
 HALVES = 0  # seed of the halves: one for all runs on a trace
 Expert = tuple[int, int]  # layer, expert
@@ -125,8 +129,16 @@ def sampled(judges: pd.DataFrame, *, tokens_per_domain: int, seed: int) -> pd.Da
     return frame[before < tokens_per_domain].sort_values("doc_id", ignore_index=True)
 
 
-def documents_of(con: DuckDBPyConnection, rows: pd.DataFrame) -> list[Document]:
-    return [
-        Document(doc_id=doc_id, text=queries.document_text(con, doc_id), domain=domain)
-        for doc_id, domain in zip(rows.doc_id.tolist(), rows.domain.tolist(), strict=True)
-    ]
+def encoded_of(con: DuckDBPyConnection, rows: pd.DataFrame) -> list["Encoded"]:
+    """As the model was given them when the trace was made: with special tokens, those of a chat
+    template and what it generated."""
+    from model.encoded import Encoded
+
+    encoded = []
+    for doc_id, domain in zip(rows.doc_id.tolist(), rows.domain.tolist(), strict=True):
+        tokens = queries.document_tokens(con, doc_id)
+        pieces = tokens.text.tolist()
+        document = Document(doc_id=doc_id, text="".join(pieces), domain=domain)
+        unnamed: list[str | None] = [None] * len(pieces)
+        encoded.append(Encoded(document, tokens.token_id.tolist(), pieces, unnamed))
+    return encoded

@@ -57,8 +57,8 @@ class HuggingFaceLayer:
     @property
     def takes_choices(self) -> bool:
         """Whether gate and experts keep the contract of model/watching.py, so that other choices
-        can be put in the place of the gate's."""
-        return type(self.gate).__name__ not in EXCEPTIONS
+        can be put in the place of the gate's: not where a gate decides for several layers."""
+        return self.turns == 1 and type(self.gate).__name__ not in EXCEPTIONS
 
 
 class OneTurn:

@@ -10,8 +10,15 @@ import torch
 import transformers
 from torch import nn
 
-from model.huggingface.folder import Found, first_line, fitting_tokenizer, look_into
+from model.huggingface.folder import (
+    Found,
+    empty_model,
+    first_line,
+    fitting_tokenizer,
+    look_into,
+)
 from model.huggingface.model import HuggingFaceModel
+from model.huggingface.smaller import dequantized, is_int8
 
 DTYPES = ("float32", "bfloat16", "float16")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
@@ -94,11 +101,17 @@ def require_memory(found: Found, dtype: torch.dtype, device: str, memory: int | 
 
 
 def load_weights(found: Found, dtype: torch.dtype, device: str) -> nn.Module:
-    auto_class: Any = getattr(transformers, found.auto_class)
+    maker: Any = getattr(transformers, found.auto_class)
+    source: dict[str, Any] = {"pretrained_model_name_or_path": found.folder}
+    if is_int8(found.folder):  # the class itself: the automatic ones ask for a folder
+        maker = type(empty_model(found.config, found.auto_class))
+        weights = dequantized(found.folder, dtype)
+        source = {"pretrained_model_name_or_path": None, "state_dict": weights}
+        source["config"] = found.config
     options: dict[str, Any] = {} if device == "cpu" else {"device_map": device}
     try:
-        module, info = auto_class.from_pretrained(
-            found.folder,
+        module, info = maker.from_pretrained(
+            **source,
             dtype=dtype,
             use_safetensors=True,
             local_files_only=True,

@@ -24,6 +24,8 @@ LONGEST = 2**17  # tokens of a context, where the config names none
 # what else is in a forward changes what these do: a capacity for all tokens, rows that are mixed
 READ_ALONE = ("DogeCDMoE", "NllbMoeTop2Router", "SwitchTransformersTop1Router")
 SAMPLE = "Sums of 3 and 4 make 7. The cat sat on the mat; def f(x): return x ** 2 # naïve, 猫\n"
+SAMPLE += " ".join(f"{number**3:x}" for number in range(200))  # like no text: all experts are asked
+SAMPLE_TOKENS = 512  # as many as tell apart how groups of experts are scored
 
 
 class HuggingFaceModel:
@@ -35,7 +37,8 @@ class HuggingFaceModel:
         self.config = module.config.get_text_config(decoder=True)
         self.two_stacks = bool(module.config.is_encoder_decoder)
         self._use(HuggingFaceText(tokenizer, chat=chat))
-        sample = list(tokenizer(SAMPLE, verbose=False)["input_ids"])[: self.context_length]
+        length = min(self.context_length, SAMPLE_TOKENS)
+        sample = list(tokenizer(SAMPLE, verbose=False)["input_ids"])[:length]
         token_ids_BS = torch.tensor([sample], device=self.device)
         self._layers = tried_layers(module, lambda: self.require_next_tokens(token_ids_BS))
 

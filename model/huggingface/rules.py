@@ -205,7 +205,9 @@ def with_weighting(
 
 
 def near_round(value: float, tolerance: float) -> float:
-    """A scale is a number that somebody wrote down."""
+    """A scale is a number that somebody wrote down, most often 1."""
+    if abs(value - 1) <= tolerance:
+        return 1.0
     rounded = round(value, 3)
     return rounded if abs(value - rounded) <= tolerance * abs(value) else value
 

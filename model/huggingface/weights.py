@@ -1,7 +1,9 @@
 """Weights of the experts of transformers, whichever way round they are stored.
 
-E = experts, F = inner neurons of an expert, D = model dim, P = parts of a neuron.
+E = experts, F = inner neurons of an expert, D = model dim, P = parts of a neuron, T = tokens.
 """
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 
 def neurons(experts: nn.Module, *, name: str) -> np.ndarray:
-    """[E, F, P, D]: gate row, up row, down column; without the first where experts have no gate.
+    """As MoELayer.neurons has it; biases are left out.
 
     ValueError: they are not stacked.
     """
@@ -21,16 +23,35 @@ def neurons(experts: nn.Module, *, name: str) -> np.ndarray:
             "weights: their neurons cannot be compared"
         )
     first_EFD, down_EDF = first.detach().float().cpu(), down.detach().float().cpu()
-    if getattr(experts, "is_transposed", False):
+    if getattr(experts, "is_transposed", first_EFD.shape[2] != down_EDF.shape[1]):
         first_EFD, down_EDF = first_EFD.transpose(1, 2), down_EDF.transpose(1, 2)
-    parts = [first_EFD]
-    if getattr(experts, "has_gate", True):
-        half = first_EFD.shape[1] // 2
-        interleaved = not getattr(experts, "is_concatenated", True)
-        parts = (
-            [first_EFD[:, ::2], first_EFD[:, 1::2]]
-            if interleaved
-            else [first_EFD[:, :half], first_EFD[:, half:]]
-        )
     number = len(down_EDF)  # of experts that have weights: identity experts have none
-    return torch.stack([*(part[:number] for part in parts), down_EDF.transpose(1, 2)], 2).numpy()
+    parts = [*halves(experts, first_EFD[:number].transpose(1, 2)), down_EDF]
+    neurons_EFPD = torch.stack([part.transpose(1, 2) for part in parts], 2)
+    return (
+        neurons_EFPD if may_be_negated(experts) else neurons_EFPD.flatten(2)[:, :, None]
+    ).numpy()
+
+
+def halves(experts: nn.Module, both: Tensor) -> list[Tensor]:
+    """Of the last dimension: gate and up, or up alone where experts have no gate."""
+    if not getattr(experts, "has_gate", True):
+        return [both]
+    if getattr(experts, "is_concatenated", True):
+        return list(both.chunk(2, dim=-1))
+    return [both[..., ::2], both[..., 1::2]]
+
+
+def may_be_negated(experts: nn.Module) -> bool:
+    """Whether up row and down column of a neuron negated together give the same."""
+    if not getattr(experts, "has_gate", True):
+        return False
+    apply: Any = getattr(experts, "_apply_gate", None)
+    if apply is None:
+        return True
+    weight = next(experts.parameters())
+    row_TF = torch.linspace(-3, 3, 16, device=weight.device, dtype=weight.dtype).view(2, 8)
+    other_TF = row_TF.clone()
+    halves(experts, other_TF)[-1].neg_()
+    with torch.no_grad():
+        return torch.equal(apply(other_TF), -apply(row_TF))

@@ -6,6 +6,7 @@ T = tokens, L = MoE layers, E = routed experts, N = documents.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -55,8 +56,9 @@ def compare(
     read, total = len(documents), 2 * len(documents)
     old = measure(before, documents, on_progress=lambda done: on_progress(done, total))
     new = measure(after, documents, on_progress=lambda done: on_progress(read + done, total))
+    choices = under_original_ids(new.choices, after.folder, like=old.choices)
     return Costs(
-        changed_choices=changed_choices(old.choices, new.choices, documents),
+        changed_choices=changed_choices(old.choices, choices, documents),
         parameters=(old.parameters, new.parameters),
         bytes=(old.bytes, new.bytes),
         experts_by_layer=(old.experts_by_layer, new.experts_by_layer),
@@ -69,7 +71,7 @@ def measure(
     tracer: Tracer, documents: Sequence[Document], *, on_progress: Callable[[int], None]
 ) -> Measurement:
     """Progress is documents read."""
-    from model.fingerprint import shard_paths
+    from model.fingerprint import weight_paths
 
     def advance(done: int, parts: int) -> None:
         on_progress(done * len(documents) // parts)
@@ -83,25 +85,40 @@ def measure(
         choices=gate_choices(tracer, documents),
         parameters=tracer.model.description().parameters,
         experts_by_layer=[len(layer.neurons()) for layer in tracer.model.moe_layers()],
-        bytes=sum(path.stat().st_size for path in shard_paths(tracer.folder)),
+        bytes=sum(path.stat().st_size for path in weight_paths(tracer.folder)),
     )
 
 
 def gate_choices(tracer: Tracer, documents: Sequence[Document]) -> Choices:
     import torch
 
-    from model.encoded import encoded_documents
+    from model.encoded import encoded_documents, forward_room
     from model.expert_inputs import expert_inputs
     from model.losses import by_expert
 
-    layers = tracer.model.moe_layers()
+    most = max(layer.num_experts for layer in tracer.model.moe_layers())
     document, chosen = [], []
-    encoded = list(encoded_documents(tracer.model, documents))
+    room = forward_room(tracer.model)
+    encoded = list(encoded_documents(tracer.model, documents, room=room))
     for document_T, inputs in expert_inputs(tracer.model, encoded):
         document.append(document_T)
         chosen_LTE = [
-            by_expert(torch.ones_like(ids_TK, dtype=torch.bool), ids_TK, layer.num_experts)
-            for layer, (_, ids_TK, _) in zip(layers, inputs, strict=True)
+            by_expert(torch.ones_like(ids_TK, dtype=torch.bool), ids_TK, most)
+            for _, ids_TK, _ in inputs
         ]
         chosen.append(torch.stack(chosen_LTE, 1).cpu().numpy())
     return Choices(np.concatenate(document), np.concatenate(chosen))
+
+
+def under_original_ids(choices: Choices, folder: Path, *, like: Choices) -> Choices:
+    """Of a model in the folder whose experts have new ids, as choices of the original."""
+    from model.fingerprint import is_transformers
+    from model.huggingface.smaller import kept_experts
+
+    kept = kept_experts(folder) if is_transformers(folder) else None
+    if kept is None:
+        return choices
+    chosen_TLE = np.zeros_like(like.chosen_TLE)
+    for layer_id, block in enumerate(sorted(kept)):
+        chosen_TLE[:, layer_id, kept[block]] = choices.chosen_TLE[:, layer_id]
+    return Choices(choices.document_T, chosen_TLE)

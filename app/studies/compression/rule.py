@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.redundancy import SIMILARITIES, leaders, without_least_salient
+from analysis.redundancy import CLOSED, SIMILARITIES, leaders, without_least_salient
 from app.studies.redundancy import Redundancy
 
 SALIENCY = "saliency"
@@ -44,15 +44,53 @@ class Rule:
         return {"by": self.by, "how": self.how, "threshold": self.threshold}
 
     def leaders(self, known: Redundancy) -> np.ndarray:
-        """Whose weights each expert runs afterwards [L, E], CLOSED where nobody's."""
+        """Whose weights each expert runs afterwards [L, E], CLOSED where nobody's or where a layer
+        has no such expert."""
+        leader_LE = np.full(known.tokens_LE.shape, CLOSED)
+        for layer_id, experts in enumerate(known.experts_by_layer.tolist()):
+            leader_LE[layer_id, :experts] = self._of_layer(known, layer_id, experts)
+        return leader_LE
+
+    def _of_layer(self, known: Redundancy, layer_id: int, experts: int) -> np.ndarray:
         if self.by == SALIENCY:
-            rows = [without_least_salient(row, share=self.share) for row in known.saliency_LE]
-            return np.array(rows)
-        layers = zip(known.similarity(self.by), known.tokens_LE, strict=True)
-        return np.array([leaders(*layer, threshold=self.threshold) for layer in layers])
+            return without_least_salient(known.saliency_LE[layer_id, :experts], share=self.share)
+        similarity_EE = known.similarity(self.by)[layer_id, :experts, :experts]
+        tokens_E = known.tokens_LE[layer_id, :experts]
+        return leaders(similarity_EE, tokens_E, threshold=self.threshold)
+
+    def require_without_leaders(self) -> None:
+        if self.by != SALIENCY:
+            raise ValueError(
+                "in a model of transformers an expert has weights of its own or is gone, and none "
+                "can run another's; use --by saliency"
+            )
+
+    def kept(self, known: Redundancy, *, groups: int) -> list[list[int]]:
+        """Ids that stay in each layer of a model that renumbers its experts, equally many in all
+        layers and in all groups of one, which are ranges of ids."""
+        self.require_without_leaders()
+        sizes = set(known.experts_by_layer.tolist())
+        if len(sizes) > 1:
+            raise ValueError("the layers have different numbers of experts; all must be alike")
+        [experts] = sizes
+        of_groups = [part for row in known.saliency_LE for part in np.split(row[:experts], groups)]
+        closed = [without_least_salient(part, share=self.share) == CLOSED for part in of_groups]
+        closed_LE = np.reshape(closed, (-1, experts))
+        if not closed_LE.any():
+            where = "group" if groups > 1 else "layer"
+            raise ValueError(
+                f"the share is less than one expert per {where}, so nothing would be removed"
+            )
+        if (left := int((~closed_LE[0]).sum())) < known.top_k:
+            raise ValueError(
+                f"{left} experts of a layer would be left, and a token chooses {known.top_k}; "
+                "lower --share"
+            )
+        return [np.flatnonzero(~closed_E).tolist() for closed_E in closed_LE]
 
     def require_change(self, known: Redundancy, leader_LE: np.ndarray) -> None:
-        if (leader_LE != np.arange(leader_LE.shape[1])).any():
+        standing_LE = leader_LE == np.arange(leader_LE.shape[1])
+        if standing_LE.sum() < known.experts_by_layer.sum():
             return
         if self.by == SALIENCY:
             raise ValueError(

@@ -46,7 +46,9 @@ def panels(
 def similarity(
     similar: Redundancy, palette: Palette, *, by: str, layer_id: int, threshold: float
 ) -> Panel:
-    similarity_EE, tokens_E = similar.similarity(by)[layer_id], similar.tokens_LE[layer_id]
+    experts = similar.experts_by_layer[layer_id]
+    similarity_EE = similar.similarity(by)[layer_id, :experts, :experts]
+    tokens_E = similar.tokens_LE[layer_id, :experts]
     leader_E = leaders(similarity_EE, tokens_E, threshold=threshold)
     null = float(similar.null(by)[layer_id])
     pairs = pair_table(similar, by, layer_id, leader_E)
@@ -86,7 +88,7 @@ def experts_left(similar: Redundancy, palette: Palette, *, threshold: float) -> 
 def costs(similar: Redundancy, table: pd.DataFrame, palette: Palette, *, domain: str) -> Panel:
     """Of models with fewer experts, on the texts of a domain or on all. table: as `prune` writes
     it beside the weights."""
-    rows, most = table[table.domain == domain], similar.tokens_LE.size
+    rows, most = table[table.domain == domain], int(similar.experts_by_layer.sum())
     removed = rows[rows.experts < most]
     return Panel(
         name="compression",
@@ -136,7 +138,9 @@ def _standing(leader_LE: np.ndarray) -> np.ndarray:
 def pair_table(similar: Redundancy, by: str, layer_id: int, leader_E: np.ndarray) -> pd.DataFrame:
     """Every pair of the layer, the most similar first; an empty leader: each runs its own
     weights."""
-    frame = pd.DataFrame(pair_rows(similar.similarity(by)[layer_id], leader_E))
+    experts = len(leader_E)
+    similarity_EE = similar.similarity(by)[layer_id, :experts, :experts]
+    frame = pd.DataFrame(pair_rows(similarity_EE, leader_E))
     frame.insert(0, "layer_id", layer_id)
     frame = frame.assign(null=float(similar.null(by)[layer_id])).astype({"leader": "Int64"})
     return frame.sort_values("similarity", ascending=False, ignore_index=True)
@@ -144,11 +148,11 @@ def pair_table(similar: Redundancy, by: str, layer_id: int, leader_E: np.ndarray
 
 def headline(similar: Redundancy, by: str, *, threshold: float) -> list[tuple[str, str, str]]:
     leader_LE = Rule(by=by, threshold=threshold).leaders(similar)
-    stand = int(_standing(leader_LE).sum())
-    saved = (leader_LE.size - stand) * similar.expert_parameters
+    stand, experts = int(_standing(leader_LE).sum()), int(similar.experts_by_layer.sum())
+    saved = (experts - stand) * similar.expert_parameters
     highest, layer = similar.highest(by)
     return [
-        ("Experts left", f"{stand:,}", f"of {leader_LE.size:,}"),
+        ("Experts left", f"{stand:,}", f"of {experts:,}"),
         ("Parameters saved", f"{saved / 1e6:.2f} M", f"of {similar.parameters / 1e6:.1f} M"),
         ("Highest similarity", f"{highest:.3f}", f"in layer {layer}"),
         ("Unrelated experts", f"{similar.null(by).mean():.3f}", "mean over layers"),
@@ -158,7 +162,8 @@ def headline(similar: Redundancy, by: str, *, threshold: float) -> list[tuple[st
 def _answer(similar: Redundancy, by: str, *, threshold: float) -> str:
     leader_LE = Rule(by=by, threshold=threshold).leaders(similar)
     standing_L = _standing(leader_LE)
-    removed = leader_LE.size - int(standing_L.sum())
+    experts = int(similar.experts_by_layer.sum())
+    removed = experts - int(standing_L.sum())
     highest, layer = similar.highest(by)
     closest = (
         f"the most similar pair is at {highest:.3f} (layer {layer}), unrelated experts are at "
@@ -170,7 +175,7 @@ def _answer(similar: Redundancy, by: str, *, threshold: float) -> str:
         )
     saved = removed * similar.expert_parameters / similar.parameters
     text = (
-        f"At a threshold of {threshold:.2f} by {by}, {removed:,} of {leader_LE.size:,} experts "
+        f"At a threshold of {threshold:.2f} by {by}, {removed:,} of {experts:,} experts "
         f"would run another's weights, which saves {saved:.1%} of the model's parameters; "
         f"{closest}."
     )

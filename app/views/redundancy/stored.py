@@ -58,8 +58,9 @@ def _stored(folder: str, identity: tuple[int, ...]) -> Redundancy | None:
 
 def _pruned(folder: Path) -> bool:
     from model.config_file import load_config
+    from model.fingerprint import is_transformers
 
-    return load_config(folder).expert_leaders is not None
+    return not is_transformers(folder) and load_config(folder).expert_leaders is not None
 
 
 def _identity() -> tuple[int, ...]:

@@ -25,7 +25,7 @@ IMPLEMENTATIONS = ("eager", "grouped_mm", "batched_mm")
 def prepared(family: Family) -> tuple[Any, list[HuggingFaceLayer]]:
     """(a model, its MoE layers)"""
     model = tiny(family)
-    ids_BS = tokens(2, 32)
+    ids_BS = tokens(8, 64)
     inputs = forward_inputs(model, family, ids_BS, torch.ones_like(ids_BS))
     return model, tried_layers(model, lambda: model(**inputs))
 
