@@ -51,6 +51,19 @@ def group_k_array(
     return counts[:, :-1], counts[:, -1], domain_id_N
 
 
+def group_gate_array(
+    con: DuckDBPyConnection, info: TraceInfo
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """entropy_NL (summed), decisions_NL (of known entropy) and domain_id_N of the groups with a
+    token, as in group_array()."""
+    frame = queries.document_gate(con)
+    doc_ids, place = np.unique(frame.doc_id, return_inverse=True)
+    counts = np.zeros((len(doc_ids), 2, info.num_layers))
+    counts[place, :, frame.layer_id] = frame[["entropy", "decisions"]]
+    counts, domain_id_N = _by_unit(queries.documents(con), doc_ids, info, counts)
+    return counts[:, 0], counts[:, 1], domain_id_N
+
+
 def _by_unit(
     frame: pd.DataFrame, doc_ids: np.ndarray, info: TraceInfo, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

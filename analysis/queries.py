@@ -169,6 +169,11 @@ def gate_summary(con: DuckDBPyConnection) -> pd.DataFrame:
     return _frame(con, "gate_summary")
 
 
+def document_gate(con: DuckDBPyConnection) -> pd.DataFrame:
+    """doc_id, layer_id, entropy (nats, summed over its tokens), decisions (of known entropy)."""
+    return _frame(con, "document_gate")
+
+
 def tokens_by_domain(con: DuckDBPyConnection) -> pd.DataFrame:
     """doc_id, position, domain of every token."""
     return _frame(con, "tokens_by_domain", **_names(con))

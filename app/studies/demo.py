@@ -80,20 +80,26 @@ def demo_documents(tracer: Tracer, path: Path) -> Iterator[Document]:
             )
 
 
-def draw(rows: Iterable[Row], tokens_of: Callable[[str], int]) -> Iterator[Row]:
-    """Rows to DEMO_TOKENS; the next is of the source with the fewest tokens that has groups below
-    GROUP_TOKENS, and there of the group with the fewest.
+def draw(
+    rows: Iterable[Row],
+    tokens_of: Callable[[str], int],
+    *,
+    tokens: int = DEMO_TOKENS,
+    group_tokens: int = GROUP_TOKENS,
+) -> Iterator[Row]:
+    """Rows to so many tokens; the next is of the source with the fewest that has groups below
+    `group_tokens`, and there of the group with the fewest.
     """
     waiting = defaultdict[tuple[str, str], deque[Row]](deque)
     for row in rows:
         waiting[row["source"], row["group"]].append(row)
     of_source, of_group = Counter[str](), Counter[str]()
-    while waiting and of_group.total() < DEMO_TOKENS:
+    while waiting and of_group.total() < tokens:
         source, group = min(waiting, key=lambda key: (of_source[key[0]], of_group[key[1]]))
         row = waiting[source, group].popleft()
-        tokens = tokens_of(row["text"])
-        of_source[source] += tokens
-        of_group[group] += tokens
-        if not waiting[source, group] or of_group[group] >= GROUP_TOKENS:
+        added = tokens_of(row["text"])
+        of_source[source] += added
+        of_group[group] += added
+        if not waiting[source, group] or of_group[group] >= group_tokens:
             del waiting[source, group]
         yield row

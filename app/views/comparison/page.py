@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from app.views.comparison import paper
+from app.views.comparison import families, family_panels, paper
+from app.views.comparison.opening import draw_opening
 from app.views.comparison.panels import (
     differences,
     headline,
@@ -36,8 +37,22 @@ controls.answer(redundancy_answer(comparison))
 draw_abreast(redundancy(comparison, controls.palette()), subject=SUBJECT, file=False)
 controls.download(comparison.interventions, name="interventions", trace=SUBJECT)
 
+st.subheader("How do experts of other families specialize?", anchor=False)
+try:
+    others = families.load()
+except ValueError as error:
+    st.info(str(error))
+else:
+    models, specialization = family_panels.panels(others, controls.palette())
+    draw(models, subject=SUBJECT)
+    controls.legend(list(others.lifts.domain.unique()))
+    draw(specialization, subject=SUBJECT)
+    controls.download(others.domains, name="experts_per_domain_by_family", trace=SUBJECT)
+    controls.download(others.lifts, name="highest_lift_by_expert", trace=SUBJECT)
+    draw_opening()
+
 with st.expander(f"Every claim of the article “{paper.ARTICLE}”", icon=":material/fact_check:"):
     st.markdown(paper.claims())
 with st.expander("Trainings", icon=":material/show_chart:"):
     controls.table(comparison.runs, name="trainings", trace=SUBJECT)
-controls.method("bits_table", "difference", "seed_spread", "domain_changes")
+controls.method("bits_table", "difference", "seed_spread", "domain_changes", *family_panels.METHOD)
