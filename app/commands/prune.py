@@ -24,7 +24,9 @@ from data.outputs import new_folder
 from data.routing import Document
 from data.strict_json import json_text
 
-Model = Annotated[Path, typer.Argument(help="Folder of a model, which stays as it is.")]
+Model = Annotated[
+    Path, typer.Argument(help="Folder of a model, ours or of transformers, which stays as it is.")
+]
 Out = Annotated[Path, typer.Option(help="New folder for the smaller model.")]
 Texts = Annotated[int, count_option("Held-out texts per domain to measure on.")]
 Seed = Annotated[int, seed_option("Seed of the texts drawn and of the intervals.")]
@@ -55,7 +57,8 @@ def prune(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write a model with fewer experts, and compare it with the original.
+    """Write a model with fewer experts, and compare it with the original. Of a model of
+    transformers, whose experts get new ids, by saliency alone (docs/models.md).
 
     Example: routescope prune data/checkpoint --out runs/small --by saliency --share 0.125
     """
@@ -82,7 +85,8 @@ def prune(
 def quantize(
     model: Model, out: Out, texts: Texts = 20, seed: Seed = 0, as_json: Json = False
 ) -> None:
-    """Write a model with INT8 routed experts, and compare it with the original.
+    """Write a model with INT8 routed experts, and compare it with the original. That of a model of
+    transformers is read by RouteScope alone.
 
     Example: routescope quantize data/checkpoint --out runs/int8
     """
