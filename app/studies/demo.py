@@ -69,6 +69,8 @@ def demo_documents(tracer: Tracer, path: Path) -> Iterator[Document]:
         drawn = draw(
             [row for row in rows if row["domain"] == domain],
             lambda text: min(room, len(encode_text(tracer.model, text))),
+            tokens=DEMO_TOKENS,
+            group_tokens=GROUP_TOKENS,
         )
         for row in sorted(drawn, key=lambda row: row["doc_id"]):
             yield Document(
@@ -84,8 +86,8 @@ def draw(
     rows: Iterable[Row],
     tokens_of: Callable[[str], int],
     *,
-    tokens: int = DEMO_TOKENS,
-    group_tokens: int = GROUP_TOKENS,
+    tokens: int,
+    group_tokens: int,
 ) -> Iterator[Row]:
     """Rows to so many tokens; the next is of the source with the fewest that has groups below
     `group_tokens`, and there of the group with the fewest.

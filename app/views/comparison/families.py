@@ -14,7 +14,7 @@ from app.folders import SHIPPED
 FOLDER = SHIPPED / "data" / "specialization"
 TITLES = {"deepseekmoe": "DeepSeekMoE (ours)", "qwen3_moe": "Qwen3-MoE", "olmoe": "OLMoE"}
 MEASURE_COLUMNS = ("measure", "layer_id", "estimate", "low", "high", "null", "p", "note")
-TABLES = ("models", "measures", "domains", "lifts")
+TABLES = ("models", "measures", "domains", "lifts", "controls")
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,17 @@ class Families:
     measures: pd.DataFrame  # MEASURE_COLUMNS; ALL_LAYERS, then layer by layer
     domains: pd.DataFrame  # experts that prefer a domain, over all layers, then by layer
     lifts: pd.DataFrame  # a row an expert: the domain of its highest lift
+    controls: pd.DataFrame  # measures over all layers before the first step, and `proven`
 
 
 def trace_path(model: str) -> Path:
     return FOLDER / f"{model}.duckdb"
+
+
+def labels(families: Families) -> list[str]:
+    """The domains, in the order shown."""
+    preferred = set(families.lifts.domain)
+    return [name for name in families.domains.domain.unique() if name in preferred]
 
 
 @st.cache_data(show_spinner=False)

@@ -13,7 +13,7 @@ from app.views.shared.intervals import MEASURES, Measure
 from app.views.shared.theme import Palette, domain_colors, frame, literal
 from data.labels import NONE, TOO_LITTLE
 
-HEAD, TITLE, PANEL, GAP, FOOT = 62, 42, 104, 16, 44  # pixels, from the top
+HEAD, TITLE, PANEL, GAP, FOOT = 52, 42, 108, 16, 44  # pixels, from the top
 BETWEEN = 0.045  # of the width, from column to column
 JITTER = 0.36  # of a layer, to both sides
 CORNER: dict[str, Any] = {  # of a cell, above and on the left
@@ -89,8 +89,8 @@ def specialization_grid(
     figure.update_layout(margin={"t": 0, "b": 0, "l": 44, "r": 4}, barmode="stack", bargap=0.3)
     for place, row in enumerate(ROWS, start=1):
         top = HEAD + place * TITLE + (place - 1) * (PANEL + GAP)
-        figure.update_yaxes(domain=[1 - (top + PANEL) / height, 1 - top / height], row=place)
-        _scale(figure, row, place)
+        span = [1 - (top + PANEL) / height, 1 - top / height]
+        figure.update_yaxes(domain=span, row=place, **_scale(row, measures, lifts))
         _title(figure, row, palette, y=1 - (top - TITLE) / height)
         for column, (model, head) in enumerate(heads.items(), start=1):
             of = Tables(*(table[table.model == model] for table in (measures, domains, lifts)))
@@ -121,13 +121,15 @@ def _title(figure: go.Figure, row: Row, palette: Palette, *, y: float) -> None:
     )
 
 
-def _scale(figure: go.Figure, row: Row, place: int) -> None:
-    axis: dict[str, Any] = {"rangemode": "tozero", "nticks": 4}
+def _scale(row: Row, measures: pd.DataFrame, lifts: pd.DataFrame) -> dict[str, Any]:
+    """The axis that all cells of a row share."""
     if row.name == "lifts":
-        axis = {"type": "log", "tickvals": [1, 2, 4, 8, 16], "ticksuffix": "×"}
-    elif row.measure.form.endswith("%"):
-        axis["tickformat"] = ".0%"
-    figure.update_yaxes(**axis, row=place)
+        ends = np.log10([lifts.lift.min() / 1.1, lifts.lift.max() * 1.1]).tolist()
+        return {"type": "log", "range": ends, "tickvals": [1, 2, 4, 8, 16], "ticksuffix": "×"}
+    rows = measures[measures.measure == row.name]
+    top = 1.06 * float(np.nanmax(rows[["estimate", "high", "null"]].to_numpy(float)))
+    percent = {"tickformat": ".0%"} if row.measure.form.endswith("%") else {}
+    return {"range": [0, top], "nticks": 4, "zeroline": False, **percent}
 
 
 def _cell(row: Row, of: Tables, palette: Palette) -> list[go.Bar | go.Scatter]:
@@ -138,10 +140,10 @@ def _cell(row: Row, of: Tables, palette: Palette) -> list[go.Bar | go.Scatter]:
         return [
             _interval(rows, palette.neutral, 7),
             _dots(rows, row, palette),
-            _ticks(rows, row, palette),
+            _ticks(rows, row, palette.muted, size=16),
         ]
     bars = _bars(of.domains[of.domains.layer_id != ALL_LAYERS], palette)
-    return [*bars, _interval(rows, palette.text, 2), _ticks(rows, row, palette)]
+    return [*bars, _interval(rows, palette.text, 2), _ticks(rows, row, palette.text, size=24)]
 
 
 def _bars(domains: pd.DataFrame, palette: Palette) -> list[go.Bar]:
@@ -206,8 +208,8 @@ def _dots(rows: pd.DataFrame, row: Row, palette: Palette) -> go.Scatter:
     return _marks(rows, row, rows.estimate, mark)
 
 
-def _ticks(rows: pd.DataFrame, row: Row, palette: Palette) -> go.Scatter:
-    mark = {"symbol": "line-ew", "size": 16, "line": {"width": 2, "color": palette.muted}}
+def _ticks(rows: pd.DataFrame, row: Row, color: str, *, size: int) -> go.Scatter:
+    mark = {"symbol": "line-ew", "size": size, "line": {"width": 2, "color": color}}
     return _marks(rows, row, rows["null"], mark)
 
 

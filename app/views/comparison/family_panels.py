@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.domain_counts import ALL_LAYERS
-from app.views.comparison.families import TITLES, Families
+from analysis.significance import MAX_Q
+from app.views.comparison.families import TITLES, Families, labels
 from app.views.comparison.family_figures import ROWS, Row, specialization_grid
 from app.views.shared.intervals import Measure
 from app.views.shared.panel import Panel
@@ -58,7 +59,8 @@ def _facts(row: dict[Any, Any]) -> dict[str, str]:
         "layers": f"{row['moe_layers']} MoE" + (f", {dense} dense" if dense else ""),
         "experts": f"{row['experts']} routed, {row['shared_experts']} shared",
         "chosen for a token": f"{row['top_k']}",
-        "gate": f"{row['scoring']}; weights: {row['weighting']}",
+        "scores of the gate": row["scoring"],
+        "mixing weights": row["weighting"],
         "width, of an expert": f"{row['hidden_dim']}, {row['expert_dim']}",
         "parameters": f"{row['parameters'] / 1e6:.1f} M",
         "activated": f"{row['active_parameters'] / 1e6:.1f} M",
@@ -86,7 +88,7 @@ def specialization(families: Families, palette: Palette) -> Panel:
     return Panel(
         name="specialization_by_family",
         table=families.measures,
-        answer=answer(means),
+        answer=f"{answer(means)} {_by_chance(families)}".strip(),
         figure=specialization_grid(
             heads, families.measures, families.domains, families.lifts, palette
         ),
@@ -104,12 +106,20 @@ def specialization(families: Families, palette: Palette) -> Panel:
             "small-sample bias), and what chance or balance would give. Bar and line: interval; "
             "tick: labels shuffled over groups, an even load, or a gate that "
             "scores all experts alike. Coloured dot: an expert with q < 0.05 and a lift of 1.5 or "
-            "more in the domain of that colour; grey: chance may explain its lift. The models "
-            "differ in several things at once (experts chosen and shared, how weights are scaled, "
-            "tokens trained on), so a difference between them is not the effect of any one. The "
-            "more experts a token chooses, the less selective each can be."
+            "more in the domain of that colour; grey: chance may explain its lift. "
+            f"{_untrained(families.controls)} The models differ in several things at once (experts "
+            "chosen and shared, how weights are scaled, tokens trained on), so a difference "
+            "between them is not the effect of any one. The more experts a token chooses, the "
+            "less selective each can be."
         ),
     )
+
+
+def _untrained(controls: pd.DataFrame) -> str:
+    """How many experts are proven where nothing was learned."""
+    proven = controls[controls.measure == "proven"].set_index("model").estimate
+    shares = ", ".join(f"{share:.0%} in {TITLES[str(model)]}" for model, share in proven.items())
+    return f"Before the first step of training the proven are: {shares}."
 
 
 def _head(row: dict[Any, Any]) -> str:
@@ -146,6 +156,16 @@ def answer(means: pd.DataFrame) -> str:
         f"groups of texts {of.measure.span(min(nulls), max(nulls))} would"
         f"{', so experts specialize in all three' if surely else ''}. {_apart(rows)}"
     )
+
+
+def _by_chance(families: Families) -> str:
+    """Domains that in no model more experts prefer than with shuffled labels."""
+    whole = families.domains[families.domains.layer_id == ALL_LAYERS]
+    least = whole.groupby("domain").q.min()
+    names = [name for name in labels(families) if least[name] >= MAX_Q]
+    if not names:
+        return ""
+    return f"As many that prefer {' or '.join(names)} chance alone would explain in each model."
 
 
 def _apart(rows: dict[str, pd.Series]) -> str:

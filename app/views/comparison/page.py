@@ -45,10 +45,12 @@ except ValueError as error:
 else:
     models, specialization = family_panels.panels(others, controls.palette())
     draw(models, subject=SUBJECT)
-    controls.legend(list(others.lifts.domain.unique()))
-    draw(specialization, subject=SUBJECT)
-    controls.download(others.domains, name="experts_per_domain_by_family", trace=SUBJECT)
-    controls.download(others.lifts, name="highest_lift_by_expert", trace=SUBJECT)
+    controls.legend(families.labels(others))
+    draw(specialization, subject=SUBJECT, file=False)
+    with st.container(horizontal=True):
+        controls.download(specialization.table, name=specialization.name, trace=SUBJECT)
+        controls.download(others.domains, name="experts_per_domain_by_family", trace=SUBJECT)
+        controls.download(others.lifts, name="highest_lift_by_expert", trace=SUBJECT)
     draw_opening()
 
 with st.expander(f"Every claim of the article “{paper.ARTICLE}”", icon=":material/fact_check:"):

@@ -73,7 +73,8 @@ def drawn(groups: dict[str, int], *, tokens: int = 475) -> Counter[str]:
         for group, documents in groups.items()
         for _ in range(documents)
     ]
-    return Counter(row["group"] for row in demo_study.draw(rows, len))
+    most = {"tokens": demo_study.DEMO_TOKENS, "group_tokens": demo_study.GROUP_TOKENS}
+    return Counter(row["group"] for row in demo_study.draw(rows, len, **most))
 
 
 def test_the_demo_has_every_group_in_equal_parts_where_it_can() -> None:

@@ -88,6 +88,17 @@ def test_every_measure_of_every_model_stands_beside_chance(shipped: families.Fam
     assert ((means.low <= means.estimate) & (means.estimate <= means.high)).all()
 
 
+def test_trained_experts_are_proven_where_untrained_ones_are_not(
+    shipped: families.Families,
+) -> None:
+    untrained = shipped.controls[shipped.controls.measure == "proven"].set_index("model").estimate
+    trained = shipped.lifts.groupby("model").specialist.mean()
+    assert (untrained[list(MODELS)] < 0.05).all()
+    assert (trained[list(MODELS)] > 0.5).all()
+    note = family_panels.specialization(shipped, LIGHT).note
+    assert "Before the first step of training the proven are: 0% in DeepSeekMoE (ours)" in note
+
+
 def test_a_cell_of_the_figure_for_every_model_and_measure(shipped: families.Families) -> None:
     figure = family_panels.specialization(shipped, LIGHT).figure
     assert figure is not None
@@ -151,5 +162,5 @@ def _load() -> None:
 
 def test_a_training_that_ended_early_is_named(shipped: families.Families) -> None:
     models = shipped.models.assign(steps=10, planned_steps=20)
-    note = family_panels.facts(families.Families(models, *[pd.DataFrame()] * 3)).note
+    note = family_panels.facts(families.Families(models, *[pd.DataFrame()] * 4)).note
     assert "OLMoE was stopped at step 10 of 20" in note
