@@ -17,8 +17,7 @@ from benchmarks.models.subjects import byte_tokenizer
 from tests.families.found import Family
 from tests.families.tiny import tiny
 
-DRIVERS = Path(__file__).parent / "drivers"
-TEXT_TOKENS = 32  # bytes of each text
+ROOT = Path(__file__).parents[2]
 Arrays = dict[str, np.ndarray]
 
 
@@ -43,8 +42,9 @@ def run_driver(tool: str, python: Path, folders: Path, texts: list[str], out: Pa
     """In the environment of the interpreter."""
     out.mkdir(parents=True)
     (out / "texts.json").write_text(json.dumps(texts))
-    command = [python, DRIVERS / f"read_by_{tool}.py", folders, out / "texts.json", out]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": "."})
+    driver = f"benchmarks.models.drivers.read_by_{tool}"
+    command: list[str | Path] = [python, "-m", driver, folders, out / "texts.json", out]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def versions(out: Path) -> dict[str, str]:

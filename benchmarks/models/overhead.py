@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,33 @@ from model.encoded import Encoded
 from model.huggingface.model import HuggingFaceModel
 from model.recording import recorded_routing
 
-BARE = "bare forward"
+BARE = "bare forward"  # which makes logits
 LOSS = "forward and loss"
 RECORDED = "and recorded"
 STORED = "and stored: the whole capture"
 
 
-def overhead(model: HuggingFaceModel, *, tokens: int, repetitions: int) -> dict[str, object]:
-    """Percent over the bare forward (which makes logits) of the same batches, medians."""
+@dataclass(frozen=True)
+class Over:
+    """Percent over another way in the same repetition: medians, and the range in wall time."""
+
+    wall: float
+    cpu: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class Overhead:
+    tokens: int
+    padded: int  # with padding
+    seconds: dict[str, tuple[float, float]]  # (wall, CPU), medians
+    over: dict[str, Over]  # the bare forward
+    over_loss: Over  # the whole capture over a forward with loss
+
+
+def overhead(model: HuggingFaceModel, *, tokens: int, repetitions: int) -> Overhead:
+    """Of a capture over bare forwards of the same batches."""
     encoded = documents_of(model, tokens)
     groups = grouped(encoded, model.batch_tokens, WINDOW_BATCHES[model.device.type])
 
@@ -62,25 +82,21 @@ def overhead(model: HuggingFaceModel, *, tokens: int, repetitions: int) -> dict[
         STORED: stored,
     }
     seconds = interleaved(variants, repetitions, model.device)
-    return {
-        "tokens": sum(len(item.token_ids) for item in encoded),
-        "padded": sum(pad_sequences(model, group)[0].numel() for group in groups),
-        "seconds": {name: np.median(each, axis=0).tolist() for name, each in seconds.items()},
-        "percent": {name: over(each, seconds[BARE]) for name, each in seconds.items()},
-        "percent_over_loss": over(seconds[STORED], seconds[LOSS]),
-    }
+    medians = {name: np.median(each, axis=0).tolist() for name, each in seconds.items()}
+    return Overhead(
+        tokens=sum(len(item.token_ids) for item in encoded),
+        padded=sum(pad_sequences(model, group)[0].numel() for group in groups),
+        seconds={name: (wall, cpu) for name, (wall, cpu) in medians.items()},
+        over={name: over(each, seconds[BARE]) for name, each in seconds.items()},
+        over_loss=over(seconds[STORED], seconds[LOSS]),
+    )
 
 
-def over(each: list[tuple[float, float]], bare: list[tuple[float, float]]) -> dict[str, float]:
-    """Of each repetition over its own bare forward: medians, and the range in wall time."""
-    percent = 100 * (np.array(each) / np.array(bare) - 1)
-    wall, cpu = np.median(percent, axis=0)
-    return {
-        "wall": round(float(wall), 1),
-        "lowest": round(float(percent[:, 0].min()), 1),
-        "highest": round(float(percent[:, 0].max()), 1),
-        "cpu": round(float(cpu), 1),
-    }
+def over(each: list[tuple[float, float]], other: list[tuple[float, float]]) -> Over:
+    percent = 100 * (np.array(each) / np.array(other) - 1)
+    wall, cpu = np.median(percent, axis=0).tolist()
+    lowest, highest = percent[:, 0].min(), percent[:, 0].max()
+    return Over(wall=wall, cpu=cpu, lowest=float(lowest), highest=float(highest))
 
 
 def grouped(encoded: list[Encoded], batch_tokens: int, window_batches: int) -> list[list[Encoded]]:

@@ -6,6 +6,7 @@ T = tokens, E = experts, K = chosen, D = model dim.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ class Ran:
     def __init__(self) -> None:
         self.chosen: list[Tensor] = []
         self.weights: list[Tensor | None] = []
+
+    def clear(self) -> None:
+        self.chosen, self.weights = [], []
 
     def add(self, ids_TK: Tensor, weights_TK: Tensor | None, num_experts: int) -> None:
         """An id of -1 is no choice."""
@@ -32,11 +36,7 @@ class Ran:
 @contextmanager
 def watched(model: nn.Module) -> Iterator[Ran]:
     ran = Ran()
-    handles = [
-        handle
-        for module in list(model.modules())
-        for handle in WATCHES.get(type(module).__name__, watch_given)(module, ran)
-    ]
+    handles = [handle for name, one in model.named_modules() for handle in watch(name, one, ran)]
     try:
         yield ran
     finally:
@@ -44,13 +44,16 @@ def watched(model: nn.Module) -> Iterator[Ran]:
             handle.remove()
 
 
-def watch_given(block: nn.Module, ran: Ran) -> list:
-    """Experts that are called with ids and weights."""
-    experts = dict(block.named_children()).get("experts")
-    if experts is None or type(experts).__name__ in WATCHES:
-        return []
+def watch(name: str, module: nn.Module, ran: Ran) -> list[Any]:
+    if (known := WATCHES.get(type(module).__name__)) is not None:
+        return known(module, ran)
+    return watch_given(module, ran) if name.rpartition(".")[2] == "experts" else []
 
-    def called(module: nn.Module, arguments: tuple, named: dict) -> None:
+
+def watch_given(experts: Any, ran: Ran) -> list[Any]:
+    """Experts that are called with ids and weights."""
+
+    def called(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         given = [x for x in [*arguments, *named.values()] if isinstance(x, Tensor)]
         ids = next((x for x in given if x.dim() == 2 and not x.is_floating_point()), None)
         if ids is not None:
@@ -66,10 +69,10 @@ def ids_known(experts: nn.Module, ids: Tensor) -> int:
     return max([*sizes, int(ids.max()) + 1])
 
 
-def watch_skipping(experts: nn.Module, ran: Ran) -> list:
+def watch_skipping(experts: Any, ran: Ran) -> list[Any]:
     """A token that skips is given to expert 0 with weight 0: here it has the id after the last."""
 
-    def called(module: nn.Module, arguments: tuple) -> None:
+    def called(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         ids_TK, weights_TK = arguments[1], arguments[2]
         ids_TK = ids_TK.masked_fill(weights_TK == 0, experts.num_experts)
         ran.add(ids_TK, None, experts.num_experts + 1)
@@ -77,10 +80,10 @@ def watch_skipping(experts: nn.Module, ran: Ran) -> list:
     return [experts.register_forward_pre_hook(called)]
 
 
-def watch_inputs(experts: nn.Module, ran: Ran) -> list:
+def watch_inputs(experts: Any, ran: Ran) -> list[Any]:
     """All experts run on all tokens, on zeros where they were not chosen."""
 
-    def called(module: nn.Module, arguments: tuple) -> None:
+    def called(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         used_ET = arguments[0].view(experts.num_experts, -1, arguments[0].shape[-1]).any(-1)
         ids_TE = torch.arange(experts.num_experts).expand(used_ET.shape[1], -1)
         ran.add(ids_TE.where(used_ET.T, -1), None, experts.num_experts)
@@ -88,21 +91,21 @@ def watch_inputs(experts: nn.Module, ran: Ran) -> list:
     return [experts.register_forward_pre_hook(called)]
 
 
-def watch_each(experts: nn.Module, ran: Ran) -> list:
+def watch_each(experts: Any, ran: Ran) -> list[Any]:
     """Each expert is a module of its own: its rows are found again among those of the layer."""
     seen: dict[str, Tensor] = {}
 
-    def starts(module: nn.Module, arguments: tuple) -> None:
+    def starts(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         seen["x"] = arguments[0]
         seen["ids"] = torch.full((len(arguments[0]), len(experts)), -1)
 
-    def runs(expert: int) -> Callable:
-        def called(module: nn.Module, arguments: tuple) -> None:
+    def runs(expert: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def called(module: nn.Module, arguments: tuple[Any, ...]) -> None:
             seen["ids"][rows_among(arguments[0], seen["x"]), expert] = expert
 
         return called
 
-    def ends(module: nn.Module, arguments: tuple, output: Tensor) -> None:
+    def ends(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
         ran.add(seen["ids"], None, len(experts))
 
     return [
@@ -112,14 +115,14 @@ def watch_each(experts: nn.Module, ran: Ran) -> list:
     ]
 
 
-def watch_sorted(block: nn.Module, ran: Ran) -> list:
+def watch_sorted(block: Any, ran: Ran) -> list[Any]:
     """Rows sorted by expert, and how many each expert gets."""
     seen: list[Tensor] = []
 
-    def starts(module: nn.Module, arguments: tuple) -> None:
+    def starts(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         seen[:] = [arguments[0]]
 
-    def called(module: nn.Module, arguments: tuple) -> None:
+    def called(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         sorted_RD, sizes = arguments
         parts = sorted_RD.split(sizes)
         ids_TE = torch.full((len(seen[0]), len(parts)), -1)
@@ -133,10 +136,10 @@ def watch_sorted(block: nn.Module, ran: Ran) -> list:
     ]
 
 
-def watch_rows(block: nn.Module, ran: Ran) -> list:
+def watch_rows(block: Any, ran: Ran) -> list[Any]:
     """An expert is a row of two tables: those looked up in the second."""
 
-    def called(module: nn.Module, arguments: tuple) -> None:
+    def called(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         ran.add(arguments[0], None, block.num_experts)
 
     return [block.up_embed.register_forward_pre_hook(called)]
@@ -146,7 +149,7 @@ def rows_among(rows_RD: Tensor, x_TD: Tensor) -> Tensor:
     return (rows_RD[:, None] == x_TD[None]).all(-1).any(0)
 
 
-WATCHES: dict[str, Callable[[nn.Module, Ran], list]] = {
+WATCHES: dict[str, Callable[[Any, Ran], list[Any]]] = {
     "DogeCDMoE": watch_rows,
     "JetMoeMoA": watch_sorted,
     "JetMoeMoE": watch_sorted,

@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 from moe_policylang.integrations.trace_recorder import record_trace
-from reading import Layer, Subject, drive
+
+from benchmarks.models.drivers.reading import Layer, Subject, drive
 
 
 def read(subject: Subject, text: str) -> list[Layer]:

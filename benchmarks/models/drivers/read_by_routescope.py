@@ -1,14 +1,11 @@
-"""RouteScope: a model loaded from its folder, and what a capture hands to its sink.
-
-Runs from the root of the repository, with PYTHONPATH=. set.
-"""
+"""RouteScope: a model loaded from its folder, and what a capture hands to its sink."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
-from reading import Layer, Subject, drive
 
+from benchmarks.models.drivers.reading import Layer, Subject, drive
 from data.routing import Document, RoutingBatch
 from model.capture import capture_documents
 from model.huggingface.loading import load_huggingface
@@ -33,9 +30,9 @@ def read(subject: Subject, text: str) -> list[Layer]:
     kept = Kept()
     capture_documents(MODELS[subject.folder], [Document(doc_id=0, text=text)], kept)
     [batch] = kept
-    ids_TLK = torch.from_numpy(batch.expert_ids_TLK).long()
-    weights_TLK = torch.from_numpy(batch.weights_TLK)
-    return [Layer(ids=i, weights=w) for i, w in zip(ids_TLK.unbind(1), weights_TLK.unbind(1))]
+    ids_LTK = torch.from_numpy(batch.expert_ids_TLK).long().transpose(0, 1)
+    weights_LTK = torch.from_numpy(batch.weights_TLK).transpose(0, 1)
+    return [Layer(ids=i, weights=w) for i, w in zip(ids_LTK, weights_LTK, strict=True)]
 
 
 if __name__ == "__main__":

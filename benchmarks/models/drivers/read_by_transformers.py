@@ -1,6 +1,6 @@
-"""`output_router_logits=True` of transformers, with the ids that follow: the largest of a softmax."""
+"""`output_router_logits=True` of transformers, and what follows of it: the largest of a softmax."""
 
-from reading import Layer, Subject, drive
+from benchmarks.models.drivers.reading import Layer, Subject, drive
 
 
 def read(subject: Subject, text: str) -> list[Layer]:

@@ -1,12 +1,12 @@
 """What every driver does: each folder's model reads two texts, the tool and plain hooks watch.
 
-Imports nothing of RouteScope: it runs in the environment of the tool.
+Imports nothing of RouteScope but its neighbours: it runs in the environment of the tool.
 """
 
 import argparse
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import transformers
-from ran import Ran, watched
 from torch import Tensor
+
+from benchmarks.models.drivers.ran import Ran, watched
 
 
 class Layer(NamedTuple):
@@ -70,13 +71,14 @@ def drive(read: Read, *, package: str, load: Load = load_model) -> None:
     for folder in sorted(path for path in arguments.folders.iterdir() if path.is_dir()):
         place = arguments.out / folder.name
         try:
-            np.savez(place.with_suffix(".npz"), **found(folder, texts, load, read))
+            arrays: dict[str, Any] = found(folder, texts, load, read)
+            np.savez(place.with_suffix(".npz"), **arrays)
         except Exception as error:  # of a tool: whatever it cannot do
             lines = str(error).strip().splitlines() or [""]
             place.with_suffix(".txt").write_text(f"{type(error).__name__}: {lines[0]}")
 
 
-def found(folder: Path, texts: list[str], load: Load, read: Read) -> dict[str, np.ndarray]:
+def found(folder: Path, texts: list[str], load: Load, read: Read) -> dict[str, Any]:
     """ran.L [T, E], weighed.L [T, E], ids.L, weights.L, counts.L; T of all texts together."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = load(folder)
@@ -85,24 +87,30 @@ def found(folder: Path, texts: list[str], load: Load, read: Read) -> dict[str, n
         with watched(model) as ran, torch.no_grad():
             said_of.append(read(Subject(folder, model, tokenizer, ran), text))
         ran_of.append(ran)
-    arrays = {}
-    for layer, (chosen, weights) in enumerate(
-        zip(joined([ran.chosen for ran in ran_of]), joined([ran.weights for ran in ran_of]))
-    ):
-        arrays |= {f"ran.{layer}": chosen}
-        arrays |= {} if weights is None else {f"weighed.{layer}": weights}
-    for name in ("ids", "weights"):
-        for layer, values in enumerate(joined([[getattr(x, name) for x in s] for s in said_of])):
-            arrays |= {} if values is None else {f"{name}.{layer}": values}
-    for layer, counts in enumerate(zip(*([x.counts for x in said] for said in said_of))):
-        arrays |= {} if counts[0] is None else {f"counts.{layer}": sum(counts)}
-    return {name: values.detach().numpy() for name, values in arrays.items()}
+    columns = {
+        "ran": joined([ran.chosen for ran in ran_of]),
+        "weighed": joined([ran.weights for ran in ran_of]),
+        "ids": joined([[layer.ids for layer in said] for said in said_of]),
+        "weights": joined([[layer.weights for layer in said] for said in said_of]),
+        "counts": added([[layer.counts for layer in said] for said in said_of]),
+    }
+    return {
+        f"{name}.{layer}": values.numpy()
+        for name, layers in columns.items()
+        for layer, values in enumerate(layers)
+        if values is not None
+    }
 
 
-def joined(by_text: list[list[Tensor | None]]) -> list[Tensor | None]:
+def joined(by_text: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
     """By layer, one text after the other; as wide as the widest."""
     layers = list(zip(*by_text, strict=True))
     return [None if parts[0] is None else torch.cat(widened(parts)) for parts in layers]
+
+
+def added(by_text: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
+    layers = list(zip(*by_text, strict=True))
+    return [None if parts[0] is None else torch.stack(parts).sum(0) for parts in layers]
 
 
 def widened(parts: tuple[Tensor, ...]) -> list[Tensor]:

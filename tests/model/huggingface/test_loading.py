@@ -124,6 +124,15 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
+def test_a_model_whose_logits_are_not_those_of_its_tokens_is_refused(
+    folder_of: Callable[[str], Path],
+) -> None:
+    """It writes a block of 256 tokens at once, whatever it reads."""
+    with pytest.raises(ValueError, match="gives logits of 256 tokens where it reads") as refused:
+        load_huggingface(folder_of("diffusion_gemma"))
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_quantization_that_is_not_installed_is_named(method: str, folder: Path) -> None:
     config(quantization_config={"quant_method": method} | METHODS[method])(folder)
