@@ -195,9 +195,15 @@ class HuggingFaceModel:
             tokenizer=f"{type(self.text.tokenizer).__name__}, {len(self.text.tokenizer):,} entries",
             layers=tuple(map(layer_description, self._layers)),
             dtype=str(next(self.module.parameters()).dtype).removeprefix("torch."),
-            config=self.module.config.to_dict()
-            | {"experts_implementation": getattr(self.config, "_experts_implementation", None)},
+            config=self.configuration(),
         )
+
+    def configuration(self) -> dict[str, object]:
+        """Without where its files lay: a trace is sent to others."""
+        config = self.module.config.to_dict() | {
+            "experts_implementation": getattr(self.config, "_experts_implementation", None)
+        }
+        return {name: value for name, value in config.items() if name != "_name_or_path"}
 
 
 def context_length(config: Any, tokenizer: Any) -> int:

@@ -166,3 +166,11 @@ def test_a_capture_replays_in_bfloat16_too(name: str) -> None:
     module.float()
     assert decisions.explained_TL.all()
     assert worst_error(layers, decisions, passed, np.arange(ids_BS.shape[1])) < 0.03
+
+
+def test_a_description_says_nothing_of_where_the_files_lay(loaded: Loaded) -> None:
+    """A trace is sent to others."""
+    model = loaded("mixtral")
+    folder = str(model.module.config._name_or_path)
+    assert "/" in folder
+    assert folder not in repr(model.description())
