@@ -7,6 +7,7 @@ from typing import Any
 
 ALLOWED = "ROUTESCOPE_ALLOW_HUB"  # set by `routescope app --allow-hub`
 FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+COPIES = ["*/*", "consolidated*"]  # of the same weights, in another form
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}", re.ASCII)
 
 
@@ -27,7 +28,8 @@ def download(name: str, *, progress_bar: type[Any] | None = None) -> Path:
 
     logging.set_verbosity_error()
     try:
-        return Path(snapshot_download(name, allow_patterns=FILES, tqdm_class=progress_bar))
+        chosen: dict[str, Any] = {"allow_patterns": FILES, "ignore_patterns": COPIES}
+        return Path(snapshot_download(name, **chosen, tqdm_class=progress_bar))
     except Exception as error:  # of the network, the hub or the disk
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = lines[0][:200] if lines else type(error).__name__

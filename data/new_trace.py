@@ -16,6 +16,8 @@ from data.trace_check import SCHEMA
 from data.trace_format import FORMAT_VERSION, LAYER_FIELDS
 from data.trace_paths import discard, fresh_path
 
+MOST_EXPERTS = 4_096  # of a layer, as checks.sql has it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceDescription:
@@ -43,6 +45,11 @@ class TraceDescription:
                 "every MoE layer a name of its own"
             )
         for layer in self.layers:
+            if layer.num_experts > MOST_EXPERTS:
+                raise ValueError(
+                    f"{layer.name} has {layer.num_experts:,} experts; a trace holds at most "
+                    f"{MOST_EXPERTS:,} a layer"
+                )
             if layer.top_k is not None and not 1 <= layer.top_k <= layer.num_experts:
                 raise ValueError(
                     f"{layer.name} chooses {layer.top_k} of {layer.num_experts} experts"

@@ -18,6 +18,7 @@ from data.groups import GroupDomains
 from data.inputs import require_file
 from data.new_trace import TraceDescription, create_empty, difference, layer_difference
 from data.routing import NO_EXPERT, LayerDescription, RoutingBatch
+from data.strict_json import json_text
 from data.trace_check import check_trace
 from data.trace_format import require_own_format, stored_groups, stored_layers
 from data.trace_paths import (
@@ -219,6 +220,8 @@ def require_same(partial: Path, description: TraceDescription) -> None:
     del stored["config"]["truncated"]
     another = layer_difference(layers, description.layers)
     for name, value in description.row().items():
+        if name == "config":  # as it is stored: no infinity, names of fields as text
+            value = json.loads(json_text(value))
         if another is None and stored[name] != value:
             another = difference(name, stored[name], value)
     if another is not None:

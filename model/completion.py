@@ -37,7 +37,7 @@ def complete(
         seed=seed,
     )
     for step in steps:
-        if step.token_id == model.start_token_id:  # precedes every document, so it ends this one
+        if step.token_id in model.end_token_ids:
             break
         new_ids.append(step.token_id)
         text = model.decode(new_ids)

@@ -44,6 +44,10 @@ class DeepSeekMoE:
         return 0  # <|endoftext|>, as in training
 
     @property
+    def end_token_ids(self) -> frozenset[int]:
+        return frozenset([self.start_token_id])  # it precedes every text, so it ends the one before
+
+    @property
     def unrecorded(self) -> list[int]:
         return [self.start_token_id]
 

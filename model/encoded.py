@@ -39,6 +39,11 @@ def encoded_documents(
     while some := list(islice(remaining, ENCODED_AT_ONCE)):
         readings = model.read([document.text for document in some])
         for document, (text, token_ids, pieces, special) in zip(some, readings, strict=True):
+            if not token_ids:
+                raise ValueError(
+                    f"the tokenizer makes no token of the text {text[:40]!r} (document "
+                    f"{document.doc_id}); leave it out"
+                )
             cut = max(0, len(token_ids) - room)
             yield Encoded(
                 replace(document, text=text, truncated_tokens=cut),

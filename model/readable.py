@@ -150,6 +150,10 @@ class ReadableModel(HasMoELayers, Protocol):
         """Precedes a text whose likelihood is asked."""
 
     @property
+    def end_token_ids(self) -> frozenset[int]:
+        """Of which each ends a text."""
+
+    @property
     def unrecorded(self) -> list[int]:
         """Token ids that precede every text read and are no part of it."""
 

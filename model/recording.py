@@ -147,9 +147,17 @@ class Recording:
                 "attached (what torch.compile made before does not call them)"
             )
 
+    def require_same_rows(self) -> None:
+        rows = {len(expert_ids) for expert_ids, _ in self._executed.values()}
+        if len(rows) > 1:
+            raise ValueError(
+                f"the MoE layers ran on {sorted(rows)} rows: which token each is, is not known"
+            )
+
     def transfer(self, rows_R: Tensor | None = None, loss_R: Tensor | None = None) -> Transfer:
         """Send the given rows (all without) to the host, and forget the forward."""
         self.require_whole_forward()
+        self.require_same_rows()
         layers = [self._layer(layer_id, rows_R) for layer_id in range(len(self._layers))]
         device = layers[0][0].device  # a model may be spread over several
         ids, weights, entropy, margin, finite, explained = (

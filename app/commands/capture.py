@@ -102,6 +102,11 @@ def capture(
         raise ValueError(
             "--resume goes on with the trace of one process; --parallel keeps nothing unfinished"
         )
+    if parallel and (device or dtype or chat):
+        raise ValueError(
+            "--device, --dtype and --chat are for models of transformers, which --parallel does "
+            "not spread; leave them out"
+        )
     sampling = None
     if generate:
         sampling = Sampling(new_tokens=generate, temperature=temperature, top_p=top_p, seed=seed)

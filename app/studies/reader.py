@@ -132,14 +132,15 @@ class Tracer:
                     "groups": grouping.described(),
                     "sampling": asdict(sampling) if sampling else None,
                 },
-                "versions": {
-                    "routescope": version("routescope"),
-                    "torch": version("torch"),
-                    "transformers": version("transformers"),
-                    "python": platform.python_version(),
-                },
+                "versions": versions(model.source),
             },
         )
+
+
+def versions(source: str) -> dict[str, str]:
+    """Of what a capture is made with."""
+    names = ["routescope", "torch"] + (["transformers"] if source == "transformers" else [])
+    return {name: version(name) for name in names} | {"python": platform.python_version()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

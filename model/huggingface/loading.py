@@ -66,12 +66,16 @@ def chosen_device(device: str | None) -> str:
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "auto":
-        return device
+        return device if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise ValueError(f"{device!r} is no device; give cpu, cuda, cuda:1 or auto") from error
-    if kind == "cuda" and not torch.cuda.is_available():
+        place = torch.device(device)
+    except RuntimeError:
+        place = torch.device("meta")
+    if place.type == "cpu":
+        return "cpu"
+    if place.type != "cuda":
+        raise ValueError(f"{device!r} is no device; give cpu, cuda, cuda:1 or auto")
+    if (place.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"there is no GPU for {device}; leave out --device or give cpu")
     return device
 
@@ -129,6 +133,8 @@ def load_weights(found: Found, dtype: torch.dtype, device: str) -> nn.Module:
                 f"the weights in {found.folder} do not fit its config: {len(wrong)} "
                 f"{what.partition('_')[0]}, such as {wrong[0][:200]}"
             )
+    if any(weight.is_meta for weight in module.parameters()):
+        raise ValueError(f"the model in {found.folder} does not fit the GPUs that there are")
     return module.eval()
 
 

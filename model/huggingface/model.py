@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from data.routing import UNKNOWN, LayerDescription
+from model.generate import NothingToSampleError
 from model.huggingface.layers import HuggingFaceLayer
 from model.huggingface.text import HuggingFaceText
 from model.huggingface.trial import tried_layers
@@ -22,6 +23,12 @@ LOGITS = {"cpu": 2**28, "cuda": 2**31}  # of one forward: a large vocabulary mak
 LEAST_TOKENS = 256  # of a forward, however large the vocabulary
 LONGEST = 2**17  # tokens of a context, where the config names none
 # what else is in a forward changes what these do: a capacity for all tokens, rows that are mixed
+PROBE = 64  # tokens that are read in one part and in two
+PARTS_APART = {
+    torch.float32: 1e-3,
+    torch.bfloat16: 0.1,
+    torch.float16: 0.02,
+}  # of the largest logit
 READ_ALONE = ("DogeCDMoE", "NllbMoeTop2Router", "SwitchTransformersTop1Router")
 SAMPLE = "Sums of 3 and 4 make 7. The cat sat on the mat; def f(x): return x ** 2 # naïve, 猫\n"
 SAMPLE += " ".join(f"{number**3:x}" for number in range(200))  # like no text: all experts are asked
@@ -41,6 +48,7 @@ class HuggingFaceModel:
         sample = list(tokenizer(SAMPLE, verbose=False)["input_ids"])[:length]
         token_ids_BS = torch.tensor([sample], device=self.device)
         self._layers = tried_layers(module, lambda: self.require_next_tokens(token_ids_BS))
+        self._in_parts = not self.two_stacks and self.continues_exactly(token_ids_BS[:, :PROBE])
 
     def _use(self, text: HuggingFaceText) -> None:
         self.text = text
@@ -62,9 +70,22 @@ class HuggingFaceModel:
     def context_length(self) -> int:
         return context_length(self.config, self.text.tokenizer)
 
+    @torch.inference_mode()
+    def continues_exactly(self, token_ids_BS: Tensor) -> bool:
+        """Whether a text in two parts is read as in one: some models begin anew with each part."""
+        read_on, half = self.reading(), token_ids_BS.shape[1] // 2
+        try:
+            parts = [read_on(token_ids_BS[:, :half]), read_on(token_ids_BS[:, half:])]
+        except Exception:  # no cache, or one of a make of its own
+            return False
+        whole_BSV, parts_BSV = self.forward(token_ids_BS).logits, torch.cat(parts, dim=1)
+        apart = (whole_BSV - parts_BSV).abs().max() / whole_BSV.abs().max()
+        return bool(apart <= PARTS_APART[whole_BSV.dtype])
+
     @property
     def batch_tokens(self) -> int:
-        if any(type(layer.gate).__name__ in READ_ALONE for layer in self._layers):
+        alone = any(type(layer.gate).__name__ in READ_ALONE for layer in self._layers)
+        if alone or not self._in_parts:
             return 0
         kind = self.device.type
         return min(
@@ -83,6 +104,16 @@ class HuggingFaceModel:
     @property
     def unrecorded(self) -> list[int]:
         return []
+
+    @property
+    def end_token_ids(self) -> frozenset[int]:
+        named = (
+            self.module.generation_config.eos_token_id,
+            self.module.config.get_text_config(decoder=True).eos_token_id,
+            self.text.tokenizer.eos_token_id,
+        )
+        several = (one if isinstance(one, list) else [one] for one in named)
+        return frozenset(int(x) for some in several for x in some if x is not None)
 
     def moe_layers(self) -> Sequence[HuggingFaceLayer]:
         return self._layers
@@ -153,16 +184,20 @@ class HuggingFaceModel:
                 "a model of an encoder and a decoder writes a text of its own instead of "
                 "continuing one: leave out --generate"
             )
-        told = Told(self.module, sampled)
+        told, kept = Told(self.module, sampled), self.module.generation_config
         ids_BS = torch.tensor([token_ids], device=self.device)
-        with told.attached(), torch.random.fork_rng():
-            torch.manual_seed(settings.seed)
-            self.module.generate(
-                input_ids=ids_BS,
-                attention_mask=torch.ones_like(ids_BS),
-                generation_config=self.generation_config(settings),
-                stopping_criteria=[told],
-            )
+        self.module.generation_config = self.generation_config(settings)
+        try:
+            with told.attached(), torch.random.fork_rng():
+                torch.manual_seed(settings.seed)
+                self.module.generate(
+                    input_ids=ids_BS,
+                    attention_mask=torch.ones_like(ids_BS),
+                    stopping_criteria=[told],
+                    tokenizer=self.text.tokenizer,  # for settings that stop at a string
+                )
+        finally:
+            self.module.generation_config = kept
 
     def generation_config(self, settings: GenerationSettings) -> Any:
         config = deepcopy(self.module.generation_config)
@@ -175,6 +210,7 @@ class HuggingFaceModel:
             use_cache=True,
             disable_compile=True,
             prefill_chunk_size=None,
+            prompt_lookup_num_tokens=None,
             return_dict_in_generate=False,
             output_router_logits=False,
         )
@@ -201,7 +237,8 @@ class HuggingFaceModel:
     def configuration(self) -> dict[str, object]:
         """Without where its files lay: a trace is sent to others."""
         config = self.module.config.to_dict() | {
-            "experts_implementation": getattr(self.config, "_experts_implementation", None)
+            "experts_implementation": getattr(self.config, "_experts_implementation", None),
+            "chat": self.text.chat,
         }
         return {name: value for name, value in config.items() if name != "_name_or_path"}
 
@@ -252,6 +289,8 @@ class Told:
 
     def after(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         self.logits_BSV = output.logits
+        if not output.logits[:, -1].amax().isfinite():
+            raise NothingToSampleError(output.logits)
 
     def __call__(self, input_ids: Tensor, scores: Any, **options: Any) -> Tensor:
         assert self.logits_BSV is not None

@@ -93,6 +93,12 @@ def test_a_long_text_in_parts_is_routed_as_in_one(
     np.testing.assert_allclose(parts.loss_T, whole.loss_T, rtol=1e-3)
 
 
+def test_a_model_that_begins_anew_with_each_part_is_read_whole(loaded: Loaded) -> None:
+    """Jamba's state-space layers take no state from before."""
+    assert loaded("jamba").batch_tokens == 0
+    assert loaded("mixtral").batch_tokens > 0
+
+
 def test_what_is_beyond_the_context_is_cut_and_counted(loaded: Loaded) -> None:
     model, sink = loaded("mixtral"), Batches()
     done = capture_documents(model, documents(["ab" * 600]), sink)
