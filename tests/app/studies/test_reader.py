@@ -1,6 +1,7 @@
 """What the studies make of a model of another make."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +10,12 @@ from app.studies import redundancy
 from app.studies.reader import Tracer, own_model
 from data.groups import Grouping
 from model.fingerprint import shard_name
-from tests.foreign import EXPERTS, ForeignLayer, ForeignModel
+from tests.foreign import EXPERTS, ForeignModel
 
 
 @pytest.fixture
 def tracer(tmp_path: Path) -> Tracer:
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"model_type": "sums"}')
     (tmp_path / shard_name(1, 1)).write_bytes(b"weights")
     return Tracer(tmp_path, ForeignModel())
 
@@ -51,12 +52,13 @@ def test_its_experts_are_compared(tracer: Tracer, texts: Path) -> None:
 
 
 def test_ids_that_share_weights_are_not_compared(
-    tracer: Tracer, texts: Path, monkeypatch: pytest.MonkeyPatch
+    tracer: Tracer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ForeignLayer, "neurons", lambda layer: np.zeros((EXPERTS - 1, 5, 3, 6)))
-    used = redundancy.calibration(tracer.model, texts)
+    (tmp_path / "config.json").write_text("{}")  # of ours
+    pruned = SimpleNamespace(expert_leaders=((0, 0),))
+    monkeypatch.setattr("model.config_file.load_config", lambda folder: pruned)
     with pytest.raises(ValueError, match="already been pruned"):
-        redundancy.measure(tracer, used)
+        redundancy.require_not_pruned(tracer)
 
 
 def test_its_weights_are_not_ours_to_rewrite(tracer: Tracer) -> None:
