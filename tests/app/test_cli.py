@@ -216,6 +216,7 @@ def press_ctrl_c_in_a_query(*arguments: object) -> None:
     """DuckDB raises an error of its own instead of KeyboardInterrupt."""
     with duckdb.connect() as con:
         presses = [threading.Timer(seconds, press_ctrl_c) for seconds in (2, TIDYING + 4)]
+        presses.append(threading.Timer(TIDYING + 45, con.interrupt))  # never hang
         for press in presses:  # the second is for a library that lost the first
             press.start()
         try:
