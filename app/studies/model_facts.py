@@ -20,7 +20,7 @@ FAMILIES = {  # of our routers, as model/router.py calls them
     "dsr": "DSR",
     "hash": "Hash",
 }
-SCORING = {"sigmoid": "sigmoid", "hash": "hash"}  # softmax otherwise
+SCORING_OF = {"sigmoid": "sigmoid", "hash": "hash"}  # softmax otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def own_facts(folder: Path, machine: Machine) -> Facts:
         num_experts=config.num_experts,
         top_k=None if config.varying_k else config.top_k,
         num_shared_experts=config.num_shared_experts,
-        scoring=SCORING.get(config.router, "softmax"),
+        scoring=SCORING_OF.get(config.router, "softmax"),
         context=config.context_length,
         machine=machine,
         transformers=False,
@@ -121,12 +121,15 @@ def transformers_facts(folder: Path) -> Facts:
     found = look_into(folder)
     tokenizer = fitting_tokenizer(found)
     gate = first_gate(found.moe_layers[0])
+    drops = hasattr(found.moe_layers[0].gate, "expert_capacity") and not hasattr(
+        found.moe_layers[0].gate, "second_expert_policy"
+    )
     return Facts(
         family=family(type(found.module).__name__),
         parameters=found.parameters,
         layers=len(found.moe_layers),
         num_experts=gate.num_experts if gate else found.num_experts,
-        top_k=gate.top_k if gate else found.top_k,
+        top_k=None if drops else gate.top_k if gate else found.top_k,
         num_shared_experts=found.num_shared_experts,
         scoring=gate.scoring if gate else None,
         context=context_length(found.config.get_text_config(decoder=True), tokenizer),

@@ -16,6 +16,7 @@ OUR_OWN = (  # what makes, trains, stores or rewrites the weights of our models
     "model/training/",
     "model/parallel/",
     "app/commands/train.py",
+    "app/commands/model_class.py",
     "app/studies/compression/",
 )
 

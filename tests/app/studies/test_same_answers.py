@@ -26,8 +26,10 @@ from model.config import ModelConfig
 from model.config_file import load_config
 from model.encoded import encoded_documents
 from model.huggingface.model import HuggingFaceModel
+from model.huggingface.text import HuggingFaceText
 from model.intervene import activated, forced, masked, masked_top, scaled, without_shared
 from model.presets import deepseek_v3_mini
+from model.readable import ReadText
 from tests.model.exchange.exchanged import shrunk, write_small
 from tests.models import small_config, small_router
 from tests.tokenizers import byte_tokenizer
@@ -56,9 +58,15 @@ CHANGES: dict[str, Change] = {
 }
 
 
+def without_start(text: HuggingFaceText, texts: list[str]) -> list[ReadText]:
+    """The start token of each text is `unrecorded` here, as it is of ours."""
+    return [text.of_text(one, special=False, parsed=False) for one in texts]
+
+
 @pytest.fixture(autouse=True)
 def start_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HuggingFaceModel, "unrecorded", [0])
+    monkeypatch.setattr(HuggingFaceText, "read", without_start)
 
 
 @pytest.fixture(autouse=True)
