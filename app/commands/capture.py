@@ -16,14 +16,7 @@ from app.commands.parallel import ranks_of_torchrun
 from app.commands.progress import documents_bar
 from app.commands.signals import leaving
 from app.studies.parallel_capture import capture_in_parallel
-from app.studies.reader import (
-    CHECKPOINT,
-    Loading,
-    Sampling,
-    Tracer,
-    load_tracer,
-    own_model,
-)
+from app.studies.reader import CHECKPOINT, Loading, Sampling, Tracer, load_tracer, own_model
 from data.groups import Grouping
 from data.lines import DEFAULT_LIMITS
 from data.prompts import PromptSummary, read_documents, summarize_prompts
