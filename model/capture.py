@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.routing import PREFILL, CancelledError, Document, RoutingBatch, TraceSink
+from model.decisions import Decisions, Transfer, concatenated
 from model.encoded import Encoded, batches, encoded_documents, windows
 from model.finiteness import checked, with_unexplained
 from model.readable import ReadableModel
-from model.recording import Decisions, Recording, Transfer, concatenated, recorded_routing
+from model.recording import Recording, recorded_routing
 
 WINDOW_BATCHES = {"cpu": 8, "cuda": 2}  # documents sorted by length before they are batched
 ALONE_TOKENS = 256  # for the batch of a model that reads each text alone

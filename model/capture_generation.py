@@ -13,12 +13,13 @@ from torch import Tensor
 
 from data.routing import DECODE, PREFILL, CancelledError, Document, RoutingBatch, TraceSink
 from model.capture import Captured, Progress, fields_of_batch, token_loss
+from model.decisions import Decisions, concatenated
 from model.encoded import Encoded, encoded_documents
 from model.finiteness import checked, with_unexplained
 from model.generate import NothingToSampleError, require_room
 from model.pieces import continuation_pieces
 from model.readable import GenerationSettings, ReadableModel
-from model.recording import Decisions, Recording, concatenated, recorded_routing
+from model.recording import Recording, recorded_routing
 
 
 @torch.inference_mode()

@@ -12,9 +12,10 @@ from torch.utils.hooks import RemovableHandle
 
 from model import intervene
 from model.config import dense_twin
+from model.decisions import Decisions
 from model.intervene import activated, forced, masked, masked_top, scaled, without_shared
 from model.readable import GateRule
-from model.recording import Decisions, recorded_routing
+from model.recording import recorded_routing
 from model.router import SoftmaxRouter
 from model.transformer import Transformer
 from model.watching import Watcher, watch_contract

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from data.routing import NO_EXPERT
+from model.decisions import Decisions
 from model.huggingface.layers import HuggingFaceLayer
-from model.recording import Decisions
 
 
 @dataclass

@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from model.decisions import Decisions
 from model.huggingface.layers import HuggingFaceLayer
 from model.huggingface.trial import tried_layers
 from model.intervene import activated, forced, masked, masked_top, scaled, without_shared
-from model.recording import Decisions, recorded_routing
+from model.recording import recorded_routing
 from tests.families.found import families
 from tests.families.shrink import EXPERTS
 from tests.families.tiny import forward_inputs, tiny
