@@ -21,7 +21,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import DeepseekV2Config, DeepseekV2ForCausalLM, PreTrainedTokenizerFast
 
-from data.new_trace import TraceDescription
+from benchmarks.capture.subject import description
 from data.routing import Document, RoutingBatch
 from data.store import TraceStore
 from model.capture import capture_documents, pad_sequences, token_loss
@@ -127,19 +127,6 @@ class Kept:
         self.tokens += len(batch.doc_id_T)
 
 
-def trace_of(model: HuggingFaceModel) -> TraceDescription:
-    return TraceDescription(
-        name="bench",
-        source="transformers",
-        model_name="bench",
-        model_sha256="",
-        tokenizer="bench",
-        layers=model.description().layers,
-        seed=None,
-        config={},
-    )
-
-
 def variants(
     model: HuggingFaceModel, groups: list[list[Encoded]]
 ) -> dict[str, Callable[[], object]]:
@@ -173,7 +160,7 @@ def variants(
     def stored() -> None:
         with (
             tempfile.TemporaryDirectory() as folder,
-            TraceStore.create(Path(folder) / "t.duckdb", trace_of(model)) as store,
+            TraceStore.create(Path(folder) / "t.duckdb", description(model)) as store,
         ):
             capture_documents(model, documents, store, batch_tokens=TEXTS * (tokens + 1))
 

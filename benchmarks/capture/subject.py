@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -66,14 +66,15 @@ def documents_of(model: ReadableModel, tokens: int) -> list[Encoded]:
     return next(windows(encoded_documents(model, documents()), tokens=tokens))
 
 
-def description(model: DeepSeekMoE) -> TraceDescription:
+def description(model: ReadableModel) -> TraceDescription:
+    described = model.description()
     return TraceDescription(
         name="bench",
-        source="routescope",
+        source=described.source,
         model_name="bench",
         model_sha256="",
         tokenizer="bench",
-        layers=model.description().layers,
+        layers=described.layers,
         seed=None,
-        config={"model": asdict(model.transformer.config)},
+        config={"model": described.config},
     )

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.capture.subject import documents_of
+from benchmarks.capture.subject import description, documents_of
 from benchmarks.capture.turns import interleaved
-from data.new_trace import TraceDescription
 from data.store import TraceStore
 from model.capture import (
     WINDOW_BATCHES,
@@ -106,16 +105,3 @@ def grouped(encoded: list[Encoded], batch_tokens: int, window_batches: int) -> l
         for window in windows(encoded, tokens=window_batches * batch_tokens)
         for batch in batches(window, tokens=batch_tokens)
     ]
-
-
-def description(model: HuggingFaceModel) -> TraceDescription:
-    return TraceDescription(
-        name="bench",
-        source="transformers",
-        model_name="bench",
-        model_sha256="",
-        tokenizer="bench",
-        layers=model.description().layers,
-        seed=None,
-        config={},
-    )
