@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from data.outputs import write_atomically
 from data.strict_json import json_text, read_object
 from model.checkpoint import SHARD_BYTES, tied_names
 from model.fingerprint import remove_shards
+from model.huggingface.layers import find_layers
 from model.losses import tokens_per_expert
 from model.training.stages import Stage
 from model.training.trainable import Balance
@@ -33,27 +33,25 @@ BalanceLoss = Callable[[GateLogits, int, int], Tensor]
 
 
 class RoutedModel(nn.Module):
-    """A model of transformers whose forward pass tells what its MoE layers decide.
-
-    Hooks on the gate give logits, those on the experts what is executed: that holds for every
-    version since 5.0, while what a gate returns besides has changed.
-    """
+    """A model of transformers whose forward pass tells what its MoE layers decide."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
-        self.layers = moe_layers(model)
-        self._logits: list[Tensor] = []
+        self.layers = find_layers(model)
+        self._logits: list[Tensor | None] = []
         self._ids: list[Tensor] = []
-        for gate, experts in self.layers:
-            gate.register_forward_hook(self._keep_logits)
-            experts.register_forward_pre_hook(self._keep_ids, with_kwargs=True)
+        for layer in self.layers:
+            layer.watch(self)
 
-    def _keep_logits(self, gate: nn.Module, args: object, output: Tensor | GateLogits) -> None:
-        self._logits.append(output if isinstance(output, Tensor) else output[0])
+    def decided(self, router_logits_TE: Tensor | None) -> None:
+        self._logits.append(router_logits_TE)
 
-    def _keep_ids(self, experts: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._ids.append(args[1] if len(args) > 1 else kwargs["top_k_index"])
+    def admitted(self, kept_TK: Tensor) -> None:
+        """The balance loss is of what was chosen, refused or not."""
+
+    def executed(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> None:
+        self._ids.append(expert_ids_TK)
 
     def forward(self, token_ids_BS: Tensor) -> tuple[Tensor, list[Routed]]:
         """Logits_BSV of the next token, and what each MoE layer decided."""
@@ -118,7 +116,8 @@ class TransformersModel:
     @property
     def biases(self) -> list[Tensor]:
         """Of gates that are balanced by one, as DeepSeek-V3's."""
-        found = [getattr(gate, "e_score_correction_bias", None) for gate, _ in self.module.layers]
+        gates = [layer.gate for layer in self.module.layers]
+        found = [getattr(gate, "e_score_correction_bias", None) for gate in gates]
         return [bias for bias in found if isinstance(bias, Tensor)]
 
     @property
@@ -226,20 +225,10 @@ def fresh_model(config: PreTrainedConfig, *, seed: int) -> PreTrainedModel:
     return model
 
 
-def moe_layers(model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
-    """(gate, experts) of every MoE layer, first to last."""
-    parts = [dict(module.named_children()) for module in model.modules()]
-    return [
-        (children.get("gate") or children["router"], children["experts"])
-        for children in parts
-        if "experts" in children and ("gate" in children or "router" in children)
-    ]
-
-
 def blocks(model: nn.Module) -> list[nn.Module]:
     """The layers of the lists that hold MoE layers."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    holding = [each for each in lists if moe_layers(each)]
+    holding = [each for each in lists if find_layers(each)]
     return [block for each in holding for block in each]
 
 

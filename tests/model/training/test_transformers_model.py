@@ -195,7 +195,7 @@ def test_a_dense_model_is_refused() -> None:
 def test_experts_compute_in_the_type_of_autocast() -> None:
     model = tiny("qwen3_moe")
     seen = []
-    experts = model.module.layers[0][1]
+    experts = model.module.layers[0].experts
     experts.register_forward_pre_hook(lambda module, args: seen.append(module.gate_up_proj.dtype))
     ids_BS = torch.zeros(1, 16, dtype=torch.long)
     model.predicted(ids_BS)
