@@ -12,7 +12,7 @@ import torch
 
 from data.routing import CancelledError
 from model.capture import following_loss, own_loss, pad_sequences
-from model.encoded import Encoded, batches
+from model.encoded import Encoded, batches, require_scores
 from model.readable import ReadableModel
 
 BASELINE = "baseline"
@@ -40,6 +40,7 @@ def document_losses(
     """Every intervention on the same documents; progress is forwards done and in all."""
     if BASELINE in interventions:
         raise ValueError(f"{BASELINE!r} is the model as it is; name the intervention otherwise")
+    scored_from = require_scores(model)
     variants = {BASELINE: nullcontext, **interventions}
     grouped = list(batches(documents, tokens=model.batch_tokens))
     nats_VN = np.zeros((len(variants), len(documents)))
@@ -48,7 +49,7 @@ def document_losses(
         chosen = [documents[index] for index in batch]
         ids_BS, rows_R = pad_sequences(model, chosen)
         has_loss_R = rows_R % ids_BS.shape[1] > 0
-        scored_N = [len(item.token_ids) - (not model.unrecorded) for item in chosen]
+        scored_N = [len(item.token_ids) - scored_from for item in chosen]
         place_R = np.repeat(np.arange(len(batch)), scored_N)
         for variant, intervention in enumerate(variants.values()):
             if cancelled():
@@ -60,5 +61,5 @@ def document_losses(
                 place_R, loss_R.double().cpu().numpy(), minlength=len(batch)
             )
             on_progress(number * len(variants) + variant + 1, total)
-    tokens_N = np.array([len(item.token_ids) - (not model.unrecorded) for item in documents])
+    tokens_N = np.array([len(item.token_ids) - scored_from for item in documents])
     return DocumentLoss(list(variants), nats_VN, tokens_N)

@@ -102,7 +102,7 @@ class Computed:
     def __init__(self, model: ReadableModel, sink: TraceSink, *, allow_nonfinite: bool) -> None:
         self._sink = sink
         self._on_gpu = model.device.type == "cuda"
-        self._first_has_loss = bool(model.unrecorded)
+        self._scored_from = model.scored_from
         self._allow_nonfinite = allow_nonfinite
         self._parts: list[tuple[list[Encoded], Handover]] = []
         self._on_their_way: list[list[tuple[list[Encoded], Handover]]] = []
@@ -131,7 +131,7 @@ class Computed:
             if self._batch is None:
                 self._batch = in_document_order(
                     self._on_their_way[0],
-                    first_has_loss=self._first_has_loss,
+                    scored_from=self._scored_from,
                     allow_nonfinite=self._allow_nonfinite,
                 )
             self._sink.write(self._batch)
@@ -152,6 +152,9 @@ def forward(model: ReadableModel, recording: Recording, batch: list[Encoded]) ->
     """One forward of right-padded sequences, or of the parts of one that is long; causal attention
     keeps the padding harmless."""
     token_ids_BS, rows_R = pad_sequences(model, batch)
+    if model.scored_from is None:
+        model.route(token_ids_BS)
+        return recording.transfer(rows_R)
     following_BS = token_ids_BS.roll(-1, dims=1)
     if len(token_ids_BS) > 1 or not 0 < model.batch_tokens < token_ids_BS.shape[1]:
         loss_T = token_loss(model.logits(token_ids_BS), following_BS.flatten())
@@ -222,7 +225,7 @@ def following_loss(model: ReadableModel, token_ids_BS: Tensor) -> Tensor:
 
 
 def in_document_order(
-    parts: list[tuple[list[Encoded], Handover]], *, first_has_loss: bool, allow_nonfinite: bool
+    parts: list[tuple[list[Encoded], Handover]], *, scored_from: int | None, allow_nonfinite: bool
 ) -> RoutingBatch:
     computed = [item for items, _ in parts for item in items]
     lengths = [len(item.token_ids) for item in computed]
@@ -245,7 +248,7 @@ def in_document_order(
         **decided,
     )
     batch = with_unexplained(batch, explained_TL)
-    return checked(batch, finite_TL, first_has_loss=first_has_loss, allowed=allow_nonfinite)
+    return checked(batch, finite_TL, scored_from=scored_from, allowed=allow_nonfinite)
 
 
 def fields_of_batch(decisions: Decisions) -> dict[str, Any]:

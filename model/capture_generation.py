@@ -130,4 +130,4 @@ def generated_batch(
         **decided,
     )
     batch = with_unexplained(batch, explained_TL)
-    return checked(batch, finite_TL, first_has_loss=unrecorded > 0, allowed=allow_nonfinite)
+    return checked(batch, finite_TL, scored_from=model.scored_from, allowed=allow_nonfinite)

@@ -52,6 +52,10 @@ class DeepSeekMoE:
         return [self.start_token_id]
 
     @property
+    def scored_from(self) -> int:
+        return 0
+
+    @property
     def batch_tokens(self) -> int:
         return BATCH_TOKENS[self.device.type]
 

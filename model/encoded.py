@@ -23,6 +23,16 @@ class Encoded(NamedTuple):
     special: list[str | None]
 
 
+def require_scores(model: ReadableModel) -> int:
+    """Position of the first token of a text that has a loss."""
+    if model.scored_from is None:
+        raise ValueError(
+            "the model sees every token that it is asked about (an encoder reads what its decoder "
+            "writes): a text has no loss under it"
+        )
+    return model.scored_from
+
+
 def encode_text(model: ReadableModel, text: str) -> list[int]:
     [(ids, _)] = model.encode([text])
     return ids

@@ -28,14 +28,12 @@ UNEXPLAINED_EFFECT = (
 
 
 def checked(
-    batch: RoutingBatch, finite_TL: np.ndarray, *, first_has_loss: bool, allowed: bool
+    batch: RoutingBatch, finite_TL: np.ndarray, *, scored_from: int | None, allowed: bool
 ) -> RoutingBatch:
     """The batch, with a finding where something in it is not finite; refused unless that is
-    allowed. `finite_TL`: Decisions.finite_TL of its tokens; `first_has_loss`: the loss of a
-    document's first token is known too."""
+    allowed. `finite_TL`: Decisions.finite_TL of its tokens; `scored_from`: of the model."""
     known_T = np.isfinite(batch.loss_T)
-    if not first_has_loss:
-        known_T |= batch.position_T == 0
+    known_T |= scored_from is None or batch.position_T < scored_from
     if finite_TL.all() and np.isfinite(batch.weights_TLK).all() and known_T.all():
         return batch
     broken_TL = ~finite_TL | ~np.isfinite(batch.weights_TLK).all(-1)

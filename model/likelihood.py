@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.encoded import batches, encode_text
+from model.encoded import batches, encode_text, require_scores
 from model.readable import ReadableModel
 
 
@@ -41,6 +41,7 @@ def log_likelihoods(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Likelihood]:
     """In the order given; progress is sequences done and in all."""
+    require_scores(model)
     nats = np.zeros(len(sequences))
     greedy = np.ones(len(sequences), bool)
     done = 0

@@ -158,6 +158,11 @@ class ReadableModel(HasMoELayers, Protocol):
         """Token ids that precede every text read and are no part of it."""
 
     @property
+    def scored_from(self) -> int | None:
+        """Position of the first token of a text whose loss is known. None: no loss is, because the
+        model sees every token that it is asked about."""
+
+    @property
     def device(self) -> torch.device: ...
 
     def encode(self, texts: list[str], /) -> list[tuple[list[int], list[str]]]:

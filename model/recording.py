@@ -77,7 +77,8 @@ class Recording:
             "explained_TL": torch.stack(explained, dim=1),
         }
         if self._kept:
-            kept = [self._found_room(layer_id, rows_R) for layer_id in range(len(self._layers))]
+            found = [self._found_room(layer_id, rows_R) for layer_id in range(len(self._layers))]
+            kept = [each.to(device) for each in found]
             values["kept_TLK"] = torch.stack(pad(kept, True), dim=1)
         self.clear()
         return Transfer(values)
@@ -95,7 +96,7 @@ class Recording:
             for layer_id in range(len(self._layers))
         ]
         self.clear()
-        return [ExpertInput(*(part[rows_R] for part in layer)) for layer in given]
+        return [ExpertInput(*(part[rows_R.to(part.device)] for part in layer)) for layer in given]
 
     def _layer(self, layer_id: int, rows_R: Tensor | None) -> tuple[Tensor, ...]:
         """(expert_ids_RK, weights_RK, entropy_R, margin_R, finite_R, explained_R)"""
@@ -134,7 +135,7 @@ class Recording:
         kept_TK = self._kept.get(layer_id)
         if kept_TK is None:
             kept_TK = torch.ones_like(self._executed[layer_id][0], dtype=torch.bool)
-        return kept_TK if rows_R is None else kept_TK.index_select(0, rows_R)
+        return kept_TK if rows_R is None else kept_TK.index_select(0, rows_R.to(kept_TK.device))
 
     def keep_logits(self, layer_id: int, router_logits_TE: Tensor | None) -> None:
         if layer_id == 0:  # another forward has begun

@@ -141,6 +141,7 @@ class ForeignModel:
     context_length = 12
     start_token_id = START
     batch_tokens = 2_048
+    scored_from = 0
     end_token_ids = frozenset([START])
     unrecorded: ClassVar = [START]
     device = torch.device("cpu")

@@ -9,6 +9,7 @@ from pathlib import Path
 SHARE = 0.4  # of the machine's memory, or of what its container may use: a job and a paused one fit
 CGROUPS = Path("/sys/fs/cgroup")
 
+TAKEN = re.compile(r"^(?:anon|total_rss) (\d+)$", re.MULTILINE)
 HELD = re.compile(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", re.MULTILINE)
 
 
@@ -32,8 +33,9 @@ def job_memory() -> int:
     return int(SHARE * min([machine, *limits(CGROUPS, Path("/proc/self/cgroup"))]))
 
 
-def limits(root: Path, membership: Path) -> Iterator[int]:
-    """Of the control groups of this process and those around them, versions 1 and 2."""
+def limits(root: Path, membership: Path, *, left: bool = False) -> Iterator[int]:
+    """Of the control groups of this process and those around them, versions 1 and 2; with `left`
+    what is not used of them."""
     lines = membership.read_text().splitlines() if membership.is_file() else []
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -44,7 +46,14 @@ def limits(root: Path, membership: Path) -> Iterator[int]:
                 if folder.is_relative_to(root / controllers) and (folder / name).is_file():
                     text = (folder / name).read_text().strip()
                     if text.isdigit():  # or "max"
-                        yield int(text)
+                        yield int(text) - (taken(folder) if left else 0)
+
+
+def taken(group: Path) -> int:
+    """Bytes of a control group that cannot be given back, as a cache of files can."""
+    counts = group / "memory.stat"
+    found = TAKEN.search(counts.read_text()) if counts.is_file() else None
+    return int(found[1]) if found else 0
 
 
 def free_memory() -> int | None:
@@ -56,7 +65,7 @@ def free_memory() -> int | None:
     own = resource.getrlimit(resource.RLIMIT_DATA)[0]
     bounds = [] if own == resource.RLIM_INFINITY else [own - held(os.getpid())]
     return min(
-        [1024 * int(found[1]), *bounds, *limits(CGROUPS, Path("/proc/self/cgroup"))],
+        [1024 * int(found[1]), *bounds, *limits(CGROUPS, Path("/proc/self/cgroup"), left=True)],
     )
 
 

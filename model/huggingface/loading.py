@@ -94,7 +94,8 @@ def require_memory(found: Found, dtype: torch.dtype, device: str, memory: int | 
     elif device == "cpu":
         where = "may be taken here"
     else:
-        return
+        each = (torch.cuda.mem_get_info(place)[0] for place in range(torch.cuda.device_count()))
+        memory, where = sum(each), "the GPUs have"
     needed = found.needed_bytes(dtype)
     if memory is not None and needed > memory:
         raise ValueError(

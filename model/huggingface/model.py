@@ -102,6 +102,11 @@ class HuggingFaceModel:
         return 0
 
     @property
+    def scored_from(self) -> int | None:
+        """An encoder reads the very tokens that its decoder writes."""
+        return None if self.two_stacks else 1
+
+    @property
     def unrecorded(self) -> list[int]:
         return []
 
@@ -149,15 +154,27 @@ class HuggingFaceModel:
         return 0
 
     def logits(self, token_ids_BS: Tensor) -> Tensor:
-        if len(token_ids_BS) == 1 and 0 < self.batch_tokens < token_ids_BS.shape[1]:
+        if self.is_long(token_ids_BS):
             read_on = self.reading()
             parts = token_ids_BS.split(self.batch_tokens, dim=1)
             return torch.cat([read_on(part_BS) for part_BS in parts], dim=1)
-        logits_BSV = self.forward(token_ids_BS).logits
-        return logits_BSV.roll(-1, dims=1) if self.two_stacks else logits_BSV
+        return self.forward(token_ids_BS).logits
 
     def logits_at(self, token_ids_BS: Tensor, rows_R: Tensor) -> Iterator[Tensor]:
-        yield from self.logits(token_ids_BS).flatten(0, 1)[rows_R].split(4_096)
+        """Of a long text part by part: its logits do not fit all at once."""
+        if not self.is_long(token_ids_BS):
+            yield from self.logits(token_ids_BS).flatten(0, 1)[rows_R].split(4_096)
+            return
+        read_on, begin = self.reading(), 0
+        for part_BS in token_ids_BS.split(self.batch_tokens, dim=1):
+            end = begin + part_BS.shape[1]
+            logits_BSV, begins = read_on(part_BS), begin
+            yield logits_BSV[0, rows_R[(rows_R >= begins) & (rows_R < end)] - begins]
+            begin = end
+
+    def is_long(self, token_ids_BS: Tensor) -> bool:
+        """One text that goes in parts."""
+        return len(token_ids_BS) == 1 and 0 < self.batch_tokens < token_ids_BS.shape[1]
 
     def route(self, token_ids_BS: Tensor) -> None:
         self.forward(token_ids_BS)

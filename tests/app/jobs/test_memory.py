@@ -19,3 +19,6 @@ def test_the_limits_of_a_container_and_what_is_around_it_count(tmp_path: Path) -
     membership.write_text("4:memory:/pod\n3:cpu:/pod\n0::/kube/pod\n")
     assert sorted(memory.limits(tmp_path, membership)) == [4096, 8192]
     assert list(memory.limits(tmp_path, tmp_path / "none")) == []
+    (inner.parent / "memory.stat").write_text("anon 1000\nfile 3000\n")
+    (old / "memory.stat").write_text("rss 5\ntotal_rss 2000\n")
+    assert sorted(memory.limits(tmp_path, membership, left=True)) == [3096, 6192]
