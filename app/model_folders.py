@@ -1,14 +1,20 @@
 """Which models there are to choose from, by the names that pages and links give them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
+from analysis.queries import TraceInfo
 from app import folders, workspace
+from data.strict_json import read_object
 from data.training_folder import TrainingFolder
+
+LARGEST_CONFIG = 2**22  # bytes
+FEWEST = 5  # fields that a config and a trace have in common, where one is of the other
+OF_A_FILE = {"dtype", "torch_dtype", "transformers_version"}  # and not of its model
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,27 @@ def models() -> list[ModelFolder]:
     for model in [default, *_in_models(), *_trained(), *_downloaded()]:
         listed.setdefault(model.path.resolve(), model)
     return list(listed.values())
+
+
+def model_of(info: TraceInfo) -> Path:
+    """The folder whose config the trace was made with, as far as it tells: the default, if it is
+    one. Whether it holds the same weights is for a job to see, since they may be many."""
+    described = info.config.get("model")
+    known = described if isinstance(described, dict) else {}
+    paths = [model.path for model in models()]
+    return next((path for path in paths if _is_config_of(path, known)), workspace.checkpoint())
+
+
+def _is_config_of(folder: Path, known: Mapping[str, object]) -> bool:
+    if not _has_config(folder) or (folder / "config.json").stat().st_size > LARGEST_CONFIG:
+        return False
+    try:
+        given = read_object(folder / "config.json", remedy="copy the model again")
+    except (OSError, ValueError):
+        return False
+    said = {name: x for name, x in given.items() if isinstance(x, int | float | str)}
+    common = (said.keys() & known.keys()) - OF_A_FILE
+    return len(common) >= FEWEST and all(said[name] == known[name] for name in common)
 
 
 @st.cache_resource(show_spinner=False)

@@ -11,6 +11,7 @@ from data.training_folder import file_identity
 LARGEST_CONFIG = 2**22  # bytes
 SHARDS = "model-*.safetensors"
 FILES = ("*.json", "*.safetensors", "*.model", "*.jinja")  # that a model is loaded from
+READING = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja")
 INT8 = "int8-*.safetensors"  # of a model of transformers, which does not read them
 
 
@@ -86,16 +87,23 @@ def int8_name(number: int, count: int) -> str:
 
 
 def model_sha256(folder: Path) -> str:
-    """Over the config and every weight shard, in order; read again only when a file changes."""
+    """Over the config and every weight shard, in order, and of a model of transformers how it reads
+    texts; read again only when a file changes."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"no model in {folder}: config.json is missing")
     return _sha256(folder, model_identity(folder))
 
 
+def _texts(folder: Path) -> list[Path]:
+    """Ours have one tokenizer with the weights that were trained with it."""
+    named = READING if is_transformers(folder) else ()
+    return [folder / name for name in named if (folder / name).is_file()]
+
+
 @lru_cache(maxsize=8)
 def _sha256(folder: Path, identity: str) -> str:
     digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for path in weight_paths(folder):
+    for path in [*weight_paths(folder), *_texts(folder)]:
         with path.open("rb") as file:
             while part := file.read(2**24):
                 digest.update(part)

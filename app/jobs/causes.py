@@ -17,6 +17,7 @@ SEED = 0
 def run(progress: Progress, model: Path, trace_path: Path, text: str) -> None:
     trace = open_trace(trace_file(trace_path))
     info = trace.info
+    ablation.require_usable(model, info)
     require_replaceable(trace.path, CAUSES, of=info)
     with trace.cursor(seconds=JOB_SECONDS) as con:
         experts = claims.parse_experts(text, info) if text.strip() else None

@@ -44,6 +44,10 @@ def require_usable(folder: Path, info: TraceInfo) -> None:
             f"the trace was made by model {info.model_sha256[:8]}, {folder} holds another; "
             "name its folder with --model"
         )
+    require_domains(info)
+
+
+def require_domains(info: TraceInfo) -> None:
     if sum(map(is_label, info.domains)) < 2:
         raise ValueError(
             "the trace has fewer than two labelled domains, so an expert's own domain "

@@ -1,9 +1,17 @@
 """Which models there are to choose from."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
-from app import model_folders
+import pytest
+
+from analysis.queries import TraceInfo
+from app import model_folders, workspace
+from data.strict_json import json_text
 
 
 def names() -> list[str]:
@@ -41,3 +49,22 @@ def test_the_name_of_a_folder_need_not_be_text(model: Path, tmp_path: Path) -> N
     (tmp_path / "models").mkdir()
     shutil.copytree(model, tmp_path / "models" / "a\udcff")
     assert names() == ["model", "models/a\\udcff"]
+
+
+def test_the_model_of_a_trace_is_found_among_those_there_are(
+    folder_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from model.huggingface.loading import load_huggingface
+
+    models = tmp_path / "models"
+    for name in ("mixtral", "olmoe", "qwen3_moe"):
+        shutil.copytree(folder_of(name), models / name)
+    (models / "damaged").mkdir()
+    (models / "damaged" / "config.json").write_text("{")
+    monkeypatch.setenv("ROUTESCOPE_MODELS", str(models))
+    described = load_huggingface(folder_of("olmoe")).description().config
+    config = {"model": json.loads(json_text(described))}
+    info = cast(TraceInfo, SimpleNamespace(config=config))
+    assert model_folders.model_of(info) == models / "olmoe"
+    shutil.rmtree(models / "olmoe")
+    assert model_folders.model_of(info) == workspace.checkpoint()

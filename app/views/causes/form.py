@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from analysis.queries import TraceInfo
-from app import workspace
+from app import model_folders, workspace
 from app.jobs import causes, models
 from app.jobs.queue import Place, all_jobs
 from app.studies import ablation
@@ -35,7 +35,7 @@ def draw_form(trace: Trace) -> None:
         text = st.text_input(FORM_TEXT, placeholder="3:17, 5:2", key="experts")
         pressed = st.form_submit_button("Leave out and measure", type="primary")
     if pressed:
-        model = workspace.checkpoint()
+        model = model_folders.model_of(trace.info)
         work = partial(causes.run, model=model, trace_path=trace.path, text=text)
         place = Place("causes", {"trace": trace.name})
         all_jobs().start(key, "Leaving experts out", work, place=place)
@@ -44,10 +44,13 @@ def draw_form(trace: Trace) -> None:
 
 def unusable(info: TraceInfo) -> str:
     """Why this workspace cannot measure on this trace; empty if it can."""
-    if not models.has_model(workspace.checkpoint()):
+    model = model_folders.model_of(info)
+    if not models.has_model(model):
         return "there is no model to run: data/checkpoint is missing"
     try:
-        ablation.require_usable(workspace.checkpoint(), info)
+        if model == workspace.checkpoint():
+            ablation.require_usable(model, info)
+        ablation.require_domains(info)
     except ValueError as error:
         return str(error)
     return ""
