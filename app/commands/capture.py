@@ -5,13 +5,14 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands import capture_options as options
 from app.commands.findings import print_findings
 from app.commands.loading import Device, Dtype, Model, model_folder
-from app.commands.numbers import OwnTemperature, OwnTopP, count_option, seed_option
+from app.commands.numbers import OwnTemperature, OwnTopP
 from app.commands.parallel import ranks_of_torchrun
 from app.commands.progress import documents_bar
 from app.commands.signals import leaving
@@ -32,56 +33,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def capture(
-    prompts: Annotated[
-        Path,
-        typer.Argument(
-            help="A UTF-8 file. txt: one prompt per line. csv, jsonl, parquet: a column `text` "
-            "or `prompt`, `domain` if there are labels, and `group` if several prompts are of one "
-            "source, such as a work or an author."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="The trace to write, a .duckdb file.")],
+    prompts: options.Prompts,
+    out: options.Out,
     model: Model = CHECKPOINT,
     device: Device = None,
     dtype: Dtype = None,
-    chat: Annotated[
-        bool,
-        typer.Option(
-            "--chat",
-            help="Give a model of transformers each prompt as a user's message, in its chat "
-            "template.",
-        ),
-    ] = False,
-    generate: Annotated[
-        int, count_option("Number of tokens to continue every prompt by; 0 only reads it.", least=0)
-    ] = 0,
+    chat: options.Chat = False,
+    generate: options.Generate = 0,
     temperature: OwnTemperature = None,
     top_p: OwnTopP = None,
-    seed: Annotated[int, seed_option("Seed of the continuation.")] = 0,
-    part: Annotated[
-        str | None,
-        typer.Option(
-            help="I/N: every N-th prompt, starting with the I-th; `routescope merge` joins the "
-            "parts."
-        ),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished trace.")] = False,
-    allow_nonfinite: Annotated[
-        bool,
-        typer.Option(
-            "--allow-nonfinite",
-            help="Store tokens whose logits, weights or losses are NaN or infinite; every page of "
-            "the trace then says so.",
-        ),
-    ] = False,
-    parallel: Annotated[
-        bool,
-        typer.Option(
-            "--parallel",
-            help="Under torchrun: spread the experts over its processes, each reads its part of "
-            "the prompts.",
-        ),
-    ] = False,
+    seed: options.Seed = 0,
+    part: options.Part = None,
+    resume: options.Resume = False,
+    allow_nonfinite: options.AllowNonfinite = False,
+    parallel: options.Parallel = False,
     as_json: Json = False,
 ) -> None:
     """Run prompts through a model and store where every token was routed.
@@ -91,35 +56,55 @@ def capture(
     Several processes: torchrun --standalone --nproc-per-node 2 $(which routescope) capture
     prompts.jsonl --out traces/mine.duckdb --parallel
     """
-    if parallel and resume:
+    loading = Loading(device=device, dtype=dtype, chat=chat)
+    if parallel:
+        require_alone(resume, loading)
+    sampling = None
+    if generate:
+        sampling = Sampling(new_tokens=generate, temperature=temperature, top_p=top_p, seed=seed)
+    settings: dict[str, Any] = {
+        "part": part,
+        "sampling": sampling,
+        "allow_nonfinite": allow_nonfinite,
+    }
+    if parallel:
+        capture_over_ranks(prompts, out, model, **settings, as_json=as_json)
+    else:
+        capture_alone(
+            prompts, out, model_folder(model), loading, **settings, resume=resume, as_json=as_json
+        )
+
+
+def require_alone(resume: bool, loading: Loading) -> None:
+    """What does not go together with several processes."""
+    if resume:
         raise ValueError(
             "--resume goes on with the trace of one process; --parallel keeps nothing unfinished"
         )
-    if parallel and (device or dtype or chat):
+    if loading:
         raise ValueError(
             "--device, --dtype and --chat are for models of transformers, which --parallel does "
             "not spread; leave them out"
         )
-    sampling = None
-    if generate:
-        sampling = Sampling(new_tokens=generate, temperature=temperature, top_p=top_p, seed=seed)
-    if parallel:
-        capture_over_ranks(
-            prompts,
-            out,
-            model,
-            part=part,
-            sampling=sampling,
-            allow_nonfinite=allow_nonfinite,
-            as_json=as_json,
-        )
-        return
+
+
+def capture_alone(
+    prompts: Path,
+    out: Path,
+    model: Path,
+    loading: Loading,
+    *,
+    part: str | None,
+    sampling: Sampling | None,
+    allow_nonfinite: bool,
+    resume: bool,
+    as_json: bool,
+) -> None:
     if not resume:
         require_free(out)
-    model = model_folder(model)
     first, parts = part_of(part)
     summary = summarize_prompts(prompts)
-    tracer = load_tracer(model, Loading(device=device, dtype=dtype, chat=chat))
+    tracer = load_tracer(model, loading)
     described = described_prompts(prompts, summary, part=part)
     description = tracer.description(
         out.stem, prompts=described, grouping=summary.grouping, sampling=sampling

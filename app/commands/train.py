@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from app.commands import train_options as options
 from app.commands.model_choice import Segments, Shared, chosen_config
 from app.commands.model_class import ModelClass, config_path, new_transformers_model
-from app.commands.numbers import count_option, real_option, seed_option
 from app.commands.parallel import ranks_of_torchrun
 from app.commands.progress import progress_bar
 from app.commands.signals import leaving
@@ -32,68 +32,25 @@ if TYPE_CHECKING:
 
 
 def train(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of the training; one that was begun is continued.")
-    ],
-    corpus: Annotated[Path, typer.Option(help="Folder that `routescope corpus tokenize` wrote.")],
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="A name of `routescope model presets`, or a folder with a config.json.",
-            show_default="tiny",
-        ),
-    ] = None,
+    folder: options.Folder,
+    corpus: options.Corpus,
+    preset: options.Preset = None,
     model_class: ModelClass = None,
     segments: Segments = 1,
     shared: Shared = 0,
-    dense: Annotated[
-        bool,
-        typer.Option(
-            help="Train the dense twin, which has as many parameters as the preset activates."
-        ),
-    ] = False,
-    stages: Annotated[
-        str | None,
-        typer.Option(
-            help="'article': the three stages of the article in docs/article.md; or a JSON file "
-            "with a table of stages."
-        ),
-    ] = None,
-    no_curriculum: Annotated[
-        bool,
-        typer.Option("--no-curriculum", help="Train the stages without the dynamic curriculum."),
-    ] = False,
-    no_adversarial: Annotated[
-        bool,
-        typer.Option("--no-adversarial", help="Train the stages without adversarial training."),
-    ] = False,
-    steps: Annotated[
-        int, count_option("Steps of the whole schedule, at full batch size.")
-    ] = 22_000,
-    batch_size: Annotated[int, count_option("Sequences per step, over all processes.")] = 128,
-    learning_rate: Annotated[float, real_option("Peak learning rate.", least=0, most=1e3)] = 2e-3,
-    warmup_steps: Annotated[int, count_option("Steps of linear warm-up.", least=0)] = 300,
-    snapshots: Annotated[
-        int,
-        count_option("Number of steps at which routing is recorded, besides the ends of stages."),
-    ] = 12,
-    seed: Annotated[int, seed_option("Seed of weights and data order.")] = 0,
-    minutes: Annotated[
-        float | None,
-        real_option(
-            "Write a checkpoint and stop after this many minutes; run again to continue.",
-            least=0,
-            most=1e6,
-        ),
-    ] = None,
-    parallel: Annotated[
-        bool,
-        typer.Option(
-            "--parallel",
-            help="Under torchrun: spread the experts over its processes instead of copying them.",
-        ),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    dense: options.Dense = False,
+    stages: options.Stages = None,
+    no_curriculum: options.NoCurriculum = False,
+    no_adversarial: options.NoAdversarial = False,
+    steps: options.Steps = 22_000,
+    batch_size: options.BatchSize = 128,
+    learning_rate: options.LearningRate = 2e-3,
+    warmup_steps: options.WarmupSteps = 300,
+    snapshots: options.Snapshots = 12,
+    seed: options.Seed = 0,
+    minutes: options.Minutes = None,
+    parallel: options.Parallel = False,
+    as_json: options.Json = False,
 ) -> None:
     """Train a model on a GPU if there is one (on several under torchrun), otherwise on the CPU.
 
@@ -114,60 +71,92 @@ def train(
         stages=stages,
         parallel=parallel,
     )
-    from model.training.snapshots import Sample
     from model.training.train_config import TrainConfig
-    from model.training.trainer import DivergedError, Trainer
 
+    schedule = TrainConfig(
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup_steps=warmup_steps,
+        snapshots=snapshots,
+        stages=chosen_stages(stages, no_curriculum=no_curriculum, no_adversarial=no_adversarial),
+        seed=seed,
+    )
     with ExitStack() as ending:
         begins: AbstractContextManager[None] = nullcontext()
         if parallel:
             torchrun = ranks_of_torchrun("train FOLDER --corpus CORPUS")
             begins = ending.enter_context(torchrun).agreeing()
         with begins:
-            training, heldout = (TokenStore.load(corpus, split) for split in ("train", "heldout"))
-            model = new_model(chosen, dense=dense)
-            for store in (training, heldout):
-                store.require_ids_below(model.vocab_size)
-            length = model.context_length
-            schedule = TrainConfig(
-                steps=steps,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                warmup_steps=warmup_steps,
-                snapshots=snapshots,
-                stages=chosen_stages(
-                    stages, no_curriculum=no_curriculum, no_adversarial=no_adversarial
-                ),
-                seed=seed,
+            heldout = TokenStore.load(corpus, "heldout")
+            trainer = new_trainer(
+                folder, corpus, heldout, chosen, schedule, dense=dense, parallel=parallel
             )
-            source = sequences(training, schedule, length)
-            sample = Sample(*heldout.opening_windows(length), heldout.domains)
-            if not len(sample.token_ids_NS):
-                raise ValueError(
-                    f"no held-out text of {corpus} fills the context of {length} tokens; use a "
-                    "model of a shorter one"
-                )
-            trainer = Trainer(
-                model,
-                schedule,
-                folder,
-                batches=source,
-                sample=sample,
-                parallel=parallel,
-                corpus=corpus_identity(corpus),
-            )
-        deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-        try:
-            with leaving(lambda: how_to_continue(folder)):
-                finished = run_with_bar(trainer, lambda: time.monotonic() > deadline)
-        except DivergedError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(1) from error
-    if trainer.rank > 0:
-        return
-    bits = write_evaluation(model, heldout, folder) if finished else None
+        finished = run_within(trainer, folder, minutes=minutes)
+    if trainer.rank == 0:
+        report(trainer, folder, corpus, heldout, finished=finished, as_json=as_json)
+
+
+def new_trainer(
+    folder: Path,
+    corpus: Path,
+    heldout: TokenStore,
+    chosen: "ModelConfig | Path",
+    schedule: "TrainConfig",
+    *,
+    dense: bool,
+    parallel: bool,
+) -> "Trainer":
+    from model.training.snapshots import Sample
+    from model.training.trainer import Trainer
+
+    training = TokenStore.load(corpus, "train")
+    model = new_model(chosen, dense=dense)
+    for store in (training, heldout):
+        store.require_ids_below(model.vocab_size)
+    length = model.context_length
+    sample = Sample(*heldout.opening_windows(length), heldout.domains)
+    if not len(sample.token_ids_NS):
+        raise ValueError(
+            f"no held-out text of {corpus} fills the context of {length} tokens; use a model of a "
+            "shorter one"
+        )
+    return Trainer(
+        model,
+        schedule,
+        folder,
+        batches=sequences(training, schedule, length),
+        sample=sample,
+        parallel=parallel,
+        corpus=corpus_identity(corpus),
+    )
+
+
+def run_within(trainer: "Trainer", folder: Path, *, minutes: float | None) -> bool:
+    """Whether it came to its end."""
+    from model.training.trainer import DivergedError
+
+    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    try:
+        with leaving(lambda: how_to_continue(folder)):
+            return run_with_bar(trainer, lambda: time.monotonic() > deadline)
+    except DivergedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+def report(
+    trainer: "Trainer",
+    folder: Path,
+    corpus: Path,
+    heldout: TokenStore,
+    *,
+    finished: bool,
+    as_json: bool,
+) -> None:
+    bits = write_evaluation(trainer.model, heldout, folder) if finished else None
     if finished:
-        bring_tokenizer(corpus, folder, to_transformers=model_class is not None)
+        bring_tokenizer(corpus, folder)
     if as_json:
         print(json_text({"finished": finished, "step": trainer.step, "bits_per_byte": bits}))
     elif finished:
@@ -258,10 +247,12 @@ def run_with_bar(trainer: "Trainer", should_stop: Callable[[], bool]) -> bool:
         return trainer.run(on_progress=count, should_stop=should_stop)
 
 
-def bring_tokenizer(corpus: Path, folder: Path, *, to_transformers: bool) -> None:
+def bring_tokenizer(corpus: Path, folder: Path) -> None:
     """A model is captured and evaluated with the tokenizer that made its tokens."""
+    from model.fingerprint import is_transformers
+
     source = corpus / "tokenizer.json"
-    if source.is_file() and to_transformers:
+    if source.is_file() and is_transformers(folder):
         save_with_start(source, folder / "tokenizer.json")
     elif source.is_file():
         shutil.copyfile(source, folder / "tokenizer.json")
