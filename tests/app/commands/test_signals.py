@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import typer
 
+from app.commands import signals
 from app.commands.signals import STOPS, StoppedError, ended_by_signals, leaving, nothing
 from data.connection import connect
 from data.trace_paths import partial_path
@@ -42,6 +44,16 @@ def test_a_second_signal_cuts_nothing_short(first: int, second: int) -> None:
     with pytest.raises((SystemExit, KeyboardInterrupt)), ended_by_signals():
         stopped_while_it_tidies()
     assert tidied
+
+
+def test_after_a_while_asking_again_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library has lost the first."""
+    monkeypatch.setattr(signals, "TIDYING", 0.0)
+    with pytest.raises(KeyboardInterrupt), ended_by_signals():
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the second is ignored")
 
 
 def test_what_a_library_makes_of_a_signal_changes_nothing() -> None:

@@ -66,6 +66,7 @@ def without_start(text: HuggingFaceText, texts: list[str]) -> list[ReadText]:
 @pytest.fixture(autouse=True)
 def start_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HuggingFaceModel, "unrecorded", [0])
+    monkeypatch.setattr(HuggingFaceModel, "scored_from", 0)
     monkeypatch.setattr(HuggingFaceText, "read", without_start)
 
 
