@@ -70,15 +70,17 @@ def forward_room(model: ReadableModel) -> int:
 
 
 def windows(encoded: Iterable[Encoded], *, tokens: int) -> Iterator[list[Encoded]]:
-    """Documents in their order, in groups of at least so many tokens but for the last."""
+    """Documents in their order, in groups of at most so many tokens with what precedes each, or of
+    one that has more."""
     window: list[Encoded] = []
     size = 0
     for item in encoded:
-        window.append(item)
-        size += len(item.token_ids)
-        if size >= tokens:
+        width = len(item.token_ids) + 1
+        if window and size + width > tokens:
             yield window
             window, size = [], 0
+        window.append(item)
+        size += width
     if window:
         yield window
 

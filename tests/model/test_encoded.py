@@ -13,8 +13,10 @@ def test_windows_and_batches_hold_every_document_once() -> None:
     ]
     groups = list(windows(encoded, tokens=10))
     assert [[item.document.doc_id for item in group] for group in groups] == [
-        [0, 1, 2],
-        [3, 4],
+        [0, 1],
+        [2],
+        [3],
+        [4],
         [5],
     ]
     assert list(batches(encoded, tokens=9)) == [[1, 5, 3], [0], [2], [4]]
