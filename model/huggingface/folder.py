@@ -103,8 +103,12 @@ def require_whole(path: Path) -> None:
 
 
 def read_config(folder: Path) -> Any:
+    """How attention and experts are computed is chosen here, not by the file: it may name what is
+    not installed, or code on the hub."""
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config._attn_implementation = config._experts_implementation = None
+        return config
     except Exception as error:  # of a stranger's file: types, values and templates of any kind
         given = read_object(folder / "config.json", remedy="copy the model again")
         if "auto_map" in given:

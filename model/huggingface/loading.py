@@ -112,11 +112,11 @@ def load_weights(found: Found, dtype: torch.dtype, device: str) -> nn.Module:
         maker = type(empty_model(found.config, found.auto_class))
         weights = dequantized(found.folder, dtype)
         source = {"pretrained_model_name_or_path": None, "state_dict": weights}
-        source["config"] = found.config
     options: dict[str, Any] = {} if device == "cpu" else {"device_map": device}
     try:
         module, info = maker.from_pretrained(
             **source,
+            config=found.config,
             dtype=dtype,
             use_safetensors=True,
             local_files_only=True,

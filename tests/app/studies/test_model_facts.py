@@ -10,7 +10,7 @@ import torch
 
 from app.studies.model_facts import (
     FAMILIES,
-    SCORING,
+    SCORING_OF,
     Facts,
     Machine,
     loaded,
@@ -66,7 +66,7 @@ def own_like(machine: Machine) -> Facts:
         num_experts=4,
         top_k=2,
         num_shared_experts=0,
-        scoring=SCORING["sigmoid"],
+        scoring=SCORING_OF["sigmoid"],
         context=8,
         machine=machine,
         transformers=False,

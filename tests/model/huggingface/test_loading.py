@@ -202,3 +202,10 @@ def test_what_a_folder_holds_is_known_before_it_is_loaded(folder: Path) -> None:
     stored = sum(x.numel() for x in load_file(folder / "model.safetensors").values())
     assert found.parameters == stored
     assert found.needed_bytes(torch.bfloat16) == 2 * stored
+
+
+@pytest.mark.parametrize("named", ["somebody/kernel", "flash_attention_2", "nonsense", 7])
+def test_how_a_model_is_computed_is_not_the_files_to_say(named: object, folder: Path) -> None:
+    config(attn_implementation=named, experts_implementation=named)(folder)
+    chosen = load_huggingface(folder).module.config
+    assert (chosen._attn_implementation, chosen._experts_implementation) == ("sdpa", "grouped_mm")
