@@ -22,14 +22,24 @@ def is_name(text: str) -> bool:
 
 
 def download(name: str, *, progress_bar: type[Any] | None = None) -> Path:
-    """The folder of a model in the hub's cache. ValueError: it cannot be had."""
+    """The folder of a model in the hub's cache: its config first, which tells whether the rest can
+    be used. ValueError: it cannot, or cannot be had."""
+    from model.fingerprint import is_transformers
+    from model.huggingface.folder import without_weights
+
+    folder = fetch(name, allow_patterns=["config.json"])
+    if is_transformers(folder):
+        without_weights(folder)
+    return fetch(name, allow_patterns=FILES, ignore_patterns=COPIES, tqdm_class=progress_bar)
+
+
+def fetch(name: str, **chosen: Any) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()
     try:
-        chosen: dict[str, Any] = {"allow_patterns": FILES, "ignore_patterns": COPIES}
-        return Path(snapshot_download(name, **chosen, tqdm_class=progress_bar))
+        return Path(snapshot_download(name, **chosen))
     except Exception as error:  # of the network, the hub or the disk
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = lines[0][:200] if lines else type(error).__name__

@@ -49,14 +49,7 @@ class Found:
 def look_into(folder: Path) -> Found:
     """ValueError: no MoE language model that transformers can make without code of others."""
     require_safetensors(folder)
-    config = read_config(folder)
-    auto_class = class_for(config, folder)
-    module = empty_model(config, auto_class)
-    layers = find_layers(module)
-    if not layers:
-        raise ValueError(
-            f"the model in {folder} ({config.model_type}) is dense: it has no experts to capture"
-        )
+    config, auto_class, module, layers = without_weights(folder)
     return Found(
         folder=folder,
         config=config,
@@ -69,6 +62,19 @@ def look_into(folder: Path) -> Found:
         top_k=max(number_of(layer, config, TOP_K) for layer in layers) or None,
         num_shared_experts=max(layer.num_shared_experts for layer in layers),
     )
+
+
+def without_weights(folder: Path) -> tuple[Any, str, nn.Module, list[HuggingFaceLayer]]:
+    """Config, class, the model on the meta device and its MoE layers, from the config alone."""
+    config = read_config(folder)
+    auto_class = class_for(config, folder)
+    module = empty_model(config, auto_class)
+    layers = find_layers(module)
+    if not layers:
+        raise ValueError(
+            f"the model in {folder} ({config.model_type}) is dense: it has no experts to capture"
+        )
+    return config, auto_class, module, layers
 
 
 def number_of(layer: HuggingFaceLayer, config: Any, names: tuple[str, ...]) -> int:

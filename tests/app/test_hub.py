@@ -1,9 +1,11 @@
 """Names on the hub, and who may download."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import LlamaConfig
 
 from app import hub
 from app.jobs import hub as job
@@ -49,6 +51,36 @@ def test_without_a_network_it_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv(hub.ALLOWED, "1")
     with pytest.raises(ValueError, match=r"^it cannot be had from the Hugging Face hub: [^\n]+$"):
         job.run(Progress(tmp_path), "org-that/is-not-there")
+
+
+def test_a_dense_model_is_refused_by_its_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[list[str]] = []
+
+    def fetch(name: str, **chosen: Any) -> Path:
+        fetched.append(chosen["allow_patterns"])
+        LlamaConfig(hidden_size=8, num_attention_heads=1).save_pretrained(tmp_path)
+        return tmp_path
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    with pytest.raises(ValueError, match="is dense"):
+        hub.download("org/model")
+    assert fetched == [["config.json"]]
+
+
+def test_what_has_experts_is_fetched_whole(
+    folder_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[list[str]] = []
+
+    def fetch(name: str, **chosen: Any) -> Path:
+        fetched.append(chosen["allow_patterns"])
+        return folder_of("mixtral")
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    assert hub.download("org/model") == folder_of("mixtral")
+    assert fetched == [["config.json"], hub.FILES]
 
 
 def test_the_bytes_on_disk_are_the_progress(tmp_path: Path) -> None:
