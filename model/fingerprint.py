@@ -54,16 +54,20 @@ def is_transformers(folder: Path) -> bool:
 
 
 def transformers_weights(folder: Path) -> list[Path]:
-    """The files that transformers reads: those of its index, or the one without; or those with INT8
-    experts, which only RouteScope reads; empty where there are none."""
-    index = folder / "model.safetensors.index.json"
+    """The files that transformers reads: model.safetensors, or where there is none those of its
+    index; or those with INT8 experts, which only RouteScope reads; empty where there are none."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return [whole]
     if not index.is_file():
-        whole = folder / "model.safetensors"
-        return [whole] if whole.is_file() else sorted(folder.glob(INT8))
+        return sorted(folder.glob(INT8))
     named = read_object(index, remedy="copy the model again").get("weight_map")
     if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
         raise ValueError(f"{index} names no weights; copy the model again")
-    paths = [folder / Path(name).name for name in sorted(set(named.values()))]
+    names = sorted(set(named.values()))
+    if outside := [name for name in names if Path(name).name != name]:
+        raise ValueError(f"{index} names a file outside of its folder: {outside[0][:80]!r}")
+    paths = [folder / name for name in names]
     if missing := [path for path in paths if not path.is_file()]:
         raise ValueError(
             f"{folder} lacks {len(missing)} of {len(paths)} weight shards, such as "

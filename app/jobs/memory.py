@@ -14,7 +14,7 @@ HELD = re.compile(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", re.MULTILINE)
 
 
 def too_little(memory: int) -> str:
-    return f"it needed more than the {memory / 2**30:.1f} GB of memory that a job may take"
+    return f"it needed more than the {memory / 1e9:.1f} GB of memory that a job may take"
 
 
 def held(process_id: int) -> int:

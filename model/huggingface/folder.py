@@ -1,11 +1,11 @@
 """What lies in a folder of transformers, before anything of its size is made or read."""
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, logging
 from transformers.models.auto import modeling_auto
@@ -17,13 +17,17 @@ from model.huggingface.layers import HuggingFaceLayer, find_layers
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
+TWO_STACKS = "AutoModelForSeq2SeqLM"
 HEADS = {  # classes with a language model's head, the plainest first
     "AutoModelForCausalLM": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    "AutoModelForSeq2SeqLM": modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    TWO_STACKS: modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     "AutoModelForImageTextToText": modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 }
 NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")  # as routers or configs say
 TOP_K = ("top_k", "num_experts_per_tok", "top_k_experts")
+LAYERS = ("num_hidden_layers", "num_layers", "num_decoder_layers")
+TOKENIZERS = ("*token*", "vocab*", "*.model")
+MOST_LAYERS = 1_000
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -68,6 +72,7 @@ def without_weights(folder: Path) -> tuple[Any, str, nn.Module, list[HuggingFace
     """Config, class, the model on the meta device and its MoE layers, from the config alone."""
     config = read_config(folder)
     auto_class = class_for(config, folder)
+    config.is_encoder_decoder = auto_class == TWO_STACKS
     module = empty_model(config, auto_class)
     layers = find_layers(module)
     if not layers:
@@ -99,22 +104,21 @@ def require_safetensors(folder: Path) -> None:
 
 
 def require_whole(path: Path) -> None:
-    """A file that was cut short: its header says how long it is."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        if 8 + length > size:
-            raise ValueError(f"{path} is damaged: it ends within its header; copy it again")
+    """The header says what a file holds and how long it is."""
+    try:
+        with safe_open(path, "pt"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({first_line(error)}); copy it again") from error
 
 
 def read_config(folder: Path) -> Any:
-    """How attention and experts are computed is chosen here, not by the file: it may name what is
-    not installed, or code on the hub."""
+    """How a model is computed, and of which files, is chosen here: its own config may name what is
+    not installed, code on the hub, or weights that nobody looked at."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         config._attn_implementation = config._experts_implementation = None
-        return config
+        config.transformers_weights, config.return_dict = None, True
     except Exception as error:  # of a stranger's file: types, values and templates of any kind
         given = read_object(folder / "config.json", remedy="copy the model again")
         if "auto_map" in given:
@@ -123,6 +127,11 @@ def read_config(folder: Path) -> Any:
                 "of its author, which is never run here; use one of transformers' own"
             ) from error
         raise ValueError(f"{folder}/config.json cannot be used: {first_line(error)}") from error
+    for name in LAYERS:
+        number = getattr(config.get_text_config(decoder=True), name, None)
+        if isinstance(number, int) and number > MOST_LAYERS:
+            raise ValueError(f"{folder}/config.json cannot be used: {name} is {number:,}")
+    return config
 
 
 def class_for(config: Any, folder: Path) -> str:
@@ -146,6 +155,8 @@ def empty_model(config: Any, auto_class: str) -> nn.Module:
 
 
 def read_tokenizer(folder: Path) -> Any:
+    if not any(any(folder.glob(pattern)) for pattern in TOKENIZERS):
+        raise ValueError(f"no tokenizer in {folder}: tokenizer.json is missing")
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -171,5 +182,7 @@ def fitting_tokenizer(found: Found) -> Any:
 
 
 def first_line(error: Exception) -> str:
+    """And what follows a colon at its end."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+    end = next((at for at, line in enumerate(lines, 1) if not line.endswith(":")), len(lines))
+    return " ".join(lines[:end])[:300] or type(error).__name__

@@ -44,7 +44,14 @@ def load_huggingface(
     with freed_at_once():
         module = load_weights(found, chosen, place)
     require_finite_vectors(folder, module)
-    return HuggingFaceModel(module, tokenizer, chat=chat)
+    try:
+        return HuggingFaceModel(module, tokenizer, chat=chat)
+    except (ValueError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # sizes that do not fit one another, which only a forward shows
+        raise ValueError(
+            f"the model in {folder} cannot read a text: {first_line(error)}"
+        ) from error
 
 
 @contextmanager
@@ -99,9 +106,9 @@ def require_memory(found: Found, dtype: torch.dtype, device: str, memory: int | 
     needed = found.needed_bytes(dtype)
     if memory is not None and needed > memory:
         raise ValueError(
-            f"the model in {found.folder} needs {needed / 2**30:.1f} GB for its "
+            f"the model in {found.folder} needs {needed / 1e9:.1f} GB for its "
             f"{found.parameters / 1e9:.1f} billion parameters in "
-            f"{str(dtype).removeprefix('torch.')}, and {memory / 2**30:.1f} GB {where}"
+            f"{str(dtype).removeprefix('torch.')}, and {memory / 1e9:.1f} GB {where}"
         )
 
 
@@ -121,6 +128,7 @@ def load_weights(found: Found, dtype: torch.dtype, device: str) -> nn.Module:
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # refused below, by name
             output_loading_info=True,
             **options,
         )
@@ -128,11 +136,16 @@ def load_weights(found: Found, dtype: torch.dtype, device: str) -> nn.Module:
         raise ValueError(
             f"the weights in {found.folder} cannot be loaded: {first_line(error)}"
         ) from error
-    for what in ("missing_keys", "mismatched_keys", "unexpected_keys"):
-        if wrong := sorted(map(str, info[what])):
+    shapes = [f"{name} ({list(x)}, not {list(y)})" for name, x, y in info["mismatched_keys"]]
+    for what, names in (
+        ("missing", info["missing_keys"]),
+        ("of another shape", shapes),
+        ("unexpected", info["unexpected_keys"]),
+    ):
+        if wrong := sorted(names):
             raise ValueError(
-                f"the weights in {found.folder} do not fit its config: {len(wrong)} "
-                f"{what.partition('_')[0]}, such as {wrong[0][:200]}"
+                f"the weights in {found.folder} do not fit its config: {len(wrong)} {what}, such "
+                f"as {wrong[0][:200]}"
             )
     if any(weight.is_meta for weight in module.parameters()):
         raise ValueError(f"the model in {found.folder} does not fit the GPUs that there are")

@@ -4,15 +4,15 @@ B = sequences, S = positions, R = chosen rows among B * S, V = vocabulary.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from copy import copy, deepcopy
+from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.routing import UNKNOWN, LayerDescription
-from model.generate import NothingToSampleError
+from model.huggingface.generation import generate, generation_config, own_settings
 from model.huggingface.layers import HuggingFaceLayer
 from model.huggingface.text import HuggingFaceText
 from model.huggingface.trial import tried_layers
@@ -73,19 +73,24 @@ class HuggingFaceModel:
     @torch.inference_mode()
     def continues_exactly(self, token_ids_BS: Tensor) -> bool:
         """Whether a text in two parts is read as in one: some models begin anew with each part."""
-        read_on, half = self.reading(), token_ids_BS.shape[1] // 2
+        half = token_ids_BS.shape[1] // 2
         try:
-            parts = [read_on(token_ids_BS[:, :half]), read_on(token_ids_BS[:, half:])]
+            first = self.forward(token_ids_BS[:, :half], use_cache=True)
+            if any(hasattr(layer, "set_prefill_length") for layer in first.cache.layers):
+                return False  # what is read after the first part counts as written
+            second = self.forward(token_ids_BS[:, half:], use_cache=True, cache=first.cache)
         except Exception:  # no cache, or one of a make of its own
             return False
-        whole_BSV, parts_BSV = self.forward(token_ids_BS).logits, torch.cat(parts, dim=1)
+        parts_BSV = torch.cat([first.logits, second.logits], dim=1)
+        whole_BSV = self.forward(token_ids_BS).logits
         apart = (whole_BSV - parts_BSV).abs().max() / whole_BSV.abs().max()
         return bool(apart <= PARTS_APART[whole_BSV.dtype])
 
     @property
     def batch_tokens(self) -> int:
-        alone = any(type(layer.gate).__name__ in READ_ALONE for layer in self._layers)
-        if alone or not self._in_parts:
+        if not self._in_parts or rotates_by_length(self.config):
+            return 0
+        if any(type(layer.gate).__name__ in READ_ALONE for layer in self._layers):
             return 0
         kind = self.device.type
         return min(
@@ -118,7 +123,7 @@ class HuggingFaceModel:
             self.text.tokenizer.eos_token_id,
         )
         several = (one if isinstance(one, list) else [one] for one in named)
-        return frozenset(int(x) for some in several for x in some if x is not None)
+        return frozenset(x for some in several for x in some if isinstance(x, int))
 
     def moe_layers(self) -> Sequence[HuggingFaceLayer]:
         return self._layers
@@ -201,44 +206,14 @@ class HuggingFaceModel:
                 "a model of an encoder and a decoder writes a text of its own instead of "
                 "continuing one: leave out --generate"
             )
-        told, kept = Told(self.module, sampled), self.module.generation_config
-        ids_BS = torch.tensor([token_ids], device=self.device)
-        self.module.generation_config = self.generation_config(settings)
-        try:
-            with told.attached(), torch.random.fork_rng():
-                torch.manual_seed(settings.seed)
-                self.module.generate(
-                    input_ids=ids_BS,
-                    attention_mask=torch.ones_like(ids_BS),
-                    stopping_criteria=[told],
-                    tokenizer=self.text.tokenizer,  # for settings that stop at a string
-                )
-        finally:
-            self.module.generation_config = kept
-
-    def generation_config(self, settings: GenerationSettings) -> Any:
-        config = deepcopy(self.module.generation_config)
-        config.update(
-            max_new_tokens=settings.max_new_tokens,
-            max_length=None,
-            min_length=None,
-            num_beams=1,
-            num_return_sequences=1,
-            use_cache=True,
-            disable_compile=True,
-            prefill_chunk_size=None,
-            prompt_lookup_num_tokens=None,
-            return_dict_in_generate=False,
-            output_router_logits=False,
+        asked = partial(
+            generation_config,
+            self.module,
+            settings,
+            start_token_id=self.start_token_id,
+            end_token_ids=sorted(self.end_token_ids),
         )
-        if settings.temperature is not None:
-            greedy = settings.temperature == 0
-            config.update(
-                do_sample=not greedy, temperature=None if greedy else settings.temperature
-            )
-        if settings.top_p is not None:
-            config.update(top_p=settings.top_p)
-        return config
+        generate(self.module, asked, token_ids, settings.seed, self.text.tokenizer, sampled)
 
     def description(self) -> ModelDescription:
         return ModelDescription(
@@ -256,6 +231,7 @@ class HuggingFaceModel:
         config = self.module.config.to_dict() | {
             "experts_implementation": getattr(self.config, "_experts_implementation", None),
             "chat": self.text.chat,
+            "generation": own_settings(self.module),
         }
         return {name: value for name, value in config.items() if name != "_name_or_path"}
 
@@ -266,6 +242,13 @@ def context_length(config: Any, tokenizer: Any) -> int:
         if isinstance(length, int) and length > 0:
             return min(length, LONGEST)
     return min(int(tokenizer.model_max_length), LONGEST)
+
+
+def rotates_by_length(config: Any) -> bool:
+    """Whether the longest text of a forward chooses the frequencies of all positions."""
+    given = getattr(config, "rope_parameters", None) or {}
+    kinds = [given, *(one for one in given.values() if isinstance(one, dict))]
+    return any(one.get("rope_type") == "longrope" for one in kinds)
 
 
 def layer_description(layer: HuggingFaceLayer) -> LayerDescription:
@@ -279,37 +262,3 @@ def layer_description(layer: HuggingFaceLayer) -> LayerDescription:
         weighting=rule.weighting if rule else UNKNOWN,
         selection=rule.selection if rule else UNKNOWN,
     )
-
-
-class Told:
-    """A stopping criterion that never stops, and tells of each step instead."""
-
-    def __init__(self, module: nn.Module, sampled: Sampled) -> None:
-        self.module, self.sampled = module, sampled
-        self.logits_BSV: Tensor | None = None
-
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for handle in (
-                self.module.register_forward_pre_hook(self.all_logits, with_kwargs=True),
-                self.module.register_forward_hook(self.after),
-            ):
-                stack.callback(handle.remove)
-            yield
-
-    def all_logits(
-        self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """generate() asks for the last position alone; losses need all."""
-        return arguments, {name: x for name, x in named.items() if name != "logits_to_keep"}
-
-    def after(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        self.logits_BSV = output.logits
-        if not output.logits[:, -1].amax().isfinite():
-            raise NothingToSampleError(output.logits)
-
-    def __call__(self, input_ids: Tensor, scores: Any, **options: Any) -> Tensor:
-        assert self.logits_BSV is not None
-        self.sampled(self.logits_BSV, int(input_ids[0, -1]))
-        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)

@@ -24,7 +24,8 @@ SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "probability": lambda x_TE: x_TE,
 }
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}  # of a ratio
-AGREEING = 0.995  # of tokens whose selection a rule explains: near ties fall otherwise in bfloat16
+ROUNDING = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}  # of what is compared
+AGREEING = 0.995  # of tokens whose selection a rule explains, but for ties by rounding
 UNKNOWN, TOKEN_ID = "unknown", "token id"
 
 
@@ -152,7 +153,10 @@ def inferred(
     tables = (x for x in around[0].buffers() if x.dim() == 2 and not x.is_floating_point())
     if any(table.shape[1] == expert_ids_TK.shape[1] for table in tables):
         return replace(rule, by=TOKEN_ID)
-    return inferred_selection(rule, logits_TE.float(), expert_ids_TK, around=around)
+    rounding = max(ROUNDING[x.dtype] for x in (logits_TE, weights_TK))
+    return inferred_selection(
+        rule, logits_TE.float(), expert_ids_TK, rounding=rounding, around=around
+    )
 
 
 def inferred_scoring(
@@ -213,18 +217,26 @@ def near_round(value: float, tolerance: float) -> float:
 
 
 def inferred_selection(
-    rule: Rule, logits_TE: Tensor, expert_ids_TK: Tensor, *, around: list[nn.Module]
+    rule: Rule,
+    logits_TE: Tensor,
+    expert_ids_TK: Tensor,
+    *,
+    rounding: float,
+    around: list[nn.Module],
 ) -> Rule:
-    num_experts = logits_TE.shape[-1]
+    """Of all that explain the choices but for ties by rounding, the one that has the fewest."""
     scores_TE = rule.scores(logits_TE)
-    best: tuple[float, Rule] = (AGREEING, rule)
-    for candidate in selections(rule, num_experts, around):
-        preferred_TK = candidate.preference(scores_TE).topk(expert_ids_TK.shape[1], -1).indices
-        same_T = preferred_TK.sort(-1).values == expert_ids_TK.sort(-1).values
-        agreeing = float(same_T.all(-1).float().mean())
+    best: tuple[float, Rule] = (-1.0, rule)
+    for candidate in selections(rule, logits_TE.shape[-1], around):
+        preference_TE = candidate.preference(scores_TE)
+        top_TK, preferred_TK = preference_TE.topk(expert_ids_TK.shape[1], -1)
+        same_T = (preferred_TK.sort(-1).values == expert_ids_TK.sort(-1).values).all(-1)
+        agreeing = float(same_T.float().mean())
         if agreeing == 1:
             return candidate
-        if agreeing > best[0]:
+        short_T = top_TK[:, -1] - preference_TE.gather(-1, expert_ids_TK).amin(-1)
+        tied_T = short_T <= rounding * top_TK.abs().amax(-1)
+        if agreeing > best[0] and (same_T | tied_T).float().mean() > AGREEING:
             best = agreeing, candidate
     return best[1]
 

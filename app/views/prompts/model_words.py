@@ -44,7 +44,7 @@ def known(model: ModelFolder) -> Known:
         return Known(model)
     there = memory_there(answer)
     if answer.needed_bytes > there:
-        too_large = f"too large: needs {size(answer.needed_bytes)} of {size(there)}"
+        too_large = f"too large: {size(answer.needed_bytes)}, {size(there)} free"
         return Known(model, answer, too_large, there=there)
     return Known(model, answer, there=there)
 
@@ -106,7 +106,7 @@ def cells(one: Known, facts: Facts) -> list[str]:
         facts.scoring or UNKNOWN,
         count(facts.parameters),
         f"{facts.context:,} tokens",
-        f"loaded, takes {needed}" if one.is_loaded else f"needs {needed} of {there}",
+        f"{needed}, loaded" if one.is_loaded else f"{needed}, {there} free",
     ]
 
 
@@ -118,5 +118,5 @@ def count(number: int) -> str:
 
 
 def size(number: int) -> str:
-    """Of memory, in units of 1,024."""
-    return f"{number / 2**30:,.1f} GB" if number >= 2**30 else f"{number / 2**20:.1f} MB"
+    """Of memory."""
+    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

@@ -75,7 +75,7 @@ def test_a_job_that_does_not_listen_is_killed_with_its_children(jobs: Jobs) -> N
 def test_a_job_that_wants_all_memory_fails_and_the_next_one_runs(jobs: Jobs, greedy: Work) -> None:
     job = finished(begin(jobs, "a", greedy))
     assert job.state == "failed"
-    assert job.error == "it needed more than the 2.0 GB of memory that a job may take"
+    assert job.error == "it needed more than the 2.1 GB of memory that a job may take"
     assert finished(begin(jobs, "b", work.count)).state == "done"
 
 

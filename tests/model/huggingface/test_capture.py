@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import MixtralConfig, MixtralForCausalLM
 
 from data.routing import DECODE, PREFILL, Document, RoutingBatch
 from model.ablation import document_losses
@@ -101,6 +102,38 @@ def test_a_model_that_begins_anew_with_each_part_is_read_whole(loaded: Loaded) -
     assert loaded("mixtral").batch_tokens > 0
 
 
+def test_a_text_is_read_alone_and_whole_where_parts_or_others_would_change_it(
+    loaded: Loaded,
+) -> None:
+    """Of one the cache takes the second part for written text; the other turns positions by the
+    longest text of a forward."""
+    assert loaded("unlimited_ocr").batch_tokens == 0
+    rope = {
+        **{"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 32},
+        **{"short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "factor": 8.0},
+    }
+    module = tiny(FAMILIES["mixtral"])
+    config = MixtralConfig.from_dict(
+        module.config.to_dict() | {"rope_parameters": rope, "head_dim": 8}
+    )
+    longrope = MixtralForCausalLM(config).eval()
+    longrope.load_state_dict(module.state_dict())
+    model = HuggingFaceModel(longrope, byte_tokenizer())
+    long, short = "ab" * 50, TEXTS[0]
+    together, alone = captured(model, [long, short]), captured(model, [short])
+    np.testing.assert_allclose(of_document(together, 1).loss_T, alone.loss_T, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lfm2_moe", "deepseek_v3", "deepseek_v4", "olmoe"])
+def test_selection_is_inferred_in_bfloat16_as_in_float32(name: str) -> None:
+    module = tiny(FAMILIES[name])
+    rules = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = HuggingFaceModel(module.to(dtype), byte_tokenizer())
+        rules.append([layer.rule.selection for layer in model.moe_layers() if layer.rule])
+    assert rules[0] == rules[1]
+
+
 def test_what_is_beyond_the_context_is_cut_and_counted(loaded: Loaded) -> None:
     model, sink = loaded("mixtral"), Batches()
     done = capture_documents(model, documents(["ab" * 600]), sink)
@@ -132,6 +165,25 @@ def test_a_generation_follows_the_settings_that_the_model_comes_with(loaded: Loa
         capture_generation(model, documents(["abc"]), sink, settings=settings)
         texts.append(sink.joined().token_id_T.tolist())
     assert texts[0] == texts[1]
+
+
+def test_how_generate_computes_is_not_the_models_to_say() -> None:
+    model = HuggingFaceModel(tiny(FAMILIES["mixtral"]), byte_tokenizer())
+    texts = []
+    for changes in (
+        {},
+        {"cache_implementation": "quantized", "is_assistant": True, "max_time": 1e-9},
+        {"eos_token_id": [], "guidance_scale": 3.0, "num_beams": 4, "assistant_early_exit": 1},
+    ):
+        model.module.generation_config.__dict__.update(changes)
+        sink, settings = Batches(), GenerationSettings(5, seed=1, temperature=0.0)
+        capture_generation(model, documents(["abc"]), sink, settings=settings)
+        texts.append(sink.joined().token_id_T.tolist())
+    assert texts[0] == texts[1] == texts[2]
+    model.module.generation_config.top_p = "x"
+    settings = GenerationSettings(5, seed=1, temperature=1.0)
+    with pytest.raises(ValueError, match=r"^generation_config\.json cannot be used: [^\n]+$"):
+        capture_generation(model, documents(["abc"]), Batches(), settings=settings)
 
 
 def test_a_chat_is_read_in_the_template_with_its_special_tokens() -> None:

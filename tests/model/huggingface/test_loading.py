@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from data.routing import Document
 from model.capture import capture_documents
+from model.fingerprint import model_sha256
 from model.huggingface.folder import look_into
 from model.huggingface.loading import load_huggingface
 from tests.model.captures import Batches
@@ -78,17 +79,34 @@ def of_shards(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def elsewhere(folder: Path) -> None:
+    """The decoy has the name that is left without the way to it."""
+    name = "model-00001-of-00001.safetensors"
+    shutil.copy(folder / "model.safetensors", folder / name)
+    shutil.move(folder / "model.safetensors", folder.parent / name)
+    index = {"metadata": {}, "weight_map": {"any": f"../{name}"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 CASES: dict[str, tuple[Change, str]] = {
     "dense": (dense, r"\(llama\) is dense: it has no experts to capture"),
     "no config": (remove("config.json"), r"config\.json is missing"),
     "no weights": (remove("*.safetensors"), r"no weights in .*: model\.safetensors is missing"),
     "pickles": (pickled, r"pytorch_model\.bin, a format that can run code"),
-    "no tokenizer": (remove("tokenizer*"), r"no tokenizer in .* that transformers can read"),
+    "no tokenizer": (remove("tokenizer*"), r"no tokenizer in .*: tokenizer\.json is missing"),
     "a shard is missing": (of_shards, r"lacks 1 of 2 weight shards, .* model-00002"),
     "cut short": (cut_short, r"model\.safetensors.* damaged|cannot be loaded"),
     "fewer layers": (config(num_hidden_layers=2), r"do not fit its config: \d+ unexpected"),
     "more layers": (config(num_hidden_layers=4), r"do not fit its config: \d+ missing"),
     "another width": (config(intermediate_size=64), r"cannot be loaded|do not fit its config"),
+    "more experts": (
+        config(num_local_experts=12),
+        r"config: \d+ of another shape, such as .*down_proj \(\[8, 32, 32\], not \[12, 32, 32\]\)",
+    ),
+    "more chosen than there are": (config(num_experts_per_tok=99), r"cannot read a text: "),
+    "none chosen": (config(num_experts_per_tok=0), r"cannot read a text: "),
+    "a million layers": (config(num_hidden_layers=10**6), r"num_hidden_layers is 1,000,000"),
+    "files elsewhere": (elsewhere, r"names a file outside of its folder: '\.\./model"),
     "an unknown family": (config(model_type="no_such"), r"config\.json cannot be used"),
     "remote code": (
         config(model_type="deepseek", auto_map={"AutoConfig": "configuration_deepseek.Config"}),
@@ -146,7 +164,7 @@ def test_too_little_memory_is_refused_with_the_numbers_before_loading(
 ) -> None:
     monkeypatch.setattr("model.huggingface.loading.load_weights", None)
     config(hidden_size=4096, intermediate_size=14336, num_hidden_layers=32)(folder)
-    with pytest.raises(ValueError, match=r"needs 174\.0 GB .* float32, and 2\.0 GB may be taken"):
+    with pytest.raises(ValueError, match=r"needs 186\.8 GB .* float32, and 2\.1 GB may be taken"):
         load_huggingface(folder, memory=2**31)
 
 
@@ -209,3 +227,28 @@ def test_how_a_model_is_computed_is_not_the_files_to_say(named: object, folder: 
     config(attn_implementation=named, experts_implementation=named)(folder)
     chosen = load_huggingface(folder).module.config
     assert (chosen._attn_implementation, chosen._experts_implementation) == ("sdpa", "grouped_mm")
+
+
+def other_weights(folder: Path) -> str:
+    """The name of a file of weights beside those of the model, all of them 1."""
+    ones = {name: x.fill_(1) for name, x in load_file(folder / "model.safetensors").items()}
+    save_file(ones, folder / "other.safetensors", metadata={"format": "pt"})
+    return "other.safetensors"
+
+
+def test_what_is_loaded_is_what_is_hashed(folder: Path) -> None:
+    before, expected = model_sha256(folder), load_file(folder / "model.safetensors")
+    other = other_weights(folder)
+    index = {"metadata": {}, "weight_map": dict.fromkeys(expected, other)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert model_sha256(folder) == before
+    config(transformers_weights=other)(folder)
+    loaded = load_huggingface(folder).module.state_dict()["lm_head.weight"]
+    assert torch.equal(loaded, expected["lm_head.weight"])
+
+
+def test_a_config_that_asks_for_other_results_changes_nothing(folder: Path) -> None:
+    config(return_dict=False, is_encoder_decoder=True)(folder)
+    model = load_huggingface(folder)
+    assert not model.two_stacks
+    assert model.scored_from == 1

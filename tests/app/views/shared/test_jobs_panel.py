@@ -91,7 +91,7 @@ def test_a_job_that_wants_all_memory_fails_while_pages_answer(jobs: Jobs) -> Non
     answered(page("comparison"))
     assert job.ended.wait(300)
     shown = answered(page("comparison"))
-    assert "Failed: it needed more than the 2.0 GB of memory that a job may take" in shown
+    assert "Failed: it needed more than the 2.1 GB of memory that a job may take" in shown
 
 
 def test_a_restart_says_what_it_ended(jobs: Jobs) -> None:
