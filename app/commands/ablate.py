@@ -85,6 +85,6 @@ def _report(whole: pd.DataFrame, rows: pd.DataFrame, *, as_json: bool) -> None:
     if as_json:
         print(json_text(measured.astype(object).where(measured.notna(), None).to_dict("records")))
         return
-    print(measured[PRINTED].to_string(index=False, float_format="{:.4f}".format))
+    print(measured[PRINTED].to_string(index=False, float_format="{:.4f}".format, na_rep="-"))
     print(cause_words.headline(whole))
     print(cause_words.beside(whole, {}))

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,9 +31,18 @@ def describe(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print total and activated parameters and training FLOPs, counted as in the DeepSeekMoE
-    paper."""
+    paper; of a model of transformers what is known before it is loaded."""
     from model.counting import count
+    from model.fingerprint import is_transformers
 
+    if is_transformers(Path(preset)):
+        if against or (segments, shared) != (1, 0):
+            raise ValueError(
+                f"{preset} is a model of transformers: --segments, --shared and --against are for "
+                "RouteScope's own; leave them out"
+            )
+        print_facts(Path(preset), as_json=as_json)
+        return
     counted = count(chosen_config(preset, segments=segments, shared=shared))
     flops = counted.training_flops_per_token
     share = flops / count(chosen_config(against)).training_flops_per_token if against else None
@@ -52,6 +62,29 @@ def describe(
         rows[f"share of {against}"] = f"{share:.1%}"
     for name, value in rows.items():
         print(f"{name:<26}{value:>12}")
+
+
+def print_facts(folder: Path, *, as_json: bool) -> None:
+    from app.studies.model_facts import count, size, transformers_facts
+
+    facts = transformers_facts(folder)
+    if as_json:
+        print(json_text(asdict(facts)))
+        return
+    unknown = "known once loaded"
+    rows = {
+        "family": facts.family,
+        "MoE layers": facts.layers,
+        "experts": facts.num_experts or unknown,
+        "chosen": facts.top_k or unknown,
+        "shared": facts.num_shared_experts,
+        "scoring": facts.scoring or unknown,
+        "parameters": count(facts.parameters),
+        "context, tokens": f"{facts.context:,}",
+        f"memory, {facts.machine.dtype}": size(facts.needed_bytes),
+    }
+    for name, value in rows.items():
+        print(f"{name:<26}{value:>20}")
 
 
 @app.command(epilog="Example: routescope model presets")
@@ -86,20 +119,20 @@ def generate(
     seed: Annotated[int, seed_option("Seed of the sampling.")] = 0,
 ) -> None:
     """Print the prompt and its continuation."""
-    from model.encoded import encode_text
     from model.generate import generate as steps_of
 
     model = load_tracer(folder).model
-    prompt_ids = encode_text(model, prompt)
+    [read] = model.read([prompt])
     steps = steps_of(
         model,
-        [model.start_token_id, *prompt_ids],
+        [*model.unrecorded, *read.token_ids],
         max_new_tokens=tokens,
         temperature=temperature,
         top_p=top_p,
         seed=seed,
     )
-    print(model.decode(prompt_ids + [step.token_id for step in steps]))
+    new_ids = takewhile(lambda x: x not in model.end_token_ids, (step.token_id for step in steps))
+    print(model.decode([*read.token_ids, *new_ids]))
 
 
 @app.command(epilog="Example: routescope model export data/checkpoint runs/hf --to transformers")

@@ -133,5 +133,5 @@ def report(settings: Settings, costs: Costs, *, out: Path, as_json: bool) -> Non
     span = "" if changed["low"] is None else f" ({changed['low']:.2%} to {changed['high']:.2%})"
     print(f"{'choices':<12}{changed['estimate']:>12.2%} of the gate's choices change{span}")
     cells = costs.bits_per_byte.map(lambda v: f"{v:.4f}" if isinstance(v, float) else v)
-    print(cells.to_string(index=False))
+    print(cells.astype(object).where(cells.notna(), "-").to_string(index=False))
     print(f"bits per byte; low, high: paired 95 % interval over groups of texts. Written to {out}")

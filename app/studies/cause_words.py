@@ -54,7 +54,11 @@ def beside(causes: pd.DataFrame, controls: Mapping[str, Tally]) -> str:
 
 
 def _rate(of: Tally) -> str:
-    return f"{of.rate:.1%} ({of.confirmed:,} of {of.tested:,})" if of.tested else "none (0 judged)"
+    return (
+        f"{of.rate:.1%} ({of.confirmed:,} of {of.tested:,})"
+        if of.tested
+        else "none, for want of any judged,"
+    )
 
 
 def _verdicts(causes: pd.DataFrame) -> pd.Series:

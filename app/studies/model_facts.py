@@ -179,3 +179,15 @@ def loaded(tracer: "Tracer") -> Loaded:
         continues=not (isinstance(model, HuggingFaceModel) and model.two_stacks),
     )
     return Loaded(model_identity(tracer.folder), facts)
+
+
+def count(number: int) -> str:
+    for letter, unit in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("K", 10**3)):
+        if number >= unit:
+            return f"{number / unit:.3g} {letter}"
+    return str(number)
+
+
+def size(number: int) -> str:
+    """Of memory."""
+    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

@@ -38,7 +38,9 @@ def read_config(folder: Path) -> tuple[ModelConfig, Family]:
         config = our_config(values, family)
         require_same(values, config, family)
     except ValueError as error:
-        raise ValueError(f"{path} cannot be a RouteScope model: {error}") from error
+        raise ValueError(
+            f"{path} is of a {family.architecture} that RouteScope's own models are not: {error}"
+        ) from error
     return config, family
 
 

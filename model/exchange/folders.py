@@ -26,9 +26,7 @@ from model.config_file import load_config
 from model.exchange.configs import config_text, read_config
 from model.exchange.families import Family, family_of
 from model.exchange.weights import to_ours, to_theirs, with_own_weights
-from model.fingerprint import shard_name
-
-WEIGHTS = "model*.safetensors"  # one file, or shards of it
+from model.fingerprint import shard_name, transformers_weights
 
 
 def write_theirs(source: Path, folder: Path) -> tuple[ModelConfig, Family]:
@@ -56,9 +54,9 @@ def write_theirs(source: Path, folder: Path) -> tuple[ModelConfig, Family]:
 def write_ours(source: Path, folder: Path) -> ModelConfig:
     """Of what `write_theirs` wrote, or transformers after it."""
     config, family = read_config(source)
-    paths = sorted(source.glob(WEIGHTS))
+    paths = transformers_weights(source)
     if not paths:
-        raise ValueError(f"no weights in {source}: {WEIGHTS} is missing")
+        raise ValueError(f"no weights in {source}: model.safetensors is missing")
     require_fitting(source, paths, config, family)
     tensors: dict[str, Tensor] = {}
     for path in paths:

@@ -79,7 +79,8 @@ class Rule:
         if not closed_LE.any():
             where = "group" if groups > 1 else "layer"
             raise ValueError(
-                f"the share is less than one expert per {where}, so nothing would be removed"
+                f"the share is less than one expert per {where}, so nothing would be removed; with "
+                f"{experts // groups} experts in each, give at least {groups / experts:.4g}"
             )
         if (left := int((~closed_LE[0]).sum())) < known.top_k:
             raise ValueError(
@@ -94,7 +95,8 @@ class Rule:
             return
         if self.by == SALIENCY:
             raise ValueError(
-                "the share is less than one expert per layer, so nothing would be removed"
+                "the share is less than one expert per layer, so nothing would be removed; give at "
+                f"least {1 / leader_LE.shape[1]:.4g}"
             )
         highest, layer_id = known.highest(self.by)
         raise ValueError(

@@ -120,7 +120,7 @@ def _untrained(controls: pd.DataFrame) -> str:
     """How many experts are proven where nothing was learned."""
     proven = controls[controls.measure == "proven"].set_index("model").estimate
     shares = ", ".join(f"{share:.0%} in {TITLES[str(model)]}" for model, share in proven.items())
-    return f"Before the first step of training the proven are: {shares}."
+    return f"Before the first step of training, experts proven to prefer a domain are {shares}."
 
 
 def _head(row: dict[Any, Any]) -> str:
@@ -166,7 +166,8 @@ def _by_chance(families: Families) -> str:
     names = [name for name in labels(families) if least[name] >= MAX_Q]
     if not names:
         return ""
-    return f"As many that prefer {' or '.join(names)} chance alone would explain in each model."
+    preferred = " or ".join(names)
+    return f"In none of the models do more experts prefer {preferred} than chance would explain."
 
 
 def _apart(rows: dict[str, pd.Series]) -> str:

@@ -1,6 +1,7 @@
 """Shipped traces on the other pages: a copy among one's own, beside which results can lie."""
 
 import filecmp
+from itertools import count
 from pathlib import Path
 
 import streamlit as st
@@ -12,9 +13,7 @@ from app.views.shared import controls
 
 def draw_opening() -> None:
     """A button for each trace."""
-    controls.note(
-        "Each of the three is a trace. To see it on every page, copy it to your own traces:"
-    )
+    controls.note("Each of the three is a trace. Opening one copies it to your own traces:")
     with st.container(horizontal=True):
         clicked = [
             model
@@ -23,18 +22,21 @@ def draw_opening() -> None:
         ]
     for model in clicked:
         try:
-            copy(trace_path(model))
+            name = copy(trace_path(model))
         except (ValueError, OSError) as error:
             controls.refused("The trace was not copied.", error)
             return
-        st.switch_page("views/overview/page.py", query_params={"trace": model})
+        st.switch_page("views/overview/page.py", query_params={"trace": name})
 
 
-def copy(shipped: Path) -> None:
-    """Once; ValueError: another trace has its name."""
-    own = folders.traces() / shipped.name
-    if own.is_file() and filecmp.cmp(shipped, own, shallow=False):
-        return
-    if own.exists():
-        raise ValueError(f"{own} is another trace; move or rename it, then try again")
-    workspace.save_trace(shipped, shipped.stem)
+def copy(shipped: Path) -> str:
+    """The name of the copy, one that no other trace has; made once."""
+    for number in count(1):
+        name = shipped.stem if number == 1 else f"{shipped.stem}-shipped-{number}"
+        own = folders.traces() / f"{name}.duckdb"
+        if not own.exists():
+            workspace.save_trace(shipped, name)
+            return name
+        if own.is_file() and filecmp.cmp(shipped, own, shallow=False):
+            return name
+    raise AssertionError

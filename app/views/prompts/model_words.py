@@ -9,7 +9,7 @@ from app.jobs.looks import all_looks
 from app.jobs.memory import free_memory, job_memory
 from app.jobs.queue import all_jobs
 from app.model_folders import ModelFolder
-from app.studies.model_facts import Facts, Loaded
+from app.studies.model_facts import Facts, Loaded, count, size
 
 COLUMNS = (
     *("Family", "MoE layers", "Experts", "Chosen", "Scoring", "Parameters", "Context", "Memory"),
@@ -108,15 +108,3 @@ def cells(one: Known, facts: Facts) -> list[str]:
         f"{facts.context:,} tokens",
         f"{needed}, loaded" if one.is_loaded else f"{needed}, {there} free",
     ]
-
-
-def count(number: int) -> str:
-    for letter, unit in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("K", 10**3)):
-        if number >= unit:
-            return f"{number / unit:.3g} {letter}"
-    return str(number)
-
-
-def size(number: int) -> str:
-    """Of memory."""
-    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

@@ -5,7 +5,7 @@ import streamlit as st
 from analysis.redundancy import SIMILARITIES
 from app.studies.compression.rule import THRESHOLD
 from app.views.redundancy.panels import costs, experts_left, headline, similarity
-from app.views.redundancy.stored import compression_table, model_redundancy
+from app.views.redundancy.stored import compression_table, model_redundancy, named
 from app.views.shared import controls
 from app.views.shared.drawing import draw
 
@@ -13,6 +13,7 @@ SUBJECT = "model"
 
 controls.page("Could fewer experts do the same work?")
 similar = model_redundancy()
+controls.note(f"Experts of {named()}, whichever trace is chosen.")
 palette = controls.palette()
 with st.container(horizontal=True, gap="medium"):
     layer_id = controls.layer(len(similar.tokens_LE))

@@ -42,6 +42,13 @@ def model_redundancy() -> Redundancy:
     return stored
 
 
+def named() -> str:
+    folder = workspace.checkpoint()
+    if folder == workspace.SHIPPED_MODEL:
+        return "the shipped model (ROUTESCOPE_MODEL names another)"
+    return f"the model in {folder.parent.name}/{folder.name}"
+
+
 def compression_table() -> pd.DataFrame:
     """What `routescope prune` or the benchmark left beside the weights; empty without."""
     try:

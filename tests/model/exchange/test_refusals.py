@@ -198,7 +198,7 @@ def test_a_bias_that_the_entry_denies_is_refused(tmp_path: Path) -> None:
 def test_missing_files_are_named(theirs: Path, tmp_path: Path) -> None:
     [weights] = theirs.glob("*.safetensors")
     weights.unlink()
-    refused(theirs, "no weights in")
+    refused(theirs, "lacks 1 of 1 weight shards")
     (tmp_path / "nowhere").mkdir()
     with pytest.raises(ValueError, match=r"config\.json is missing"):
         write_ours(tmp_path / "nowhere", tmp_path)

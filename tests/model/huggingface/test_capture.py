@@ -109,7 +109,7 @@ def test_a_text_is_read_alone_and_whole_where_parts_or_others_would_change_it(
     longest text of a forward."""
     assert loaded("unlimited_ocr").batch_tokens == 0
     rope = {
-        **{"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 32},
+        **{"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 128},
         **{"short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "factor": 8.0},
     }
     module = tiny(FAMILIES["mixtral"])
@@ -119,7 +119,7 @@ def test_a_text_is_read_alone_and_whole_where_parts_or_others_would_change_it(
     longrope = MixtralForCausalLM(config).eval()
     longrope.load_state_dict(module.state_dict())
     model = HuggingFaceModel(longrope, byte_tokenizer())
-    long, short = "ab" * 50, TEXTS[0]
+    long, short = "ab" * 100, TEXTS[0]
     together, alone = captured(model, [long, short]), captured(model, [short])
     np.testing.assert_allclose(of_document(together, 1).loss_T, alone.loss_T, atol=1e-5)
 
