@@ -71,7 +71,7 @@ def print_facts(folder: Path, *, as_json: bool) -> None:
     if as_json:
         print(json_text(asdict(facts)))
         return
-    unknown = "known once loaded"
+    unknown = "once loaded"
     rows = {
         "family": facts.family,
         "MoE layers": facts.layers,

@@ -65,8 +65,8 @@ def limits_in_words(context: int | None) -> str:
     first = "tokens, as many as its context holds" if context is None else f"{context:,} tokens"
     return (
         f"One file of at most {MEGABYTES} MB with up to {LIMITS.documents:,} prompts in "
-        f"{LIMITS.rows:,} rows; a prompt has up to {LIMITS.characters:,} characters, all have "
-        f"{LIMITS.total_characters:,}. Of each the model reads the first {first}."
+        f"{LIMITS.rows:,} rows; a prompt has at most {LIMITS.characters:,} characters, all of "
+        f"them {LIMITS.total_characters:,}. Of each the model reads the first {first}."
     )
 
 

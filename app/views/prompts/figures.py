@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from app.views.shared.heatmap import amount_axis, cell_heatmap
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, frame, literal, token_mark
+from app.views.shared.theme import Palette, frame, ink, literal, token_mark
 from data.routing import NO_EXPERT
 
 
@@ -98,6 +98,7 @@ def token_path(
             ),
             textposition="inside",
             insidetextanchor="middle",
+            insidetextfont={"color": [ink(color) for color in rows.color]},
             textangle=0,
             customdata=rows.expert_id,
             hovertext=[names.hover(layer_id) for layer_id in rows.layer_id],

@@ -117,7 +117,7 @@ def _table(known: list[model_words.Known]) -> None:
     title = f"All {len(known)} models"
     if refused:
         title += f", {refused} of them unusable here"
-    with st.expander(title, icon=":material/list:"):
+    with st.expander(title, icon=":material/list:", key="all_models"):
         st.html(model_words.table(known))
 
 

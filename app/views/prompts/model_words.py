@@ -14,7 +14,7 @@ from app.studies.model_facts import Facts, Loaded, count, size
 COLUMNS = (
     *("Family", "MoE layers", "Experts", "Chosen", "Scoring", "Parameters", "Context", "Memory"),
 )
-UNKNOWN = "known once loaded"  # what only a forward of the model tells
+UNKNOWN = "once loaded"  # what only a forward of the model tells
 LOOKING = "being looked at, a moment …"
 
 
@@ -44,8 +44,7 @@ def known(model: ModelFolder) -> Known:
         return Known(model)
     there = memory_there(answer)
     if answer.needed_bytes > there:
-        too_large = f"too large: {size(answer.needed_bytes)}, {size(there)} free"
-        return Known(model, answer, too_large, there=there)
+        return Known(model, answer, f"too large: {size(answer.needed_bytes)}", there=there)
     return Known(model, answer, there=there)
 
 
@@ -69,16 +68,19 @@ def described(one: Known) -> str:
     """As HTML."""
     if one.facts is None:
         return f'<p class="rs-note">{LOOKING}</p>'
+    *known, memory = cells(one, one.facts)
     items = [
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in zip(COLUMNS, cells(one, one.facts), strict=True)
+        for name, value in zip(COLUMNS, [*known, f"{memory}, {size(one.there)} free"], strict=True)
     ]
     return f'<dl class="rs-model">{"".join(items)}</dl>'
 
 
 def table(known: list[Known]) -> str:
     """As HTML: each model a row, those that cannot be chosen pale and with the reason."""
-    heads = "".join(f"<th>{escape(name)}</th>" for name in ("Model", *COLUMNS))
+    there = max((one.there for one in known), default=0)
+    names = ("Model", *COLUMNS[:-1], f"{COLUMNS[-1]}, of {size(there)}" if there else COLUMNS[-1])
+    heads = "".join(f"<th>{escape(name)}</th>" for name in names)
     rows = f"<tr>{heads}</tr>{''.join(map(row, known))}"
     return f'<div class="rs-scroll"><table class="rs-models">{rows}</table></div>'
 
@@ -97,7 +99,7 @@ def cells(one: Known, facts: Facts) -> list[str]:
     """In the order of COLUMNS."""
     shared = f" + {facts.num_shared_experts} shared" if facts.num_shared_experts else ""
     varies = UNKNOWN if facts.transformers and not one.is_loaded else "varies"
-    needed, there = size(facts.needed_bytes), size(one.there)
+    needed = size(facts.needed_bytes)
     return [
         facts.family,
         f"{facts.layers}",
@@ -106,5 +108,5 @@ def cells(one: Known, facts: Facts) -> list[str]:
         facts.scoring or UNKNOWN,
         count(facts.parameters),
         f"{facts.context:,} tokens",
-        f"{needed}, loaded" if one.is_loaded else f"{needed}, {there} free",
+        f"{needed}, loaded" if one.is_loaded else needed,
     ]

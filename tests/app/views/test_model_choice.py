@@ -77,7 +77,8 @@ def test_a_model_that_does_not_fit_is_pale_and_has_both_numbers(
     assert known.reason is not None  # so it is not among those to choose
     row = model_words.row(known)
     assert 'class="rs-out"' in row
-    assert "too large: 186.8 GB, 12.9 GB free" in row
+    assert "too large: 186.8 GB" in row
+    assert "Memory, of 12.9 GB" in model_words.table([known])
     assert model_words.known(FOLDER).facts == FACTS
     monkeypatch.setattr(all_looks(), "at", lambda folder: replace(FACTS, parameters=10**9))
     assert model_words.known(FOLDER).reason is None
@@ -85,7 +86,7 @@ def test_a_model_that_does_not_fit_is_pale_and_has_both_numbers(
 
 def test_what_nobody_knows_yet_is_not_guessed() -> None:
     facts = replace(FACTS, scoring=None, num_experts=None, top_k=None)
-    assert model_words.cells(Known(FOLDER, facts), facts)[2:5] == ["known once loaded"] * 3
+    assert model_words.cells(Known(FOLDER, facts), facts)[2:5] == ["once loaded"] * 3
     assert "being looked at" in model_words.described(Known(FOLDER))
 
 
