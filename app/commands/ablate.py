@@ -85,6 +85,8 @@ def _report(whole: pd.DataFrame, rows: pd.DataFrame, *, as_json: bool) -> None:
     if as_json:
         print(json_text(measured.astype(object).where(measured.notna(), None).to_dict("records")))
         return
-    print(measured[PRINTED].to_string(index=False, float_format="{:.4f}".format, na_rep="-"))
+    shown = measured[PRINTED].astype(object).where(measured[PRINTED].notna(), "-")
+    print(shown.to_string(index=False, float_format="{:.4f}".format))
     print(cause_words.headline(whole))
-    print(cause_words.beside(whole, {}))
+    if rates := cause_words.beside(whole, {}):
+        print(rates)

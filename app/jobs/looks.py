@@ -3,7 +3,9 @@ again, remembered until their files change."""
 
 import threading
 from functools import partial
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 import streamlit as st
 
@@ -15,6 +17,7 @@ from app.jobs.worker import Progress
 from app.studies.model_facts import Facts, Machine, own_facts, this_machine, transformers_facts
 
 SECONDS = 120  # for one look
+AGAIN = 60.0  # seconds until a look that failed for what the machine was doing is tried again
 WARM = 20.0  # seconds that the process waits for another folder: it has imported torch
 GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # where the driver of one would be
 THIS_MACHINE = Path("/")  # looked at as if it were a model
@@ -34,7 +37,8 @@ class Looks:
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
-        self._answers: dict[Path, tuple[str, Answer]] = {}  # with the state of the files
+        # with the state of the files, and until when it holds
+        self._answers: dict[Path, tuple[str, Answer, float]] = {}
         self._wanted: dict[Path, str] = {}  # in the order asked
         self._number = 0
         self._changed = threading.Condition()
@@ -67,7 +71,7 @@ class Looks:
         if machine is None:
             return None
         facts = own_facts(folder, machine)
-        self._answers[folder] = identity, facts
+        self._answers[folder] = identity, facts, inf
         return facts
 
     def machine(self) -> Machine | None:
@@ -82,7 +86,9 @@ class Looks:
 
     def _known(self, folder: Path, identity: str) -> Answer | None:
         known = self._answers.get(folder)
-        return known[1] if known is not None and known[0] == identity else None
+        if known is None or known[0] != identity or known[2] < monotonic():
+            return None
+        return known[1]
 
     def _ask(self, folder: Path, identity: str) -> None:
         with self._changed:
@@ -105,23 +111,24 @@ class Looks:
             try:
                 if process is None or not process.alive:
                     process = Process(memory=job_memory(), niceness=5)
-                answer, again = self._look(process, folder)
+                outcome = self._look(process, folder)
             except Exception as error:  # no process to be had
-                answer, again = f"it cannot be looked at: {error}", False
-            if process is not None and not again:
+                outcome = Outcome("failed", f"it cannot be looked at: {error}")
+            if process is not None and not outcome.again:
                 process.end()
                 process = None
             with self._changed:
-                self._answers[folder] = identity, answer
+                until = inf if outcome.state == "done" else monotonic() + AGAIN
+                self._answers[folder] = identity, _answer_of(outcome), until
                 del self._wanted[folder]
                 self._number += 1
 
-    def _look(self, process: Process, folder: Path) -> tuple[Answer, bool]:
+    def _look(self, process: Process, folder: Path) -> Outcome:
         stop = threading.Event()
         timer = threading.Timer(SECONDS, stop.set)
         timer.start()
         try:
-            outcome = process.run(
+            return process.run(
                 partial(look, folder=folder),
                 self._scratch,
                 stop=stop,
@@ -129,14 +136,13 @@ class Looks:
             )
         finally:
             timer.cancel()
-        return _answer_of(outcome), outcome.again
 
 
 def _answer_of(outcome: Outcome) -> Answer:
     if isinstance(outcome.payload, Facts | Machine):
         return outcome.payload
     if outcome.state == "cancelled":
-        return f"looking at it took longer than {SECONDS} s"
+        return f"looking at it took longer than {SECONDS} s; it is tried again after a while"
     return str(outcome.payload)
 
 

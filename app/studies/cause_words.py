@@ -46,18 +46,24 @@ def undecided(causes: pd.DataFrame) -> str:
 def beside(causes: pd.DataFrame, controls: Mapping[str, Tally]) -> str:
     """How often the same rule confirms where there is little or nothing to confirm."""
     own, unclaimed = tally(causes, claimed=True), tally(causes, claimed=False)
-    rates = [f"{_rate(own)} of the specialists judged"]
-    rates += [f"{_rate(unclaimed)} of experts without a claim that are chosen as often"]
-    measured = [f"{_rate(of)} {name}" for name, of in controls.items()]
-    more = f" On the shipped model: {', '.join(measured)}." if measured else ""
-    return f"The same rule confirms {', '.join(rates)}.{more}"
+    here = _rates(
+        {
+            "of the specialists judged": own,
+            "of experts without a claim that are chosen as often": unclaimed,
+        }
+    )
+    measured = _rates(controls)
+    lines = [f"The same rule confirms {here}."] if here else []
+    lines += [f"On the shipped model: {measured}."] if measured else []
+    return " ".join(lines)
 
 
-def _rate(of: Tally) -> str:
-    return (
-        f"{of.rate:.1%} ({of.confirmed:,} of {of.tested:,})"
+def _rates(tallies: Mapping[str, Tally]) -> str:
+    """Of those of whom any were judged."""
+    return ", ".join(
+        f"{of.rate:.1%} ({of.confirmed:,} of {of.tested:,}) {whom}"
+        for whom, of in tallies.items()
         if of.tested
-        else "none, for want of any judged,"
     )
 
 

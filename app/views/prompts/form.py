@@ -11,7 +11,7 @@ from app.jobs.prompts import MEGABYTES, SUFFIXES, Result, Upload
 from app.model_folders import ModelFolder
 from app.studies.model_facts import Facts
 from app.studies.reader import Sampling
-from app.views.prompts.model_choice import Choice
+from app.views.prompts.model_choice import Choice, understood
 from app.views.shared import controls
 from data.prompts import Prompts
 
@@ -67,7 +67,7 @@ def asked(choice: Choice) -> Request | None:
         pressed = st.form_submit_button(
             "Run", type="primary", icon=":material/play_arrow:", disabled=facts is None
         )
-    if not pressed:
+    if not pressed or choice.stands_in:
         return None
     try:
         given = Upload(upload.name, upload.getvalue()) if upload else prompts.pasted(text)
@@ -76,6 +76,7 @@ def asked(choice: Choice) -> Request | None:
         st.error("This cannot be run:")
         st.code(str(error), language=None)
         return None
+    understood()
     return Request(choice.model, given, sampling, chat)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
@@ -13,9 +14,10 @@ from app.jobs.queue import Job, Place, all_jobs
 from app.model_folders import ModelFolder
 from app.studies.model_facts import Facts
 from app.views.prompts import hub_field, model_words
-from app.views.shared import progress
+from app.views.shared import controls, progress
 
 LOAD, UNLOAD = "load", "unload"  # keys of jobs, with the folder
+GONE = "model_gone"  # which the user had chosen
 LOADING = "Keeps it in memory for all browsers of this server. Run loads it too."
 PLACES = (
     "The default model, those in the folder models/ (ROUTESCOPE_MODELS) and finished trainings in "
@@ -31,11 +33,13 @@ class Choice:
     model: ModelFolder
     facts: Facts | None
     is_loaded: bool
+    stands_in: bool  # for one that is gone, which the user had chosen
 
 
 def draw() -> Choice | None:
     """The chooser; None where there is nothing to choose."""
     hub_field.note_downloads()
+    _give_up_what_is_gone()
     known = model_words.known_models()
     chosen = _selected([one for one in known if one.reason is None])
     _table(known)
@@ -48,6 +52,10 @@ def _selected(known: list[model_words.Known]) -> Choice | None:
         st.info("There is no model to run text through. Those below cannot be.")
         return None
     by_name = {one.model.name: one for one in known}
+    before = st.session_state.get("model", st.query_params.get("model"))
+    is_gone = before is not None and before not in by_name
+    if is_gone:  # a text that was meant for it goes to no other
+        st.session_state[GONE] = str(before)
     with st.container(key="model_choice", gap="xsmall"):
         row = st.container(horizontal=True, vertical_alignment="bottom")
         name = row.selectbox(
@@ -57,15 +65,33 @@ def _selected(known: list[model_words.Known]) -> Choice | None:
             bind="query-params",
             help=PLACES,
             width=420,
+            on_change=understood,
         )
         one = by_name[str(name)]
+        if GONE in st.session_state:
+            st.error(
+                f"{controls.unmarked(st.session_state[GONE])} cannot be used any more. Choose "
+                f"another model, or run the text through {controls.unmarked(one.model.name)}."
+            )
         with row:
             _actions(one)
             if hub.is_allowed():
                 hub_field.draw()
         st.html(model_words.described(one))
         _jobs(one)
-    return Choice(one.model, one.facts, one.is_loaded)
+    return Choice(one.model, one.facts, one.is_loaded, is_gone)
+
+
+def understood() -> None:
+    """The user has chosen, or run a text all the same."""
+    st.session_state.pop(GONE, None)
+
+
+def _give_up_what_is_gone() -> None:
+    """A model whose folder was removed: nobody could choose it to unload it."""
+    for path in map(Path, all_jobs().kept):
+        if not path.exists():
+            _unload(ModelFolder(path.name, path))
 
 
 def _actions(one: model_words.Known) -> None:

@@ -5,7 +5,7 @@ import streamlit as st
 from analysis.redundancy import SIMILARITIES
 from app.studies.compression.rule import THRESHOLD
 from app.views.redundancy.panels import costs, experts_left, headline, similarity
-from app.views.redundancy.stored import compression_table, model_redundancy, named
+from app.views.redundancy.stored import compression_table, model_redundancy, named, pruning
 from app.views.shared import controls
 from app.views.shared.drawing import draw
 
@@ -39,10 +39,7 @@ st.subheader("What would fewer experts cost?", anchor=False)
 table = compression_table()
 if table.empty:
     st.info("No smaller model has been measured here. Make one, in a folder of its own:")
-    st.code(
-        "routescope prune data/checkpoint --out runs/small --by saliency --share 0.125",
-        language="bash",
-    )
+    st.code(pruning(similar), language="bash")
 else:
     domains = sorted(table.domain.unique(), key=lambda name: name != "all")
     domain = controls.choice("Texts", domains, key="domain")

@@ -1,6 +1,8 @@
 """What is known of the experts of this workspace's model, measured by a job where it is not yet."""
 
+import shlex
 from functools import partial
+from math import ceil
 from pathlib import Path
 
 import pandas as pd
@@ -47,6 +49,18 @@ def named() -> str:
     if folder == workspace.SHIPPED_MODEL:
         return "the shipped model (ROUTESCOPE_MODEL names another)"
     return f"the model in {folder.parent.name}/{folder.name}"
+
+
+def pruning(similar: Redundancy) -> str:
+    """The command that makes a smaller model of this one."""
+    folder = workspace.checkpoint()
+    if folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
+    share = max(0.125, 1 / int(similar.experts_by_layer.min()))
+    return (
+        f"routescope prune {shlex.quote(str(folder))} --out runs/small --by saliency "
+        f"--share {ceil(share * 1000) / 1000:g}"
+    )
 
 
 def compression_table() -> pd.DataFrame:

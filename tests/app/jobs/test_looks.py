@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -80,5 +81,11 @@ def test_one_of_transformers_is_looked_at_in_a_process_and_again_when_it_changes
 def test_a_process_that_dies_is_an_answer(
     all_looks: Looks, folder_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looks, "look", work.crash)
-    assert "ended before the work was done" in str(answer(all_looks, folder_of("mixtral")))
+    """For a while: then it is looked at again."""
+    with monkeypatch.context() as patched:
+        patched.setattr(looks, "look", work.crash)
+        assert "ended before the work was done" in str(answer(all_looks, folder_of("mixtral")))
+    assert isinstance(all_looks.at(folder_of("mixtral")), str)
+    monkeypatch.setattr(looks, "monotonic", lambda: monotonic() + looks.AGAIN)
+    assert all_looks.at(folder_of("mixtral")) is None
+    assert isinstance(answer(all_looks, folder_of("mixtral")), Facts)

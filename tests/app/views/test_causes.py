@@ -141,8 +141,9 @@ def test_beside_the_confirmed_stands_how_often_the_rule_confirms_without_reason(
     assert cause_words.beside(causes, controls) == (
         "The same rule confirms 80.0% (4 of 5) of the specialists judged, 10.0% (1 of 10) of "
         "experts without a claim that are chosen as often. On the shipped model: 0.5% (1 of 200) "
-        "with shuffled labels, none (0 judged) of untrained."
+        "with shuffled labels."
     )
+    assert cause_words.beside(causes[:0], {"of untrained": Tally(0, 0)}) == ""
     assert "1 for fewer than 5 comparable experts" in cause_words.undecided(causes)
     assert cause_words.undecided(causes).endswith("1 for not enough independent texts to say.")
     assert cause_words.undecided(with_verdicts(rows_of(0))) == ""

@@ -171,6 +171,30 @@ def test_a_download_without_a_network_is_one_line(
 
 
 @pytest.mark.slow
+def test_a_text_meant_for_a_model_that_is_gone_goes_to_no_other(
+    places: Path, folder_of: Callable[[str], Path]
+) -> None:
+    """And its memory is free again."""
+    gone = Path(shutil.copytree(folder_of("mixtral"), places / "gone"))
+    app = choose(looked_at(gone), "models/gone")
+    app.button(key="load_model").click().run()
+    loading = all_jobs().get(f"load|{gone}")
+    assert loading is not None
+    assert loading.ended.wait(200)
+    shutil.rmtree(gone)
+    app = run_button(app).click().run()
+    assert app.error[0].value.startswith("models\\/gone cannot be used any more.")
+    assert all_jobs().get(f"unload|{gone}").ended.wait(200)
+    assert all_jobs().kept == {}
+    assert not any(job.key.startswith("prompts") for job in all_jobs().all())
+    app = run_to_its_end(run_button(app).click().run())
+    assert not app.error
+    assert "Read by the model model." in texts(app)
+    app.button(key="unload_model").click().run()
+    wait_until(lambda: all_jobs().kept == {}, seconds=200)
+
+
+@pytest.mark.slow
 def test_a_model_of_transformers_is_loaded_run_and_unloaded(
     places: Path, folder_of: Callable[[str], Path]
 ) -> None:
