@@ -184,8 +184,7 @@ def test_a_text_meant_for_a_model_that_is_gone_goes_to_no_other(
     shutil.rmtree(gone)
     app = run_button(app).click().run()
     assert app.error[0].value.startswith("models\\/gone cannot be used any more.")
-    assert all_jobs().get(f"unload|{gone}").ended.wait(200)
-    assert all_jobs().kept == {}
+    wait_until(lambda: all_jobs().kept == {}, seconds=200)
     assert not any(job.key.startswith("prompts") for job in all_jobs().all())
     app = run_to_its_end(run_button(app).click().run())
     assert not app.error
