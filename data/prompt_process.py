@@ -5,13 +5,15 @@ A file can say less of its size than it unpacks to, and a library that parses it
 
 import multiprocessing
 import os
+import pickle
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from data.lines import Limits
@@ -20,6 +22,7 @@ from data.prompts import Prompts, read_prompts
 MEMORY = 1 << 30  # bytes that reading may take, beyond the libraries
 SECONDS = 60.0
 SYSTEM_POOL = "ARROW_DEFAULT_MEMORY_POOL", "system"  # others reserve more than they ever use
+SPAWNED = "import sys; sys.path[:] = {path!r}; from {module} import serve; serve{arguments}"
 STATUS = Path("/proc/self/statm")  # pages; the sixth is what a limit of data counts
 
 
@@ -28,7 +31,7 @@ class PromptReading:
     """A process that reads a file."""
 
     name: str
-    process: BaseProcess
+    process: subprocess.Popen[bytes]
     receiver: Connection
     started: float
 
@@ -59,21 +62,27 @@ class PromptReading:
 @contextmanager
 def prompt_reading(path: Path, limits: Limits, *, memory: int = MEMORY) -> Iterator[PromptReading]:
     """The process is killed when the block is left, whatever it was doing."""
-    spawn = multiprocessing.get_context("spawn")
-    receiver, sender = spawn.Pipe(duplex=False)
     os.environ.setdefault(*SYSTEM_POOL)  # for the process, which reads it when it loads Arrow
-    process = spawn.Process(target=_read, args=(path, limits, sender, memory), daemon=True)
-    process.start()
-    sender.close()
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    with sender:  # not multiprocessing's own process, which first runs the main program again
+        arguments = (sender.fileno(), pickle.dumps((path, limits, memory)))
+        code = SPAWNED.format(path=sys.path, module=__name__, arguments=arguments)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[sender.fileno()],
+        )
     try:
         yield PromptReading(path.name, process, receiver, time.monotonic())
     finally:
         process.kill()
-        process.join()
+        process.wait()
         receiver.close()
 
 
-def _read(path: Path, limits: Limits, sender: Connection, memory: int) -> None:
+def serve(descriptor: int, asked: bytes) -> None:
+    """In the process: read what was asked, and send it or why it cannot be had."""
+    path, limits, memory = pickle.loads(asked)
     _limit_memory(memory)
     try:
         answer: Prompts | str = read_prompts(path, limits)
@@ -81,7 +90,8 @@ def _read(path: Path, limits: Limits, sender: Connection, memory: int) -> None:
         answer = str(error)
     except MemoryError:
         answer = f"{path.name} takes more than {memory >> 20:,} MB to read; split it"
-    sender.send(answer)
+    with Connection(descriptor, readable=False) as sender:
+        sender.send(answer)
 
 
 def _limit_memory(memory: int) -> None:

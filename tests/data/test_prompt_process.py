@@ -1,5 +1,6 @@
 """Files of strangers, read in a process that is bounded in memory and time."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def finished(reading: PromptReading) -> Prompts:
 
 def _after_its_end(reading: PromptReading) -> Prompts:
     reading.process.kill()
-    reading.process.join()
+    reading.process.wait()
     return finished(reading)
 
 
@@ -63,7 +64,7 @@ def test_a_process_that_dies_or_takes_too_long_is_an_error(
         pytest.raises(ValueError, match="takes more than 0 s to read"),
     ):
         reading.prompts()
-    assert not reading.process.is_alive()
+    assert reading.process.poll() is not None
 
 
 def test_a_file_that_lies_about_its_size_meets_the_limit_of_memory(tmp_path: Path) -> None:
@@ -87,3 +88,14 @@ def test_ordinary_parquet_is_within_the_limits(tmp_path: Path, texts: int, chara
     pq.write_table(pa.table({"text": ["".join(row) for row in letters]}), path)
     with prompt_reading(path, Limits(documents=500, rows=10_000)) as reading:
         assert len(finished(reading).documents) == texts
+
+
+def test_the_main_program_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As multiprocessing would: of a page that is being drawn, for one."""
+    program = tmp_path / "main.py"
+    program.write_text("raise SystemExit")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(program), raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
+    (tmp_path / "p.txt").write_text("a\n")
+    with prompt_reading(tmp_path / "p.txt", LIMITS) as reading:
+        assert len(finished(reading).documents) == 1
