@@ -37,11 +37,7 @@ def trace_page(question: str) -> Trace:
 
 
 def _choice(files: list[TraceFile]) -> TraceFile:
-    """As the URL says, else as on the page before. Streamlit hands that on only from a page whose
-    run has ended, not from one that still computed when it was left."""
     by_name = {file.name: file for file in files}
-    if "trace" not in st.query_params and st.session_state.get("trace") in by_name:
-        st.session_state.trace = st.session_state.trace
     with st.sidebar:
         name = st.selectbox("Trace", by_name, key="trace", bind="query-params")
     return by_name[str(name)]
