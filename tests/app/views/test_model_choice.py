@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import hub
 from app.jobs.looks import all_looks
-from app.jobs.queue import all_jobs
+from app.jobs.queue import Job, all_jobs
 from app.model_folders import ModelFolder
 from app.studies.model_facts import Facts, Machine
 from app.views.prompts import model_words
@@ -48,6 +48,15 @@ def looked_at(folder: Path) -> AppTest:
     page("prompts")
     wait_until(lambda: all_looks().at(folder) is not None, seconds=200)
     return page("prompts")
+
+
+def load(app: AppTest, folder: Path) -> Job:
+    """By the button; once it is in memory."""
+    app.button(key="load_model").click().run()
+    loading = all_jobs().get(f"load|{folder}")
+    assert loading is not None
+    assert loading.ended.wait(200)
+    return loading
 
 
 def choose(app: AppTest, name: str) -> AppTest:
@@ -177,10 +186,7 @@ def test_a_text_meant_for_a_model_that_is_gone_goes_to_no_other(
     """And its memory is free again."""
     gone = Path(shutil.copytree(folder_of("mixtral"), places / "gone"))
     app = choose(looked_at(gone), "models/gone")
-    app.button(key="load_model").click().run()
-    loading = all_jobs().get(f"load|{gone}")
-    assert loading is not None
-    assert loading.ended.wait(200)
+    load(app, gone)
     shutil.rmtree(gone)
     app = run_button(app).click().run()
     assert app.error[0].value.startswith("models\\/gone cannot be used any more.")
@@ -200,10 +206,7 @@ def test_a_model_of_transformers_is_loaded_run_and_unloaded(
     mixtral = Path(shutil.copytree(folder_of("mixtral"), places / "mixtral"))
     app = choose(looked_at(mixtral), "models/mixtral")
     assert "512 tokens" in texts(app)
-    app.button(key="load_model").click().run()
-    loading = all_jobs().get(f"load|{mixtral}")
-    assert loading is not None
-    assert loading.ended.wait(200)
+    loading = load(app, mixtral)
     assert (loading.state, loading.title) == ("done", "Loading models/mixtral")
     other = choose(page("prompts"), "models/mixtral")  # another browser
     assert ", loaded" in texts(other)
