@@ -118,7 +118,8 @@ def overhead(model: DeepSeekMoE, arguments: argparse.Namespace) -> dict[str, obj
     def stored() -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "t.duckdb"
-            with TraceStore.create(path, description(model)) as store:
+            apart = model.device.type == "cuda"
+            with TraceStore.create(path, description(model), apart=apart) as store:
                 capture_documents(
                     model,
                     [item.document for item in encoded],

@@ -160,7 +160,9 @@ def variants(
     def stored() -> None:
         with (
             tempfile.TemporaryDirectory() as folder,
-            TraceStore.create(Path(folder) / "t.duckdb", description(model)) as store,
+            TraceStore.create(
+                Path(folder) / "t.duckdb", description(model), apart=model.device.type == "cuda"
+            ) as store,
         ):
             capture_documents(model, documents, store, batch_tokens=TEXTS * (tokens + 1))
 

@@ -89,6 +89,7 @@ def _reader(path: Path) -> duckdb.DuckDBPyConnection:
 
 def _restrict(connection: duckdb.DuckDBPyConnection, attachable: Sequence[Path]) -> None:
     reach = [f"{os.path.realpath(file)}{end}" for file in attachable for end in ENDINGS]
+    connection.execute("SET enable_progress_bar = false")  # it takes `python -c` for somebody
     connection.execute("SET allowed_paths = $1", [reach])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

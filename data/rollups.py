@@ -93,11 +93,12 @@ def dropped_table(batch: RoutingBatch) -> pa.Table:
     )
 
 
-def document_dropped_table(dropped: pa.Table) -> pa.Table:
+def document_dropped_table(batch: RoutingBatch) -> pa.Table:
     """Refused choices of each (document, layer, expert) that occurs."""
     keys = ["doc_id", "layer_id", "expert_id"]
     counted = (
-        dropped.group_by(keys)
+        dropped_table(batch)
+        .group_by(keys)
         .aggregate([("position", "count")])
         .sort_by([(key, "ascending") for key in keys])
     )

@@ -4,7 +4,7 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,7 @@ from data.trace_paths import (
     require_trace_name,
 )
 from data.writer import TraceWriter
+from data.writer_process import WriterProcess
 
 QUEUE_BATCHES = 4  # between the producer and the writer thread
 CHECK_SECONDS = 60
@@ -44,23 +45,25 @@ class TraceStore:
     documents only and which `resume` continues; without any document it is deleted.
     """
 
-    def __init__(self, path: Path, description: TraceDescription) -> None:
-        """Open the partial file of `path`: use `create` or `resume`."""
+    def __init__(self, path: Path, description: TraceDescription, *, apart: bool = False) -> None:
+        """Open the partial file of `path`: use `create` or `resume`. `apart`: a process of its own
+        writes it."""
         self.path = path
         self._description = description
-        self._connection = connect(partial_path(path), read_only=False)
-        config = self._connection.execute("SELECT config FROM trace").fetchall()[0][0]
-        self._trace = TraceWriter(
-            self._connection,
-            num_layers=description.num_layers,
-            num_experts=description.num_experts,
-            config=json.loads(config),
-        )
-        self._stored = self._trace.restore()
+        partial = partial_path(path)
         self._ids_only: bool | None = None  # until the first batch
         self._groups = GroupDomains()
-        for group, domain in stored_groups(self._connection):
-            self._groups.check(group, domain, partial_path(path))
+        with connect(partial, read_only=False) as connection:
+            config = connection.execute("SELECT config FROM trace").fetchall()[0][0]
+            for group, domain in stored_groups(connection):
+                self._groups.check(group, domain, partial)
+        size = description.num_layers, description.num_experts, json.loads(config)
+        self._trace: TraceWriter | WriterProcess = (
+            WriterProcess(partial, *size)
+            if apart
+            else TraceWriter(connect(partial, read_only=False), *size)
+        )
+        self._stored = self._trace.restore()
         self._error: Exception | None = None
         self._last: RoutingBatch | None = None
         self._queue: queue.Queue[RoutingBatch | None] = queue.Queue(QUEUE_BATCHES)
@@ -68,18 +71,18 @@ class TraceStore:
         self._thread.start()
 
     @classmethod
-    def create(cls, path: Path, description: TraceDescription) -> Self:
+    def create(cls, path: Path, description: TraceDescription, *, apart: bool = False) -> Self:
         require_free(path)
         discard_partial(path)  # an empty one, or what DuckDB kept beside one that was deleted
         try:
             create_empty(partial_path(path), description)
-            return cls(path, description)
+            return cls(path, description, apart=apart)
         except BaseException:
             discard_partial(path)
             raise
 
     @classmethod
-    def resume(cls, path: Path, description: TraceDescription) -> Self:
+    def resume(cls, path: Path, description: TraceDescription, *, apart: bool = False) -> Self:
         require_trace_name(path)
         partial = partial_path(path)
         require_ours(partial, what="an unfinished capture")
@@ -88,7 +91,7 @@ class TraceStore:
             state = f"{path} is complete" if path.exists() else f"there is no {partial}"
             raise ValueError(f"{state}; start without --resume")
         require_same(partial, description)
-        return cls(path, description)
+        return cls(path, description, apart=apart)
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +110,7 @@ class TraceStore:
                 self._attempt(self._trace.finish)
                 self._raise_error()
         finally:
-            self._connection.close()
+            self._trace.close()
             if (kind or self._error) and self._trace.documents == 0:
                 discard_partial(self.path)
         if kind is None:
@@ -141,8 +144,8 @@ class TraceStore:
             raise ValueError(f"routing of {layers} layers, the trace has {expected.num_layers}")
         if expected.top_k not in (None, top_k):
             raise ValueError(f"{top_k} choices a token, the trace has {expected.top_k}")
-        for layer_id, layer in enumerate(expected.layers):
-            check_layer(batch, layer_id, layer)
+        for layer_id in suspicious(batch, expected.layers):
+            check_layer(batch, layer_id, expected.layers[layer_id])
         if batch.weights_TLK.size and not batch.findings:
             self._check_weights(batch.weights_TLK)
 
@@ -181,6 +184,21 @@ class TraceStore:
             raise ValueError(f"cannot write {partial}: {first_line(self._error)}") from self._error
         if self._error is not None:
             raise self._error
+
+
+def suspicious(batch: RoutingBatch, layers: Sequence[LayerDescription]) -> list[int]:
+    """Layers in which something may be wrong, found in all at once."""
+    if not batch.expert_ids_TLK.size:
+        return []
+    low_L, high_L = batch.expert_ids_TLK.min(0).min(-1), batch.expert_ids_TLK.max(0).max(-1)
+    num_experts_L = np.array([layer.num_experts for layer in layers])
+    allowed = (None, batch.expert_ids_TLK.shape[2])
+    doubted_L = (low_L <= NO_EXPERT) | (high_L >= num_experts_L)
+    doubted_L |= [layer.top_k not in allowed for layer in layers]
+    if batch.entropy_TL is not None:
+        least_L, most_L = (by.reduce(batch.entropy_TL) for by in (np.fmin, np.fmax))  # past NaN
+        doubted_L |= (least_L < 0) | (most_L > np.log(num_experts_L))
+    return np.flatnonzero(doubted_L).tolist()
 
 
 def check_layer(batch: RoutingBatch, layer_id: int, layer: LayerDescription) -> None:

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import duckdb
@@ -34,7 +36,6 @@ class TraceWriter:
     def __init__(
         self,
         connection: duckdb.DuckDBPyConnection,
-        *,
         num_layers: int,
         num_experts: int,
         config: dict[str, object],
@@ -98,9 +99,14 @@ class TraceWriter:
         self._insert_documents(batch)
         for finding in batch.findings:
             self._add_finding(finding)
-        with ThreadPoolExecutor(TABLE_THREADS) as beside:
-            for part in parts(batch, tokens=max(1, INSERT_ROWS // batch.expert_ids_TLK[0].size)):
-                self._insert_rows(part, beside)
+        pieces = parts(batch, tokens=max(1, INSERT_ROWS // batch.expert_ids_TLK[0].size))
+        with ThreadPoolExecutor(TABLE_THREADS) as beside, ThreadPoolExecutor(1) as counting:
+            counted = [counting.submit(self.pairs.add, x.expert_ids_TLK) for x in pieces]
+            for made in self._made_ahead(pieces, beside):
+                for table in list(made):
+                    self._insert(table, made.pop(table).result())
+            for count in counted:
+                count.result()
         self.connection.commit()
         self.committed_at = time.monotonic()
         self.documents += len(batch.documents)
@@ -130,27 +136,34 @@ class TraceWriter:
                 [*which, finding.occurrences, finding.first_example],
             )
 
-    def _insert_rows(self, batch: RoutingBatch, beside: ThreadPoolExecutor) -> None:
+    def _made_ahead(
+        self, pieces: list[RoutingBatch], beside: ThreadPoolExecutor
+    ) -> Iterator[dict[str, Future[pa.Table]]]:
+        """The tables of each piece. NumPy makes those of the next while DuckDB inserts some."""
+        before: dict[str, Future[pa.Table]] = {}
+        for piece in pieces:
+            made = self._made(piece, beside)
+            if before:
+                yield before
+            before = made
+        yield before
+
+    def _made(self, batch: RoutingBatch, beside: ThreadPoolExecutor) -> dict[str, Future[pa.Table]]:
         top_k = batch.expert_ids_TLK.shape[2]
         if self.tables is None or self.tables.top_k != top_k:
             self.tables = RoutingTables(self.num_layers, top_k)
-        made = {  # NumPy makes tables while DuckDB inserts others
+        load = partial(document_load_table, num_experts=self.num_experts)
+        made = {
             "routing": beside.submit(self.tables.routing, batch),
             "token": beside.submit(token_table, batch),
             "gate": beside.submit(self.tables.gate, batch),
-            "document_load": beside.submit(self._sum, batch),
+            "document_load": beside.submit(load, batch),
             "document_k": beside.submit(document_k_table, batch),
         }
-        for table in list(made):
-            self._insert(table, made.pop(table).result())
         if batch.dropped_ids_TLK is not None:
-            dropped = dropped_table(batch)
-            self._insert("dropped", dropped)
-            self._insert("document_dropped", document_dropped_table(dropped))
-
-    def _sum(self, batch: RoutingBatch) -> pa.Table:
-        self.pairs.add(batch.expert_ids_TLK)
-        return document_load_table(batch, num_experts=self.num_experts)
+            made["dropped"] = beside.submit(dropped_table, batch)
+            made["document_dropped"] = beside.submit(document_dropped_table, batch)
+        return made
 
     def _insert(self, table: str, rows: pa.Table) -> None:
         self.connection.register("rows", rows)
@@ -170,6 +183,9 @@ class TraceWriter:
         self._insert("transition", self.pairs.transition_table())
         self.connection.commit()
         self.connection.execute("CHECKPOINT")
+
+    def close(self) -> None:
+        self.connection.close()
 
     def restore(self) -> set[int]:
         """Go on after the documents of the file: their ids, and the pairs counted again."""

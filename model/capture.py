@@ -18,8 +18,12 @@ from data.routing import PREFILL, CancelledError, Document, RoutingBatch, TraceS
 from model.decisions import Decisions, Transfer, concatenated
 from model.encoded import Encoded, batches, encoded_documents, windows
 from model.finiteness import checked, with_unexplained
+from model.layers import HAS_TRITON
 from model.readable import ReadableModel
 from model.recording import Recording, recorded_routing
+
+if HAS_TRITON:
+    from model.kernels.gpu_loss import fused_token_loss
 
 WINDOW_BATCHES = {"cpu": 8, "cuda": 2}  # documents sorted by length before they are batched
 ALONE_TOKENS = 256  # for the batch of a model that reads each text alone
@@ -203,11 +207,14 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 def token_loss(logits_BSV: Tensor, following_T: Tensor) -> Tensor:
-    """Nats of the token that follows each.
+    """Nats of the token that follows each, in float32.
 
-    In slices: on a CPU one stays in the cache, on a GPU it bounds what is in float32.
+    Where no kernel does it, in slices: on a CPU one stays in the cache, on a GPU it bounds what is
+    in float32.
     """
     logits_TV = logits_BSV.flatten(0, 1)
+    if HAS_TRITON and logits_TV.is_cuda and not torch.is_grad_enabled():
+        return fused_token_loss(logits_TV, following_T)
     rows = 4_096 if logits_TV.is_cuda else 64
     slices = zip(logits_TV.split(rows), following_T.split(rows), strict=True)
     logs = ((F.log_softmax(x, dim=-1, dtype=torch.float32), y) for x, y in slices)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from data.routing import Document
 from model.readable import ReadableModel
 
-ENCODED_AT_ONCE = 64  # documents
+ENCODED_AT_ONCE = 16  # documents: a GPU computes meanwhile, if it is not for long
 
 
 class HasTokenIds(Protocol):

@@ -7,7 +7,7 @@ P = parts of a neuron.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -42,6 +42,17 @@ class GateRule(Protocol):
     def kept(self, scores_TK: Tensor, /, *, min_k: int, max_k: int) -> Tensor:
         """Of experts in their order of preference: which a token takes. All of them, unless their
         number varies."""
+
+
+@runtime_checkable
+class StackableRule(GateRule, Protocol):
+    """A rule that can score several layers at once."""
+
+    def alike(self, other: GateRule, /) -> bool:
+        """Whether the two are one, but for vectors of each layer's own."""
+
+    def stacked(self, rules: Sequence[GateRule], /) -> GateRule:
+        """Of logits [L, T, E]: for each layer one of these, which are alike."""
 
 
 class MoELayer(Protocol):

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from data.routing import NO_EXPERT
 from model.decisions import Decisions, Transfer
-from model.readable import GateRule, HasMoELayers, MoELayer
+from model.readable import GateRule, HasMoELayers, MoELayer, StackableRule
+
+AT_ONCE = {"cpu": 0, "cuda": 2**25}  # logits of layers together: few large steps suit a GPU
 
 
 class ExpertInput(NamedTuple):
@@ -62,24 +64,24 @@ class Recording:
         """Send the given rows (all without) to the host, and forget the forward."""
         self.require_whole_forward()
         self.require_same_rows()
-        layers = [self._layer(layer_id, rows_R) for layer_id in range(len(self._layers))]
-        device = layers[0][0].device  # a model may be spread over several
+        device = self._executed[0][0].device  # a model may be spread over several
+        decided = [self._decided(group, rows_R) for group in self._groups()]
         ids, weights, entropy, margin, finite, explained = (
-            [one.to(device) for one in x] for x in zip(*layers, strict=True)
+            [part.to(device) for part in parts] for parts in zip(*decided, strict=True)
         )
+        loss_T = torch.full_like(entropy[0][0], torch.nan) if loss_R is None else loss_R.float()
         values = {
-            "weights_TLK": torch.stack(pad(weights, 0.0), dim=1),
-            "entropy_TL": torch.stack(entropy, dim=1),
-            "margin_TL": torch.stack(margin, dim=1),
-            "loss_T": torch.full_like(entropy[0], torch.nan) if loss_R is None else loss_R.float(),
-            "expert_ids_TLK": torch.stack(pad(ids, NO_EXPERT), dim=1),
-            "finite_TL": torch.stack(finite, dim=1),
-            "explained_TL": torch.stack(explained, dim=1),
+            "weights_TLK": by_token(pad(weights, 0.0)),
+            "entropy_TL": by_token(entropy),
+            "margin_TL": by_token(margin),
+            "loss_T": loss_T,
+            "expert_ids_TLK": by_token(pad(ids, NO_EXPERT)),
+            "finite_TL": by_token(finite),
+            "explained_TL": by_token(explained),
         }
         if self._kept:
             found = [self._found_room(layer_id, rows_R) for layer_id in range(len(self._layers))]
-            kept = [each.to(device) for each in found]
-            values["kept_TLK"] = torch.stack(pad(kept, True), dim=1)
+            values["kept_TLK"] = by_token(pad([each.to(device) for each in found], True))
         self.clear()
         return Transfer(values)
 
@@ -98,44 +100,69 @@ class Recording:
         self.clear()
         return [ExpertInput(*(part[rows_R.to(part.device)] for part in layer)) for layer in given]
 
-    def _layer(self, layer_id: int, rows_R: Tensor | None) -> tuple[Tensor, ...]:
-        """(expert_ids_RK, weights_RK, entropy_R, margin_R, finite_R, explained_R)"""
-        expert_ids, weights = self._executed[layer_id]
-        router_logits = self._router_logits.get(layer_id)
-        if rows_R is not None:
-            rows_R = rows_R.to(expert_ids.device)
-            expert_ids, weights = (x.index_select(0, rows_R) for x in (expert_ids, weights))
+    def _groups(self) -> list[list[int]]:
+        """All layers, in their order; what those of a group decided is worked out at once."""
+        groups: list[list[int]] = [[0]]
+        for layer_id in range(1, len(self._layers)):
+            if self._joins(layer_id, groups[-1]):
+                groups[-1].append(layer_id)
+            else:
+                groups.append([layer_id])
+        return groups
+
+    def _joins(self, layer_id: int, group: list[int]) -> bool:
+        first = group[0]
+        logits_TE, others_TE = self._router_logits.get(layer_id), self._router_logits.get(first)
+        if logits_TE is None or others_TE is None or self._kept:
+            return False
+        if (len(group) + 1) * logits_TE.numel() > AT_ONCE[logits_TE.device.type]:
+            return False
+        pairs = zip(self._executed[layer_id], self._executed[first], strict=True)
+        if not all(alike(x, y) for x, y in [(logits_TE, others_TE), *pairs]):
+            return False
+        rule, other = (require_rule(self._layers[x], x) for x in (first, layer_id))
+        return isinstance(rule, StackableRule) and rule.alike(other)
+
+    def _decided(self, group: list[int], rows_R: Tensor | None) -> tuple[Tensor, ...]:
+        """(expert_ids_LRK, weights_LRK, entropy_LR, margin_LR, finite_LR, explained_LR)"""
+        expert_ids, weights = (
+            stacked([self._executed[layer_id][part] for layer_id in group], rows_R)
+            for part in (0, 1)
+        )
         weights = weights.float()
         if weights.is_cuda and not self._kept:  # the host would take longer than the model
             weights, order = weights.sort(dim=-1, descending=True, stable=True)
             expert_ids = expert_ids.gather(-1, order)
         chosen = expert_ids.to(torch.int16), weights
-        if router_logits is None:
-            unknown = torch.full_like(weights[:, 0], torch.nan, dtype=torch.float32)
+        given = [x for layer_id in group if (x := self._router_logits.get(layer_id)) is not None]
+        if not given:
+            unknown = torch.full_like(weights[..., 0], torch.nan)
             yes = torch.ones_like(unknown, dtype=torch.bool)
             return *chosen, unknown, unknown, yes, yes
-        if rows_R is not None:
-            router_logits = router_logits.index_select(0, rows_R)
-        rule = require_rule(self._layers[layer_id], layer_id)
+        router_logits = stacked(given, rows_R)
+        rules = [require_rule(self._layers[layer_id], layer_id) for layer_id in group]
+        rule = rules[0]
+        if len(group) > 1 and isinstance(rule, StackableRule):
+            rule = rule.stacked(rules)
         scores = rule.scores(router_logits.float())
         finite = finite_rows(router_logits)
-        entropy_R, margin_R = entropy(scores), margin(rule.preference(scores), expert_ids)
+        entropy_LR, margin_LR = entropy(scores), margin(rule.preference(scores), expert_ids)
         explained = rule.explains(scores, expert_ids, weights)
         if explained is None:
-            return *chosen, entropy_R, margin_R, finite, torch.ones_like(finite)
-        if (kept := self._kept.get(layer_id)) is not None:  # the refused weigh 0, or anything
-            explained |= ~(kept if rows_R is None else kept.index_select(0, rows_R)).all(-1)
-        unknown_R = ~explained & finite
-        entropy_R, margin_R = (x.masked_fill(unknown_R, torch.nan) for x in (entropy_R, margin_R))
-        margin_R = margin_R.where(margin_R >= 0, torch.nan)  # near ties, rounded otherwise
-        return *chosen, entropy_R, margin_R, finite, explained | ~finite
+            return *chosen, entropy_LR, margin_LR, finite, torch.ones_like(finite)
+        if group[0] in self._kept:  # the refused weigh 0, or anything
+            explained |= ~self._found_room(group[0], rows_R).all(-1)
+        unknown = ~explained & finite
+        entropy_LR, margin_LR = (x.masked_fill(unknown, torch.nan) for x in (entropy_LR, margin_LR))
+        margin_LR = margin_LR.where(margin_LR >= 0, torch.nan)  # near ties, rounded otherwise
+        return *chosen, entropy_LR, margin_LR, finite, explained | ~finite
 
     def _found_room(self, layer_id: int, rows_R: Tensor | None) -> Tensor:
-        """kept_RK, True all over in a layer without a capacity."""
+        """kept_1RK, True all over in a layer without a capacity."""
         kept_TK = self._kept.get(layer_id)
         if kept_TK is None:
             kept_TK = torch.ones_like(self._executed[layer_id][0], dtype=torch.bool)
-        return kept_TK if rows_R is None else kept_TK.index_select(0, rows_R.to(kept_TK.device))
+        return stacked([kept_TK], rows_R)
 
     def keep_logits(self, layer_id: int, router_logits_TE: Tensor | None) -> None:
         if layer_id == 0:  # another forward has begun
@@ -175,7 +202,7 @@ def entropy(scores_TE: Tensor) -> Tensor:
 def margin(chosen_by_TE: Tensor, expert_ids_TK: Tensor) -> Tensor:
     """Last chosen minus best rejected; NaN where every expert was chosen, or one of the two is
     NaN or infinite."""
-    ids_TK = expert_ids_TK.where(expert_ids_TK != NO_EXPERT, expert_ids_TK[:, :1])
+    ids_TK = expert_ids_TK.where(expert_ids_TK != NO_EXPERT, expert_ids_TK[..., :1])
     last_T = chosen_by_TE.gather(-1, ids_TK).amin(-1)
     rejected_TE = chosen_by_TE.scatter(-1, ids_TK, -torch.inf)
     margin_T = last_T - rejected_TE.amax(-1)
@@ -188,10 +215,25 @@ def finite_rows(values_TE: Tensor) -> Tensor:
     return values_TE.abs().amax(-1).isfinite()
 
 
-def pad(layers: list[Tensor], fill: float) -> list[Tensor]:
+def alike(one: Tensor, other: Tensor) -> bool:
+    return (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+
+
+def stacked(layers: list[Tensor], rows_R: Tensor | None) -> Tensor:
+    """The given rows (all without) of each layer."""
+    whole = layers[0].unsqueeze(0) if len(layers) == 1 else torch.stack(layers)
+    return whole if rows_R is None else whole.index_select(1, rows_R.to(whole.device))
+
+
+def pad(groups: list[Tensor], fill: float) -> list[Tensor]:
     """Layers may choose different numbers of experts."""
-    width = max(layer.shape[1] for layer in layers)
-    return [F.pad(layer, (0, width - layer.shape[1]), value=fill) for layer in layers]
+    width = max(group.shape[-1] for group in groups)
+    return [F.pad(group, (0, width - group.shape[-1]), value=fill) for group in groups]
+
+
+def by_token(groups: list[Tensor]) -> Tensor:
+    """[T, L, ...] of groups of layers [L, T, ...]."""
+    return torch.cat(groups).transpose(0, 1)
 
 
 def require_moe_layers(model: HasMoELayers) -> Sequence[MoELayer]:

@@ -4,6 +4,9 @@ B = sequences, S = positions, T = B * S tokens, D = model dim, E = routed expert
 per token, G = expert groups, V = vocabulary.
 """
 
+from collections.abc import Sequence
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -84,6 +87,17 @@ class SoftmaxRouter(nn.Module):
     ) -> Tensor | None:
         return None
 
+    @property
+    def prefers_scores(self) -> bool:
+        """Whether the K largest scores are chosen, without a bias and of any group."""
+        return not self.biased and self.closed_E is None and self.groups_per_token is None
+
+    def alike(self, other: object) -> bool:
+        return type(other) is type(self) and self.prefers_scores and other.prefers_scores
+
+    def stacked(self, rules: Sequence[object]) -> Self:
+        return self
+
     def kept(self, scores_TK: Tensor, *, min_k: Tensor | int, max_k: Tensor | int) -> Tensor:
         """Which of K preferred experts, the best first, a token takes: here all of them."""
         return torch.ones_like(scores_TK, dtype=torch.bool)
@@ -117,9 +131,7 @@ class SoftmaxRouter(nn.Module):
             and x_TD.dtype == torch.bfloat16
             and x_TD.shape[-1] % STEP == 0
             and not torch.is_grad_enabled()
-            and not self.biased
-            and self.closed_E is None
-            and self.groups_per_token is None
+            and self.prefers_scores
             and len(self.weight_ED) == len(self.bias_E)  # no sub-gates
         )
 

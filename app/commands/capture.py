@@ -113,7 +113,7 @@ def capture_alone(
     figures = write_trace(
         tracer,
         every(parts, prompts, summary, first=first),
-        begin(out, description),
+        begin(out, description, apart=tracer.model.device.type == "cuda"),
         total=len(range(first, summary.documents, parts)),
         sampling=sampling,
         allow_nonfinite=allow_nonfinite,

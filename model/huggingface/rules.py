@@ -9,13 +9,15 @@ gate added, in all groups or some.
 T = tokens, E = experts of the gate, K = chosen, G = groups.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from model.readable import GateRule
 
 SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda x_TE: x_TE.softmax(-1),
@@ -39,7 +41,7 @@ class Rule:
     factor_E: Tensor | None = None  # of each expert, on top
     fitted: bool = True  # weights are of this rule, not of one of the gate's own
     by: str | None = None  # what is compared: scores, logits; TOKEN_ID: nothing; None: not known
-    bias_E: Tensor | None = None
+    bias_E: Tensor | None = None  # [L, 1, E] where stacked
     groups: int = 1
     groups_per_token: int = 1
     group_score: str = "top-2 sum"  # or "max"
@@ -97,6 +99,16 @@ class Rule:
             return None
         return misfit(self, scores_TE, expert_ids_TK, weights_TK) <= self.tolerance
 
+    def alike(self, other: GateRule) -> bool:
+        if not isinstance(other, Rule) or self.factor_E is not None or other.factor_E is not None:
+            return False
+        biased = self.bias_E is not None, other.bias_E is not None
+        return biased[0] == biased[1] and replace(self, bias_E=None) == replace(other, bias_E=None)
+
+    def stacked(self, rules: Sequence[GateRule]) -> "Rule":
+        biases = [x.bias_E for x in rules if isinstance(x, Rule) and x.bias_E is not None]
+        return replace(self, bias_E=torch.stack(biases).unsqueeze(1)) if biases else self
+
     @property
     def weighting(self) -> str:
         times = "" if abs(self.scale - 1) < 1e-3 else f", times {self.scale:.4g}"
@@ -124,7 +136,7 @@ def misfit(rule: Rule, scores_TE: Tensor, expert_ids_TK: Tensor, weights_TK: Ten
     if rule.factor_E is not None:
         chosen_TK = chosen_TK * rule.factor_E.to(chosen_TK.device)[expert_ids_TK]
     given_TK = weights_TK.float()
-    if expert_ids_TK.shape[1] == 1 or (not rule.normalized and rule.normalized is not None):
+    if expert_ids_TK.shape[-1] == 1 or (not rule.normalized and rule.normalized is not None):
         expected_TK = rule.weights(scores_TE.gather(-1, expert_ids_TK), expert_ids_TK)
     else:
         expected_TK = chosen_TK * (given_TK.sum(-1, keepdim=True) / chosen_TK.sum(-1, keepdim=True))

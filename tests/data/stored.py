@@ -43,9 +43,11 @@ def write_two_documents(path: Path) -> None:
 DOCUMENTS, TOKENS = 12, 6_000  # a transaction every three documents
 
 
-def write_documents(path: Path, *, resume: bool = False, announce: bool = False) -> None:
+def write_documents(
+    path: Path, *, resume: bool = False, apart: bool = False, announce: bool = False
+) -> None:
     begin = TraceStore.resume if resume else TraceStore.create
-    with begin(path, description()) as store:
+    with begin(path, description(), apart=apart) as store:
         for doc_id in sorted(set(range(DOCUMENTS)) - store.stored_doc_ids()):
             store.write(random_document(doc_id, tokens=TOKENS))
             if announce:

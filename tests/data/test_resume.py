@@ -37,11 +37,11 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tu
     return contents(path)
 
 
-def killed_after(path: Path, document: int, *, resume: bool) -> None:
+def killed_after(path: Path, document: int, *, resume: bool, apart: bool = False) -> None:
     """A process that writes, killed with SIGKILL once it has handed over `document`."""
     code = (
         "from pathlib import Path; from tests.data.stored import write_documents; "
-        f"write_documents(Path({str(path)!r}), resume={resume}, announce=True)"
+        f"write_documents(Path({str(path)!r}), resume={resume}, apart={apart}, announce=True)"
     )
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

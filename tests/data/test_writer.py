@@ -36,7 +36,7 @@ def test_what_comes_in_is_committed_at_the_latest_every_three_seconds(
     path = tmp_path / "t.duckdb"
     create_empty(path, description())
     with connect(path, read_only=False) as con:
-        trace = writer.TraceWriter(con, num_layers=2, num_experts=8, config={})
+        trace = writer.TraceWriter(con, 2, 8, {})
         assert trace.due_in() is None
         trace.write(random_document(0, tokens=3))
         assert trace.due_in() == 3.0

@@ -9,6 +9,7 @@ import torch
 from transformers import MixtralConfig, MixtralForCausalLM
 
 from data.routing import DECODE, PREFILL, Document, RoutingBatch
+from model import recording
 from model.ablation import document_losses
 from model.capture import capture_documents
 from model.capture_generation import capture_generation
@@ -66,6 +67,30 @@ def test_pieces_join_to_the_texts_and_special_tokens_are_named(loaded: Loaded, n
     assert (batch.token_id_T[first] == SPECIAL["<s>"]).all()
     if name != "switch_transformers":
         assert (np.isnan(batch.loss_T) == first).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["mixtral", "deepseek_v2", "deepseek_v3", "gpt_oss", "jetmoe", "gemma4"]
+)
+def test_layers_read_at_once_as_on_a_gpu_are_those_read_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, loaded: Loaded, name: str
+) -> None:
+    model = loaded(name)
+    one_by_one = captured(model)
+    monkeypatch.setitem(recording.AT_ONCE, "cpu", 2**20)
+    groups: list[list[list[int]]] = []
+    grouped = recording.Recording._groups
+    monkeypatch.setattr(
+        recording.Recording,
+        "_groups",
+        lambda one: groups.append(grouped(one)) or groups[-1],  # type: ignore[func-returns-value]
+    )
+    at_once = captured(model)
+    layers = len(model.moe_layers())
+    assert len(groups[0]) == (layers if name == "gemma4" else 1)  # its experts have factors
+    for field, value in vars_of(one_by_one).items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(getattr(at_once, field), value, err_msg=field)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 pytest.importorskip("triton")  # has no release for this platform
 
 from model.kernels.gpu_experts import Activated, RoutedExperts
+from model.kernels.gpu_loss import BLOCK, fused_token_loss
 from model.kernels.gpu_routing import fused_gate, places
 from model.moe import new_experts
 from tests.model.expert_loop import loop_over_experts
@@ -51,6 +52,25 @@ def test_the_gate_is_that_of_the_listing(sigmoid: bool, tokens: int, num_experts
     assert_close(logits_TE, expected_TE, atol=1e-4, rtol=1e-4)
     assert_close(weights_TK, expected_TK, atol=1e-4, rtol=1e-4)
     assert torch.equal(ids_TK, chosen_TK)
+
+
+@pytest.mark.parametrize("vocabulary", [2, 100, BLOCK, 2 * BLOCK + 7])
+def test_the_loss_is_that_of_the_softmax(vocabulary: int) -> None:
+    dtype = torch.bfloat16 if DEVICE == "cuda" else torch.float32
+    logits_TV = (10 * torch.randn(5, vocabulary, device=DEVICE)).to(dtype)
+    logits_TV[1, 1:] = -torch.inf  # never predicted
+    following_T = torch.randint(vocabulary, (5,), device=DEVICE)
+    following_T[1] = 0
+    expected_T = F.cross_entropy(logits_TV.double(), following_T, reduction="none").float()
+    assert_close(fused_token_loss(logits_TV, following_T), expected_T, atol=1e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_logit_that_is_no_number_gives_no_loss(value: float) -> None:
+    logits_TV = torch.zeros(2, 10, device=DEVICE)
+    logits_TV[0, 3] = value
+    loss_T = fused_token_loss(logits_TV, torch.tensor([1, 1], device=DEVICE))
+    assert loss_T.isnan().tolist() == [True, False]
 
 
 def differentiated(output_TD: Tensor, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

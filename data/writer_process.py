@@ -1,0 +1,153 @@
+"""A TraceWriter in a process of its own, for captures on a GPU: writing takes so much of an
+interpreter that the kernels of a model would be launched too late beside it.
+"""
+
+import multiprocessing
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from data.connection import connect
+from data.routing import RoutingBatch
+from data.writer import TraceWriter
+
+SPAWNED = "import sys; sys.path[:] = {path!r}; from {module} import serve; serve{arguments}"
+AHEAD = 2  # commands that are read while one is done
+LOOK = 0.05  # seconds between looks at whether the process that asks is there
+
+
+class WriterProcess:
+    """Does what TraceWriter does, for one thread at a time. The process ends when this one does,
+    and is not interrupted with it: what is begun here is ended from here."""
+
+    def __init__(
+        self, path: Path, num_layers: int, num_experts: int, config: dict[str, object]
+    ) -> None:
+        self.documents = 0  # committed, when it last answered
+        self._path = path
+        self._unanswered = 0
+        self._connection, theirs = multiprocessing.Pipe()
+        with theirs:
+            asked = pickle.dumps((path, num_layers, num_experts, config))
+            code = SPAWNED.format(
+                path=sys.path, module=__name__, arguments=(theirs.fileno(), asked)
+            )
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                process_group=0,
+            )
+
+    def restore(self) -> set[int]:
+        doc_ids: set[int] = self._ask("restore")
+        return doc_ids
+
+    def write(self, batch: RoutingBatch) -> None:
+        """Waits while the process is behind; what failed in it is raised by a later call."""
+        self._tell("write", batch)
+
+    def due_in(self) -> None:
+        """The process commits in time by itself."""
+
+    def flush(self) -> None:
+        self._ask("flush")
+
+    def finish(self) -> None:
+        self._ask("finish")
+
+    def close(self) -> None:
+        """What it was asked is done first."""
+        with suppress(EOFError, OSError):
+            self._connection.send(("close", ()))
+            while True:
+                self._connection.recv()
+        self._connection.close()
+        self._process.wait()
+
+    def _tell(self, name: str, *arguments: object) -> None:
+        try:
+            while self._connection.poll():
+                self._answer()
+            self._connection.send((name, arguments))
+        except (EOFError, OSError) as error:
+            raise self._gone() from error
+        self._unanswered += 1
+
+    def _ask(self, name: str) -> Any:
+        self._tell(name)
+        try:
+            while self._unanswered > 1:
+                self._answer()
+            return self._answer()
+        except (EOFError, OSError) as error:
+            raise self._gone() from error
+
+    def _answer(self) -> Any:
+        documents, answer = self._connection.recv()
+        self._unanswered -= 1
+        self.documents = documents
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _gone(self) -> ValueError:
+        self.documents = max(self.documents, 1)  # it may have committed some: they are kept
+        return ValueError(
+            f"the process that writes {self._path} ended, most likely because the machine ran out "
+            "of memory; what it had committed is kept: add --resume to continue"
+        )
+
+
+def serve(descriptor: int, asked: bytes) -> None:
+    """In the process: one command after the other, each answered with (documents committed, what it
+    gave or the error)."""
+    path, *size = pickle.loads(asked)
+    commands: queue.Queue[tuple[str, tuple[Any, ...]]] = queue.Queue(AHEAD)
+    with Connection(descriptor) as told:
+        threading.Thread(target=_read, args=(told, commands), daemon=True).start()
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        writer = TraceWriter(connect(path, read_only=False), *size)
+        failed: Exception | None = None
+        name = ""
+        while name != "close":
+            try:
+                name, arguments = commands.get(timeout=None if failed else writer.due_in())
+            except queue.Empty:  # the next batch takes its time: what waits is not kept for it
+                failed = _attempt(writer, "flush")
+                continue
+            answer = failed if failed and name != "close" else _attempt(writer, name, *arguments)
+            if isinstance(answer, Exception):
+                failed = answer
+            told.send((writer.documents, answer))
+    os._exit(0)  # DuckDB's bindings list on the terminal what an interpreter leaves behind
+
+
+def _attempt(writer: TraceWriter, name: str, *arguments: object) -> Any:
+    """What it gives, or its error, for who asked."""
+    try:
+        return getattr(writer, name)(*arguments)
+    except Exception as error:
+        return error
+
+
+def _read(told: Connection, commands: queue.Queue) -> None:
+    """While one is done."""
+    with suppress(EOFError, OSError):
+        while True:
+            commands.put(told.recv())
+
+
+def _end_with(parent: int) -> None:
+    """As if it were killed too."""
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    os._exit(1)
