@@ -31,6 +31,7 @@ from model.recording import recorded_routing
 
 BAR = 5  # percent over the bare forward
 TEXTS = 32  # of a batch
+WARMING = 2  # batches of each way before the first is measured
 SHAPE = {
     "hidden_size": 2_048,
     "num_hidden_layers": 28,
@@ -63,8 +64,8 @@ ROUTER_STD = 0.02
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batches", type=int, default=8)
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=48)
+    parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=512, help="of each text")
     parser.add_argument("--tiny", action="store_true", help="a small shape, on the CPU")
     arguments = parser.parse_args()
@@ -73,6 +74,9 @@ def main() -> None:
     description = model.description()
     print(f"{description.parameters / 1e9:.1f} billion parameters in {description.dtype}")
     groups = [texts(model, number, arguments.tokens) for number in range(arguments.batches)]
+    with torch.inference_mode():
+        for way in variants(model, groups[:WARMING]).values():
+            way()
     seconds = in_turns(variants(model, groups), arguments.repetitions, model.device)
     figures = table(seconds, arguments.batches * TEXTS * arguments.tokens)
     figures |= {name: version(name) for name in ("torch", "transformers")}
@@ -179,10 +183,10 @@ def variants(
 def in_turns(
     ways: dict[str, Callable[[], object]], repetitions: int, device: torch.device
 ) -> dict[str, list[tuple[float, float]]]:
-    """(wall seconds, seconds between two CUDA events) of each way, after a round to warm up."""
+    """(wall seconds, seconds between two CUDA events) of each way."""
     cuda = device.type == "cuda"
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for repetition in range(repetitions + 1):
+    for _ in range(repetitions):
         for name, way in ways.items():
             started = time.perf_counter()
             events = [torch.cuda.Event(enable_timing=True) for _ in range(2 * cuda)]
@@ -194,8 +198,7 @@ def in_turns(
                 event.synchronize()
             wall = time.perf_counter() - started
             between = events[0].elapsed_time(events[1]) / 1e3 if cuda else wall
-            if repetition:
-                seconds[name].append((wall, between))
+            seconds[name].append((wall, between))
     return seconds
 
 

@@ -45,9 +45,11 @@ class TraceStore:
     documents only and which `resume` continues; without any document it is deleted.
     """
 
-    def __init__(self, path: Path, description: TraceDescription, *, apart: bool = False) -> None:
+    def __init__(
+        self, path: Path, description: TraceDescription, *, apart: bool, begun: bool
+    ) -> None:
         """Open the partial file of `path`: use `create` or `resume`. `apart`: a process of its own
-        writes it."""
+        writes it; `begun`: it may hold documents."""
         self.path = path
         self._description = description
         partial = partial_path(path)
@@ -63,7 +65,7 @@ class TraceStore:
             if apart
             else TraceWriter(connect(partial, read_only=False), *size)
         )
-        self._stored = self._trace.restore()
+        self._stored = self._trace.restore() if begun else set()
         self._error: Exception | None = None
         self._last: RoutingBatch | None = None
         self._queue: queue.Queue[RoutingBatch | None] = queue.Queue(QUEUE_BATCHES)
@@ -76,7 +78,7 @@ class TraceStore:
         discard_partial(path)  # an empty one, or what DuckDB kept beside one that was deleted
         try:
             create_empty(partial_path(path), description)
-            return cls(path, description, apart=apart)
+            return cls(path, description, apart=apart, begun=False)
         except BaseException:
             discard_partial(path)
             raise
@@ -91,7 +93,7 @@ class TraceStore:
             state = f"{path} is complete" if path.exists() else f"there is no {partial}"
             raise ValueError(f"{state}; start without --resume")
         require_same(partial, description)
-        return cls(path, description, apart=apart)
+        return cls(path, description, apart=apart, begun=True)
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -27,6 +28,7 @@ from data.strict_json import json_text
 TRANSACTION_TOKENS = 65_536  # at least, in whole documents
 COMMIT_SECONDS = 3.0  # at most, between the commits of documents that come in
 INSERT_ROWS = 4_000_000  # of routing at once: bounds the memory of a batch of any size
+COUNTED_LATER = 4  # batches whose pairs are still to be counted
 TABLE_THREADS = min(4, max(1, (os.cpu_count() or 1) // 2))  # make tables while DuckDB inserts
 
 
@@ -49,9 +51,13 @@ class TraceWriter:
         self.tables: RoutingTables | None = None
         self.pairs = PairCounts.empty(num_layers=num_layers, num_experts=num_experts)
         self.unfinished: list[RoutingBatch] = []  # rows of documents that are not complete
-        self.waiting: list[RoutingBatch] = []  # whole documents of the next transaction
-        self.waiting_tokens = 0
+        self.waiting: list[RoutingBatch] = []  # whole documents that are not inserted
+        self.waiting_rows = 0  # of routing
+        self.begun_documents = 0  # inserted since the last commit
+        self.begun_tokens = 0  # of these and of those that wait
         self.committed_at = time.monotonic()
+        self.counting = ThreadPoolExecutor(1)
+        self.counted: deque[Future[None]] = deque()
 
     def write(self, batch: RoutingBatch) -> None:
         """Hold rows until their document is complete, documents until they fill a transaction."""
@@ -62,12 +68,14 @@ class TraceWriter:
             self.unfinished.append(batch)
             if batch.documents:
                 self._add_finished()
-        if self.waiting_tokens >= TRANSACTION_TOKENS or self.due_in() == 0:
+        if self.begun_tokens >= TRANSACTION_TOKENS or self.due_in() == 0:
             self.flush()
+        elif self.waiting_rows >= INSERT_ROWS:
+            self._insert_waiting()
 
     def due_in(self) -> float | None:
         """Seconds until the next commit; None: nothing waits for it."""
-        if not self.waiting:
+        if not self.begun_tokens:
             return None
         return max(0.0, self.committed_at + COMMIT_SECONDS - time.monotonic())
 
@@ -87,29 +95,43 @@ class TraceWriter:
                 raise ValueError(f"document {document.doc_id} came twice; each comes once")
             self.doc_ids.add(document.doc_id)
         self.waiting.append(batch)
-        self.waiting_tokens += len(batch.doc_id_T)
+        self.waiting_rows += batch.expert_ids_TLK.size
+        self.begun_tokens += len(batch.doc_id_T)
 
     def flush(self) -> None:
-        """One transaction: everything about the waiting documents."""
+        """End the transaction: everything about the documents that came since the last."""
+        self._insert_waiting()
+        if not self.begun_documents:
+            return
+        self.connection.commit()
+        self.committed_at = time.monotonic()
+        self.documents += self.begun_documents
+        self.begun_documents = self.begun_tokens = 0
+
+    def _insert_waiting(self) -> None:
         if not self.waiting:
             return
         batch = concatenated(self.waiting)
-        self.waiting, self.waiting_tokens = [], 0
-        self.connection.begin()
+        self.waiting, self.waiting_rows = [], 0
+        if not self.begun_documents:
+            self.connection.begin()
+        self.begun_documents += len(batch.documents)
         self._insert_documents(batch)
         for finding in batch.findings:
             self._add_finding(finding)
         pieces = parts(batch, tokens=max(1, INSERT_ROWS // batch.expert_ids_TLK[0].size))
-        with ThreadPoolExecutor(TABLE_THREADS) as beside, ThreadPoolExecutor(1) as counting:
-            counted = [counting.submit(self.pairs.add, x.expert_ids_TLK) for x in pieces]
+        for piece in pieces:
+            self._count(piece.expert_ids_TLK)
+        with ThreadPoolExecutor(TABLE_THREADS) as beside:
             for made in self._made_ahead(pieces, beside):
                 for table in list(made):
                     self._insert(table, made.pop(table).result())
-            for count in counted:
-                count.result()
-        self.connection.commit()
-        self.committed_at = time.monotonic()
-        self.documents += len(batch.documents)
+
+    def _count(self, expert_ids_TLK: np.ndarray) -> None:
+        """Of pairs, while DuckDB inserts."""
+        while len(self.counted) >= COUNTED_LATER:
+            self.counted.popleft().result()
+        self.counted.append(self.counting.submit(self.pairs.add, expert_ids_TLK))
 
     def _insert_documents(self, batch: RoutingBatch) -> None:
         self._insert("document", document_table(batch))
@@ -176,6 +198,8 @@ class TraceWriter:
             begun = sorted({int(doc_id) for held in self.unfinished for doc_id in held.doc_id_T})
             raise ValueError(f"documents {begun[:5]} were begun and never completed")
         self.flush()
+        while self.counted:
+            self.counted.popleft().result()
         self.connection.begin()
         self.connection.execute("DELETE FROM coactivation")  # of a finish that was cut short
         self.connection.execute("DELETE FROM transition")
@@ -185,6 +209,7 @@ class TraceWriter:
         self.connection.execute("CHECKPOINT")
 
     def close(self) -> None:
+        self.counting.shutdown()
         self.connection.close()
 
     def restore(self) -> set[int]:
