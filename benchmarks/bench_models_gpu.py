@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=48)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=512, help="of each text")
+    parser.add_argument("--whole", action="store_true", help="nothing between forward and capture")
     parser.add_argument("--tiny", action="store_true", help="a small shape, on the CPU")
     arguments = parser.parse_args()
     device = "cpu" if arguments.tiny else "cuda"
@@ -77,7 +78,10 @@ def main() -> None:
     with torch.inference_mode():
         for way in variants(model, groups[:WARMING]).values():
             way()
-    seconds = in_turns(variants(model, groups), arguments.repetitions, model.device)
+    ways = variants(model, groups)
+    if arguments.whole:
+        ways = {name: ways[name] for name in ("bare forward", "whole capture, into a trace")}
+    seconds = in_turns(ways, arguments.repetitions, model.device)
     figures = table(seconds, arguments.batches * TEXTS * arguments.tokens)
     figures |= {name: version(name) for name in ("torch", "transformers")}
     figures["device"] = "CPU" if arguments.tiny else torch.cuda.get_device_name()
