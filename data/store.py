@@ -4,7 +4,7 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -13,11 +13,12 @@ from typing import Self
 import duckdb
 import numpy as np
 
+from data.batch_check import check_layers
 from data.connection import TraceError, connect, first_line, reading
 from data.groups import GroupDomains
 from data.inputs import require_file
 from data.new_trace import TraceDescription, create_empty, difference, layer_difference
-from data.routing import NO_EXPERT, LayerDescription, RoutingBatch
+from data.routing import RoutingBatch
 from data.strict_json import json_text
 from data.trace_check import check_trace
 from data.trace_format import require_own_format, stored_groups, stored_layers
@@ -35,7 +36,6 @@ from data.writer_process import WriterProcess
 
 QUEUE_BATCHES = 4  # between the producer and the writer thread
 CHECK_SECONDS = 60
-ROUNDING = 0.001  # nats; data/checks.sql has the same
 
 
 class TraceStore:
@@ -146,8 +146,7 @@ class TraceStore:
             raise ValueError(f"routing of {layers} layers, the trace has {expected.num_layers}")
         if expected.top_k not in (None, top_k):
             raise ValueError(f"{top_k} choices a token, the trace has {expected.top_k}")
-        for layer_id in suspicious(batch, expected.layers):
-            check_layer(batch, layer_id, expected.layers[layer_id])
+        check_layers(batch, expected.layers)
         if batch.weights_TLK.size and not batch.findings:
             self._check_weights(batch.weights_TLK)
 
@@ -186,46 +185,6 @@ class TraceStore:
             raise ValueError(f"cannot write {partial}: {first_line(self._error)}") from self._error
         if self._error is not None:
             raise self._error
-
-
-def suspicious(batch: RoutingBatch, layers: Sequence[LayerDescription]) -> list[int]:
-    """Layers in which something may be wrong, found in all at once."""
-    if not batch.expert_ids_TLK.size:
-        return []
-    low_L, high_L = batch.expert_ids_TLK.min(0).min(-1), batch.expert_ids_TLK.max(0).max(-1)
-    num_experts_L = np.array([layer.num_experts for layer in layers])
-    allowed = (None, batch.expert_ids_TLK.shape[2])
-    doubted_L = (low_L <= NO_EXPERT) | (high_L >= num_experts_L)
-    doubted_L |= [layer.top_k not in allowed for layer in layers]
-    if batch.entropy_TL is not None:
-        least_L, most_L = (by.reduce(batch.entropy_TL) for by in (np.fmin, np.fmax))  # past NaN
-        doubted_L |= (least_L < 0) | (most_L > np.log(num_experts_L))
-    return np.flatnonzero(doubted_L).tolist()
-
-
-def check_layer(batch: RoutingBatch, layer_id: int, layer: LayerDescription) -> None:
-    """ValueError: what is of this layer would not be opened again."""
-    ids_TK = batch.expert_ids_TLK[:, layer_id]
-    if ids_TK.size and (ids_TK.min() < NO_EXPERT or ids_TK.max() >= layer.num_experts):
-        raise ValueError(
-            f"expert ids from {ids_TK.min()} to {ids_TK.max()} in layer {layer_id}, {layer.name}, "
-            f"of {layer.num_experts} experts"
-        )
-    k_T = (ids_TK != NO_EXPERT).sum(-1)
-    if layer.top_k is not None and (k_T != layer.top_k).any():
-        raise ValueError(
-            f"{k_T.min()} to {k_T.max()} choices a token in layer {layer_id}, {layer.name}, whose "
-            f"top_k is {layer.top_k}; it is None where the number varies"
-        )
-    if batch.entropy_TL is None:
-        return
-    known = batch.entropy_TL[:, layer_id][np.isfinite(batch.entropy_TL[:, layer_id])]
-    most = np.log(layer.num_experts)
-    if known.size and (known.min() < -ROUNDING or known.max() > most + ROUNDING):
-        raise ValueError(
-            f"entropies from {known.min()} to {known.max()} in layer {layer_id}, {layer.name}; in "
-            f"nats they are within 0 and ln {layer.num_experts}"
-        )
 
 
 def require_same(partial: Path, description: TraceDescription) -> None:

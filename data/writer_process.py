@@ -2,7 +2,6 @@
 interpreter that the kernels of a model would be launched too late beside it.
 """
 
-import multiprocessing
 import os
 import pickle
 import queue
@@ -11,10 +10,10 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from data.channel import Channel
 from data.connection import connect
 from data.routing import RoutingBatch
 from data.writer import TraceWriter
@@ -34,18 +33,16 @@ class WriterProcess:
         self.documents = 0  # committed, when it last answered
         self._path = path
         self._unanswered = 0
-        self._connection, theirs = multiprocessing.Pipe()
-        with theirs:
-            asked = pickle.dumps((path, num_layers, num_experts, config))
-            code = SPAWNED.format(
-                path=sys.path, module=__name__, arguments=(theirs.fileno(), asked)
-            )
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", code],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                process_group=0,
-            )
+        self._channel, theirs = Channel.pair()
+        asked = pickle.dumps((path, num_layers, num_experts, config))
+        code = SPAWNED.format(path=sys.path, module=__name__, arguments=(theirs.fileno(), asked))
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            process_group=0,
+        )
+        theirs.close()
 
     def restore(self) -> set[int]:
         doc_ids: set[int] = self._ask("restore")
@@ -67,17 +64,17 @@ class WriterProcess:
     def close(self) -> None:
         """What it was asked is done first."""
         with suppress(EOFError, OSError):
-            self._connection.send(("close", ()))
+            self._channel.send(("close", ()))
             while True:
-                self._connection.recv()
-        self._connection.close()
+                self._channel.receive()
+        self._channel.close()
         self._process.wait()
 
     def _tell(self, name: str, *arguments: object) -> None:
         try:
-            while self._connection.poll():
+            while self._channel.waits():
                 self._answer()
-            self._connection.send((name, arguments))
+            self._channel.send((name, arguments))
         except (EOFError, OSError) as error:
             raise self._gone() from error
         self._unanswered += 1
@@ -92,7 +89,7 @@ class WriterProcess:
             raise self._gone() from error
 
     def _answer(self) -> Any:
-        documents, answer = self._connection.recv()
+        documents, answer = self._channel.receive()
         self._unanswered -= 1
         self.documents = documents
         if isinstance(answer, Exception):
@@ -112,22 +109,22 @@ def serve(descriptor: int, asked: bytes) -> None:
     gave or the error)."""
     path, *size = pickle.loads(asked)
     commands: queue.Queue[tuple[str, tuple[Any, ...]]] = queue.Queue(AHEAD)
-    with Connection(descriptor) as told:
-        threading.Thread(target=_read, args=(told, commands), daemon=True).start()
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-        writer = TraceWriter(connect(path, read_only=False), *size)
-        failed: Exception | None = None
-        name = ""
-        while name != "close":
-            try:
-                name, arguments = commands.get(timeout=None if failed else writer.due_in())
-            except queue.Empty:  # the next batch takes its time: what waits is not kept for it
-                failed = _attempt(writer, "flush")
-                continue
-            answer = failed if failed and name != "close" else _attempt(writer, name, *arguments)
-            if isinstance(answer, Exception):
-                failed = answer
-            told.send((writer.documents, answer))
+    told = Channel.of(descriptor)
+    threading.Thread(target=_read, args=(told, commands), daemon=True).start()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    writer = TraceWriter(connect(path, read_only=False), *size)
+    failed: Exception | None = None
+    name = ""
+    while name != "close":
+        try:
+            name, arguments = commands.get(timeout=None if failed else writer.due_in())
+        except queue.Empty:  # the next batch takes its time: what waits is not kept for it
+            failed = _attempt(writer, "flush")
+            continue
+        answer = failed if failed and name != "close" else _attempt(writer, name, *arguments)
+        if isinstance(answer, Exception):
+            failed = answer
+        told.send((writer.documents, answer))
     os._exit(0)  # DuckDB's bindings list on the terminal what an interpreter leaves behind
 
 
@@ -139,11 +136,11 @@ def _attempt(writer: TraceWriter, name: str, *arguments: object) -> Any:
         return error
 
 
-def _read(told: Connection, commands: queue.Queue) -> None:
+def _read(told: Channel, commands: queue.Queue) -> None:
     """While one is done."""
     with suppress(EOFError, OSError):
         while True:
-            commands.put(told.recv())
+            commands.put(told.receive())
 
 
 def _end_with(parent: int) -> None:
