@@ -58,7 +58,7 @@ def silu_product(gate_up_TF: Tensor) -> Tensor:
 
 def rotary_tables(length: int, head_dim: int, *, base: float) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the rotary angles, [length, head_dim / 2], float32."""
-    frequency_C = base ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    frequency_C = 1 / base ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
     angle_SC = torch.outer(torch.arange(length, dtype=torch.float32), frequency_C)
     return angle_SC.cos(), angle_SC.sin()
 

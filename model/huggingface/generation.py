@@ -3,7 +3,7 @@
 B = sequences, S = positions, V = vocabulary.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -51,18 +51,22 @@ def generation_config(
 
 def generate(
     module: Any,
-    asked: Callable[[], GenerationConfig],
-    token_ids: list[int],
-    seed: int,
     tokenizer: Any,
+    token_ids: list[int],
+    settings: GenerationSettings,
     sampled: Sampled,
+    *,
+    start_token_id: int,
+    end_token_ids: list[int],
 ) -> None:
     told, kept = Told(module, sampled), module.generation_config
     ids_BS = torch.tensor([token_ids], device=module.get_input_embeddings().weight.device)
     try:
-        module.generation_config = asked()
+        module.generation_config = generation_config(
+            module, settings, start_token_id=start_token_id, end_token_ids=end_token_ids
+        )
         with told.attached(), torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.manual_seed(settings.seed)
             module.generate(
                 input_ids=ids_BS,
                 attention_mask=torch.ones_like(ids_BS),

@@ -5,14 +5,13 @@ B = sequences, S = positions, R = chosen rows among B * S, V = vocabulary.
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from data.routing import UNKNOWN, LayerDescription
-from model.huggingface.generation import generate, generation_config, own_settings
+from model.huggingface.generation import generate, own_settings
 from model.huggingface.layers import HuggingFaceLayer
 from model.huggingface.text import HuggingFaceText
 from model.huggingface.trial import tried_layers
@@ -206,14 +205,15 @@ class HuggingFaceModel:
                 "a model of an encoder and a decoder writes a text of its own instead of "
                 "continuing one: leave out --generate"
             )
-        asked = partial(
-            generation_config,
+        generate(
             self.module,
+            self.text.tokenizer,
+            token_ids,
             settings,
+            sampled,
             start_token_id=self.start_token_id,
             end_token_ids=sorted(self.end_token_ids),
         )
-        generate(self.module, asked, token_ids, settings.seed, self.text.tokenizer, sampled)
 
     def description(self) -> ModelDescription:
         return ModelDescription(

@@ -37,7 +37,16 @@ def test_any_label_works_on_every_page(name: str, traces: Path) -> None:
     assert not app.exception
 
 
-@pytest.mark.parametrize("name", ["overview", "specialization", "load_balance", "export"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "overview",
+        *(
+            pytest.param(name, marks=pytest.mark.exhaustive)
+            for name in ("specialization", "load_balance", "export")
+        ),
+    ],
+)
 def test_a_page_says_that_it_shows_a_part_of_many_labels(name: str, traces: Path) -> None:
     write(traces / "many.duckdb", MANY)
     app = page(name)

@@ -10,10 +10,13 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     Request,
+    expect,
     sync_playwright,
 )
 
-from tests.browser.dashboard import ARGUMENTS, CHROMIUM, served, write_workspace
+from tests.browser.dashboard import ARGUMENTS, CHROMIUM, WAIT, served, write_workspace
+
+expect.set_options(timeout=WAIT)
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +48,7 @@ def visitor(browser: Browser, server: str) -> Iterator[BrowserContext]:
     context = browser.new_context(
         viewport={"width": 1440, "height": 1600}, base_url=server, accept_downloads=True
     )
+    context.set_default_timeout(WAIT)
     yield context
     context.close()
 

@@ -112,7 +112,7 @@ def test_a_name_of_any_script_survives_a_download(page: Page) -> None:
     assert Path(download.value.path()).read_bytes().startswith(b"\xef\xbb\xbf")
     page.get_by_role("button", name="Prepare the zip").click()
     made = page.get_by_role("button", name="Download the zip")
-    made.wait_for(timeout=180_000)  # on a busy machine
+    made.wait_for()
     with page.expect_download() as download:
         made.click()
     assert download.value.suggested_filename == "日本語-routescope.zip"
@@ -126,7 +126,7 @@ def test_uploaded_prompts_are_run_and_a_chip_shows_the_path(page: Page, tmp_path
     page.set_input_files("input[type=file]", str(prompts))
     page.get_by_text("prompts.csv").wait_for()
     page.get_by_role("button", name="Run").click()
-    page.get_by_text("your run").wait_for(timeout=60_000)
+    page.get_by_text("your run").wait_for()
     settled(page)
     chips = page.locator(".chip")
     shown = "".join(

@@ -89,10 +89,10 @@ def test_a_run_is_found_again_after_a_reload_and_in_other_tabs(
         other.get_by_text(RUNS).wait_for()
         other.goto("/comparison")  # a page without a word of the run, but for the sidebar
         panel = other.locator(".st-key-jobs")
-        expect(panel).to_contain_text(TITLE, timeout=WAIT)
+        expect(panel).to_contain_text(TITLE)
         panel.get_by_role("button", name="Cancel").click()
         page.get_by_text("Cancelled. Nothing was stored.").wait_for()
-        expect(panel).to_contain_text("Cancelled", timeout=WAIT)
+        expect(panel).to_contain_text("Cancelled")
 
 
 def test_a_finished_run_is_seen_by_its_link(page: Page) -> None:
@@ -101,13 +101,13 @@ def test_a_finished_run_is_seen_by_its_link(page: Page) -> None:
     page.get_by_label("Paste a text").fill(text)
     settled(page)
     page.get_by_role("button", name="Run", exact=True).press("Enter")
-    page.get_by_text("your run").wait_for(timeout=WAIT)
+    page.get_by_text("your run").wait_for()
     tab = page.context.new_page()
     tab.goto("/comparison")
     open_ = tab.get_by_role("link", name="Open")
     row = tab.locator(".st-key-jobs div").filter(has_text=f"“{text}”").filter(has=open_)
-    row.last.get_by_role("link").click(timeout=WAIT)
-    tab.get_by_text("your run").wait_for(timeout=WAIT)
+    row.last.get_by_role("link").click()
+    tab.get_by_text("your run").wait_for()
     assert f"run={run_of(page)}" in tab.url
 
 
@@ -122,9 +122,9 @@ def test_a_killed_server_leaves_nothing_and_the_next_one_says_what_it_ended(
     with serving(workspace, tmp_path, port):
         page.goto(link)
         panel = page.locator(".st-key-jobs")
-        expect(panel).to_contain_text("The server was restarted, which ended", timeout=WAIT)
+        expect(panel).to_contain_text("The server was restarted, which ended")
         expect(panel).to_contain_text(TITLE)
         page.get_by_text("a run that nobody saved ends with the server").wait_for()
         assert not left.exists()
         panel.get_by_role("button", name="Clear").click()
-        expect(panel).to_have_count(0, timeout=WAIT)
+        expect(panel).to_have_count(0)

@@ -33,7 +33,7 @@ def test_a_model_is_chosen_loaded_run_and_unloaded(browser: Browser, tmp_path: P
         page.get_by_text("no model in models/empty: config.json is missing").wait_for()
         choose(page, NAME)
         facts = page.locator(".rs-model")
-        expect(facts).to_contain_text("Mixtral", timeout=WAIT)
+        expect(facts).to_contain_text("Mixtral")
         expect(facts).to_contain_text("softmax")
         other.goto(page.url)  # the link names the model
         page.get_by_role("button", name="Load", exact=True).click()

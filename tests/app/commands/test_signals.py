@@ -112,7 +112,10 @@ cli.main()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("SIGTERM", 143), pytest.param("SIGHUP", 129, marks=pytest.mark.exhaustive)],
+)
 def test_a_capture_keeps_whole_documents(
     tmp_path: Path, folder: Path, name: str, code: int
 ) -> None:
