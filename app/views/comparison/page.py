@@ -13,8 +13,17 @@ from app.views.comparison.panels import (
 )
 from app.views.shared import controls
 from app.views.shared.drawing import draw, draw_abreast
+from app.views.shared.panel import Panel
+from app.views.shared.theme import Palette
 
 SUBJECT = "comparison"
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def families_shown(_others: families.Families, palette: Palette) -> list[Panel]:
+    """The shipped tables never change, and the grid takes a second to draw."""
+    return family_panels.panels(_others, palette)
+
 
 controls.page("Does DeepSeekMoE beat what came before it?")
 try:
@@ -43,7 +52,7 @@ try:
 except ValueError as error:
     st.info(str(error))
 else:
-    models, specialization = family_panels.panels(others, controls.palette())
+    models, specialization = families_shown(others, controls.palette())
     draw(models, subject=SUBJECT)
     controls.legend(families.labels(others))
     draw(specialization, subject=SUBJECT, file=False)
