@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from data.channel import Channel
 from data.connection import connect
@@ -112,7 +112,10 @@ def serve(descriptor: int, asked: bytes) -> None:
     told = Channel.of(descriptor)
     threading.Thread(target=_read, args=(told, commands), daemon=True).start()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    writer = TraceWriter(connect(path, read_only=False), *size)
+    try:
+        writer = TraceWriter(connect(path, read_only=False), *size)
+    except Exception as error:
+        _refuse(told, commands, error)
     failed: Exception | None = None
     name = ""
     while name != "close":
@@ -124,8 +127,16 @@ def serve(descriptor: int, asked: bytes) -> None:
         answer = failed if failed and name != "close" else _attempt(writer, name, *arguments)
         if isinstance(answer, Exception):
             failed = answer
-        told.send((writer.documents, answer))
+        with suppress(OSError):  # who asked is gone, and this process goes too
+            told.send((writer.documents, answer))
     os._exit(0)  # DuckDB's bindings list on the terminal what an interpreter leaves behind
+
+
+def _refuse(told: Channel, commands: queue.Queue, error: Exception) -> NoReturn:
+    """What cannot be opened is told to who asks for anything."""
+    while commands.get()[0] != "close":
+        told.send((0, error))
+    os._exit(1)
 
 
 def _attempt(writer: TraceWriter, name: str, *arguments: object) -> Any:
@@ -141,6 +152,7 @@ def _read(told: Channel, commands: queue.Queue) -> None:
     with suppress(EOFError, OSError):
         while True:
             commands.put(told.receive())
+    os._exit(1)  # nobody asks any more
 
 
 def _end_with(parent: int) -> None:

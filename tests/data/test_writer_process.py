@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from data.connection import BeingWrittenError
+from data.connection import BeingWrittenError, TraceError
 from data.routing import RoutingBatch
 from data.store import TraceStore
 from data.trace_paths import partial_path
+from data.writer_process import WriterProcess
 from tests.data.stored import DOCUMENTS, TOKENS, contents, write_all, write_documents
 from tests.data.test_resume import killed_after
 from tests.disk import full_disk
@@ -65,6 +66,16 @@ def test_what_fails_in_it_reaches_who_writes_and_keeps_what_was_committed(tmp_pa
     with pytest.raises(ValueError, match="document 1 came twice"):
         write_apart(path, alike)
     assert stored(path) == {0}
+
+
+def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    path.write_text("no trace")
+    process = WriterProcess(path, 2, 8, {})
+    with pytest.raises(TraceError, match="is not a DuckDB file"):
+        process.restore()
+    process.close()
+    assert process._process.returncode == 1
 
 
 def test_nothing_is_left_of_a_capture_that_stored_nothing(tmp_path: Path) -> None:
