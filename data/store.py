@@ -112,6 +112,10 @@ class TraceStore:
                 self._attempt(self._trace.finish)
                 self._raise_error()
         finally:
+            if self._thread.is_alive():  # waiting for it was interrupted
+                self._trace.abandon()
+                self._queue.put(None)
+                self._thread.join()
             self._trace.close()
             if (kind or self._error) and self._trace.documents == 0:
                 discard_partial(self.path)

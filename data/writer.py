@@ -208,6 +208,10 @@ class TraceWriter:
         self.connection.commit()
         self.connection.execute("CHECKPOINT")
 
+    def abandon(self) -> None:
+        """From another thread: what DuckDB does fails, and what is not committed is given up."""
+        self.connection.interrupt()
+
     def close(self) -> None:
         self.counting.shutdown()
         self.connection.close()

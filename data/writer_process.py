@@ -3,7 +3,6 @@ interpreter that the kernels of a model would be launched too late beside it.
 """
 
 import os
-import pickle
 import queue
 import subprocess
 import sys
@@ -34,8 +33,7 @@ class WriterProcess:
         self._path = path
         self._unanswered = 0
         self._channel, theirs = Channel.pair()
-        asked = pickle.dumps((path, num_layers, num_experts, config))
-        code = SPAWNED.format(path=sys.path, module=__name__, arguments=(theirs.fileno(), asked))
+        code = SPAWNED.format(path=sys.path, module=__name__, arguments=(theirs.fileno(),))
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", code],
             stdin=subprocess.DEVNULL,
@@ -43,6 +41,10 @@ class WriterProcess:
             process_group=0,
         )
         theirs.close()
+        try:
+            self._channel.send((path, num_layers, num_experts, config))
+        except OSError as error:
+            raise self._gone() from error
 
     def restore(self) -> set[int]:
         doc_ids: set[int] = self._ask("restore")
@@ -60,6 +62,10 @@ class WriterProcess:
 
     def finish(self) -> None:
         self._ask("finish")
+
+    def abandon(self) -> None:
+        """From another thread: what the process has not committed is given up."""
+        self._process.kill()
 
     def close(self) -> None:
         """What it was asked is done first."""
@@ -104,12 +110,12 @@ class WriterProcess:
         )
 
 
-def serve(descriptor: int, asked: bytes) -> None:
+def serve(descriptor: int) -> None:
     """In the process: one command after the other, each answered with (documents committed, what it
     gave or the error)."""
-    path, *size = pickle.loads(asked)
-    commands: queue.Queue[tuple[str, tuple[Any, ...]]] = queue.Queue(AHEAD)
     told = Channel.of(descriptor)
+    path, *size = told.receive()
+    commands: queue.Queue[tuple[str, tuple[Any, ...]]] = queue.Queue(AHEAD)
     threading.Thread(target=_read, args=(told, commands), daemon=True).start()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:

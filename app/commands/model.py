@@ -13,6 +13,7 @@ from app.commands.numbers import Temperature, TopP, count_option, seed_option
 from app.commands.signals import leaving, nothing
 from app.studies.exchange import to_routescope, to_transformers
 from app.studies.reader import CHECKPOINT, load_tracer
+from data.lines import encodable
 from data.outputs import new_folder, write_atomically
 from data.strict_json import json_text
 from data.training_folder import TrainingFolder
@@ -121,6 +122,8 @@ def generate(
     """Print the prompt and its continuation."""
     from model.generate import generate as steps_of
 
+    if not encodable(prompt):
+        raise ValueError("the prompt is not UTF-8; type it again, or set a UTF-8 locale")
     model = load_tracer(folder).model
     [read] = model.read([prompt])
     steps = steps_of(

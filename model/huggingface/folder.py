@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, logging
 from transformers.models.auto import modeling_auto
+from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
 from data.strict_json import read_object
 from model.fingerprint import transformers_weights
@@ -127,11 +128,24 @@ def read_config(folder: Path) -> Any:
                 "of its author, which is never run here; use one of transformers' own"
             ) from error
         raise ValueError(f"{folder}/config.json cannot be used: {first_line(error)}") from error
+    require_known_quantization(folder, config)
     for name in LAYERS:
         number = getattr(config.get_text_config(decoder=True), name, None)
         if isinstance(number, int) and number > MOST_LAYERS:
             raise ValueError(f"{folder}/config.json cannot be used: {name} is {number:,}")
     return config
+
+
+def require_known_quantization(folder: Path, config: Any) -> None:
+    """transformers reads weights of a kind that it does not know as if they were plain."""
+    given = getattr(config, "quantization_config", None)
+    method = given.get("quant_method") if isinstance(given, dict) else None
+    known = {*AUTO_QUANTIZER_MAPPING, "bitsandbytes"}  # which stands there by its number of bits
+    if method is not None and method not in known:
+        raise ValueError(
+            f"the weights in {folder} are quantized by {str(method)[:40]!r}, which transformers "
+            "does not know; use the original"
+        )
 
 
 def class_for(config: Any, folder: Path) -> str:
@@ -173,10 +187,11 @@ def read_tokenizer(folder: Path) -> Any:
 def fitting_tokenizer(found: Found) -> Any:
     tokenizer = read_tokenizer(found.folder)
     rows = found.config.get_text_config(decoder=True).vocab_size
-    if len(tokenizer) > rows:
+    last = max(tokenizer.get_vocab().values())
+    if last >= rows:
         raise ValueError(
-            f"the tokenizer in {found.folder} has {len(tokenizer):,} entries, the model only "
-            f"{rows:,}"
+            f"the tokenizer in {found.folder} has the token id {last:,}, the model ids below "
+            f"{rows:,}: they do not belong together"
         )
     return tokenizer
 

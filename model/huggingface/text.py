@@ -3,6 +3,7 @@
 Its pieces join to the text; special tokens that it adds are no part of the text, and named.
 """
 
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -106,16 +107,29 @@ class HuggingFaceText:
     def require_known(
         self, text: str, ids: list[int], added: list[bool], offsets: list[tuple[int, int]]
     ) -> None:
-        unknown = self.tokenizer.unk_token_id
-        if unknown is None:
-            return
+        unknown, read = self.tokenizer.unk_token_id, 0
         for token_id, own, (start, end) in zip(ids, added, offsets, strict=True):
-            if token_id == unknown and not own:
-                raise ValueError(
-                    f"the tokenizer cannot represent {text[start:end][:20]!r} in the text "
-                    f"{text[:40]!r}: the model would read {self.tokenizer.unk_token} instead; "
-                    "leave the text out, or use a model of its language"
-                )
+            if own:
+                continue
+            if lost := lost_between(text[read:start]):
+                raise unreadable(text, lost, "nothing")
+            if unknown is not None and token_id == unknown:
+                raise unreadable(text, text[start:end], str(self.tokenizer.unk_token))
+            read = max(read, end)
+        if lost := lost_between(text[read:]):
+            raise unreadable(text, lost, "nothing")
+
+
+def lost_between(passed_over: str) -> str:
+    """What of the characters that lie in no token says something: letters, numbers, signs."""
+    return "".join(x for x in passed_over if unicodedata.category(x)[0] in "LNPS")
+
+
+def unreadable(text: str, lost: str, instead: str) -> ValueError:
+    return ValueError(
+        f"the tokenizer cannot represent {lost[:20]!r} in the text {text[:40]!r}: the model would "
+        f"read {instead} instead; leave the text out, or use a model of its language"
+    )
 
 
 def pieces(text: str, offsets: list[tuple[int, int]], added: list[bool]) -> list[str]:

@@ -213,8 +213,9 @@ def press_ctrl_c(*arguments: object) -> None:
 
 def press_ctrl_c_in_a_query(*arguments: object) -> None:
     """DuckDB raises an error of its own instead of KeyboardInterrupt. It looks for signals after
-    every 50 blocks of rows that it has read, however long what it does with them takes."""
-    with duckdb.connect() as con:
+    every 50 blocks of rows that it has read, however long what it does with them takes, and not
+    while all of it is done by another of its threads."""
+    with duckdb.connect(config={"threads": 1}) as con:
         press = threading.Timer(0.5, press_ctrl_c)
         press.start()
         con.execute("SELECT sum(range) FROM range(10_000_000_000_000)")

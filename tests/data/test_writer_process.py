@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,34 @@ def test_it_holds_the_same(tmp_path: Path) -> None:
     write_apart(there, batches)
     assert contents(there) == contents(here)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here.duckdb", "there.duckdb"]
+
+
+def test_a_model_may_have_a_config_of_any_size(tmp_path: Path) -> None:
+    large = replace(description(), config={"model": {"id2label": "x" * 1_000_000}})
+    with TraceStore.create(tmp_path / "t.duckdb", large, apart=True) as store:
+        store.write(random_document(0, tokens=3))
+    assert len(contents(tmp_path / "t.duckdb")["document"]) == 1
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_wait_that_is_interrupted_ends_what_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, apart: bool
+) -> None:
+    path = tmp_path / "t.duckdb"
+
+    def interrupt(timeout: float | None = None) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    store = TraceStore.create(path, description(), apart=apart)
+    for doc_id in range(DOCUMENTS):
+        store.write(random_document(doc_id, tokens=TOKENS))
+    monkeypatch.setattr(store._thread, "join", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.__exit__(KeyError, None, None)
+    assert not store._thread.is_alive()
+    if partial_path(path).exists():
+        resumed(path).__exit__(KeyError, None, None)
 
 
 def test_what_fails_in_it_reaches_who_writes_and_keeps_what_was_committed(tmp_path: Path) -> None:

@@ -46,6 +46,16 @@ def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Change:
     return changed
 
 
+def tokens(change: Callable[[dict[str, int]], object]) -> Change:
+    def changed(folder: Path) -> None:
+        path = folder / "tokenizer.json"
+        tokenizer = json.loads(path.read_text())
+        change(tokenizer["model"]["vocab"])
+        path.write_text(json.dumps(tokenizer))
+
+    return changed
+
+
 def remove(pattern: str) -> Change:
     def removed(folder: Path) -> None:
         for path in folder.glob(pattern):
@@ -118,7 +128,15 @@ CASES: dict[str, tuple[Change, str]] = {
         weights(lambda tensors: [tensors.pop(n) for n in list(tensors) if "gate.weight" in n]),
         r"do not fit its config: 3 missing",
     ),
-    "a small vocabulary": (config(vocab_size=200), r"has 261 entries, the model only 200"),
+    "a small vocabulary": (config(vocab_size=200), r"has the token id 260, the model ids below"),
+    "a token beyond the model": (
+        tokens(lambda vocabulary: vocabulary.update({"~": 1_000})),
+        r"has the token id 1,000, the model ids below 384",
+    ),
+    "an unknown quantization": (
+        config(quantization_config={"quant_method": "zzz"}),
+        r"are quantized by 'zzz', which transformers does not know",
+    ),
 }
 
 
@@ -211,6 +229,21 @@ def test_a_text_that_the_tokenizer_cannot_represent(folder: Path) -> None:
     model = load_huggingface(folder)
     with pytest.raises(ValueError, match=r"cannot represent '猫' in the text 'ab猫c': .* <unk>"):
         capture_documents(model, [Document(doc_id=0, text="ab猫c")], Batches())
+
+
+@pytest.mark.parametrize(("text", "lost"), [("a 猫 b", "猫"), ("é", "é"), ("a… b", "…")])
+def test_characters_that_no_token_holds_are_not_left_out_in_silence(
+    folder: Path, text: str, lost: str
+) -> None:
+    def ascii_alone(vocabulary: dict[str, int]) -> None:
+        for name in [x for x in vocabulary if len(x) == 1 and not x.isascii() and x != "Ġ"]:
+            del vocabulary[name]
+
+    tokens(ascii_alone)(folder)
+    model = load_huggingface(folder)
+    with pytest.raises(ValueError, match=f"cannot represent '{lost}' .* would read nothing"):
+        capture_documents(model, [Document(doc_id=0, text=text)], Batches())
+    capture_documents(model, [Document(doc_id=0, text="a  b\n c\t")], Batches())
 
 
 def test_what_a_folder_holds_is_known_before_it_is_loaded(folder: Path) -> None:
