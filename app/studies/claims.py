@@ -103,7 +103,7 @@ def targets_of(lifts: pd.DataFrame, experts: list[Expert] | None, *, top: int) -
         if specialists.empty:
             raise ValueError(
                 "the half of the texts that chooses has no specialist; name the experts to leave "
-                "out as LAYER:EXPERT"
+                "out as LAYER:EXPERT, such as --experts 3:17,5:2"
             )
         return claims_of(specialists.groupby("domain", sort=False).head(top))
     highest = lifts.dropna(subset="estimate").sort_values("estimate", ascending=False)

@@ -181,7 +181,7 @@ def _apart(rows: dict[str, pd.Series]) -> str:
             lines.append(f"{TITLES[model]} has {more} than ours, by more than the texts explain.")
     if alike:
         lines.append(
-            f"The intervals of {' and '.join(alike)} overlap that of ours: the texts do not tell "
-            "them apart."
+            f"The intervals of {' and '.join(alike)} overlap that of ours, which does not say "
+            "whether they differ."
         )
     return " ".join(lines)

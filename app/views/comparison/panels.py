@@ -86,10 +86,15 @@ def headline(comparison: Comparison, *, domain: str) -> list[tuple[str, str, str
         (
             name,
             f"{rows.bits[name]:.3f}",
-            "the reference" if name == "GShard" else f"{rows.difference[name]:+.4f} vs GShard",
+            "the reference" if name == "GShard" else _against(rows.loc[name]),
         )
         for name in HEADLINE
     ]
+
+
+def _against(row: pd.Series) -> str:
+    same = " of the same seed" if row.seeds == 1 else ""
+    return f"{row.difference:+.4f} vs GShard{same}"
 
 
 def _answer(comparison: Comparison) -> str:
