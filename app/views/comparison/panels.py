@@ -86,7 +86,7 @@ def headline(comparison: Comparison, *, domain: str) -> list[tuple[str, str, str
         (
             name,
             f"{rows.bits[name]:.3f}",
-            "the reference" if name == "GShard" else _against(rows.loc[name]),
+            "the reference" if name == "GShard" else _against(rows.loc[[name]].iloc[0]),
         )
         for name in HEADLINE
     ]
