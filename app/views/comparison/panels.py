@@ -35,8 +35,10 @@ def differences(comparison: Comparison, palette: Palette, *, domain: str) -> Pan
             "Bar: paired 95 % interval over groups of texts; none where too few of them decide. "
             "Band: two standard deviations of such a difference "
             "from seed to seed; a single-seed difference inside the band decides "
-            f"nothing. Right: bits per byte. All models were trained on the same {tokens:.0f} M "
-            "tokens and activate equally many parameters unless marked ×n."
+            "nothing. Right: bits per byte, over all seeds of a model. A difference is between "
+            "trainings of the same seeds: where GShard has more, it is not the difference of the "
+            f"numbers printed. All models were trained on the same {tokens:.0f} M tokens and "
+            "activate equally many parameters unless marked ×n."
         ),
         table=comparison.differences,
     )
@@ -93,8 +95,8 @@ def headline(comparison: Comparison, *, domain: str) -> list[tuple[str, str, str
 
 
 def _against(row: pd.Series) -> str:
-    same = " of the same seed" if row.seeds == 1 else ""
-    return f"{row.difference:+.4f} vs GShard{same}"
+    against = "vs same seed" if row.seeds == 1 else "vs GShard"
+    return f"{row.difference:+.4f} {against}"
 
 
 def _answer(comparison: Comparison) -> str:
