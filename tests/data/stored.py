@@ -1,5 +1,6 @@
 """Traces that tests write whole or in part, and what lies in them."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,6 +53,22 @@ def write_documents(
             store.write(random_document(doc_id, tokens=TOKENS))
             if announce:
                 print(doc_id, flush=True)
+
+
+def killed_after(path: Path, document: int, *, resume: bool, apart: bool = False) -> None:
+    """A process that writes, killed with SIGKILL once it has handed over `document`."""
+    code = (
+        "from pathlib import Path; from tests.data.stored import write_documents; "
+        f"write_documents(Path({str(path)!r}), resume={resume}, apart={apart}, announce=True)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= document:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
 
 
 def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from tests.data.stored import (
     as_format_3,
     contents,
     interrupted,
+    killed_after,
     rows,
     write_all,
     write_documents,
@@ -35,22 +35,6 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tu
     path = tmp_path_factory.mktemp("whole") / "t.duckdb"
     write_documents(path)
     return contents(path)
-
-
-def killed_after(path: Path, document: int, *, resume: bool, apart: bool = False) -> None:
-    """A process that writes, killed with SIGKILL once it has handed over `document`."""
-    code = (
-        "from pathlib import Path; from tests.data.stored import write_documents; "
-        f"write_documents(Path({str(path)!r}), resume={resume}, apart={apart}, announce=True)"
-    )
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) >= document:
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.slow

@@ -15,8 +15,14 @@ from data.routing import RoutingBatch
 from data.store import TraceStore
 from data.trace_paths import partial_path
 from data.writer_process import WriterProcess
-from tests.data.stored import DOCUMENTS, TOKENS, contents, write_all, write_documents
-from tests.data.test_resume import killed_after
+from tests.data.stored import (
+    DOCUMENTS,
+    TOKENS,
+    contents,
+    killed_after,
+    write_all,
+    write_documents,
+)
 from tests.disk import full_disk
 from tests.routing_batches import batch_of, description, random_document
 

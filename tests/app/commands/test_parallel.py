@@ -153,6 +153,7 @@ def rank_pid(launcher: int, rank: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_killed_process_leaves_nothing_and_ends_the_others(tmp_path: Path, folder: Path) -> None:
     prompts, out = tmp_path / "many.txt", tmp_path / "t.duckdb"
     prompts.write_text(PROMPTS * 10_000)

@@ -87,6 +87,7 @@ def assert_same_log(one: Path, other: Path, *, lines: int | None = None) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_train_like_one(tmp_path: Path, side_by_side: Path) -> None:
     one = trained(tmp_path / "one")
     assert logged(side_by_side / "copied")[0]["tokens"] == 56
@@ -95,6 +96,7 @@ def test_two_processes_train_like_one(tmp_path: Path, side_by_side: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_spread_experts_train_like_one_process(tmp_path: Path, side_by_side: Path) -> None:
     one = trained(tmp_path, config=BIASED, batches=even_batch_of)
     assert losses(side_by_side / "even") == pytest.approx(one, abs=1e-4)
@@ -104,18 +106,21 @@ def test_spread_experts_train_like_one_process(tmp_path: Path, side_by_side: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_spread_experts_train_like_copied_ones(side_by_side: Path) -> None:
     assert_same_log(side_by_side / "spread", side_by_side / "copied")
     assert_same_weights(side_by_side / "copied", side_by_side / "spread")
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_spread_experts_train_in_stages_like_copied_ones(side_by_side: Path) -> None:
     # with an adversary from the third line on; after the fifth a last bit moves a token's choices
     assert_same_log(side_by_side / "staged spread", side_by_side / "staged copied", lines=5)
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_spread_experts_resume_exactly(side_by_side: Path) -> None:
     assert losses(side_by_side / "cut") == losses(side_by_side / "spread")
     whole, cut = checkpoint(side_by_side / "spread"), checkpoint(side_by_side / "cut")
@@ -124,6 +129,7 @@ def test_spread_experts_resume_exactly(side_by_side: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_checkpoint_changes_hands(side_by_side: Path) -> None:
     """Begun by one process and continued by two, and the other way round."""
     assert losses(side_by_side / "taken") == pytest.approx(losses(side_by_side / "even"), abs=1e-4)
@@ -132,6 +138,7 @@ def test_a_checkpoint_changes_hands(side_by_side: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_snapshots_of_spread_experts_are_those_of_the_model(side_by_side: Path) -> None:
     spread, copied = (
         load_file(side_by_side / name / "snapshots.safetensors") for name in ("spread", "copied")
