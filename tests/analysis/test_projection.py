@@ -18,25 +18,8 @@ from analysis.agreement import agreement
 from app.commands.project import project
 from app.sidecars import MAPS
 from data.sidecar import Sidecar, read_sidecar
+from tests.analysis.points import two_kinds
 from tests.sidecars import info_of
-
-
-def two_kinds(num_points: int = 60) -> projection.Points:
-    """Half of the points choose among experts 0 to 3, half among 4 to 7."""
-    rng = np.random.default_rng(0)
-    kind_P = np.repeat([0, 1], num_points // 2)
-    features_PF = np.zeros((num_points, 8))
-    for point, kind in enumerate(kind_P):
-        features_PF[point, 4 * kind : 4 * kind + 4] = np.sqrt(rng.dirichlet(np.full(4, 5.0)))
-    frame = pd.DataFrame({"domain": np.array(["math", "code"])[kind_P]})
-    return projection._points(
-        frame,
-        csr_matrix(features_PF),
-        groups_P=np.arange(num_points),
-        seed=0,
-        total=num_points,
-        smallest_share=1 / 10,
-    )
 
 
 def test_agreement_of_the_same_partition_is_one() -> None:
@@ -212,7 +195,7 @@ def test_umap_finds_the_two_kinds_and_repeats_itself() -> None:
 def test_as_few_points_as_have_a_umap() -> None:
     """Not compiled: that takes a minute."""
     code = (
-        "from analysis import projection; from tests.analysis.test_projection import two_kinds; "
+        "from analysis import projection; from tests.analysis.points import two_kinds; "
         "frame, parameters = projection.umap_map(two_kinds(projection.MIN_POINTS)); "
         "print(parameters['n_neighbors'], frame[['x', 'y']].notna().all(axis=None))"
     )
