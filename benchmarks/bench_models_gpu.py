@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,14 @@ def main() -> None:
     description = model.description()
     print(f"{description.parameters / 1e9:.1f} billion parameters in {description.dtype}")
     groups = [texts(model, number, arguments.tokens) for number in range(arguments.batches)]
-    with torch.inference_mode():
-        for way in variants(model, groups[:WARMING]).values():
-            way()
-    ways = variants(model, groups)
-    if arguments.whole:
-        ways = {name: ways[name] for name in ("bare forward", "whole capture, into a trace")}
-    seconds = in_turns(ways, arguments.repetitions, model.device)
+    with tempfile.TemporaryDirectory() as folder:
+        with torch.inference_mode():
+            for way in variants(model, groups[:WARMING], Path(folder)).values():
+                way()
+        ways = variants(model, groups, Path(folder))
+        if arguments.whole:
+            ways = {name: ways[name] for name in ("bare forward", "whole capture, into a trace")}
+        seconds = in_turns(ways, arguments.repetitions, model.device)
     figures = table(seconds, arguments.batches * TEXTS * arguments.tokens)
     figures |= {name: version(name) for name in ("torch", "transformers")}
     figures["device"] = "CPU" if arguments.tiny else torch.cuda.get_device_name()
@@ -136,8 +138,10 @@ class Kept:
 
 
 def variants(
-    model: HuggingFaceModel, groups: list[list[Encoded]]
+    model: HuggingFaceModel, groups: list[list[Encoded]], folder: Path
 ) -> dict[str, Callable[[], object]]:
+    """Traces stay in the folder: to delete one is no part of a capture."""
+    numbers = count(len(list(folder.iterdir())))
     documents = [item.document for group in groups for item in group]
     tokens = len(groups[0][0].token_ids)
 
@@ -166,12 +170,10 @@ def variants(
         assert sink.tokens == len(documents) * tokens
 
     def stored() -> None:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            TraceStore.create(
-                Path(folder) / "t.duckdb", description(model), apart=model.device.type == "cuda"
-            ) as store,
-        ):
+        trace = folder / f"{next(numbers)}.duckdb"
+        with TraceStore.create(
+            trace, description(model), apart=model.device.type == "cuda"
+        ) as store:
             capture_documents(model, documents, store, batch_tokens=TEXTS * (tokens + 1))
 
     return {

@@ -8,8 +8,9 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from weakref import WeakSet
 
 import duckdb
 
@@ -39,6 +40,10 @@ USE_FILE = "USE file"  # first in every cursor of a reader
 INTERRUPT_AGAIN = 0.2  # seconds: a query that began after an interruption is interrupted too
 
 
+_questions: WeakSet[duckdb.DuckDBPyConnection] = WeakSet()
+_registering = threading.Lock()
+
+
 class TraceError(ValueError):
     """A trace cannot be read, or not within the time given."""
 
@@ -54,9 +59,26 @@ def connect(
     for file in (path, *attachable):
         require_plain_path(file)
     try:
-        return _reader(path) if read_only else _writer(path, attachable)
+        return interruptible(_reader(path)) if read_only else _writer(path, attachable)
     except duckdb.Error as error:
         raise _not_opened(path, error) from error
+
+
+def interruptible(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """`interrupt_questions` ends what it is asked."""
+    with _registering:
+        _questions.add(connection)
+    return connection
+
+
+def interrupt_questions() -> None:
+    """What is asked now fails, so that its thread can heed a signal. DuckDB looks for signals in
+    that thread alone, which may wait while others of its threads read."""
+    with _registering:
+        asked = list(_questions)
+    for connection in asked:
+        with suppress(duckdb.Error):  # it is closed
+            connection.interrupt()
 
 
 def require_plain_path(path: Path) -> None:
@@ -127,6 +149,7 @@ def reading(
     done = threading.Event()
     watch = threading.Thread(target=_interrupt, args=(connection, seconds, done), daemon=True)
     watch.start()
+    interruptible(connection)
     try:
         yield connection
     except duckdb.InterruptException as error:

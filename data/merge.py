@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from data.connection import connect, first_line, quoted
+from data.connection import connect, first_line, interruptible, quoted
 from data.groups import GroupDomains, sources_of
 from data.new_trace import TraceDescription, create_empty, difference, layer_difference
 from data.routing import LayerDescription
@@ -158,6 +158,7 @@ def require_groups_of_one_domain(paths: Iterable[Path]) -> None:
 
 def write_merged(paths: list[Path], target: Path, *, truncated: list[dict[str, int]]) -> None:
     with connect(merging_path(target), read_only=False, attachable=paths) as con:
+        interruptible(con)
         try:
             for shard, path in enumerate(paths):
                 con.execute(f"ATTACH {quoted(path)} AS shard_{shard} (READ_ONLY)")

@@ -68,9 +68,9 @@ def capture_documents(
 ) -> Captured:
     """Record routing and loss of every token of the documents that are not `stored`.
 
-    The sink receives documents in the order of their ids, but for neighbours where the model is
-    slow or is interrupted: then whichever are computed. Tokens beyond the context are cut and
-    counted. What is not a finite number is refused, or with `allow_nonfinite` recorded with a
+    The sink receives documents in the order of their ids, but for neighbours: on a GPU, or where
+    the model is slow or is interrupted, whichever are computed. Tokens beyond the context are cut
+    and counted. What is not a finite number is refused, or with `allow_nonfinite` recorded with a
     finding.
     """
     device = model.device.type
@@ -88,7 +88,7 @@ def capture_documents(
             for batch in batches(window, tokens=batch_tokens):
                 if cancelled():
                     raise CancelledError
-                chosen = [window[index] for index in batch]
+                chosen = [window[index] for index in sorted(batch)]
                 computed.add(chosen, forward(model, recording, chosen))
                 for item in chosen:
                     captured.add(item.document, tokens=len(item.token_ids))
@@ -123,11 +123,12 @@ class Computed:
 
     def add(self, items: list[Encoded], transfer: Handover) -> None:
         self._parts = [*self._parts, (items, transfer)]
-        if monotonic() - self._handed_over >= HAND_OVER_SECONDS:
+        if self._on_gpu or monotonic() - self._handed_over >= HAND_OVER_SECONDS:
             self.hand_over()
 
     def hand_over(self, *, all_of_it: bool = False) -> None:
-        """A GPU computes on while the sink has what was handed over before."""
+        """A GPU computes on while the sink has what was handed over before: little at a time, or it
+        would be done first."""
         if self._parts:
             self._on_their_way = [*self._on_their_way, self._parts]
             self._parts = []
@@ -235,19 +236,21 @@ def in_document_order(
     parts: list[tuple[list[Encoded], Handover]], *, scored_from: int | None, allow_nonfinite: bool
 ) -> RoutingBatch:
     computed = [item for items, _ in parts for item in items]
-    lengths = [len(item.token_ids) for item in computed]
-    rows_T = np.argsort(np.repeat([x.document.doc_id for x in computed], lengths), kind="stable")
-    joined = concatenated([transfer.wait() for _, transfer in parts])
-    decided = {name: values_T[rows_T] for name, values_T in fields_of_batch(joined).items()}
-    finite_TL, explained_TL = decided.pop("finite_TL"), decided.pop("explained_TL")
+    decided = fields_of_batch(concatenated([transfer.wait() for _, transfer in parts]))
     window = sorted(computed, key=lambda item: item.document.doc_id)
+    if window != computed:
+        lengths = [len(item.token_ids) for item in computed]
+        ids_T = np.repeat([item.document.doc_id for item in computed], lengths)
+        rows_T = np.argsort(ids_T, kind="stable")
+        decided = {name: values_T[rows_T] for name, values_T in decided.items()}
+    finite_TL, explained_TL = decided.pop("finite_TL"), decided.pop("explained_TL")
     sizes = np.array([len(item.token_ids) for item in window])
     doc_ids = np.array([item.document.doc_id for item in window], np.uint32)
     batch = RoutingBatch(
         doc_id_T=np.repeat(doc_ids, sizes),
         position_T=np.concatenate([np.arange(size, dtype=np.uint32) for size in sizes]),
         token_id_T=np.array([x for item in window for x in item.token_ids], np.uint32),
-        phase_T=np.full(len(rows_T), PREFILL, np.uint8),
+        phase_T=np.full(sizes.sum(), PREFILL, np.uint8),
         token_text_T=[piece for item in window for piece in item.pieces],
         special_T=[name for item in window for name in item.special],
         documents=tuple(item.document for item in window),

@@ -2,17 +2,22 @@
 every block on it tidies up behind itself."""
 
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 from time import monotonic
 from types import FrameType
 
 import typer
 
+from data.connection import interrupt_questions
+
 STOPS = (signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 TIDYING = 10.0  # seconds in which asking again changes nothing; then a library has lost the first
+SOON = 0.1  # seconds in which Python heeds a signal, unless it waits for a library
 
 
 class StoppedError(SystemExit):
@@ -24,10 +29,12 @@ def ended_by_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP end the block like Ctrl-C, but for the exit code: 143 and 129. A process
     that ignores one, as under nohup, still does."""
     asked: list[int] = []
+    heeded_now = Event()
     last = -TIDYING
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal last
+        heeded_now.set()
         if monotonic() < last + TIDYING:  # it ends already: asking again would cut that short
             return
         last = monotonic()
@@ -40,7 +47,8 @@ def ended_by_signals() -> Iterator[None]:
     heeded = [each for each in every if signal.getsignal(each) is not signal.SIG_IGN]
     before = {each: signal.signal(each, stop) for each in heeded}
     try:
-        yield
+        with heard_in_queries(heeded_now):
+            yield
     except StoppedError:
         print(f"stopped by {signal.Signals(asked[0]).name}", file=sys.stderr)
         raise
@@ -51,6 +59,35 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+@contextmanager
+def heard_in_queries(heeded: Event) -> Iterator[None]:
+    """A signal that Python does not heed soon ends what it waits for, where that is a trace."""
+    hears, told = socket.socketpair()
+    told.setblocking(False)
+    thread = Thread(target=_interrupt_what_waits, args=(hears, heeded), daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        heeded.set()
+        told.close()
+        thread.join()
+        hears.close()
+
+
+def _interrupt_what_waits(hears: socket.socket, heeded: Event) -> None:
+    while hears.recv(1):  # a signal has come
+        for _ in range(round(TIDYING / SOON)):
+            if heeded.wait(SOON):
+                break
+            interrupt_questions()
+        with suppress(BlockingIOError):  # others that came until then are heeded with it
+            hears.recv(1_024, socket.MSG_DONTWAIT)
+        heeded.clear()
 
 
 @contextmanager

@@ -25,14 +25,15 @@ class HuggingFaceText:
 
     def encode(self, texts: list[str]) -> list[tuple[list[int], list[str]]]:
         """Without special tokens: their names inside a text are ordinary characters."""
-        plain = (self.of_text(text, special=False, parsed=False) for text in texts)
+        plain = self.of_texts(texts, special=False, parsed=False)
         return [(one.token_ids, one.pieces) for one in plain]
 
     def read(self, texts: list[str]) -> list[ReadText]:
         """With the special tokens that the tokenizer adds, or with those of its chat template."""
         if self.chat:
-            return [self.of_text(self.as_chat(x), special=False, parsed=True) for x in texts]
-        return [self.of_text(text, special=True, parsed=False) for text in texts]
+            chats = [self.as_chat(text) for text in texts]
+            return self.of_texts(chats, special=False, parsed=True)
+        return self.of_texts(texts, special=True, parsed=False)
 
     def as_chat(self, text: str) -> str:
         messages = [{"role": "user", "content": text}]
@@ -52,11 +53,11 @@ class HuggingFaceText:
             )
         )
 
-    def of_text(self, text: str, *, special: bool, parsed: bool) -> ReadText:
-        if not self.tokenizer.is_fast:
-            return self.of_slow(text, special=special)
-        encoding = self.tokenizer(
-            text,
+    def of_texts(self, texts: list[str], *, special: bool, parsed: bool) -> list[ReadText]:
+        if not texts or not self.tokenizer.is_fast:
+            return [self.of_slow(text, special=special) for text in texts]
+        encodings = self.tokenizer(
+            texts,
             add_special_tokens=special,
             return_offsets_mapping=True,
             return_special_tokens_mask=True,
@@ -65,13 +66,18 @@ class HuggingFaceText:
             truncation=False,
             verbose=False,
         )
-        ids = list(encoding["input_ids"])
-        added = (
-            [bool(x) for x in encoding["special_tokens_mask"]] if special else [False] * len(ids)
-        )
-        offsets = encoding["offset_mapping"]
-        self.require_known(text, ids, added, offsets)
-        return ReadText(text, ids, pieces(text, offsets, added), self.names(ids, added))
+        read = []
+        for text, ids, mask, offsets in zip(
+            texts,
+            encodings["input_ids"],
+            encodings["special_tokens_mask"],
+            encodings["offset_mapping"],
+            strict=True,
+        ):
+            added = [special and bool(own) for own in mask]
+            self.require_known(text, ids, added, offsets)
+            read.append(ReadText(text, ids, pieces(text, offsets, added), self.names(ids, added)))
+        return read
 
     def of_slow(self, text: str, *, special: bool) -> ReadText:
         """Without offsets: a piece is what decoding one token more adds."""
@@ -111,17 +117,20 @@ class HuggingFaceText:
         for token_id, own, (start, end) in zip(ids, added, offsets, strict=True):
             if own:
                 continue
-            if lost := lost_between(text[read:start]):
+            if start > read and (lost := lost_between(text[read:start])):
                 raise unreadable(text, lost, "nothing")
             if unknown is not None and token_id == unknown:
                 raise unreadable(text, text[start:end], str(self.tokenizer.unk_token))
-            read = max(read, end)
+            if end > read:
+                read = end
         if lost := lost_between(text[read:]):
             raise unreadable(text, lost, "nothing")
 
 
 def lost_between(passed_over: str) -> str:
     """What of the characters that lie in no token says something: letters, numbers, signs."""
+    if passed_over.isspace():
+        return ""
     return "".join(x for x in passed_over if unicodedata.category(x)[0] in "LNPS")
 
 

@@ -1,5 +1,6 @@
 """`routescope` as a shell runs it: what a user can cause is one line and exit code 2."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -20,6 +22,7 @@ from app import cli
 from app.cli import main
 from app.error_line import is_out_of_memory, line_of
 from app.studies.compression import texts
+from data.connection import connect, interrupt_questions, reading
 from data.routing import DOMAINS
 from data.tokens import TokenizedDocument, write_tokens
 from tests.app.shell import Run
@@ -207,28 +210,68 @@ def test_a_full_standard_output_is_one_line() -> None:
     assert process.returncode == 2
 
 
-def press_ctrl_c(*arguments: object) -> None:
+LONG = "SELECT sum(range) FROM range(10_000_000_000_000)"
+
+
+def press_ctrl_c(file: Path) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def press_ctrl_c_in_a_query(*arguments: object) -> None:
-    """DuckDB raises an error of its own instead of KeyboardInterrupt. It looks for signals after
-    every 50 blocks of rows that it has read, however long what it does with them takes, and not
-    while all of it is done by another of its threads."""
-    with duckdb.connect(config={"threads": 1}) as con:
-        press = threading.Timer(0.5, press_ctrl_c)
-        press.start()
-        con.execute("SELECT sum(range) FROM range(10_000_000_000_000)")
+def press_ctrl_c_in_a_query(file: Path) -> None:
+    """DuckDB raises an error of its own instead of KeyboardInterrupt."""
+    with connect(file, read_only=True) as con:
+        threading.Timer(0.3, press_ctrl_c, [file]).start()
+        con.execute(LONG)
 
 
-@pytest.mark.parametrize("pressed", [press_ctrl_c, press_ctrl_c_in_a_query])
+def press_ctrl_c_while_a_page_is_read(file: Path) -> None:
+    with connect(file, read_only=True) as con, con.cursor() as cursor:
+        threading.Timer(0.3, press_ctrl_c, [file]).start()
+        with reading(cursor, file, seconds=600):
+            cursor.execute(LONG)
+
+
+def press_ctrl_c_where_nobody_looks(file: Path) -> None:
+    """DuckDB looks for signals in the thread that asked, and not while that one waits."""
+    libc, answered = ctypes.CDLL(None), ctypes.create_string_buffer(64)  # a mutex of pthreads
+
+    def ask() -> None:
+        with suppress(duckdb.InterruptException):
+            con.execute(LONG)
+        libc.pthread_mutex_unlock(answered)
+
+    with connect(file, read_only=True) as con:
+        libc.pthread_mutex_lock(answered)
+        threading.Thread(target=ask).start()
+        threading.Timer(0.3, press_ctrl_c, [file]).start()
+        libc.pthread_mutex_lock(answered)
+
+
+@pytest.mark.parametrize(
+    "pressed",
+    [
+        press_ctrl_c,
+        press_ctrl_c_in_a_query,
+        press_ctrl_c_while_a_page_is_read,
+        press_ctrl_c_where_nobody_looks,
+    ],
+)
 def test_ctrl_c_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pressed: Callable
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    pressed: Callable[[Path], None],
 ) -> None:
-    monkeypatch.setattr(cli.project, "_write_maps", lambda trace, progress: pressed())
+    file = tmp_path / "file.duckdb"
+    duckdb.connect(str(file)).close()
+    monkeypatch.setattr(cli.project, "_write_maps", lambda trace, progress: pressed(file))
     monkeypatch.setattr(sys, "argv", ["routescope", "project", "t.duckdb"])
+    lost = threading.Timer(60, interrupt_questions)  # or the test would wait for ever
+    lost.start()
     with pytest.raises(SystemExit) as ended:
         main()
+    assert lost.is_alive()
+    lost.cancel()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
 

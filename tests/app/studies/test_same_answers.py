@@ -60,7 +60,7 @@ CHANGES: dict[str, Change] = {
 
 def without_start(text: HuggingFaceText, texts: list[str]) -> list[ReadText]:
     """The start token of each text is `unrecorded` here, as it is of ours."""
-    return [text.of_text(one, special=False, parsed=False) for one in texts]
+    return text.of_texts(texts, special=False, parsed=False)
 
 
 @pytest.fixture(autouse=True)
