@@ -102,6 +102,9 @@ def load_model(
         tensors["head.weight"] = tensors["embedding.weight"]
     model = Transformer(config).to(device)
     model.load_state_dict(tensors)
+    if device == "cpu":
+        for moe in model.moe_layers():
+            moe.experts.lay_out_as_linear()
     return model.to(dtype).eval()
 
 

@@ -57,6 +57,12 @@ class Experts(nn.Module):
         self.gate_up_EDF = nn.Parameter(gate_up_EDF)
         self.down_EFD = nn.Parameter(down_EFD)
 
+    def lay_out_as_linear(self) -> None:
+        """The inputs of a product beside each other in memory, as in transformers: products are
+        rounded by how they lie."""
+        for weights in (self.gate_up_EDF, self.down_EFD):
+            weights.data = weights.data.mT.contiguous().mT
+
     def forward(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         if self.best_in_groups(x_TD, expert_ids_TK):
             return self.on_cpu(x_TD, expert_ids_TK, weights_TK)
@@ -92,8 +98,16 @@ class Experts(nn.Module):
             return RoutedExperts.apply(x_TD, expert_ids_TK, weights_TK, *experts).to(dtype)
         # int16: half the passes of a radix sort
         expert_C, order = expert_ids_TK.reshape(-1).to(torch.int16).sort(stable=True)
-        weight_C = weights_TK.reshape(-1)[order]
-        return self.grouped(x_TD, expert_C, order // expert_ids_TK.shape[1], weight_C)
+        rows_CD = self.rows(x_TD, order // expert_ids_TK.shape[1])
+        rows_CD = self.products(rows_CD, expert_C, weights_TK.reshape(-1)[order])
+        places = torch.arange(len(order), device=order.device)
+        place_TK = torch.empty_like(order).scatter(0, order, places).view(expert_ids_TK.shape)
+        return F.embedding_bag(place_TK, rows_CD.float(), mode="sum").to(dtype)
+
+    def rows(self, x_TD: Tensor, token_C: Tensor) -> Tensor:
+        """Gathered in float32, in which their gradients are summed: in bfloat16 that is slow and
+        coarse."""
+        return x_TD.float().index_select(0, token_C).to(compute_dtype(x_TD))
 
     def stored(self, expert_ids_TK: Tensor, weights_TK: Tensor) -> tuple[Tensor, Tensor]:
         """(whose weights to run, with what weight); an empty place: the first, with 0."""
@@ -107,22 +121,22 @@ class Experts(nn.Module):
 
     def grouped(self, x_TD: Tensor, expert_C: Tensor, token_C: Tensor, weight_C: Tensor) -> Tensor:
         """What C choices, sorted by expert (int16), add to their tokens, as many as there are."""
-        dtype = compute_dtype(x_TD)
-        # rows are gathered from and summed in float32: sums in bfloat16 are slow and coarse
-        rows_CD = x_TD.float().index_select(0, token_C).to(dtype)
-        rows_CD = self.products(rows_CD, expert_C, weight_C)
+        rows_CD = self.products(self.rows(x_TD, token_C), expert_C, weight_C)
         sum_TD = torch.zeros_like(x_TD, dtype=torch.float32).index_add(0, token_C, rows_CD.float())
-        return sum_TD.to(dtype)
+        return sum_TD.to(rows_CD.dtype)
 
     def products(self, rows_CD: Tensor, expert_C: Tensor, weight_C: Tensor) -> Tensor:
-        """Each row through its expert, weighted."""
+        """Each row through its expert and weighted: without a gradient afterwards, rounded as in
+        transformers; with one before, where less is to be kept."""
         # offs[e] is where expert e's rows end; grouped_mm wants int32
         ends = torch.arange(self.gate_up_EDF.shape[0], device=rows_CD.device, dtype=torch.int16)
         offs = torch.searchsorted(expert_C, ends, right=True).to(torch.int32)
         dtype = rows_CD.dtype
         gate, up = F.grouped_mm(rows_CD, self.gate_up_EDF.to(dtype), offs=offs).chunk(2, dim=-1)
-        hidden = F.silu(gate) * up * weight_C.to(dtype).unsqueeze(-1)
-        return F.grouped_mm(hidden, self.down_EFD.to(dtype), offs=offs)
+        hidden, weight_C1 = F.silu(gate) * up, weight_C.to(dtype).unsqueeze(-1)
+        if torch.is_grad_enabled():
+            return F.grouped_mm(hidden * weight_C1, self.down_EFD.to(dtype), offs=offs)
+        return F.grouped_mm(hidden, self.down_EFD.to(dtype), offs=offs).mul_(weight_C1)
 
     def all_of_them(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         num_experts, dim, _ = self.gate_up_EDF.shape

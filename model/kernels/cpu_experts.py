@@ -124,8 +124,9 @@ def computed(
             x_RD = torch.index_select(x_TD, 0, group.of(choices.token_C), out=rows_RD[:rows])
             multiply(group, x_RD, gate_up_of, out=into_RF)
             acted_RF = silu_into(gate_RF, out=hidden_RF[:rows]).mul_(up_RF)
-            acted_RF.mul_(group.of(weight_C).unsqueeze(1))
-            multiply(group, acted_RF, down_of, out=group.of(added_CD))
+            added_RD = group.of(added_CD)
+            multiply(group, acted_RF, down_of, out=added_RD)
+            added_RD.mul_(group.of(weight_C).unsqueeze(1))
 
     in_threads(work, choices.groups)
     return summed(added_CD, choices)
