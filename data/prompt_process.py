@@ -8,7 +8,6 @@ import os
 import pickle
 import resource
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +17,11 @@ from pathlib import Path
 
 from data.lines import Limits
 from data.prompts import Prompts, read_prompts
+from data.server_process import served_by
 
 MEMORY = 1 << 30  # bytes that reading may take, beyond the libraries
 SECONDS = 60.0
 SYSTEM_POOL = "ARROW_DEFAULT_MEMORY_POOL", "system"  # others reserve more than they ever use
-SPAWNED = "import sys; sys.path[:] = {path!r}; from {module} import serve; serve{arguments}"
 STATUS = Path("/proc/self/statm")  # pages; the sixth is what a limit of data counts
 
 
@@ -64,14 +63,8 @@ def prompt_reading(path: Path, limits: Limits, *, memory: int = MEMORY) -> Itera
     """The process is killed when the block is left, whatever it was doing."""
     os.environ.setdefault(*SYSTEM_POOL)  # for the process, which reads it when it loads Arrow
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    with sender:  # not multiprocessing's own process, which first runs the main program again
-        arguments = (sender.fileno(), pickle.dumps((path, limits, memory)))
-        code = SPAWNED.format(path=sys.path, module=__name__, arguments=arguments)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[sender.fileno()],
-        )
+    with sender:
+        process = served_by(__name__, sender.fileno(), pickle.dumps((path, limits, memory)))
     try:
         yield PromptReading(path.name, process, receiver, time.monotonic())
     finally:

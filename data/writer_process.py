@@ -4,8 +4,6 @@ interpreter that the kernels of a model would be launched too late beside it.
 
 import os
 import queue
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -15,9 +13,9 @@ from typing import Any, NoReturn
 from data.channel import Channel
 from data.connection import connect
 from data.routing import RoutingBatch
+from data.server_process import served_by
 from data.writer import TraceWriter
 
-SPAWNED = "import sys; sys.path[:] = {path!r}; from {module} import serve; serve{arguments}"
 AHEAD = 2  # commands that are read while one is done
 LOOK = 0.05  # seconds between looks at whether the process that asks is there
 
@@ -33,13 +31,7 @@ class WriterProcess:
         self._path = path
         self._unanswered = 0
         self._channel, theirs = Channel.pair()
-        code = SPAWNED.format(path=sys.path, module=__name__, arguments=(theirs.fileno(),))
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            process_group=0,
-        )
+        self._process = served_by(__name__, theirs.fileno(), process_group=0)
         theirs.close()
         try:
             self._channel.send((path, num_layers, num_experts, config))

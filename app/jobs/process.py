@@ -4,8 +4,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,10 +15,10 @@ from typing import Any
 from app.jobs import worker
 from app.jobs.memory import held, too_little
 from app.jobs.worker import STOP, Work
+from data.server_process import served_by
 
 PATIENCE = 0.7  # seconds for a job to stop by itself before its process is killed
 LOOK = 0.05  # seconds between looks at whether it was cancelled
-SPAWNED = "import sys; sys.path[:] = {path!r}; from {module} import serve; serve{arguments}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +36,11 @@ class Process:
         self._kept: dict[str, Any] = {}
         self._connection, theirs = multiprocessing.Pipe()
         with theirs:
-            arguments = (theirs.fileno(), memory, niceness)
-            code = SPAWNED.format(path=sys.path, module=worker.__name__, arguments=arguments)
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", code],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+            self._process = served_by(
+                worker.__name__,
+                theirs.fileno(),
+                memory,
+                niceness,
                 process_group=0,  # with whatever it starts itself
             )
 
