@@ -65,18 +65,22 @@ def connect(
 
 
 def interruptible(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """`interrupt_questions` ends what it is asked."""
+    """`all_questions` has it."""
     with _registering:
         _questions.add(connection)
     return connection
 
 
-def interrupt_questions() -> None:
-    """What is asked now fails, so that its thread can heed a signal. DuckDB looks for signals in
-    that thread alone, which may wait while others of its threads read."""
+def all_questions() -> list[duckdb.DuckDBPyConnection]:
+    """What reads now, or may."""
     with _registering:
-        asked = list(_questions)
-    for connection in asked:
+        return list(_questions)
+
+
+def interrupt(questions: list[duckdb.DuckDBPyConnection]) -> None:
+    """What they are asked now fails, so that its thread can heed a signal. DuckDB looks for signals
+    in that thread alone, which waits for others of its threads, even to end the question."""
+    for connection in questions:
         with suppress(duckdb.Error):  # it is closed
             connection.interrupt()
 

@@ -5,19 +5,19 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Event, Thread
 from time import monotonic
 from types import FrameType
 
 import typer
 
-from data.connection import interrupt_questions
+from data.connection import all_questions, interrupt
 
 STOPS = (signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 TIDYING = 10.0  # seconds in which asking again changes nothing; then a library has lost the first
-SOON = 0.1  # seconds in which Python heeds a signal, unless it waits for a library
+SOON = 0.1  # seconds in which Python ends what it does, unless it waits for a library
 
 
 class StoppedError(SystemExit):
@@ -29,12 +29,10 @@ def ended_by_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP end the block like Ctrl-C, but for the exit code: 143 and 129. A process
     that ignores one, as under nohup, still does."""
     asked: list[int] = []
-    heeded_now = Event()
     last = -TIDYING
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal last
-        heeded_now.set()
         if monotonic() < last + TIDYING:  # it ends already: asking again would cut that short
             return
         last = monotonic()
@@ -47,7 +45,7 @@ def ended_by_signals() -> Iterator[None]:
     heeded = [each for each in every if signal.getsignal(each) is not signal.SIG_IGN]
     before = {each: signal.signal(each, stop) for each in heeded}
     try:
-        with heard_in_queries(heeded_now):
+        with heard_in_queries():
             yield
     except StoppedError:
         print(f"stopped by {signal.Signals(asked[0]).name}", file=sys.stderr)
@@ -62,32 +60,29 @@ def ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def heard_in_queries(heeded: Event) -> Iterator[None]:
-    """A signal that Python does not heed soon ends what it waits for, where that is a trace."""
+def heard_in_queries() -> Iterator[None]:
+    """A signal ends what was asked of a trace before it came; what tidies up may ask again."""
     hears, told = socket.socketpair()
     told.setblocking(False)
-    thread = Thread(target=_interrupt_what_waits, args=(hears, heeded), daemon=True)
+    over = Event()
+    thread = Thread(target=_interrupt_what_waits, args=(hears, over), daemon=True)
     thread.start()
     before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        heeded.set()
+        over.set()
         told.close()
         thread.join()
         hears.close()
 
 
-def _interrupt_what_waits(hears: socket.socket, heeded: Event) -> None:
-    while hears.recv(1):  # a signal has come
-        for _ in range(round(TIDYING / SOON)):
-            if heeded.wait(SOON):
-                break
-            interrupt_questions()
-        with suppress(BlockingIOError):  # others that came until then are heeded with it
-            hears.recv(1_024, socket.MSG_DONTWAIT)
-        heeded.clear()
+def _interrupt_what_waits(hears: socket.socket, over: Event) -> None:
+    if hears.recv(1):  # a signal has come
+        asked = all_questions()
+        while not over.wait(SOON):
+            interrupt(asked)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from app import cli
 from app.cli import main
 from app.error_line import is_out_of_memory, line_of
 from app.studies.compression import texts
-from data.connection import connect, interrupt_questions, reading
+from data.connection import all_questions, connect, interrupt, reading
 from data.routing import DOMAINS
 from data.tokens import TokenizedDocument, write_tokens
 from tests.app.shell import Run
@@ -266,7 +266,7 @@ def test_ctrl_c_is_one_line(
     duckdb.connect(str(file)).close()
     monkeypatch.setattr(cli.project, "_write_maps", lambda trace, progress: pressed(file))
     monkeypatch.setattr(sys, "argv", ["routescope", "project", "t.duckdb"])
-    lost = threading.Timer(60, interrupt_questions)  # or the test would wait for ever
+    lost = threading.Timer(60, lambda: interrupt(all_questions()))  # or it would wait for ever
     lost.start()
     with pytest.raises(SystemExit) as ended:
         main()

@@ -79,7 +79,21 @@ def refused(*arguments: object) -> list[str]:
     return [line for line in errors.splitlines() if line.startswith("error: ")]
 
 
-def assert_alike(one: Path, other: Path) -> None:
+def rounding(one: Path, prompts: Path) -> float:
+    """How far losses of one process are from its own when other texts are beside each."""
+    in_parts = one.with_name("in_parts.duckdb")
+    parts = [one.with_name(f"part_{part}.duckdb") for part in (1, 2)]
+    for part, path in enumerate(parts, start=1):
+        assert alone("capture", prompts, "--out", path, "--part", f"{part}/2").exit_code == 0
+    assert alone("merge", *parts, "--out", in_parts).exit_code == 0
+    losses = []
+    for trace in (one, in_parts):
+        with open_trace(trace) as con:
+            losses.append(np.array(con.execute("SELECT loss FROM token").fetchall()))
+    return float(np.abs(losses[0] - losses[1]).max())
+
+
+def assert_alike(one: Path, other: Path, *, loss: float = COMPARED["token"]["loss"]) -> None:
     with duckdb.connect() as con:
         con.execute(f"ATTACH '{one}' AS one (READ_ONLY)")
         con.execute(f"ATTACH '{other}' AS other (READ_ONLY)")
@@ -90,7 +104,8 @@ def assert_alike(one: Path, other: Path) -> None:
             assert expected.keys() == given.keys()
             for column, values in expected.items():
                 if column in about:
-                    close = np.ma.allclose(given[column], values, rtol=0, atol=about[column])
+                    most = loss if column == "loss" else about[column]
+                    close = np.ma.allclose(given[column], values, rtol=0, atol=most)
                     assert close, (table, column)
                 else:
                     assert np.array_equal(given[column], values), (table, column)
@@ -108,13 +123,17 @@ def description(trace: Path) -> dict[str, Any]:
 def test_two_processes_capture_with_the_shipped_model_what_one_does(
     tmp_path: Path, prompts: Path
 ) -> None:
+    """Losses under its logits, of up to 30, differ by more than 1e-5 on some processors where
+    nothing but the texts of a batch changes: then by no more than twice as much."""
     (tmp_path / "two").mkdir()
     one, two = tmp_path / "t.duckdb", tmp_path / "two" / "t.duckdb"
     assert alone("capture", prompts, "--out", one).exit_code == 0
     figures = json.loads(together("capture", prompts, "--out", two, "--json"))
     assert figures["documents"] == 7
     assert [path.name for path in two.parent.iterdir()] == ["t.duckdb"]
-    assert_alike(one, two)
+    steps = rounding(one, prompts)
+    assert steps < 5e-5
+    assert_alike(one, two, loss=max(1e-5, 2 * steps))
     expected, given = description(one), description(two)
     assert given["config"]["capture"].pop("ranks") == 2
     assert given == expected
