@@ -146,6 +146,11 @@ def plan(
     seed: int,
 ) -> Plan:
     rows = claims.sampled(halves.judges, tokens_per_domain=tokens_per_domain, seed=seed)
+    if rows.empty:
+        raise ValueError(
+            "no text is left to judge: half of the groups of each domain choose the experts, the "
+            "others judge; capture two labelled groups of a domain or more"
+        )
     texts, claimed = Texts.of_trace(con, info, rows), halves.claims()
     return Plan(
         targets=targets,

@@ -31,21 +31,30 @@ def run(*arguments: object) -> Result:
 @pytest.fixture
 def trace(tmp_path: Path, folder: Path) -> Path:
     """Twenty-four short texts of two domains: six of each judge."""
-    prompts = tmp_path / "prompts.jsonl"
+    return captured(tmp_path, folder, texts=12)
+
+
+def captured(place: Path, folder: Path, *, texts: int) -> Path:
+    """So many of each domain."""
+    prompts = place / "prompts.jsonl"
     lines = [
         {"text": text * 3 + str(n), "domain": domain}
-        for n in range(12)
+        for n in range(texts)
         for text, domain in (("1+1=2 ", "math"), ("def f ", "code"))
     ]
     prompts.write_text("\n".join(map(json.dumps, lines)))
-    path = tmp_path / "t.duckdb"
+    path = place / "t.duckdb"
     assert run("capture", prompts, "--out", path, "--model", folder).exit_code == 0
     return path
 
 
 @pytest.fixture
 def experts(trace: Path) -> list[Expert]:
-    """The busiest of each layer."""
+    return busiest(trace)
+
+
+def busiest(trace: Path) -> list[Expert]:
+    """Of each layer."""
     with open_trace(trace) as con:
         load = queries.expert_tokens(con).sort_values("tokens").groupby("layer_id").last()
     return list(zip(load.index.tolist(), load.expert_id.tolist(), strict=True))
@@ -132,6 +141,14 @@ def test_a_wrong_name_is_refused(trace: Path, folder: Path, experts: str, line: 
     assert isinstance(result.exception, ValueError)
     assert line in str(result.exception)
     assert not sidecar_path(trace, CAUSES).is_file()
+
+
+def test_where_no_text_is_left_to_judge_it_is_refused(tmp_path: Path, folder: Path) -> None:
+    trace = captured(tmp_path, folder, texts=1)
+    names = named(busiest(trace))
+    result = run("ablate", "--trace", trace, "--model", folder, "--experts", names)
+    assert isinstance(result.exception, ValueError)
+    assert "no text is left to judge" in str(result.exception)
 
 
 def test_another_model_is_refused(trace: Path) -> None:
