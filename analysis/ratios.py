@@ -39,7 +39,7 @@ class Ratio:
 
 
 def ratio(amount_NP: np.ndarray, size_N: np.ndarray) -> Ratio:
-    """sum of amounts / sum of sizes, by the residuals of the groups (Woodruff 1971).
+    """sum of amounts / sum of sizes, by the residuals of the groups (Woodruff 1971); NaN of none.
 
     A group that makes up a share h of the size pulls the ratio towards itself, so its squared
     residual is divided by 1 - 2 h + sum of h^2: unbiased where groups differ as wholes. The freedom
@@ -58,7 +58,7 @@ def ratio(amount_NP: np.ndarray, size_N: np.ndarray) -> Ratio:
     freedom_P = np.minimum(size_freedom, 2 / np.maximum(spread_P, 1e-9))
     alone = number < 2 or not size_N.any()
     return Ratio(
-        estimate_P=estimate_P,
+        estimate_P=estimate_P if size_N.any() else np.full(estimate_P.shape, np.nan),
         variance_P=np.full(estimate_P.shape, np.nan) if alone else sum_P / total**2,
         freedom_P=np.maximum(freedom_P, 1.0),
         size_freedom=max(size_freedom, 1.0),

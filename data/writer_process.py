@@ -6,7 +6,8 @@ import os
 import queue
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,6 +31,7 @@ class WriterProcess:
         self.documents = 0  # committed, when it last answered
         self._path = path
         self._unanswered = 0
+        self._in_step = True  # messages were sent and received whole
         self._channel, theirs = Channel.pair()
         self._process = served_by(__name__, theirs.fileno(), process_group=0)
         theirs.close()
@@ -60,7 +62,11 @@ class WriterProcess:
         self._process.kill()
 
     def close(self) -> None:
-        """What it was asked is done first."""
+        """What it was asked is done first, unless a message was cut short by an interruption: then
+        it is killed, and what it has not committed is given up."""
+        if not self._in_step:
+            self.documents = max(self.documents, 1)  # it may have committed some: they are kept
+            self.abandon()
         with suppress(EOFError, OSError):
             self._channel.send(("close", ()))
             while True:
@@ -69,30 +75,35 @@ class WriterProcess:
         self._process.wait()
 
     def _tell(self, name: str, *arguments: object) -> None:
-        try:
-            while self._channel.waits():
-                self._answer()
+        while self._channel.waits():
+            self._answer()
+        with self._exchange():
             self._channel.send((name, arguments))
-        except (EOFError, OSError) as error:
-            raise self._gone() from error
         self._unanswered += 1
 
     def _ask(self, name: str) -> Any:
         self._tell(name)
-        try:
-            while self._unanswered > 1:
-                self._answer()
-            return self._answer()
-        except (EOFError, OSError) as error:
-            raise self._gone() from error
+        while self._unanswered > 1:
+            self._answer()
+        return self._answer()
 
     def _answer(self) -> Any:
-        documents, answer = self._channel.receive()
+        with self._exchange():
+            documents, answer = self._channel.receive()
         self._unanswered -= 1
         self.documents = documents
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        self._in_step = False
+        try:
+            yield
+        except (EOFError, OSError) as error:
+            raise self._gone() from error
+        self._in_step = True
 
     def _gone(self) -> ValueError:
         self.documents = max(self.documents, 1)  # it may have committed some: they are kept
@@ -147,10 +158,10 @@ def _attempt(writer: TraceWriter, name: str, *arguments: object) -> Any:
 
 def _read(told: Channel, commands: queue.Queue) -> None:
     """While one is done."""
-    with suppress(EOFError, OSError):
+    with suppress(Exception):
         while True:
             commands.put(told.receive())
-    os._exit(1)  # nobody asks any more
+    os._exit(1)  # nobody asks any more, or not whole
 
 
 def _end_with(parent: int) -> None:

@@ -31,6 +31,7 @@ if HAS_TRITON:
 
 # both: benchmarks/bench_experts.py
 ALL_FROM = {"cuda": 0.125, "cpu": 0.375, "meta": 1.0}  # share chosen from which all of them compute
+STRIDE = 16  # bytes that F.grouped_mm wants rows to be a multiple of
 ON_CPU_FROM = 2**22  # multiplications by each expert's `down` from which they go in groups
 
 
@@ -78,6 +79,8 @@ class Experts(nn.Module):
             return True
         if not x_TD.is_cpu or torch.compiler.is_compiling():
             return False
+        if any(size * compute_dtype(x_TD).itemsize % STRIDE for size in self.down_EFD.shape[1:]):
+            return True
         many = expert_ids_TK.numel() * self.down_EFD[0].numel() >= ON_CPU_FROM * len(self.down_EFD)
         return many and self.share(expert_ids_TK) < ALL_FROM["cpu"]
 

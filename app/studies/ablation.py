@@ -130,9 +130,10 @@ class Plan:
         return rate * self.tokens * (1 + self.left_out)
 
     def summary(self, seconds: float) -> str:
+        claims = "1 claim" if len(self.targets) == 1 else f"{len(self.targets):,} claims"
+        experts = "1 expert" if self.left_out == 1 else f"{self.left_out:,} experts"
         return (
-            f"{len(self.targets):,} claims, {self.left_out:,} experts to leave out, "
-            f"{self.tokens:,} tokens: about {duration(seconds)}"
+            f"{claims}, {experts} to leave out, {self.tokens:,} tokens: about {duration(seconds)}"
         )
 
 

@@ -54,6 +54,10 @@ class Found:
 def look_into(folder: Path) -> Found:
     """ValueError: no MoE language model that transformers can make without code of others."""
     require_safetensors(folder)
+    if (
+        settings := folder / "generation_config.json"
+    ).exists():  # transformers leaves a bad one out
+        read_object(settings, remedy="copy the model again, or delete it")
     config, auto_class, module, layers = without_weights(folder)
     return Found(
         folder=folder,

@@ -42,10 +42,16 @@ def load_huggingface(
     chosen = chosen_dtype(dtype, place)
     require_memory(found, chosen, place, memory)
     with freed_at_once():
-        module = load_weights(found, chosen, place)
+        module: Any = load_weights(found, chosen, place)
     require_finite_vectors(folder, module)
     try:
-        return HuggingFaceModel(module, tokenizer, chat=chat)
+        try:
+            return HuggingFaceModel(module, tokenizer, chat=chat)
+        except RuntimeError as error:
+            if "strides" not in str(error):
+                raise
+            module.set_experts_implementation("eager")  # the usual one takes no rows of such sizes
+            return HuggingFaceModel(module, tokenizer, chat=chat)
     except (ValueError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # sizes that do not fit one another, which only a forward shows

@@ -79,6 +79,11 @@ def test_a_single_group_and_nothing_have_no_variance() -> None:
     assert np.isnan(ratio(np.zeros((3, 1)), np.zeros(3)).variance_P).all()
 
 
+@pytest.mark.parametrize("groups", [0, 3])
+def test_of_nothing_there_is_no_ratio(groups: int) -> None:
+    assert np.isnan(ratio(np.zeros((groups, 2)), np.zeros(groups)).estimate_P).all()
+
+
 def test_the_stratified_variance_is_that_of_leaving_groups_out() -> None:
     """Domains of unlike rates, each as large a part of the whole as it is."""
     rng = np.random.default_rng(0)

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -283,7 +285,10 @@ def test_ctrl_c_while_libraries_are_imported_is_one_line() -> None:
     assert process.stderr
     while "numpy" not in process.stderr.readline():
         pass
-    process.send_signal(signal.SIGINT)
-    lines = process.communicate(timeout=60)[1].splitlines()
+    errors = ThreadPoolExecutor(1).submit(process.stderr.read)
+    while process.poll() is None:  # the key is held: also while the interpreter ends
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    lines = errors.result(timeout=60).splitlines()
     assert [line for line in lines if not line.startswith("import time:")] == ["interrupted"]
     assert process.returncode in (130, -signal.SIGINT)  # the same to a shell

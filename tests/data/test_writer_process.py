@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from data.channel import Channel
 from data.connection import BeingWrittenError, TraceError
 from data.routing import RoutingBatch
 from data.store import TraceStore
@@ -70,6 +72,26 @@ def test_a_model_may_have_a_config_of_any_size(tmp_path: Path) -> None:
     with TraceStore.create(tmp_path / "t.duckdb", large, apart=True) as store:
         store.write(random_document(0, tokens=3))
     assert len(contents(tmp_path / "t.duckdb")["document"]) == 1
+
+
+def test_a_message_that_is_cut_short_hangs_nobody_and_keeps_what_is_committed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As when Ctrl-C comes in the middle of it."""
+    path, whole = tmp_path / "t.duckdb", Channel.send
+
+    def cut_short(channel: Channel, message: tuple[str, object]) -> None:
+        if message[0] != "finish":
+            return whole(channel, message)
+        channel._end.sendall(np.array([1, 100], "<u8").data)  # of a message of 100 bytes
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Channel, "send", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        write_apart(path, [random_document(0, tokens=3)])
+    monkeypatch.undo()
+    assert stored(path) == {0}
+    assert len(contents(path)["document"]) == 1
 
 
 @pytest.mark.parametrize("apart", [False, True])

@@ -10,18 +10,19 @@ from tests.models import small_config
 
 
 @pytest.mark.parametrize("loaded", ["every expert", "one expert"])
-def test_outputs_and_gradients_equal_the_loop(loaded: str) -> None:
+@pytest.mark.parametrize(("dim", "width"), [(16, 8), (15, 7)])
+def test_outputs_and_gradients_equal_the_loop(loaded: str, dim: int, width: int) -> None:
     torch.manual_seed(0)
-    experts = new_experts(16, 8, num_experts=8)
+    experts = new_experts(dim, width, num_experts=8)
     for parameter in experts.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    x_TD = torch.randn(40, 16, requires_grad=True)
+    x_TD = torch.randn(40, dim, requires_grad=True)
     weights_TK = torch.rand(40, 2, requires_grad=True)
     expert_ids_TK = torch.rand(40, 8).topk(2).indices
     if loaded == "one expert":
         expert_ids_TK = torch.tensor([[5, 2]]).expand(40, 2)
     inputs = (x_TD, weights_TK, *experts.parameters())
-    direction_TD = torch.randn(40, 16)
+    direction_TD = torch.randn(40, dim)
 
     found_TD = experts(x_TD, expert_ids_TK, weights_TK)
     found = torch.autograd.grad((found_TD * direction_TD).sum(), inputs)

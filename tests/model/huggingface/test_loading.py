@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
 
 from data.routing import Document
 from model.capture import capture_documents
@@ -285,3 +285,22 @@ def test_a_config_that_asks_for_other_results_changes_nothing(folder: Path) -> N
     model = load_huggingface(folder)
     assert not model.two_stacks
     assert model.scored_from == 1
+
+
+@pytest.mark.parametrize("width", [30, 31])
+def test_experts_of_any_width_are_read(folder: Path, width: int) -> None:
+    """The usual way to compute them takes rows of multiples of 16 bytes alone."""
+    model = MixtralForCausalLM(MixtralConfig.from_pretrained(folder, intermediate_size=width))
+    model.save_pretrained(folder)
+    sink = Batches()
+    capture_documents(load_huggingface(folder), [Document(doc_id=0, text="two words")], sink)
+    assert len(sink.joined().doc_id_T) == 10
+
+
+@pytest.mark.parametrize("settings", ["{bad", "[]"])
+def test_settings_of_generation_that_cannot_be_read_are_refused(
+    folder: Path, settings: str
+) -> None:
+    (folder / "generation_config.json").write_text(settings)
+    with pytest.raises(ValueError, match=r"generation_config\.json is not"):
+        look_into(folder)
