@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +23,16 @@ from data.tokens import DomainWindows, TokenStore, batches, corpus_identity
 from data.training_folder import TrainingFolder
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from model.config import ModelConfig
     from model.training.batches import Batches
     from model.training.stages import Stage
     from model.training.train_config import TrainConfig
     from model.training.trainable import TrainableModel
     from model.training.trainer import Progress, Trainer
+
+    Heldout = tuple[np.ndarray, np.ndarray]  # of evaluation_batches
 
 
 def train(
@@ -154,9 +158,10 @@ def report(
     finished: bool,
     as_json: bool,
 ) -> None:
-    bits = write_evaluation(trainer.model, heldout, folder) if finished else None
+    bits = None
     if finished:
         bring_tokenizer(corpus, folder)
+        bits = write_evaluation(trainer.model, heldout, folder)
     if as_json:
         print(json_text({"finished": finished, "step": trainer.step, "bits_per_byte": bits}))
     elif finished:
@@ -268,8 +273,17 @@ def write_evaluation(
     from model.evaluation import bits_per_byte, document_nats, evaluation_batches
 
     shipped, length = model.reloaded(folder), model.context_length
-    texts = evaluation_batches(heldout.tokens, heldout.doc_start, length=length, batch_size=64)
-    nats_N = document_nats(shipped, texts, num_documents=len(heldout.domain_id))
+    texts = list(
+        evaluation_batches(heldout.tokens, heldout.doc_start, length=length, batch_size=64)
+    )
+    with progress_bar("held-out batches") as advance:
+        nats_N = document_nats(shipped, told(texts, advance), num_documents=len(heldout.domain_id))
     result = bits_per_byte(nats_N, heldout.bytes_per_doc, heldout.domain_id, heldout.domains)
     write_atomically(TrainingFolder(folder).evaluation, json_text(result, indent=2) + "\n")
     return result
+
+
+def told(texts: list["Heldout"], advance: Callable[[int, int], None]) -> Iterator["Heldout"]:
+    for done, batch in enumerate(texts):
+        advance(done, len(texts))
+        yield batch
