@@ -1,6 +1,7 @@
 """Texts through models of transformers into a sink."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from model import recording
 from model.ablation import document_losses
 from model.capture import capture_documents
 from model.capture_generation import capture_generation
+from model.huggingface.loading import load_huggingface
 from model.huggingface.model import HuggingFaceModel
 from model.likelihood import Sequenced, log_likelihoods
 from model.readable import GenerationSettings
@@ -271,3 +273,15 @@ def test_likelihoods_of_a_long_text_are_those_of_it_whole(
     monkeypatch.setattr("model.huggingface.model.LEAST_TOKENS", 16)
     parts = log_likelihoods(model, sequences)
     np.testing.assert_allclose([one.nats for one in parts], [one.nats for one in whole], rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [30, 31])
+def test_experts_of_any_width_are_read(tmp_path: Path, width: int) -> None:
+    """The usual way to compute them takes rows of multiples of 16 bytes alone."""
+    config = tiny(FAMILIES["mixtral"]).config
+    config.intermediate_size = width
+    MixtralForCausalLM(config).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    sink = Batches()
+    capture_documents(load_huggingface(tmp_path), documents(["two words"]), sink)
+    assert len(sink.joined().doc_id_T) == 10
