@@ -39,6 +39,7 @@ class TraceInfo:
     num_shared_experts: int  # the most of any layer
     scoring: str
     top_k: int | None  # None where it varies from token to token or by layer
+    counts_only: bool  # its source counts choices and names no token
     layers: tuple[LayerDescription, ...]
     created_at: datetime  # UTC
     seed: int | None

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.routing import NO_EXPERT, LayerDescription, RoutingBatch
+from data.routing import NO_EXPERT, CountsBatch, LayerDescription, RoutingBatch
 
+MOST_COUNTED = 2**32  # of one expert in one document
 ROUNDING = 0.001  # nats; data/checks.sql has the same
 
 
@@ -13,6 +14,27 @@ def check_layers(batch: RoutingBatch, layers: Sequence[LayerDescription]) -> Non
     """ValueError: ids, numbers of choices or entropies that a layer cannot have."""
     for layer_id in suspicious(batch, layers):
         check_layer(batch, layer_id, layers[layer_id])
+
+
+def check_counts(batch: CountsBatch, layers: Sequence[LayerDescription]) -> None:
+    """ValueError: counts that are none, or of experts that a layer does not have."""
+    counts_NLE = batch.tokens_NLE
+    if counts_NLE.shape[1] != len(layers):
+        raise ValueError(f"counts of {counts_NLE.shape[1]} layers, the trace has {len(layers)}")
+    if counts_NLE.size and (counts_NLE.min() < 0 or counts_NLE.max() >= MOST_COUNTED):
+        raise ValueError(
+            f"counts from {counts_NLE.min()} to {counts_NLE.max()}; an expert is chosen 0 to "
+            f"{MOST_COUNTED - 1:,} times in a document"
+        )
+    for layer_id, layer in enumerate(layers):
+        if counts_NLE[:, layer_id, layer.num_experts :].any():
+            raise ValueError(
+                f"counts of {counts_NLE.shape[2]} experts in layer {layer_id}, {layer.name}, of "
+                f"{layer.num_experts}"
+            )
+    weights_NLE = batch.weight_sum_NLE
+    if weights_NLE is not None and not np.isfinite(weights_NLE[counts_NLE > 0]).all():
+        raise ValueError("sums of weights that are NaN or infinite; leave them out where unknown")
 
 
 def suspicious(batch: RoutingBatch, layers: Sequence[LayerDescription]) -> list[int]:
@@ -39,14 +61,19 @@ def check_layer(batch: RoutingBatch, layer_id: int, layer: LayerDescription) -> 
             f"of {layer.num_experts} experts"
         )
     k_T = (ids_TK != NO_EXPERT).sum(-1)
-    if layer.top_k is not None and (k_T != layer.top_k).any():
+    if layer.top_k is not None and not np.isin(k_T, (0, layer.top_k)).all():
         raise ValueError(
             f"{k_T.min()} to {k_T.max()} choices a token in layer {layer_id}, {layer.name}, whose "
-            f"top_k is {layer.top_k}; it is None where the number varies"
+            f"top_k is {layer.top_k}, and 0 where none is known; it is None where the number varies"
         )
     if batch.entropy_TL is None:
         return
-    known = batch.entropy_TL[:, layer_id][np.isfinite(batch.entropy_TL[:, layer_id])]
+    entropy_T = batch.entropy_TL[:, layer_id]
+    if np.isinf(entropy_T).any() and not batch.findings:
+        raise ValueError(
+            f"an infinite entropy in layer {layer_id}, {layer.name}; give NaN where it is unknown"
+        )
+    known = entropy_T[np.isfinite(entropy_T)]
     most = np.log(layer.num_experts)
     if known.size and (known.min() < -ROUNDING or known.max() > most + ROUNDING):
         raise ValueError(

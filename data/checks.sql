@@ -1,6 +1,6 @@
 -- What a trace must hold besides its schema. A SELECT gives no row where that holds, else what is
--- wrong. `opened` has one row: num_layers, top_k, whether the trace is whole (a capture that was
--- interrupted has no pairs yet), and whether a finding names its non-finite values. `layers` is
+-- wrong. `opened` has one row: num_layers, top_k, whether the trace has counts only, whether it has
+-- pairs (not yet, if its capture was interrupted), and whether a finding names its non-finite values. `layers` is
 -- table layer, or what an older format says of all layers.
 
 SELECT format('it has {} layers of {} experts, {} chosen; 1 to 1024 layers of 1 to 4096 can be read',
@@ -129,10 +129,10 @@ GROUP BY ALL;
 
 SELECT format('the counts of experts a token (document_k) are wrong in layer {} of document {}',
               layer_id, doc_id)
-FROM executed LEFT JOIN document_tokens USING (doc_id) LEFT JOIN layers USING (layer_id)
+FROM executed LEFT JOIN document_tokens USING (doc_id) LEFT JOIN layers USING (layer_id), opened
 WHERE num_experts IS NULL OR most > num_experts OR fewest = 0
    OR NOT coalesce(alike, true)
-   OR executed.tokens IS DISTINCT FROM document_tokens.tokens
+   OR (executed.tokens IS DISTINCT FROM document_tokens.tokens AND NOT counts_only)
 LIMIT 1;
 
 SELECT format('document {} lacks counts of experts a token (document_k)', doc_id)
@@ -152,9 +152,24 @@ SELECT format('the sums (document_load, document_k) differ from the routing in l
               layer_id, doc_id)
 FROM loaded
 FULL JOIN (FROM executed WHERE choices > 0) AS executed USING (doc_id, layer_id)
-FULL JOIN routed USING (doc_id, layer_id)
-WHERE loaded.choices IS DISTINCT FROM routed.choices
-   OR executed.choices IS DISTINCT FROM routed.choices
+FULL JOIN routed USING (doc_id, layer_id), opened
+WHERE CASE WHEN counts_only THEN executed.choices <> loaded.choices OR loaded.choices IS NULL
+      ELSE loaded.choices IS DISTINCT FROM routed.choices
+        OR executed.choices IS DISTINCT FROM routed.choices END
+LIMIT 1;
+
+SELECT format('it counts choices only, and names {} tokens, choices or pairs', rows)
+FROM (
+    SELECT (SELECT count(*) FROM token) + (SELECT count(*) FROM routing)
+         + (SELECT count(*) FROM gate) + (SELECT count(*) FROM dropped)
+         + (SELECT count(*) FROM coactivation) + (SELECT count(*) FROM transition) AS rows
+), opened
+WHERE counts_only AND rows > 0;
+
+SELECT format('the counts of document {} (document_load) are impossible in layer {}', doc_id, layer_id)
+FROM loaded LEFT JOIN document USING (doc_id) LEFT JOIN layers USING (layer_id), opened
+WHERE counts_only AND (document.sha256 IS NULL OR num_experts IS NULL OR last >= num_experts
+                       OR fewest = 0 OR phase > 1)
 LIMIT 1;
 
 SELECT format('the sums of document {} (document_load) are impossible in layer {}', doc_id, layer_id)
@@ -175,11 +190,12 @@ FULL JOIN (
     SELECT layer_id, expert_id, count(*) AS choices, sum(weight) AS weight
     FROM routing
     GROUP BY ALL
-) AS chosen USING (layer_id, expert_id)
-WHERE expert_load.choices IS DISTINCT FROM chosen.choices
-   OR isfinite(expert_load.weight) <> isfinite(chosen.weight)
-   OR (isfinite(chosen.weight)
-       AND abs(expert_load.weight - chosen.weight) > 0.001 * (1 + abs(chosen.weight)))
+) AS chosen USING (layer_id, expert_id), opened
+WHERE NOT counts_only
+  AND (expert_load.choices IS DISTINCT FROM chosen.choices
+    OR isfinite(expert_load.weight) <> isfinite(chosen.weight)
+    OR (isfinite(chosen.weight)
+        AND abs(expert_load.weight - chosen.weight) > 0.001 * (1 + abs(chosen.weight))))
 LIMIT 1;
 
 SELECT 'an entropy or a margin is not finite'
@@ -235,7 +251,7 @@ SELECT format('the pairs (coactivation) of expert {} in layer {} differ from its
 FROM expert_load
 FULL JOIN together USING (layer_id, expert_id)
 LEFT JOIN layer_k USING (layer_id), opened
-WHERE whole
+WHERE pairs
   AND (coalesce(together.tokens, 0)
          NOT BETWEEN choices * (greatest(least, 1) - 1) AND choices * (greatest(layer_k.most, 1) - 1)
     OR choices IS NULL OR together.most > choices OR fewest = 0)
@@ -258,7 +274,7 @@ FULL JOIN followed USING (layer_id, expert_id)
 FULL JOIN preceded USING (layer_id, expert_id)
 LEFT JOIN layer_k AS later ON later.layer_id = layer_id + 1
 LEFT JOIN layer_k AS earlier ON earlier.layer_id = layer_id - 1, opened
-WHERE whole
+WHERE pairs
   AND (coalesce(followed.tokens, 0)
          NOT BETWEEN choices * coalesce(later.least, 0) AND choices * coalesce(later.most, 0)
     OR coalesce(preceded.tokens, 0)

@@ -15,7 +15,13 @@ from data.routing import LayerDescription
 from data.store import open_trace
 from data.strict_json import json_text
 from data.trace_check import disagreement
-from data.trace_format import WITH_LAYERS, format_version, stored_groups, stored_layers
+from data.trace_format import (
+    WITH_COUNTS_ONLY,
+    WITH_LAYERS,
+    format_version,
+    stored_groups,
+    stored_layers,
+)
 from data.trace_paths import discard, merging_path, require_free, require_ours
 
 OF_DOCUMENTS = (
@@ -82,9 +88,10 @@ class Source:
 def describe(path: Path) -> Source:
     names = [field.name for field in fields(TraceDescription) if field.name != "layers"]
     with open_trace(path) as con:
-        row = con.execute(f"SELECT {', '.join(names)} FROM trace").fetchall()[0]
+        row = con.execute(f"SELECT {', '.join(names)} FROM ({WITH_COUNTS_ONLY})").fetchall()[0]
         layers, says_layers = stored_layers(con), format_version(con) >= WITH_LAYERS
     stored = dict(zip(names, row, strict=True))
+    stored["counts_only"] = bool(stored["counts_only"])
     stored["config"] = json.loads(stored["config"])
     truncated = stored["config"].pop("truncated", {"documents": 0, "tokens": 0})
     return Source(TraceDescription(**stored, layers=layers), truncated, says_layers)

@@ -31,6 +31,7 @@ class TraceDescription:
     layers: tuple[LayerDescription, ...]  # with experts, first to last
     seed: int | None
     config: dict[str, object]  # the model's configuration, the capture's, versions; becomes JSON
+    counts_only: bool = False  # its source counts choices and names no token
 
     def __post_init__(self) -> None:
         if not re.fullmatch("([0-9a-f]{64})?", self.model_sha256):
@@ -83,6 +84,7 @@ class TraceDescription:
             "num_shared_experts": max(layer.num_shared_experts for layer in self.layers),
             "scoring": scorings.pop() if len(scorings) == 1 else MIXED,
             "top_k": self.top_k,
+            "counts_only": self.counts_only,
             "config": self.config,
         }
 

@@ -4,14 +4,16 @@ T = tokens, L = MoE layers, K = most experts any token chose, E = routed experts
 R = rows of `routing`, N = documents.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from data.routing import NO_EXPERT, PHASES, RoutingBatch
+from data.routing import NO_EXPERT, NO_TOKEN, PHASES, PREFILL, CountsBatch, RoutingBatch
 
+FEW = 9  # times as many experts as a token chooses, from which counting pairs is quicker
 PRODUCT_TOKENS = 16_384  # whose choices are one matrix: bounds memory
 
 
@@ -20,7 +22,7 @@ def token_table(batch: RoutingBatch) -> pa.Table:
         {
             "doc_id": batch.doc_id_T,
             "position": batch.position_T,
-            "token_id": batch.token_id_T,
+            "token_id": pa.array(batch.token_id_T, mask=batch.token_id_T == NO_TOKEN),
             "text": pa.array(batch.token_text_T, pa.string()),
             "phase": batch.phase_T,
             "loss": pa.array(batch.loss_T, from_pandas=True),  # NaN becomes NULL
@@ -162,6 +164,43 @@ def document_load_table(batch: RoutingBatch, *, num_experts: int) -> pa.Table:
     )
 
 
+def counted_load_table(batch: CountsBatch) -> pa.Table:
+    """What a source has counted of each (document, layer, expert) that occurs. It does not tell
+    reading from generation: all is PREFILL."""
+    document, layer_id, expert_id = np.nonzero(batch.tokens_NLE)
+    doc_id_N = np.array([document.doc_id for document in batch.documents], np.uint32)
+    weights_NLE = batch.weight_sum_NLE
+    return pa.table(
+        {
+            "doc_id": doc_id_N[document],
+            "layer_id": layer_id.astype(np.uint16),
+            "expert_id": expert_id.astype(np.uint16),
+            "phase": np.full(len(document), PREFILL, np.uint8),
+            "tokens": batch.tokens_NLE[document, layer_id, expert_id].astype(np.uint32),
+            "weight_sum": np.full(len(document), np.nan)
+            if weights_NLE is None
+            else weights_NLE[document, layer_id, expert_id],
+        }
+    )
+
+
+def counted_k_table(batch: CountsBatch, top_k_L: Sequence[int | None]) -> pa.Table:
+    """Tokens of each (document, layer) whose choices are a multiple of the layer's top_k."""
+    choices_NL = batch.tokens_NLE.sum(-1)
+    k_L = np.array([top_k or 0 for top_k in top_k_L])
+    tokens_NL, rest_NL = np.divmod(choices_NL, np.maximum(k_L, 1))
+    document, layer_id = np.nonzero((k_L > 0) & (rest_NL == 0) & (tokens_NL > 0))
+    doc_id_N = np.array([document.doc_id for document in batch.documents], np.uint32)
+    return pa.table(
+        {
+            "doc_id": doc_id_N[document],
+            "layer_id": layer_id.astype(np.uint16),
+            "k": k_L[layer_id].astype(np.uint16),
+            "tokens": tokens_NL[document, layer_id].astype(np.uint32),
+        }
+    )
+
+
 def layer_load(
     segment_T: np.ndarray, expert_ids_TK: np.ndarray, weights_TK: np.ndarray, *, num_experts: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -195,33 +234,68 @@ class PairCounts:
         )
 
     def add(self, expert_ids_TLK: np.ndarray) -> None:
-        """By products of 0 and 1: as quick for 200 experts a token as for six. On one thread:
-        several that wait for each other take many times as long where cores are shared."""
-        with threadpool_limits(limits=1, user_api="blas"):
-            self._add(expert_ids_TLK)
+        """ValueError: a token chose an expert twice.
 
-    def _add(self, expert_ids_TLK: np.ndarray) -> None:
-        for begin in range(0, len(expert_ids_TLK), PRODUCT_TOKENS):
-            part_TLK = expert_ids_TLK[begin : begin + PRODUCT_TOKENS]
-            before_TE: np.ndarray | None = None
-            for layer in range(part_TLK.shape[1]):
-                chosen_TE = self._choices(part_TLK[:, layer])
-                self.coactivation_LEE[layer] += np.triu(product(chosen_TE, chosen_TE), 1)
-                if before_TE is not None:
-                    self.transition_LEE[layer - 1] += product(before_TE, chosen_TE)
-                before_TE = chosen_TE
+        By products of 0 and 1, or pair by pair where a token chooses few of many. On one thread:
+        several that wait for each other take many times as long where cores are shared."""
+        few = self.num_experts > FEW * expert_ids_TLK.shape[2]
+        add = self._add_pairs if few else self._add_products
+        with threadpool_limits(limits=1, user_api="blas"):
+            for begin in range(0, len(expert_ids_TLK), PRODUCT_TOKENS):
+                add(expert_ids_TLK[begin : begin + PRODUCT_TOKENS])
+
+    @property
+    def num_experts(self) -> int:
+        return self.coactivation_LEE.shape[-1]
+
+    def _add_products(self, expert_ids_TLK: np.ndarray) -> None:
+        before_TE: np.ndarray | None = None
+        for layer in range(expert_ids_TLK.shape[1]):
+            chosen_TE = self._choices(expert_ids_TLK[:, layer])
+            twice = int(chosen_TE.sum()) < (expert_ids_TLK[:, layer] != NO_EXPERT).sum()
+            require_once(layer, twice)
+            self.coactivation_LEE[layer] += np.triu(product(chosen_TE, chosen_TE), 1)
+            if before_TE is not None:
+                self.transition_LEE[layer - 1] += product(before_TE, chosen_TE)
+            before_TE = chosen_TE
 
     def _choices(self, expert_ids_TK: np.ndarray) -> np.ndarray:
-        num_experts = self.coactivation_LEE.shape[-1]
-        chosen_TE = np.zeros((len(expert_ids_TK), num_experts + 1), np.float32)
+        chosen_TE = np.zeros((len(expert_ids_TK), self.num_experts + 1), np.float32)
         np.put_along_axis(chosen_TE, expert_ids_TK.astype(np.int64), 1, axis=1)
-        return chosen_TE[:, :num_experts]  # NO_EXPERT is the last column
+        return chosen_TE[:, : self.num_experts]  # NO_EXPERT is the last column
+
+    def _add_pairs(self, expert_ids_TLK: np.ndarray) -> None:
+        last = self.num_experts  # stands for NO_EXPERT
+        one, other = np.triu_indices(expert_ids_TLK.shape[2], 1)
+        before_TK: np.ndarray | None = None
+        for layer in range(expert_ids_TLK.shape[1]):
+            ids_TK = expert_ids_TLK[:, layer].astype(np.int32)
+            ids_TK[ids_TK == NO_EXPERT] = last
+            ids_TK.sort(-1)
+            together_EE = self._counted(ids_TK[:, one], ids_TK[:, other])
+            require_once(layer, together_EE.diagonal().any())
+            self.coactivation_LEE[layer] += together_EE
+            if before_TK is not None:
+                pairs_EE = self._counted(before_TK[:, :, None], ids_TK[:, None, :])
+                self.transition_LEE[layer - 1] += pairs_EE
+            before_TK = ids_TK
+
+    def _counted(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """How often each two occur, as [E, E]; `second` follows `first` by broadcasting."""
+        side = self.num_experts + 1
+        counts = np.bincount((first * side + second).ravel(), minlength=side * side)
+        return counts.reshape(side, side)[:-1, :-1]
 
     def coactivation_table(self) -> pa.Table:
         return pair_table(self.coactivation_LEE, ("expert_a", "expert_b"))
 
     def transition_table(self) -> pa.Table:
         return pair_table(self.transition_LEE, ("expert_id", "next_expert_id"))
+
+
+def require_once(layer: int, twice: object) -> None:
+    if twice:
+        raise ValueError(f"a token chooses an expert twice in layer {layer}; no gate does")
 
 
 def product(before_TE: np.ndarray, chosen_TE: np.ndarray) -> np.ndarray:

@@ -3,12 +3,14 @@
 T = tokens, L = MoE layers, K = most experts any token chose.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
 NO_EXPERT = -1  # fills a choice that was not made, where the number of chosen experts varies
+NO_TOKEN = 2**32 - 1  # id of a token that its source does not name
 
 PREFILL, DECODE = 0, 1
 PHASES = ("prefill", "decode")
@@ -33,6 +35,9 @@ class Document:
     truncated_tokens: int = 0  # tokens beyond the model's context: in the text, never routed
 
 
+INT16 = (-(2**15), 2**15 - 1)
+Batch = TypeVar("Batch", bound="RoutingBatch")
+
 UNKNOWN = "unknown"  # what a source does not say of a layer
 MIXED = "mixed"  # scoring of a trace whose layers differ in it
 
@@ -51,6 +56,8 @@ class LayerDescription:
 
 
 FATAL = "fatal"  # of a finding: stands on every page
+WARNING, NOTE = "warning", "note"
+SEVERITIES = (FATAL, WARNING, NOTE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +65,28 @@ class Finding:
     """What was noticed while a trace was written."""
 
     kind: str
-    severity: str  # FATAL, warning, note
+    severity: str  # of SEVERITIES
     occurrences: int
     first_example: str  # where, in words
     effect: str  # on the figures
+    unit: str = "tokens"  # that occur
+    done: str = ""  # about it
+
+    def __post_init__(self) -> None:
+        if self.severity not in SEVERITIES:
+            raise ValueError(
+                f"the severity of a finding is {self.severity!r:.80}; give {', '.join(SEVERITIES)}"
+            )
+        if not self.kind or not 0 < self.occurrences < 2**53:
+            raise ValueError(
+                f"a finding of kind {self.kind!r:.80} that occurs {self.occurrences} times; name "
+                "it, and count it from 1"
+            )
 
     def in_words(self) -> str:
-        return f"{self.effect} ({self.occurrences:,} tokens; first, {self.first_example})"
+        done = f"; {self.done}" if self.done else ""
+        where = f"{self.occurrences:,} {self.unit}; first, {self.first_example}"
+        return f"{self.effect}{done} ({where})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +95,10 @@ class RoutingBatch:
 
     doc_id_T: np.ndarray  # uint32
     position_T: np.ndarray  # uint32, from 0
-    token_id_T: np.ndarray  # uint32
+    token_id_T: np.ndarray  # uint32; NO_TOKEN where unknown
     phase_T: np.ndarray  # uint8: PREFILL or DECODE
     loss_T: np.ndarray  # float32, nats of this token given those before it; NaN where unknown
-    token_text_T: list[str]  # what each token adds to its document's text
+    token_text_T: Sequence[str | None]  # what each adds to its document's text; None: unknown
     expert_ids_TLK: np.ndarray  # int16, rank 0 first; NO_EXPERT where fewer than K were chosen
     weights_TLK: np.ndarray  # float32, as multiplied with each expert's output
     entropy_TL: np.ndarray | None = None  # float32, nats of the gate's distribution; None: ids only
@@ -105,12 +127,116 @@ class RoutingBatch:
             if gate_TL is not None and gate_TL.shape != (tokens, layers):
                 raise ValueError(f"{name} is {gate_TL.shape}, routing {(tokens, layers)}")
 
+    @classmethod
+    def of(
+        cls,
+        *,
+        doc_id_T: np.ndarray,
+        expert_ids_TLK: np.ndarray,
+        position_T: np.ndarray,
+        weights_TLK: np.ndarray | None = None,
+        token_id_T: np.ndarray | None = None,
+        token_text_T: Sequence[str | None] | None = None,
+        phase_T: np.ndarray | None = None,
+        loss_T: np.ndarray | None = None,
+        documents: tuple[Document, ...] = (),
+        findings: tuple[Finding, ...] = (),
+    ) -> Self:
+        """From arrays of any integer or float type; what is left out is unknown, and the phase
+        PREFILL. Ids that int16 cannot hold become its limits: no trace takes them."""
+        tokens = len(expert_ids_TLK)
+        unknown = np.full(expert_ids_TLK.shape, np.nan, np.float32)
+        return cls(
+            doc_id_T=np.asarray(doc_id_T, np.uint32),
+            position_T=np.asarray(position_T, np.uint32),
+            token_id_T=_or_full(token_id_T, tokens, NO_TOKEN, np.uint32),
+            phase_T=_or_full(phase_T, tokens, PREFILL, np.uint8),
+            loss_T=_or_full(loss_T, tokens, np.nan, np.float32),
+            token_text_T=[None] * tokens if token_text_T is None else token_text_T,
+            expert_ids_TLK=np.clip(expert_ids_TLK, *INT16).astype(np.int16, copy=False),
+            weights_TLK=unknown if weights_TLK is None else np.asarray(weights_TLK, np.float32),
+            documents=documents,
+            findings=findings,
+        )
 
-def concatenated(batches: list[RoutingBatch]) -> RoutingBatch:
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]], *, first_doc_id: int = 0) -> Self:
+        """A row a text, as rows of Hugging Face `datasets` are: `expert_ids` [T][L][K], and if they
+        are known `weights` of that shape, `token_ids`, `tokens` (their texts), `losses`, `text`,
+        `domain`, `group`, `origin`. ValueError: a row does not fit itself or the first one."""
+        parts: list[Self] = []
+        for doc_id, row in enumerate(rows, start=first_doc_id):
+            try:
+                parts.append(cls._from_row(row, doc_id))
+            except (KeyError, TypeError, OverflowError, ValueError) as error:
+                what = f"has no {error}" if isinstance(error, KeyError) else f"is wrong: {error}"
+                raise ValueError(f"row {doc_id - first_doc_id} {what}") from error
+        if not parts:
+            raise ValueError("there are no rows")
+        return concatenated(parts)
+
+    @classmethod
+    def _from_row(cls, row: Mapping[str, Any], doc_id: int) -> Self:
+        ids_TLK = np.array(row["expert_ids"])
+        if ids_TLK.ndim != 3 or ids_TLK.dtype.kind not in "iu":
+            raise ValueError(
+                f"expert_ids are {ids_TLK.dtype} of shape {ids_TLK.shape}, not whole numbers "
+                "[tokens, layers, chosen]"
+            )
+        texts = row.get("tokens")
+        named: dict[str, Any] = {name: row.get(name) for name in ("domain", "group")}
+        text = row.get("text") or "".join(texts or ())
+        origin = str(row.get("origin", f"row {doc_id}"))
+        arrays = {name: row.get(name) for name in ("weights", "token_ids", "losses")}
+        known = {name: None if one is None else np.array(one) for name, one in arrays.items()}
+        return cls.of(
+            doc_id_T=np.full(len(ids_TLK), doc_id),
+            position_T=np.arange(len(ids_TLK)),
+            expert_ids_TLK=ids_TLK,
+            weights_TLK=known["weights"],
+            token_id_T=known["token_ids"],
+            token_text_T=texts,
+            loss_T=known["losses"],
+            documents=(Document(doc_id=doc_id, text=text, origin=origin, **named),),
+        )
+
+
+def _or_full(
+    values_T: np.ndarray | None, tokens: int, fill: float, dtype: type[np.generic]
+) -> np.ndarray:
+    return np.full(tokens, fill, dtype) if values_T is None else np.asarray(values_T, dtype)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountsBatch:
+    """Choices of each expert in N documents of which no token is known: forward passes, or files.
+
+    A batch holds all of its documents, in the order of their ids.
+    """
+
+    tokens_NLE: np.ndarray  # int64: tokens that chose the expert; E: the most experts of a layer
+    documents: tuple[Document, ...]  # N; their text is empty
+    weight_sum_NLE: np.ndarray | None = None  # float64; None: unknown
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.tokens_NLE) != len(self.documents) or self.tokens_NLE.ndim != 3:
+            raise ValueError(
+                f"tokens_NLE is {self.tokens_NLE.shape}, of {len(self.documents)} documents"
+            )
+        weights_NLE = self.weight_sum_NLE
+        if weights_NLE is not None and weights_NLE.shape != self.tokens_NLE.shape:
+            raise ValueError(f"weights are {weights_NLE.shape}, counts {self.tokens_NLE.shape}")
+
+
+def concatenated(batches: list[Batch]) -> Batch:
     """One batch of all rows, in the order given."""
     if len(batches) == 1:
         return batches[0]
-    return RoutingBatch(
+    shapes = {batch.expert_ids_TLK.shape[1:] for batch in batches}
+    if len(shapes) > 1:
+        raise ValueError(f"batches of {' and '.join(map(str, sorted(shapes)))} layers and choices")
+    return type(batches[0])(
         doc_id_T=np.concatenate([batch.doc_id_T for batch in batches]),
         position_T=np.concatenate([batch.position_T for batch in batches]),
         token_id_T=np.concatenate([batch.token_id_T for batch in batches]),
@@ -128,7 +254,7 @@ def concatenated(batches: list[RoutingBatch]) -> RoutingBatch:
     )
 
 
-def _all_special(batches: list[RoutingBatch]) -> list[str | None] | None:
+def _all_special(batches: Sequence[RoutingBatch]) -> list[str | None] | None:
     if all(batch.special_T is None for batch in batches):
         return None
     return [name for batch in batches for name in batch.special_T or [None] * len(batch.doc_id_T)]

@@ -13,6 +13,7 @@ CREATE TABLE trace (
     num_shared_experts USMALLINT NOT NULL, -- the most of any layer
     scoring VARCHAR NOT NULL,           -- of all layers, or mixed
     top_k USMALLINT,                    -- NULL where it varies from token to token or by layer
+    counts_only BOOLEAN NOT NULL,       -- its source counts choices and names no token
     created_at TIMESTAMP NOT NULL,      -- UTC
     seed BIGINT,
     config JSON NOT NULL,               -- the model's configuration, and the capture's
@@ -42,8 +43,8 @@ CREATE TABLE document (
 CREATE TABLE token (
     doc_id UINTEGER NOT NULL,
     position UINTEGER NOT NULL,
-    token_id UINTEGER NOT NULL,
-    text VARCHAR NOT NULL,
+    token_id UINTEGER,                  -- NULL where the source does not name it
+    text VARCHAR,                       -- NULL where unknown
     phase UTINYINT NOT NULL,            -- 0 prefill, 1 decode
     loss FLOAT,                         -- nats given the tokens before it, NULL where unknown
     special VARCHAR                     -- name of a special token; NULL: an ordinary one
@@ -83,7 +84,9 @@ CREATE TABLE finding (                  -- what was noticed while the trace was 
     severity VARCHAR NOT NULL,          -- fatal (stands on every page), warning, note
     occurrences UBIGINT NOT NULL,
     first_example VARCHAR NOT NULL,     -- where, in words
-    effect VARCHAR NOT NULL             -- on the figures
+    effect VARCHAR NOT NULL,            -- on the figures
+    unit VARCHAR NOT NULL DEFAULT 'tokens', -- that occur
+    done VARCHAR NOT NULL DEFAULT ''    -- about it; empty: nothing
 );
 
 -- Rollups are sums, so shards merge by addition.

@@ -13,12 +13,12 @@ from typing import Self
 import duckdb
 import numpy as np
 
-from data.batch_check import check_layers
+from data.batch_check import check_counts, check_layers
 from data.connection import TraceError, connect, first_line, reading
 from data.groups import GroupDomains
 from data.inputs import require_file
 from data.new_trace import TraceDescription, create_empty, difference, layer_difference
-from data.routing import RoutingBatch
+from data.routing import CountsBatch, RoutingBatch
 from data.strict_json import json_text
 from data.trace_check import check_trace
 from data.trace_format import require_own_format, stored_groups, stored_layers
@@ -67,8 +67,8 @@ class TraceStore:
         )
         self._stored = self._trace.restore() if begun else set()
         self._error: Exception | None = None
-        self._last: RoutingBatch | None = None
-        self._queue: queue.Queue[RoutingBatch | None] = queue.Queue(QUEUE_BATCHES)
+        self._last: RoutingBatch | CountsBatch | None = None
+        self._queue: queue.Queue[RoutingBatch | CountsBatch | None] = queue.Queue(QUEUE_BATCHES)
         self._thread = threading.Thread(target=self._drain, name="trace-writer", daemon=True)
         self._thread.start()
 
@@ -131,7 +131,7 @@ class TraceStore:
         """Documents that the file held when it was resumed."""
         return self._stored
 
-    def write(self, batch: RoutingBatch) -> None:
+    def write(self, batch: RoutingBatch | CountsBatch) -> None:
         """Hand rows to the writer thread; waits while that is behind. The same batch again, after
         an interruption, is written once."""
         if batch is self._last:
@@ -141,11 +141,19 @@ class TraceStore:
         self._queue.put(batch)
         self._last = batch
 
-    def _check(self, batch: RoutingBatch) -> None:
+    def _check(self, batch: RoutingBatch | CountsBatch) -> None:
         for document in batch.documents:
             self._groups.check(document.group, document.domain, f"document {document.doc_id}")
-        layers, top_k = batch.expert_ids_TLK.shape[1:]
         expected = self._description
+        if isinstance(batch, CountsBatch) != expected.counts_only:
+            raise ValueError(
+                "a trace holds the choices of tokens, or counts only; its description says which "
+                "(counts_only)"
+            )
+        if isinstance(batch, CountsBatch):
+            check_counts(batch, expected.layers)
+            return
+        layers, top_k = batch.expert_ids_TLK.shape[1:]
         if layers != expected.num_layers:
             raise ValueError(f"routing of {layers} layers, the trace has {expected.num_layers}")
         if expected.top_k not in (None, top_k):
@@ -175,7 +183,7 @@ class TraceStore:
             self._attempt(self._trace.write, batch)
         self._attempt(self._trace.flush)
 
-    def _attempt(self, step: Callable[..., None], *arguments: RoutingBatch) -> None:
+    def _attempt(self, step: Callable[..., None], *arguments: RoutingBatch | CountsBatch) -> None:
         if self._error is not None:
             return
         try:

@@ -14,7 +14,13 @@ import duckdb
 
 from data.connection import TraceError, connect
 from data.groups import SOURCES, sources_of
-from data.trace_format import ADDED, FORMAT_VERSION, READABLE_VERSIONS, layers_query
+from data.trace_format import (
+    ADDED,
+    FORMAT_VERSION,
+    READABLE_VERSIONS,
+    WITH_COUNTS_ONLY,
+    layers_query,
+)
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 CHECKS = Path(__file__).with_name("checks.sql")
@@ -30,11 +36,11 @@ HAVING count(*) > 1000 OR sum(occurrences) > 1e15
     OR max(strlen(kind) + strlen(first_example) + strlen(effect)) > 10000
     OR NOT bool_and(severity IN ('fatal', 'warning', 'note'))
 """
-OPENED = """
+OPENED = f"""
 CREATE TEMP TABLE opened AS
-SELECT num_layers::INTEGER AS num_layers, top_k,
-       $whole::BOOLEAN AS whole, $named::BOOLEAN AS named
-FROM trace
+SELECT num_layers::INTEGER AS num_layers, top_k, coalesce(counts_only, false) AS counts_only,
+       $whole::BOOLEAN AND NOT coalesce(counts_only, false) AS pairs, $named::BOOLEAN AS named
+FROM ({WITH_COUNTS_ONLY})
 """
 # Whatever else a file may hold can run SQL. Asked by full names and without any function or
 # operator: a macro of the file may have their names, + and count included.

@@ -7,15 +7,25 @@ import duckdb
 
 from data.routing import UNKNOWN, LayerDescription
 
-FORMAT_VERSION = 6
-READABLE_VERSIONS = (3, 4, 5, FORMAT_VERSION)
+FORMAT_VERSION = 7
+READABLE_VERSIONS = (3, 4, 5, 6, FORMAT_VERSION)
 WITH_LAYERS = 6  # the first version that describes layers one by one
 ADDED = {  # by a version; these statements make its tables those of the version before
+    7: (
+        "ALTER TABLE trace DROP COLUMN counts_only",
+        "ALTER TABLE token ALTER token_id SET NOT NULL",
+        "ALTER TABLE token ALTER text SET NOT NULL",
+        "ALTER TABLE finding DROP COLUMN unit",
+        "ALTER TABLE finding DROP COLUMN done",
+    ),
     6: ("DROP TABLE layer", "ALTER TABLE token DROP COLUMN special"),
     5: ("ALTER TABLE trace DROP COLUMN trace_id", "DROP TABLE finding"),
     4: ('ALTER TABLE document DROP COLUMN "group"',),
 }
-
+# Table trace, whatever its format: NULL before format 7, whose traces had tokens all.
+WITH_COUNTS_ONLY = (
+    "SELECT * FROM trace UNION ALL BY NAME SELECT NULL::BOOLEAN AS counts_only WHERE false"
+)
 
 LAYER_FIELDS = ", ".join(field.name for field in fields(LayerDescription))
 

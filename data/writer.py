@@ -4,8 +4,9 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
 
@@ -16,13 +17,23 @@ import pyarrow as pa
 from data.rollups import (
     PairCounts,
     RoutingTables,
+    counted_k_table,
+    counted_load_table,
     document_dropped_table,
     document_k_table,
     document_load_table,
     dropped_table,
     token_table,
 )
-from data.routing import NO_EXPERT, Finding, RoutingBatch, concatenated, take_rows
+from data.routing import (
+    NO_EXPERT,
+    CountsBatch,
+    Document,
+    Finding,
+    RoutingBatch,
+    concatenated,
+    take_rows,
+)
 from data.strict_json import json_text
 
 TRANSACTION_TOKENS = 65_536  # at least, in whole documents
@@ -59,8 +70,11 @@ class TraceWriter:
         self.counting = ThreadPoolExecutor(1)
         self.counted: deque[Future[None]] = deque()
 
-    def write(self, batch: RoutingBatch) -> None:
+    def write(self, batch: RoutingBatch | CountsBatch) -> None:
         """Hold rows until their document is complete, documents until they fill a transaction."""
+        if isinstance(batch, CountsBatch):
+            self._write_counts(batch)
+            return
         complete_T = np.isin(batch.doc_id_T, [document.doc_id for document in batch.documents])
         if complete_T.all() and not self.unfinished:
             self._add(batch)
@@ -72,6 +86,18 @@ class TraceWriter:
             self.flush()
         elif self.waiting_rows >= INSERT_ROWS:
             self._insert_waiting()
+
+    def _write_counts(self, batch: CountsBatch) -> None:
+        self._require_new(batch.documents)
+        self.connection.begin()
+        self._insert("document", document_table(batch.documents))
+        for finding in batch.findings:
+            self._add_finding(finding)
+        self._insert("document_load", counted_load_table(batch))
+        rows = self.connection.execute("SELECT top_k FROM layer ORDER BY layer_id").fetchall()
+        self._insert("document_k", counted_k_table(batch, [top_k for (top_k,) in rows]))
+        self.connection.commit()
+        self.documents += len(batch.documents)
 
     def due_in(self) -> float | None:
         """Seconds until the next commit; None: nothing waits for it."""
@@ -90,13 +116,16 @@ class TraceWriter:
         self._add(take_rows(held, order[complete_T]))
 
     def _add(self, batch: RoutingBatch) -> None:
-        for document in batch.documents:
-            if document.doc_id in self.doc_ids:
-                raise ValueError(f"document {document.doc_id} came twice; each comes once")
-            self.doc_ids.add(document.doc_id)
+        self._require_new(batch.documents)
         self.waiting.append(batch)
         self.waiting_rows += batch.expert_ids_TLK.size
         self.begun_tokens += len(batch.doc_id_T)
+
+    def _require_new(self, documents: Sequence[Document]) -> None:
+        for document in documents:
+            if document.doc_id in self.doc_ids:
+                raise ValueError(f"document {document.doc_id} came twice; each comes once")
+            self.doc_ids.add(document.doc_id)
 
     def flush(self) -> None:
         """End the transaction: everything about the documents that came since the last."""
@@ -119,7 +148,7 @@ class TraceWriter:
         self._insert_documents(batch)
         for finding in batch.findings:
             self._add_finding(finding)
-        pieces = parts(batch, tokens=max(1, INSERT_ROWS // batch.expert_ids_TLK[0].size))
+        pieces = parts(batch, tokens=max(1, INSERT_ROWS // max(1, batch.expert_ids_TLK[:1].size)))
         for piece in pieces:
             self._count(piece.expert_ids_TLK)
         with ThreadPoolExecutor(TABLE_THREADS) as beside:
@@ -134,7 +163,7 @@ class TraceWriter:
         self.counted.append(self.counting.submit(self.pairs.add, expert_ids_TLK))
 
     def _insert_documents(self, batch: RoutingBatch) -> None:
-        self._insert("document", document_table(batch))
+        self._insert("document", document_table(batch.documents))
         cut = [document.truncated_tokens for document in batch.documents]
         if any(cut):
             truncated = self.config["truncated"]
@@ -145,17 +174,18 @@ class TraceWriter:
 
     def _add_finding(self, finding: Finding) -> None:
         """More of a finding that the trace has adds to it, and keeps its first example."""
-        which = [finding.kind, finding.severity, finding.effect]
+        row = asdict(finding)
+        more = (row.pop("occurrences"), row.pop("first_example"))
+        same = " AND ".join(f"{name} = ${name}" for name in row)
         known = self.connection.execute(
-            "UPDATE finding SET occurrences = occurrences + $1 "
-            "WHERE kind = $2 AND severity = $3 AND effect = $4",
-            [finding.occurrences, *which],
+            f"UPDATE finding SET occurrences = occurrences + $more WHERE {same}",
+            row | {"more": more[0]},
         ).fetchall()
         if known == [(0,)]:
             self.connection.execute(
-                "INSERT INTO finding (kind, severity, effect, occurrences, first_example) "
-                "VALUES ($1, $2, $3, $4, $5)",
-                [*which, finding.occurrences, finding.first_example],
+                f"INSERT INTO finding ({', '.join(row)}, occurrences, first_example) "
+                f"VALUES ({', '.join(f'${name}' for name in row)}, $more, $first)",
+                row | dict(zip(("more", "first"), more, strict=True)),
             )
 
     def _made_ahead(
@@ -248,16 +278,16 @@ class TraceWriter:
         return expert_ids_TLK
 
 
-def document_table(batch: RoutingBatch) -> pa.Table:
+def document_table(documents: Sequence[Document]) -> pa.Table:
     return pa.table(
         {
-            "doc_id": pa.array([document.doc_id for document in batch.documents], pa.uint32()),
-            "domain": pa.array([document.domain for document in batch.documents], pa.string()),
-            "group": pa.array([document.group for document in batch.documents], pa.string()),
-            "text": pa.array([document.text for document in batch.documents], pa.string()),
-            "origin": pa.array([document.origin for document in batch.documents], pa.string()),
+            "doc_id": pa.array([document.doc_id for document in documents], pa.uint32()),
+            "domain": pa.array([document.domain for document in documents], pa.string()),
+            "group": pa.array([document.group for document in documents], pa.string()),
+            "text": pa.array([document.text for document in documents], pa.string()),
+            "origin": pa.array([document.origin for document in documents], pa.string()),
             "sha256": pa.array(
-                [hashlib.sha256(document.text.encode()).hexdigest() for document in batch.documents]
+                [hashlib.sha256(document.text.encode()).hexdigest() for document in documents]
             ),
         }
     )

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from data.channel import Channel
 from data.connection import connect
-from data.routing import RoutingBatch
+from data.routing import CountsBatch, RoutingBatch
 from data.server_process import served_by
 from data.writer import TraceWriter
 
@@ -44,7 +44,7 @@ class WriterProcess:
         doc_ids: set[int] = self._ask("restore")
         return doc_ids
 
-    def write(self, batch: RoutingBatch) -> None:
+    def write(self, batch: RoutingBatch | CountsBatch) -> None:
         """Waits while the process is behind; what failed in it is raised by a later call."""
         self._tell("write", batch)
 

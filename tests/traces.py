@@ -70,8 +70,8 @@ def write_empty_trace(path: Path, *, num_layers: int = 2, num_experts: int = 4) 
         con.execute(SCHEMA.read_text())
         con.execute(
             "INSERT INTO trace VALUES ('0123', 'tiny', 'routescope', 'toy', repeat('ab12', 16), "
-            "'bytes', $1, $2, 1, 'softmax', 2, TIMESTAMP '2026-01-02 03:04:05', 7, "
-            "'{\"seed\": 7}', 6)",
+            "'bytes', $1, $2, 1, 'softmax', 2, false, TIMESTAMP '2026-01-02 03:04:05', 7, "
+            "'{\"seed\": 7}', 7)",
             [num_layers, num_experts],
         )
         con.execute(

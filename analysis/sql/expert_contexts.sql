@@ -1,4 +1,5 @@
--- The token an expert weighs most in a document, with twelve tokens on each side; strongest first.
+-- The token an expert weighs most in a document, with twelve tokens on each side; strongest first. A
+-- token of unknown text is shown by its id.
 -- Traces of formats 3 to 5 name no special tokens.
 WITH named AS (
     SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false
@@ -13,16 +14,17 @@ strongest AS (
     LIMIT $limit
 ),
 context AS (
-    SELECT doc_id, strongest.position, weight, text, special,
+    SELECT doc_id, strongest.position, weight, special, coalesce(text, '#' || token_id, '·') AS text,
+           CASE WHEN text IS NULL THEN ' ' ELSE '' END AS gap,
            named.position - strongest.position::BIGINT AS place
     FROM strongest
     JOIN named USING (doc_id)
     WHERE place BETWEEN -12 AND 12
 )
 SELECT doc_id, position, coalesce($names[list_position($labels, coalesce(domain, ''))], $others) AS domain,
-       coalesce(string_agg(context.text, '' ORDER BY place) FILTER (place < 0), '') AS before,
+       coalesce(string_agg(context.text || gap, '' ORDER BY place) FILTER (place < 0), '') AS before,
        any_value(coalesce(nullif(context.text, ''), special, '∅')) FILTER (place = 0) AS text,
-       coalesce(string_agg(context.text, '' ORDER BY place) FILTER (place > 0), '') AS after,
+       coalesce(string_agg(gap || context.text, '' ORDER BY place) FILTER (place > 0), '') AS after,
        weight
 FROM context
 JOIN document USING (doc_id)

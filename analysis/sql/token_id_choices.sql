@@ -14,6 +14,6 @@ SELECT token_id, doc_id, expert_id, count(*)::BIGINT AS tokens,
 FROM routing
 JOIN sample USING (doc_id)
 JOIN token USING (doc_id, position)
-WHERE layer_id = $layer_id
+WHERE layer_id = $layer_id AND token_id IS NOT NULL
 GROUP BY ALL
 ORDER BY ALL

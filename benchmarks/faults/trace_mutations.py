@@ -278,9 +278,11 @@ def _whole(table: str, column: str, kind: str, rng: Rng) -> str:
             "; ".join(f"DELETE FROM {name}" for name in (*every, "coactivation", "transition")),
             "; ".join(f"DELETE FROM {name} WHERE doc_id > 0" for name in every)
             + "; DELETE FROM coactivation; DELETE FROM transition",
-            "INSERT INTO finding VALUES ('non-finite', 'warning', 3, 'layer 1', 'x'); "
+            "INSERT INTO finding (kind, severity, occurrences, first_example, effect) "
+            "VALUES ('non-finite', 'warning', 3, 'layer 1', 'x'); "
             "UPDATE routing SET weight = 'inf' WHERE rowid = 3",
-            "INSERT INTO finding VALUES ('x', 'odd', 18446744073709551615, '<b>', '![a](b)')",
+            "INSERT INTO finding VALUES "
+            "('x', 'odd', 18446744073709551615, '<b>', '![a](b)', '', '')",
         ),
         rng,
     )

@@ -78,17 +78,35 @@ def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     } | {"routing": rows(path, "SELECT count(*), sum(hash(COLUMNS(*))::HUGEINT) FROM routing")}
 
 
+def drop_format_7(connection: duckdb.DuckDBPyConnection) -> None:
+    """What format 7 added."""
+    connection.execute("ALTER TABLE trace DROP COLUMN counts_only")
+    for column in ("token_id", "text"):
+        connection.execute(f"ALTER TABLE token ALTER {column} SET NOT NULL")
+    for column in ("unit", "done"):
+        connection.execute(f"ALTER TABLE finding DROP COLUMN {column}")
+
+
 def drop_format_6(connection: duckdb.DuckDBPyConnection) -> None:
-    """What format 6 added."""
+    """What formats 6 and 7 added."""
+    drop_format_7(connection)
     connection.execute("DROP TABLE layer")
     connection.execute("ALTER TABLE token DROP COLUMN special")
 
 
 def drop_format_5(connection: duckdb.DuckDBPyConnection) -> None:
-    """What formats 5 and 6 added."""
+    """What formats 5 to 7 added."""
     drop_format_6(connection)
     connection.execute("ALTER TABLE trace DROP COLUMN trace_id")
     connection.execute("DROP TABLE finding")
+
+
+def as_format_6(path: Path) -> Path:
+    """What the format before traces of counts and unknown tokens held."""
+    with duckdb.connect(str(path)) as connection:
+        drop_format_7(connection)
+        connection.execute("UPDATE trace SET format_version = 6")
+    return path
 
 
 def as_format_5(path: Path) -> Path:

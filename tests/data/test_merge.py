@@ -217,7 +217,7 @@ def test_a_merge_that_fails_leaves_nothing(tmp_path: Path) -> None:
     a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
     with duckdb.connect(str(b)) as con:
         con.execute("DROP TABLE gate")
-    with pytest.raises(ValueError, match="its table 'gate' is not that of trace format 6"):
+    with pytest.raises(ValueError, match="its table 'gate' is not that of trace format 7"):
         merge_traces([a, b], tmp_path / "c.duckdb")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.duckdb", "1.duckdb"]
 

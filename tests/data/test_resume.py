@@ -74,7 +74,7 @@ def test_a_capture_killed_while_duckdb_tidied_its_file_is_resumed(
     code = f"""
 import os, duckdb
 con = duckdb.connect({str(partial_path(path))!r})
-con.execute("INSERT INTO finding VALUES ('other', 'note', 1, 'here', 'nothing')")
+con.execute("INSERT INTO finding VALUES ('other', 'note', 1, 'here', 'nothing', 'tokens', '')")
 con.execute("SET debug_checkpoint_abort = '{moment}'")
 try:
     con.execute("CHECKPOINT")

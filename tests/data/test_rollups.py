@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data import rollups
 from data.rollups import PairCounts, document_k_table, document_load_table
 from data.routing import NO_EXPERT
 from data.store import TraceStore
@@ -70,6 +71,32 @@ def test_pair_counts_equal_a_count_by_hand(ids_TLK: np.ndarray) -> None:
     pairs.add(ids_TLK)
     assert (pairs.coactivation_LEE == expected_pairs).all()
     assert (pairs.transition_LEE == expected_next).all()
+
+
+def test_pairs_of_few_among_many_are_counted_as_products_count_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(3)
+    ids_TLK = rng.random((500, 3, 40)).argsort(-1)[..., :4].astype(np.int16)
+    ids_TLK[::7, 1, 2:] = NO_EXPERT
+    ids_TLK[::9, 2] = NO_EXPERT
+    counted = []
+    for few in (9, 11):  # 40 experts are more than 9 times 4, not more than 11 times
+        monkeypatch.setattr(rollups, "FEW", few)
+        pairs = PairCounts.empty(num_layers=3, num_experts=40)
+        pairs.add(ids_TLK)
+        counted.append(pairs)
+    one, other = counted
+    assert one.coactivation_LEE.sum() > 0
+    assert (one.coactivation_LEE == other.coactivation_LEE).all()
+    assert (one.transition_LEE == other.transition_LEE).all()
+
+
+@pytest.mark.parametrize("experts", [4, 40])
+def test_an_expert_chosen_twice_is_refused(experts: int) -> None:
+    pairs = PairCounts.empty(num_layers=2, num_experts=experts)
+    with pytest.raises(ValueError, match="an expert twice in layer 1"):
+        pairs.add(np.array([[[0, 1], [3, 3]]], np.int16))
 
 
 def test_a_token_counts_under_the_number_of_experts_that_ran(tmp_path: Path) -> None:

@@ -11,11 +11,14 @@ from data import store
 from data.connection import TraceError, connect, reading
 from data.store import TraceStore, open_trace
 from data.trace_paths import partial_path
-from tests.data.stored import as_format_3, as_format_4, as_format_5, interrupted, rows
+from tests.data.stored import as_format_3, as_format_4, as_format_5, as_format_6, interrupted, rows
 from tests.routing_batches import batch_of, description
 from tests.traces import write_empty_trace, write_tiny_trace
 
-NON_FINITE = "INSERT INTO finding VALUES ('non-finite', 'warning', 1, 'layer 0', 'means')"
+NON_FINITE = (
+    "INSERT INTO finding (kind, severity, occurrences, first_example, effect) "
+    "VALUES ('non-finite', 'warning', 1, 'layer 0', 'means')"
+)
 
 
 def groups_in_words(source: str, **counts: int) -> str:
@@ -48,11 +51,11 @@ def change(path: Path, *statements: str) -> Path:
         "CREATE SEQUENCE s": "holds the sequence 's'",
         "CREATE SCHEMA s": "holds the schema 's'",
         "CREATE INDEX i ON token (doc_id)": "holds the index 'i'",
-        "CREATE TABLE extra (a INT)": "its table 'extra' is not that of trace format 6",
+        "CREATE TABLE extra (a INT)": "its table 'extra' is not that of trace format 7",
         "DROP TABLE gate": "its table 'gate' is not",
         "ALTER TABLE token ADD COLUMN a INT": "its table 'token' is not",
         "ALTER TABLE token ALTER COLUMN doc_id TYPE BIGINT": "its table 'token' is not",
-        "ALTER TABLE token ALTER COLUMN text DROP NOT NULL": "its table 'token' is not",
+        "ALTER TABLE token ALTER COLUMN phase DROP NOT NULL": "its table 'token' is not",
         "ALTER TABLE token ALTER COLUMN loss SET DEFAULT 1": "its table 'token' is not",
     }.items(),
 )
@@ -76,7 +79,7 @@ def test_a_table_with_a_generated_column_is_refused(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "message"),
     {
-        "INSERT INTO trace FROM trace": "has trace format 6, 6",
+        "INSERT INTO trace FROM trace": "has trace format 7, 7",
         "UPDATE trace SET num_layers = 0": "it has 0 layers of 4 experts",
         "UPDATE trace SET num_layers = 3": "table layer does not describe every layer",
         "UPDATE trace SET num_experts = 5": "table layer does not describe every layer",
@@ -140,8 +143,8 @@ def test_a_table_with_a_generated_column_is_refused(tiny: Path) -> None:
         "INSERT INTO gate FROM gate": "do not fit its tokens",
         "INSERT INTO dropped SELECT 0, 0, 0, 3": "choices that were dropped do not fit",
         "INSERT INTO document_dropped SELECT 0, 0, 3, 1": "choices that were dropped do not fit",
-        "INSERT INTO finding VALUES ('a', 'odd', 1, '', '')": "of no severity",
-        "INSERT INTO finding VALUES ('a', 'note', 1e18, '', '')": "too often",
+        "INSERT INTO finding VALUES ('a', 'odd', 1, '', '', '', '')": "of no severity",
+        "INSERT INTO finding VALUES ('a', 'note', 1e18, '', '', '', '')": "too often",
         "DELETE FROM coactivation": r"the pairs \(coactivation\) of expert",
         "UPDATE coactivation SET tokens = 1": r"the pairs \(coactivation\) of expert",
         "UPDATE coactivation SET expert_b = expert_a": "in the wrong order",
@@ -158,7 +161,8 @@ def test_a_trace_whose_contents_do_not_agree_is_refused(
 
 
 def test_traces_of_every_format_and_empty_ones_are_sound(tmp_path: Path) -> None:
-    for name, older in {"6": None, "5": as_format_5, "4": as_format_4, "3": as_format_3}.items():
+    formats = {"6": as_format_6, "5": as_format_5, "4": as_format_4, "3": as_format_3}
+    for name, older in {"7": None, **formats}.items():
         for write in (write_tiny_trace, write_empty_trace):
             path = tmp_path / f"{write.__name__}{name}.duckdb"
             write(path)

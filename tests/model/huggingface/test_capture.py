@@ -61,7 +61,8 @@ def vars_of(batch: RoutingBatch) -> dict[str, Any]:
 def test_pieces_join_to_the_texts_and_special_tokens_are_named(loaded: Loaded, name: str) -> None:
     batch = captured(loaded(name))
     for document in batch.documents:
-        assert "".join(of_document(batch, document.doc_id).token_text_T) == document.text
+        pieces = of_document(batch, document.doc_id).token_text_T
+        assert "".join(map(str, pieces)) == document.text
     assert batch.special_T is not None
     first = batch.position_T == 0
     assert [x for x, own in zip(batch.special_T, first, strict=True) if own] == ["<s>"] * 4
