@@ -17,6 +17,8 @@ from app.commands import (
     corpus,
     demo,
     evaluate,
+    export,
+    importing,
     information,
     merge,
     model,
@@ -61,12 +63,14 @@ app.add_typer(model.app, name="model")
 app.command("app")(dashboard.serve)
 app.command()(train.train)
 app.command()(capture.capture)
+app.command("import")(importing.import_dump)
 app.command()(demo.demo)
 app.command()(merge.merge)
 app.command()(project.project)
 app.command()(information.information)
 app.command()(ablate.ablate)
 app.command()(evaluate.evaluate)
+app.command()(export.export)
 app.command()(prune.prune)
 app.command()(prune.quantize)
 
