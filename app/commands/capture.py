@@ -1,16 +1,17 @@
 """`routescope capture`: texts through a model into a trace."""
 
-import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis.queries import findings
 from app.commands import capture_options as options
-from app.commands.findings import print_findings
+from app.commands.capture_prompts import described_prompts, every, part_of
+from app.commands.findings import print_report
 from app.commands.loading import Device, Dtype, Model, model_folder
 from app.commands.numbers import OwnTemperature, OwnTopP
 from app.commands.parallel import ranks_of_torchrun
@@ -19,8 +20,7 @@ from app.commands.signals import leaving
 from app.studies.parallel_capture import capture_in_parallel
 from app.studies.reader import CHECKPOINT, Loading, Sampling, Tracer, load_tracer, own_model
 from data.groups import Grouping
-from data.lines import DEFAULT_LIMITS
-from data.prompts import PromptSummary, read_documents, summarize_prompts
+from data.prompts import PromptSummary, summarize_prompts
 from data.routing import Document
 from data.store import TraceStore, open_trace
 from data.strict_json import json_text
@@ -47,16 +47,48 @@ def capture(
     resume: options.Resume = False,
     allow_nonfinite: options.AllowNonfinite = False,
     parallel: options.Parallel = False,
+    server: options.ServerUrl = None,
+    api: options.Api = None,
+    num_experts: options.NumExperts = None,
+    top_k: options.TopK = None,
+    layers: options.Layers = None,
     as_json: Json = False,
 ) -> None:
     """Run prompts through a model and store where every token was routed.
 
     Example: routescope capture prompts.jsonl --out traces/mine.duckdb
 
+    From a running server: routescope capture prompts.jsonl --out traces/mine.duckdb --server
+    http://127.0.0.1:30000 --api sglang --generate 64
+
     Several processes: torchrun --standalone --nproc-per-node 2 $(which routescope) capture
     prompts.jsonl --out traces/mine.duckdb --parallel
     """
     loading = Loading(device=device, dtype=dtype, chat=chat)
+    served = options.Served(
+        server=server, api=api, num_experts=num_experts, top_k=top_k, layers=layers
+    )
+    if served:
+        from app.commands.server_capture import capture_served
+
+        if device or dtype or parallel or allow_nonfinite:
+            raise ValueError(
+                "--server goes without --device, --dtype, --parallel, --allow-nonfinite"
+            )
+        ways: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed}
+        capture_served(
+            served,
+            prompts,
+            out,
+            model,
+            chat=chat,
+            new_tokens=generate,
+            **ways,
+            part=part,
+            resume=resume,
+            as_json=as_json,
+        )
+        return
     if parallel:
         require_alone(resume, loading)
     sampling = None
@@ -121,20 +153,6 @@ def capture_alone(
     report(with_summary(figures, summary, out), grouping=summary.grouping, as_json=as_json)
 
 
-def every(step: int, prompts: Path, summary: PromptSummary, *, first: int) -> Iterator[Document]:
-    """Every so many prompts of the file, from the first one given."""
-    documents = read_documents(prompts, joined=summary.joined)
-    return (document for document in documents if document.doc_id % step == first)
-
-
-def described_prompts(
-    prompts: Path, summary: PromptSummary, *, part: str | None
-) -> dict[str, str | int]:
-    described: dict[str, str | int] = {"file": prompts.name, "sha256": summary.sha256}
-    described["skipped_rows"] = summary.skipped
-    return described if part is None else described | {"part": part}
-
-
 def capture_over_ranks(
     prompts: Path,
     out: Path,
@@ -179,19 +197,6 @@ def capture_over_ranks(
         if ranks.rank == 0:
             figures = summary_figures(captured, seconds=time.perf_counter() - started)
             report(with_summary(figures, summary, out), grouping=summary.grouping, as_json=as_json)
-
-
-def part_of(part: str | None) -> tuple[int, int]:
-    """(place, parts), the place counted from 0; all is one part."""
-    if part is None:
-        return 0, 1
-    match = re.fullmatch(r"([1-9]\d{0,9})/([1-9]\d{0,9})", part, re.ASCII)
-    if match is None or not int(match[1]) <= int(match[2]) <= DEFAULT_LIMITS.documents:
-        raise ValueError(
-            f"--part is {part[:40]!r}; give I/N, such as 1/4, 2/4, 3/4 and 4/4, with N up to "
-            f"{DEFAULT_LIMITS.documents:,}"
-        )
-    return int(match[1]) - 1, int(match[2])
 
 
 def write_trace(
@@ -252,7 +257,7 @@ def counted(number: object, one: str, several: str) -> str:
 
 def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_json: bool) -> None:
     with open_trace(Path(str(figures["path"]))) as con:
-        print_findings(con)
+        print_report(findings(con))
     if as_json:
         print(json_text(figures))
         return

@@ -221,7 +221,7 @@ def test_a_gate_of_nan_can_be_captured_with_a_finding_that_commands_print(
         part = ("--out", path, "--model", broken, "--part", f"{place}/2", "--allow-nonfinite")
         result = run(prompts, *part)
         assert result.exit_code == 0, result.output
-        assert "warning: Router logits, mixing weights or losses" in result.stderr
+        assert "fatal: non-finite: Router logits, mixing weights or losses" in result.stderr
     merged = tmp_path / "merged.duckdb"
     result = CliRunner().invoke(MERGE, [*map(str, parts), "--out", str(merged)])
     assert "(8 tokens; first, MoE layer 1 gives router logits" in result.stderr
