@@ -1,0 +1,30 @@
+"""SGLang's --init-expert-location: where experts lie, or counts by which SGLang places them itself.
+
+SGLang looks a layer up by its number in the model, so dense layers have a row, too. L = MoE layers,
+E = routed experts.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data.exports.layer_numbers import experts_of_all, layer_numbers
+from data.routing import LayerDescription
+
+WHAT = "SGLang's expert location"
+
+
+def expert_location(layers: Sequence[LayerDescription]) -> dict[str, list[list[int]]]:
+    """One copy of each expert, in order."""
+    experts = list(range(experts_of_all(layers, WHAT)))
+    return {"physical_to_logical_map": [experts] * (max(layer_numbers(layers)) + 1)}
+
+
+def expert_counts(
+    layers: Sequence[LayerDescription], tokens_LE: np.ndarray
+) -> dict[str, list[list[int]]]:
+    """The loads of the trace; 0 in dense layers, as SGLang's recorder writes."""
+    numbers = layer_numbers(layers)
+    counts = np.zeros((max(numbers) + 1, experts_of_all(layers, WHAT)), np.int64)
+    counts[numbers] = tokens_LE
+    return {"logical_count": counts.tolist()}
