@@ -94,6 +94,15 @@ def k_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
     return tokens_LK
 
 
+def with_unknown_k(tokens_LK: np.ndarray, tokens_LE: np.ndarray) -> np.ndarray:
+    """A source of counts may not say how many experts ran for a token: what it counted beyond
+    tokens_LK are tokens of one choice, which leave the most to chance."""
+    known_L = np.nansum(tokens_LK * np.arange(tokens_LK.shape[-1]), -1)
+    all_LK = tokens_LK.copy()
+    all_LK[:, 1] += np.nansum(tokens_LE, -1) - known_L
+    return all_LK
+
+
 def domain_array(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
     """tokens_LEG of expert_domain_tokens(), domains in the order of info.domains."""
     tokens_LEG = np.repeat(no_choices(info)[..., None], len(info.domains), axis=-1)

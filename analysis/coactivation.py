@@ -34,6 +34,17 @@ def coactivation_null(pairs_EE: np.ndarray, tokens_E: np.ndarray, num_tokens: in
     return pairs * num_tokens * num_experts / (choices**2 * (num_experts - 1))
 
 
+def pairs_beyond_loads(pairs_EE: np.ndarray, tokens_E: np.ndarray) -> float:
+    """Share of a layer's pairs that would have to be others for the loads to explain all of them:
+    half of sum |share - expected share|, where expected is in proportion to the product of two
+    loads. 0 to 1, a little above 0 by chance; NaN without pairs."""
+    above = np.triu_indices(len(tokens_E), 1)
+    pairs_P, expected_P = pairs_EE[above], np.multiply.outer(tokens_E, tokens_E)[above]
+    if not pairs_P.any():
+        return float("nan")
+    return float(np.abs(pairs_P / pairs_P.sum() - expected_P / expected_P.sum()).sum() / 2)
+
+
 def _without_diagonal(matrix_EE: np.ndarray) -> np.ndarray:
     num_experts = matrix_EE.shape[-1]
     matrix_EE[..., np.arange(num_experts), np.arange(num_experts)] = np.nan

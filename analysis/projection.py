@@ -53,7 +53,8 @@ def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Po
     tokens = queries.tokens_by_domain(con)
     sample = _stratified(tokens, MAX_TOKENS, seed)
     choices = queries.token_choices(con, sample)
-    weights = _root_share(choices.weight, [choices.point, choices.layer_id])
+    known = choices.weight.fillna(1.0)  # where its source gives ids only, all count alike
+    weights = _root_share(known, [choices.point, choices.layer_id])
     features_PF = csr_matrix(
         (weights, (choices.point, _expert_index(choices, info))),
         shape=(len(sample), info.num_layers * info.num_experts),

@@ -28,6 +28,7 @@ from analysis.replication import NUMBERS, replication
 from analysis.significance import lift_table
 from app import sample, sidecars
 from app.trace import BY_IDENTITY, Trace
+from app.views.shared import needs
 from app.views.shared.layer_names import names_of
 from data.sidecar import Sidecar
 
@@ -110,7 +111,8 @@ def absence(trace: Trace, domain: str | None = None) -> Absence:
         k = queries.domain_k(con)
     if domain is not None:
         k = k[k.domain == domain]
-    return load.absence(tokens_LE, arrays.k_array(k, trace.info))
+    tokens_LK = arrays.with_unknown_k(arrays.k_array(k, trace.info), tokens_LE)
+    return load.absence(tokens_LE, tokens_LK)
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
@@ -168,6 +170,8 @@ def domains(trace: Trace) -> pd.DataFrame:
     of_domain = sample.by_domain(trace).set_index("domain")
     table = table.join(of_domain, on="domain")
     table[counts] = table[counts].fillna(0).astype(int)
+    if trace.info.counts_only:
+        table["n_tokens"] = pd.NA
     return table[["domain", *of_domain, "mean_loss"]]
 
 
@@ -251,13 +255,7 @@ def limits(trace: Trace) -> list[str]:
             "Every token chooses every expert (k = E), so every load is balanced and no expert "
             "can show a preference."
         )
-    with trace.cursor() as con:
-        if queries.expert_tokens(con).weight_sum.isna().any():
-            lines.append(
-                "This trace has expert ids but no mixing weights: choices are counted, weights "
-                "are not shown."
-            )
-    return lines
+    return lines + needs.lacking(trace)
 
 
 def draw_limits(trace: Trace) -> None:

@@ -45,8 +45,12 @@ if __name__ == "__main__":  # a spawned process imports this file too
                 page("redundancy", "Redundancy", "content_copy"),
                 page("comparison", "Comparison", "compare_arrows"),
             ],
-            "Data": [page("export", "Export", "download")],
-        }
+            "Data": [
+                page("importing", "Import", "upload_file"),
+                page("export", "Export", "download"),
+            ],
+        },
+        expanded=True,
     )
     jobs_panel.draw()
     try:

@@ -77,6 +77,13 @@ def by_domain(trace: Trace) -> pd.DataFrame:
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
+def num_choices(trace: Trace) -> int:
+    """Of all layers."""
+    with trace.cursor() as con:
+        return int(queries.expert_tokens(con).tokens.sum())
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
 def size(trace: Trace) -> str:
     """How many texts in how many groups, those without a token too."""
     with trace.cursor() as con:

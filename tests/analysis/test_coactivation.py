@@ -62,3 +62,12 @@ def test_no_tokens_and_one_expert_have_no_null() -> None:
         coactivation.coactivation_null(np.zeros((4, 4)), np.zeros(4), 0)
     with pytest.raises(ValueError, match="one expert"):
         coactivation.coactivation_null(np.zeros((1, 1)), np.ones(1), 1)
+
+
+def test_pairs_that_loads_explain_are_none_and_planted_pairs_are_many() -> None:
+    pairs_EE, tokens_E, _ = every_choice(4, 2)
+    assert coactivation.pairs_beyond_loads(pairs_EE, tokens_E) == pytest.approx(0)
+    apart_EE = np.zeros((4, 4), int)
+    apart_EE[[0, 1, 2, 3], [1, 0, 3, 2]] = 3  # of 6 pairs that would be alike, two have all
+    assert coactivation.pairs_beyond_loads(apart_EE, np.full(4, 3)) == pytest.approx(2 / 3)
+    assert np.isnan(coactivation.pairs_beyond_loads(np.zeros((4, 4), int), np.full(4, 3)))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.app.pages import PAGES, page, texts
 
-OF_A_TRACE = [name for name in PAGES if name != "comparison"]  # that one reads what is shipped
+OF_A_TRACE = [name for name in PAGES if name not in ("comparison", "importing")]
 HOSTILE = '=HYPERLINK("http://evil.test") <img src=x onerror=alert(1)> ![a](http://evil.test/b.png)'
 
 

@@ -23,6 +23,7 @@ PAGES = {
     "training": "When did the experts settle, and was it worth it?",
     "redundancy": "Could fewer experts do the same work?",
     "comparison": "Does DeepSeekMoE beat what came before it?",
+    "importing": "What did another engine route?",
     "export": "What can I take away?",
 }
 

@@ -7,12 +7,13 @@ from analysis.cause_tests import with_verdicts
 from app import evidence, sidecars, workspace
 from app.studies import ablation, cause_words
 from app.views.causes import form, panels
-from app.views.shared import controls
+from app.views.shared import controls, needs
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
 from data.sidecar import Reason, Sidecar
 
 trace = trace_page("Does removing a specialist hurt its own domain?")
+needs.tokens(trace, "what texts lose without an expert")
 palette = controls.palette()
 stored = trace.beside(sidecars.CAUSES)
 

@@ -11,7 +11,13 @@ from scipy.spatial.distance import squareform
 
 from analysis.groups import NOT_ENOUGH
 from analysis.significance import MAX_Q
-from app.views.shared.heatmap import cell_heatmap, hatch_cells, ratio_axis
+from app.views.shared.heatmap import (
+    cell_heatmap,
+    crowded,
+    hatch_cells,
+    hover_on_cells,
+    ratio_axis,
+)
 from app.views.shared.theme import Palette, literal
 
 LIMIT = 3  # log2: from an eighth to eight times
@@ -56,15 +62,22 @@ def follow_order(
 
 
 def pair_heatmap(
-    tests: pd.DataFrame, palette: Palette, *, log_EE: np.ndarray, order_S: np.ndarray, null: str
+    tests: pd.DataFrame,
+    palette: Palette,
+    *,
+    log_EE: np.ndarray,
+    order_S: np.ndarray,
+    null: str,
+    only_sure: bool = False,
 ) -> go.Figure:
-    """Experts by experts; a dot where q < 0.05, hatched where there is no test."""
+    """Experts by experts; a dot where q < 0.05, or only these cells are left; hatched where there
+    is no test."""
     names = [str(expert) for expert in order_S]
     place = np.ix_(order_S, order_S)
     q_EE = _square(tests, tests[f"q_{null}"].to_numpy(float, na_value=np.nan), len(log_EE))[place]
     untested_EE = np.isnan(q_EE) & ~np.eye(len(order_S), dtype=bool)
     figure = cell_heatmap(
-        np.where(untested_EE, np.nan, log_EE[place]),
+        np.where(q_EE < MAX_Q if only_sure else ~untested_EE, log_EE[place], np.nan),
         palette,
         rows=names,
         columns=names,
@@ -72,7 +85,7 @@ def pair_heatmap(
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
         height=max(360, 12 * len(order_S) + 90),
     )
-    hatch_cells(figure, untested_EE, palette)
+    hatch_cells(figure, untested_EE & ~np.array(only_sure), palette)
     _dots(figure, q_EE < MAX_Q, palette)
     return _with_cell_text(figure, "expert", "expert")
 
@@ -84,9 +97,10 @@ def transition_heatmap(
     rows: np.ndarray,
     columns: np.ndarray,
     layers: tuple[str, str],
+    only_sure: bool = False,
 ) -> go.Figure:
-    """Experts of a layer by experts of the next; a dot where q < 0.05, hatched where there
-    is no test; dead ones stay empty."""
+    """Experts of a layer by experts of the next; a dot where q < 0.05, or only these cells are
+    left; hatched where there is no test; dead ones stay empty."""
     place = np.ix_(rows, columns)
     with np.errstate(divide="ignore"):
         log_EE = np.log2(transition_cells(tests, tests.lift))
@@ -95,7 +109,7 @@ def transition_heatmap(
     untested_SS = np.isnan(q_SS) & ~np.isnan(log_SS)
     cells, following = tests.to_dict("records"), log_EE.shape[1]
     figure = cell_heatmap(
-        np.where(untested_SS, np.nan, log_SS),
+        np.where(q_SS < MAX_Q if only_sure else ~untested_SS, log_SS, np.nan),
         palette,
         rows=[str(expert) for expert in rows],
         columns=[str(expert) for expert in columns],
@@ -105,7 +119,7 @@ def transition_heatmap(
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
         height=max(360, 12 * len(rows) + 90),
     )
-    hatch_cells(figure, untested_SS, palette)
+    hatch_cells(figure, untested_SS & ~np.array(only_sure), palette)
     _dots(figure, q_SS < MAX_Q, palette)
     here, following = map(literal, layers)
     return _with_cell_text(figure, f"expert of {following}", f"expert of {here}")
@@ -164,6 +178,8 @@ def _against(row: dict, null: str) -> str:
 
 
 def _dots(figure: go.Figure, where_RC: np.ndarray, palette: Palette) -> None:
+    if crowded(*where_RC.shape):
+        return
     row, column = np.nonzero(where_RC)
     marker = {"size": 3, "color": palette.text, "opacity": 0.6}
     marks = go.Scatter(x=column, y=row, mode="markers", marker=marker, hoverinfo="skip")
@@ -171,10 +187,7 @@ def _dots(figure: go.Figure, where_RC: np.ndarray, palette: Palette) -> None:
 
 
 def _with_cell_text(figure: go.Figure, across: str, down: str) -> go.Figure:
-    cells, marks, *rest = figure.data  # nothing is clicked here: the cells carry their own text
-    text = np.reshape(marks.text, np.shape(cells.z))
-    cells.update(text=text, hoverinfo=None, hovertemplate="%{text}<extra></extra>")
-    figure.data = (cells, *rest)
+    hover_on_cells(figure)
     small = {"tickfont": {"size": 9}, "tickangle": 0}
     figure.update_xaxes(title_text=across, **small)
     figure.update_yaxes(title_text=down, **small)

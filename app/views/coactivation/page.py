@@ -5,9 +5,9 @@ import streamlit as st
 from analysis.pair_table import Null
 from app import evidence
 from app.views.coactivation.pair_tests import layer_pairs
-from app.views.coactivation.panels import COMPARED, METHOD, panels
+from app.views.coactivation.panels import COMPARED, METHOD, layer_figure, panels, shown_experts
 from app.views.coactivation.transitions import TITLE, no_transitions_note
-from app.views.shared import controls
+from app.views.shared import controls, layer_chooser, needs
 from app.views.shared.drawing import draw
 from app.views.shared.layer_names import names_of
 from app.views.shared.trace_choice import trace_page
@@ -15,11 +15,13 @@ from app.views.shared.trace_choice import trace_page
 NULLS: dict[str, Null] = {"fixed loads": "load", "k of E": "uniform"}
 
 trace = trace_page("Which experts work together?")
-with st.container(horizontal=True, gap="medium"):
-    layer_id = controls.layer_of(trace)
+needs.tokens(trace, "which experts are chosen together")
+with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    layer_id = layer_chooser.layer_of(trace, layer_figure(trace))
     layers = controls.choice("Compare experts of", ["one layer", "this and the next"], key="asked")
     null = NULLS[controls.choice("Chance model", list(NULLS), key="null")]
     order = controls.choice("Order experts by", ["co-activation", "number"], key="order")
+    sure = controls.only_sure(*shown_experts(trace, layer_id))
 with_next = layers != "one layer"
 for panel in panels(
     trace,
@@ -28,6 +30,7 @@ for panel in panels(
     with_next=with_next,
     null=null,
     by_coactivation=order == "co-activation",
+    only_sure=sure,
 ):
     draw(panel, subject=trace.name)
 if not with_next and (reason := layer_pairs(trace, layer_id).reason):

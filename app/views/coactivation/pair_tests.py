@@ -6,11 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from analysis import arrays, pair_table, queries
+from analysis.coactivation import pairs_beyond_loads
 from analysis.groups import in_words
 from analysis.pair_table import Null
 from analysis.pairs import TOO_MANY, pair_significance
 from analysis.significance import MAX_Q
 from app.trace import BY_IDENTITY, Trace
+from app.views.shared.heatmap import ZOOM, crowded, sure_mark
 
 EXPLANATION: dict[Null, str] = {
     "load": "the loads of the experts explain",
@@ -37,6 +39,18 @@ def layer_pairs(trace: Trace, layer_id: int) -> LayerPairs:
     except ValueError as error:
         tests, reason = pd.DataFrame(), str(error)
     return LayerPairs(tests, counts | {"n_tokens": len(chosen_TE)}, reason)
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
+def beyond_loads(trace: Trace) -> list[float]:
+    """pairs_beyond_loads of every layer; NaN where no token chose two experts."""
+    shares = []
+    with trace.cursor() as con:
+        tokens_LE = arrays.load_array(queries.expert_tokens(con), trace.info)
+        for layer_id, layer in enumerate(trace.info.layers):
+            pairs_EE = arrays.pair_array(queries.coactivation(con, layer_id), layer.num_experts)
+            shares.append(pairs_beyond_loads(pairs_EE, tokens_LE[layer_id, : layer.num_experts]))
+    return shares
 
 
 def layer_table(trace: Trace, layer_id: int, *, null: Null) -> pd.DataFrame:
@@ -72,9 +86,11 @@ def heatmap_note(pairs: LayerPairs, *, null: Null, shown: int, num_experts: int)
     """What was tested, on what, and what the marks mean."""
     tested = int(pairs.tests[f"q_{null}"].notna().sum())
     n_documents = pairs.counts["n_documents"]
+    many = crowded(shown, shown)
     parts = [
-        f"Orange: more often than expected, blue: less often. Dot: q < {MAX_Q}. Hatched: not "
-        "tested; point at a cell for the reason.",
+        f"Orange: more often than expected, blue: less often. {sure_mark(crowded=many)}: q < "
+        f"{MAX_Q}. {'Grey' if many else 'Hatched'}: not tested; point at a cell for the reason."
+        + (ZOOM if many else ""),
         f"Tested at once: the {tested:,} testable pairs of this layer (Benjamini-Hochberg), on "
         f"{in_words(n_documents, pairs.counts['n_groups'])} with {pairs.counts['n_tokens']:,} "
         "tokens.",

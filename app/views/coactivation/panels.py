@@ -7,6 +7,7 @@ from analysis.pair_table import Null
 from app.trace import Trace
 from app.views.coactivation import pair_tests, transitions
 from app.views.coactivation.figures import (
+    MAX_SHOWN,
     cluster_order,
     follow_order,
     log_lift,
@@ -15,6 +16,10 @@ from app.views.coactivation.figures import (
     transition_cells,
     transition_heatmap,
 )
+from app.views.shared import controls
+from app.views.shared.heatmap import crowded
+from app.views.shared.intervals import Measure
+from app.views.shared.layer_chooser import LayerFigure
 from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
@@ -25,9 +30,11 @@ METHOD = (
     "corrected_coactivation_lift",
     "coactivation_rate",
     "adjacent_coactivation_rate",
+    "pairs_beyond_loads",
     "transition_lift",
     "transition_significance",
 )
+PAIRS_BEYOND_LOADS = Measure("pairs that loads do not explain", ".1%")
 COMPARED = ("co-activation",)
 
 
@@ -39,15 +46,49 @@ def panels(
     with_next: bool = False,
     null: Null = "load",
     by_coactivation: bool = True,
+    only_sure: bool = False,
 ) -> list[Panel]:
     """The pairs of a layer, or its transitions to the next; empty where there are none."""
     if with_next:
-        return _transitions(trace, palette, layer_id=layer_id, by_coactivation=by_coactivation)
-    return _pairs(trace, palette, layer_id=layer_id, null=null, by_coactivation=by_coactivation)
+        return _transitions(
+            trace,
+            palette,
+            layer_id=layer_id,
+            by_coactivation=by_coactivation,
+            only_sure=only_sure,
+        )
+    return _pairs(
+        trace,
+        palette,
+        layer_id=layer_id,
+        null=null,
+        by_coactivation=by_coactivation,
+        only_sure=only_sure,
+    )
+
+
+def layer_figure(trace: Trace) -> LayerFigure | None:
+    """How far the pairs of every layer are from what loads explain; None where few layers are
+    chosen from without it."""
+    if trace.info.num_layers <= controls.MOST_BUTTONS:
+        return None
+    return LayerFigure(PAIRS_BEYOND_LOADS, pair_tests.beyond_loads(trace))
+
+
+def shown_experts(trace: Trace, layer_id: int) -> tuple[int, int]:
+    """Rows and columns of the heatmap of pairs."""
+    shown = min(trace.info.layers[layer_id].num_experts, MAX_SHOWN)
+    return shown, shown
 
 
 def _pairs(
-    trace: Trace, palette: Palette, *, layer_id: int, null: Null, by_coactivation: bool
+    trace: Trace,
+    palette: Palette,
+    *,
+    layer_id: int,
+    null: Null,
+    by_coactivation: bool,
+    only_sure: bool,
 ) -> list[Panel]:
     pairs = pair_tests.layer_pairs(trace, layer_id)
     if pairs.reason:
@@ -63,7 +104,14 @@ def _pairs(
             name="expert_pairs",
             table=table,
             answer=pair_tests.pairs_answer(pairs, layer=layer, null=null),
-            figure=pair_heatmap(pairs.tests, palette, log_EE=log_EE, order_S=order_S, null=null),
+            figure=pair_heatmap(
+                pairs.tests,
+                palette,
+                log_EE=log_EE,
+                order_S=order_S,
+                null=null,
+                only_sure=only_sure,
+            ),
             alt=(
                 f"Heatmap: how often each pair of experts of {layer} is chosen together, "
                 "relative to chance"
@@ -77,7 +125,7 @@ def _pairs(
 
 
 def _transitions(
-    trace: Trace, palette: Palette, *, layer_id: int, by_coactivation: bool
+    trace: Trace, palette: Palette, *, layer_id: int, by_coactivation: bool, only_sure: bool
 ) -> list[Panel]:
     if transitions.no_transitions_note(trace, layer_id):
         return []
@@ -92,10 +140,18 @@ def _transitions(
             table=transitions.layer_table(trace, layer_id),
             title=transitions.TITLE,
             figure=transition_heatmap(
-                tests, palette, rows=rows, columns=columns, layers=(here, following)
+                tests,
+                palette,
+                rows=rows,
+                columns=columns,
+                layers=(here, following),
+                only_sure=only_sure,
             ),
             alt=f"Heatmap: which experts of {following} follow those of {here}",
-            note=transitions.heatmap_note(transitions.layer_transitions(trace, layer_id)),
+            note=transitions.heatmap_note(
+                transitions.layer_transitions(trace, layer_id),
+                crowded=crowded(len(rows), len(columns)),
+            ),
         )
     ]
 

@@ -12,6 +12,7 @@ from analysis.queries import MAX_DOCUMENTS
 from analysis.significance import MAX_Q
 from analysis.transitions import transition_significance
 from app.trace import BY_IDENTITY, Trace
+from app.views.shared.heatmap import ZOOM, sure_mark
 from app.views.shared.layer_names import names_of
 
 TITLE = "From this layer to the next"
@@ -62,16 +63,18 @@ def no_transitions_note(trace: Trace, layer_id: int) -> str:
     return ""
 
 
-def heatmap_note(transitions: LayerTransitions) -> str:
+def heatmap_note(transitions: LayerTransitions, *, crowded: bool = False) -> str:
     """What was tested, on what, and what it does not say."""
     tested = int(transitions.tests.q.notna().sum())
     n_documents, n_groups, n_tokens = transitions.counts.values()
     significant = int((transitions.tests.q < MAX_Q).sum())
     read = f" Only {MAX_DOCUMENTS:,} texts are read, always the same ones."
+    undecided, zoom = ("Grey", ZOOM) if crowded else ("Hatched", "")
     return (
-        f"Compared with independent choices in the two layers. Dot: q < {MAX_Q} ({significant:,} "
-        f"of the {tested:,} testable transitions, Benjamini-Hochberg). Hatched: {NOT_ENOUGH}. The "
-        f"sample is {in_words(n_documents, n_groups)} with {n_tokens:,} tokens. "
+        f"Compared with independent choices in the two layers. {sure_mark(crowded=crowded)}: q < "
+        f"{MAX_Q} ({significant:,} of the {tested:,} testable transitions, Benjamini-Hochberg). "
+        f"{undecided}: {NOT_ENOUGH}.{zoom} The sample is "
+        f"{in_words(n_documents, n_groups)} with {n_tokens:,} tokens. "
         "The test does not say why: the token itself ties one layer to the next, and so does the "
         "subject of the text." + (read if n_documents >= MAX_DOCUMENTS else "")
     )

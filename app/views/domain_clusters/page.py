@@ -6,20 +6,21 @@ from app import evidence, sidecars
 from app.jobs import beside
 from app.views.domain_clusters.figures import inside_selection
 from app.views.domain_clusters.panels import METHOD, panels, selection_panel
-from app.views.shared import controls, progress
+from app.views.shared import controls, layer_chooser, needs, progress
 from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
 from data.sidecar import REPLACED, Absent
 
 trace = trace_page("Do texts of one domain travel together?")
+needs.tokens(trace, "which texts travel together")
 job = beside.project(trace)
 with st.container(horizontal=True, gap="large"):
     what = controls.choice("Points", list(sidecars.MAPS), key="points")
     colour = controls.choice("Colour", ["domain", "cluster", "expert"], key="colour")
     layer_id = expert_id = 0
     if colour == "expert":
-        layer_id = controls.layer_of(trace)
+        layer_id = layer_chooser.layer_of(trace)
         experts = range(trace.info.layers[layer_id].num_experts)
         expert_id = st.selectbox("Expert", experts, key="expert", bind="query-params", width=120)
 if job and job.active:

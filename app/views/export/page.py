@@ -7,7 +7,7 @@ import streamlit as st
 from app import evidence, sidecars
 from app.views.export import tables as export
 from app.views.export.zip_job import draw_zip
-from app.views.shared import controls
+from app.views.shared import controls, other_tools
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
 from data.file_names import file_name
@@ -56,11 +56,18 @@ with left:
             )
 with right:
     st.markdown("**Everything**")
-    raw = st.checkbox("Include the trace: every token, choice and weight", key="raw")
+    whole = "every count" if trace.info.counts_only else "every token, choice and weight"
+    raw = st.checkbox(f"Include the trace: {whole}", key="raw")
     draw_zip(trace, raw=raw, bom=bom)
     controls.note(
         "Text that a spreadsheet would run as a formula gets a leading apostrophe. The trace is "
         f"one DuckDB file, {trace.path.name}, which any DuckDB 2 can open as it is."
+    )
+    st.markdown("**For other tools**")
+    other_tools.draw(trace)
+    controls.note(
+        "`routescope export` writes these too, and OLMoE's JSON Lines and every table as Parquet "
+        "or JSON Lines, which may be as long as the trace."
     )
     with st.expander("manifest.json", icon=":material/data_object:"):
         manifest = export.manifest(trace, raw=raw)

@@ -20,6 +20,7 @@ from app.studies import ablation
 from app.trace import Trace, open_trace
 from app.views.coactivation import pair_tests, transitions
 from app.views.overview import layers, units
+from app.views.shared import needs
 from app.views.vocabulary import tables as vocabulary_tables
 from app.workspace import JOB_SECONDS, trace_file
 from data.report import TRACE_TABLES, trace_table, write_zip
@@ -116,6 +117,16 @@ VARYING_STATISTICS: dict[str, tuple[str, Make]] = {  # where k does
         evidence.mean_k,
     ),
 }
+OF_TOKENS = {  # left out where a trace has counts only
+    "tokens_by_k",
+    "gate_by_layer",
+    "coactivation",
+    "transitions",
+    "expert_pairs",
+    "expert_transitions",
+    "experts_per_token",
+}
+OF_TOKEN_IDS = {"vocabulary_by_layer"}
 BESIDE: dict[str, tuple[Kind, str, Make]] = {  # computed beside the trace, if it was
     "information_beyond_token": (
         sidecars.INFORMATION,
@@ -213,6 +224,10 @@ def _specialists(trace: Trace) -> pd.DataFrame:
 def tables(trace: Trace) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
     """name -> (what a row is, how to make it)."""
     chosen = TABLES | STATISTICS | (VARYING_STATISTICS if trace.k_varies else {})
+    if not needs.has_token_ids(trace):
+        chosen = {name: table for name, table in chosen.items() if name not in OF_TOKEN_IDS}
+    if trace.info.counts_only:
+        chosen = {name: table for name, table in chosen.items() if name not in OF_TOKENS}
     if len(evidence.present_domains(trace)) > 1:
         chosen |= DOMAIN_STATISTICS | (UNIT_STATISTICS if units.known(trace) else {})
     return {

@@ -11,7 +11,15 @@ import plotly.graph_objects as go
 
 from analysis.groups import NOT_ENOUGH, in_words
 from analysis.significance import MAX_Q
-from app.views.shared.heatmap import amount_axis, cell_heatmap, dot_cells, hatch_cells, ratio_axis
+from app.views.shared.heatmap import (
+    amount_axis,
+    cell_heatmap,
+    crowded,
+    dot_sure_cells,
+    fill_cells,
+    hatch_cells,
+    ratio_axis,
+)
 from app.views.shared.intervals import RATIO, probability
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette
@@ -33,11 +41,12 @@ def load_heatmap(
     *,
     order_LE: np.ndarray,
     by_load: bool,
+    only_sure: bool = False,
     names: LayerNames = NUMBERED,
 ) -> go.Figure:
     """Colour = load relative to balanced, from an expert_load_table; a layer without tokens is
-    empty, and so is a place that is no expert. Dot: q < 0.05. Cross: not chosen. Hatched: too few
-    independent texts to say."""
+    empty, and so is a place that is no expert. Dot: q < 0.05, or the only cells that are left.
+    Cross, or ink: not chosen. Hatched: too few independent texts to say."""
 
     def grid(values: np.ndarray, *, empty: object) -> np.ndarray:
         values_LE = np.full(tokens_LE.shape, empty, dtype=values.dtype)
@@ -48,8 +57,10 @@ def load_heatmap(
         log_LE = np.log2(tokens_LE / np.nanmean(tokens_LE, -1, keepdims=True))
     log_LE = np.take_along_axis(log_LE, order_LE, -1)
     undecided_LE = grid((table.note == NOT_ENOUGH).to_numpy(bool), empty=False)
+    sure_LE = grid((table.q < MAX_Q).fillna(False).to_numpy(bool), empty=False)
+    shown_LE = sure_LE if only_sure else ~undecided_LE
     figure = cell_heatmap(
-        np.where(undecided_LE, np.nan, np.clip(log_LE, -LIMIT - 1, LIMIT + 1)),
+        np.where(shown_LE, np.clip(log_LE, -LIMIT - 1, LIMIT + 1), np.nan),
         palette,
         rows=names.labels(len(tokens_LE)),
         columns=[str(place) for place in range(tokens_LE.shape[1])],
@@ -57,8 +68,8 @@ def load_heatmap(
         coloraxis=ratio_axis(palette, limit=LIMIT, title="load"),
         height=max(260, 38 * len(tokens_LE) + 90),
     )
-    hatch_cells(figure, undecided_LE, palette)
-    dot_cells(figure, grid((table.q < MAX_Q).fillna(False).to_numpy(bool), empty=False), palette)
+    hatch_cells(figure, undecided_LE & ~np.array(only_sure), palette)
+    dot_sure_cells(figure, sure_LE, palette)
     _cross_cells(figure, np.isneginf(log_LE), palette)
     title = "rank in the layer, busiest first" if by_load else "expert"
     figure.update_xaxes(title_text=title, tickfont={"size": 10}, tickangle=0)
@@ -104,6 +115,9 @@ def dropped_heatmap(
 
 
 def _cross_cells(figure: go.Figure, cells_LE: np.ndarray, palette: Palette) -> None:
+    if crowded(*cells_LE.shape):
+        fill_cells(figure, cells_LE, palette.text)
+        return
     row, column = np.nonzero(cells_LE)
     figure.add_scatter(
         x=column,

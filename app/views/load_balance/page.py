@@ -12,7 +12,7 @@ from app.views.load_balance.panels import (
     headline,
     panels,
 )
-from app.views.shared import controls
+from app.views.shared import controls, other_tools
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.layer_names import names_of
@@ -23,10 +23,11 @@ WHOLE_TRACE = "all layers"
 
 trace = trace_page("Do all experts carry their share?")
 names = names_of(trace)
-with st.container(horizontal=True, gap="large"):
+with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
     by_load = controls.choice("Order experts by", ["number", "load"], key="sort") == "load"
     domains = [ALL_DOMAINS, *evidence.present_domains(trace)]
     name = st.selectbox("Texts", domains, key="domain", bind="query-params", width=200)
+    sure = controls.only_sure(trace.info.num_layers, trace.info.num_experts)
 domain = None if name == ALL_DOMAINS else name
 loads, by_layer = st.container(), st.container()
 with by_layer:
@@ -45,12 +46,14 @@ with loads, st.spinner(evidence.WAIT):
         controls.palette(),
         domain=domain,
         by_load=by_load,
+        only_sure=sure,
         metric=metric,
         k_layer=k_layer,
     )
     shown = {panel.name: panel for panel in drawn}
     controls.headline(headline(trace, domain))
     draw(shown["expert_load"], subject=trace.name, key="load", on_select="rerun")
+    other_tools.buttons(trace, "eplb", "sglang-counts")
     if cell := controls.clicked("load"):
         order_LE = expert_order(trace, domain=domain, by_load=by_load)
         target = {"layer": names.choice(cell[0]), "expert": str(order_LE[cell])}

@@ -8,6 +8,7 @@ from app import evidence
 from app.trace import Trace
 from app.views.load_balance import dropped_choices, experts_per_token, summary
 from app.views.load_balance.figures import load_heatmap, load_order
+from app.views.shared.heatmap import crowded
 from app.views.shared.intervals import layer_intervals
 from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
@@ -47,6 +48,7 @@ def panels(
     *,
     domain: str | None = None,
     by_load: bool = False,
+    only_sure: bool = False,
     metric: str = evidence.LOAD_METRICS[0],
     k_layer: int = ALL_LAYERS,
 ) -> list[Panel]:
@@ -54,7 +56,15 @@ def panels(
     tokens_LE = _tokens(trace, domain)
     order_LE = load_order(tokens_LE, by_load=by_load)
     return [
-        _loads(trace, palette, tokens_LE, order_LE=order_LE, domain=domain, by_load=by_load),
+        _loads(
+            trace,
+            palette,
+            tokens_LE,
+            order_LE=order_LE,
+            domain=domain,
+            by_load=by_load,
+            only_sure=only_sure,
+        ),
         *dropped_choices.panels(trace, palette, tokens_LE, order_LE=order_LE, domain=domain),
         _by_layer(trace, palette, domain=domain, metric=metric),
         *experts_per_token.panels(trace, palette, layer_id=k_layer),
@@ -88,6 +98,7 @@ def _loads(
     order_LE: np.ndarray,
     domain: str | None,
     by_load: bool,
+    only_sure: bool,
 ) -> Panel:
     metrics, cells = evidence.metrics(trace, domain), evidence.expert_loads(trace, domain)
     names = names_of(trace)
@@ -96,10 +107,16 @@ def _loads(
         table=cells[[*evidence.LOAD_COLUMNS]],
         answer=summary.load_answer(metrics, evidence.absence(trace, domain), names),
         figure=load_heatmap(
-            tokens_LE, cells, palette, order_LE=order_LE, by_load=by_load, names=names
+            tokens_LE,
+            cells,
+            palette,
+            order_LE=order_LE,
+            by_load=by_load,
+            only_sure=only_sure,
+            names=names,
         ),
         alt="Heatmap: load of every expert in every layer, relative to a balanced load",
-        note=summary.heatmap_note(cells),
+        note=summary.heatmap_note(cells, crowded=crowded(*tokens_LE.shape)),
     )
 
 

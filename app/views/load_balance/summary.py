@@ -6,6 +6,7 @@ from analysis.domain_counts import mean_over_layers
 from analysis.groups import NOT_ENOUGH
 from analysis.load import Absence
 from analysis.significance import MAX_Q, family_size
+from app.views.shared.heatmap import ZOOM, sure_mark
 from app.views.shared.intervals import MEASURES, reference
 from app.views.shared.layer_names import NUMBERED, LayerNames
 
@@ -51,17 +52,20 @@ def load_answer(table: pd.DataFrame, absence: Absence, names: LayerNames = NUMBE
     )
 
 
-def heatmap_note(cells: pd.DataFrame) -> str:
+def heatmap_note(cells: pd.DataFrame, *, crowded: bool = False) -> str:
     """How to read the heatmap of an expert_load_table, and how many experts were tested at once."""
+    choices = cells.groupby("layer_id").n_tokens.sum().max()
+    dead, undecided = ("In the colour of text", "Grey") if crowded else ("Cross", "Hatched")
+    zoom = ZOOM if crowded else ""
     return (
-        f"{cells.groupby('layer_id').n_tokens.sum().max():,} choices per layer. Orange: above the "
-        f"balanced load, blue: below. Dot: q < {MAX_Q} ({family_size(cells):,} experts tested at "
-        "once, Benjamini-Hochberg). Cross: not chosen; such experts are called dead where a "
+        f"{choices:,} choices per layer. Orange: above the balanced load, blue: below. "
+        f"{sure_mark(crowded=crowded)}: q < {MAX_Q} ({family_size(cells):,} experts tested at "
+        f"once, Benjamini-Hochberg). {dead}: not chosen; such experts are called dead where a "
         f"balanced router would leave out at most {MAX_Q:.0%} as many. Tokens of a text resemble "
         "one another, so chance leaves out more than a balanced router does. "
-        f"Hatched: {NOT_ENOUGH}. That an expert is idle is harder to establish than that it is "
+        f"{undecided}: {NOT_ENOUGH}. That an expert is idle is harder to establish than that it is "
         "busy: the texts that need it may be missing. The figure does not show why. Click a cell "
-        "to open the expert's card."
+        f"to open the expert's card.{zoom}"
     )
 
 

@@ -1,9 +1,12 @@
 """How many experts prefer each domain."""
 
+from math import ceil
+
 import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.groups import NOT_ENOUGH
+from app.views.shared.heatmap import HEIGHT as MOST_HEIGHT
 from app.views.shared.intervals import probability
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
@@ -18,6 +21,7 @@ ARTICLE_SHARE = {
     "long": 0.074,
     "other": 0.406,
 }
+TEXT_HEIGHT, NUMBERED_HEIGHT = 15, 26  # pixels of a line, and of a row with numbers in its bar
 PLACES = {  # of a column's right end, in pixels from the bars, by its head
     "experts": 44,
     "share": 94,
@@ -126,9 +130,14 @@ def domains_by_layer(
             hovertext=[names.hover(layer_id) for layer_id in rows.layer_id],
             hovertemplate="%{hovertext}: %{customdata}<extra></extra>",
         )
-    frame(figure, palette, height=34 * table.layer_id.nunique() + 80, legend=True)
+    num_layers = int(table.layer_id.max()) + 1
+    height = min(34 * num_layers + 80, MOST_HEIGHT)
+    row = (height - 80) / num_layers  # pixels
+    frame(figure, palette, height=height, legend=True)
     figure.update_layout(barmode="stack", bargap=0.25, legend={"traceorder": "normal"})
     figure.update_xaxes(title_text="experts", showgrid=False)
-    axis = names.axis(int(table.layer_id.max()) + 1, step=1)
+    if row < NUMBERED_HEIGHT:
+        figure.update_traces(text=None)
+    axis = names.axis(num_layers, step=ceil(TEXT_HEIGHT / row))
     figure.update_yaxes(**axis, autorange="reversed", showgrid=False)
     return figure

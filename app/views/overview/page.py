@@ -5,7 +5,7 @@ import streamlit as st
 from app import evidence
 from app.views.overview.layers import facts
 from app.views.overview.panels import METHOD, headline, panels
-from app.views.shared import controls
+from app.views.shared import controls, integrity
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
 
@@ -16,12 +16,14 @@ with st.spinner(evidence.WAIT):
 if "experts_per_domain" not in shown:
     evidence.draw_limits(trace)
     evidence.draw_lines(facts(trace))
+    integrity.draw(integrity.findings_of(trace), trace=trace.name)
     draw(shown["domains"], subject=trace.name)
     st.stop()
 
 draw(shown["experts_per_domain"], subject=trace.name)
 evidence.draw_limits(trace)
 evidence.draw_lines(facts(trace))
+integrity.draw(integrity.findings_of(trace), trace=trace.name)
 draw(shown["domains"], subject=trace.name)
 if "specialists_by_unit" in shown:
     draw(shown["specialists_by_unit"], subject=trace.name)

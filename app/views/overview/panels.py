@@ -41,8 +41,11 @@ METHOD = (
 
 def headline(trace: Trace) -> list[tuple[str, str, str]]:
     info, metrics = trace.info, evidence.metrics(trace)
+    counted = ("Tokens", info.num_tokens)
+    if info.counts_only:
+        counted = ("Choices", sample.num_choices(trace))
     figures = [
-        ("Tokens", f"{info.num_tokens:,}", sample.size(trace)),
+        (counted[0], f"{counted[1]:,}", sample.size(trace)),
         summary.busiest(metrics, names_of(trace)),
         summary.mean(metrics, "busiest_share", "Load of the three busiest", "balanced"),
         summary.dead(evidence.absence(trace)),

@@ -7,7 +7,7 @@ from app.trace import Trace
 from app.views.prompts import colour_by, panels, token_strip
 from app.views.prompts.meaning import Meaning
 from app.views.prompts.panels import WINDOW
-from app.views.shared import controls
+from app.views.shared import controls, layer_chooser
 from app.views.shared.drawing import draw
 from app.views.shared.layer_names import names_of
 from app.views.shared.theme import token_mark
@@ -18,7 +18,7 @@ def draw_text(reference: Trace, trace: Trace, doc_id: int) -> None:
     """A text of `trace`; the reference, in the sidebar, may tell more of the model's experts."""
     routing = panels.text_routing(trace, doc_id)
     with st.container(horizontal=True, gap="large"):
-        layer_id = controls.layer_of(trace)
+        layer_id = layer_chooser.layer_of(trace)
         colours = _colours(reference, trace, routing, layer_id=layer_id)
     strip, every_layer, path = st.container(), st.container(), st.container()
     with path:  # drawn first: its number is the token that the others mark

@@ -8,7 +8,7 @@ from app.trace import Trace, open_trace
 from app.views.prompts import form, model_choice
 from app.views.prompts.layout import draw_text
 from app.views.prompts.run import linked_job, start
-from app.views.shared import controls, progress
+from app.views.shared import controls, needs, progress
 from app.views.shared.theme import visible
 from app.views.shared.trace_choice import trace_page
 from app.workspace import trace_file
@@ -42,6 +42,8 @@ def choose_source() -> Trace:
 
 st.divider()
 shown = choose_source()
+needs.tokens(shown, "which experts its texts use")
+needs.weights(shown)
 with shown.cursor() as con:
     documents = queries.documents(con)
 documents = documents[documents.tokens > 0].set_index("doc_id")
@@ -52,7 +54,8 @@ if documents.empty:
 
 def title(doc_id: int) -> str:
     row = documents.loc[doc_id]
-    return f"{doc_id} · {row.domain} · {row.tokens} tokens · {visible(str(row.text)[:90])}"
+    begins = visible(str(row.text or row.origin)[:90])
+    return f"{doc_id} · {row.domain} · {row.tokens} tokens · {begins}"
 
 
 if len(documents) > 1:

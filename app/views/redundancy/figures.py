@@ -12,7 +12,12 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from analysis.groups import in_words
-from app.views.shared.heatmap import cell_heatmap, dot_cells, similarity_axis
+from app.views.shared.heatmap import (
+    cell_heatmap,
+    dot_cells,
+    hover_on_cells,
+    similarity_axis,
+)
 from app.views.shared.theme import Palette, frame, literal
 
 TREE = 0.16  # of the width
@@ -50,10 +55,9 @@ def similarity_map(
         coloraxis=similarity_axis(palette, null=null, limit=limit),
         height=max(380, 10 * len(order_E) + 90),
     )
-    cells, marks = figure.data  # nothing is clicked here: the cells carry their own text
-    text = np.reshape(marks.text, np.shape(cells.z))
-    cells.update(text=text, hoverinfo=None, hovertemplate="%{text}<extra></extra>")
-    figure.data = (cells,)
+    hover_on_cells(figure)
+    figure.update_xaxes(fixedrange=True)  # the tree beside it does not zoom
+    figure.update_yaxes(fixedrange=True)
     together_EE = np.equal.outer(leader_E, leader_E) & ~np.eye(len(leader_E), dtype=bool)
     dot_cells(figure, together_EE[np.ix_(order_E, order_E)], palette)
     _add_tree(figure, tree, palette)

@@ -8,15 +8,17 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.significance import MAX_Q
 from app.error_line import line_of
 from app.folders import SHIPPED
-from app.trace import Trace
-from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
+from app.views.shared.heatmap import crowded
+from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import DARK, LIGHT, Palette, domain_colors
 from data import report
 from data.file_names import file_name
 
 Selection = Literal["points"] | tuple[Literal["box", "lasso"], ...]
+MOST_BUTTONS = 16  # layers that stand side by side
 
 
 SAMPLE_SIZES = {  # as pages call them
@@ -78,17 +80,22 @@ def unmarked(text: str) -> str:
     return re.sub(r"([^\w\s]|_)", r"\\\1", text)
 
 
-def layer(num_layers: int, names: LayerNames = NUMBERED) -> int:
+def layer(num_layers: int, names: LayerNames = NUMBERED, *, labelled: bool = True) -> int:
     layers = range(num_layers)
     shown: dict[str, Any] = {"key": "layer", "bind": "query-params", "format_func": names.choice}
-    if num_layers > 16:
-        return st.selectbox("MoE layer", layers, **shown)
+    if num_layers > MOST_BUTTONS:
+        label: Any = "visible" if labelled else "collapsed"
+        return st.select_slider("MoE layer", layers, label_visibility=label, **shown)
     chosen = st.segmented_control("MoE layer", layers, default=0, required=True, **shown)
     return chosen or 0
 
 
-def layer_of(trace: Trace) -> int:
-    return layer(trace.info.num_layers, names_of(trace))
+def only_sure(num_rows: int, num_columns: int) -> bool:
+    """Whether the cells of a heatmap that are not significant are to be left out: asked where it
+    has no room for dots."""
+    if not crowded(num_rows, num_columns):
+        return False
+    return st.toggle(f"Only what is sure (q < {MAX_Q})", key="sure", bind="query-params")
 
 
 def choice(label: str, options: list[str], *, key: str, default: str = "") -> str:

@@ -2,16 +2,37 @@
 
 Plotly reports no clicks on a heatmap, so invisible marks lie on its cells: they carry hover text,
 and the cell's column and row as x and y. R = rows, C = columns.
+
+A heatmap always fits the window. One that is crowded has no room for a dot on a cell: instead the
+page offers to leave only the cells that would have one. It can be zoomed, and its marks are empty
+texts: of markers closer than a few pixels Plotly finds the wrong one, and they take longer to draw.
 """
 
 from collections.abc import Sequence
+from math import ceil, hypot
 
 import numpy as np
 import plotly.graph_objects as go
 
-from app.views.shared.theme import Palette, frame, scale
+from app.views.shared.theme import Palette, frame, scale, shade
 
 RATIOS = {-3: "⅛×", -2: "¼×", -1: "½×", 0: "1×", 1: "2×", 2: "4×", 3: "8×", 4: "16×"}
+MOST_DOTTED, MOST_COLUMNS = 2_500, 128  # cells, and columns, on which dots are told apart
+HEIGHT, WIDTH = 540, 1_100  # pixels: the most, and about the most, that a figure has
+MARK = 6  # pixels: within half of it Plotly takes any point for the nearest
+
+
+def crowded(num_rows: int, num_columns: int) -> bool:
+    """Dots would touch one another."""
+    return num_rows * num_columns > MOST_DOTTED or num_columns > MOST_COLUMNS
+
+
+ZOOM = " Draw a rectangle to zoom, double-click to see everything."  # of a crowded figure
+
+
+def sure_mark(*, crowded: bool) -> str:
+    """How the cells of q < 0.05 are told from others, at the beginning of a note's sentence."""
+    return "Left by the switch" if crowded else "Dot"
 
 
 def cell_heatmap(
@@ -27,30 +48,58 @@ def cell_heatmap(
     """NaN cells stay empty, and without hover text they cannot be clicked. Labels must be escaped
     already; axes are positions."""
     num_rows, num_columns = values_RC.shape
+    height, many = min(height, HEIGHT), crowded(num_rows, num_columns)
     row, column = np.nonzero(hover_RC != "")
-    gap = 1 if values_RC.size <= 5000 else 0
-    figure = go.Figure(
-        [
-            go.Heatmap(z=values_RC, coloraxis="coloraxis", hoverinfo="skip", xgap=gap, ygap=gap),
-            go.Scatter(
-                x=column,
-                y=row,
-                mode="markers",
-                marker={"opacity": 0, "size": 18, "color": palette.accent},
-                text=hover_RC[row, column],
-                hovertemplate="%{text}<extra></extra>",
-            ),
-        ]
-    )
-    frame(figure, palette, height=height)
-    figure.update_layout(
-        coloraxis=coloraxis, dragmode="zoom", hovermode="closest", hoverdistance=40
-    )
-    figure.update_xaxes(**_ticks(columns), range=[-0.5, num_columns - 0.5], showgrid=False)
-    figure.update_yaxes(**_ticks(rows), range=[num_rows - 0.5, -0.5], showgrid=False)
-    figure.update_xaxes(zeroline=False, fixedrange=True)
-    figure.update_yaxes(zeroline=False, fixedrange=True)
+    marks = (_empty_texts if many else _points)(row, column, hover_RC[row, column])
+    gap = 0 if many else 1
+    cells = go.Heatmap(z=values_RC, coloraxis="coloraxis", hoverinfo="skip", xgap=gap, ygap=gap)
+    figure = frame(go.Figure([cells, marks]), palette, height=height)
+    figure.update_layout(coloraxis=coloraxis, dragmode="zoom", hovermode="closest")
+    reach = 100 if many else ceil(hypot(WIDTH / num_columns, height / num_rows) / 2)
+    figure.update_layout(hoverdistance=reach)
+    figure.update_layout(barmode="overlay", uirevision=f"{num_rows} x {num_columns}")  # the zoom
+    ticks = _zoomed_ticks if many else _ticks
+    figure.update_xaxes(**ticks(columns, most=64), range=[-0.5, num_columns - 0.5])
+    figure.update_yaxes(**ticks(rows, most=height // 14), range=[num_rows - 0.5, -0.5])
+    figure.update_xaxes(showgrid=False, zeroline=False, fixedrange=not many)
+    figure.update_yaxes(showgrid=False, zeroline=False, fixedrange=not many)
     return figure
+
+
+def _points(row: np.ndarray, column: np.ndarray, hover: np.ndarray) -> go.Scatter:
+    return go.Scatter(
+        x=column,
+        y=row,
+        mode="markers",
+        marker={"opacity": 0, "size": MARK},
+        text=hover,
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _empty_texts(row: np.ndarray, column: np.ndarray, hover: np.ndarray) -> go.Scatter:
+    return go.Scatter(
+        x=column,
+        y=row,
+        mode="text",
+        hovertext=hover,
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def hover_on_cells(figure: go.Figure) -> None:
+    """Where nothing is clicked the cells carry their own text, and no mark lies on them."""
+    cells, marks, *rest = figure.data
+    hover = marks.hovertext if marks.text is None else marks.text
+    text = np.reshape(hover, np.shape(cells.z))
+    cells.update(text=text, hoverinfo=None, hovertemplate="%{text}<extra></extra>")
+    figure.data = (cells, *rest)
+
+
+def dot_sure_cells(figure: go.Figure, sure_RC: np.ndarray, palette: Palette) -> None:
+    """A dot on each of these cells, unless they are crowded."""
+    if not crowded(*sure_RC.shape):
+        dot_cells(figure, sure_RC, palette)
 
 
 def dot_cells(figure: go.Figure, cells_RC: np.ndarray, palette: Palette) -> None:
@@ -66,8 +115,24 @@ def dot_cells(figure: go.Figure, cells_RC: np.ndarray, palette: Palette) -> None
     )
 
 
+def fill_cells(figure: go.Figure, cells_RC: np.ndarray, color: str) -> None:
+    """One colour, whatever their values."""
+    figure.add_heatmap(
+        z=np.where(cells_RC, 1.0, np.nan),
+        zmin=0,
+        zmax=1,
+        colorscale=[[0, color], [1, color]],
+        showscale=False,
+        hoverinfo="skip",
+    )
+
+
 def hatch_cells(figure: go.Figure, cells_RC: np.ndarray, palette: Palette) -> None:
-    """Lines instead of a colour: a heatmap has no pattern, a bar over its cell has."""
+    """Lines instead of a colour: a heatmap has no pattern, a bar over its cell has. Crowded cells
+    are grey."""
+    if crowded(*cells_RC.shape):
+        fill_cells(figure, cells_RC, shade((palette.grid, palette.neutral), 0.35))
+        return
     row, column = np.nonzero(cells_RC)
     pattern = {"shape": "/", "size": 6, "solidity": 0.22, "fgcolor": palette.muted}
     figure.add_bar(
@@ -82,7 +147,6 @@ def hatch_cells(figure: go.Figure, cells_RC: np.ndarray, palette: Palette) -> No
         unselected={"marker": {"opacity": 1}},
         hoverinfo="skip",
     )
-    figure.update_layout(barmode="overlay")
 
 
 def ratio_axis(palette: Palette, *, limit: int, title: str) -> dict:
@@ -129,7 +193,16 @@ def _bar(palette: Palette, title: str) -> dict:
     }
 
 
-def _ticks(labels: Sequence[str]) -> dict:
-    step = max(1, round(len(labels) / 64))
+def _ticks(labels: Sequence[str], *, most: int) -> dict:
+    step = ceil(len(labels) / most)
     places = list(range(0, len(labels), step))
     return {"tickvals": places, "ticktext": [labels[place] for place in places], "ticks": ""}
+
+
+def _zoomed_ticks(labels: Sequence[str], *, most: int) -> dict:
+    """As many as there is room for, whatever part is shown; none between two cells."""
+    if len(labels) <= most:
+        return _ticks(labels, most=most)
+    between = {f"{place}.5": "" for place in range(len(labels))} | {"\N{MINUS SIGN}0.5": ""}
+    names = {str(place): label for place, label in enumerate(labels)}
+    return {"labelalias": names | between, "nticks": min(most, 40), "ticks": ""}

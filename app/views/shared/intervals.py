@@ -10,6 +10,7 @@ from analysis.groups import in_words
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette, frame
 
+MOST_APART = 32  # layers whose marks do not touch
 DASH = "\N{EN DASH}"
 
 
@@ -79,7 +80,8 @@ def layer_intervals(
     """One metric of a metric_table by layer: a dot as counted, a bar for its interval, a tick for
     chance."""
     rows = table[table.metric == metric]
-    measure = MEASURES[metric]
+    measure, few = MEASURES[metric], len(rows) <= MOST_APART
+    scale = 1 if few else 0.5
     figure = go.Figure()
     ends = [(low, high, None) for low, high in zip(rows.low, rows.high, strict=True)]
     figure.add_scatter(
@@ -87,7 +89,7 @@ def layer_intervals(
         y=[None if pd.isna(end) else float(end) for segment in ends for end in segment],
         mode="lines",
         name="95 % interval",
-        line={"color": palette.neutral, "width": 8},
+        line={"color": palette.neutral, "width": 8 if few else 4},
         hoverinfo="skip",
     )
     figure.add_scatter(
@@ -95,7 +97,11 @@ def layer_intervals(
         y=rows.null.astype(float),
         mode="markers",
         name=null,
-        marker={"symbol": "line-ew", "size": 18, "line": {"width": 2, "color": palette.muted}},
+        marker={
+            "symbol": "line-ew",
+            "size": 18 if few else 7,
+            "line": {"width": 2, "color": palette.muted},
+        },
         hoverinfo="skip",
     )
     figure.add_scatter(
@@ -104,7 +110,7 @@ def layer_intervals(
         mode="markers",
         name="as counted",
         marker={
-            "size": [13 if layer == marked else 9 for layer in rows.layer_id],
+            "size": [(13 if layer == marked else 9) * scale for layer in rows.layer_id],
             "color": palette.accent,
             "line": {"width": 1.5, "color": palette.ground},
         },
@@ -131,5 +137,7 @@ def _hover(row: Any, measure: Measure, null: str, names: LayerNames) -> str:
         lines.append(f"{null} {measure.short(row.null)}")
     if not pd.isna(row.p):
         lines.append(f"p {probability(row.p)}, q {probability(row.q)} (over layers)")
-    lines.append(f"{in_words(row.n_documents, row.n_groups)}, {row.n_tokens:,} tokens")
+    counted = not row.n_tokens and not pd.isna(row.estimate)  # choices, and tokens are unknown
+    tokens = "" if counted else f", {row.n_tokens:,} tokens"
+    lines.append(f"{in_words(row.n_documents, row.n_groups)}{tokens}")
     return "<br>".join([*lines, row.note] if row.note else lines)

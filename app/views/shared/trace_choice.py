@@ -30,7 +30,7 @@ def trace_page(question: str) -> Trace:
     _fatal_findings(trace)
     if trace.name == workspace.DEMO:
         beside.start(trace)
-    if not trace.info.num_tokens:
+    if not (trace.info.num_tokens or sample.num_choices(trace)):
         st.info("This trace has no tokens. Capture some text with `routescope capture`.")
         st.stop()
     return trace
@@ -64,12 +64,18 @@ def _fatal_findings(trace: Trace) -> None:
 def _facts(trace: Trace) -> None:
     info, (least, most) = trace.info, trace.k_range
     shared = [layer.num_shared_experts for layer in info.layers]
+    counted = (
+        f"{sample.num_choices(trace):,} choices, counts only"
+        if info.counts_only
+        else f"{info.num_tokens:,} tokens"
+    )
+    chosen = f"{_span(least, most)} chosen per token" if most else "chosen per token: unknown"
     lines = [
-        f"{info.num_tokens:,} tokens, {sample.size(trace)}",
-        f"Model {info.model_name} ({info.model_sha256[:8]})",
+        f"{counted}, {sample.size(trace)}",
+        f"Model {info.model_name}" + (f" ({info.model_sha256[:8]})" if info.model_sha256 else ""),
         f"{info.num_layers} MoE layers with {_span(info.layer_sizes.min(), info.num_experts)} "
         "experts each",
-        f"{_span(least, most)} chosen per token, {_span(min(shared), max(shared))} shared",
+        f"{chosen}, {_span(min(shared), max(shared))} shared",
         f"Captured {info.created_at:%Y-%m-%d %H:%M} UTC",
     ]
     if (own := domain_names.number(info.domains)) > len(info.domains):

@@ -11,7 +11,7 @@ from analysis import arrays, queries, specialization
 from app import evidence
 from app.studies import ablation
 from app.trace import Trace
-from app.views.shared import controls
+from app.views.shared import controls, needs
 from app.views.shared.intervals import MEASURES, RATIO, probability
 from app.views.shared.layer_names import names_of
 from app.views.shared.theme import domain_colors, visible
@@ -41,6 +41,10 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     if compared:
         causes = ablation.stored(trace.path, trace.info)
         controls.note(specialists.ablation_note(causes, layer_id=layer_id, expert_id=expert_id))
+    if trace.info.counts_only:
+        controls.note(f"{needs.COUNTS_ONLY}: which tokens choose this expert is not known.")
+        _draw_lifts(own)
+        return
     left, middle, right = st.columns([5, 4, 6], gap="large")
     name = f"layer_{layer_id}_expert_{expert_id}"
     with left:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from analysis.groups import NOT_ENOUGH, in_words
 from analysis.significance import MAX_Q
-from app.views.shared.heatmap import RATIOS, cell_heatmap, dot_cells, hatch_cells, ratio_axis
+from app.views.shared.heatmap import RATIOS, cell_heatmap, dot_sure_cells, hatch_cells, ratio_axis
 from app.views.shared.intervals import RATIO, probability
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
 
@@ -39,14 +39,18 @@ def lift_heatmap(
     domains: Sequence[str],
     order_E: np.ndarray,
     marked: int,
+    only_sure: bool = False,
 ) -> go.Figure:
     """Domains by experts of one layer's lift_table, colour = log2 lift; the marked expert is
-    framed. A dot: q < 0.05. Hatched: too few independent texts to say."""
+    framed. A dot: q < 0.05, or the only cells that are left. Hatched: too few independent texts
+    to say."""
     log_GE = lift_grid(rows, "estimate", domains)[order_E].T
     undecided_GE = (rows.note == NOT_ENOUGH).to_numpy().reshape(-1, len(domains))[order_E].T
     hover = np.array([lift_text(row) for row in rows.itertuples()]).reshape(-1, len(domains))
+    sure_GE = lift_grid(rows, "q", domains)[order_E].T < MAX_Q
+    shown_GE = sure_GE if only_sure else ~undecided_GE
     figure = cell_heatmap(
-        np.where(undecided_GE, np.nan, np.clip(log_GE, -LIMIT - 1, LIMIT + 1)),
+        np.where(shown_GE, np.clip(log_GE, -LIMIT - 1, LIMIT + 1), np.nan),
         palette,
         rows=[literal(domain) for domain in domains],
         columns=[str(expert) for expert in order_E],
@@ -54,8 +58,8 @@ def lift_heatmap(
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
         height=44 * len(domains) + 90,
     )
-    hatch_cells(figure, undecided_GE, palette)
-    dot_cells(figure, lift_grid(rows, "q", domains)[order_E].T < MAX_Q, palette)
+    hatch_cells(figure, undecided_GE & ~np.array(only_sure), palette)
+    dot_sure_cells(figure, sure_GE, palette)
     place = int(np.flatnonzero(order_E == marked)[0])
     figure.add_shape(
         type="rect",

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import evidence, sidecars
-from app.views.shared import controls
+from app.views.shared import controls, layer_chooser, other_tools
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.trace_choice import trace_page
@@ -13,6 +13,7 @@ from app.views.specialization.panels import (
     COMPARED,
     METHOD,
     expert_order,
+    layer_figure,
     panels,
     replication_panel,
 )
@@ -20,8 +21,8 @@ from app.views.specialization.specialists import draw_specialists
 
 trace = trace_page("Which experts prefer which domain?")
 compared = evidence.compares_domains(trace)
-with st.container(horizontal=True, gap="large"):
-    layer_id = controls.layer_of(trace)
+with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
+    layer_id = layer_chooser.layer_of(trace, layer_figure(trace))
     if compared:
         order = controls.choice("Order experts by", ["domain", "number"], key="order")
         by_domain = order == "domain"
@@ -33,6 +34,7 @@ if not compared:
         draw_card(trace, layer_id=layer_id, expert_id=expert_id)
     st.stop()
 
+sure = controls.only_sure(len(trace.domains), len(experts))
 above, every_layer = st.container(), st.expander("Every layer", icon=":material/layers:")
 with every_layer:
     titles = {MEASURES[name].title: name for name in evidence.DOMAIN_METRICS}
@@ -52,6 +54,7 @@ with above, st.spinner(evidence.WAIT):
         layer_id=layer_id,
         by_domain=by_domain,
         expert_id=expert_id,
+        only_sure=sure,
         metric=metric,
     )
     shown = {panel.name: panel for panel in drawn}
@@ -60,6 +63,7 @@ with above, st.spinner(evidence.WAIT):
     draw_unusable(trace, sidecars.CAUSES, sidecars.REPLICATION)
     draw_card(trace, layer_id=layer_id, expert_id=expert_id)
     draw_specialists(shown.get("specialists"), subject=trace.name)
+    other_tools.buttons(trace, "esft", "esft-scores")
     controls.note(replication_panel(trace).note)
 with every_layer:
     draw_side_by_side(shown["specialization_by_layer"], subject=trace.name)

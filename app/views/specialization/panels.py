@@ -4,10 +4,14 @@ import numpy as np
 import pandas as pd
 
 from analysis import significance
+from analysis.specialization import information_share
 from app import evidence
 from app.studies import ablation
 from app.trace import Trace
+from app.views.shared import layer_chooser
+from app.views.shared.heatmap import crowded
 from app.views.shared.intervals import layer_intervals
+from app.views.shared.layer_chooser import LayerFigure
 from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
@@ -37,6 +41,7 @@ def panels(
     layer_id: int = 0,
     by_domain: bool = True,
     expert_id: int = 0,
+    only_sure: bool = False,
     metric: str = evidence.DOMAIN_METRICS[0],
 ) -> list[Panel]:
     """None where there are no domains to compare; the heatmap frames an expert."""
@@ -44,10 +49,24 @@ def panels(
         return []
     order_E = expert_order(trace, layer_id=layer_id, by_domain=by_domain)
     return [
-        _lifts(trace, palette, layer_id=layer_id, order_E=order_E, marked=expert_id),
+        _lifts(
+            trace,
+            palette,
+            layer_id=layer_id,
+            order_E=order_E,
+            marked=expert_id,
+            only_sure=only_sure,
+        ),
         *_specialists(trace),
         _by_layer(trace, palette, metric=metric, marked=layer_id),
     ]
+
+
+def layer_figure(trace: Trace) -> LayerFigure | None:
+    """What the chosen expert tells about the domain, by layer; None where nothing is compared."""
+    if not evidence.compares_domains(trace):
+        return None
+    return layer_chooser.of_metric(evidence.metrics(trace), information_share.__name__)
 
 
 def replication_panel(trace: Trace) -> Panel:
@@ -70,8 +89,15 @@ def layer_lifts(trace: Trace, layer_id: int) -> pd.DataFrame:
 
 
 def _lifts(
-    trace: Trace, palette: Palette, *, layer_id: int, order_E: np.ndarray, marked: int
+    trace: Trace,
+    palette: Palette,
+    *,
+    layer_id: int,
+    order_E: np.ndarray,
+    marked: int,
+    only_sure: bool,
 ) -> Panel:
+    many = crowded(len(trace.domains), len(order_E))
     lifts, rows = evidence.lifts(trace), layer_lifts(trace, layer_id)
     return Panel(
         name="expert_domain_lift",
@@ -79,10 +105,21 @@ def _lifts(
         answer=specialists.layer_answer(
             rows, evidence.metrics(trace), layer_id=layer_id, names=names_of(trace)
         ),
-        figure=lift_heatmap(rows, palette, domains=trace.domains, order_E=order_E, marked=marked),
+        figure=lift_heatmap(
+            rows,
+            palette,
+            domains=trace.domains,
+            order_E=order_E,
+            marked=marked,
+            only_sure=only_sure,
+        ),
         alt=f"Heatmap: lift of every domain for every expert of {names_of(trace)[layer_id]}",
         note=" ".join(
-            [specialists.heatmap_note(lifts), specialists.NOT_WHY, specialists.power_note(rows)]
+            [
+                specialists.heatmap_note(lifts, crowded=many),
+                specialists.NOT_WHY,
+                specialists.power_note(rows),
+            ]
         ).strip(),
     )
 

@@ -15,6 +15,7 @@ from app import workspace
 from app.evidence import LIFT_COLUMNS
 from app.studies import ablation, cause_words
 from app.views.shared import controls
+from app.views.shared.heatmap import ZOOM, sure_mark
 from app.views.shared.intervals import MEASURES, RATIO, probability, reference
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.panel import Panel
@@ -89,14 +90,15 @@ def _information(metrics: pd.DataFrame, layer_id: int) -> str:
     )
 
 
-def heatmap_note(lifts: pd.DataFrame) -> str:
+def heatmap_note(lifts: pd.DataFrame, *, crowded: bool = False) -> str:
     """How to read the heatmap, and how many cells were tested at once."""
+    mark, zoom = sure_mark(crowded=crowded), ZOOM if crowded else ""
     return (
-        f"Orange: more often than chance, blue: less. Dot: q < {MAX_Q} "
+        f"Orange: more often than chance, blue: less. {mark}: q < {MAX_Q} "
         f"({family_size(lifts):,} cells tested at once, Benjamini-Hochberg). "
-        f"Hatched: {NOT_ENOUGH}. That a domain avoids an expert is harder to establish than that "
-        "it prefers one: the texts that choose it most may be missing. Click a cell to open the "
-        "expert's card."
+        f"{'Grey' if crowded else 'Hatched'}: {NOT_ENOUGH}. That a domain avoids an expert "
+        "is harder to establish than that it prefers one: the texts that choose it most may be "
+        f"missing. Click a cell to open the expert's card.{zoom}"
     )
 
 

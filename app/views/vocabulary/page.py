@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import evidence, sidecars
-from app.views.shared import controls
+from app.views.shared import controls, layer_chooser, needs
 from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
@@ -13,12 +13,14 @@ from app.views.vocabulary.panels import (
     METHOD,
     NO_FREQUENT_IDS,
     definitions_panel,
+    layer_figure,
     panels,
     token_ids_title,
 )
 
 trace = trace_page("Do experts follow the word or the subject?")
-layer_id = controls.layer_of(trace)
+needs.token_ids(trace, "which words its experts follow")
+layer_id = layer_chooser.layer_of(trace, layer_figure(trace))
 drawn = panels(trace, controls.palette(), layer_id=layer_id)
 shown = {panel.name: panel for panel in drawn}
 draw(shown["vocabulary_by_layer"], subject=trace.name, key="vocabulary")

@@ -7,6 +7,8 @@ from analysis.significance import MAX_Q
 from analysis.vocabulary import MIN_OCCURRENCES
 from analysis.vocabulary_tests import DEALS
 from app.trace import Trace
+from app.views.shared.intervals import Measure
+from app.views.shared.layer_chooser import LayerFigure
 from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette, visible
@@ -30,6 +32,12 @@ def panels(trace: Trace, palette: Palette, *, layer_id: int = 0) -> list[Panel]:
         *_token_ids(trace, layer_id),
         *_information(trace, palette),
     ]
+
+
+def layer_figure(trace: Trace) -> LayerFigure:
+    """The corrected share of every layer."""
+    corrected = tables.summary(trace).corrected.astype(float)
+    return LayerFigure(Measure("vocabulary specialization", ".0%"), corrected.tolist())
 
 
 def definitions_panel(trace: Trace, layer_id: int) -> Panel:

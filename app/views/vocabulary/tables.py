@@ -91,7 +91,7 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
 
 def _next_tokens(choices: pd.DataFrame, num_experts: int) -> np.ndarray:
     """next_tokens_VE, by first choices."""
-    first = choices[choices["rank"] == 0]
+    first = choices[choices["rank"] == 0].dropna(subset="token_id")
     place = first.doc_id.astype("uint64") * 2**32 + first.position
     return definitions_of.next_token_choices(
         first.token_id.to_numpy(), place.to_numpy(), first.expert_id.to_numpy(), num_experts
@@ -108,9 +108,7 @@ def _ids_by_rank(choices: pd.DataFrame, k: int | None) -> np.ndarray | None:
 
 
 def _weights(con: DuckDBPyConnection, doc_ids: np.ndarray, info: TraceInfo) -> np.ndarray | None:
-    """weights_NLE, unless the source gave ids only: then no gate has an entropy either."""
-    if queries.gate_summary(con).mean_entropy.isna().all():
-        return None
+    """weights_NLE, unless the source gave ids only."""
     frame = queries.document_weights(con)
     weights_NLE = np.zeros((len(doc_ids), info.num_layers, info.num_experts))
     document_N = np.searchsorted(doc_ids, frame.doc_id)

@@ -154,3 +154,29 @@ def test_the_loads_of_experts_are_tested_together_and_leave_as_they_are_shown(
     assert head.replace('"', "") == (
         "layer_id,expert_id,estimate,low,high,p,q,n_documents,n_groups,n_tokens,note"
     )
+
+
+def test_the_switch_leaves_only_the_experts_that_are_sure() -> None:
+    tokens_LE = np.array([[8, 4, 4, 4]])
+    table = loads(tokens_LE).assign(q=[0.01, 0.2, 0.04, np.nan])
+    order_LE = load.load_order(tokens_LE, by_load=False)
+    shown = load.load_heatmap(
+        tokens_LE, table, LIGHT, order_LE=order_LE, by_load=False, only_sure=True
+    )
+    assert np.isnan(shown.data[0].z).tolist() == [[False, True, False, True]]
+    assert shown.data[1].x.tolist() == [0, 1, 2, 3]  # all can still be pointed at
+
+
+def test_experts_not_chosen_are_filled_where_crosses_would_touch() -> None:
+    tokens_LE = np.full((1, 200), 4)
+    tokens_LE[0, 150] = 0
+    figure = load.load_heatmap(
+        tokens_LE,
+        loads(tokens_LE),
+        LIGHT,
+        order_LE=load.load_order(tokens_LE, by_load=False),
+        by_load=False,
+    )
+    filled = figure.data[-1]
+    assert filled.colorscale[1][1] == LIGHT.text
+    assert np.argwhere(filled.z == 1).tolist() == [[0, 150]]

@@ -75,3 +75,12 @@ def test_the_counts_of_experts_carry_their_interval_and_null() -> None:
     assert figure.data[0].text[0] == f"{told}p 0.01, q 0.02"
     by_layer = domains.domains_by_layer(table.assign(note="why"), LIGHT)
     assert by_layer.data[0].customdata[0] == f"{told}p 0.01, q 0.02<br>why"
+
+
+def test_bars_of_58_layers_fit_the_window_without_numbers() -> None:
+    rows = [(layer, domain, 4) for layer in range(58) for domain in ("math", "none")]
+    table = pd.DataFrame(rows, columns=["layer_id", "domain", "experts"])
+    figure = domains.domains_by_layer(table, LIGHT)
+    assert figure.layout.height == 540
+    assert figure.data[0].text is None
+    assert figure.layout.yaxis.dtick == 2  # 460 / 58 is 8 pixels a layer, a line takes 15
