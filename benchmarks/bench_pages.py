@@ -38,9 +38,10 @@ PAGES = {
     "Training": "When did the experts settle, and was it worth it?",
     "Redundancy": "Could fewer experts do the same work?",
     "Comparison": "Does DeepSeekMoE beat what came before it?",
+    "Import": "What did another engine route?",
     "Export": "What can I take away?",
 }
-WITHOUT_CHART = {"Export"}
+WITHOUT_CHART = {"Import", "Export"}
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--disable-dev-shm-usage"]
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
