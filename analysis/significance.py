@@ -19,6 +19,7 @@ from analysis.specialization import MIN_LIFT
 
 MAX_Q = 0.05
 POWER = 0.8
+NAMED = 3  # domains with too few texts that have a line each
 
 
 def lift_table(
@@ -91,13 +92,8 @@ def limits(
             "All texts belong to one domain, so there are no lifts, tests or specialists, which "
             "compare domains. Label texts of two or more domains in a column named domain."
         )
-    for domain_id in present[effective_G[present] < MIN_EFFECTIVE]:
-        groups = groups_G[domain_id]
-        lines.append(
-            f"{domains[domain_id]} has {groups} independent {'text' if groups == 1 else 'texts'}, "
-            f"as good as {effective_G[domain_id]:.1f} of equal length; {MIN_EFFECTIVE} are needed: "
-            f"{NOT_ENOUGH}. It has no intervals and no tests."
-        )
+    few = present[effective_G[present] < MIN_EFFECTIVE]
+    lines += _too_few([domains[domain] for domain in few], groups_G[few], effective_G[few])
     choices = [tokens_NE.sum(0) for tokens_NE in of_layers(tokens_NLE, experts_L)]
     empty = np.flatnonzero([not tokens_E.any() for tokens_E in choices])
     if empty.size:
@@ -109,6 +105,21 @@ def limits(
         experts, have = ("expert was", "has") if dead == 1 else ("experts were", "have")
         lines.append(f"{dead} {experts} never chosen and so {have} no lift and no test.")
     return lines
+
+
+def _too_few(names: list[str], groups: np.ndarray, effective: np.ndarray) -> list[str]:
+    """A line a domain, or one of all where they are many."""
+    needed = f"of equal length; {MIN_EFFECTIVE} are needed: {NOT_ENOUGH}."
+    if len(names) > NAMED:
+        return [
+            f"{', '.join(names)} have {groups.min()} to {groups.max()} independent texts each, as "
+            f"good as {effective.max():.1f} {needed} They have no intervals and no tests."
+        ]
+    return [
+        f"{name} has {count} independent {'text' if count == 1 else 'texts'}, as good as "
+        f"{number:.1f} {needed} It has no intervals and no tests."
+        for name, count, number in zip(names, groups, effective, strict=True)
+    ]
 
 
 def require_groups(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> None:

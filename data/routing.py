@@ -83,9 +83,14 @@ class Finding:
                 "it, and count it from 1"
             )
 
+    def counted(self) -> str:
+        """One is said of one: 1 pass, 2 passes."""
+        one = self.unit[: -2 if self.unit.endswith("sses") else -1]
+        return f"{self.occurrences:,} {self.unit if self.occurrences > 1 else one}"
+
     def in_words(self) -> str:
         done = f"; {self.done}" if self.done else ""
-        where = f"{self.occurrences:,} {self.unit}; first, {self.first_example}"
+        where = f"{self.counted()}; first, {self.first_example}"
         return f"{self.effect}{done} ({where})"
 
 

@@ -226,7 +226,7 @@ EXPORTS = (
     ),
     Export(
         name="eplb",
-        title="EPLB: loads [layers, experts], JSON or .npy",
+        title="EPLB: loads of every expert, JSON or .npy",
         suffixes=(".json", ".npy"),
         write=_eplb,
     ),

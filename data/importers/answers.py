@@ -106,6 +106,8 @@ def _answer(
     usage = as_object(response.get("usage"))
     prompt, answer = _token_ids(own, shared, where, place=place)
     prompt = with_prompt_losses(prompt, [*own, *shared], where)
+    if not response and "meta_info" not in choice and prompt.count is None:
+        prompt, answer = answer, Tokens(0 if answer.count is not None else None)  # ids of both
     both = listed_tokens(choice, where)
     if prompt.count is None:
         prompt = replace(prompt, count=_count([*own, usage], "prompt_tokens", where))

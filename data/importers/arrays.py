@@ -9,7 +9,6 @@ from typing import IO
 
 import numpy as np
 
-from data.importers.findings import finding
 from data.importers.payloads import LONGEST_HEADER, MAGIC, logical, npy_header
 from data.importers.source import BATCH_CHOICES, DumpFile, Meter, Options, Source, undescribed
 from data.routing import UNKNOWN, Document, RoutingBatch
@@ -53,7 +52,6 @@ def source(files: Sequence[DumpFile], options: Options) -> Source:
         engine=UNKNOWN,
         layers=undescribed(layers, num_experts=num_experts, top_k=top_k),
         batches=batches,
-        findings=(finding("without-token-ids", len(files), files[0].name),),
     )
 
 

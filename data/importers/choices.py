@@ -17,7 +17,7 @@ from data.importers.decisions import (
 )
 from data.importers.findings import Ledger, finding
 from data.importers.source import Options, Source
-from data.routing import NO_EXPERT, RoutingBatch, take_rows
+from data.routing import INT16, NO_EXPERT, Finding, RoutingBatch, take_rows
 
 CONSTANT = 256  # tokens that chose alike, from which a layer is named for it
 MOSTLY = 0.99  # of the decisions by which a layer's weights are known
@@ -38,6 +38,8 @@ class Choices:
         self.top_k_L = [layer.top_k if source.top_k_known else None for layer in self.layers]
         self.first_LK: np.ndarray | None = None
         self.constant_L = np.ones(len(self.layers), bool)
+        self.zeros_L = np.zeros(len(self.layers), int)  # decisions that name expert 0 alone
+        self.zeros_first: dict[int, str] = {}  # where, by layer
         self.tokens = 0
         self.sums_L: tuple[np.ndarray, np.ndarray] | None = None
         physical_map_LP = source.physical_map_LP
@@ -73,10 +75,26 @@ class Choices:
     def _name(self, batch: RoutingBatch, found: Faults) -> None:
         self._note(batch, "missing-rows", found.missing_T)
         self._note(batch, "zero-rows", found.zero_T)
-        self._note(batch, "zero-decisions", found.zero_TL)
+        self._count_zeros(batch, found.zero_TL)
         self._note(batch, "unknown-experts", found.unknown_TL)
         self._note(batch, "repeated-experts", found.repeated_TL)
         self._note(batch, "incomplete-decisions", found.incomplete_TL)
+
+    def _count_zeros(self, batch: RoutingBatch, zero_TL: np.ndarray) -> None:
+        """By layer: of one without other choices they are no finding of their own."""
+        self.zeros_L += zero_TL.sum(0)
+        for layer in np.flatnonzero(zero_TL.any(0)).tolist():
+            if layer not in self.zeros_first:
+                first = np.array([np.argmax(zero_TL[:, layer]), layer])
+                self.zeros_first[layer] = self._where(batch, first)
+
+    def zero_decisions(self, used_L: np.ndarray) -> list[Finding]:
+        """`used_L`: layers in which something else was chosen."""
+        layers = np.flatnonzero((self.zeros_L > 0) & used_L)
+        if not layers.size:
+            return []
+        first = self.zeros_first[int(layers[0])]
+        return [finding("zero-decisions", int(self.zeros_L[layers].sum()), first)]
 
     def _note(self, batch: RoutingBatch, kind: str, places: np.ndarray) -> None:
         """`places`: by token, or by token and layer; numbers that are summed, or a mask."""
@@ -91,7 +109,7 @@ class Choices:
         words = f"{origin or f'text {doc_id}'}, token {batch.position_T[token]}"
         if len(place) == 1:
             return words
-        ids = ", ".join(map(str, batch.expert_ids_TLK[token, place[1]][:16]))
+        ids = ", ".join(map(_shown, batch.expert_ids_TLK[token, place[1]][:16].tolist()))
         return f"{words}, {self.layers[place[1]].name}: {ids}"
 
     def _weighed(self, batch: RoutingBatch) -> RoutingBatch:
@@ -141,3 +159,11 @@ class Choices:
         ordered = np.sort(ids_TLK[:, suspects], -1) if suspects.size else ids_TLK[:, :0]
         self.constant_L[suspects] = (ordered == self.first_LK[suspects]).all((0, 2))
         self.tokens += len(ids_TLK)
+
+
+def _shown(expert_id: int) -> str:
+    """Ids beyond INT16 are kept as its limits."""
+    low, high = INT16
+    if low < expert_id < high:
+        return str(expert_id)
+    return f"{high} or more" if expert_id > 0 else f"{low} or less"

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from data.importers import colibri_usage
-from data.importers.findings import finding
 from data.importers.numbered_layers import numbered, require_alike, require_layers
 from data.importers.numbered_text import (
     LONGEST,
@@ -64,7 +63,6 @@ def source(files: Sequence[DumpFile], options: Options) -> Source:
         engine="colibri",
         layers=numbered(layers, num_experts=experts, top_k=found[0][1]),
         batches=batches,
-        findings=(finding("without-token-ids", len(files), files[0].name),),
     )
 
 

@@ -219,9 +219,16 @@ KINDS = {
     ),
     "without-token-ids": Kind(
         NOTE,
-        "files",
+        "tokens",
         "The source does not name the tokens: pages about words show none",
         "tokens have neither id nor text",
+    ),
+    "numbered-texts": Kind(
+        NOTE,
+        "tokens",
+        "The source gives the text of tokens and not their ids: on pages about words, tokens of "
+        "equal text are one",
+        "texts are numbered in the order in which they first come, and these numbers stand for ids",
     ),
     "not-read": Kind(
         NOTE,

@@ -222,4 +222,5 @@ def _findings(position_T: np.ndarray, tokens: int, where: str) -> Iterator[Findi
         yield finding("no-pass-for-last-token", 1, where)
     unrecorded = tokens - lacks_last - (len(position_T) - beyond)
     if unrecorded:
-        yield finding("unrecorded-tokens", unrecorded, f"{where}, token 0")
+        missing = np.setdiff1d(np.arange(tokens), position_T)
+        yield finding("unrecorded-tokens", unrecorded, f"{where}, token {missing[0]}")

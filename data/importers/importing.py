@@ -10,7 +10,7 @@ from data.importers.integrity import Checked
 from data.importers.labels import Labels
 from data.importers.physical import with_given_map
 from data.importers.source import DumpFile, Meter, Options, Source, dump_files
-from data.importers.token_texts import TokenTexts
+from data.importers.token_texts import TextNumbers, TokenTexts
 from data.new_trace import TraceDescription
 from data.routing import CountsBatch, Finding, LayerDescription, RoutingBatch
 
@@ -41,6 +41,7 @@ class Dump:
         self.files = files
         self.labels = Labels(options)
         self._texts = TokenTexts(options.tokenizer) if options.tokenizer else None
+        self._numbers = TextNumbers()
         try:
             self._checked = Checked(self.source, options, self.meter)
         except ValueError as error:
@@ -61,7 +62,10 @@ class Dump:
     @property
     def findings(self) -> list[Finding]:
         """So far; all of them after the last batch."""
-        return summed([*self._checked.findings, *self.labels.findings()])
+        return summed([*self._checked.findings, *self._own_findings()])
+
+    def _own_findings(self) -> list[Finding]:
+        return [*self._numbers.findings(), *self.labels.findings()]
 
     def __iter__(self) -> Iterator[RoutingBatch | CountsBatch]:
         held: RoutingBatch | CountsBatch | None = None
@@ -70,11 +74,13 @@ class Dump:
                 yield held
             held = self._labelled(batch)
         assert held is not None
-        yield replace(held, findings=(*held.findings, *self.labels.findings()))
+        yield replace(held, findings=(*held.findings, *self._own_findings()))
 
     def _labelled(self, batch: RoutingBatch | CountsBatch) -> RoutingBatch | CountsBatch:
         if self._texts is not None and isinstance(batch, RoutingBatch):
             batch = self._texts.added(batch)
+        if isinstance(batch, RoutingBatch) and self.source.described is None:
+            batch = self._numbers.numbered(batch)
         return replace(batch, documents=tuple(map(self.labels.labelled, batch.documents)))
 
     def description(self, name: str) -> TraceDescription:

@@ -104,8 +104,11 @@ class Checked:
         idle = np.flatnonzero(~self._used_L[self._kept])
         if idle.size and self.doubts_zeros:
             found.append(self._naming("missed-layers", np.array(self._kept)[idle]))
-        if (constant := self._checks.constant_layers()).size:
+        used_L = self._used_L[self._kept]
+        constant = self._checks.constant_layers()
+        if (constant := constant[used_L[constant]]).size:
             found.append(self._naming("constant-layers", np.array(self._kept)[constant]))
+        found += self._checks.zero_decisions(used_L)
         return found
 
     def _naming(self, kind: str, layers: np.ndarray) -> Finding:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.importers.findings import finding
 from data.importers.numbered_layers import numbered, require_alike, require_layers
 from data.importers.passes import MOST_CHOICES, Rows, Texts
 from data.importers.source import DumpFile, Meter, Options, Source
@@ -47,7 +46,6 @@ def source(files: Sequence[DumpFile], options: Options) -> Source:
         engine="llama.cpp",
         layers=numbered(layers, num_experts=experts, top_k=top_k),
         batches=batches,
-        findings=(finding("without-token-ids", len(files), files[0].name),),
     )
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from data.importers import policylang_parquet
-from data.importers.findings import finding
 from data.importers.json_values import text_or_none
 from data.importers.numbered_layers import numbered, require_alike, require_layers
 from data.importers.numbered_text import numbered_lines
@@ -67,7 +66,7 @@ def source(files: Sequence[DumpFile], options: Options) -> Source:
         _first_layers(entries(file, parquet, Meter()), header.num_layers)
         for file, parquet in zip(files, is_parquet, strict=True)
     ]
-    layers = require_layers(files[0], (layer for found, _ in first for layer in found))
+    layers = require_layers(files[0], (layer for found in first for layer in found))
     if 0 < header.num_layers < len(layers):
         raise ValueError(
             f"{files[0].name} has rows of the layers {', '.join(map(str, layers)):.200}, and its "
@@ -79,7 +78,6 @@ def source(files: Sequence[DumpFile], options: Options) -> Source:
         for file, parquet in zip(files, is_parquet, strict=True):
             yield from prompts.batches(file.name, entries(file, parquet, meter))
 
-    unnamed = [file for file, (_, named) in zip(files, first, strict=True) if not named]
     return Source(
         format=NAME,
         engine="moe-policylang",
@@ -87,7 +85,6 @@ def source(files: Sequence[DumpFile], options: Options) -> Source:
         batches=batches,
         model_name=header.model_name,
         weights_sum="at most one",
-        findings=(finding("without-token-ids", len(unnamed), unnamed[0].name),) if unnamed else (),
     )
 
 
@@ -98,18 +95,17 @@ def _of_parquet(file: DumpFile, options: Options) -> Header:
     return Header(UNKNOWN, 0, options.require("num_experts", file, why), top_k)
 
 
-def _first_layers(blocks: Iterator[Entries], num_layers: int) -> tuple[set[int], bool]:
-    """(layers of the first prompts, or as many as the header says; whether tokens are named)"""
+def _first_layers(blocks: Iterator[Entries], num_layers: int) -> set[int]:
+    """Of the first prompts, or as many as the header says."""
     layers: set[int] = set()
-    rows, named = 0, True
+    rows = 0
     for block in blocks:
         layers |= set(np.unique(block.layer_R).tolist())
-        named &= bool((block.token_id_R != UNKNOWN_TOKEN).any())
         rows += len(block.layer_R)
         several = len(np.unique(block.prompt_R)) > 2
         if several or rows > LOOKED_AT or 0 < num_layers <= len(layers):
             break
-    return layers, named
+    return layers
 
 
 def _header(file: DumpFile) -> Header:

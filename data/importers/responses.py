@@ -92,7 +92,14 @@ def _batches(found: Iterator[tuple[Found, Layout]], num_experts: int) -> Iterato
     held: list[RoutingBatch] = []
     findings: list[Finding] = []
     choices = doc_id = 0
+    model = ""
     for (answer, where, origin), layout in found:
+        model = model or answer.model
+        if answer.model not in ("", model):
+            raise ValueError(
+                f"{where} is an answer of the model {answer.model!r:.80}, those before are of "
+                f"{model!r:.80}; import models one by one"
+            )
         if not has_routing(answer):
             findings.append(finding("unrecorded-tokens", answer.tokens or 1, where))
             continue

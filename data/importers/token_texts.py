@@ -1,14 +1,16 @@
-"""Token ids as text, document by document, with a tokenizer that the user names."""
+"""Token ids as text with a tokenizer that the user names; texts without ids as numbers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from data.importers.findings import Ledger
 from data.panics import refusing
-from data.routing import NO_TOKEN, Document, RoutingBatch
+from data.routing import NO_TOKEN, Document, Finding, RoutingBatch
 
 
 class TokenTexts:
@@ -60,3 +62,29 @@ class TokenTexts:
         pieces: Sequence[str] = self._begun.pop(document.doc_id, [])
         self._streams.pop(document.doc_id, None)
         return document if document.text else replace(document, text="".join(pieces))
+
+
+class TextNumbers:
+    """Stands in for ids where a source gives texts alone: equal texts have one number, counted in
+    the order in which they first come. Tokens with neither are counted."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._ledger = Ledger()
+
+    def numbered(self, batch: RoutingBatch) -> RoutingBatch:
+        unknown_T = batch.token_id_T == NO_TOKEN
+        if not unknown_T.any():
+            return batch
+        texts, known = batch.token_text_T, self._numbers
+        first = batch.documents[0].origin if batch.documents else "further on"
+        unnamed = sum(texts[token] is None for token in np.flatnonzero(unknown_T).tolist())
+        self._ledger.note("without-token-ids", unnamed, first)
+        if unnamed or not unknown_T.all():
+            return batch
+        ids_T = np.array([known.setdefault(str(text), len(known)) for text in texts], np.uint32)
+        self._ledger.note("numbered-texts", len(texts), first)
+        return replace(batch, token_id_T=ids_T)
+
+    def findings(self) -> list[Finding]:
+        return self._ledger.findings()

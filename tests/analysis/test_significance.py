@@ -47,6 +47,15 @@ def test_few_groups_cannot_say(table: pd.DataFrame) -> None:
     assert just.smallest_detectable.min() > table.smallest_detectable.max()
 
 
+def test_many_domains_with_too_few_texts_have_one_line() -> None:
+    tokens_NLE, names = np.ones((5, 1, 4), int), ("a", "b", "c", "d")
+    (line,) = significance.limits(tokens_NLE, np.array([0, 0, 1, 2, 3]), domains=names)
+    assert line == (
+        "a, b, c, d have 1 to 2 independent texts each, as good as 2.0 of equal length; 10 are "
+        "needed: not enough independent texts to say. They have no intervals and no tests."
+    )
+
+
 def test_a_giant_group_of_a_domain_leaves_it_out_and_the_others_in() -> None:
     tokens_NLE, domain_id_N = planted()
     tokens_NLE[0] *= 20  # math counts as (29 + 20)^2 / (29 + 400) = 5.6 groups

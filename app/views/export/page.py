@@ -66,8 +66,8 @@ with right:
     st.markdown("**For other tools**")
     other_tools.draw(trace)
     controls.note(
-        "`routescope export` writes these too, and OLMoE's JSON Lines and every table as Parquet "
-        "or JSON Lines, which may be as long as the trace."
+        "The command routescope export writes these too, and OLMoE's JSON Lines and every table "
+        "as Parquet or JSON Lines, which may be as long as the trace."
     )
     with st.expander("manifest.json", icon=":material/data_object:"):
         manifest = export.manifest(trace, raw=raw)

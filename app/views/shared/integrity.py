@@ -49,8 +49,8 @@ def draw(findings: Sequence[Finding], *, trace: str) -> None:
             controls.note(NOTHING)
             return
         items = [
-            f"{found.severity}: {found.effect}. {found.occurrences:,} {found.unit}; first, "
-            f"{found.first_example}. {found.done[:1].upper()}{found.done[1:]}."
+            f"{found.severity}: {found.effect}. {found.counted()}; first, {found.first_example}."
+            + (f" {found.done[0].upper()}{found.done[1:]}." if found.done else "")
             for found in by_severity(findings)
         ]
         for item in items:

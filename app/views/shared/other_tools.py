@@ -48,12 +48,17 @@ def buttons(trace: Trace, *names: str) -> None:
 def draw(trace: Trace) -> None:
     """All that a page can make, with what some ask for."""
     largest = trace.info.num_experts
-    columns = st.columns(4)
-    devices = columns[0].number_input("Devices", 1, 4096, min(8, largest), key="devices")
-    keep = columns[1].number_input("Experts to keep", 1, largest, largest // 2 or 1, key="keep")
-    top_p = columns[2].number_input("ESFT: p", 0.01, 1.0, TOP_P, step=0.05, key="top_p")
-    score = columns[3].selectbox("ESFT: score", ["token", "gate"], key="score")
+    left, right = st.columns(2)
+    devices = left.number_input("Devices", 1, 4096, min(8, largest), key="devices")
+    keep = right.number_input("Experts to keep", 1, largest, largest // 2 or 1, key="keep")
+    top_p = left.number_input("ESFT: p", 0.01, 1.0, TOP_P, step=0.05, key="top_p")
+    score = right.selectbox("ESFT: score", ["token", "gate"], key="score")
     settings = Settings(devices=devices, keep=keep, top_p=top_p)
+    with st.container(gap="xsmall"):
+        _every(trace, settings, score)
+
+
+def _every(trace: Trace, settings: Settings, score: str) -> None:
     for export in EXPORTS:
         if export.suffixes and export.name not in BY_TRACE:
             chosen = replace(settings, score=score) if export.name == "esft" else settings

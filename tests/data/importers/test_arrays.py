@@ -22,7 +22,7 @@ def test_each_array_is_a_text(tmp_path: Path) -> None:
     assert [batch.documents[0].origin for batch in batches] == ["3.npy", "4.npy"]
     assert [len(batch.position_T) for batch in batches] == [3, 4]
     assert (batches[1].expert_ids_TLK == routing(4)).all()
-    assert [one.kind for one in source.findings] == ["without-token-ids"]
+    assert source.findings == ()
 
 
 def test_a_long_array_comes_in_batches_and_its_text_with_the_last(

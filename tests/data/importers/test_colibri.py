@@ -27,7 +27,7 @@ def test_calls_of_layers_are_passes_of_texts(tmp_path: Path) -> None:
     assert batch.phase_T.tolist() == [0, 0, 1]
     assert batch.expert_ids_TLK[1].tolist() == [[2, 3], [1, 0]]
     assert batch.weights_TLK[1].tolist() == [[0.75, 0.125], [0.5, 0.25]]
-    assert reading.findings == {"without-token-ids": 1, "inferred-texts": 1}
+    assert reading.findings == {"inferred-texts": 1}
 
 
 def test_the_number_of_experts_is_asked_for(tmp_path: Path) -> None:

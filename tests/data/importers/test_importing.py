@@ -180,6 +180,21 @@ def test_another_models_tokenizer_is_refused(tmp_path: Path, tokenizer: Path) ->
         dump(tmp_path / "b.jsonl", tokenizer=tmp_path / "none.json")
 
 
+def test_texts_without_ids_are_numbered_as_they_first_come(tmp_path: Path) -> None:
+    layer = {"layer_0": {"selected_experts": [1, 2], "selected_probs": [0.6, 0.4]}}
+    answer = {
+        "full_text": ["a", "b", "a", "c"],
+        "generated_only": ["b", "a", "c"],
+        "router_data": [{f"token_{place}": layer} for place in range(3)],
+    }
+    (tmp_path / "one.json").write_text(json.dumps(answer))
+    given = dump(tmp_path / "one.json")
+    [batch] = given
+    assert isinstance(batch, RoutingBatch)
+    assert batch.token_id_T.tolist() == [0, 1, 0]
+    assert {one.kind: one.occurrences for one in given.findings}["numbered-texts"] == 3
+
+
 def physical(path: Path, rows: object) -> Path:
     path.write_text(json.dumps({"physical_to_logical_map": rows}))
     return path

@@ -62,7 +62,7 @@ def test_a_layer_of_zeros_is_dense_or_missed_as_the_user_says(
     from data.importers.source import Meter
     from tests.data.importers.sources import source
 
-    ids_TLK = routed(TOKENS, layers=3)
+    ids_TLK = routed(300, layers=3)
     ids_TLK[:, 0] = 0
     checked = Checked(source([batch(ids_TLK)]), Options(layers=layers), Meter())
     [given] = checked.batches()
@@ -71,6 +71,7 @@ def test_a_layer_of_zeros_is_dense_or_missed_as_the_user_says(
     assert found[kind].first_example == "layers.0"
     assert [layer.name for layer in checked.layers] == kept
     assert (found[kind].severity == FATAL) == (layers == "moe")
+    assert set(found) == {kind}
 
 
 def test_a_layer_of_zeros_that_wakes_up_later_is_refused() -> None:

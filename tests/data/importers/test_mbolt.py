@@ -22,7 +22,6 @@ def test_a_pass_of_several_tokens_begins_a_text_and_passes_of_one_continue_it(
     assert batch.phase_T.tolist() == [0, 0, 1, 1, 0, 0, 1]
     assert [one.origin for one in reading.documents] == ["a.bin:0", "a.bin:6"]
     assert reading.findings == {
-        "without-token-ids": 1,
         "inferred-texts": 2,
         "last-layer-of-one-token": 2,
     }

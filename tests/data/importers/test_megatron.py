@@ -33,7 +33,7 @@ def test_the_layers_of_a_step_are_one_document(tmp_path: Path) -> None:
         "router_trace_rank0.jsonl:1",
         "router_trace_rank0.jsonl:3",
     ]
-    assert kinds(source) == {"without-token-ids": 1, "passes-as-texts": 2}
+    assert kinds(source) == {"passes-as-texts": 2}
 
 
 def test_a_layer_that_comes_again_begins_the_next_microbatch(tmp_path: Path) -> None:

@@ -38,6 +38,24 @@ def kinds(batch: RoutingBatch) -> dict[str, int]:
     return {one.kind: one.occurrences for one in batch.findings}
 
 
+def test_ids_of_an_object_without_prompt_are_those_of_all_its_tokens(tmp_path: Path) -> None:
+    value = {"token_ids": [5, 6, 7], "routed_experts": verifiers(routing(3))}
+    (tmp_path / "a.jsonl").write_text(json.dumps(value) + "\n")
+    files = [DumpFile(tmp_path / "a.jsonl", "a.jsonl")]
+    [batch] = responses.source(files, Options(num_experts=8)).batches(Meter())
+    assert isinstance(batch, RoutingBatch)
+    assert batch.token_id_T.tolist() == [5, 6, 7]
+    assert batch.findings == ()
+
+
+def test_answers_of_two_models_are_refused(tmp_path: Path) -> None:
+    answers = [vllm([1, 2], [3], npy(routing(2))) | {"model": name} for name in ("a", "b")]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in answers))
+    files = [DumpFile(tmp_path / "a.jsonl", "a.jsonl")]
+    with pytest.raises(ValueError, match=r"a\.jsonl:2 is an answer of the model 'b'"):
+        list(responses.source(files, Options(num_experts=8)).batches(Meter()))
+
+
 def test_rows_of_vllm_are_of_all_tokens_but_the_last(tmp_path: Path) -> None:
     batch = one_batch(tmp_path, vllm(PROMPT, ANSWER, npy(ROWS_TLK)))
     assert (batch.expert_ids_TLK == ROWS_TLK).all()
