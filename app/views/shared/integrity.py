@@ -35,7 +35,7 @@ def table(findings: Sequence[Finding]) -> pd.DataFrame:
 def summary(findings: Sequence[Finding]) -> str:
     """How many of each severity; what is not there is not named."""
     counts = {of: sum(found.severity == of for found in findings) for of in SEVERITIES}
-    said = [f"{count} {NAMES[of] if count > 1 else of}" for of, count in counts.items() if count]
+    said = [f"{NAMES[of]}: {count}" for of, count in counts.items() if count]
     return ", ".join(said) or "nothing noticed"
 
 
