@@ -17,11 +17,11 @@ from app.studies.served_model import ServedModel
 from app.studies.server_client import Server
 from app.studies.server_dialects import NO_ROUTING, Asking
 from data.groups import Grouping
-from data.importers.answer_rows import REPORTED, has_routing, layout_of, needs_top_k, rows_of
-from data.importers.answers import Answer, answers
-from data.importers.findings import finding
-from data.importers.integrity import Checked
-from data.importers.payloads import Layout
+from data.importers.checks.findings import finding
+from data.importers.checks.integrity import Checked
+from data.importers.served.answer_rows import REPORTED, has_routing, layout_of, needs_top_k, rows_of
+from data.importers.served.answers import Answer, answers
+from data.importers.served.payloads import Layout
 from data.importers.source import Meter, Options, Source
 from data.new_trace import TraceDescription
 from data.routing import Document, Finding, LayerDescription, RoutingBatch

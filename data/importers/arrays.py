@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from data.importers.payloads import LONGEST_HEADER, MAGIC, logical, npy_header
+from data.importers.served.payloads import LONGEST_HEADER, MAGIC, logical, npy_header
 from data.importers.source import BATCH_CHOICES, DumpFile, Meter, Options, Source, undescribed
 from data.routing import UNKNOWN, Document, RoutingBatch
 

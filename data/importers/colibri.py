@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from data.importers import colibri_usage
-from data.importers.numbered_layers import numbered, require_alike, require_layers
-from data.importers.numbered_text import (
+from data.importers.reading.numbered_layers import numbered, require_alike, require_layers
+from data.importers.reading.numbered_text import (
     LONGEST,
     columns,
     line_blocks,
     numbered_lines,
     require_lines,
 )
-from data.importers.passes import Rows, Texts
+from data.importers.reading.passes import Rows, Texts
 from data.importers.source import DumpFile, Meter, Options, Source
 from data.routing import RoutingBatch
 

@@ -8,9 +8,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data.importers.findings import finding
-from data.importers.numbered_layers import MOST_LAYERS, numbered, require_alike, require_layers
-from data.importers.numbered_text import numbered_lines
+from data.importers.checks.findings import finding
+from data.importers.reading.numbered_layers import (
+    MOST_LAYERS,
+    numbered,
+    require_alike,
+    require_layers,
+)
+from data.importers.reading.numbered_text import numbered_lines
 from data.importers.source import DumpFile, Meter, Options, Source
 from data.new_trace import MOST_EXPERTS
 from data.routing import CountsBatch, Document

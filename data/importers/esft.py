@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from data.importers.batching import in_batches
-from data.importers.numbered_layers import numbered
-from data.importers.numbered_text import columns, in_natural_order, numbered_lines
+from data.importers.reading.batching import in_batches
+from data.importers.reading.numbered_layers import numbered
+from data.importers.reading.numbered_text import columns, in_natural_order, numbered_lines
 from data.importers.source import HEAD, DumpFile, Meter, Options, Source
 from data.routing import Document, RoutingBatch
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from data.importers.batching import in_batches
-from data.importers.findings import finding
-from data.importers.json_values import objects, text_or_none
-from data.importers.numbered_layers import numbered, require_layers
+from data.importers.checks.findings import finding
+from data.importers.reading.batching import in_batches
+from data.importers.reading.json_values import objects, text_or_none
+from data.importers.reading.numbered_layers import numbered, require_layers
 from data.importers.source import DumpFile, Meter, Options, Source
 from data.routing import DECODE, PREFILL, Document, Finding, RoutingBatch
 

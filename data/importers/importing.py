@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data.importers.findings import finding, summed
+from data.importers.checks.findings import finding, summed
+from data.importers.checks.integrity import Checked
 from data.importers.formats import named, recognized
-from data.importers.integrity import Checked
 from data.importers.labels import Labels
 from data.importers.physical import with_given_map
 from data.importers.source import DumpFile, Meter, Options, Source, dump_files

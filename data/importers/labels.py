@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow.parquet as pq
 
 from data.groups import Grouping
-from data.importers.findings import finding
+from data.importers.checks.findings import finding
 from data.importers.source import Options
 from data.inputs import require_file
 from data.labels import checked_label

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from data.importers.findings import finding
-from data.importers.numbered_layers import numbered, require_layers
+from data.importers.checks.findings import finding
+from data.importers.reading.numbered_layers import numbered, require_layers
 from data.importers.source import DumpFile, Meter, Options, Source
 from data.lines import parsed_json
 from data.new_trace import MOST_EXPERTS

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.importers.numbered_layers import numbered, require_alike, require_layers
-from data.importers.passes import MOST_CHOICES, Rows, Texts
+from data.importers.reading.numbered_layers import numbered, require_alike, require_layers
+from data.importers.reading.passes import MOST_CHOICES, Rows, Texts
 from data.importers.source import DumpFile, Meter, Options, Source
 from data.routing import RoutingBatch
 

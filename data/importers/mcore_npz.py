@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 
 from data.batch_check import MOST_COUNTED
-from data.importers.findings import finding
-from data.importers.numbered_layers import MOST_LAYERS, numbered
+from data.importers.checks.findings import finding
+from data.importers.reading.numbered_layers import MOST_LAYERS, numbered
 from data.importers.source import BATCH_CHOICES, DumpFile, Meter, Options, Source
 from data.new_trace import MOST_EXPERTS
 from data.routing import CountsBatch, Document, Finding

@@ -11,9 +11,9 @@ from itertools import chain
 
 import numpy as np
 
-from data.importers.findings import finding
-from data.importers.numbered_layers import numbered, require_layers
-from data.importers.numbered_text import numbered_lines
+from data.importers.checks.findings import finding
+from data.importers.reading.numbered_layers import numbered, require_layers
+from data.importers.reading.numbered_text import numbered_lines
 from data.importers.source import BATCH_CHOICES, DumpFile, Meter, Options, Source
 from data.lines import parsed_json
 from data.new_trace import MOST_EXPERTS

@@ -8,9 +8,9 @@ from itertools import chain
 
 import numpy as np
 
-from data.importers.batching import in_batches
-from data.importers.numbered_layers import require_alike
-from data.importers.numbered_text import numbered_lines
+from data.importers.reading.batching import in_batches
+from data.importers.reading.numbered_layers import require_alike
+from data.importers.reading.numbered_text import numbered_lines
 from data.importers.source import DumpFile, Meter, Options, Source, undescribed
 from data.lines import parsed_json
 from data.routing import Document, RoutingBatch

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data.importers.reading.torch_file import Tensor, TorchFile
 from data.importers.source import DumpFile, Options, Source
-from data.importers.torch_file import Tensor, TorchFile
 from data.inputs import require_file
 from data.strict_json import read_object
 

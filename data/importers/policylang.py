@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from data.importers import policylang_parquet
-from data.importers.json_values import text_or_none
-from data.importers.numbered_layers import numbered, require_alike, require_layers
-from data.importers.numbered_text import numbered_lines
 from data.importers.policylang_rows import UNKNOWN_TOKEN, Entries, Prompts, phase_of
+from data.importers.reading.json_values import text_or_none
+from data.importers.reading.numbered_layers import numbered, require_alike, require_layers
+from data.importers.reading.numbered_text import numbered_lines
 from data.importers.source import DumpFile, Meter, Options, Source
 from data.lines import parsed_json
 from data.new_trace import MOST_EXPERTS

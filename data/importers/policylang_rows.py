@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from data.importers.batching import in_batches
-from data.importers.findings import finding
+from data.importers.checks.findings import finding
+from data.importers.reading.batching import in_batches
 from data.routing import INT16, NO_EXPERT, PHASES, Document, RoutingBatch
 
 MOST_CHOICES = 32_000_000  # of a prompt: bounds memory

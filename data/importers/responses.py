@@ -11,10 +11,10 @@ from typing import IO, Any
 
 import ijson  # type: ignore[import-untyped]
 
-from data.importers.answer_rows import HOW, has_routing, layout_of, needs_top_k, rows_of
-from data.importers.answers import Answer, answers
-from data.importers.findings import finding
-from data.importers.payloads import Layout
+from data.importers.checks.findings import finding
+from data.importers.served.answer_rows import HOW, has_routing, layout_of, needs_top_k, rows_of
+from data.importers.served.answers import Answer, answers
+from data.importers.served.payloads import Layout
 from data.importers.source import BATCH_CHOICES, DumpFile, Meter, Options, Source, undescribed
 from data.routing import UNKNOWN, Document, Finding, RoutingBatch, concatenated
 from data.strict_json import each_name_once, what_is_wrong

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from data.batch_check import MOST_COUNTED
-from data.importers.findings import finding
+from data.importers.checks.findings import finding
 from data.importers.sglang_dump import Detail, Record, Stat
 from data.importers.source import BATCH_CHOICES, Meter, Options, Source, undescribed
 from data.routing import CountsBatch, Document, Finding

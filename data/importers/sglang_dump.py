@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.importers.reading.torch_file import Tensor, TorchFile
 from data.importers.source import DumpFile
-from data.importers.torch_file import Tensor, TorchFile
 from data.new_trace import MOST_EXPERTS
 
 MOST_ID = 2**48  # of a forward pass

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.importers.findings import finding
+from data.importers.checks.findings import finding
 from data.importers.sglang_counts import ENGINE, is_identity, pass_batches, stat_source
 from data.importers.sglang_dump import DRAFT_MODES, Detail, Record, Stat, read_dump
 from data.importers.sglang_tokens import token_batches, used_choices

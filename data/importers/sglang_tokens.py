@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.importers.findings import finding
+from data.importers.checks.findings import finding
 from data.importers.sglang_dump import DECODE_MODE, DRAFT_MODES, MIXED_MODE, Detail, Record, Tokens
 from data.importers.source import BATCH_CHOICES, Meter
 from data.routing import DECODE, INT16, PREFILL, Document, RoutingBatch

@@ -8,7 +8,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from data.importers.findings import Ledger
+from data.importers.checks.findings import Ledger
 from data.panics import refusing
 from data.routing import NO_TOKEN, Document, Finding, RoutingBatch
 

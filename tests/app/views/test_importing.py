@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.jobs.queue import all_jobs
 from app.views.shared import integrity
-from data.importers.findings import finding
+from data.importers.checks.findings import finding
 from data.store import open_trace
 from tests.app.pages import page, texts, words
 from tests.data.importers.engine_payloads import npy_bytes, routing

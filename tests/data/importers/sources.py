@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from data.importers.integrity import Checked
+from data.importers.checks.integrity import Checked
 from data.importers.source import Meter, Options, Source, undescribed
 from data.routing import CountsBatch, Document, Finding, RoutingBatch
 

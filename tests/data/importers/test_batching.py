@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from data.importers import batching
-from data.importers.findings import finding
+from data.importers.checks.findings import finding
+from data.importers.reading import batching
 from data.routing import Document, RoutingBatch
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data.importers.findings import KINDS
+from data.importers.checks.findings import KINDS
 from data.importers.source import Options
 from data.routing import FATAL, NO_EXPERT
 from tests.data.importers.sources import batch, counts, read, routed
@@ -58,7 +58,7 @@ def test_one_choice_a_token_may_be_expert_0() -> None:
 def test_a_layer_of_zeros_is_dense_or_missed_as_the_user_says(
     layers: str | None, kind: str, kept: list[str]
 ) -> None:
-    from data.importers.integrity import Checked
+    from data.importers.checks.integrity import Checked
     from data.importers.source import Meter
     from tests.data.importers.sources import source
 

@@ -3,7 +3,14 @@ import base64
 import numpy as np
 import pytest
 
-from data.importers.payloads import Layout, decoded, logical, npy_header, raw_layers, raw_type
+from data.importers.served.payloads import (
+    Layout,
+    decoded,
+    logical,
+    npy_header,
+    raw_layers,
+    raw_type,
+)
 from tests.data.importers.engine_payloads import nemo, npy, npy_bytes, raw, routing, verifiers
 
 IDS_TLK = routing(3)  # 3 rows of 2 layers, 2 of 8 experts

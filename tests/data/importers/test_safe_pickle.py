@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data.importers.safe_pickle import PickleReader
+from data.importers.reading.safe_pickle import PickleReader
 
 
 def read(data: bytes) -> object:

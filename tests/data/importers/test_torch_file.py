@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.importers.torch_file import Tensor, TorchFile
+from data.importers.reading.torch_file import Tensor, TorchFile
 from tests.data.importers.engine_dumps import dump_file
 
 

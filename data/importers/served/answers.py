@@ -6,7 +6,7 @@ T = tokens.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from data.importers.answer_tokens import (
+from data.importers.served.answer_tokens import (
     Json,
     Tokens,
     as_object,

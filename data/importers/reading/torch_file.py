@@ -14,7 +14,7 @@ from typing import IO, Final
 
 import numpy as np
 
-from data.importers.safe_pickle import MOST_BYTES, Name, PickleReader
+from data.importers.reading.safe_pickle import MOST_BYTES, Name, PickleReader
 from data.importers.source import DumpFile
 
 DTYPES: Final = {  # of the storages that a dump may have

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.importers.answers import Answer
-from data.importers.findings import finding
-from data.importers.payloads import (
+from data.importers.checks.findings import finding
+from data.importers.served.answers import Answer
+from data.importers.served.payloads import (
     Layout,
     decoded,
     describes_itself,

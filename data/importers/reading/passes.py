@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.importers.findings import finding
+from data.importers.checks.findings import finding
 from data.importers.source import DumpFile
 from data.routing import DECODE, INT16, NO_EXPERT, PREFILL, Document, Finding, RoutingBatch
 

@@ -8,8 +8,8 @@ from itertools import chain
 
 import numpy as np
 
-from data.importers.choices import Choices
-from data.importers.findings import Ledger, finding, summed
+from data.importers.checks.choices import Choices
+from data.importers.checks.findings import Ledger, finding, summed
 from data.importers.source import Meter, Options, Source
 from data.routing import CountsBatch, Finding, RoutingBatch
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from data.importers.decisions import (
+from data.importers.checks.decisions import (
     ROUNDING,
     Faults,
     by_weight,
@@ -15,7 +15,7 @@ from data.importers.decisions import (
     stale_rows,
     sums_against,
 )
-from data.importers.findings import Ledger, finding
+from data.importers.checks.findings import Ledger, finding
 from data.importers.source import Options, Source
 from data.routing import INT16, NO_EXPERT, Finding, RoutingBatch, take_rows
 
