@@ -234,6 +234,8 @@ def mean_k(trace: Trace) -> pd.DataFrame:
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def limits(trace: Trace) -> list[str]:
     """What this trace cannot show and why, one line per limit."""
+    if trace.info.counts_only:
+        return needs.lacking(trace)
     tokens_NLE, domain_id_N = sample.groups(trace)
     names = [names_of(trace)[layer_id] for layer_id in trace.layers]
     compared = sample.compared(trace)

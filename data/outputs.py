@@ -9,10 +9,11 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 LEFT_BEHIND = re.compile(r"\..+\.[a-z0-9_]{8}\.partial")  # as `new_folder` names it
+BEGINNING = 5.0  # seconds that others wait, at most
 MOMENT = 1.0  # seconds, in which a process has certainly locked the folder that it made
 ANOTHER = "delete it or choose another name"
 
@@ -128,6 +129,19 @@ def _lock(folder: Path) -> Iterator[bool]:
         yield free
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """While something is begun in it: who comes meanwhile waits a moment, and then sees it. For a
+    folder that somebody fills (`only_writer`), or a disk that knows no locks, nobody waits long."""
+    folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + BEGINNING
+    with ExitStack() as held:
+        while not held.enter_context(_lock(folder)) and time.monotonic() < until:
+            held.pop_all().close()
+            time.sleep(BEGINNING / 100)
+        yield
 
 
 def write_atomically(path: Path, text: str) -> None:

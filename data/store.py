@@ -18,6 +18,7 @@ from data.connection import TraceError, connect, first_line, reading
 from data.groups import GroupDomains
 from data.inputs import require_file
 from data.new_trace import TraceDescription, create_empty, difference, layer_difference
+from data.outputs import alone_in
 from data.routing import CountsBatch, RoutingBatch
 from data.strict_json import json_text
 from data.trace_check import check_trace
@@ -75,13 +76,15 @@ class TraceStore:
     @classmethod
     def create(cls, path: Path, description: TraceDescription, *, apart: bool = False) -> Self:
         require_free(path)
-        discard_partial(path)  # an empty one, or what DuckDB kept beside one that was deleted
-        try:
-            create_empty(partial_path(path), description)
-            return cls(path, description, apart=apart, begun=False)
-        except BaseException:
-            discard_partial(path)
-            raise
+        with alone_in(path.parent):
+            require_free(path)
+            discard_partial(path)  # an empty one, or what DuckDB kept beside one that was deleted
+            try:
+                create_empty(partial_path(path), description)
+                return cls(path, description, apart=apart, begun=False)
+            except BaseException:
+                discard_partial(path)
+                raise
 
     @classmethod
     def resume(cls, path: Path, description: TraceDescription, *, apart: bool = False) -> Self:

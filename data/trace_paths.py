@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import duckdb
+
 from data.connection import (
     ENDINGS,
     BeingWrittenError,
@@ -63,6 +65,17 @@ def discard_partial(path: Path) -> None:
     """Delete the unfinished capture of `path`."""
     discard(partial_path(path))
     discard(fresh_path(partial_path(path)))
+
+
+def discard_left_import(path: Path) -> None:
+    """What an import of `path` left that was killed: it cannot go on, so it begins anew."""
+    try:
+        with connect(partial_path(path), read_only=True) as connection:
+            rows = connection.execute("SELECT config ->> '$.import.format' FROM trace").fetchall()
+    except (TraceError, duckdb.Error):  # there is none, or it is something else
+        return
+    if len(rows) == 1 and rows[0][0] is not None:
+        discard_partial(path)
 
 
 def discard_empty(partial: Path) -> None:

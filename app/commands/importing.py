@@ -17,7 +17,7 @@ from data.importers.importing import Dump
 from data.importers.source import Options
 from data.new_trace import MOST_EXPERTS
 from data.strict_json import json_text
-from data.trace_paths import require_free
+from data.trace_paths import discard_left_import, require_free
 
 LAYERS = ("moe", "all")
 
@@ -109,6 +109,7 @@ def import_dump(
         allow_nonfinite=allow_nonfinite,
     )
     if out is not None:
+        discard_left_import(out)
         require_free(out)
     started = time.perf_counter()
     with leaving(nothing), progress_bar("bytes") as advance:

@@ -39,6 +39,11 @@ CONTROLS_FILE = "causes_controls.csv"
 def require_usable(folder: Path, info: TraceInfo) -> None:
     from model.fingerprint import model_sha256
 
+    if not info.model_sha256:
+        raise ValueError(
+            "the trace does not say which weights it was made with, as one that was imported; "
+            "capture its texts with the model to leave experts out"
+        )
     if model_sha256(folder) != info.model_sha256:
         raise ValueError(
             f"the trace was made by model {info.model_sha256[:8]}, {folder} holds another; "

@@ -148,7 +148,7 @@ def _expert_config(subject: Subject) -> Made:
     score_LE = esft.token_score(subject.loads)
     if score == "gate":
         weights_LE = subject.require_weights("give --score token")
-        score_LE = esft.gate_score(weights_LE, subject.loads.sum(-1))
+        score_LE = esft.gate_score(weights_LE, subject.routed_tokens())
     selected = esft.selection(score_LE, subject.layers, top_p=top_p)
     notes = [f"selected by {score} score, pooled over tokens, until {top_p:g} of each layer's"]
     return esft_files.expert_config(subject.layers, selected), notes

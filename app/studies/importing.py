@@ -7,7 +7,7 @@ from pathlib import Path
 from data.importers.importing import Dump
 from data.routing import CancelledError, CountsBatch, Finding, RoutingBatch
 from data.store import TraceStore
-from data.trace_paths import discard_partial, require_free
+from data.trace_paths import discard_left_import, discard_partial, require_free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +37,11 @@ def write(
     """
     if out is None:
         return _read(dump, lambda batch: None, on_progress, cancelled)
+    discard_left_import(out)
     require_free(out)
+    store = TraceStore.create(out, dump.description(out.stem))
     try:
-        with TraceStore.create(out, dump.description(out.stem)) as store:
+        with store:
             return _read(dump, store.write, on_progress, cancelled)
     except BaseException:
         discard_partial(out)

@@ -56,6 +56,7 @@ class ServerCapture:
     ) -> None:
         """ValueError: the server does not answer, or not with routing that can be right."""
         self.server, self.model, self.asking = server, model, asking
+        self._answering = ""  # the model, as answers name it
         self._stored: set[int] = set()
         self._at_once = at_once
         self._rest = iter(documents)
@@ -139,6 +140,13 @@ class ServerCapture:
         if len(found) != 1:
             raise ValueError(
                 f"{document.origin}: {self.server.url} gave {len(found)} answers; one is expected"
+            )
+        self._answering = self._answering or found[0].model
+        if found[0].model not in ("", self._answering):
+            raise ValueError(
+                f"{document.origin}: {self.server.url} answers with the model "
+                f"{found[0].model!r:.80}, and before with {self._answering!r:.80}; capture models "
+                "one by one"
             )
         if not has_routing(found[0]):
             raise ValueError(

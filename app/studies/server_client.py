@@ -4,7 +4,7 @@ import json
 import os
 import socket
 from contextlib import suppress
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import httpx2
@@ -23,7 +23,7 @@ KEY = "OPENAI_API_KEY"  # of the environment; nowhere else, and never stored
 ATTEMPTS = 6
 FIRST_PAUSE = 1.0  # seconds before the second attempt; doubled before each other
 LONGEST_PAUSE = 60.0  # seconds
-LONGEST_ANSWER = 2**28  # bytes
+LONGEST_ANSWER = 2**28  # bytes, of all that come at once
 SILENCE = 600.0  # seconds in which a server may compute without sending anything
 BUSY = (408, 425, 429)  # and all from 500
 
@@ -50,6 +50,7 @@ class Server:
         self._first_pause = first_pause
         self._stopped = Event()
         self._sockets: list[socket.socket] = []
+        self._held, self._counting = 0, Lock()  # bytes of answers that are on their way
         key = os.environ.get(KEY)
         self._client = httpx2.Client(
             auth=(url.username, url.password) if url.userinfo else None,
@@ -123,17 +124,24 @@ class Server:
                 self.hang_up()
 
     def _bounded(self, response: httpx2.Response, path: str) -> bytes:
+        """All answers that are on their way share what may be held."""
         parts: list[bytes] = []
-        size = 0
-        for part in response.iter_bytes():
-            size += len(part)
-            if size > LONGEST_ANSWER:
-                raise ValueError(
-                    f"{self.url}{path}: an answer of more than {LONGEST_ANSWER:,} bytes; ask for "
-                    "fewer tokens"
-                )
-            parts.append(part)
-        return b"".join(parts)
+        try:
+            for part in response.iter_bytes():
+                parts.append(part)
+                if self._hold(len(part)) > LONGEST_ANSWER:
+                    raise ValueError(
+                        f"{self.url}{path}: answers on their way have more than "
+                        f"{LONGEST_ANSWER:,} bytes together; ask for fewer tokens"
+                    )
+            return b"".join(parts)
+        finally:
+            self._hold(-sum(map(len, parts)))
+
+    def _hold(self, size: int) -> int:
+        with self._counting:
+            self._held += size
+            return self._held
 
     def _refuse(self, response: httpx2.Response, data: bytes, path: str) -> None:
         status = response.status_code

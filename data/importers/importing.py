@@ -9,7 +9,7 @@ from data.importers.checks.integrity import Checked
 from data.importers.formats import named, recognized
 from data.importers.labels import Labels
 from data.importers.physical import with_given_map
-from data.importers.source import DumpFile, Meter, Options, Source, dump_files
+from data.importers.source import DumpFile, Importer, Meter, Options, Source, dump_files
 from data.importers.token_texts import TextNumbers, TokenTexts
 from data.new_trace import TraceDescription
 from data.routing import CountsBatch, Finding, LayerDescription, RoutingBatch
@@ -31,24 +31,28 @@ class Dump:
             importer, files, left = recognized(files, folder=any(map(Path.is_dir, paths)))
         else:
             importer = named(format)
+        self.files, self.title = files, importer.TITLE
         self.meter = Meter(sum(file.size for file in files))
-        source: Source = importer.source(files, options)
-        self.source = replace(source, physical_map_LP=with_given_map(source, options))
-        self.title = importer.TITLE
-        if left:
-            found = finding("not-read", len(left), left[0].name)
-            self.source = replace(self.source, findings=(*self.source.findings, found))
-        self.files = files
         self.labels = Labels(options)
         self._texts = TokenTexts(options.tokenizer) if options.tokenizer else None
         self._numbers = TextNumbers()
         try:
+            self.source = self._opened(importer, left)
             self._checked = Checked(self.source, options, self.meter)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise self._naming_files(error) from error
 
-    def _naming_files(self, error: ValueError) -> ValueError:
-        """What is wrong with all of a dump names no file by itself."""
+    def _opened(self, importer: Importer, left: list[DumpFile]) -> Source:
+        source = importer.source(self.files, self.options)
+        found = [finding("not-read", len(left), left[0].name)] if left else []
+        return replace(
+            source,
+            physical_map_LP=with_given_map(source, self.options),
+            findings=(*source.findings, *found),
+        )
+
+    def _naming_files(self, error: ValueError | OSError) -> Exception:
+        """What is wrong with all of a dump, or with a disk, names no file by itself."""
         names = [file.name for file in self.files]
         if any(name in str(error) for name in names):
             return error
@@ -69,12 +73,23 @@ class Dump:
 
     def __iter__(self) -> Iterator[RoutingBatch | CountsBatch]:
         held: RoutingBatch | CountsBatch | None = None
-        for batch in self._checked.batches():
+        for batch in self._read():
             if held is not None:
                 yield held
             held = self._labelled(batch)
         assert held is not None
         yield replace(held, findings=(*held.findings, *self._own_findings()))
+
+    def _read(self) -> Iterator[RoutingBatch | CountsBatch]:
+        batches = self._checked.batches()
+        while True:
+            try:
+                batch = next(batches, None)
+            except OSError as error:
+                raise self._naming_files(error) from error
+            if batch is None:
+                return
+            yield batch
 
     def _labelled(self, batch: RoutingBatch | CountsBatch) -> RoutingBatch | CountsBatch:
         if self._texts is not None and isinstance(batch, RoutingBatch):

@@ -98,7 +98,7 @@ class Labels:
         self._joined += 1
         return replace(
             document,
-            text=document.text or prompt.text,
+            text=document.text if prompt.text in document.text else prompt.text + document.text,
             domain=prompt.domain,
             group=prompt.group,
         )

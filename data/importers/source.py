@@ -36,8 +36,11 @@ class DumpFile:
         return self.path.suffix.lower()
 
     def head(self) -> bytes:
-        with self.path.open("rb") as file:
-            return file.read(HEAD)
+        try:
+            with self.path.open("rb") as file:
+                return file.read(HEAD)
+        except OSError as error:
+            raise ValueError(f"cannot read {self.name}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +139,12 @@ def dump_files(paths: Sequence[Path]) -> list[DumpFile]:
     ValueError: there is none, or a folder is empty.
     """
     files: list[DumpFile] = []
+    seen: set[str] = set()
     for path in paths:
         if path.is_dir():
             names = [file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file()]
             below = [
-                DumpFile(path / name, name.as_posix())
+                DumpFile(path / name, shown_name(name))
                 for name in names
                 if not any(part.startswith(".") for part in name.parent.parts)
             ]
@@ -148,9 +152,24 @@ def dump_files(paths: Sequence[Path]) -> list[DumpFile]:
                 raise ValueError(f"{path} is a folder without any file; name one with a dump in it")
             files += below
         elif path.is_file():
-            files.append(DumpFile(path, path.name))
+            files.append(DumpFile(path, shown_name(Path(path.name))))
         elif os.path.lexists(path):
             raise ValueError(f"{path} is no plain file; save what it gives as one")
         else:
             raise ValueError(f"there is no file or folder {path}")
+    for file in files:
+        real = os.path.realpath(file.path)
+        if real in seen:
+            raise ValueError(f"{file.name} is given twice; name each file once")
+        seen.add(real)
     return files
+
+
+def shown_name(path: Path) -> str:
+    """As messages and origins write it, on one line. ValueError: it is not UTF-8."""
+    name = path.as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name!a} is a name that is not UTF-8; rename the file") from None
+    return "".join(one if one.isprintable() else "\ufffd" for one in name)

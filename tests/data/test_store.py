@@ -1,5 +1,6 @@
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,22 @@ def test_a_trace_that_somebody_made_meanwhile_is_not_replaced(tmp_path: Path) ->
     with TraceStore.resume(path, description()):
         pass
     assert rows(path, "SELECT doc_id FROM document") == [(0,)]
+
+
+def test_of_two_that_begin_one_trace_at_once_one_is_refused_and_the_other_goes_on(
+    tmp_path: Path,
+) -> None:
+    for number in range(8):
+        path = tmp_path / f"{number}.duckdb"
+        with ThreadPoolExecutor(2) as both:
+            begun = [both.submit(TraceStore.create, path, description()) for _ in range(2)]
+            failed = [one for one in begun if one.exception() is not None]
+        assert len(failed) == 1
+        assert isinstance(failed[0].exception(), ValueError)
+        [store] = [one.result() for one in begun if one not in failed]
+        with store:
+            store.write(batch_of([0], [[[0, 1], [0, 1]]]))
+        assert rows(path, "SELECT count(*) FROM token") == [(1,)]
 
 
 def test_what_a_deleted_capture_left_beside_it_is_no_hindrance(tmp_path: Path) -> None:

@@ -42,11 +42,13 @@ def load_heatmap(
     order_LE: np.ndarray,
     by_load: bool,
     only_sure: bool = False,
+    counted: bool = False,
     names: LayerNames = NUMBERED,
 ) -> go.Figure:
     """Colour = load relative to balanced, from an expert_load_table; a layer without tokens is
     empty, and so is a place that is no expert. Dot: q < 0.05, or the only cells that are left.
-    Cross, or ink: not chosen. Hatched: too few independent texts to say."""
+    Cross, or ink: not chosen. Hatched: too few independent texts to say, unless the loads are all
+    that was `counted`, and no sample."""
 
     def grid(values: np.ndarray, *, empty: object) -> np.ndarray:
         values_LE = np.full(tokens_LE.shape, empty, dtype=values.dtype)
@@ -56,7 +58,7 @@ def load_heatmap(
     with np.errstate(divide="ignore", invalid="ignore"):
         log_LE = np.log2(tokens_LE / np.nanmean(tokens_LE, -1, keepdims=True))
     log_LE = np.take_along_axis(log_LE, order_LE, -1)
-    undecided_LE = grid((table.note == NOT_ENOUGH).to_numpy(bool), empty=False)
+    undecided_LE = grid((table.note == NOT_ENOUGH).to_numpy(bool) & (not counted), empty=False)
     sure_LE = grid((table.q < MAX_Q).fillna(False).to_numpy(bool), empty=False)
     shown_LE = sure_LE if only_sure else ~undecided_LE
     figure = cell_heatmap(

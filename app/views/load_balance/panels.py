@@ -113,10 +113,13 @@ def _loads(
             order_LE=order_LE,
             by_load=by_load,
             only_sure=only_sure,
+            counted=trace.info.counts_only,
             names=names,
         ),
         alt="Heatmap: load of every expert in every layer, relative to a balanced load",
-        note=summary.heatmap_note(cells, crowded=crowded(*tokens_LE.shape)),
+        note=summary.counted_note(cells)
+        if trace.info.counts_only
+        else summary.heatmap_note(cells, crowded=crowded(*tokens_LE.shape)),
     )
 
 

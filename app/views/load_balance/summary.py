@@ -69,6 +69,15 @@ def heatmap_note(cells: pd.DataFrame, *, crowded: bool = False) -> str:
     )
 
 
+def counted_note(cells: pd.DataFrame) -> str:
+    """The same of a trace of counts, which are no sample of texts."""
+    choices = cells.groupby("layer_id").n_tokens.sum().max()
+    return (
+        f"{choices:,} choices per layer, as counted. Orange: above the balanced load, blue: below. "
+        f"Dot: q < {MAX_Q}, where there are enough passes to test. Cross: not chosen."
+    )
+
+
 def _extremes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     rows = table[table.metric == "load_imbalance"].dropna(subset="estimate")
     return rows.iloc[int(rows.estimate.argmax())], rows.iloc[int(rows.estimate.argmin())]

@@ -79,7 +79,8 @@ def strip(
 ) -> Panel:
     """What the tokens of the text look like in one layer; the page draws them."""
     here, layer = of_layer(routing, layer_id), names[layer_id]
-    note = f"{colours.note} Small number: the expert with the largest weight in {layer}."
+    first = "with the largest weight" if here.weight.notna().any() else "that is named first"
+    note = f"{colours.note} Small number: the expert {first} in {layer}."
     if routing.dropped.any():
         note += " Struck through: a choice was dropped because its expert was full."
     if any(special_tokens(here)):

@@ -7,6 +7,7 @@ from app.trace import BY_IDENTITY, Trace
 from app.views.shared import controls
 
 COUNTS_ONLY = "This trace counts choices and names no token"
+GIVE_DOMAINS = "`routescope import --domain-from` gives each file one."
 NO_IDS = "This trace does not name the ids of its tokens"
 NO_WEIGHTS = (
     "This trace has expert ids but no mixing weights: choices are counted, weights are not shown."
@@ -17,6 +18,13 @@ def tokens(trace: Trace, unseen: str) -> None:
     """Stops a page about single tokens where none is known; `unseen`: what it would show."""
     if trace.info.counts_only:
         st.info(f"{COUNTS_ONLY}: {unseen} cannot be told. Load balance shows what was counted.")
+        st.stop()
+
+
+def domains(trace: Trace, unseen: str) -> None:
+    """Stops a page about domains where counts have none."""
+    if trace.info.counts_only and len(trace.domains) < 2:
+        st.info(f"{COUNTS_ONLY}, and has no domains: {unseen} cannot be told. {GIVE_DOMAINS}")
         st.stop()
 
 
@@ -43,7 +51,10 @@ def has_token_ids(trace: Trace) -> bool:
 def lacking(trace: Trace) -> list[str]:
     """What its source leaves out, a line each."""
     if trace.info.counts_only:
-        return [f"{COUNTS_ONLY}: what needs single tokens is not shown."]
+        return [
+            f"{COUNTS_ONLY}: loads are exact as counted, and what needs single tokens or texts is "
+            "not shown."
+        ]
     with trace.cursor() as con:
         unknown = queries.expert_tokens(con).weight_sum.isna().any()
     return [NO_WEIGHTS] if unknown else []

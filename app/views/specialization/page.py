@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import evidence, sidecars
-from app.views.shared import controls, layer_chooser, other_tools
+from app.views.shared import controls, layer_chooser, needs, other_tools
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.trace_choice import trace_page
@@ -20,6 +20,7 @@ from app.views.specialization.panels import (
 from app.views.specialization.specialists import draw_specialists
 
 trace = trace_page("Which experts prefer which domain?")
+needs.domains(trace, "which experts prefer which")
 compared = evidence.compares_domains(trace)
 with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
     layer_id = layer_chooser.layer_of(trace, layer_figure(trace))

@@ -8,7 +8,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from data.store import open_trace
+from data.importers.importing import Dump
+from data.importers.source import Options
+from data.store import TraceStore, open_trace
+
+EIGHT = Options(num_experts=8)
 
 
 def ids(tokens: int = 40) -> np.ndarray:
@@ -68,6 +72,20 @@ def test_options_that_do_not_fit_are_refused(
     np.save(tmp_path / "one.npy", ids())
     result = run(tmp_path / "one.npy", "--num-experts", 8, *options)
     assert message in str(result.exception)
+
+
+def test_an_import_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", ids())
+    out = tmp_path / "t.duckdb"
+    store = TraceStore.create(out, Dump([tmp_path / "one.npy"], EIGHT).description("t"))
+    for batch in Dump([tmp_path / "one.npy"], EIGHT):
+        store.write(batch)
+    with pytest.raises(KeyboardInterrupt), store:
+        raise KeyboardInterrupt
+    assert (tmp_path / "t.duckdb.partial").exists()
+    result = run(tmp_path / "one.npy", "--out", out, "--num-experts", 8)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.npy", "t.duckdb"]
 
 
 def test_a_trace_that_is_there_is_not_replaced(tmp_path: Path) -> None:

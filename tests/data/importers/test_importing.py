@@ -80,6 +80,22 @@ def test_nothing_to_read_is_refused(tmp_path: Path) -> None:
         dump(tmp_path / "gone")
 
 
+def test_a_file_is_named_once_and_by_a_name_that_can_be_written(tmp_path: Path) -> None:
+    path = save(tmp_path / "one.npy", routed(5))
+    with pytest.raises(ValueError, match=r"one\.npy is given twice"):
+        dump(path, tmp_path)
+    odd = save(tmp_path / "odd" / "a\x1b\nb.npy", routed(5))
+    assert [document.origin for document in documents(dump(odd))] == ["a\ufffd\ufffdb.npy"]
+    path.rename(tmp_path / "\udcff.npy")
+    with pytest.raises(ValueError, match="a name that is not UTF-8; rename the file"):
+        dump(tmp_path)
+
+
+def test_an_error_of_the_disk_names_the_file() -> None:
+    with pytest.raises(ValueError, match="cannot read mem: Input/output error"):
+        dump(Path("/proc/self/mem"))
+
+
 def test_a_number_that_no_file_says_is_asked_for_by_name(tmp_path: Path) -> None:
     path = save(tmp_path / "one.npy", routed(5))
     with pytest.raises(ValueError, match=r"one\.npy does not say .*; give --num-experts"):
@@ -117,6 +133,19 @@ def test_prompts_are_joined_by_the_id_of_the_request(tmp_path: Path) -> None:
     prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = documents(dump(answers, prompts=prompts))
     assert [(one.text, one.domain) for one in given] == [("second", None), ("first", "x")]
+
+
+def test_the_text_of_a_prompt_stands_before_that_of_its_answer(tmp_path: Path) -> None:
+    answers = tmp_path / "answers.jsonl"
+    choices = [{"text": text, "routed_experts": routed(3).tolist()} for text in ("4", "2+2=4")]
+    lines = [
+        {"choices": [one], "usage": {"prompt_tokens": 3, "completion_tokens": 1}} for one in choices
+    ]
+    answers.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("2+2=\n2+2=\n")
+    given = documents(dump(answers, prompts=prompts))
+    assert [one.text for one in given] == ["2+2=4", "2+2=4"]
 
 
 def test_prompts_that_do_not_fit_are_named(tmp_path: Path) -> None:
