@@ -223,6 +223,11 @@ def _points(
     smallest_share: float,
 ) -> Points:
     _require_points(frame)
+    if features_PF.shape[1] < 2:
+        raise ValueError(
+            "this trace has one text, so there is nothing that its points differ in; a map needs "
+            "two texts or more"
+        )
     components = max(1, min(MAX_COMPONENTS, features_PF.shape[0] - 1, features_PF.shape[1] - 1))
     svd = TruncatedSVD(components, random_state=seed)
     with np.errstate(

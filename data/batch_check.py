@@ -4,7 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.routing import NO_EXPERT, CountsBatch, LayerDescription, RoutingBatch
+from data.routing import (
+    DECODE,
+    NO_EXPERT,
+    NO_TOKEN,
+    PREFILL,
+    CountsBatch,
+    LayerDescription,
+    RoutingBatch,
+)
 
 MOST_COUNTED = 2**32  # of one expert in one document
 ROUNDING = 0.001  # nats; data/checks.sql has the same
@@ -14,6 +22,23 @@ def check_layers(batch: RoutingBatch, layers: Sequence[LayerDescription]) -> Non
     """ValueError: ids, numbers of choices or entropies that a layer cannot have."""
     for layer_id in suspicious(batch, layers):
         check_layer(batch, layer_id, layers[layer_id])
+
+
+def check_tokens(batch: RoutingBatch) -> None:
+    """ValueError: two tokens at one place, a phase that is none, or a loss that is infinite."""
+    key_T = batch.doc_id_T.astype(np.uint64) << np.uint64(32) | batch.position_T.astype(np.uint64)
+    after_T = np.diff(key_T.astype(np.int64))
+    if (after_T <= 0).any() and len(np.unique(key_T)) < len(key_T):
+        values, counts = np.unique(key_T, return_counts=True)
+        place = int(values[np.argmax(counts > 1)])
+        raise ValueError(
+            f"two tokens of document {place >> 32} are at position {place & NO_TOKEN}; positions "
+            "of a document differ"
+        )
+    if batch.phase_T.size and batch.phase_T.max() > DECODE:
+        raise ValueError(f"phase {batch.phase_T.max()}; give {PREFILL} or {DECODE}")
+    if np.isinf(batch.loss_T).any() and not batch.findings:
+        raise ValueError("a loss is infinite; give NaN where it is unknown")
 
 
 def check_counts(batch: CountsBatch, layers: Sequence[LayerDescription]) -> None:

@@ -148,7 +148,16 @@ class RoutingBatch:
         findings: tuple[Finding, ...] = (),
     ) -> Self:
         """From arrays of any integer or float type; what is left out is unknown, and the phase
-        PREFILL. Ids that int16 cannot hold become its limits: no trace takes them."""
+        PREFILL. Ids that int16 cannot hold become its limits: no trace takes them.
+
+        ValueError: numbers that are not whole, or beyond what is stored."""
+        _require_whole("doc_id_T", doc_id_T, NO_TOKEN)
+        _require_whole("position_T", position_T, NO_TOKEN)
+        _require_whole("token_id_T", token_id_T, NO_TOKEN)
+        _require_whole("phase_T", phase_T, DECODE)
+        expert_ids_TLK = np.asarray(expert_ids_TLK)
+        if expert_ids_TLK.dtype.kind not in "iu":
+            raise ValueError(f"expert_ids_TLK are {expert_ids_TLK.dtype}; give whole numbers")
         tokens = len(expert_ids_TLK)
         unknown = np.full(expert_ids_TLK.shape, np.nan, np.float32)
         return cls(
@@ -204,6 +213,13 @@ class RoutingBatch:
             loss_T=known["losses"],
             documents=(Document(doc_id=doc_id, text=text, origin=origin, **named),),
         )
+
+
+def _require_whole(name: str, values: np.ndarray | None, most: int) -> None:
+    known = np.asarray(0 if values is None else values)
+    if known.dtype.kind not in "iu" or (known.size and not 0 <= known.min() <= known.max() <= most):
+        what = f"from {known.min()} to {known.max()}" if known.dtype.kind in "iuf" else ""
+        raise ValueError(f"{name} is {known.dtype} {what}; give whole numbers from 0 to {most:,}")
 
 
 def _or_full(

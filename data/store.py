@@ -13,7 +13,7 @@ from typing import Self
 import duckdb
 import numpy as np
 
-from data.batch_check import check_counts, check_layers
+from data.batch_check import check_counts, check_layers, check_tokens
 from data.connection import TraceError, connect, first_line, reading
 from data.groups import GroupDomains
 from data.inputs import require_file
@@ -161,6 +161,7 @@ class TraceStore:
             raise ValueError(f"routing of {layers} layers, the trace has {expected.num_layers}")
         if expected.top_k not in (None, top_k):
             raise ValueError(f"{top_k} choices a token, the trace has {expected.top_k}")
+        check_tokens(batch)
         check_layers(batch, expected.layers)
         if batch.weights_TLK.size and not batch.findings:
             self._check_weights(batch.weights_TLK)

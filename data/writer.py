@@ -132,6 +132,8 @@ class TraceWriter:
         self._insert_waiting()
         if not self.begun_documents:
             return
+        while self.counted:  # what cannot be counted is not committed
+            self.counted.popleft().result()
         self.connection.commit()
         self.committed_at = time.monotonic()
         self.documents += self.begun_documents
@@ -228,8 +230,6 @@ class TraceWriter:
             begun = sorted({int(doc_id) for held in self.unfinished for doc_id in held.doc_id_T})
             raise ValueError(f"documents {begun[:5]} were begun and never completed")
         self.flush()
-        while self.counted:
-            self.counted.popleft().result()
         self.connection.begin()
         self.connection.execute("DELETE FROM coactivation")  # of a finish that was cut short
         self.connection.execute("DELETE FROM transition")

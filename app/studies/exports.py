@@ -18,7 +18,7 @@ from data.exports.new_file import new_file
 from data.outputs import new_folder, require_new_file, require_new_folder
 from data.routing import LayerDescription
 
-WITHOUT_WEIGHTS = "the trace has no weights"
+WITHOUT_WEIGHTS = "the weights of the trace are unknown, or not all of them are numbers"
 TOP_P = 0.2  # as in ESFT's own configurations
 
 
@@ -64,7 +64,7 @@ class Subject:
 
     def require_weights(self, remedy: str) -> np.ndarray:
         if self.weights is None:
-            raise ValueError(f"{WITHOUT_WEIGHTS}, or some are not finite; {remedy}")
+            raise ValueError(f"{WITHOUT_WEIGHTS}; {remedy}")
         return self.weights
 
     def require_every_layer(self) -> None:

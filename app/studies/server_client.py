@@ -97,7 +97,7 @@ class Server:
         error = state.outcome.exception() if state.outcome else None
         said = error.after if isinstance(error, AgainError) else None
         doubled = self._first_pause * 2.0 ** (state.attempt_number - 1)
-        return min(LONGEST_PAUSE, doubled if said is None else said)
+        return min(LONGEST_PAUSE, doubled if said is None else max(said, self._first_pause))
 
     def _once(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         try:

@@ -17,6 +17,7 @@ import numpy as np
 
 from data.batch_check import MOST_COUNTED
 from data.importers.checks.findings import finding
+from data.importers.reading.checksum import crc_of
 from data.importers.reading.numbered_layers import MOST_LAYERS, numbered
 from data.importers.source import BATCH_CHOICES, DumpFile, Meter, Options, Source
 from data.new_trace import MOST_EXPERTS
@@ -264,6 +265,8 @@ def _array(file: DumpFile, info: zipfile.ZipInfo) -> Array:
         start = info.header_offset + 30 + skipped
         opened.seek(start)
         head = opened.read(2_000)
+        if crc_of(opened, start, info.file_size) != info.CRC:
+            raise ValueError(f"{name} does not fit its checksum; copy it again")
     length = int.from_bytes(head[8:10], "little")
     match = HEADER.fullmatch(head[10 : 10 + length])
     if not head.startswith(b"\x93NUMPY\x01") or match is None:

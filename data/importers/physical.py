@@ -22,6 +22,16 @@ def with_given_map(source: Source, options: Options) -> np.ndarray | None:
     own_LP = source.physical_map_LP
     if options.physical_map is None:
         return own_LP
+    return _unless_same(_given(source, options, own_LP))
+
+
+def _unless_same(map_LP: np.ndarray) -> np.ndarray | None:
+    """None: every place is the expert of its number, so that ids are logical."""
+    return None if (map_LP == np.arange(map_LP.shape[1])).all() else map_LP
+
+
+def _given(source: Source, options: Options, own_LP: np.ndarray | None) -> np.ndarray:
+    assert options.physical_map is not None
     given_LP = read_map(options.physical_map, len(source.layers))
     if own_LP is not None and not np.array_equal(own_LP, given_LP):
         raise ValueError(

@@ -189,7 +189,8 @@ def _missing(passes: Sequence[Sequence[Record]]) -> list[Finding]:
 
 def _of_tokens(passes: Sequence[Sequence[Record]]) -> list[Finding]:
     records = [record for records in passes for record in records]
-    drafts, padded, kept = [], [], []
+    drafts, padded = [], []
+    kept: list[tuple[Record, int]] = []
     for record in records:
         tokens = record.tokens
         assert tokens is not None
@@ -200,8 +201,8 @@ def _of_tokens(passes: Sequence[Sequence[Record]]) -> list[Finding]:
         rest = 0 if tokens.lengths is None else rows - int(tokens.lengths.sum())
         if rest:
             padded.append((record, rest))
-        if rows > rest:
-            kept.append((record, 1))
+        if rows > rest and (not kept or kept[-1][0].pass_id != record.pass_id):
+            kept.append((record, 1))  # once, whatever ranks recorded it
     found = {"draft-tokens": drafts, "padding-rows": padded, "passes-as-texts": kept}
     return [
         finding(kind, sum(number for _, number in those), those[0][0].where)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,3 +44,29 @@ def test_selected_keeps_only_documents_with_rows() -> None:
     assert last.token_text_T == ["t2"]
     assert last.expert_ids_TLK.tolist() == [[[4, 5]]]
     assert [document.doc_id for document in last.documents] == [7]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"expert_ids_TLK": np.array([[[1.5]]])}, "expert_ids_TLK are float64; give whole numbers"),
+        ({"position_T": np.array([-1])}, "position_T is int64 from -1 to -1"),
+        ({"position_T": np.array([0.5])}, "position_T is float64"),
+        ({"doc_id_T": np.array([2**40])}, "doc_id_T is int64 from 1099511627776"),
+        ({"token_id_T": np.array([2**33])}, "token_id_T is int64"),
+        (
+            {"phase_T": np.array([9])},
+            "phase_T is int64 from 9 to 9; .* 0 to 1",
+        ),
+        ({"token_id_T": np.array(["a"])}, "token_id_T is <U1"),
+    ],
+)
+def test_arrays_that_no_trace_can_hold_are_refused(wrong: dict[str, Any], message: str) -> None:
+    right: dict[str, Any] = {
+        "doc_id_T": np.array([0]),
+        "position_T": np.array([0]),
+        "expert_ids_TLK": np.array([[[1]]]),
+    }
+    assert RoutingBatch.of(**right).token_text_T == [None]
+    with pytest.raises(ValueError, match=message):
+        RoutingBatch.of(**right | wrong)

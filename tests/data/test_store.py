@@ -190,6 +190,27 @@ def test_an_expert_chosen_twice_is_refused(tmp_path: Path) -> None:
         TraceStore.create(tmp_path / "t.duckdb", description()) as store,
     ):
         store.write(batch_of([0], [[[0, 1], [5, 5]]]))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"position_T": np.array([3, 3], np.uint32)}, "two tokens of document 7 are at position 3"),
+        ({"phase_T": np.array([0, 9], np.uint8)}, "phase 9; give 0 or 1"),
+        ({"loss_T": np.array([0, np.inf], np.float32)}, "a loss is infinite"),
+    ],
+)
+def test_tokens_that_no_trace_may_hold_are_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    batch = replace(batch_of([7, 7], [[[0, 1], [0, 1]]] * 2), **changes)
+    with (
+        pytest.raises(ValueError, match=message),
+        TraceStore.create(tmp_path / "t.duckdb", description()) as store,
+    ):
+        store.write(batch)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("wrong", [{"severity": "odd"}, {"kind": ""}, {"occurrences": 0}])

@@ -20,6 +20,7 @@ from app.views.shared.heatmap import (
 )
 from app.views.shared.theme import Palette, literal
 
+SQUARE = 450  # pixels: below its controls, all of it is seen in a window of 900
 LIMIT = 3  # log2: from an eighth to eight times
 MAX_SHOWN = 64
 NULL_NAMES = {"load": "fixed loads", "uniform": "k of E"}
@@ -83,7 +84,7 @@ def pair_heatmap(
         columns=names,
         hover_RC=_pair_hover(tests, len(log_EE))[place],
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
-        height=max(360, 12 * len(order_S) + 90),
+        height=min(max(360, 12 * len(order_S) + 90), SQUARE),
     )
     hatch_cells(figure, untested_EE & ~np.array(only_sure), palette)
     _dots(figure, q_EE < MAX_Q, palette)
@@ -117,7 +118,7 @@ def transition_heatmap(
             [[_transition_hover(cells[a * following + b]) for b in columns] for a in rows]
         ),
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
-        height=max(360, 12 * len(rows) + 90),
+        height=min(max(360, 12 * len(rows) + 90), SQUARE),
     )
     hatch_cells(figure, untested_SS & ~np.array(only_sure), palette)
     _dots(figure, q_SS < MAX_Q, palette)

@@ -43,9 +43,11 @@ def asked() -> Request | None:
             max_upload_size=MEGABYTES,
         )
         st.caption(
-            f"Up to {MEGABYTES:,} MB in all; `routescope import` takes files of any size and whole "
-            "folders. Nothing in a file is executed."
+            f"Up to {MEGABYTES:,} MB in all; the command `routescope import` takes files of any "
+            "size, whole folders, and `--tokenizer` and `--physical-map` too. Nothing in a file is "
+            "executed."
         )
+        st.caption("What the files cannot say, by the names that the command has for it:")
         request = _options()
         pressed = st.form_submit_button("Import", type="primary", icon=":material/upload_file:")
     if not pressed:
@@ -60,20 +62,18 @@ def asked() -> Request | None:
 
 def _options() -> tuple[Options, str | None, tuple[str, bytes] | None]:
     """Only what a file cannot say; the error names what is missing."""
-    names = {DETECT: None} | {one.TITLE: one.NAME for one in importers()}
+    names = {DETECT: None} | {f"{one.NAME}: {one.TITLE}": one.NAME for one in importers()}
     first = st.columns([2, 1, 1, 2])
-    format = first[0].selectbox("Format", names, key="format")
+    format = first[0].selectbox("--format", names, key="format")
     num_experts = first[1].number_input(
-        "Experts a layer", 1, MOST_EXPERTS, None, placeholder=SAID, key="num_experts"
+        "--num-experts", 1, MOST_EXPERTS, None, placeholder=SAID, key="num_experts"
     )
-    top_k = first[2].number_input(
-        "Chosen a token", 1, MOST_EXPERTS, None, placeholder=SAID, key="top_k"
-    )
-    layers = first[3].selectbox("Layers in the files", LAYERS, key="layers")
+    top_k = first[2].number_input("--top-k", 1, MOST_EXPERTS, None, placeholder=SAID, key="top_k")
+    layers = first[3].selectbox("--layers: what the files hold", LAYERS, key="layers")
     second = st.columns([2, 4])
-    domain = second[0].selectbox("Domain of a text", DOMAINS, key="domain_from")
+    domain = second[0].selectbox("--domain-from: domain of a text", DOMAINS, key="domain_from")
     prompts = second[1].file_uploader(
-        "The prompts that were sent, for texts, domains and groups",
+        "--prompts: what was sent, for texts, domains and groups",
         type=["txt", "csv", "jsonl", "parquet"],
         key="import_prompts",
         max_upload_size=32,

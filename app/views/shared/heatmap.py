@@ -59,7 +59,8 @@ def cell_heatmap(
     figure.update_layout(hoverdistance=reach)
     figure.update_layout(barmode="overlay", uirevision=f"{num_rows} x {num_columns}")  # the zoom
     ticks = _zoomed_ticks if many else _ticks
-    figure.update_xaxes(**ticks(columns, most=64), range=[-0.5, num_columns - 0.5])
+    most = WIDTH // (8 + 8 * max(map(len, columns), default=1))  # labels beside each other
+    figure.update_xaxes(**ticks(columns, most=most), range=[-0.5, num_columns - 0.5])
     figure.update_yaxes(**ticks(rows, most=height // 14), range=[num_rows - 0.5, -0.5])
     figure.update_xaxes(showgrid=False, zeroline=False, fixedrange=not many)
     figure.update_yaxes(showgrid=False, zeroline=False, fixedrange=not many)

@@ -55,10 +55,12 @@ class Choices:
         ids_TLK = batch.expert_ids_TLK
         if not ids_TLK.size:
             return batch
+        zero_TL = (ids_TLK == 0).all(-1) & self.zeros
         if self.map_LP is not None:
             self._note(batch, "physical-ids", (ids_TLK >= 0).sum(-1))
             ids_TLK = logical_ids(ids_TLK, self.map_LP)
-        found = faults(ids_TLK, self.experts_L, top_k_L=self.top_k_L, zeros=self.zeros)
+            ids_TLK = np.where(zero_TL[..., None], np.int16(0), ids_TLK)
+        found = faults(ids_TLK, self.experts_L, top_k_L=self.top_k_L, zero_TL=zero_TL)
         self._name(batch, found)
         wrong_TL = found.wrong()
         if wrong_TL.any():
@@ -134,7 +136,8 @@ class Choices:
         decided_TL = chosen_TLK.any(-1) & ~odd_TL
         if self.sums_L is None:
             self.sums_L = self._sums(sum_TL, decided_TL)
-        self._note(batch, "weights-against-gate", sums_against(sum_TL, *self.sums_L) & decided_TL)
+        odd_TL = sums_against(sum_TL, *self.sums_L) | (weights_TLK < 0).any(-1)
+        self._note(batch, "weights-against-gate", odd_TL & decided_TL)
         return replace(batch, expert_ids_TLK=ids_TLK, weights_TLK=weights_TLK)
 
     def _sums(self, sum_TL: np.ndarray, decided_TL: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -32,13 +32,17 @@ class Faults:
 
 
 def faults(
-    ids_TLK: np.ndarray, experts_L: np.ndarray, *, top_k_L: list[int | None], zeros: bool
+    ids_TLK: np.ndarray,
+    experts_L: np.ndarray,
+    *,
+    top_k_L: list[int | None],
+    zero_TL: np.ndarray,
 ) -> Faults:
-    """`zeros`: expert 0 alone means that nothing was recorded. Of one choice it may be right."""
+    """`zero_TL`: decisions of 0 alone as they stand in the file, which were not recorded."""
     low_TL, high_TL = ids_TLK.min(-1), ids_TLK.max(-1)
     none_TL = high_TL == NO_EXPERT
     unknown_TL = (low_TL < NO_EXPERT) | (high_TL >= experts_L)
-    zero_TL = (low_TL == 0) & (high_TL == 0) & zeros
+    zero_TL = (high_TL == 0) & zero_TL
     ordered_TLK = np.sort(ids_TLK, axis=-1)
     twice_TLK = (ordered_TLK[..., 1:] == ordered_TLK[..., :-1]) & (ordered_TLK[..., 1:] >= 0)
     repeated_TL = twice_TLK.any(-1) & ~zero_TL & ~unknown_TL

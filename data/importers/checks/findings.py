@@ -141,7 +141,8 @@ KINDS = {
     "weights-against-gate": Kind(
         WARNING,
         "decisions",
-        "Mixing weights that do not sum as those of the other decisions, or of the format, do",
+        "Mixing weights that do not sum as those of the other decisions, or of the format, do, or "
+        "that are negative",
         "they are stored as they are",
     ),
     "ranks-of-weights": Kind(

@@ -14,6 +14,7 @@ from typing import IO, Final
 
 import numpy as np
 
+from data.importers.reading.checksum import crc_of
 from data.importers.reading.safe_pickle import MOST_BYTES, Name, PickleReader
 from data.importers.source import DumpFile
 
@@ -101,6 +102,7 @@ class TorchFile:
     def __init__(self, file: DumpFile) -> None:
         self.name, self._path, self._size = file.name, file.path, file.size
         self._open: IO[bytes] | None = None
+        self._whole: set[str] = set()  # members read in parts, whose checksum was compared
         members = self._members()
         pickles = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(pickles) != 1:
@@ -136,7 +138,7 @@ class TorchFile:
             self._open = None
 
     def member(self, member: zipfile.ZipInfo, start: int, length: int) -> bytes:
-        """Bytes of a member; the checksum is compared where it is read whole."""
+        """Bytes of a member."""
         if not 0 <= member.header_offset < self._size:
             raise self._damaged(f"{member.filename!r:.80} begins beyond the end")
         if self._open is None:
@@ -146,15 +148,20 @@ class TorchFile:
         if len(head) < 30 or head[:4] != b"PK\x03\x04":
             raise self._damaged(f"no member at byte {member.header_offset:,}")
         _, name, extra = LOCAL_HEADER.unpack(head)
-        begin = member.header_offset + 30 + name + extra + start
-        if start + length > member.file_size or begin + length > self._size:
+        begin = member.header_offset + 30 + name + extra
+        if start + length > member.file_size or begin + member.file_size > self._size:
             raise self._damaged(f"{member.filename!r:.80} reaches beyond the end")
-        self._open.seek(begin)
+        self._open.seek(begin + start)
         data = self._open.read(length)
         if len(data) < length:
             raise self._damaged(f"{member.filename!r:.80} is cut off")
-        if length == member.file_size and zlib.crc32(data) != member.CRC:
-            raise self._damaged(f"{member.filename!r:.80} does not fit its checksum")
+        if member.filename not in self._whole:
+            parts = length < member.file_size
+            found = crc_of(self._open, begin, member.file_size) if parts else zlib.crc32(data)
+            if found != member.CRC:
+                raise self._damaged(f"{member.filename!r:.80} does not fit its checksum")
+            if parts:
+                self._whole.add(member.filename)
         return data
 
     def _damaged(self, what: str) -> ValueError:

@@ -101,7 +101,7 @@ def test_tables_fill_a_folder(tmp_path: Path, tiny_trace: Path, form: str, files
 
 def ids_only_trace(path: Path) -> Path:
     batch = RoutingBatch.of(
-        doc_id_T=np.zeros(2),
+        doc_id_T=np.zeros(2, int),
         position_T=np.arange(2),
         expert_ids_TLK=np.array([[[0, 1]], [[0, 3]]]),
         documents=(Document(doc_id=0, text=""),),
@@ -112,8 +112,12 @@ def ids_only_trace(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("form", "options", "said"),
     [
-        ("esft", ["--score", "gate"], "has no weights, or some are not finite; give --score token"),
-        ("llmcompressor", ["--keep", "1", "--by", "weight"], "no weights, .*; give --by load"),
+        ("esft", ["--score", "gate"], "weights of the trace are unknown, .*; give --score token"),
+        (
+            "llmcompressor",
+            ["--keep", "1", "--by", "weight"],
+            "trace are unknown, .*; give --by load",
+        ),
         ("llmcompressor", [], "give --keep"),
         ("vllm-ascend", [], "give --devices"),
         ("olmoe", [], "does not name all of its tokens"),
@@ -133,7 +137,7 @@ def test_what_is_missing_for_an_export_is_said(
 def test_scores_without_weights_are_those_of_tokens(tmp_path: Path) -> None:
     trace = ids_only_trace(tmp_path / "a.duckdb")
     _, said = export(trace, "esft-scores", tmp_path / "a.json")
-    assert said == "without gate_scores: the trace has no weights\n"
+    assert said.startswith("without gate_scores: the weights of the trace are unknown")
     assert list(json.loads((tmp_path / "a.json").read_text())) == ["token_scores"]
 
 

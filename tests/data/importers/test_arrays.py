@@ -39,8 +39,14 @@ def test_a_long_array_comes_in_batches_and_its_text_with_the_last(
 def test_arrays_are_recognized_by_their_content(tmp_path: Path) -> None:
     file = array_file(tmp_path / "a.bin", routing(2))
     assert arrays.recognizes(file, file.head())
-    assert not arrays.recognizes(file, npy_bytes(np.zeros((2, 2)), "<f4"))
     assert not arrays.recognizes(file, b"")
+
+
+def test_an_array_of_other_numbers_or_shape_is_refused_with_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(npy_bytes(np.zeros((2, 2)), "<f4"))
+    with pytest.raises(ValueError, match=r"a\.npy"):
+        arrays.source([DumpFile(path, "a.npy")], OPTIONS)
 
 
 def test_the_number_of_experts_is_asked_for(tmp_path: Path) -> None:

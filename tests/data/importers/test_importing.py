@@ -240,6 +240,15 @@ def test_a_physical_map_that_is_given_is_used(tmp_path: Path) -> None:
     assert {finding.kind for finding in given.findings} >= {"physical-ids"}
 
 
+def test_a_map_of_every_expert_to_itself_is_none(tmp_path: Path) -> None:
+    given = dump(
+        save(tmp_path / "one.npy", routed(60)),
+        physical_map=physical(tmp_path / "map.json", [list(range(8))] * 2),
+    )
+    list(given)
+    assert "physical-ids" not in {finding.kind for finding in given.findings}
+
+
 def test_a_map_that_torch_saved_is_read_too(tmp_path: Path) -> None:
     rows = torch.tensor([[0, 1, 2, 3, 4, 5, 6, 7, 3]] * 2)
     torch.save({"physical_to_logical_map": rows}, tmp_path / "map.pt")

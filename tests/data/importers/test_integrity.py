@@ -164,6 +164,22 @@ def test_two_copies_of_one_expert_are_one_expert_twice() -> None:
     assert findings["repeated-experts"].occurrences == 1
 
 
+def test_copies_of_expert_0_alone_are_one_expert_twice_and_recorded() -> None:
+    map_LP = np.tile([0, 1, 2, 3, 4, 5, 6, 7, 0], (2, 1))
+    ids_TLK = routed(TOKENS)
+    ids_TLK[0, 0] = [8, 0]
+    _, findings = read([batch(ids_TLK)], physical_map_LP=map_LP)
+    assert set(findings) == {"physical-ids", "repeated-experts"}
+
+
+def test_negative_weights_are_named() -> None:
+    ids_TLK = routed(TOKENS)
+    weights_TLK = np.broadcast_to([0.7, 0.3], ids_TLK.shape).copy()
+    weights_TLK[4, 1] = [1.2, -0.2]
+    _, findings = read([batch(ids_TLK, weights_TLK=weights_TLK)])
+    assert findings["weights-against-gate"].occurrences == 1
+
+
 def test_ids_beyond_the_map_are_fatal() -> None:
     ids_TLK = routed(TOKENS)
     ids_TLK[0, 0, 0] = 12

@@ -94,3 +94,13 @@ def test_a_rank_twice_is_refused_by_name(tmp_path: Path) -> None:
     one, two = (save_loads(tmp_path / name, [[[1, 2]]] * 2) for name in ("a.npz", "b.npz"))
     with pytest.raises(ValueError, match=r"^a.npz and b.npz are both of rank 0"):
         mcore_npz.source([one, two], NO_OPTIONS)
+
+
+def test_a_bit_that_flipped_is_seen_by_the_checksum(tmp_path: Path) -> None:
+    dumped = save_loads(tmp_path / "a.npz", [[[3, 1, 0, 4], [2, 2, 2, 2]]] * 2)
+    data = bytearray(dumped.path.read_bytes())
+    place = data.index(np.array([3, 1, 0, 4], np.int32).tobytes())
+    data[place] ^= 8
+    dumped.path.write_bytes(data)
+    with pytest.raises(ValueError, match="does not fit its checksum"):
+        mcore_npz.source([dumped], NO_OPTIONS)

@@ -54,7 +54,7 @@ def test_counts_come_back(tmp_path: Path, weighted: bool) -> None:
 
 def test_ids_without_weights_come_back(tmp_path: Path) -> None:
     batch = RoutingBatch.of(
-        doc_id_T=np.zeros(2),
+        doc_id_T=np.zeros(2, int),
         position_T=np.array([1, 4]),
         expert_ids_TLK=np.array([[[0, 1]], [[1, 3]]]),
         documents=random_document(0, tokens=1).documents,

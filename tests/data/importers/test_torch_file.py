@@ -88,3 +88,15 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"^a.pt is damaged: no directory"):
         TorchFile(dump_file(path))
+
+
+def test_a_part_of_a_tensor_is_not_read_where_another_bit_flipped(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"a": torch.arange(1_000, dtype=torch.int32)}, path)
+    data = bytearray(path.read_bytes())
+    data[data.index(np.arange(990, 1_000, dtype=np.int32).tobytes())] ^= 8
+    path.write_bytes(data)
+    file = TorchFile(dump_file(path))
+    assert isinstance(file.value, dict)
+    with pytest.raises(ValueError, match="does not fit its checksum"):
+        file.value["a"].narrow(0, 10).read()

@@ -26,7 +26,9 @@ def test_a_broken_trace_is_an_error_and_not_a_traceback(traces: Path) -> None:
     assert app.error[0].value.startswith("This trace cannot be shown")
 
 
-@pytest.mark.parametrize("name", sorted(set(PAGES) - {"training", "comparison", "redundancy"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(PAGES) - {"training", "comparison", "redundancy", "importing"})
+)
 def test_a_fatal_finding_stands_on_every_page_of_a_trace(
     traces: Path, writable: duckdb.DuckDBPyConnection, tmp_path: Path, name: str
 ) -> None:
