@@ -217,7 +217,9 @@ class RoutingBatch:
 
 def _require_whole(name: str, values: np.ndarray | None, most: int) -> None:
     known = np.asarray(0 if values is None else values)
-    if known.dtype.kind not in "iu" or (known.size and not 0 <= known.min() <= known.max() <= most):
+    if known.dtype.kind not in "iub" or (
+        known.size and not 0 <= known.min() <= known.max() <= most
+    ):
         what = f"from {known.min()} to {known.max()}" if known.dtype.kind in "iuf" else ""
         raise ValueError(f"{name} is {known.dtype} {what}; give whole numbers from 0 to {most:,}")
 

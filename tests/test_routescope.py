@@ -2,14 +2,36 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from routescope.importers import read, write
-from routescope.traces import NO_EXPERT, RoutingBatch, open_trace
+from routescope.traces import NO_EXPERT, Document, RoutingBatch, open_trace
 
 FORMATS = Path(__file__).parents[1] / "docs" / "formats.md"
+
+
+def block_with(words: str) -> str:
+    """The example that has them."""
+    blocks = re.findall(r"```python\n(.*?)```", FORMATS.read_text(encoding="utf-8"), re.DOTALL)
+    [block] = [block for block in blocks if words in block]
+    return block
+
+
+def test_an_output_of_vllm_becomes_a_batch_as_the_documents_show() -> None:
+    """An object with the fields of vLLM's RequestOutput."""
+    ids_TLK = np.array([[[0, 1]], [[2, 3]], [[1, 0]]], np.int16)
+    answer = SimpleNamespace(token_ids=[8, 9], text=" b", routed_experts=ids_TLK)
+    output = SimpleNamespace(prompt="a", prompt_token_ids=[6, 7], outputs=[answer])
+    known: dict[str, Any] = {"np": np, "RoutingBatch": RoutingBatch, "Document": Document}
+    exec(block_with("def vllm_text"), known)
+    batch = known["vllm_text"](4, output)
+    assert batch.token_id_T.tolist() == [6, 7, 8]
+    assert batch.phase_T.tolist() == [0, 0, 1]
+    assert batch.documents[0].text == "a b"
 
 
 def test_the_loop_of_the_documents_writes_a_trace(
@@ -17,9 +39,7 @@ def test_the_loop_of_the_documents_writes_a_trace(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "traces").mkdir()
-    blocks = re.findall(r"```python\n(.*?)```", FORMATS.read_text(encoding="utf-8"), re.DOTALL)
-    [loop] = [block for block in blocks if "TraceStore.create" in block]
-    exec(loop, {})
+    exec(block_with("TraceStore.create"), {})
     with open_trace(tmp_path / "traces" / "loop.duckdb") as trace:
         assert trace.execute("SELECT count(*) FROM routing").fetchall() == [(2 * 5 * 3 * 2,)]
 

@@ -108,12 +108,13 @@ def write_choices(
 ) -> None:
     """A trace of those choices, -1 where a token made none; a document's domain is a or b by turns.
 
-    num_experts; labels=False and ids_only=True leave out domains and gates.
+    num_experts; labels=False leaves out domains, ids_only=True weights and gates.
     """
     num_experts = int(str(options.get("num_experts", 4)))
+    weight = float("nan") if options.get("ids_only") else 1 / ids_TLK.shape[2]
     write_empty_trace(path, num_layers=ids_TLK.shape[1], num_experts=num_experts)
     rows = [
-        (int(doc_id), place, layer, rank, int(expert), 1 / ids_TLK.shape[2])
+        (int(doc_id), place, layer, rank, int(expert), weight)
         for place, doc_id in enumerate(document_T)
         for layer, ids_K in enumerate(ids_TLK[place])
         for rank, expert in enumerate(ids_K[ids_K >= 0])

@@ -78,7 +78,7 @@ def served_model(server: Server, api: str, given: Given) -> ServedModel:
     if api == SGLANG:
         said |= _either(server, "/model_info", "/get_model_info")
         said |= {"version": _either(server, "/server_info", "/get_server_info").get("version")}
-    config = _config(given, said)
+    config = _config(given, said if server.is_here else {})
     num_experts = given.num_experts or _number(config, NUM_EXPERTS)
     if num_experts is None:
         raise ValueError(
@@ -123,7 +123,7 @@ def _either(server: Server, path: str, older: str) -> dict[str, object]:
 
 
 def _config(given: Given, said: dict[str, object]) -> dict[str, Any]:
-    """Of the folder given, or of the one that the server names, where it lies on this machine."""
+    """Of the folder given, or of the one that a server of this machine names."""
     folder = given.folder
     if folder is None:
         named = said.get("model_path") or said.get("root")

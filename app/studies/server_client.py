@@ -47,6 +47,7 @@ class Server:
         """ValueError: no address of a server."""
         url = _parsed(address)
         self.url = str(url.copy_with(userinfo=b"")).rstrip("/").removesuffix("/v1")
+        self.is_here = url.host in ("127.0.0.1", "::1", "localhost")
         self._first_pause = first_pause
         self._stopped = Event()
         self._sockets: list[socket.socket] = []

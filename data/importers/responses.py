@@ -92,8 +92,11 @@ def _batches(found: Iterator[tuple[Found, Layout]], num_experts: int) -> Iterato
     held: list[RoutingBatch] = []
     findings: list[Finding] = []
     choices = doc_id = 0
-    model = ""
+    model, places = "", dict[str, str]()
     for (answer, where, origin), layout in found:
+        place = where.partition(" choice ")[0]  # of the response, which may have several
+        if answer.name and places.setdefault(answer.name, place) != place:
+            findings.append(finding("repeated-requests", 1, origin))
         model = model or answer.model
         if answer.model not in ("", model):
             raise ValueError(

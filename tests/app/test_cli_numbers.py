@@ -17,6 +17,12 @@ TEMPERATURE = ("nan", "inf", "-inf", "-1", "1e-40", "1e300", "x")
 CAPTURE = ("capture", "p.txt", "--out", "t.duckdb")
 
 
+IMPORT = ("import", "a.npy", "--out", "t.duckdb")
+
+
+EXPORT = ("export", "t.duckdb", "--as", "esft", "--out", "a.json")
+
+
 ABLATE = ("ablate", "--trace", "t.duckdb")
 
 
@@ -40,6 +46,14 @@ NUMBERS = [
     (CAPTURE, "--generate", (-1, 2**31, "nan")),
     (CAPTURE, "--temperature", TEMPERATURE),
     (CAPTURE, "--top-p", ("nan", "inf", 0, -1, 1.1)),
+    (CAPTURE, "--num-experts", (*COUNT, 4_097)),
+    (CAPTURE, "--top-k", (*COUNT, 257)),
+    (CAPTURE, "--layers", (*COUNT, 4_097)),
+    (IMPORT, "--num-experts", (*COUNT, 4_097)),
+    (IMPORT, "--top-k", (*COUNT, 4_097)),
+    (EXPORT, "--devices", COUNT),
+    (EXPORT, "--keep", COUNT),
+    (EXPORT, "--top-p", ("nan", 0, 2)),
     (ABLATE, "--seed", SEED),
     (ABLATE, "--top", COUNT),
     (ABLATE, "--tokens", COUNT),

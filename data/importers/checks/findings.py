@@ -211,6 +211,13 @@ KINDS = {
         "Places beyond the number of experts, which the source fills with 0",
         "they are left out",
     ),
+    "repeated-requests": Kind(
+        WARNING,
+        "answers",
+        "Answers of a request whose id came before: the same answer may be in the files twice, and "
+        "then counts twice",
+        "they are stored as they are",
+    ),
     "uneven-counts": Kind(
         WARNING,
         "counts",

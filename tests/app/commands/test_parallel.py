@@ -80,17 +80,25 @@ def refused(*arguments: object) -> list[str]:
 
 
 def rounding(one: Path, prompts: Path) -> float:
-    """How far losses of one process are from its own when other texts are beside each."""
-    in_parts = one.with_name("in_parts.duckdb")
-    parts = [one.with_name(f"part_{part}.duckdb") for part in (1, 2)]
+    """How far losses of one process are from its own when other texts are beside each: the most
+    of two ways to share the texts out."""
+    return max(float(np.abs(losses(one) - in_parts(one, prompts, of)).max()) for of in (2, 5))
+
+
+def in_parts(one: Path, prompts: Path, number: int) -> np.ndarray:
+    """Losses of one process that reads the texts in so many parts."""
+    parts = [one.with_name(f"{part}_of_{number}.duckdb") for part in range(1, number + 1)]
     for part, path in enumerate(parts, start=1):
-        assert alone("capture", prompts, "--out", path, "--part", f"{part}/2").exit_code == 0
-    assert alone("merge", *parts, "--out", in_parts).exit_code == 0
-    losses = []
-    for trace in (one, in_parts):
-        with open_trace(trace) as con:
-            losses.append(np.array(con.execute("SELECT loss FROM token").fetchall()))
-    return float(np.abs(losses[0] - losses[1]).max())
+        read = alone("capture", prompts, "--out", path, "--part", f"{part}/{number}")
+        assert read.exit_code == 0
+    merged = one.with_name(f"all_of_{number}.duckdb")
+    assert alone("merge", *parts, "--out", merged).exit_code == 0
+    return losses(merged)
+
+
+def losses(trace: Path) -> np.ndarray:
+    with open_trace(trace) as con:
+        return np.array(con.execute("SELECT loss FROM token").fetchall())
 
 
 def assert_alike(one: Path, other: Path, *, loss: float = COMPARED["token"]["loss"]) -> None:

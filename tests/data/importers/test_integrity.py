@@ -1,5 +1,7 @@
 """Each finding comes of a dump that is wrong in just that way, and none of a dump that is right."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -245,6 +247,12 @@ def test_layers_that_count_nothing_are_left_out() -> None:
     [given], findings = read([counts(tokens_NLE)])
     assert set(findings) == {"zero-layers"}
     assert given.tokens_NLE.shape == (3, 1, 8)
+
+
+def test_the_document_has_every_kind_as_the_report_words_it() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "formats.md").read_text(encoding="utf-8")
+    for kind, known in KINDS.items():
+        assert f"| {kind} | {known.severity} | {known.effect} | {known.done} |" in document
 
 
 def test_every_kind_says_what_it_does_and_what_was_done() -> None:

@@ -48,6 +48,14 @@ def test_ids_of_an_object_without_prompt_are_those_of_all_its_tokens(tmp_path: P
     assert batch.findings == ()
 
 
+def test_a_request_that_comes_again_is_named(tmp_path: Path) -> None:
+    answer = vllm(PROMPT, ANSWER, npy(ROWS_TLK))
+    [batch] = read(source_of(tmp_path, answer, answer | {"id": "another"}, answer))
+    assert kinds(batch)["repeated-requests"] == 1
+    several = answer | {"choices": answer["choices"] * 2}
+    assert "repeated-requests" not in kinds(one_batch(tmp_path, several))
+
+
 def test_answers_of_two_models_are_refused(tmp_path: Path) -> None:
     answers = [vllm([1, 2], [3], npy(routing(2))) | {"model": name} for name in ("a", "b")]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in answers))
@@ -150,7 +158,9 @@ def test_each_choice_is_a_text(tmp_path: Path) -> None:
 
 
 def test_an_answer_without_routing_is_left_out_and_named(tmp_path: Path) -> None:
-    batch = one_batch(tmp_path, vllm(PROMPT, ANSWER, npy(ROWS_TLK)), vllm(PROMPT, ANSWER, None))
+    batch = one_batch(
+        tmp_path, vllm(PROMPT, ANSWER, npy(ROWS_TLK)), vllm(PROMPT, ANSWER, None) | {"id": "b"}
+    )
     assert len(batch.documents) == 1
     assert kinds(batch) == {"no-pass-for-last-token": 1, "unrecorded-tokens": 5}
 
