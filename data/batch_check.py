@@ -4,15 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.routing import (
-    DECODE,
-    NO_EXPERT,
-    NO_TOKEN,
-    PREFILL,
-    CountsBatch,
-    LayerDescription,
-    RoutingBatch,
-)
+from data.counts import CountsBatch
+from data.routing import DECODE, NO_EXPERT, NO_TOKEN, PREFILL, LayerDescription, RoutingBatch
 
 MOST_COUNTED = 2**32  # of one expert in one document
 ROUNDING = 0.001  # nats; data/checks.sql has the same

@@ -4,14 +4,13 @@ T = tokens, L = MoE layers, K = most experts any token chose, E = routed experts
 R = rows of `routing`, N = documents.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from data.routing import NO_EXPERT, NO_TOKEN, PHASES, PREFILL, CountsBatch, RoutingBatch
+from data.routing import NO_EXPERT, NO_TOKEN, PHASES, RoutingBatch
 
 FEW = 9  # times as many experts as a token chooses, from which counting pairs is quicker
 PRODUCT_TOKENS = 16_384  # whose choices are one matrix: bounds memory
@@ -160,43 +159,6 @@ def document_load_table(batch: RoutingBatch, *, num_experts: int) -> pa.Table:
             "phase": (segment[order] % len(PHASES)).astype(np.uint8),
             "tokens": tokens[order].astype(np.uint32),
             "weight_sum": weight_sum[order],
-        }
-    )
-
-
-def counted_load_table(batch: CountsBatch) -> pa.Table:
-    """What a source has counted of each (document, layer, expert) that occurs. It does not tell
-    reading from generation: all is PREFILL."""
-    document, layer_id, expert_id = np.nonzero(batch.tokens_NLE)
-    doc_id_N = np.array([document.doc_id for document in batch.documents], np.uint32)
-    weights_NLE = batch.weight_sum_NLE
-    return pa.table(
-        {
-            "doc_id": doc_id_N[document],
-            "layer_id": layer_id.astype(np.uint16),
-            "expert_id": expert_id.astype(np.uint16),
-            "phase": np.full(len(document), PREFILL, np.uint8),
-            "tokens": batch.tokens_NLE[document, layer_id, expert_id].astype(np.uint32),
-            "weight_sum": np.full(len(document), np.nan)
-            if weights_NLE is None
-            else weights_NLE[document, layer_id, expert_id],
-        }
-    )
-
-
-def counted_k_table(batch: CountsBatch, top_k_L: Sequence[int | None]) -> pa.Table:
-    """Tokens of each (document, layer) whose choices are a multiple of the layer's top_k."""
-    choices_NL = batch.tokens_NLE.sum(-1)
-    k_L = np.array([top_k or 0 for top_k in top_k_L])
-    tokens_NL, rest_NL = np.divmod(choices_NL, np.maximum(k_L, 1))
-    document, layer_id = np.nonzero((k_L > 0) & (rest_NL == 0) & (tokens_NL > 0))
-    doc_id_N = np.array([document.doc_id for document in batch.documents], np.uint32)
-    return pa.table(
-        {
-            "doc_id": doc_id_N[document],
-            "layer_id": layer_id.astype(np.uint16),
-            "k": k_L[layer_id].astype(np.uint16),
-            "tokens": tokens_NL[document, layer_id].astype(np.uint32),
         }
     )
 

@@ -230,28 +230,6 @@ def _or_full(
     return np.full(tokens, fill, dtype) if values_T is None else np.asarray(values_T, dtype)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountsBatch:
-    """Choices of each expert in N documents of which no token is known: forward passes, or files.
-
-    A batch holds all of its documents, in the order of their ids.
-    """
-
-    tokens_NLE: np.ndarray  # int64: tokens that chose the expert; E: the most experts of a layer
-    documents: tuple[Document, ...]  # N; their text is empty
-    weight_sum_NLE: np.ndarray | None = None  # float64; None: unknown
-    findings: tuple[Finding, ...] = ()
-
-    def __post_init__(self) -> None:
-        if len(self.tokens_NLE) != len(self.documents) or self.tokens_NLE.ndim != 3:
-            raise ValueError(
-                f"tokens_NLE is {self.tokens_NLE.shape}, of {len(self.documents)} documents"
-            )
-        weights_NLE = self.weight_sum_NLE
-        if weights_NLE is not None and weights_NLE.shape != self.tokens_NLE.shape:
-            raise ValueError(f"weights are {weights_NLE.shape}, counts {self.tokens_NLE.shape}")
-
-
 def concatenated(batches: list[Batch]) -> Batch:
     """One batch of all rows, in the order given."""
     if len(batches) == 1:

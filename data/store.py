@@ -15,11 +15,12 @@ import numpy as np
 
 from data.batch_check import check_counts, check_layers, check_tokens
 from data.connection import TraceError, connect, first_line, reading
+from data.counts import CountsBatch
 from data.groups import GroupDomains
 from data.inputs import require_file
 from data.new_trace import TraceDescription, create_empty, difference, layer_difference
 from data.outputs import alone_in
-from data.routing import CountsBatch, RoutingBatch
+from data.routing import RoutingBatch
 from data.strict_json import json_text
 from data.trace_check import check_trace
 from data.trace_format import require_own_format, stored_groups, stored_layers

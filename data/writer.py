@@ -14,26 +14,17 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from data.counts import CountsBatch, counted_k_table, counted_load_table
 from data.rollups import (
     PairCounts,
     RoutingTables,
-    counted_k_table,
-    counted_load_table,
     document_dropped_table,
     document_k_table,
     document_load_table,
     dropped_table,
     token_table,
 )
-from data.routing import (
-    NO_EXPERT,
-    CountsBatch,
-    Document,
-    Finding,
-    RoutingBatch,
-    concatenated,
-    take_rows,
-)
+from data.routing import NO_EXPERT, Document, Finding, RoutingBatch, concatenated, take_rows
 from data.strict_json import json_text
 
 TRANSACTION_TOKENS = 65_536  # at least, in whole documents

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 from data.channel import Channel
 from data.connection import connect
-from data.routing import CountsBatch, RoutingBatch
+from data.counts import CountsBatch
+from data.routing import RoutingBatch
 from data.server_process import served_by
 from data.writer import TraceWriter
 

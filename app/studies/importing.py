@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.counts import CountsBatch
 from data.importers.importing import Dump
-from data.routing import CancelledError, CountsBatch, Finding, RoutingBatch
+from data.routing import CancelledError, Finding, RoutingBatch
 from data.store import TraceStore
 from data.trace_paths import discard_left_import, discard_partial, require_free
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from data.counts import CountsBatch
 from data.importers.checks.findings import finding
 from data.importers.reading.numbered_layers import (
     MOST_LAYERS,
@@ -18,7 +19,7 @@ from data.importers.reading.numbered_layers import (
 from data.importers.reading.numbered_text import numbered_lines
 from data.importers.source import DumpFile, Meter, Options, Source
 from data.new_trace import MOST_EXPERTS
-from data.routing import CountsBatch, Document
+from data.routing import Document
 
 LINE = re.compile(rb"(-?\d{1,10}) (\d{1,10}) (\d{1,10})")
 SIZES, VERSION = (

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from data.counts import CountsBatch
 from data.importers.checks.findings import finding, summed
 from data.importers.checks.integrity import Checked
 from data.importers.formats import named, recognized
@@ -12,7 +13,7 @@ from data.importers.physical import with_given_map
 from data.importers.source import DumpFile, Importer, Meter, Options, Source, dump_files
 from data.importers.token_texts import TextNumbers, TokenTexts
 from data.new_trace import TraceDescription
-from data.routing import CountsBatch, Finding, LayerDescription, RoutingBatch
+from data.routing import Finding, LayerDescription, RoutingBatch
 
 NO_OPTIONS = Options()
 

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from data.counts import CountsBatch
 from data.importers.checks.findings import finding
 from data.importers.reading.numbered_layers import numbered, require_alike, require_layers
 from data.importers.reading.numbered_text import columns, line_blocks, require_lines
 from data.importers.source import DumpFile, Meter, Options, Source
 from data.new_trace import MOST_EXPERTS
-from data.routing import CountsBatch, Document
+from data.routing import Document
 
 NAME = "llamacpp-csv"
 TITLE = "llama.cpp moe-trace and profiler CSV"

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from data.counts import CountsBatch
 from data.importers.checks.findings import finding
 from data.importers.reading.numbered_layers import numbered, require_layers
 from data.importers.source import DumpFile, Meter, Options, Source
 from data.lines import parsed_json
 from data.new_trace import MOST_EXPERTS
-from data.routing import CountsBatch, Document, Finding
+from data.routing import Document, Finding
 
 NAME = "llamacpp-profile"
 TITLE = "llama.cpp expert profile (JSON)"

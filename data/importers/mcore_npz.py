@@ -16,12 +16,13 @@ from typing import Final
 import numpy as np
 
 from data.batch_check import MOST_COUNTED
+from data.counts import CountsBatch
 from data.importers.checks.findings import finding
 from data.importers.reading.checksum import crc_of
 from data.importers.reading.numbered_layers import MOST_LAYERS, numbered
 from data.importers.source import BATCH_CHOICES, DumpFile, Meter, Options, Source
 from data.new_trace import MOST_EXPERTS
-from data.routing import CountsBatch, Document, Finding
+from data.routing import Document, Finding
 
 NAME = "mcore-npz"
 TITLE = "Megatron-Core expert loads (mcore_ep_load_dump_v1, .npz)"

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.counts import CountsBatch
 from data.importers.parquet_folder import (
     AGAIN,
     MANIFEST,
@@ -21,7 +22,7 @@ from data.importers.parquet_folder import (
 )
 from data.importers.parquet_rows import RowsOfTokens, Table, starts, token_keys
 from data.importers.source import BATCH_CHOICES, DumpFile, Meter, Options, Source
-from data.routing import NO_EXPERT, NO_TOKEN, CountsBatch, Finding, RoutingBatch
+from data.routing import NO_EXPERT, NO_TOKEN, Finding, RoutingBatch
 
 NAME = "parquet"
 TITLE = "RouteScope's own Parquet export: every table of a trace"

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from data.batch_check import MOST_COUNTED
+from data.counts import CountsBatch
 from data.importers.checks.findings import finding
 from data.importers.sglang_dump import Detail, Record, Stat
 from data.importers.source import BATCH_CHOICES, Meter, Options, Source, undescribed
-from data.routing import CountsBatch, Document, Finding
+from data.routing import Document, Finding
 
 ENGINE = "sglang"
 

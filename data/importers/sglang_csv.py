@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from data.batch_check import MOST_COUNTED
+from data.counts import CountsBatch
 from data.importers.checks.findings import finding
 from data.importers.reading.numbered_layers import numbered, require_layers
 from data.importers.reading.numbered_text import columns, line_blocks, require_lines
 from data.importers.source import DumpFile, Meter, Options, Source
-from data.routing import CountsBatch, Document
+from data.routing import Document
 
 NAME = "sglang-csv"
 TITLE = "SGLang expert distribution of older versions (expert_distribution_rank*.csv)"

@@ -13,8 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
+from data.counts import CountsBatch
 from data.new_trace import TraceDescription
-from data.routing import UNKNOWN, CountsBatch, Finding, LayerDescription, RoutingBatch
+from data.routing import UNKNOWN, Finding, LayerDescription, RoutingBatch
 
 HEAD = 65_536  # bytes by which a file is recognized
 BATCH_CHOICES = 1_000_000  # of a batch, about: bounds memory

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from data.counts import CountsBatch
 from data.new_trace import TraceDescription
-from data.routing import UNKNOWN, CountsBatch, Document, LayerDescription, RoutingBatch
+from data.routing import UNKNOWN, Document, LayerDescription, RoutingBatch
 from data.store import TraceStore
 
 TOKENS = 20

@@ -3,21 +3,11 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from data.routing import (
-    DECODE,
-    FATAL,
-    NO_EXPERT,
-    PREFILL,
-    CountsBatch,
-    Document,
-    Finding,
-    RoutingBatch,
-)
+from data.routing import DECODE, FATAL, NO_EXPERT, PREFILL, Document, Finding, RoutingBatch
 from data.store import TraceStore, open_trace
 from tests.data.stored import rows, write_all
 from tests.routing_batches import batch_of, description, grouped
@@ -105,119 +95,6 @@ def test_tokens_that_their_source_does_not_name_have_neither_id_nor_text(tmp_pat
         (None, None, 0, None)
     ]
     assert rows(path, "SELECT count(*), bool_and(isnan(weight)) FROM routing") == [(8, True)]
-
-
-def counted(tokens_NLE: object) -> CountsBatch:
-    counts_NLE = np.array(tokens_NLE, np.int64)
-    return CountsBatch(
-        tokens_NLE=counts_NLE,
-        documents=tuple(
-            Document(doc_id=place, text="", origin=f"dump.pt:{place}")
-            for place in range(len(counts_NLE))
-        ),
-    )
-
-
-def test_a_source_of_counts_makes_a_trace_without_tokens(tmp_path: Path) -> None:
-    """Two passes of layers of 2 experts, 2 chosen a token. The second counts 3 choices in layer 1:
-    how many tokens these are is unknown."""
-    path, counts = tmp_path / "t.duckdb", description(experts=2)
-    with TraceStore.create(path, replace(counts, counts_only=True)) as store:
-        store.write(counted([[[2, 2], [4, 0]], [[1, 1], [1, 2]]]))
-    load = "SELECT doc_id, layer_id, expert_id, phase, tokens FROM document_load"
-    assert rows(path, load) == [
-        (0, 0, 0, 0, 2),
-        (0, 0, 1, 0, 2),
-        (0, 1, 0, 0, 4),
-        (1, 0, 0, 0, 1),
-        (1, 0, 1, 0, 1),
-        (1, 1, 0, 0, 1),
-        (1, 1, 1, 0, 2),
-    ]
-    assert rows(path, "SELECT doc_id, layer_id, k, tokens FROM document_k") == [
-        (0, 0, 2, 2),
-        (0, 1, 2, 2),
-        (1, 0, 2, 1),
-    ]
-    assert rows(path, "SELECT counts_only FROM trace") == [(True,)]
-    for table in ("token", "routing", "gate", "coactivation", "transition"):
-        assert rows(path, f"SELECT count(*) FROM {table}") == [(0,)]
-
-
-@pytest.mark.parametrize(
-    ("tokens_NLE", "message"),
-    [
-        ([[[1, 1]]], "counts of 1 layers, the trace has 2"),
-        ([[[1, 1, 2], [1, 1, 0]]], "counts of 3 experts in layer 0"),
-        ([[[1, -1], [0, 0]]], "counts from -1 to 1"),
-        ([[[2**33, 0], [0, 0]]], "0 to 4,294,967,295 times"),
-    ],
-)
-def test_counts_that_cannot_be_are_refused(
-    tokens_NLE: object, message: str, tmp_path: Path
-) -> None:
-    of_counts = replace(description(experts=2), counts_only=True)
-    with (
-        pytest.raises(ValueError, match=message),
-        TraceStore.create(tmp_path / "t.duckdb", of_counts) as store,
-    ):
-        store.write(counted(tokens_NLE))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_trace_has_tokens_or_counts_only(tmp_path: Path) -> None:
-    with (
-        pytest.raises(ValueError, match="its description says which"),
-        TraceStore.create(tmp_path / "t.duckdb", description(experts=2)) as store,
-    ):
-        store.write(counted([[[1, 1], [1, 1]]]))
-
-
-def test_an_infinite_entropy_is_refused_without_a_finding(tmp_path: Path) -> None:
-    batch = batch_of([0, 0], [[[0, 1], [0, 1]]] * 2)
-    assert batch.entropy_TL is not None
-    batch.entropy_TL[1, 1] = np.inf
-    with (
-        pytest.raises(ValueError, match=r"an infinite entropy in layer 1"),
-        TraceStore.create(tmp_path / "t.duckdb", description()) as store,
-    ):
-        store.write(batch)
-
-
-def test_an_expert_chosen_twice_is_refused(tmp_path: Path) -> None:
-    with (
-        pytest.raises(ValueError, match="an expert twice in layer 1"),
-        TraceStore.create(tmp_path / "t.duckdb", description()) as store,
-    ):
-        store.write(batch_of([0], [[[0, 1], [5, 5]]]))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"position_T": np.array([3, 3], np.uint32)}, "two tokens of document 7 are at position 3"),
-        ({"phase_T": np.array([0, 9], np.uint8)}, "phase 9; give 0 or 1"),
-        ({"loss_T": np.array([0, np.inf], np.float32)}, "a loss is infinite"),
-    ],
-)
-def test_tokens_that_no_trace_may_hold_are_refused(
-    changes: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    batch = replace(batch_of([7, 7], [[[0, 1], [0, 1]]] * 2), **changes)
-    with (
-        pytest.raises(ValueError, match=message),
-        TraceStore.create(tmp_path / "t.duckdb", description()) as store,
-    ):
-        store.write(batch)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("wrong", [{"severity": "odd"}, {"kind": ""}, {"occurrences": 0}])
-def test_a_finding_that_no_trace_takes_is_refused(wrong: dict[str, Any]) -> None:
-    values: dict[str, Any] = {"kind": "a", "severity": "note", "occurrences": 1}
-    with pytest.raises(ValueError, match="finding"):
-        Finding(**values | wrong, first_example="here", effect="none")
 
 
 def test_choices_that_were_not_made_have_no_row(tmp_path: Path) -> None:

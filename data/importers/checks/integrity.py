@@ -8,10 +8,11 @@ from itertools import chain
 
 import numpy as np
 
+from data.counts import CountsBatch
 from data.importers.checks.choices import Choices
 from data.importers.checks.findings import Ledger, finding, summed
 from data.importers.source import Meter, Options, Source
-from data.routing import CountsBatch, Finding, RoutingBatch
+from data.routing import Finding, RoutingBatch
 
 LOOKED_AT = 1_000  # tokens by whose choices dense layers are known
 HELD = 8  # batches in which so many are

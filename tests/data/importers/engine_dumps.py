@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from data.counts import CountsBatch
 from data.importers.source import DumpFile, Meter, Options, Source
-from data.routing import CountsBatch, RoutingBatch
+from data.routing import RoutingBatch
 
 IDENTITY = ((0, 1, 2, 3), (0, 1, 2, 3))  # 2 layers of 4 experts without copies
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from data.counts import CountsBatch
 from data.exports.tables import TABLES, sha256, write_tables
 from data.importers.parquet_export import source
 from data.importers.parquet_folder import Export
 from data.importers.source import Meter, Options, dump_files
 from data.new_trace import TraceDescription
-from data.routing import FATAL, NO_EXPERT, CountsBatch, Document, Finding, RoutingBatch
+from data.routing import FATAL, NO_EXPERT, Document, Finding, RoutingBatch
 from data.store import TraceStore, open_trace
 from tests.data.stored import rows
 from tests.routing_batches import batch_of, description

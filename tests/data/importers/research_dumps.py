@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from data.counts import CountsBatch
 from data.importers.source import DumpFile, Importer, Meter, Options, Source, dump_files
-from data.routing import CountsBatch, Document, Finding, RoutingBatch, concatenated
+from data.routing import Document, Finding, RoutingBatch, concatenated
 
 # A token in two layers: experts and weights of each.
 TOKEN_A = (([3, 1], [0.5, 0.25]), ([0, 2], [0.75, 0.125]))

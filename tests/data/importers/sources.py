@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from data.counts import CountsBatch
 from data.importers.checks.integrity import Checked
 from data.importers.source import Meter, Options, Source, undescribed
-from data.routing import CountsBatch, Document, Finding, RoutingBatch
+from data.routing import Document, Finding, RoutingBatch
 
 NUM_EXPERTS = 8
 

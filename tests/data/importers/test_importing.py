@@ -9,10 +9,11 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from data.counts import CountsBatch
 from data.importers.importing import Dump
 from data.importers.source import Options
 from data.new_trace import TraceDescription
-from data.routing import CountsBatch, Document, RoutingBatch
+from data.routing import Document, RoutingBatch
 from tests.data.importers.sources import routed
 
 
