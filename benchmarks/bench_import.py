@@ -9,6 +9,7 @@ The reference of speed is storing: the same choices, as batches in memory, into 
 """
 
 import argparse
+import multiprocessing
 import os
 import platform
 import resource
@@ -19,6 +20,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -130,23 +132,34 @@ def stored(out: Path, shape: Shape) -> float:
 
 
 def memory(work: Path, asked: argparse.Namespace) -> None:
-    """Each format in a process of its own, which prints its peak."""
+    """Each format in a process of its own, which prints its peak. Another one writes the dump: what
+    a process has held counts for those that it starts."""
+    spawn = multiprocessing.get_context("spawn")
     for name in asked.formats or ("gptoss", "sglang", "mbolt"):
-        writer = (BINARY | TEXT | COUNTS)[name]
         folder = work / name
-        folder.mkdir()
-        small = Shape(4_096, asked.layers, asked.experts, asked.top_k)
-        writer(folder, small)
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        for file in folder.rglob("*"):
-            file.unlink()
-        tokens = int(small.tokens * asked.gigabytes * 1e9 / size)
-        shape = Shape(tokens, asked.layers, asked.experts, asked.top_k)
-        if name == "gptoss":
-            grown(folder / "answers.json", shape)
-        else:
-            writer(folder, shape)
+        tokens = spawn.Value("q", 0)
+        writer = spawn.Process(target=written, args=(name, folder, asked, tokens))
+        writer.start()
+        writer.join()
+        shape = Shape(tokens.value, asked.layers, asked.experts, asked.top_k)
         peak(folder, work / f"{name}.duckdb", shape)
+
+
+def written(name: str, folder: Path, asked: argparse.Namespace, tokens: Any) -> None:
+    """A dump of so many gigabytes; `tokens`: how many it has, known from a small one."""
+    writer = (BINARY | TEXT | COUNTS)[name]
+    folder.mkdir()
+    small = Shape(4_096, asked.layers, asked.experts, asked.top_k)
+    writer(folder, small)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    for file in folder.rglob("*"):
+        file.unlink()
+    tokens.value = int(small.tokens * asked.gigabytes * 1e9 / size)
+    shape = Shape(tokens.value, asked.layers, asked.experts, asked.top_k)
+    if name == "gptoss":
+        grown(folder / "answers.json", shape)
+    else:
+        writer(folder, shape)
 
 
 def grown(path: Path, shape: Shape) -> None:

@@ -4,6 +4,7 @@ T = tokens, L = MoE layers, K = most experts any token chose, E = routed experts
 R = rows of `routing`, N = documents.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from data.routing import NO_EXPERT, NO_TOKEN, PHASES, RoutingBatch
 
 FEW = 9  # times as many experts as a token chooses, from which counting pairs is quicker
+PAIRS = 500_000  # of experts, in a table
 PRODUCT_TOKENS = 16_384  # whose choices are one matrix: bounds memory
 
 
@@ -248,11 +250,12 @@ class PairCounts:
         counts = np.bincount((first * side + second).ravel(), minlength=side * side)
         return counts.reshape(side, side)[:-1, :-1]
 
-    def coactivation_table(self) -> pa.Table:
-        return pair_table(self.coactivation_LEE, ("expert_a", "expert_b"))
+    def coactivation_tables(self) -> Iterator[pa.Table]:
+        """In parts: layers of many experts have millions of pairs."""
+        return pair_tables(self.coactivation_LEE, ("expert_a", "expert_b"))
 
-    def transition_table(self) -> pa.Table:
-        return pair_table(self.transition_LEE, ("expert_id", "next_expert_id"))
+    def transition_tables(self) -> Iterator[pa.Table]:
+        return pair_tables(self.transition_LEE, ("expert_id", "next_expert_id"))
 
 
 def require_once(layer: int, twice: object) -> None:
@@ -265,13 +268,16 @@ def product(before_TE: np.ndarray, chosen_TE: np.ndarray) -> np.ndarray:
     return (before_TE.T @ chosen_TE).astype(np.int64)
 
 
-def pair_table(counts_LEE: np.ndarray, names: tuple[str, str]) -> pa.Table:
-    layer_id, row, column = np.nonzero(counts_LEE)
-    return pa.table(
-        {
-            "layer_id": layer_id.astype(np.uint16),
-            names[0]: row.astype(np.uint16),
-            names[1]: column.astype(np.uint16),
-            "tokens": counts_LEE[layer_id, row, column].astype(np.uint64),
-        }
-    )
+def pair_tables(counts_LEE: np.ndarray, names: tuple[str, str]) -> Iterator[pa.Table]:
+    at_once = max(1, PAIRS // counts_LEE[:1].size) if counts_LEE.size else 1
+    for first in range(0, len(counts_LEE), at_once):
+        part_LEE = counts_LEE[first : first + at_once]
+        layer_id, row, column = np.nonzero(part_LEE)
+        yield pa.table(
+            {
+                "layer_id": (first + layer_id).astype(np.uint16),
+                names[0]: row.astype(np.uint16),
+                names[1]: column.astype(np.uint16),
+                "tokens": part_LEE[layer_id, row, column].astype(np.uint64),
+            }
+        )

@@ -28,6 +28,7 @@ from data.routing import NO_EXPERT, Document, Finding, RoutingBatch, concatenate
 from data.strict_json import json_text
 
 TRANSACTION_TOKENS = 65_536  # at least, in whole documents
+TRANSACTION_ROWS = 4_000_000  # of routing, by which a transaction ends before: bounds its memory
 COMMIT_SECONDS = 3.0  # at most, between the commits of documents that come in
 INSERT_ROWS = 4_000_000  # of routing at once: bounds the memory of a batch of any size
 COUNTED_LATER = 4  # batches whose pairs are still to be counted
@@ -57,6 +58,7 @@ class TraceWriter:
         self.waiting_rows = 0  # of routing
         self.begun_documents = 0  # inserted since the last commit
         self.begun_tokens = 0  # of these and of those that wait
+        self.begun_rows = 0  # of routing, of the same
         self.committed_at = time.monotonic()
         self.counting = ThreadPoolExecutor(1)
         self.counted: deque[Future[None]] = deque()
@@ -73,7 +75,8 @@ class TraceWriter:
             self.unfinished.append(batch)
             if batch.documents:
                 self._add_finished()
-        if self.begun_tokens >= TRANSACTION_TOKENS or self.due_in() == 0:
+        full = self.begun_tokens >= TRANSACTION_TOKENS or self.begun_rows >= TRANSACTION_ROWS
+        if full or self.due_in() == 0:
             self.flush()
         elif self.waiting_rows >= INSERT_ROWS:
             self._insert_waiting()
@@ -111,6 +114,7 @@ class TraceWriter:
         self.waiting.append(batch)
         self.waiting_rows += batch.expert_ids_TLK.size
         self.begun_tokens += len(batch.doc_id_T)
+        self.begun_rows += batch.expert_ids_TLK.size
 
     def _require_new(self, documents: Sequence[Document]) -> None:
         for document in documents:
@@ -128,7 +132,7 @@ class TraceWriter:
         self.connection.commit()
         self.committed_at = time.monotonic()
         self.documents += self.begun_documents
-        self.begun_documents = self.begun_tokens = 0
+        self.begun_documents = self.begun_tokens = self.begun_rows = 0
 
     def _insert_waiting(self) -> None:
         if not self.waiting:
@@ -224,8 +228,10 @@ class TraceWriter:
         self.connection.begin()
         self.connection.execute("DELETE FROM coactivation")  # of a finish that was cut short
         self.connection.execute("DELETE FROM transition")
-        self._insert("coactivation", self.pairs.coactivation_table())
-        self._insert("transition", self.pairs.transition_table())
+        for table in self.pairs.coactivation_tables():
+            self._insert("coactivation", table)
+        for table in self.pairs.transition_tables():
+            self._insert("transition", table)
         self.connection.commit()
         self.connection.execute("CHECKPOINT")
 
