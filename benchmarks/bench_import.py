@@ -187,7 +187,7 @@ def peak(folder: Path, out: Path, shape: Shape) -> None:
     seconds = time.perf_counter() - started
     print(
         f"{folder.name}: {size / 1e9:.2f} GB, {shape.choices:,} choices in {seconds:.0f} s, peak "
-        f"{used.ru_maxrss / 1024:,.0f} MB, exit code {os.waitstatus_to_exitcode(status)}"
+        f"{used.ru_maxrss / 1024:,.0f} MiB, exit code {os.waitstatus_to_exitcode(status)}"
     )
     print(said.strip().splitlines()[-1])
     out.unlink(missing_ok=True)
