@@ -205,10 +205,11 @@ class TraceWriter:
         made = {
             "routing": beside.submit(self.tables.routing, batch),
             "token": beside.submit(token_table, batch),
-            "gate": beside.submit(self.tables.gate, batch),
             "document_load": beside.submit(load, batch),
             "document_k": beside.submit(document_k_table, batch),
         }
+        if batch.entropy_TL is not None or batch.margin_TL is not None:
+            made["gate"] = beside.submit(self.tables.gate, batch)
         if batch.dropped_ids_TLK is not None:
             made["dropped"] = beside.submit(dropped_table, batch)
             made["document_dropped"] = beside.submit(document_dropped_table, batch)
