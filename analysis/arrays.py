@@ -16,27 +16,63 @@ from analysis.groups import summed
 from analysis.layers import marked
 from analysis.queries import TraceInfo
 
+SMALL = 1 << 28  # bytes of counts, beyond which they take the smallest type that holds them
+LARGE = 2**31 - 1
+
+MAX_TOKENS = 200_000  # of a trace whose single choices are read: whole texts, always the same
+
 
 def group_array(
     con: DuckDBPyConnection, info: TraceInfo, *, doc_ids: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """tokens_NLE (int32) of the groups with a token, by their first doc_id, and their domain_id_N:
-    places in info.domains. Of the documents given, if not of all."""
-    tokens, routed = document_array(con, info)
+    """tokens_NLE (integers) of the groups with a token, by their first doc_id, and their
+    domain_id_N: places in info.domains. Of the documents given, if not of all."""
+    texts = queries.documents(con)
+    tokens = texts.tokens if not info.counts_only else pd.Series(LARGE, index=texts.index)
     if doc_ids is not None:
-        kept = np.isin(routed, doc_ids)
-        tokens, routed = tokens[kept], routed[kept]
-    return _by_unit(queries.documents(con), routed, info, tokens)
+        texts = texts[texts.doc_id.isin(doc_ids)]
+    most = int(tokens.groupby(texts.unit).sum().max()) if len(texts) else 0
+    tokens_NLE, routed_N = _summed(con, info, texts.doc_id, texts.unit, most=most)
+    first_N = texts.set_index("doc_id").domain.loc[np.unique(texts.unit)[routed_N]]
+    return _kept(tokens_NLE, routed_N), pd.Index(info.domains).get_indexer(pd.Index(first_N))
 
 
 def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
-    """tokens (int32) of the documents with a token by layer and expert, and their doc_ids, which
+    """tokens of the documents with a token by layer and expert, and their doc_ids, which
     ascend: for definitions by document. The sample of intervals and tests is group_array()."""
-    load = queries.document_load(con)
-    doc_ids = np.unique(load.doc_id)
-    tokens = np.zeros((len(doc_ids), info.num_layers, info.num_experts), dtype=np.int32)
-    tokens[np.searchsorted(doc_ids, load.doc_id), load.layer_id, load.expert_id] = load.tokens
-    return tokens, doc_ids
+    texts = queries.documents(con)
+    most = LARGE if info.counts_only else int(texts.tokens.max()) if len(texts) else 0
+    tokens, routed = _summed(con, info, texts.doc_id, texts.doc_id, most=most)
+    return _kept(tokens, routed), texts.doc_id.to_numpy()[routed]
+
+
+def _summed(
+    con: DuckDBPyConnection, info: TraceInfo, doc_id: pd.Series, unit: pd.Series, *, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choices [units, L, E], units ascending, and whether a unit has any: the sums of a trace
+    of many texts are read in parts."""
+    units = np.unique(unit)
+    place_D = np.full(info.last_doc_id + 1, -1)
+    place_D[doc_id] = np.searchsorted(units, unit)
+    tokens = np.zeros((len(units), info.num_layers, info.num_experts), np.int32)
+    dtype = next(kind for kind in (np.int8, np.int16, np.int32) if most <= np.iinfo(kind).max)
+    if tokens.nbytes > SMALL:
+        tokens = np.zeros(tokens.shape, dtype)
+    flat = tokens.reshape(-1)
+    for rows in queries.load_batches(con):
+        place_R = place_D[rows["doc_id"]]
+        cell_R = (place_R * info.num_layers + rows["layer_id"]) * info.num_experts
+        cell_R += rows["expert_id"]
+        counted_R = rows["tokens"]
+        if (place_R < 0).any():
+            cell_R, counted_R = cell_R[place_R >= 0], counted_R[place_R >= 0]
+        np.add.at(flat, cell_R, counted_R.astype(dtype))
+    return tokens, tokens.any((1, 2))
+
+
+def _kept(tokens: np.ndarray, kept_N: np.ndarray) -> np.ndarray:
+    """Not copied where all are kept: it is large."""
+    return tokens if kept_N.all() else tokens[kept_N]
 
 
 def group_k_array(
@@ -72,6 +108,13 @@ def _by_unit(
     first = np.unique(texts.unit, return_index=True)[1]
     domains = pd.Index(texts.domain.iloc[first])
     return summed(counts, texts.unit.to_numpy()), pd.Index(info.domains).get_indexer(domains)
+
+
+def layer_sample(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> pd.DataFrame:
+    """layer_choices() of documents that hold MAX_TOKENS on average: the same ones in all layers."""
+    tokens = max(info.num_tokens, 1)
+    documents = min(queries.MAX_DOCUMENTS, max(MAX_TOKENS * info.num_documents // tokens, 1))
+    return queries.layer_choices(con, layer_id, documents=documents)
 
 
 def load_array(frame: pd.DataFrame, info: TraceInfo, *, counted: str = "tokens") -> np.ndarray:
@@ -121,11 +164,16 @@ def pair_array(frame: pd.DataFrame, num_experts: int) -> np.ndarray:
 def choice_array(frame: pd.DataFrame, num_experts: int) -> tuple[np.ndarray, np.ndarray]:
     """chosen_TE (bool) and unit_T of layer_choices() of a layer with so many, its tokens in the
     order given."""
-    place = _places(frame)
-    starts = np.append(True, place[1:] != place[:-1])[: len(place)]
+    starts = token_starts(frame)
     chosen_TE = np.zeros((starts.sum(), num_experts), dtype=bool)
     chosen_TE[starts.cumsum() - 1, frame.expert_id] = True
     return chosen_TE, frame.unit.to_numpy()[starts]
+
+
+def token_starts(frame: pd.DataFrame) -> np.ndarray:
+    """Whether a row of layer_choices() is the first of its token."""
+    place = _places(frame)
+    return np.append(True, place[1:] != place[:-1])[: len(place)]
 
 
 def transition_choices(
@@ -148,7 +196,8 @@ def first_choice_array(
 ) -> np.ndarray:
     """tokens_VE of token_id_choices() of a layer with so many, first choices only; rows are those
     of token_ids()."""
-    tokens_VE = np.zeros((len(token_ids), num_experts), dtype=np.int64)
+    frame = frame[frame.first_tokens > 0]
     row = np.searchsorted(token_ids.token_id, frame.token_id)
-    np.add.at(tokens_VE, (row, frame.expert_id.to_numpy()), frame.first_tokens.to_numpy())
-    return tokens_VE
+    cells = row * num_experts + frame.expert_id.to_numpy(np.int64)
+    tokens = np.bincount(cells, frame.first_tokens, len(token_ids) * num_experts)
+    return tokens.astype(np.int32).reshape(len(token_ids), num_experts)

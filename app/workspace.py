@@ -15,8 +15,9 @@ from duckdb import DuckDBPyConnection
 from app import folders, server_folder
 from app.folders import SHIPPED
 from data import store
-from data.connection import USE_FILE, reading
+from data.connection import TraceError, reading
 from data.file_names import required_name
+from data.shards import files_of, is_sharded, shard_paths
 from data.training_folder import State, TrainingFolder
 
 SHIPPED_MODEL = SHIPPED / "data" / "checkpoint"
@@ -35,7 +36,7 @@ class TraceFile:
 
     @property
     def name(self) -> str:
-        return self.path.stem
+        return self.path.name.removesuffix(".duckdb")
 
     @property
     def identity(self) -> str:
@@ -72,20 +73,31 @@ def trainings() -> list[Training]:
 
 
 def trace_file(path: Path) -> TraceFile:
-    file = path.stat()
-    return TraceFile(path, file.st_mtime_ns, file.st_size)
+    """Or a folder of shards."""
+    files = [path]
+    if path.is_dir():
+        files += [file for shard in shard_paths(path) for file in files_of(shard)]
+    stats = [file.stat() for file in files]
+    return TraceFile(path, max(one.st_mtime_ns for one in stats), sum(one.st_size for one in stats))
 
 
 def traces() -> tuple[list[TraceFile], list[str]]:
-    """Traces, the demo first, then the newest; and what is named like one and is none, with why."""
+    """Traces and folders of shards, the demo first, then the newest; and what is named like one and
+    is none, with why."""
     files, others = [], []
-    for path in sorted(folders.traces().glob("*.duckdb")):
+    root = folders.traces()
+    shards = [path for path in root.glob("*") if is_sharded(path)]
+    for path in sorted([*root.glob("*.duckdb"), *shards]):
         try:
             path.name.encode()
-            if stat.S_ISREG(path.stat().st_mode):
+            if path in shards and path.with_name(f"{path.name}.duckdb").exists():
+                others.append(f"{path.name} (a trace has the name of this folder)")
+            elif path in shards or stat.S_ISREG(path.stat().st_mode):
                 files.append(trace_file(path))
             else:
                 others.append(f"{path.name} (not a file)")
+        except TraceError as error:
+            others.append(f"{path.name} ({error})")
         except UnicodeEncodeError:
             others.append(f"{path.name!a} (a name that is not UTF-8)")
         except OSError as error:
@@ -124,7 +136,7 @@ def discard_scratch() -> None:
 
 @st.cache_resource(max_entries=16, show_spinner=False, on_release=lambda con: con.close())
 def _connection(identity: str, _path: Path) -> DuckDBPyConnection:
-    return store.open_trace(_path)
+    return store.open_trace(_path, rows=False)
 
 
 @contextmanager
@@ -137,5 +149,4 @@ def cursor(trace: TraceFile, *, seconds: float = PAGE_SECONDS) -> Iterator[DuckD
         _connection(trace.identity, trace.path).cursor() as con,
         reading(con, trace.path, seconds=seconds),
     ):
-        con.execute(USE_FILE)
         yield con

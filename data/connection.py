@@ -36,7 +36,6 @@ READER_SETTINGS: Settings = {
 }
 ENDINGS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")  # the last two: killed while it tidied
 MAGIC = slice(8, 12)  # bytes of a DuckDB file, after its checksum
-USE_FILE = "USE file"  # first in every cursor of a reader
 INTERRUPT_AGAIN = 0.2  # seconds: a query that began after an interruption is interrupted too
 
 
@@ -59,7 +58,7 @@ def connect(
     for file in (path, *attachable):
         require_plain_path(file)
     try:
-        return interruptible(_reader(path)) if read_only else _writer(path, attachable)
+        return _reader(path) if read_only else _writer(path, attachable)
     except duckdb.Error as error:
         raise _not_opened(path, error) from error
 
@@ -99,14 +98,26 @@ def _writer(path: Path, attachable: Sequence[Path]) -> duckdb.DuckDBPyConnection
     return connection
 
 
+def reader_of(files: Sequence[Path]) -> duckdb.DuckDBPyConnection:
+    """Reaches these files and nothing else, and has opened none."""
+    for file in files:
+        require_plain_path(file)
+    connection = duckdb.connect(":memory:", config=READER_SETTINGS)
+    try:
+        _restrict(connection, files)
+    except duckdb.Error:
+        connection.close()
+        raise
+    return interruptible(connection)
+
+
 def _reader(path: Path) -> duckdb.DuckDBPyConnection:
     """Attached, because two connections to one path share what the first has opened: it may be
     another file by now."""
-    connection = duckdb.connect(":memory:", config=READER_SETTINGS)
+    connection = reader_of([path])
     try:
-        _restrict(connection, [path])
         connection.execute(f"ATTACH {quoted(path)} AS file (READ_ONLY)")
-        connection.execute(USE_FILE)
+        connection.execute("USE file")
     except duckdb.Error:
         connection.close()
         raise

@@ -1,11 +1,11 @@
 """What a batch becomes in a trace: table columns, and the sums that pages read. NumPy only.
 
 T = tokens, L = MoE layers, K = most experts any token chose, E = routed experts,
-R = rows of `routing`, N = documents.
+R = choices, N = documents.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -32,54 +32,78 @@ def token_table(batch: RoutingBatch) -> pa.Table:
     )
 
 
-@dataclass(slots=True)
-class RoutingTables:
-    """Rows of `routing` and `gate`. The columns that never change are made once."""
-
-    num_layers: int
-    top_k: int
-    layer_id_R: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint16))
-    rank_R: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint16))
-
-    def routing(self, batch: RoutingBatch) -> pa.Table:
-        expert_id_R = batch.expert_ids_TLK.reshape(-1)
-        rows = len(expert_id_R)
-        self._grow(rows)
-        columns = {
-            "doc_id": repeat(batch.doc_id_T, self.num_layers * self.top_k),
-            "position": repeat(batch.position_T, self.num_layers * self.top_k),
-            "layer_id": self.layer_id_R[:rows],
-            "rank": self.rank_R[:rows],
-            "expert_id": expert_id_R.view(np.uint16),
-            "weight": batch.weights_TLK.reshape(-1),
+def decision_table(batch: RoutingBatch) -> pa.Table:
+    """A row a token and layer; where all chose as many, the lists are the arrays of the batch."""
+    tokens, layers, top_k = batch.expert_ids_TLK.shape
+    decisions = tokens * layers
+    ids_RK = batch.expert_ids_TLK.reshape(decisions, top_k)
+    weights_RK = batch.weights_TLK.reshape(decisions, top_k)
+    ran_RK = ids_RK != NO_EXPERT
+    length_R = np.full(decisions, top_k, np.int32)
+    ids, weights = ids_RK.reshape(-1), weights_RK.reshape(-1)
+    none = None
+    if not ran_RK.all():
+        length_R = (ran_RK * np.arange(1, top_k + 1, dtype=np.int32)).max(-1)
+        kept_RK = np.arange(top_k) < length_R[:, None]
+        ids, weights, none = ids_RK[kept_RK], weights_RK[kept_RK], ~ran_RK[kept_RK]
+    ends = np.concatenate([np.zeros(1, np.int32), length_R.cumsum(dtype=np.int32)])
+    ids_only = bool(len(weights) and np.isnan(weights).all())
+    return pa.table(
+        {
+            "doc_id": repeat(batch.doc_id_T, layers),
+            "position": repeat(batch.position_T, layers),
+            "layer_id": np.tile(np.arange(layers, dtype=np.uint16), tokens),
+            "expert_ids": pa.ListArray.from_arrays(ends, pa.array(ids.view(np.uint16), mask=none)),
+            "weights": pa.nulls(decisions, pa.list_(pa.float32()))
+            if ids_only
+            else pa.ListArray.from_arrays(ends, weights),
+            "entropy": known_or_null(batch.entropy_TL, decisions),
+            "margin": known_or_null(batch.margin_TL, decisions),
         }
-        chosen_R = expert_id_R != NO_EXPERT
-        if not chosen_R.all():
-            columns = {name: values[chosen_R] for name, values in columns.items()}
-        return pa.table(columns)
+    )
 
-    def gate(self, batch: RoutingBatch) -> pa.Table:
-        decisions = len(batch.doc_id_T) * self.num_layers
-        self._grow(decisions * self.top_k)
-        unknown = pa.nulls(decisions, pa.float32())
-        entropy_TL, margin_TL = batch.entropy_TL, batch.margin_TL
-        return pa.table(
-            {
-                "doc_id": repeat(batch.doc_id_T, self.num_layers),
-                "position": repeat(batch.position_T, self.num_layers),
-                "layer_id": self.layer_id_R[: decisions * self.top_k : self.top_k],
-                "entropy": unknown if entropy_TL is None else nullable(entropy_TL),
-                "margin": unknown if margin_TL is None else nullable(margin_TL),
-            }
-        )
 
-    def _grow(self, rows: int) -> None:
-        if len(self.rank_R) >= rows:
-            return
-        tokens = -(-rows // (self.num_layers * self.top_k))
-        layers_LK = np.repeat(np.arange(self.num_layers, dtype=np.uint16), self.top_k)
-        self.layer_id_R = np.tile(layers_LK, tokens)
-        self.rank_R = np.tile(np.arange(self.top_k, dtype=np.uint16), tokens * self.num_layers)
+def known_or_null(values_TL: np.ndarray | None, rows: int) -> pa.Array:
+    """NaN becomes NULL."""
+    if values_TL is None:
+        return pa.nulls(rows, pa.float32())
+    return pa.array(values_TL.reshape(-1), from_pandas=True)
+
+
+def document_size_table(batch: RoutingBatch) -> pa.Table:
+    """Tokens of each document, and the loss of those of which it is known."""
+    doc_id_N, document_T = np.unique(batch.doc_id_T, return_inverse=True)
+    known_T = ~np.isnan(batch.loss_T)
+    loss_T = np.where(known_T, batch.loss_T, 0)
+    return pa.table(
+        {
+            "doc_id": doc_id_N,
+            "tokens": np.bincount(document_T).astype(np.uint32),
+            "losses": np.bincount(document_T, known_T).astype(np.uint32),
+            "loss": np.bincount(document_T, loss_T),
+        }
+    )
+
+
+def document_gate_table(batch: RoutingBatch) -> pa.Table:
+    """Entropy and margin of each document and layer, added up where they are known."""
+    first_N = np.flatnonzero(np.diff(batch.doc_id_T.astype(np.int64), prepend=-1))
+    doc_id_N = batch.doc_id_T[first_N]
+    tokens, layers, _ = batch.expert_ids_TLK.shape
+    columns: dict[str, np.ndarray] = {
+        "doc_id": np.repeat(doc_id_N, layers),
+        "layer_id": np.tile(np.arange(layers, dtype=np.uint16), len(doc_id_N)),
+    }
+    for name, count, values_TL in (
+        ("entropy", "entropies", batch.entropy_TL),
+        ("margin", "margins", batch.margin_TL),
+    ):
+        known_TL = np.zeros((tokens, layers), bool) if values_TL is None else ~np.isnan(values_TL)
+        of_TL = 0.0 if values_TL is None else np.where(known_TL, values_TL, 0)
+        columns[count] = np.add.reduceat(known_TL, first_N, dtype=np.uint32).reshape(-1)
+        summed_TL = np.broadcast_to(np.asarray(of_TL, np.float64), known_TL.shape)
+        columns[name] = np.add.reduceat(summed_TL, first_N).reshape(-1)
+    return pa.table(columns)
 
 
 def dropped_table(batch: RoutingBatch) -> pa.Table:
@@ -129,10 +153,6 @@ def document_k_table(batch: RoutingBatch) -> pa.Table:
 def repeat(values_T: np.ndarray, times: int) -> np.ndarray:
     """Each value `times` times in a row."""
     return np.broadcast_to(values_T[:, None], (len(values_T), times)).reshape(-1)
-
-
-def nullable(values_TL: np.ndarray) -> pa.Array:
-    return pa.array(values_TL.reshape(-1), from_pandas=True)  # NaN becomes NULL
 
 
 def document_load_table(batch: RoutingBatch, *, num_experts: int) -> pa.Table:

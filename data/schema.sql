@@ -1,5 +1,5 @@
 -- A trace: one DuckDB file, one captured pass of one model. Immutable once complete.
--- Rows of token, routing and gate lie in (doc_id, position, layer_id, rank) order.
+-- Rows of token and decision lie in (doc_id, position, layer_id) order.
 
 CREATE TABLE trace (
     trace_id VARCHAR NOT NULL,          -- of this very trace; results computed later name it
@@ -55,20 +55,13 @@ CREATE TABLE expert (
     expert_id USMALLINT NOT NULL        -- every routed expert of the layer: a dead one is a row with 0
 );
 
-CREATE TABLE routing (
+CREATE TABLE decision (                 -- of a layer about a token
     doc_id UINTEGER NOT NULL,
     position UINTEGER NOT NULL,
     layer_id USMALLINT NOT NULL,
-    rank USMALLINT NOT NULL,            -- 0: largest weight
-    expert_id USMALLINT NOT NULL,
-    weight FLOAT NOT NULL
-);
-
-CREATE TABLE gate (
-    doc_id UINTEGER NOT NULL,
-    position UINTEGER NOT NULL,
-    layer_id USMALLINT NOT NULL,
-    entropy FLOAT,                      -- nats
+    expert_ids USMALLINT[] NOT NULL,    -- rank 0, of the largest weight, first; NULL in it: none ran
+    weights FLOAT[],                    -- of the same ranks; NULL where the source gives ids only
+    entropy FLOAT,                      -- nats; NULL where unknown, like the margin
     margin FLOAT                        -- last chosen minus best rejected score
 );
 
@@ -97,6 +90,22 @@ CREATE TABLE document_load (
     phase UTINYINT NOT NULL,
     tokens UINTEGER NOT NULL,
     weight_sum DOUBLE NOT NULL
+);
+
+CREATE TABLE document_size (
+    doc_id UINTEGER NOT NULL,
+    tokens UINTEGER NOT NULL,
+    losses UINTEGER NOT NULL,           -- tokens whose loss is known
+    loss DOUBLE NOT NULL                -- nats, of these
+);
+
+CREATE TABLE document_gate (
+    doc_id UINTEGER NOT NULL,
+    layer_id USMALLINT NOT NULL,
+    entropies UINTEGER NOT NULL,        -- decisions whose entropy is known
+    entropy DOUBLE NOT NULL,            -- nats, of these
+    margins UINTEGER NOT NULL,
+    margin DOUBLE NOT NULL
 );
 
 CREATE TABLE document_dropped (

@@ -8,11 +8,12 @@ import json
 import os
 import shlex
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from glob import escape
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -27,6 +28,7 @@ from data.strict_json import json_text
 
 LARGEST_RESULT = 1 << 28  # bytes that a result unpacks to, at most
 AT_ONCE = 1 << 26  # bytes of numbers that are read before they are counted
+ROWS_AT_ONCE = 1 << 17  # of a rest
 METADATA_KEY = b"routescope"
 DIGEST_KEY = b"routescope.sha256"  # of the value above: nothing else guards a Parquet footer
 UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, RecursionError)
@@ -74,7 +76,8 @@ class _UnusableError(ValueError):
 
 
 def sidecar_path(trace: Path, kind: Kind) -> Path:
-    return trace.with_suffix(f".{kind.name}.parquet")
+    name = trace.name.removesuffix(".duckdb")  # of a folder of shards, all of it
+    return trace.with_name(f"{name}.{kind.name}.parquet")
 
 
 def write_sidecar(
@@ -84,14 +87,17 @@ def write_sidecar(
     parameters: Mapping[str, object],
     *,
     of: Facts,
+    rest: pd.DataFrame | None = None,
 ) -> Path:
     """Replaces the old one in one step: a reader meets either the old or the new, never half.
 
+    `rest` are rows that pages do not read, of a kind that is parted.
     ValueError: a link, a folder or a file of somebody else's has its name, or it is too large.
     """
     path, table = sidecar_path(trace, kind), kind.table(frame, of)
     problem = kind.problem(table, of) or kind.problem_of_parameters(parameters)
     assert not problem, f"{path.name}: {problem}"
+    assert rest is None or kind.parted
     if table.nbytes > LARGEST_RESULT:
         raise ValueError(
             f"{path.name} would have more than {LARGEST_RESULT >> 20} MB, which is not read again; "
@@ -105,12 +111,27 @@ def write_sidecar(
     discard_leftovers(path)
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        with partial.open("xb") as file:
-            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+        with (
+            partial.open("xb") as file,
+            pq.ParquetWriter(
+                file, table.schema, compression="zstd", write_page_checksum=True
+            ) as writer,
+        ):
+            writer.write_table(table, row_group_size=max(1, len(table)))
+            for part in [] if rest is None else _parts(kind, rest, of):
+                writer.write_table(part)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def _parts(kind: Kind, rest: pd.DataFrame, of: Facts) -> Iterator[pa.Table]:
+    for first in range(0, len(rest), ROWS_AT_ONCE):
+        table = kind.table(rest[first : first + ROWS_AT_ONCE], of)
+        problem = kind.problem(table, of, read=False)
+        assert not problem, problem
+        yield table
 
 
 def read_sidecar(trace: Path, kind: Kind, *, of: Facts) -> Sidecar | Absent:
@@ -200,7 +221,8 @@ def _header(file: BinaryIO, kind: Kind, of: Facts) -> dict[str, Any]:
     )
     if problem:
         _refuse(problem)
-    _require_size(sum(group.total_byte_size for group in row_groups(parquet.metadata)))
+    read = islice(row_groups(parquet.metadata), 1 if kind.parted else None)
+    _require_size(sum(group.total_byte_size for group in read))
     return parameters
 
 
@@ -210,7 +232,9 @@ def _table(file: BinaryIO, kind: Kind, of: Facts) -> pa.Table:
     texts = [name for name, column in columns.items() if column.is_text]
     parquet = pq.ParquetFile(file, page_checksum_verification=True, read_dictionary=texts)
     batches, size = list[pa.RecordBatch](), 0
-    for batch in parquet.iter_batches(max(1, AT_ONCE // (NUMBER_BYTES * len(columns)))):
+    groups = range(min(1, parquet.num_row_groups) if kind.parted else parquet.num_row_groups)
+    at_once = max(1, AT_ONCE // (NUMBER_BYTES * len(columns)))
+    for batch in parquet.iter_batches(at_once, row_groups=list(groups)):
         size += unpacked_size(batch)
         _require_size(size)
         batches.append(batch)

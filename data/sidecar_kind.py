@@ -73,10 +73,15 @@ NUMBER = Column(pa.float64())
 NUMBER_IF_ANY = Column(pa.float64(), optional=True)
 COUNT = Column(pa.int64(), below=2**63)
 COUNT_IF_ANY = Column(pa.int64(), optional=True, below=2**63)
+SMALL_NUMBER = Column(pa.float32())
+SMALL_NUMBER_IF_ANY = Column(pa.float32(), optional=True)
+INT16, UINT32, INT64 = pa.int16(), pa.uint32(), pa.int64()
 
 
-def whole(*, least: int = 0, below: int) -> Column:
-    return Column(pa.int64(), least=least, below=below)
+def whole(
+    *, least: int = 0, below: int, type: pa.DataType = INT64, optional: bool = False
+) -> Column:
+    return Column(type, optional=optional, least=least, below=below)
 
 
 Shape = type | UnionType | frozenset[str] | tuple["Shape", ...] | Mapping[str, "Shape"]
@@ -93,11 +98,18 @@ class Kind:
     rows: Callable[[Facts], tuple[int, int]]  # at least and at most
     parameters: Mapping[str, Shape]  # those that somebody reads
     agrees: Callable[[pd.DataFrame, Facts], bool] | None = None  # whether rows belong together
+    parted: bool = False  # its first row group is what is read; all others are there for others
 
     def table(self, frame: pd.DataFrame, trace: Facts) -> pa.Table:
-        """The columns of the kind in their types, missing numbers as missing values."""
-        fields = [(name, column.type) for name, column in self.columns(trace).items()]
-        table = pa.Table.from_pandas(frame, pa.schema(fields), preserve_index=False)
+        """The columns of the kind in their types, missing numbers as missing values, and so are the
+        optional columns that the frame lacks."""
+        columns = self.columns(trace)
+        fields = [(name, column.type) for name, column in columns.items()]
+        known = [(name, type_) for name, type_ in fields if name in frame]
+        table = pa.Table.from_pandas(frame, pa.schema(known), preserve_index=False)
+        for place, (name, column) in enumerate(columns.items()):
+            if column.optional and name not in frame:
+                table = table.add_column(place, name, pa.nulls(len(frame), column.type))
         for place, (name, type_) in enumerate(fields):
             if pa.types.is_floating(type_):
                 known = pc.if_else(pc.is_nan(table[name]), None, table[name])
@@ -122,8 +134,9 @@ class Kind:
                 return f"its column {name} is {type_}, not {column.type}"
         return ""
 
-    def problem(self, table: pa.Table, trace: Facts) -> str:
-        """Why it cannot be such a result of this trace; empty if it can."""
+    def problem(self, table: pa.Table, trace: Facts, *, read: bool = True) -> str:
+        """Why it cannot be such a result of this trace, or not that part of it which is read or
+        not; empty if it can."""
         if problem := self.problem_of_schema(table.schema, trace):
             return problem
         if problem := self.problem_of_rows(table.num_rows, trace):
@@ -132,7 +145,7 @@ class Kind:
         for name, column in self.columns(trace).items():
             if problem := column.problem(table[name]):
                 return f"its column {name} {problem}"
-        if self.agrees is not None and not self.agrees(table.to_pandas(), trace):
+        if read and self.agrees is not None and not self.agrees(table.to_pandas(), trace):
             return "its rows do not belong together"
         return ""
 

@@ -21,9 +21,11 @@ from data.inputs import require_file
 from data.new_trace import TraceDescription, create_empty, difference, layer_difference
 from data.outputs import alone_in
 from data.routing import RoutingBatch
+from data.shards import described, open_shards, open_views, require_one_trace, shard_paths
 from data.strict_json import json_text
+from data.tables_check import require_sound_tables
 from data.trace_check import check_trace
-from data.trace_format import require_own_format, stored_groups, stored_layers
+from data.trace_format import format_version, require_own_format, stored_groups, stored_layers
 from data.trace_paths import (
     discard_empty,
     discard_partial,
@@ -33,6 +35,7 @@ from data.trace_paths import (
     require_ours,
     require_trace_name,
 )
+from data.trace_views import Source, create_views
 from data.writer import TraceWriter
 from data.writer_process import WriterProcess
 
@@ -226,8 +229,9 @@ def require_same(partial: Path, description: TraceDescription) -> None:
         )
 
 
-def open_trace(path: Path) -> duckdb.DuckDBPyConnection:
-    """A finished and sound trace, read-only, with no access to anything outside it."""
+def open_trace(path: Path, *, rows: bool = True) -> duckdb.DuckDBPyConnection:
+    """A finished and sound trace, read-only, with no access to anything outside it. Without
+    `rows`, those of a large trace are taken for sound where their sums are."""
     if path.suffix == ".partial" and not path.is_dir():
         whole = path.with_suffix("")
         raise TraceError(
@@ -239,19 +243,46 @@ def open_trace(path: Path) -> duckdb.DuckDBPyConnection:
     if not path.exists():
         for unfinished in (partial_path(path), merging_path(path)):
             if unfinished.is_file():
-                return open_trace(unfinished)
+                return open_trace(unfinished, rows=rows)
+    if path.is_dir():
+        return open_folder(path, rows=rows)
     try:
         require_file(path, what="trace")
     except ValueError as error:
         raise TraceError(str(error)) from error
-    require_sound(path)
-    return connect(path, read_only=True)
+    require_sound(path, rows=rows)
+    connection = connect(path, read_only=True)
+    create_views(connection, [Source("file.main", format_version(connection))])
+    connection.execute("USE memory")
+    return connection
 
 
-def require_sound(path: Path, *, whole: bool = True) -> None:
+def open_folder(folder: Path, *, rows: bool) -> duckdb.DuckDBPyConnection:
+    """The shards in it as one trace. TraceError: they are none, or one of them is missing."""
+    paths = shard_paths(folder)
+    if not paths:
+        raise TraceError(
+            f"{folder} holds no shard of a trace: no .duckdb file and no Parquet export"
+        )
+    shards = []
+    for path in paths:
+        if path.is_file():
+            require_sound(path, rows=rows)
+        else:
+            require_sound_tables(path, rows=rows)
+        with open_views([path]) as con:
+            shards.append(described(path, con))
+    try:
+        require_one_trace(shards)
+    except ValueError as error:
+        raise TraceError(str(error)) from error
+    return open_shards(folder, paths, shards)
+
+
+def require_sound(path: Path, *, whole: bool = True, rows: bool = True) -> None:
     """The file is a trace whose contents agree. A file is checked once while it stays the same."""
     log = path.with_name(path.name + ".wal")  # what DuckDB had not put into the file
-    if refusal := _refusal(path.absolute(), _stamp(path), _stamp(log), whole):
+    if refusal := _refusal(path.absolute(), _stamp(path), _stamp(log), whole, rows):
         raise TraceError(refusal)
 
 
@@ -265,14 +296,14 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=256)
-def _refusal(path: Path, _file: object, _log: object, whole: bool) -> str | None:
+def _refusal(path: Path, _file: object, _log: object, whole: bool, rows: bool) -> str | None:
     """Why it cannot be read; None where it can."""
     try:
         with (
             connect(path, read_only=True) as connection,
             reading(connection, path, seconds=CHECK_SECONDS),
         ):
-            check_trace(connection, path, whole=whole)
+            check_trace(connection, path, whole=whole, rows=rows)
     except TraceError as error:
         return str(error)
     return None

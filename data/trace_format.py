@@ -7,10 +7,24 @@ import duckdb
 
 from data.routing import UNKNOWN, LayerDescription
 
-FORMAT_VERSION = 7
-READABLE_VERSIONS = (3, 4, 5, 6, FORMAT_VERSION)
+FORMAT_VERSION = 8
+READABLE_VERSIONS = (3, 4, 5, 6, 7, FORMAT_VERSION)
 WITH_LAYERS = 6  # the first version that describes layers one by one
+WITH_LISTS = 8  # the first version with a row a decision
+LONG = (  # a row a choice and a row a gate, as before lists and as exports have them
+    "CREATE TABLE routing (doc_id UINTEGER NOT NULL, position UINTEGER NOT NULL, "
+    "layer_id USMALLINT NOT NULL, rank USMALLINT NOT NULL, expert_id USMALLINT NOT NULL, "
+    "weight FLOAT NOT NULL)",
+    "CREATE TABLE gate (doc_id UINTEGER NOT NULL, position UINTEGER NOT NULL, "
+    "layer_id USMALLINT NOT NULL, entropy FLOAT, margin FLOAT)",
+)
 ADDED = {  # by a version; these statements make its tables those of the version before
+    8: (
+        "DROP TABLE decision",
+        *LONG,
+        "DROP TABLE document_size",
+        "DROP TABLE document_gate",
+    ),
     7: (
         "ALTER TABLE trace DROP COLUMN counts_only",
         "ALTER TABLE token ALTER token_id SET NOT NULL",
@@ -22,11 +36,6 @@ ADDED = {  # by a version; these statements make its tables those of the version
     5: ("ALTER TABLE trace DROP COLUMN trace_id", "DROP TABLE finding"),
     4: ('ALTER TABLE document DROP COLUMN "group"',),
 }
-# Table trace, whatever its format: NULL before format 7, whose traces had tokens all.
-WITH_COUNTS_ONLY = (
-    "SELECT * FROM trace UNION ALL BY NAME SELECT NULL::BOOLEAN AS counts_only WHERE false"
-)
-
 LAYER_FIELDS = ", ".join(field.name for field in fields(LayerDescription))
 
 
@@ -34,21 +43,20 @@ def format_version(connection: duckdb.DuckDBPyConnection) -> int:
     return int(connection.execute("SELECT format_version FROM trace").fetchall()[0][0])
 
 
-def layers_query(version: int) -> str:
+def layers_query(version: int, *, schema: str = "main") -> str:
     """Rows of table layer. Formats 3 to 5 say the same of all, and not what they are called."""
     if version >= WITH_LAYERS:
-        return f"SELECT layer_id, {LAYER_FIELDS} FROM layer"
+        return f"SELECT layer_id, {LAYER_FIELDS} FROM {schema}.layer"
     return (
         "SELECT layer_id, concat('layer ', layer_id) AS name, num_experts, num_shared_experts, "
         f"top_k, scoring, '{UNKNOWN}' AS weighting, '{UNKNOWN}' AS selection "
-        "FROM trace, range(num_layers) AS numbers(layer_id)"
+        f"FROM {schema}.trace, range(num_layers) AS numbers(layer_id)"
     )
 
 
 def stored_layers(connection: duckdb.DuckDBPyConnection) -> tuple[LayerDescription, ...]:
     """First to last."""
-    query = layers_query(format_version(connection))
-    rows = connection.execute(f"SELECT {LAYER_FIELDS} FROM ({query}) ORDER BY layer_id").fetchall()
+    rows = connection.execute(f"SELECT {LAYER_FIELDS} FROM layer ORDER BY layer_id").fetchall()
     names = [field.name for field in fields(LayerDescription)]
     return tuple(LayerDescription(**dict(zip(names, row, strict=True))) for row in rows)
 
@@ -63,10 +71,7 @@ def require_own_format(connection: duckdb.DuckDBPyConnection, partial: Path) -> 
 
 
 def stored_groups(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str | None]]:
-    """Groups with their domains; a trace of format 3 has none."""
-    columns = [column[0] for column in connection.execute("FROM document LIMIT 0").description]
-    if "group" not in columns:
-        return []
+    """Groups with their domains."""
     return connection.execute(
         'SELECT DISTINCT "group", domain FROM document WHERE "group" IS NOT NULL ORDER BY ALL'
     ).fetchall()

@@ -17,10 +17,12 @@ import pyarrow as pa
 from data.counts import CountsBatch, counted_k_table, counted_load_table
 from data.rollups import (
     PairCounts,
-    RoutingTables,
+    decision_table,
     document_dropped_table,
+    document_gate_table,
     document_k_table,
     document_load_table,
+    document_size_table,
     dropped_table,
     token_table,
 )
@@ -28,9 +30,9 @@ from data.routing import NO_EXPERT, Document, Finding, RoutingBatch, concatenate
 from data.strict_json import json_text
 
 TRANSACTION_TOKENS = 65_536  # at least, in whole documents
-TRANSACTION_ROWS = 4_000_000  # of routing, by which a transaction ends before: bounds its memory
+TRANSACTION_ROWS = 4_000_000  # choices, by which a transaction ends before: bounds its memory
 COMMIT_SECONDS = 3.0  # at most, between the commits of documents that come in
-INSERT_ROWS = 4_000_000  # of routing at once: bounds the memory of a batch of any size
+INSERT_ROWS = 4_000_000  # choices at once: bounds the memory of a batch of any size
 COUNTED_LATER = 4  # batches whose pairs are still to be counted
 TABLE_THREADS = min(4, max(1, (os.cpu_count() or 1) // 2))  # make tables while DuckDB inserts
 
@@ -51,14 +53,13 @@ class TraceWriter:
         self.num_experts = num_experts
         self.documents = 0  # committed
         self.doc_ids: set[int] = set()
-        self.tables: RoutingTables | None = None
         self.pairs = PairCounts.empty(num_layers=num_layers, num_experts=num_experts)
         self.unfinished: list[RoutingBatch] = []  # rows of documents that are not complete
         self.waiting: list[RoutingBatch] = []  # whole documents that are not inserted
-        self.waiting_rows = 0  # of routing
+        self.waiting_rows = 0  # choices
         self.begun_documents = 0  # inserted since the last commit
         self.begun_tokens = 0  # of these and of those that wait
-        self.begun_rows = 0  # of routing, of the same
+        self.begun_rows = 0  # choices of the same
         self.committed_at = time.monotonic()
         self.counting = ThreadPoolExecutor(1)
         self.counted: deque[Future[None]] = deque()
@@ -198,18 +199,16 @@ class TraceWriter:
         yield before
 
     def _made(self, batch: RoutingBatch, beside: ThreadPoolExecutor) -> dict[str, Future[pa.Table]]:
-        top_k = batch.expert_ids_TLK.shape[2]
-        if self.tables is None or self.tables.top_k != top_k:
-            self.tables = RoutingTables(self.num_layers, top_k)
         load = partial(document_load_table, num_experts=self.num_experts)
         made = {
-            "routing": beside.submit(self.tables.routing, batch),
+            "decision": beside.submit(decision_table, batch),
             "token": beside.submit(token_table, batch),
             "document_load": beside.submit(load, batch),
             "document_k": beside.submit(document_k_table, batch),
+            "document_size": beside.submit(document_size_table, batch),
         }
         if batch.entropy_TL is not None or batch.margin_TL is not None:
-            made["gate"] = beside.submit(self.tables.gate, batch)
+            made["document_gate"] = beside.submit(document_gate_table, batch)
         if batch.dropped_ids_TLK is not None:
             made["dropped"] = beside.submit(dropped_table, batch)
             made["document_dropped"] = beside.submit(document_dropped_table, batch)
@@ -246,10 +245,10 @@ class TraceWriter:
 
     def restore(self) -> set[int]:
         """Go on after the documents of the file: their ids, and the pairs counted again."""
-        tokens = self.connection.execute(
-            "SELECT doc_id, count(*) AS tokens FROM token GROUP BY doc_id ORDER BY doc_id"
+        sizes = self.connection.execute(
+            "SELECT doc_id, tokens FROM document_size ORDER BY doc_id"
         ).fetchnumpy()
-        doc_ids, ends = tokens["doc_id"], np.cumsum(tokens["tokens"])
+        doc_ids, ends = sizes["doc_id"], np.cumsum(sizes["tokens"], dtype=np.int64)
         splits = np.flatnonzero(np.diff(ends // TRANSACTION_TOKENS)) + 1
         for low, high in pairwise([0, *splits, len(doc_ids)]):
             if low < high:
@@ -261,19 +260,24 @@ class TraceWriter:
 
     def _stored_ids(self, first_doc_id: int, last_doc_id: int) -> np.ndarray:
         """expert_ids_TLK of a range of documents."""
-        rows = self.connection.execute(
-            "SELECT doc_id, position, layer_id, rank, expert_id FROM routing "
-            "WHERE doc_id BETWEEN $1 AND $2",
-            [first_doc_id, last_doc_id],
-        ).fetchnumpy()
-        starts = np.diff(rows["doc_id"], prepend=0) != 0
-        starts |= np.diff(rows["position"], prepend=0) != 0
-        starts[0] = True
-        token = np.cumsum(starts) - 1
-        shape = (token[-1] + 1, self.num_layers, int(np.max(rows["rank"])) + 1)
-        expert_ids_TLK = np.full(shape, NO_EXPERT, np.int16)
-        expert_ids_TLK[token, rows["layer_id"], rows["rank"]] = rows["expert_id"]
-        return expert_ids_TLK
+        rows = self.connection.sql(
+            "SELECT expert_ids FROM decision WHERE doc_id BETWEEN $1 AND $2 "
+            "ORDER BY doc_id, position, layer_id",
+            params=[first_doc_id, last_doc_id],
+        ).to_arrow_table()
+        return stored_choices(rows["expert_ids"].combine_chunks(), self.num_layers)
+
+
+def stored_choices(expert_ids: pa.ListArray, num_layers: int) -> np.ndarray:
+    """expert_ids_TLK of decisions in their order."""
+    length = expert_ids.value_lengths().to_numpy()
+    place = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+    ids = expert_ids.flatten()
+    ids_RK = np.full((len(length), int(length.max(initial=0))), NO_EXPERT, np.int16)
+    ids_RK[np.repeat(np.arange(len(length)), length), place] = (
+        ids.fill_null(NO_EXPERT % 2**16).to_numpy().view(np.int16)
+    )
+    return ids_RK.reshape(-1, num_layers, ids_RK.shape[1])
 
 
 def document_table(documents: Sequence[Document]) -> pa.Table:

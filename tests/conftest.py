@@ -15,7 +15,8 @@ import duckdb
 import pytest
 import torch
 
-from tests.traces import write_empty_trace, write_tiny_trace
+from data.store import open_trace
+from tests.traces import seen, write_empty_trace, write_tiny_trace
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as from a terminal: started in the
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # background, a process may ignore both
@@ -51,18 +52,18 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 @pytest.fixture
 def tiny(tiny_trace: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(tiny_trace), read_only=True) as con:
+    with open_trace(tiny_trace) as con:
         yield con
 
 
 @pytest.fixture
 def empty(empty_trace: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(empty_trace), read_only=True) as con:
+    with open_trace(empty_trace) as con:
         yield con
 
 
 @pytest.fixture
 def writable(tiny_trace: Path, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A copy of the tiny trace to change."""
-    with duckdb.connect(str(shutil.copy(tiny_trace, tmp_path))) as con:
+    """A copy of the tiny trace to change: its tables are `file.<table>`."""
+    with seen(Path(shutil.copy(tiny_trace, tmp_path))) as con:
         yield con

@@ -15,6 +15,9 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from data.trace_format import LONG
+from data.trace_views import DECISIONS, GATE_SUMS, SIZES, Source, create_views
+
 SCHEMA = Path(__file__).parents[1] / "data" / "schema.sql"
 
 TOKENS = (  # doc_id, position, token_id, text, phase, loss
@@ -40,7 +43,10 @@ CHOICES_TLK = np.array(
     [[[0, 1], [0, 1]]] * 3 + [[[2, 1], [2, 3]]] * 3 + [[[0, 1], [0, 2]], [[0, 1], [1, 3]]]
 )
 
-ROLLUPS = """
+ROLLUPS = f"""
+INSERT INTO decision BY NAME {DECISIONS.format("main")} ORDER BY doc_id, position, layer_id;
+INSERT INTO document_size BY NAME {SIZES.format("main")};
+INSERT INTO document_gate BY NAME {GATE_SUMS.format("main")};
 INSERT INTO document_load
     SELECT doc_id, layer_id, expert_id, phase, count(*), sum(weight)
     FROM routing JOIN token USING (doc_id, position) GROUP BY ALL;
@@ -61,6 +67,8 @@ INSERT INTO transition
     SELECT a.layer_id, a.expert_id, b.expert_id, count(*)
     FROM routing AS a JOIN routing AS b USING (doc_id, position)
     WHERE b.layer_id = a.layer_id + 1 GROUP BY ALL;
+DROP TABLE routing;
+DROP TABLE gate;
 """
 
 
@@ -71,7 +79,7 @@ def write_empty_trace(path: Path, *, num_layers: int = 2, num_experts: int = 4) 
         con.execute(
             "INSERT INTO trace VALUES ('0123', 'tiny', 'routescope', 'toy', repeat('ab12', 16), "
             "'bytes', $1, $2, 1, 'softmax', 2, false, TIMESTAMP '2026-01-02 03:04:05', 7, "
-            "'{\"seed\": 7}', 7)",
+            "'{\"seed\": 7}', 8)",
             [num_layers, num_experts],
         )
         con.execute(
@@ -83,9 +91,25 @@ def write_empty_trace(path: Path, *, num_layers: int = 2, num_experts: int = 4) 
         con.executemany("INSERT INTO expert VALUES (?, ?)", experts)
 
 
+def seen(path: Path) -> duckdb.DuckDBPyConnection:
+    """As questions see it, and to be changed: its tables are `file.<table>`."""
+    con = duckdb.connect()
+    con.execute(f"ATTACH '{path}' AS file")
+    version = con.execute("SELECT max(format_version) FROM file.trace").fetchall()[0][0]
+    create_views(con, [Source("file.main", version)])
+    return con
+
+
+def make_long_tables(con: duckdb.DuckDBPyConnection) -> None:
+    """A row a choice and a row a gate, until ROLLUPS makes lists of them."""
+    for statement in LONG:
+        con.execute(statement)
+
+
 def write_tiny_trace(path: Path, *, num_experts: int = 4) -> None:
     write_empty_trace(path, num_experts=num_experts)
     with duckdb.connect(str(path)) as con:
+        make_long_tables(con)
         con.executemany(INSERT_DOCUMENT, DOCUMENTS)
         con.executemany(INSERT_TOKEN, TOKENS)
         for (doc_id, position, *_), chosen_LK in zip(TOKENS, CHOICES_TLK, strict=True):
@@ -122,6 +146,7 @@ def write_choices(
     k_T = (ids_TLK >= 0).sum(-1)
     top_k = int(k_T.max()) if len(np.unique(k_T[k_T > 0])) == 1 else None
     with duckdb.connect(str(path)) as con:
+        make_long_tables(con)
         con.execute("UPDATE trace SET top_k = $1", [top_k])
         con.execute("UPDATE layer SET top_k = $1", [top_k])
         for doc_id in np.unique(document_T).tolist():

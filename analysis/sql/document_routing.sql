@@ -1,10 +1,7 @@
 -- A choice made for a token of one document, rank 0 first; those that found their expert full last.
 -- A token without a choice in a layer has a row there with expert -1. A token of unknown text is shown
--- by its id. Traces of formats 3 to 5 name no special tokens.
-WITH named AS (
-    SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false
-),
-choice AS (
+-- by its id.
+WITH choice AS (
     SELECT position, layer_id, rank, expert_id, weight, false AS dropped
     FROM routing
     WHERE doc_id = $doc_id
@@ -16,7 +13,7 @@ choice AS (
 SELECT position, token_id, coalesce(text, '#' || token_id, '·') AS text, special, phase, loss, layer_id, rank,
        coalesce(expert_id, -1)::INTEGER AS expert_id, coalesce(weight, 0) AS weight, entropy,
        margin, coalesce(dropped, false) AS dropped
-FROM named
+FROM token
 CROSS JOIN (SELECT DISTINCT layer_id FROM expert)
 LEFT JOIN choice USING (position, layer_id)
 LEFT JOIN gate USING (doc_id, position, layer_id)

@@ -1,10 +1,6 @@
 -- The token an expert weighs most in a document, with twelve tokens on each side; strongest first. A
 -- token of unknown text is shown by its id.
--- Traces of formats 3 to 5 name no special tokens.
-WITH named AS (
-    SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false
-),
-strongest AS (
+WITH strongest AS (
     SELECT doc_id, arg_max(position, row(weight, -position::BIGINT)) AS position,
            max(weight) AS weight
     FROM routing
@@ -16,9 +12,9 @@ strongest AS (
 context AS (
     SELECT doc_id, strongest.position, weight, special, coalesce(text, '#' || token_id, '·') AS text,
            CASE WHEN text IS NULL THEN ' ' ELSE '' END AS gap,
-           named.position - strongest.position::BIGINT AS place
+           token.position - strongest.position::BIGINT AS place
     FROM strongest
-    JOIN named USING (doc_id)
+    JOIN token USING (doc_id)
     WHERE place BETWEEN -12 AND 12
 )
 SELECT doc_id, position, coalesce($names[list_position($labels, coalesce(domain, ''))], $others) AS domain,

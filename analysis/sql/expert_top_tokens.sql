@@ -1,13 +1,10 @@
 -- A token id of one expert: those furthest above what the expert's load alone would give come first.
--- One of unknown text is shown by its number. Traces of formats 3 to 5 name no special tokens.
-WITH named AS (
-    SELECT * FROM token UNION ALL BY NAME SELECT NULL::VARCHAR AS special WHERE false
-),
-chosen AS (
+-- One of unknown text is shown by its number.
+WITH chosen AS (
     SELECT token_id, coalesce(nullif(coalesce(mode(text), '#' || token_id), ''), mode(special), '∅') AS text,
            count(*) AS tokens, avg(weight) AS mean_weight
     FROM routing
-    JOIN named USING (doc_id, position)
+    JOIN token USING (doc_id, position)
     WHERE layer_id = $layer_id AND expert_id = $expert_id AND token_id IS NOT NULL
     GROUP BY token_id
 ),

@@ -1,10 +1,7 @@
--- One hash of all texts of a trace with their domains and groups. Traces of format 3 have no groups.
-WITH grouped AS (
-    SELECT * FROM document UNION ALL BY NAME SELECT NULL::VARCHAR AS "group" WHERE false
-)
+-- One hash of all texts of a trace with their domains and groups.
 SELECT sha256(coalesce(
     string_agg(concat_ws(chr(31), doc_id, sha256, coalesce(domain, ''), coalesce("group", '')),
                chr(10) ORDER BY doc_id),
     ''
 )) AS texts_sha256
-FROM grouped
+FROM document

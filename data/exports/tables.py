@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 from data.connection import connect
 from data.strict_json import json_text
 from data.trace_check import SCHEMA
-from data.trace_format import FORMAT_VERSION, layers_query
-from data.trace_format import format_version as version_of
+from data.trace_format import FORMAT_VERSION, LONG
 
 MANIFEST = "manifest.json"
 FORMAT = "routescope trace tables"
@@ -39,12 +38,6 @@ TABLES = (
     "coactivation",
     "transition",
 )
-LACKING = {  # columns of formats before the present one, as they are read
-    ("trace", "trace_id"): "''",
-    ("trace", "counts_only"): "false",
-    ("finding", "unit"): "'tokens'",
-    ("finding", "done"): "''",
-}
 
 
 @cache
@@ -52,6 +45,8 @@ def columns() -> dict[str, pa.Schema]:
     """Of each table, as this RouteScope writes it; nullable where a value may be missing."""
     with connect(Path(":memory:"), read_only=False) as con:
         con.execute(SCHEMA.read_text(encoding="utf-8"))
+        for statement in LONG:
+            con.execute(statement)
         found = {}
         for table in TABLES:
             schema = con.sql(f"FROM {table} LIMIT 0").to_arrow_table().schema
@@ -80,7 +75,7 @@ def write_tables(
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "trace_id": con.execute(f"SELECT trace_id FROM ({query(con, 'trace')})").fetchall()[0][0],
+        "trace_id": con.execute("SELECT trace_id FROM trace").fetchall()[0][0],
         "files": files,
     }
     (folder / MANIFEST).write_text(json_text(manifest, indent=2), encoding="utf-8")
@@ -88,35 +83,15 @@ def write_tables(
 
 
 def batches(con: duckdb.DuckDBPyConnection, table: str) -> Iterator[pa.RecordBatch]:
+    """Rows in the present format, in the order of the file."""
     schema = columns()[table]
-    for batch in con.sql(query(con, table)).to_arrow_reader(FEW_ROWS.get(table, ROWS)):
+    names = {name: f'"{name}"' for name in schema.names}
+    if "format_version" in names:
+        names["format_version"] = f"{FORMAT_VERSION}::USMALLINT AS format_version"
+    order = " ORDER BY layer_id" if table == "layer" else ""
+    query = f"SELECT {', '.join(names.values())} FROM {table}{order}"
+    for batch in con.sql(query).to_arrow_reader(FEW_ROWS.get(table, ROWS)):
         yield batch.cast(schema)
-
-
-def query(con: duckdb.DuckDBPyConnection, table: str) -> str:
-    """Rows of a table in the present format; in the order of the file."""
-    if table == "layer":
-        return f"{layers_query(version_of(con))} ORDER BY layer_id"
-    there = {
-        row[0]
-        for row in con.execute(
-            "SELECT column_name FROM duckdb_columns() WHERE table_name = $1 "
-            "AND database_name = current_database()",
-            [table],
-        ).fetchall()
-    }
-    names = {name: f'"{name}"' for name in columns()[table].names}
-    selected = [
-        quoted if name in there else f"{LACKING.get((table, name), 'NULL')} AS {quoted}"
-        for name, quoted in names.items()
-    ]
-    if table == "trace":
-        selected[list(names).index("format_version")] = (
-            f"{FORMAT_VERSION}::USMALLINT AS format_version"
-        )
-    if not there:
-        return f"SELECT {', '.join(selected)} WHERE false"
-    return f"SELECT {', '.join(selected)} FROM {table}"
 
 
 def write_parquet(path: Path, table: str, rows: Iterator[pa.RecordBatch]) -> int:

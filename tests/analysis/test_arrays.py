@@ -1,8 +1,14 @@
 """What statistics take of the tiny trace of tests/traces.py: sums over groups of texts."""
 
+import shutil
+from pathlib import Path
+
 import duckdb
+import pytest
 
 from analysis import arrays, queries
+from tests.data.stored import as_format_3
+from tests.traces import seen
 
 
 def test_group_k_array_adds_up_the_experts_of_the_tokens(
@@ -28,8 +34,7 @@ def test_group_array_of_an_empty_trace(empty: duckdb.DuckDBPyConnection) -> None
 
 def test_a_group_is_one_piece_of_evidence(writable: duckdb.DuckDBPyConnection) -> None:
     tiny = writable
-    tiny.execute('ALTER TABLE document ADD COLUMN IF NOT EXISTS "group" VARCHAR')
-    tiny.execute("UPDATE document SET domain = 'math', \"group\" = 'a' WHERE doc_id IN (0, 2)")
+    tiny.execute("UPDATE file.document SET domain = 'math', \"group\" = 'a' WHERE doc_id IN (0, 2)")
     info = queries.trace_info(tiny)
     assert queries.documents(tiny).unit.tolist() == [0, 1, 0]
     tokens_NLE, domain_id_N = arrays.group_array(tiny, info)
@@ -44,10 +49,23 @@ def test_a_group_is_one_piece_of_evidence(writable: duckdb.DuckDBPyConnection) -
     assert queries.token_id_choices(tiny, 0).unit.is_monotonic_increasing
 
 
-def test_a_trace_without_groups_has_a_group_a_document(
-    writable: duckdb.DuckDBPyConnection,
-) -> None:
-    writable.execute('ALTER TABLE document DROP COLUMN IF EXISTS "group"')  # as in format 3
-    frame = queries.documents(writable)
+def test_a_trace_without_groups_has_a_group_a_document(tiny_trace: Path, tmp_path: Path) -> None:
+    with seen(as_format_3(shutil.copy(tiny_trace, tmp_path))) as con:
+        frame = queries.documents(con)
     assert frame["group"].isna().all()
     assert frame.unit.tolist() == frame.doc_id.tolist() == [0, 1, 2]
+
+
+def test_of_a_long_trace_a_sample_of_whole_documents_is_read(
+    tiny: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = queries.trace_info(tiny)
+    assert arrays.layer_sample(tiny, info, 0).doc_id.nunique() == 3
+    monkeypatch.setattr(arrays, "MAX_TOKENS", 6)  # of 8, so two of three documents
+    first, second = (arrays.layer_sample(tiny, info, layer) for layer in (0, 1))
+    assert first.doc_id.nunique() == 2
+    assert set(first.doc_id) == set(second.doc_id)
+    whole = queries.layer_choices(tiny, 0)
+    assert len(first) == whole.doc_id.isin(first.doc_id).sum()
+    monkeypatch.setattr(arrays, "MAX_TOKENS", 1)
+    assert arrays.layer_sample(tiny, info, 0).doc_id.nunique() == 1

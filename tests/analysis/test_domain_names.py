@@ -17,7 +17,7 @@ def many(writable: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     numbers = [*range(MANY), 7]
     for place, number in enumerate(numbers):
         row = (10 + place, f"label {number}", "", "t:1", f"{place:064d}")
-        writable.execute(INSERT_DOCUMENT, row)
+        writable.execute(INSERT_DOCUMENT.replace("document", "file.document", 1), row)
     return writable
 
 
@@ -34,7 +34,7 @@ def test_our_words_are_those_of_the_tables() -> None:
 
 
 def test_a_domain_called_none_is_a_domain(writable: duckdb.DuckDBPyConnection) -> None:
-    writable.execute("UPDATE document SET domain = 'none' WHERE doc_id = 0")
+    writable.execute("UPDATE file.document SET domain = 'none' WHERE doc_id = 0")
     assert queries.trace_info(writable).domains == ("code", "“none”", "unlabelled")
     assert queries.documents(writable).domain.tolist() == ["“none”", "code", "unlabelled"]
     info = queries.trace_info(writable)

@@ -43,8 +43,10 @@ def test_a_trace_without_entropies_has_a_reason_instead() -> None:
 
 
 def test_groups_add_up_the_entropies_of_their_texts(writable: duckdb.DuckDBPyConnection) -> None:
-    writable.execute("UPDATE gate SET entropy = 0.5")
-    writable.execute("UPDATE gate SET entropy = NULL WHERE doc_id = 1 AND layer_id = 0")
+    writable.execute("UPDATE file.document_gate SET entropy = 0.5 * entropies")
+    writable.execute(
+        "UPDATE file.document_gate SET entropy = 0, entropies = 0 WHERE doc_id = 1 AND layer_id = 0"
+    )
     info = queries.trace_info(writable)
     entropy_NL, decisions_NL, domain_id_N = arrays.group_gate_array(writable, info)
     assert entropy_NL.tolist() == [[1.5, 1.5], [0, 1.5], [1, 1]]  # of 3, 3 and 2 tokens

@@ -4,22 +4,28 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from typer.testing import CliRunner
 
-from analysis import projection, queries
+from analysis import layout, projection, queries, routed_features
 from analysis.agreement import agreement
 from app.commands.project import project
 from app.sidecars import MAPS
 from data.sidecar import Sidecar, read_sidecar
 from tests.analysis.points import two_kinds
 from tests.sidecars import info_of
+from tests.traces import seen
 
 
 def test_agreement_of_the_same_partition_is_one() -> None:
@@ -28,6 +34,20 @@ def test_agreement_of_the_same_partition_is_one() -> None:
     assert found.shuffled_nmi < 0.2
     assert abs(found.shuffled_ari) < 0.1
     assert found.shuffled_purity < 0.75
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), clusters=st.integers(1, 6), groups=st.integers(2, 12))
+def test_agreement_is_that_of_scikit_learn(seed: int, clusters: int, groups: int) -> None:
+    """NMI and ARI are computed from sums over groups, and equal those over points."""
+    rng = np.random.default_rng(seed)
+    group_P = np.concatenate([np.arange(groups), rng.integers(0, groups, 100)])
+    label_P = (np.arange(groups) % 3)[group_P]
+    cluster_P = rng.integers(-1, clusters, len(group_P))
+    found = agreement(label_P, cluster_P, group_P, seed=0)
+    assert found.points == len(group_P)
+    assert found.nmi == pytest.approx(normalized_mutual_info_score(label_P, cluster_P), abs=1e-9)
+    assert found.ari == pytest.approx(adjusted_rand_score(label_P, cluster_P), abs=1e-9)
 
 
 def test_purity_is_the_share_of_each_clusters_majority() -> None:
@@ -75,11 +95,81 @@ def test_half_of_the_groups_of_every_domain_give_labels() -> None:
     assert projection._labelling_half(documents[:9], seed=0) is None  # code has one group
 
 
-def test_the_sample_has_as_many_tokens_of_every_domain() -> None:
+def test_the_landmarks_are_as_many_tokens_of_every_domain() -> None:
     tokens = pd.DataFrame({"doc_id": range(100), "domain": ["math"] * 80 + ["code"] * 20})
-    sample = projection._stratified(tokens, 60, seed=0)
-    assert sample.domain.value_counts().to_dict() == {"math": 30, "code": 20}  # all it has
-    assert sample.doc_id.is_monotonic_increasing
+    chosen = tokens[projection._stratified(tokens, 60, seed=0)]
+    assert chosen.domain.value_counts().to_dict() == {"math": 30, "code": 20}  # all it has
+    assert projection._stratified(tokens, 100, seed=0).all()
+
+
+def test_of_too_many_tokens_whole_texts_are_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = pd.DataFrame({"doc_id": range(10), "tokens": 100})
+    assert projection._texts_to_map(documents, seed=0) is None
+    monkeypatch.setattr(projection, "MOST_TOKENS", 350)
+    texts = projection._texts_to_map(documents, seed=0)
+    assert texts is not None
+    assert len(set(texts)) == 3
+    monkeypatch.setattr(projection, "MOST_TOKENS", 50)
+    assert len(projection._texts_to_map(documents, seed=0) or []) == 1
+
+
+def test_all_tokens_get_the_place_that_the_svd_would_give_them(
+    tiny: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight tokens: four landmarks, and the others read in parts of one token each."""
+    info = queries.trace_info(tiny)
+    whole = projection.project_tokens(tiny, info, seed=0)
+    monkeypatch.setattr(projection, "LANDMARKS", 4)
+    monkeypatch.setattr(routed_features, "CHOICES_AT_ONCE", 1)
+    some = projection.project_tokens(tiny, info, seed=0)
+    told = list[int]()
+    every = projection.with_all_tokens(tiny, info, some, tell=told.append)
+    places = pd.concat([every.frame, every.rest])[["doc_id", "position"]]
+    assert sorted(map(tuple, places.to_numpy())) == sorted(
+        map(tuple, whole.frame[["doc_id", "position"]].to_numpy())
+    )
+    assert told == list(range(1, len(every.rest) + 1))
+    order = pd.MultiIndex.from_frame(places).get_indexer(
+        pd.MultiIndex.from_frame(whole.frame[["doc_id", "position"]])
+    )
+    choices = queries.token_choices(tiny, whole.frame)
+    features_PF = routed_features.token_features(choices, choices["point"], 8, info)
+    expected_PS = features_PF @ every.components_SF.T
+    assert every.reduced_PS[order] == pytest.approx(expected_PS, abs=1e-6)
+    assert every.parameters["points"] == 8
+
+
+def test_prompts_and_experts_beyond_the_landmarks_get_a_place_too(
+    tiny: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = queries.trace_info(tiny)
+    monkeypatch.setattr(projection, "LANDMARKS", 3)
+    monkeypatch.setattr(projection, "FITTED_DOCUMENTS", 2)
+    prompts = projection.project_prompts(tiny, info, seed=0)
+    assert len(prompts.reduced_PS) == len(prompts.frame) + len(prompts.rest) == 3
+    experts = projection.project_experts(tiny, info, seed=0)
+    assert len(experts.reduced_PS) == 7
+    assert len(experts.frame) == 3
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), ids_only=st.booleans())
+def test_features_are_root_shares_whatever_the_order_of_choices(seed: int, ids_only: bool) -> None:
+    rng = np.random.default_rng(seed)
+    points, layers, experts = 5, 3, 4
+    kept_PLE = rng.random((points, layers, experts)) < 0.5  # how many are chosen varies
+    point, layer_id, expert_id = np.nonzero(kept_PLE)
+    weight = np.full(len(point), np.nan) if ids_only else rng.random(len(point)) + 0.1
+    order = rng.permutation(len(point))
+    rows = {"layer_id": layer_id, "expert_id": expert_id, "weight": weight.astype(np.float32)}
+    shuffled = {name: column[order] for name, column in rows.items()}
+    info = cast(queries.TraceInfo, SimpleNamespace(num_layers=layers, num_experts=experts))
+    features = routed_features.token_features(shuffled, point[order], points, info).toarray()
+    weight_PLE = np.zeros(kept_PLE.shape)
+    weight_PLE[kept_PLE] = 1.0 if ids_only else weight
+    total_PL1 = weight_PLE.sum(-1, keepdims=True)
+    share_PLE = weight_PLE / np.where(total_PL1 > 0, total_PL1, 1)
+    assert features == pytest.approx(np.sqrt(share_PLE).reshape(points, -1), abs=1e-6)
 
 
 def test_tokens_that_choose_alike_lie_together(tiny: duckdb.DuckDBPyConnection) -> None:
@@ -106,8 +196,8 @@ def test_prompts_and_experts(tiny: duckdb.DuckDBPyConnection) -> None:
 def test_experts_carry_the_domain_they_prefer(tiny_trace: Path, tmp_path: Path) -> None:
     path = tmp_path / "hundredfold.duckdb"
     shutil.copy(tiny_trace, path)
-    with duckdb.connect(str(path)) as con:
-        con.execute("UPDATE document_load SET tokens = 100 * tokens")
+    with seen(path) as con:
+        con.execute("UPDATE file.document_load SET tokens = 100 * tokens")
         experts = projection.project_experts(con, queries.trace_info(con), seed=0).frame
     # layer 0: expert 0 serves math and unlabelled 1.6 times as often, expert 1 everything
     assert experts.domain.tolist() == ["none", "none", "code", "math", "math", "code", "code"]
@@ -118,12 +208,14 @@ def test_experts_have_their_place_and_their_domain_from_different_documents(
 ) -> None:
     path = tmp_path / "twice.duckdb"
     shutil.copy(tiny_trace, path)
-    with duckdb.connect(str(path)) as con:
-        con.execute("UPDATE document_load SET tokens = 100 * tokens")
+    with seen(path) as con:
+        con.execute("UPDATE file.document_load SET tokens = 100 * tokens")
         # documents 3 to 5 are 0 to 2 again, with the other experts of layer 0
-        con.execute("INSERT INTO document SELECT * REPLACE (doc_id + 3 AS doc_id) FROM document")
         con.execute(
-            "INSERT INTO document_load SELECT * REPLACE (doc_id + 3 AS doc_id, "
+            "INSERT INTO file.document SELECT * REPLACE (doc_id + 3 AS doc_id) FROM document"
+        )
+        con.execute(
+            "INSERT INTO file.document_load SELECT * REPLACE (doc_id + 3 AS doc_id, "
             "(CASE layer_id WHEN 0 THEN 3 - expert_id ELSE expert_id END) AS expert_id) "
             "FROM document_load"
         )
@@ -148,9 +240,9 @@ def test_an_empty_trace_says_what_to_do(empty: duckdb.DuckDBPyConnection, what: 
 
 def test_too_few_points_keep_the_svd(tiny: duckdb.DuckDBPyConnection) -> None:
     points = projection.project_prompts(tiny, queries.trace_info(tiny), seed=0)
-    frame, parameters = projection.umap_map(points)
-    assert parameters["method"] == "svd"
-    assert np.isfinite(frame[["x", "y"]]).all(axis=None)
+    drawn = layout.umap_map(points)
+    assert drawn.parameters["method"] == "svd"
+    assert np.isfinite(drawn.frame[["x", "y"]]).all(axis=None)
 
 
 def test_one_point_has_a_place() -> None:
@@ -158,7 +250,7 @@ def test_one_point_has_a_place() -> None:
     points = projection._points(
         frame, csr_matrix(np.ones((1, 4))), groups_P=None, seed=0, total=1, smallest_share=1
     )
-    assert np.isfinite(projection.svd_map(points)[0][["x", "y"]]).all(axis=None)
+    assert np.isfinite(layout.svd_map(points).frame[["x", "y"]]).all(axis=None)
 
 
 def test_points_that_are_all_alike_keep_the_svd() -> None:
@@ -171,7 +263,7 @@ def test_points_that_are_all_alike_keep_the_svd() -> None:
         total=20,
         smallest_share=1 / 10,
     )
-    parameters = projection.umap_map(points)[1]
+    parameters = layout.umap_map(points).parameters
     assert parameters["method"] == "svd"
     variance = parameters["svd_explained_variance"]
     assert isinstance(variance, float)
@@ -181,29 +273,29 @@ def test_points_that_are_all_alike_keep_the_svd() -> None:
 @pytest.mark.slow
 @pytest.mark.exhaustive
 def test_umap_finds_the_two_kinds_and_repeats_itself() -> None:
-    first, parameters = projection.umap_map(two_kinds())
+    first = layout.umap_map(two_kinds())
+    parameters = first.parameters
     assert parameters["method"] == "umap"
     assert parameters["clusters"] == 2
     compared = parameters["agreement"]
     assert isinstance(compared, dict)
     assert compared["purity"] > 0.9
     assert compared["shuffled_purity"] < 0.75
-    second, _ = projection.umap_map(two_kinds())
-    pd.testing.assert_frame_equal(first, second)
+    pd.testing.assert_frame_equal(first.frame, layout.umap_map(two_kinds()).frame)
 
 
 def test_as_few_points_as_have_a_umap() -> None:
     """Not compiled: that takes a minute."""
     code = (
-        "from analysis import projection; from tests.analysis.points import two_kinds; "
-        "frame, parameters = projection.umap_map(two_kinds(projection.MIN_POINTS)); "
-        "print(parameters['n_neighbors'], frame[['x', 'y']].notna().all(axis=None))"
+        "from analysis import layout; from tests.analysis.points import two_kinds; "
+        "drawn = layout.umap_map(two_kinds(layout.MIN_POINTS)); "
+        "print(drawn.parameters['n_neighbors'], drawn.frame[['x', 'y']].notna().all(axis=None))"
     )
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
-    assert done.stdout.split() == [str(projection.MIN_POINTS - 1), "True"]
+    assert done.stdout.split() == [str(layout.MIN_POINTS - 1), "True"]
 
 
 def test_the_command_writes_three_maps_beside_the_trace(tiny_trace: Path, tmp_path: Path) -> None:

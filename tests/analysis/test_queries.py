@@ -1,5 +1,8 @@
 """Against the tiny trace of tests/traces.py, whose tables say what is expected here."""
 
+import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -8,8 +11,10 @@ import pytest
 
 from analysis import arrays, domain_names, queries
 from data.routing import NO_EXPERT
-from tests.data.stored import drop_format_6
-from tests.traces import SCHEMA
+from data.trace_format import FORMAT_VERSION
+from data.trace_views import Source, create_views
+from tests.data.stored import as_format_3, as_format_4, as_format_5, as_format_7
+from tests.traces import SCHEMA, seen
 
 QUESTIONS = sorted(queries.SQL.glob("*.sql"))
 
@@ -17,7 +22,11 @@ QUESTIONS = sorted(queries.SQL.glob("*.sql"))
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda path: path.stem)
 def test_every_question_prepares_against_the_schema(question: Path) -> None:
     with duckdb.connect() as con:
+        con.execute("ATTACH ':memory:' AS file")
+        con.execute("USE file")
         con.execute(SCHEMA.read_text())
+        con.execute("USE memory")
+        create_views(con, [Source("file.main", FORMAT_VERSION)])
         con.execute(f"PREPARE question AS {question.read_text()}")
 
 
@@ -36,13 +45,13 @@ def test_trace_info(tiny: duckdb.DuckDBPyConnection) -> None:
     assert info.trace_id == "0123"
 
 
-def test_a_trace_without_an_id_has_one_of_its_own(writable: duckdb.DuckDBPyConnection) -> None:
-    writable.execute("ALTER TABLE trace DROP COLUMN trace_id")  # as in format 4
-    first = queries.trace_info(writable).trace_id
-    assert len(first) == 32
-    assert queries.trace_info(writable).trace_id == first
-    writable.execute("UPDATE trace SET created_at = TIMESTAMP '2026-01-02 03:04:06'")
-    assert queries.trace_info(writable).trace_id != first
+def test_a_trace_without_an_id_has_one_of_its_own(tiny_trace: Path, tmp_path: Path) -> None:
+    with seen(as_format_4(shutil.copy(tiny_trace, tmp_path))) as con:
+        first = queries.trace_info(con).trace_id
+        assert len(first) == 32
+        assert queries.trace_info(con).trace_id == first
+        con.execute("UPDATE file.trace SET created_at = TIMESTAMP '2026-01-02 03:04:06'")
+        assert queries.trace_info(con).trace_id != first
 
 
 def test_own_domains_come_after_the_six_and_before_the_unlabelled() -> None:
@@ -150,10 +159,24 @@ def test_gate_summary(tiny: duckdb.DuckDBPyConnection) -> None:
     assert frame.mean_margin.tolist() == [0.5, 0.5]
 
 
+def test_a_trace_is_read_in_parts_that_end_within_documents(
+    tiny: duckdb.DuckDBPyConnection,
+) -> None:
+    tokens = queries.tokens_by_domain(tiny)
+    places = list(zip(tokens.doc_id.tolist(), tokens.position.tolist(), strict=True))
+    parts = [queries.routing_part(tiny, *ends) for ends in ((places[0], places[1]), places[2:4])]
+    read = [set(zip(part["doc_id"], part["position"], strict=True)) for part in parts]
+    assert read == [set(places[:2]), set(places[2:4])]
+    some = queries.document_load_part(tiny, 1, 2)
+    every = queries.document_load(tiny).query("doc_id >= 1").reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.DataFrame(some), every, check_dtype=False)
+    assert queries.tokens_by_domain(tiny, doc_ids=[2]).doc_id.unique().tolist() == [2]
+
+
 def test_sampled_tokens_keep_the_order_of_the_sample(tiny: duckdb.DuckDBPyConnection) -> None:
     sample = pd.DataFrame({"doc_id": [2, 0], "position": [1, 0]})
-    assert queries.token_texts(tiny, sample) == [" x", "1"]
-    choices = queries.token_choices(tiny, sample).query("layer_id == 1 and rank == 0")
+    choices = pd.DataFrame(queries.token_choices(tiny, sample))
+    choices = choices.query("layer_id == 1 and rank == 0")
     assert choices.set_index("point").expert_id.to_dict() == {0: 1, 1: 0}
 
 
@@ -240,14 +263,13 @@ def test_every_question_has_an_answer_on_an_empty_trace(empty: duckdb.DuckDBPyCo
 
 
 def test_a_token_without_text_is_called_by_its_name(writable: duckdb.DuckDBPyConnection) -> None:
-    writable.execute("UPDATE token SET text = '', special = '<s>' WHERE token_id = 1")
-    writable.execute("UPDATE token SET text = '' WHERE token_id = 2")
+    writable.execute("UPDATE file.token SET text = '', special = '<s>' WHERE token_id = 1")
+    writable.execute("UPDATE file.token SET text = '' WHERE token_id = 2")
     ids = queries.token_ids(writable).set_index("token_id").text
     assert ids[:3].tolist() == ["<s>", "∅", " 1"]
     top = queries.expert_top_tokens(writable, 0, 0).set_index("token_id").text
     assert top[1] == "<s>"
-    sample = pd.DataFrame({"doc_id": [0, 0], "position": [1, 0]})
-    assert queries.token_texts(writable, sample) == ["∅", "<s>"]
+    assert queries.tokens_by_domain(writable).text[:2].tolist() == ["<s>", "∅"]
     context = queries.expert_contexts(writable, 0, 0).set_index("doc_id").loc[0]
     assert (context.text, context.before, context.after) == ("<s>", "", " 1")
 
@@ -255,8 +277,11 @@ def test_a_token_without_text_is_called_by_its_name(writable: duckdb.DuckDBPyCon
 def test_a_token_that_chose_nothing_in_a_layer_has_a_row_there(
     writable: duckdb.DuckDBPyConnection,
 ) -> None:
-    writable.execute("DELETE FROM routing WHERE doc_id = 0 AND position = 1 AND layer_id = 1")
-    writable.execute("UPDATE token SET special = '<s>' WHERE position = 0")
+    writable.execute(
+        "UPDATE file.decision SET expert_ids = [], weights = [] "
+        "WHERE doc_id = 0 AND position = 1 AND layer_id = 1"
+    )
+    writable.execute("UPDATE file.token SET special = '<s>' WHERE position = 0")
     frame = queries.document_routing(writable, 0)
     nothing = frame[frame.expert_id == NO_EXPERT]
     assert nothing[["position", "layer_id", "weight", "dropped"]].values.tolist() == [
@@ -266,9 +291,33 @@ def test_a_token_that_chose_nothing_in_a_layer_has_a_row_there(
     assert frame.special[frame.position > 0].isna().all()
 
 
-def test_the_layers_of_a_trace_of_an_older_format(writable: duckdb.DuckDBPyConnection) -> None:
-    drop_format_6(writable)
-    writable.execute("UPDATE trace SET format_version = 5")
-    assert queries.trace_info(writable).layer_sizes.tolist() == [4, 4]
-    assert queries.token_ids(writable).text[0] == "1"
-    assert queries.document_routing(writable, 0).special.isna().all()
+def test_the_layers_of_a_trace_of_an_older_format(tiny_trace: Path, tmp_path: Path) -> None:
+    with seen(as_format_5(shutil.copy(tiny_trace, tmp_path))) as con:
+        assert queries.trace_info(con).layer_sizes.tolist() == [4, 4]
+        assert queries.token_ids(con).text[0] == "1"
+        assert queries.document_routing(con, 0).special.isna().all()
+
+
+@pytest.mark.parametrize("older", [as_format_3, as_format_7])
+def test_a_trace_of_an_older_format_gives_the_same_answers(
+    older: Callable[[Path], Path], tiny_trace: Path, tmp_path: Path
+) -> None:
+    sample = pd.DataFrame({"doc_id": [1, 2], "position": [2, 0]})
+    with seen(tiny_trace) as now, seen(older(shutil.copy(tiny_trace, tmp_path))) as then:
+        for question in (
+            queries.documents,
+            queries.domain_tokens,
+            queries.gate_summary,
+            queries.document_gate,
+            partial(queries.document_routing, doc_id=1),
+            partial(queries.layer_choices, layer_id=1),
+            partial(queries.token_id_choices, layer_id=0),
+            partial(queries.expert_contexts, layer_id=0, expert_id=1),
+            lambda con: pd.DataFrame(queries.token_choices(con, sample)),
+        ):
+            first, second = (question(con).convert_dtypes() for con in (now, then))
+            order = list(first.columns)
+            pd.testing.assert_frame_equal(
+                first.sort_values(order, ignore_index=True),
+                second.sort_values(order, ignore_index=True),
+            )

@@ -13,10 +13,13 @@ import pytest
 
 from data.routing import RoutingBatch
 from data.store import TraceStore, open_trace
+from data.trace_format import LONG
+from data.trace_views import CHOICES, GATES
 from tests.routing_batches import batch_of, description, random_document
 
 SUMMED = ("document_load", "document_k", "coactivation", "transition")
-TABLES = ("trace", "layer", "document", "token", "expert", "gate", *SUMMED)
+SIZES = ("document_size", "document_gate")
+TABLES = ("trace", "layer", "document", "token", "expert", "gate", *SIZES, *SUMMED)
 
 
 def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
@@ -78,8 +81,19 @@ def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     } | {"routing": rows(path, "SELECT count(*), sum(hash(COLUMNS(*))::HUGEINT) FROM routing")}
 
 
+def drop_format_8(connection: duckdb.DuckDBPyConnection) -> None:
+    """What format 8 added: lists become rows again."""
+    for statement in LONG:
+        connection.execute(statement)
+    connection.execute(f"INSERT INTO routing BY NAME {CHOICES.format('main')}")
+    connection.execute(f"INSERT INTO gate BY NAME {GATES.format('main')}")
+    for table in ("decision", "document_size", "document_gate"):
+        connection.execute(f"DROP TABLE {table}")
+
+
 def drop_format_7(connection: duckdb.DuckDBPyConnection) -> None:
-    """What format 7 added."""
+    """What formats 7 and 8 added."""
+    drop_format_8(connection)
     connection.execute("ALTER TABLE trace DROP COLUMN counts_only")
     for column in ("token_id", "text"):
         connection.execute(f"ALTER TABLE token ALTER {column} SET NOT NULL")
@@ -88,17 +102,25 @@ def drop_format_7(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def drop_format_6(connection: duckdb.DuckDBPyConnection) -> None:
-    """What formats 6 and 7 added."""
+    """What formats 6 to 8 added."""
     drop_format_7(connection)
     connection.execute("DROP TABLE layer")
     connection.execute("ALTER TABLE token DROP COLUMN special")
 
 
 def drop_format_5(connection: duckdb.DuckDBPyConnection) -> None:
-    """What formats 5 to 7 added."""
+    """What formats 5 to 8 added."""
     drop_format_6(connection)
     connection.execute("ALTER TABLE trace DROP COLUMN trace_id")
     connection.execute("DROP TABLE finding")
+
+
+def as_format_7(path: Path) -> Path:
+    """What the format before lists held."""
+    with duckdb.connect(str(path)) as connection:
+        drop_format_8(connection)
+        connection.execute("UPDATE trace SET format_version = 7")
+    return path
 
 
 def as_format_6(path: Path) -> Path:

@@ -21,10 +21,10 @@ from tests.data.stored import as_format_3, as_format_5, open_elsewhere
 from tests.routing_batches import batch_of, description, grouped, layer, random_document
 
 LAYERS = description().layers
-STORED = ("layer", "document", "token", "expert", "routing", "gate", "dropped")
-SUMMED = ("document_load", "document_dropped", "document_k", "coactivation", "transition")
-TABLES = (*STORED, *SUMMED)
-
+STORED = ("layer", "document", "token", "expert", "routing", "gate", "decision")
+SUMMED = ("document_load", "document_dropped", "document_k", "document_size", "document_gate")
+PAIRS = ("coactivation", "transition")
+TABLES = (*STORED, "dropped", *SUMMED, *PAIRS)
 
 UNFINISHED = bytes(8) + b"DUCK, cut short"
 
@@ -40,7 +40,7 @@ def write(
 
 def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Every table in the order in which it lies in the file."""
-    with duckdb.connect(str(path), read_only=True) as con:
+    with open_trace(path) as con:
         return {table: con.execute(f"FROM {table}").fetchall() for table in TABLES}
 
 
@@ -216,8 +216,8 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 def test_a_merge_that_fails_leaves_nothing(tmp_path: Path) -> None:
     a, b = (write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1))
     with duckdb.connect(str(b)) as con:
-        con.execute("DROP TABLE gate")
-    with pytest.raises(ValueError, match="its table 'gate' is not that of trace format 7"):
+        con.execute("DROP TABLE decision")
+    with pytest.raises(ValueError, match="its table 'decision' is not that of trace format 8"):
         merge_traces([a, b], tmp_path / "c.duckdb")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.duckdb", "1.duckdb"]
 

@@ -81,7 +81,7 @@ def test_open_trace_refuses_an_unfinished_capture(tmp_path: Path) -> None:
 def test_open_trace_refuses_another_format(trace: Path) -> None:
     with duckdb.connect(str(trace)) as connection:
         connection.execute("UPDATE trace SET format_version = 9")
-    with pytest.raises(ValueError, match="has trace format 9, this RouteScope reads 3 to 7"):
+    with pytest.raises(ValueError, match="has trace format 9, this RouteScope reads 3 to 8"):
         open_trace(trace)
 
 

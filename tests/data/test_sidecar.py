@@ -290,3 +290,19 @@ def test_with_a_trace_goes_what_lies_beside_it(path: Path) -> None:
     sidecar_path(path, KIND).symlink_to(sidecar_path(other, KIND))
     remove_sidecars(path, [KIND])
     assert [left.name for left in path.parent.iterdir()] == ["demo 2.points.parquet"]
+
+
+def test_of_a_kind_with_a_rest_the_first_rows_are_read(path: Path) -> None:
+    """The rest may lack optional columns, is checked when it is written, and stays in the file."""
+    kind = replace(KIND, parted=True)
+    rest = pd.DataFrame({"doc_id": [3], "x": [2.5], "text": ["c"]})
+    write_sidecar(path, kind, FRAME, GIVEN, of=Trace(), rest=rest)
+    stored = read_sidecar(path, kind, of=Trace())
+    assert isinstance(stored, Sidecar)
+    assert stored.frame.doc_id.tolist() == [0, 7]
+    every = pq.read_table(sidecar_path(path, kind))
+    assert every["doc_id"].to_pylist() == [0, 7, 3]
+    assert every["p"].to_pylist() == [None, 0.5, None]
+    with pytest.raises(AssertionError, match="doc_id goes from 8 to 8"):
+        write_sidecar(path, kind, FRAME, GIVEN, of=Trace(), rest=rest.assign(doc_id=8))
+    assert len(pq.read_table(sidecar_path(path, kind))) == 3

@@ -11,7 +11,15 @@ from data import store
 from data.connection import TraceError, connect, reading
 from data.store import TraceStore, open_trace
 from data.trace_paths import partial_path
-from tests.data.stored import as_format_3, as_format_4, as_format_5, as_format_6, interrupted, rows
+from tests.data.stored import (
+    as_format_3,
+    as_format_4,
+    as_format_5,
+    as_format_6,
+    as_format_7,
+    interrupted,
+    rows,
+)
 from tests.routing_batches import batch_of, description
 from tests.traces import write_empty_trace, write_tiny_trace
 
@@ -51,8 +59,8 @@ def change(path: Path, *statements: str) -> Path:
         "CREATE SEQUENCE s": "holds the sequence 's'",
         "CREATE SCHEMA s": "holds the schema 's'",
         "CREATE INDEX i ON token (doc_id)": "holds the index 'i'",
-        "CREATE TABLE extra (a INT)": "its table 'extra' is not that of trace format 7",
-        "DROP TABLE gate": "its table 'gate' is not",
+        "CREATE TABLE extra (a INT)": "its table 'extra' is not that of trace format 8",
+        "DROP TABLE decision": "its table 'decision' is not",
         "ALTER TABLE token ADD COLUMN a INT": "its table 'token' is not",
         "ALTER TABLE token ALTER COLUMN doc_id TYPE BIGINT": "its table 'token' is not",
         "ALTER TABLE token ALTER COLUMN phase DROP NOT NULL": "its table 'token' is not",
@@ -79,7 +87,7 @@ def test_a_table_with_a_generated_column_is_refused(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "message"),
     {
-        "INSERT INTO trace FROM trace": "has trace format 7, 7",
+        "INSERT INTO trace FROM trace": "has trace format 8, 8",
         "UPDATE trace SET num_layers = 0": "it has 0 layers of 4 experts",
         "UPDATE trace SET num_layers = 3": "table layer does not describe every layer",
         "UPDATE trace SET num_experts = 5": "table layer does not describe every layer",
@@ -112,9 +120,16 @@ def test_a_table_with_a_generated_column_is_refused(tiny: Path) -> None:
         "UPDATE trace SET trace_id = repeat('x', 65)": "its id is not 1 to 64 characters long",
         "UPDATE trace SET trace_id = ''": "its id is not 1 to 64 characters long",
         "UPDATE document SET sha256 = 'q' WHERE doc_id = 1": "hash of document 1 is no SHA-256",
-        "UPDATE gate SET entropy = -5 WHERE doc_id = 1": r"entropy -5\.0 of a gate is not within",
-        "UPDATE gate SET entropy = 1.39": "is not within 0 and ln 4",  # 1.386
-        "UPDATE gate SET entropy = 3e38": "is not within 0 and ln 4",
+        "UPDATE decision SET entropy = -5 WHERE doc_id = 1; "
+        "UPDATE document_gate SET entropy = -15 WHERE doc_id = 1": r"entropy -5\.0 of a gate is",
+        "UPDATE decision SET entropy = 1.39; "
+        "UPDATE document_gate SET entropy = 1.39 * entropies": "is not within 0 and ln 4",  # 1.386
+        "UPDATE decision SET entropy = 0": r"sums \(document_gate\) of document 0 differ",
+        "UPDATE document_gate SET margins = 1": r"sums \(document_gate\) of document 0 differ",
+        "DELETE FROM document_gate": r"sums \(document_gate\) of document 0 differ",
+        "UPDATE document_size SET tokens = 1 WHERE doc_id = 1": r"\(document_size\) of document 1",
+        "UPDATE document_size SET loss = 1 WHERE doc_id = 1": r"\(document_size\) of document 1",
+        "DELETE FROM document_size WHERE doc_id = 1": r"\(document_size\) of document 1",
         "DELETE FROM expert": "table expert does not name every expert",
         "UPDATE expert SET expert_id = 0": "table expert does not name every expert",
         "INSERT INTO document FROM document LIMIT 1": "document 0 occurs 2 times",
@@ -125,22 +140,28 @@ def test_a_table_with_a_generated_column_is_refused(tiny: Path) -> None:
         "UPDATE token SET phase = 2": "has no phase",
         "UPDATE token SET special = ''": "the name of a special token is empty",
         "UPDATE token SET loss = 'inf'": "is not finite",
-        "DELETE FROM token WHERE doc_id = 1": "routing has tokens of document 1 that are missing",
-        "UPDATE routing SET expert_id = 4": "routing names expert 4",
-        "UPDATE routing SET layer_id = 2": "of layer 2",
-        "UPDATE routing SET rank = 0": "layer 0 has 16 choices of rank 0 and 8 tokens",
-        "UPDATE routing SET position = 9 WHERE rank = 1": "that are missing",
-        "UPDATE routing SET expert_id = 3": r"the sums \(document_load\) of expert",
-        "UPDATE routing SET weight = 'nan' WHERE rank = 1": "16 of 32 weights are not finite",
-        "UPDATE routing SET weight = 2": r"the sums \(document_load\) of expert",
-        "DELETE FROM routing": r"the sums \(document_load, document_k\) differ",
-        "UPDATE document_load SET tokens = tokens + 1": "differ from the routing",
+        "DELETE FROM token WHERE doc_id = 1": "of document 1 do not fit",
+        "UPDATE decision SET expert_ids = [4, 0]": "routing names expert 4",
+        "UPDATE decision SET expert_ids = [0, 1, 2], weights = [1, 1, 1]": "at rank 2",
+        "UPDATE decision SET layer_id = 2": "do not fit its tokens and layers",
+        "UPDATE decision SET layer_id = 0": "do not fit its tokens and layers",
+        "UPDATE decision SET position = 9 WHERE layer_id = 1": "do not fit its tokens and layers",
+        "INSERT INTO decision FROM decision": "do not fit its tokens and layers",
+        "DELETE FROM decision": "do not fit its tokens and layers",
+        "DELETE FROM decision WHERE doc_id = 1 AND layer_id = 0": "of document 1 do not fit its",
+        "UPDATE decision SET expert_ids = [3, 2]": r"the sums \(document_load\) of expert",
+        "UPDATE decision SET expert_ids = []": "are not as many as its choices",
+        "UPDATE decision SET expert_ids = [], weights = []": r"document_k\) differ",
+        "UPDATE decision SET weights = ['nan'::FLOAT, 1]": "16 of 16 weights are not finite",
+        "UPDATE decision SET weights = NULL WHERE doc_id = 1": "6 of 16 weights are not finite",
+        "UPDATE decision SET weights = [2, 2]": r"the sums \(document_load\) of expert",
+        "UPDATE decision SET weights = [1]": "are not as many as its choices",
+        "UPDATE document_load SET tokens = tokens + 1": r"\(document_load, document_k\) of layer",
         "UPDATE document_load SET weight_sum = 'nan'": r"the sums \(document_load\) of expert",
         "DELETE FROM document_k": r"lacks counts of experts a token",
         "UPDATE document_k SET k = 1": r"\(document_k\) are wrong",
-        "UPDATE gate SET margin = '-inf'": "an entropy or a margin is not finite",
-        "INSERT INTO gate SELECT 0, 9, 0, 1, 1": "the gates of document 0 do not fit",
-        "INSERT INTO gate FROM gate": "do not fit its tokens",
+        "UPDATE decision SET margin = '-inf'; "
+        "UPDATE document_gate SET margin = '-inf'": "an entropy or a margin is not finite",
         "INSERT INTO dropped SELECT 0, 0, 0, 3": "choices that were dropped do not fit",
         "INSERT INTO document_dropped SELECT 0, 0, 3, 1": "choices that were dropped do not fit",
         "INSERT INTO finding VALUES ('a', 'odd', 1, '', '', '', '')": "of no severity",
@@ -160,9 +181,39 @@ def test_a_trace_whose_contents_do_not_agree_is_refused(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    {
+        "UPDATE gate SET entropy = 3e38": "is not within 0 and ln 4",
+        "DELETE FROM token WHERE doc_id = 1": "routing has tokens of document 1 that are missing",
+        "UPDATE routing SET expert_id = 4": "routing names expert 4",
+        "UPDATE routing SET layer_id = 2": "layer 2 has 16 choices",
+        "UPDATE routing SET rank = 0": "layer 0 has 16 choices of rank 0 and 8 tokens",
+        "UPDATE routing SET position = 9 WHERE rank = 1": "that are missing",
+        "UPDATE routing SET expert_id = 3": r"the sums \(document_load\) of expert",
+        "UPDATE routing SET weight = 'nan' WHERE rank = 1": "16 of 32 weights are not finite",
+        "DELETE FROM routing": r"the sums \(document_load, document_k\) differ",
+        "UPDATE gate SET margin = '-inf'": "an entropy or a margin is not finite",
+        "INSERT INTO gate SELECT 0, 9, 0, 1, 1": "the gates of document 0 do not fit",
+        "INSERT INTO gate FROM gate": "do not fit its tokens",
+    }.items(),
+)
+def test_a_trace_of_rows_whose_contents_do_not_agree_is_refused(
+    statement: str, message: str, tiny: Path
+) -> None:
+    with pytest.raises(TraceError, match=message):
+        open_trace(change(as_format_7(tiny), statement))
+
+
 def test_traces_of_every_format_and_empty_ones_are_sound(tmp_path: Path) -> None:
-    formats = {"6": as_format_6, "5": as_format_5, "4": as_format_4, "3": as_format_3}
-    for name, older in {"7": None, **formats}.items():
+    formats = {
+        "7": as_format_7,
+        "6": as_format_6,
+        "5": as_format_5,
+        "4": as_format_4,
+        "3": as_format_3,
+    }
+    for name, older in {"8": None, **formats}.items():
         for write in (write_tiny_trace, write_empty_trace):
             path = tmp_path / f"{write.__name__}{name}.duckdb"
             write(path)
@@ -178,10 +229,12 @@ def test_traces_of_every_format_and_empty_ones_are_sound(tmp_path: Path) -> None
         f"UPDATE trace SET config = '{groups_in_words('column and corpus and column')}'",
         f"UPDATE trace SET config = '{groups_in_words('near-duplicates', joined=2**63 - 1)}'",
         "UPDATE trace SET model_sha256 = ''",
-        "UPDATE gate SET entropy = NULL WHERE doc_id = 1",
-        "UPDATE gate SET entropy = ln(4)",
-        "UPDATE gate SET entropy = -1e-7",
-        "UPDATE routing SET weight = -weight; UPDATE document_load SET weight_sum = -weight_sum",
+        "UPDATE decision SET entropy = NULL WHERE doc_id = 1; "
+        "UPDATE document_gate SET entropy = 0, entropies = 0 WHERE doc_id = 1",
+        "UPDATE decision SET entropy = ln(4); UPDATE document_gate SET entropy = ln(4) * entropies",
+        "UPDATE decision SET entropy = -1e-7; UPDATE document_gate SET entropy = 0",
+        "UPDATE decision SET weights = list_transform(weights, lambda weight: -weight); "
+        "UPDATE document_load SET weight_sum = -weight_sum",
     ],
 )
 def test_what_an_engine_may_write_is_sound(statement: str, tiny: Path) -> None:
@@ -193,10 +246,11 @@ def test_a_finding_names_values_that_are_not_finite(tiny: Path) -> None:
     change(
         tiny,
         NON_FINITE,
-        "UPDATE routing SET weight = 'nan' WHERE doc_id = 0 AND rank = 0",
+        "UPDATE decision SET weights = list_concat(['nan'::FLOAT], weights[2:]) WHERE doc_id = 0",
         "UPDATE document_load SET weight_sum = 'nan' WHERE doc_id = 0 AND expert_id = 0",
-        "UPDATE gate SET entropy = 'inf' WHERE doc_id = 0",
-        "UPDATE token SET loss = 'nan' WHERE doc_id = 1",
+        "UPDATE decision SET entropy = 'inf' WHERE doc_id = 0",
+        "UPDATE document_gate SET entropy = 'inf' WHERE doc_id = 0",
+        "UPDATE token SET loss = 'nan' WHERE doc_id = 1 AND position > 0",
     )
     assert rows(tiny, "SELECT kind FROM finding") == [("non-finite",)]
 
@@ -204,9 +258,9 @@ def test_a_finding_names_values_that_are_not_finite(tiny: Path) -> None:
 def test_a_source_of_ids_alone_has_no_weights(tiny: Path) -> None:
     change(
         tiny,
-        "UPDATE routing SET weight = 'nan'",
+        "UPDATE decision SET weights = NULL, entropy = NULL, margin = NULL",
         "UPDATE document_load SET weight_sum = 'nan'",
-        "DELETE FROM gate",
+        "DELETE FROM document_gate",
     )
     assert rows(tiny, "SELECT count(*) FROM routing") == [(32,)]
 

@@ -29,7 +29,7 @@ def test_every_table_is_a_file_with_its_rows_and_checksum(tmp_path: Path) -> Non
     folder = json_lines(full_trace(tmp_path / "a.duckdb"))
     assert {path.name for path in folder.iterdir()} == FILES
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["format_version"] == 7
+    assert manifest["format_version"] == 8
     assert manifest["trace_id"] == rows(folder, "trace")[0]["trace_id"]
     for name, said in manifest["files"].items():
         lines = (folder / name).read_text().count("\n")

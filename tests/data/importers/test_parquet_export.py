@@ -131,7 +131,7 @@ def test_two_exports_are_not_one_trace(tmp_path: Path) -> None:
         ("[1]", "is not a JSON object"),
         ("{", "is not JSON"),
         ("[" * 100_000, "nested too deeply"),
-        ('{"format": "routescope trace tables", "format_version": true}', "version True, not 7"),
+        ('{"format": "routescope trace tables", "format_version": true}', "version True, not 8"),
         ('{"format": "routescope trace tables", "format_version": 7}', "names no files"),
         (
             '{"format": "routescope trace tables", "format_version": 7, '

@@ -1,0 +1,4 @@
+-- A document with a choice.
+SELECT DISTINCT doc_id
+FROM document_load
+ORDER BY doc_id

@@ -1,0 +1,72 @@
+"""What is required of a Parquet export before it is read as a shard of a trace."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.connection import TraceError, first_line, reading
+from data.exports.tables import MANIFEST, TABLES, columns, sha256
+from data.shards import TABLES_VERSION, files_of, open_views
+from data.strict_json import read_object
+from data.trace_check import CHOICES, require_agreement
+
+AGAIN = "export the trace again"
+CHECK_SECONDS = 60
+
+
+def require_sound_tables(folder: Path, *, rows: bool) -> None:
+    """TraceError: its files are not those of its manifest, or do not agree. Checked once while they
+    stay the same; without `rows`, of a large one sums alone."""
+    try:
+        stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files_of(folder))
+    except OSError as error:
+        missing = Path(error.filename).name
+        raise TraceError(f"{folder} has no {missing} ({error.strerror}); {AGAIN}") from error
+    if refusal := _refusal(folder.absolute(), stamps, rows):
+        raise TraceError(refusal)
+
+
+@lru_cache(maxsize=256)
+def _refusal(folder: Path, _stamps: object, rows: bool) -> str | None:
+    try:
+        choices = _require_columns(folder)
+        rows = rows or choices <= CHOICES
+        if rows:
+            _require_checksums(folder)
+        with (
+            open_views([folder]) as con,
+            reading(con, folder, seconds=CHECK_SECONDS),
+        ):
+            require_agreement(con, folder, TABLES_VERSION, whole=True, rows=rows)
+    except (ValueError, OSError, pa.ArrowException) as error:
+        return first_line(error)
+    return None
+
+
+def _require_columns(folder: Path) -> int:
+    """How many choices there are. ValueError: a table is not as an export leaves it."""
+    counts = {}
+    for table, path in zip(TABLES, files_of(folder), strict=True):
+        try:
+            with pq.ParquetFile(path, arrow_extensions_enabled=False) as file:
+                counts[table], schema = file.metadata.num_rows, file.schema_arrow
+        except pa.ArrowException as error:
+            raise TraceError(f"{path} is not readable Parquet ({first_line(error)})") from error
+        found = [(field.name, str(field.type)) for field in schema]
+        if found != [(field.name, str(field.type)) for field in columns()[table]]:
+            raise TraceError(f"{path} has other columns than the table {table} of a trace; {AGAIN}")
+    if counts["trace"] != 1:
+        raise TraceError(
+            f"{folder} has {counts['trace']} rows in its table trace, not one; {AGAIN}"
+        )
+    return counts["routing"]
+
+
+def _require_checksums(folder: Path) -> None:
+    named = read_object(folder / MANIFEST, remedy=AGAIN).get("files")
+    for path in files_of(folder):
+        said = named.get(path.name) if isinstance(named, dict) else None
+        if not isinstance(said, dict) or said.get("sha256") != sha256(path):
+            raise TraceError(f"{path} is not the file that its {MANIFEST} describes; {AGAIN}")
