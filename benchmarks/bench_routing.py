@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.kernels.gpu_routing import fused_gate, places
+from model.kernels.gpu_routing import fused_gate, ordered
 
 TOKENS = 16_384
 SIZES = ((2048, 64, 6), (7168, 256, 8))  # D, E, K
@@ -33,7 +33,8 @@ def listing(x_TD: Tensor, weight_ED: Tensor, *, top_k: int) -> tuple[Tensor, ...
 
 def ours(x_TD: Tensor, weight_ED: Tensor, *, top_k: int) -> tuple[Tensor, ...]:
     logits_TE, weights_TK, ids_TK = fused_gate(x_TD, weight_ED, top_k=top_k, sigmoid=False)
-    return logits_TE, weights_TK, ids_TK, *places(ids_TK, num_experts=len(weight_ED))
+    order = ordered(ids_TK, num_experts=len(weight_ED))
+    return logits_TE, weights_TK, ids_TK, order.place_TK, order.ends_E
 
 
 def main() -> None:

@@ -15,10 +15,11 @@ from data.training_folder import TrainingFolder
 from model.config import ModelConfig
 from model.config_file import load_config
 from model.fingerprint import remove_shards, shard_name, shard_paths
+from model.int8_experts import Int8Experts
+from model.kernels.int8 import as_int8
 from model.transformer import Transformer
 
 SHARD_BYTES = 16 * 2**20
-INT8_LIMIT = 127  # -128 is left out: the scale is the same on both sides
 FLOATS = ("BF16", "F16", "F32")
 EXPERT_WEIGHTS = (".experts.gate_up_EDF", ".experts.down_EFD")
 
@@ -63,13 +64,6 @@ def quantize(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def as_int8(tensor: Tensor, *, inputs: int) -> tuple[Tensor, Tensor]:
-    """(whole numbers, scale): a scale an output channel, over the dimension of the `inputs`."""
-    scale = (tensor.float().abs().amax(dim=inputs, keepdim=True) / INT8_LIMIT).bfloat16()
-    whole = tensor.float() / scale.float().clamp(min=torch.finfo(torch.float32).tiny)
-    return whole.round().clamp(-INT8_LIMIT, INT8_LIMIT).to(torch.int8), scale
-
-
 def dequantize(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     result = {name: tensor for name, tensor in tensors.items() if not name.endswith(".scale")}
     for name in [name for name in result if name.endswith(EXPERT_WEIGHTS)]:
@@ -94,16 +88,18 @@ def split_shards(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
 def load_model(
     folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Transformer:
-    """The model in `folder`, in evaluation mode. INT8 experts become `dtype`: the file is smaller
-    for them, the loaded model is not, and all that reads its weights works as on any other."""
+    """The model in `folder`, in evaluation mode. INT8 experts stay INT8 in memory; all that reads
+    their weights is given the numbers that they stand for."""
     config = load_config(folder)
     tensors = load_tensors(folder, config, device=device)
     if config.tied_embeddings:
         tensors["head.weight"] = tensors["embedding.weight"]
     model = Transformer(config).to(device)
     model.load_state_dict(tensors)
-    if device == "cpu":
-        for moe in model.moe_layers():
+    for moe in model.moe_layers():
+        if config.expert_dtype == "int8":
+            moe.experts = Int8Experts(moe.experts)
+        elif device == "cpu":
             moe.experts.lay_out_as_linear()
     return model.to(dtype).eval()
 

@@ -23,16 +23,13 @@ from model.kernels import cpu_experts
 from model.kernels.precision import compute_dtype, product_dtype
 from model.layers import HAS_TRITON, KeyValueCache, SwiGLU
 from model.losses import by_expert
+from model.quickest import Shape, Way, quickest_elsewhere, quickest_on_cpu
 from model.router import Admission, Router, SoftmaxRouter, new_router
 from model.watching import Watcher, watch_contract
 
 if HAS_TRITON:
+    from model.kernels import gpu_decode, gpu_fused
     from model.kernels.gpu_experts import RoutedExperts
-
-# both: benchmarks/bench_experts.py
-ALL_FROM = {"cuda": 0.125, "cpu": 0.375, "meta": 1.0}  # share chosen from which all of them compute
-STRIDE = 16  # bytes that F.grouped_mm wants rows to be a multiple of
-ON_CPU_FROM = 2**22  # multiplications by each expert's `down` from which they go in groups
 
 
 class Experts(nn.Module):
@@ -65,40 +62,49 @@ class Experts(nn.Module):
             weights.data = weights.data.mT.contiguous().mT
 
     def forward(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
-        if self.best_in_groups(x_TD, expert_ids_TK):
+        way = self.quickest(x_TD, expert_ids_TK)
+        if way is Way.GROUPS:
             return self.on_cpu(x_TD, expert_ids_TK, weights_TK)
-        if self.share(expert_ids_TK) >= ALL_FROM[x_TD.device.type]:
+        if way is Way.ALL:
             return self.all_of_them(x_TD, expert_ids_TK, weights_TK)
         return self.gathered(x_TD, expert_ids_TK, weights_TK)
 
-    def share(self, expert_ids_TK: Tensor) -> float:
-        return expert_ids_TK.shape[1] / len(self.down_EFD)
+    @property
+    def sizes(self) -> torch.Size:
+        """(stored experts, width, model dim)."""
+        return self.down_EFD.shape
 
-    def best_in_groups(self, x_TD: Tensor, expert_ids_TK: Tensor) -> bool:
-        if product_dtype(x_TD) != compute_dtype(x_TD):
-            return True
-        if not x_TD.is_cpu or torch.compiler.is_compiling():
-            return False
-        if any(size * compute_dtype(x_TD).itemsize % STRIDE for size in self.down_EFD.shape[1:]):
-            return True
-        many = expert_ids_TK.numel() * self.down_EFD[0].numel() >= ON_CPU_FROM * len(self.down_EFD)
-        return many and self.share(expert_ids_TK) < ALL_FROM["cpu"]
+    def quickest(self, x_TD: Tensor, expert_ids_TK: Tensor) -> Way:
+        dtype = compute_dtype(x_TD)
+        if product_dtype(x_TD) != dtype:
+            return Way.GROUPS
+        shape = Shape(*expert_ids_TK.shape, *self.sizes)
+        launched = not torch.compiler.is_compiling()
+        if x_TD.is_cpu and launched:
+            return quickest_on_cpu(shape, dtype, differentiable=torch.is_grad_enabled())
+        if x_TD.is_cuda and decodes(expert_ids_TK):
+            return Way.SORTED
+        return quickest_elsewhere(shape, dtype, launched=launched)
 
     def on_cpu(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
-        dtype = product_dtype(x_TD)
-        if self.place_E is not None:
-            empty_TK = expert_ids_TK < 0
-            expert_ids_TK = self.place_E[expert_ids_TK.clamp(min=0)].masked_fill(empty_TK, -1)
+        given = x_TD, self.places(expert_ids_TK), weights_TK
         experts = self.gate_up_EDF, self.down_EFD
-        sum_TD = cpu_experts.routed(x_TD, expert_ids_TK, weights_TK, *experts, dtype=dtype)
+        sum_TD = cpu_experts.routed(*given, *experts, dtype=product_dtype(x_TD))
         return sum_TD.to(compute_dtype(x_TD))
+
+    def places(self, expert_ids_TK: Tensor) -> Tensor:
+        """Among the stored experts; -1 for an empty place and for a closed expert."""
+        if self.place_E is None:
+            return expert_ids_TK
+        place_TK = self.place_E[expert_ids_TK.clamp(min=0)]
+        adds_nothing_TK = (expert_ids_TK < 0) | (place_TK == self.sizes[0])
+        return place_TK.masked_fill(adds_nothing_TK, -1)
 
     def gathered(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
         expert_ids_TK, weights_TK = self.stored(expert_ids_TK, weights_TK)
         dtype = compute_dtype(x_TD)
         if HAS_TRITON and x_TD.is_cuda:
-            experts = self.gate_up_EDF.to(dtype), self.down_EFD.to(dtype)
-            return RoutedExperts.apply(x_TD, expert_ids_TK, weights_TK, *experts).to(dtype)
+            return self.on_gpu(x_TD, expert_ids_TK, weights_TK).to(dtype)
         # int16: half the passes of a radix sort
         expert_C, order = expert_ids_TK.reshape(-1).to(torch.int16).sort(stable=True)
         rows_CD = self.rows(x_TD, order // expert_ids_TK.shape[1])
@@ -107,9 +113,22 @@ class Experts(nn.Module):
         place_TK = torch.empty_like(order).scatter(0, order, places).view(expert_ids_TK.shape)
         return F.embedding_bag(place_TK, rows_CD.float(), mode="sum").to(dtype)
 
+    def on_gpu(self, x_TD: Tensor, expert_ids_TK: Tensor, weights_TK: Tensor) -> Tensor:
+        """Ids in 0 ... E - 1."""
+        dtype = compute_dtype(x_TD)
+        experts = self.gate_up_EDF.to(dtype), self.down_EFD.to(dtype)
+        if decodes(expert_ids_TK):
+            return gpu_decode.decoded(x_TD.to(dtype), expert_ids_TK, weights_TK, *experts)
+        inputs = x_TD, expert_ids_TK, weights_TK, *experts
+        if gpu_fused.quicker(expert_ids_TK.numel(), self.sizes, dtype):
+            return gpu_fused.FusedExperts.apply(*inputs, torch.is_grad_enabled())
+        return RoutedExperts.apply(*inputs)
+
     def rows(self, x_TD: Tensor, token_C: Tensor) -> Tensor:
         """Gathered in float32, in which their gradients are summed: in bfloat16 that is slow and
         coarse."""
+        if not torch.is_grad_enabled():
+            return x_TD.to(compute_dtype(x_TD)).index_select(0, token_C)
         return x_TD.float().index_select(0, token_C).to(compute_dtype(x_TD))
 
     def stored(self, expert_ids_TK: Tensor, weights_TK: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,6 +172,10 @@ class Experts(nn.Module):
         gate_TEF, up_TEF = gate_up_TEF.chunk(2, dim=-1)
         hidden_TEF = F.silu(gate_TEF) * up_TEF * weights_TE.unsqueeze(-1)
         return hidden_TEF.flatten(-2) @ self.down_EFD.to(dtype).flatten(0, 1)
+
+
+def decodes(expert_ids_TK: Tensor) -> bool:
+    return HAS_TRITON and not torch.is_grad_enabled() and gpu_decode.few(expert_ids_TK)
 
 
 def standing(leaders: tuple[int, ...]) -> list[int]:

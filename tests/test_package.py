@@ -133,7 +133,7 @@ def test_the_wheel_holds_what_lies_beside_the_code(wheel: Path) -> None:
         path.relative_to(ROOT)
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and path.suffix != ".pyc" and path.parent.name != "checkpoint_int8"
+        if path.is_file() and path.parent.name not in ("__pycache__", "checkpoint_int8")
     ]
     missing = {f"routescope/{path.as_posix()}" for path in beside} - set(ZipFile(wheel).namelist())
     assert missing == set()

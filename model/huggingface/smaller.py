@@ -17,8 +17,8 @@ from torch import Tensor
 
 from data.outputs import write_atomically
 from data.strict_json import json_text, read_object
-from model.checkpoint import as_int8
 from model.fingerprint import int8_name, transformers_weights
+from model.kernels.int8 import as_int8
 
 BESIDE = ("*.json", "*.jinja", "*.model", "*.txt")  # what a folder has beside its weights
 KEPT = "experts.json"  # which experts of the original the ids of a pruned folder are

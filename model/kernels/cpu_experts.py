@@ -7,8 +7,9 @@ T = tokens, K = most experts per token, D = model dim, E = stored experts, F = e
 C = choices, sorted by expert, R = those of one group.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
+from math import gcd, inf
 from typing import Any, NamedTuple
 
 import torch
@@ -16,22 +17,24 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from model.kernels.cpu_groups import (
+    GROUP_WORK,
+    Group,
+    Weights,
+    converted,
+    correlate,
+    ends,
+    grouped,
+    multiply,
+)
 from model.kernels.cpu_memory import fresh
 from model.kernels.cpu_threads import in_threads
 
-GROUPS, GROUP_ROWS = 8, 1024  # at least so many, of at most so many rows, where experts allow it
+SMALL = 2**20  # of float32, multiplications by an expert's `down` that are worth a call of its own
+STRIDE = 16  # bytes that F.grouped_mm wants rows to be a multiple of
 
 silu_into = torch.ops.aten.silu.out
 silu_backward_into = torch.ops.aten.silu_backward.grad_input
-
-
-class Group(NamedTuple):
-    start: int  # of its rows among the choices
-    experts: list[int]
-    rows: list[int]  # of each of them
-
-    def of(self, each_C: Tensor) -> Tensor:
-        return each_C[self.start : self.start + sum(self.rows)]
 
 
 class Choices(NamedTuple):
@@ -49,8 +52,8 @@ def routed(
     x_TD: Tensor,
     expert_ids_TK: Tensor,
     weights_TK: Tensor,
-    gate_up_EDF: Tensor,
-    down_EFD: Tensor,
+    gate_up_EDF: Weights,
+    down_EFD: Weights,
     *,
     dtype: torch.dtype,
 ) -> Tensor:
@@ -59,53 +62,53 @@ def routed(
 
     Ids that are no stored expert, below 0 or from E on, add nothing.
     """
-    choices, order_C = chosen(expert_ids_TK, len(gate_up_EDF))
+    num_experts, width, dim = down_EFD.shape
+    most = SMALL if dtype == torch.float32 else inf
+    if dtype.itemsize * gcd(width, dim) % STRIDE:
+        most = 0
+    choices, order_C = chosen(expert_ids_TK, num_experts, each=width * dim, small=most)
     weight_C = weights_TK.reshape(-1).index_select(0, order_C).to(dtype)
     inputs = x_TD.to(dtype), weight_C, gate_up_EDF, down_EFD
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+    if torch.is_grad_enabled() and any(
+        isinstance(given, Tensor) and given.requires_grad for given in inputs
+    ):
         if inputs[0].is_inference():  # such a tensor cannot be saved
             inputs = inputs[0].clone(), *inputs[1:]
         return Routed.apply(*inputs, choices)
     return computed(*inputs, choices)
 
 
-def chosen(expert_ids_TK: Tensor, num_experts: int) -> tuple[Choices, Tensor]:
-    """(the choices sorted by expert, where each of them is among the T x K)."""
+def chosen(
+    expert_ids_TK: Tensor, num_experts: int, *, each: int, small: float
+) -> tuple[Choices, Tensor]:
+    """(the choices sorted by expert, where each of them is among the T x K).
+
+    `each`: multiplications of a row by `down`; experts of fewer than `small` share calls.
+    """
     ids = expert_ids_TK.reshape(-1)
     last = ids.masked_fill(ids < 0, num_experts).to(torch.int16)  # half the passes of a radix sort
     expert_C, order = last.sort(stable=True)
     rows_E = torch.bincount(expert_C, minlength=num_experts)[:num_experts].tolist()
     place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
     order_C = order[: sum(rows_E)]
+    groups = list(grouped(rows_E, least=GROUP_WORK // each))
+    asked = sum(map(bool, rows_E))
+    if each * len(order_C) < small * asked:
+        groups = [group._replace(ends=ends(group, rows_E)) for group in groups]
     choices = Choices(
         token_C=order_C // expert_ids_TK.shape[1],
         place_TK=place.clamp_(max=len(order_C)).view(expert_ids_TK.shape),
-        groups=sorted(grouped(rows_E), key=lambda group: -sum(group.rows)),
+        groups=sorted(groups, key=lambda group: -sum(group.rows)),
         unasked=[expert for expert, rows in enumerate(rows_E) if not rows],
     )
     return choices, order_C
 
 
-def grouped(rows_E: list[int]) -> Iterator[Group]:
-    """Experts that have rows, in order; ever smaller groups, so that threads end together."""
-    group, left = Group(0, [], []), sum(rows_E)
-    for expert, rows in enumerate(rows_E):
-        if group.rows and sum(group.rows) + rows > min(GROUP_ROWS, left // GROUPS):
-            yield group
-            left -= sum(group.rows)
-            group = Group(group.start + sum(group.rows), [], [])
-        if rows:
-            group.experts.append(expert)
-            group.rows.append(rows)
-    if group.rows:
-        yield group
-
-
 def computed(
     x_TD: Tensor,
     weight_C: Tensor,
-    gate_up_EDF: Tensor,
-    down_EFD: Tensor,
+    gate_up_EDF: Weights,
+    down_EFD: Weights,
     choices: Choices,
     kept_CF: Tensor | None = None,
 ) -> Tensor:
@@ -254,38 +257,3 @@ class Activated(torch.autograd.Function):
         torch.mul(to_acted_TF, up_TF, out=to_gate_TF)
         silu_backward_into(to_gate_TF, gate_TF, grad_input=to_gate_TF)
         return back_TF
-
-
-def converted(weights_EXY: Tensor, dtype: torch.dtype) -> Callable[[int], Tensor]:
-    """An expert's weights in `dtype`, until the next expert is asked for."""
-    each = weights_EXY.detach().unbind()
-    if weights_EXY.dtype == dtype:
-        return each.__getitem__
-    place_XY = torch.empty_like(each[0], dtype=dtype)
-    return lambda expert: place_XY.copy_(each[expert])
-
-
-def multiply(
-    group: Group,
-    rows_RX: Tensor,
-    weights_of: Callable[[int], Tensor],
-    *,
-    transposed: bool = False,
-    out: Tensor,
-) -> None:
-    """Each row by its expert's weights."""
-    pieces = zip(group.experts, rows_RX.split(group.rows), out.split(group.rows), strict=True)
-    for expert, rows, result in pieces:
-        weights = weights_of(expert)
-        torch.mm(rows, weights.t() if transposed else weights, out=result)
-
-
-def correlate(group: Group, rows_RX: Tensor, rows_RY: Tensor, *, out: Tensor) -> None:
-    """The gradient [E, X, Y] of the weights that led from the one to the other."""
-    place_XY = torch.empty_like(out[0], dtype=rows_RX.dtype)
-    pieces = zip(group.experts, rows_RX.split(group.rows), rows_RY.split(group.rows), strict=True)
-    for expert, before, after in pieces:
-        if out.dtype == rows_RX.dtype:
-            torch.mm(before.t(), after, out=out[expert])
-        else:
-            out[expert] = torch.mm(before.t(), after, out=place_XY)

@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.kernels.gpu_routing import places
+from model.kernels.gpu_routing import ordered
 
 BLOCK = 2_048  # most elements of a row at a time
 
@@ -33,9 +33,8 @@ class RoutedExperts(torch.autograd.Function):
         gate_up_EDF: Tensor,
         down_EFD: Tensor,
     ) -> Tensor:
-        place_TK, ends_E = places(expert_ids_TK, num_experts=len(down_EFD))
-        weight_C = weights_TK.new_empty(place_TK.numel(), dtype=torch.float32)
-        weight_C[place_TK.view(-1)] = weights_TK.reshape(-1).float()
+        place_TK, choice_C, ends_E = ordered(expert_ids_TK, num_experts=len(down_EFD))
+        weight_C = weights_TK.reshape(-1)[choice_C].float()
         rows_CD = spread(x_TD, place_TK, dtype=down_EFD.dtype)
         gate_up_CF = F.grouped_mm(rows_CD, gate_up_EDF, offs=ends_E)
         hidden_CF = activated(gate_up_CF, weight_C)

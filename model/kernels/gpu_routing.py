@@ -1,7 +1,10 @@
 """Gate, softmax or sigmoid, top-k and the order of the experts' rows on a GPU (Triton).
 
-T = tokens, D = model dim, E = routed experts, K = experts per token, S = slices of tokens.
+T = tokens, D = model dim, E = routed experts, K = experts per token, C = T * K choices,
+S = slices of tokens.
 """
+
+from typing import NamedTuple
 
 import torch
 import triton
@@ -10,6 +13,14 @@ from torch import Tensor
 
 STEP = 64  # of the model dim, in a product
 CELLS = 8_192  # tokens x experts that one program of the order holds
+
+
+class Order(NamedTuple):
+    """Rows are in the order of the experts, those of one expert in the order of the tokens."""
+
+    place_TK: Tensor  # of every choice among the rows, int32
+    choice_C: Tensor  # of every row among the T * K, int32
+    ends_E: Tensor  # of each expert's rows, int32
 
 
 def fused_gate(
@@ -54,37 +65,28 @@ def fused_gate(
     return logits_TE, weights_TK, ids_TK
 
 
-def places(expert_ids_TK: Tensor, *, num_experts: int) -> tuple[Tensor, Tensor]:
-    """(place_TK of every choice among the rows of all experts, ends_E of each expert's), int32.
-
-    Rows are in the order of the experts, those of one expert in the order of the tokens.
-    """
+def ordered(expert_ids_TK: Tensor, *, num_experts: int) -> Order:
     ids_TK = expert_ids_TK.contiguous()
     tokens, top_k = ids_TK.shape
     wide = triton.next_power_of_2(num_experts)
     size = max(1, min(64, CELLS // wide))
     slices = triton.cdiv(tokens, size)
-    place_TK = torch.empty_like(ids_TK, dtype=torch.int32)
-    counts_ES = ids_TK.new_empty((num_experts, slices), dtype=torch.int32)
-    ends_E = ids_TK.new_empty(num_experts, dtype=torch.int32)
-    count_kernel[(slices,)](
-        ids_TK, counts_ES, tokens, slices, E=num_experts, WIDE=wide, K=top_k, SIZE=size
+    order = Order(
+        torch.empty_like(ids_TK, dtype=torch.int32),
+        ids_TK.new_empty(ids_TK.numel(), dtype=torch.int32),
+        ids_TK.new_empty(num_experts, dtype=torch.int32),
     )
-    until_ES = counts_ES.view(-1).cumsum(0, dtype=torch.int32)
-    place_kernel[(slices,)](
-        ids_TK,
-        counts_ES,
-        until_ES,
-        place_TK,
-        ends_E,
-        tokens,
-        slices,
-        E=num_experts,
-        WIDE=wide,
-        K=top_k,
-        SIZE=size,
-    )
-    return place_TK, ends_E
+    sizes = {"E": num_experts, "WIDE": wide, "K": top_k, "SIZE": size}
+    counts_ES = until_ES = None
+    if slices > 1:
+        counts_ES = ids_TK.new_empty((num_experts, slices), dtype=torch.int32)
+        count_kernel[(slices,)](ids_TK, counts_ES, tokens, slices, **sizes)
+        until_ES = counts_ES.view(-1).cumsum(0, dtype=torch.int32)
+    elif not tokens:
+        order.ends_E.zero_()
+        return order
+    place_kernel[(slices,)](ids_TK, counts_ES, until_ES, *order, tokens, slices, **sizes)
+    return order
 
 
 @triton.jit
@@ -156,9 +158,10 @@ def count_kernel(
 @triton.jit
 def place_kernel(
     ids_ptr,
-    counts_ptr,
+    counts_ptr,  # None: there is one slice
     until_ptr,
     place_ptr,
+    choice_ptr,
     ends_ptr,
     tokens,
     slices,
@@ -176,12 +179,19 @@ def place_kernel(
     for k in range(K):
         expert = tl.load(ids_ptr + t * K + k, here, other=WIDE)
         chosen += (e[None, :] == expert[:, None]).to(tl.int32)
-    until = tl.load(until_ptr + e * slices + s, e < E, other=0)
+    if counts_ptr is None:
+        counts = tl.sum(chosen, 0)
+        until = tl.cumsum(counts, 0)
+    else:
+        counts = tl.load(counts_ptr + e * slices + s, e < E, other=0)
+        until = tl.load(until_ptr + e * slices + s, e < E, other=0)
     tl.store(ends_ptr + e, until, (e < E) & (s == slices - 1))
-    first = until - tl.load(counts_ptr + e * slices + s, e < E, other=0)
+    first = until - counts
     place = first[None, :] + tl.cumsum(chosen, 0) - chosen
     for k in range(K):
         expert = tl.load(ids_ptr + t * K + k, here, other=WIDE)
         hit = e[None, :] == expert[:, None]
-        tl.store(place_ptr + t * K + k, tl.sum(tl.where(hit, place, 0), 1), here)
+        own = tl.sum(tl.where(hit, place, 0), 1)
+        tl.store(place_ptr + t * K + k, own, here)
+        tl.store(choice_ptr + own, t * K + k, here)
         place += hit.to(tl.int32)

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.routing import NO_EXPERT
-from model import moe
+from model import moe, quickest
 from model.config import CLOSED
-from model.kernels import cpu_experts
+from model.kernels import cpu_experts, cpu_groups
 from model.layers import SwiGLU
 from model.moe import Experts
 from tests.model.expert_loop import assert_close, loop_over_experts
@@ -21,8 +21,8 @@ TOKENS, DIM = 40, 16
 @pytest.fixture(autouse=True, params=[1, 2, 5])
 def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Several groups, of several experts each: one after the other, and side by side."""
-    monkeypatch.setattr(cpu_experts, "GROUP_ROWS", 16)
-    monkeypatch.setattr(cpu_experts, "GROUPS", 1)
+    monkeypatch.setattr(cpu_groups, "GROUP_ROWS", 16)
+    monkeypatch.setattr(cpu_groups, "GROUPS", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param
@@ -236,8 +236,8 @@ def test_with_units_for_it_bfloat16_stays_and_is_as_near_as_grouped_mm() -> None
 def test_the_layer_comes_here_with_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     experts, came = new_experts(), []
     monkeypatch.setattr(experts, "on_cpu", lambda x_TD, *_: came.append(len(x_TD)))
-    monkeypatch.setattr(moe, "ON_CPU_FROM", 10 * DIM * 8)  # ten rows an expert
-    enough = 40  # tokens, of 2 places, for 8 experts
+    monkeypatch.setattr(quickest, "GROUPS_FROM", 80)
+    enough = 40  # tokens, of 2 places
     for tokens in (enough - 1, enough):
         ids_TK = torch.zeros(tokens, 2, dtype=torch.long)
         experts(torch.zeros(tokens, DIM), ids_TK, torch.zeros(tokens, 2))
