@@ -1,5 +1,24 @@
 """An error that a user can cause, in one line: for the command line, for pages and for jobs."""
 
+import zlib
+
+import duckdb
+import safetensors
+
+FORESEEN = (  # what files, disks, memory and options of a user can cause
+    ValueError,
+    OSError,
+    MemoryError,
+    zlib.error,
+    duckdb.Error,
+    safetensors.SafetensorError,
+)
+
+
+def is_foreseen(error: Exception) -> bool:
+    """What has a line; anything else is a bug, and has a traceback."""
+    return isinstance(error, FORESEEN) or is_out_of_memory(error)
+
 
 def is_out_of_memory(error: Exception) -> bool:
     """torch has no type of its own for the memory of the CPU."""

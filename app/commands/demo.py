@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from app import folders
-from app.commands.capture import Json, report, summary_figures
+from app.commands.capture import Json
+from app.commands.capture_report import report, summary_figures
 from app.commands.progress import documents_bar
 from app.commands.signals import leaving, nothing
 from app.studies.demo import make_demo

@@ -9,6 +9,7 @@ import typer
 from app.commands.capture import Json
 from app.commands.findings import print_findings
 from app.commands.signals import leaving, nothing
+from app.commands.summarize import Summary, summarize_large
 from data.merge import merge_traces
 from data.store import open_trace
 from data.strict_json import json_text
@@ -17,6 +18,7 @@ from data.strict_json import json_text
 def merge(
     traces: Annotated[list[Path], typer.Argument(help="Two or more traces of one model.")],
     out: Annotated[Path, typer.Option(help="The trace to write, a .duckdb file.")],
+    summary: Summary = True,
     as_json: Json = False,
 ) -> None:
     """Merge traces that different processes captured into one; the originals stay as they are.
@@ -35,3 +37,4 @@ def merge(
         print(json_text({"path": str(out), "documents": documents, "seconds": seconds}))
     else:
         print(f"{out}: {documents:,} documents of {len(traces)} traces in {seconds} s")
+    summarize_large(out, wanted=summary, quiet=as_json)

@@ -2,11 +2,10 @@
 
 import time
 from dataclasses import asdict
-from pathlib import Path
 
-from app.commands.capture import report, what_is_done, with_summary
-from app.commands.capture_options import Served
-from app.commands.capture_prompts import described_prompts, every, part_of
+from app.commands.capture_options import Asked, Served
+from app.commands.capture_prompts import texts_of
+from app.commands.capture_report import report, what_is_done, with_summary
 from app.commands.progress import documents_bar
 from app.commands.signals import leaving
 from app.studies.reader import CHECKPOINT
@@ -14,75 +13,54 @@ from app.studies.served_model import Given, served_model
 from app.studies.server_capture import Captured, ServerCapture
 from app.studies.server_client import Server
 from app.studies.server_dialects import Asking
-from data.prompts import summarize_prompts
+from data.routing import TraceSink
 from data.store import TraceStore
 from data.trace_paths import partial_path, require_free
 
 
-def capture_served(
-    served: Served,
-    prompts: Path,
-    out: Path,
-    model: Path,
-    *,
-    chat: bool,
-    new_tokens: int,
-    temperature: float | None,
-    top_p: float | None,
-    seed: int,
-    part: str | None,
-    resume: bool,
-    as_json: bool,
-) -> None:
-    asking = Asking(
-        api=served.api or "",
-        chat=chat,
-        new_tokens=new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-    )
+def capture_served(served: Served, asked: Asked, asking: Asking) -> None:
+    out = asked.out
     given = Given(
-        folder=None if model == CHECKPOINT else model,
+        folder=None if asked.model == CHECKPOINT else asked.model,
         num_experts=served.num_experts,
         top_k=served.top_k,
-        layers=served.layers,
+        layers=served.num_layers,
     )
-    if not resume:
+    if not asked.resume:
         require_free(out)
-    first, parts = part_of(part)
-    summary = summarize_prompts(prompts)
+    texts = texts_of(asked.prompts, asked.part, asked.kept)
+    summary = texts.summary
     started = time.perf_counter()
     with leaving(lambda: what_is_done(out)), Server(served.server or "") as server:
-        capture = ServerCapture(
-            server,
-            served_model(server, asking.api, given),
-            asking,
-            every(parts, prompts, summary, first=first),
+        capture = ServerCapture(server, served_model(server, asking.api, given), asking, texts)
+        description = texts.kept(
+            capture.description(out.stem, prompts=texts.described(), grouping=summary.grouping),
+            asked.kept,
         )
-        described = described_prompts(prompts, summary, part=part)
-        description = capture.description(out.stem, prompts=described, grouping=summary.grouping)
-        store = (TraceStore.resume if resume else TraceStore.create)(out, description)
-        stored = len(store.stored_doc_ids())
-        total = len(range(first, summary.documents, parts))
-        captured = _written(capture, store, stored=stored, total=total)
+        store = (TraceStore.resume if asked.resume else TraceStore.create)(out, description)
+        sink = asked.kept.sink(store, description)
+        captured = _written(capture, store, sink, total=len(texts))
     seconds = time.perf_counter() - started
     figures = asdict(captured) | {
         "truncated_documents": 0,
         "truncated_tokens": 0,
-        "resumed_documents": stored,
+        "resumed_documents": len(store.stored_doc_ids()),
         "seconds": round(seconds, 2),
         "tokens_per_second": round(captured.tokens / seconds),
     }
-    report(with_summary(figures, summary, out), grouping=summary.grouping, as_json=as_json)
+    figures = with_summary(figures, summary, out)
+    report(figures, grouping=summary.grouping, as_json=asked.as_json)
 
 
-def _written(capture: ServerCapture, store: TraceStore, *, stored: int, total: int) -> Captured:
+def _written(capture: ServerCapture, store: TraceStore, sink: TraceSink, *, total: int) -> Captured:
+    stored = store.stored_doc_ids()
     try:
         with store, documents_bar() as count:
-            count(0, stored, total)
+            count(0, len(stored), total)
             return capture.write(
-                store, on_progress=lambda tokens, done: count(tokens, stored + done, total)
+                sink,
+                stored=stored,
+                on_progress=lambda tokens, done: count(tokens, len(stored) + done, total),
             )
     except ValueError as error:
         if partial_path(store.path).exists():

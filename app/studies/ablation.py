@@ -21,6 +21,7 @@ from analysis.causes import DOUBLE, Claim, LayerChanges, cause_table, claim_cont
 from analysis.domain_names import is_label
 from analysis.groups import summed
 from analysis.queries import TraceInfo
+from app.kept import layer_numbers
 from app.sidecars import CAUSES
 from app.studies import claims
 from app.studies.reader import CHECKPOINT, Tracer
@@ -43,6 +44,11 @@ def require_usable(folder: Path, info: TraceInfo) -> None:
         raise ValueError(
             "the trace does not say which weights it was made with, as one that was imported; "
             "capture its texts with the model to leave experts out"
+        )
+    if layer_numbers(info.config, info.num_layers):
+        raise ValueError(
+            "the trace holds some layers of the model alone; capture its texts without --layers "
+            "to leave experts out"
         )
     if model_sha256(folder) != info.model_sha256:
         raise ValueError(

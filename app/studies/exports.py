@@ -12,6 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from analysis import esft, queries
 from analysis.queries import TraceInfo
+from app.kept import layer_numbers, spans
 from data.exports import eplb, expert_location, expert_map, keep_list, olmoe, tables
 from data.exports import esft as esft_files
 from data.exports.new_file import new_file
@@ -40,8 +41,17 @@ class Subject:
         self.con = con
         self.settings = settings
         self.info: TraceInfo = queries.trace_info(con)
-        self.layers: tuple[LayerDescription, ...] = self.info.layers
         self._of_expert = queries.expert_tokens(con)
+
+    @property
+    def layers(self) -> tuple[LayerDescription, ...]:
+        """Of the model. ValueError: the trace lacks some, of which a file would have to tell."""
+        if numbers := layer_numbers(self.info.config, self.info.num_layers):
+            raise ValueError(
+                f"the trace holds {spans(numbers)} alone, and this export is of all layers; "
+                "capture without --layers"
+            )
+        return self.info.layers
 
     @cached_property
     def loads(self) -> np.ndarray:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.kept import Kept
 from app.studies.reader import Sampling, Tracer, own_model
 from data.merge import merge_traces
 from data.new_trace import TraceDescription
@@ -31,6 +32,7 @@ def capture_in_parallel(
     out: Path,
     description: TraceDescription,
     *,
+    kept: Kept,
     sampling: Sampling | None,
     allow_nonfinite: bool = False,
     on_progress: Callable[[int, int], None],
@@ -43,7 +45,7 @@ def capture_in_parallel(
         with TraceStore.create(folder / f"{ranks.rank}.duckdb", description) as store:
             captured = tracer.capture(
                 documents,
-                store,
+                kept.sink(store, description),
                 sampling=sampling,
                 allow_nonfinite=allow_nonfinite,
                 on_progress=on_progress,

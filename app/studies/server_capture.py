@@ -4,7 +4,7 @@ T = tokens, L = layers of the payload, K = experts per token.
 """
 
 import platform
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -24,8 +24,7 @@ from data.importers.served.answers import Answer, answers
 from data.importers.served.payloads import Layout
 from data.importers.source import Meter, Options, Source
 from data.new_trace import TraceDescription
-from data.routing import Document, Finding, LayerDescription, RoutingBatch
-from data.store import TraceStore
+from data.routing import Document, Finding, LayerDescription, RoutingBatch, TraceSink
 
 AT_ONCE = 8  # requests on their way
 FIRST = 8  # answers by which the layers are known
@@ -94,11 +93,15 @@ class ServerCapture:
         )
 
     def write(
-        self, store: TraceStore, *, on_progress: Callable[[int, int], None] = lambda *_: None
+        self,
+        sink: TraceSink,
+        *,
+        stored: Collection[int] = (),
+        on_progress: Callable[[int, int], None] = lambda *_: None,
     ) -> Captured:
         """In the order of the documents. What was noticed until an error is stored with them."""
         captured = Captured()
-        self._stored |= store.stored_doc_ids()
+        self._stored |= set(stored)
         if all(document.doc_id in self._stored for document in self._ahead()):
             return captured
         rest = (document for document in self._rest if document.doc_id not in self._stored)
@@ -107,14 +110,14 @@ class ServerCapture:
             try:
                 for batch in checked.batches():
                     assert isinstance(batch, RoutingBatch)
-                    store.write(batch)
+                    sink.write(batch)
                     captured.documents += len(batch.documents)
                     captured.tokens += len(batch.position_T)
                     on_progress(captured.tokens, captured.documents)
             except BaseException:
                 if captured.documents:
                     findings = tuple(one for one in checked.findings if one.kind not in REPORTED)
-                    store.write(_nothing_but(findings, len(self.layers), self._layout))
+                    sink.write(_nothing_but(findings, len(self.layers), self._layout))
                 raise
         return captured
 
@@ -168,7 +171,7 @@ class ServerCapture:
         if layers is not None and layout.raw_type is not None:
             return replace(layout, num_layers=layers)
         for name, said, found in (
-            ("--layers", layers, layout.num_layers),
+            ("--num-layers", layers, layout.num_layers),
             ("--top-k", top_k, layout.top_k),
             ("--num-experts", self.model.num_experts, max(self.model.num_experts, layout.top_k)),
         ):

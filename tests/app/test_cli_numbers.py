@@ -3,6 +3,7 @@
 import pytest
 
 from app import cli
+from app.kept import Layers, Sample
 from tests.app.shell import Run
 
 SEED = (-1, 2**31, 2**63, 2**200, "nan", "1.5")
@@ -41,6 +42,9 @@ QUANTIZE = ("quantize", "m", "--out", "n")
 TRAIN = ("train", "f", "--corpus", "c")
 
 
+KINDS = (int, float, int | None, float | None, Sample | None, Layers | None)
+
+
 NUMBERS = [
     (CAPTURE, "--seed", SEED),
     (CAPTURE, "--generate", (-1, 2**31, "nan")),
@@ -48,7 +52,10 @@ NUMBERS = [
     (CAPTURE, "--top-p", ("nan", "inf", 0, -1, 1.1)),
     (CAPTURE, "--num-experts", (*COUNT, 4_097)),
     (CAPTURE, "--top-k", (*COUNT, 257)),
-    (CAPTURE, "--layers", (*COUNT, 4_097)),
+    (CAPTURE, "--num-layers", (*COUNT, 4_097)),
+    (CAPTURE, "--workers", (*COUNT, 65_537)),
+    (CAPTURE, "--sample", (*COUNT, 1.5, "1.0", "0.0", "10%", "1e3", "0.1.2", "٣", "")),
+    (CAPTURE, "--layers", (-1, "nan", "1.5", "3-1", "1,,2", "0-", "", 2**31, "1-99999")),
     (IMPORT, "--num-experts", (*COUNT, 4_097)),
     (IMPORT, "--top-k", (*COUNT, 4_097)),
     (EXPORT, "--devices", COUNT),
@@ -107,7 +114,7 @@ def test_every_number_that_a_command_takes_is_tested_above() -> None:
             name = command.name or command.callback.__name__
             for parameter, type_ in command.callback.__annotations__.items():
                 kind = getattr(type_, "__origin__", None)
-                if kind in (int, float, int | None, float | None):
+                if kind in KINDS:
                     path = "model" if group is cli.model.app else name
                     taking.add((path, f"--{parameter.replace('_', '-')}"))
     assert taking == named

@@ -248,3 +248,58 @@ def test_a_tokenizer_that_panics_is_one_line(
     result = run(prompts, "--out", out, "--model", model, "--generate", generate)
     assert "tokenizer.json cannot encode the text 'aaaa" in refused(result)
     assert capfd.readouterr().err == ""
+
+
+def rank(monkeypatch: pytest.MonkeyPatch, number: str, of: str) -> None:
+    monkeypatch.setenv("RANK", number)
+    monkeypatch.setenv("WORLD_SIZE", of)
+
+
+def test_the_part_of_a_rank_comes_from_the_environment(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = write(tmp_path / "p.txt", "one\ntwo\nthree\n")
+    out = tmp_path / "t.duckdb"
+    rank(monkeypatch, "1", "2")
+    given = (prompts, "--model", folder, "--out", out, "--part", "rank")
+    assert run(*given).exit_code == 0
+    shard = tmp_path / "t.2-of-2.duckdb"
+    assert not out.exists()
+    with open_trace(shard) as trace:
+        assert trace.execute("SELECT doc_id FROM document").fetchall() == [(1,)]
+        config = json.loads(trace.execute("SELECT config FROM trace").fetchall()[0][0])
+    assert config["capture"]["prompts"]["part"] == "2/2"
+    assert f"{shard} exists" in refused(run(*given))
+    assert "leave out --part" in refused(run(*given, "--ray"))
+    assert "--parallel for one model" in refused(run(*given, "--parallel"))
+
+
+@pytest.mark.parametrize(("number", "of"), [("", ""), ("2", "2"), ("x", "2"), ("0", "0")])
+def test_a_rank_that_is_none_is_refused(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, number: str, of: str
+) -> None:
+    rank(monkeypatch, number, of)
+    prompts = write(tmp_path / "p.txt", "one\n")
+    given = (prompts, "--model", folder, "--out", tmp_path / "t.duckdb", "--part", "rank")
+    assert "--part" in refused(run(*given))
+    assert [path.name for path in tmp_path.iterdir()] == ["p.txt"]
+
+
+def test_a_merge_without_one_of_the_parts_is_refused(tmp_path: Path, folder: Path) -> None:
+    prompts = write(tmp_path / "p.txt", "one\ntwo\nthree\n")
+    paths = [tmp_path / f"{place}.duckdb" for place in (1, 2, 3)]
+    for place, path in enumerate(paths, start=1):
+        part = ("--model", folder, "--out", path, "--part", f"{place}/3")
+        assert run(prompts, *part).exit_code == 0
+    out = tmp_path / "all.duckdb"
+    two = CliRunner().invoke(MERGE, [str(paths[0]), str(paths[2]), "--out", str(out)])
+    assert "part 2/3 of p.txt is missing" in refused(two)
+    unfinished = partial_path(paths[1])
+    paths[1].rename(unfinished)
+    shards = [*map(str, paths), "--out", str(out)]
+    assert "is an unfinished capture" in refused(CliRunner().invoke(MERGE, shards))
+    twice = CliRunner().invoke(MERGE, [str(paths[0]), *shards])
+    assert refused(twice)
+    assert not list(tmp_path.glob("all.duckdb*"))
+    unfinished.rename(paths[1])
+    assert CliRunner().invoke(MERGE, shards).exit_code == 0

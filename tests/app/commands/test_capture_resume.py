@@ -32,7 +32,7 @@ def interrupt(tmp_path: Path, folder: Path, *, after: int, capsys: pytest.Captur
     store = TraceStore.create(tmp_path / "t.duckdb", description)
     documents = interrupting(read_documents(prompts, joined=found.joined), after=after)
     with pytest.raises(typer.Exit) as raised:
-        command.write_trace(tracer, documents, store, total=5_000)
+        command.write_trace(tracer, documents, store, sink=store, total=5_000)
     assert raised.value.exit_code == 130
     return capsys.readouterr().err
 

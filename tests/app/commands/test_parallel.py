@@ -8,9 +8,7 @@ import signal
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import numpy as np
 import pytest
 import torch
@@ -23,19 +21,10 @@ from data.tokens import TokenizedDocument, write_tokens
 from model.checkpoint import load_model, save_model
 from model.transformer import Transformer
 from tests import torchrun
+from tests.app.commands.alike import assert_alike, description
 from tests.models import small_config
 from tests.torchrun import ROUTESCOPE
 
-COMPARED = {  # tables of a trace, and their columns of floats with what these may differ by
-    "document": {},
-    "token": {"loss": 1e-5},
-    "routing": {"weight": 1e-5},
-    "gate": {"entropy": 1e-4, "margin": 1e-4},
-    "document_load": {"weight_sum": 1e-4},
-    "document_k": {},
-    "coactivation": {},
-    "transition": {},
-}
 PROMPTS = "".join(f"Prompt {n}: what is {n} + {n * n}? Then why?\n" for n in range(7))
 
 
@@ -101,32 +90,6 @@ def losses(trace: Path) -> np.ndarray:
         return np.array(con.execute("SELECT loss FROM token").fetchall())
 
 
-def assert_alike(one: Path, other: Path, *, loss: float = COMPARED["token"]["loss"]) -> None:
-    with duckdb.connect() as con:
-        con.execute(f"ATTACH '{one}' AS one (READ_ONLY)")
-        con.execute(f"ATTACH '{other}' AS other (READ_ONLY)")
-        for table, about in COMPARED.items():
-            expected, given = (
-                con.execute(f"FROM {db}.{table}").fetchnumpy() for db in ("one", "other")
-            )
-            assert expected.keys() == given.keys()
-            for column, values in expected.items():
-                if column in about:
-                    most = loss if column == "loss" else about[column]
-                    close = np.ma.allclose(given[column], values, rtol=0, atol=most)
-                    assert close, (table, column)
-                else:
-                    assert np.array_equal(given[column], values), (table, column)
-
-
-def description(trace: Path) -> dict[str, Any]:
-    with open_trace(trace) as con:
-        cursor = con.execute("SELECT * EXCLUDE (trace_id, created_at) FROM trace")
-        names = [column[0] for column in cursor.description]
-        row = dict(zip(names, cursor.fetchall()[0], strict=True))
-    return row | {"config": json.loads(row["config"])}
-
-
 @pytest.mark.slow
 def test_two_processes_capture_with_the_shipped_model_what_one_does(
     tmp_path: Path, prompts: Path
@@ -145,6 +108,21 @@ def test_two_processes_capture_with_the_shipped_model_what_one_does(
     expected, given = description(one), description(two)
     assert given["config"]["capture"].pop("ranks") == 2
     assert given == expected
+
+
+@pytest.mark.slow
+def test_each_process_captures_the_part_of_its_rank(
+    tmp_path: Path, prompts: Path, folder: Path
+) -> None:
+    one, two = tmp_path / "t.duckdb", tmp_path / "two" / "t.duckdb"
+    two.parent.mkdir()
+    assert alone("capture", prompts, "--out", one, "--model", folder).exit_code == 0
+    options = ["--out", two, "--model", folder, "--part", "rank"]
+    torchrun.run(2, ROUTESCOPE, "capture", str(prompts), *map(str, options))
+    shards = sorted(two.parent.iterdir())
+    assert [path.name for path in shards] == ["t.1-of-2.duckdb", "t.2-of-2.duckdb"]
+    assert alone("merge", *shards, "--out", two).exit_code == 0
+    assert_alike(one, two)
 
 
 @pytest.mark.slow

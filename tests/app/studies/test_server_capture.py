@@ -57,7 +57,7 @@ def capture(
         config_without_port.config["server"]["url"] = "made"  # type: ignore[index]
         begin = TraceStore.resume if resume else TraceStore.create
         with begin(out, config_without_port) as store:
-            return taken.write(store, on_progress=on_progress)
+            return taken.write(store, stored=store.stored_doc_ids(), on_progress=on_progress)
 
 
 def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
@@ -262,7 +262,7 @@ def test_experts_are_asked_for_where_nobody_says(tmp_path: Path) -> None:
     out = tmp_path / "t.duckdb"
     assert "--num-experts" in refusal(Engine("vllm"), out, given=Given())
     assert "--top-k" in refusal(Engine("sglang"), out, given=Given(num_experts=8))
-    assert "--layers" in refusal(Engine("vllm"), out, given=Given(num_experts=8, layers=4))
+    assert "--num-layers" in refusal(Engine("vllm"), out, given=Given(num_experts=8, layers=4))
     assert "--top-k" in refusal(Engine("vllm"), out, given=Given(num_experts=8, top_k=3))
 
 

@@ -1,0 +1,78 @@
+"""What a capture says when it is done, or was interrupted."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.queries import findings
+from app.commands.findings import print_report
+from data.groups import Grouping
+from data.prompts import PromptSummary
+from data.store import open_trace
+from data.strict_json import json_text
+from data.trace_paths import partial_path
+
+if TYPE_CHECKING:
+    from model.capture import Captured
+
+
+def summary_figures(captured: "Captured", *, seconds: float, resumed: int = 0) -> dict[str, object]:
+    return asdict(captured) | {
+        "resumed_documents": resumed,
+        "seconds": round(seconds, 2),
+        "tokens_per_second": round(captured.tokens / seconds),
+    }
+
+
+def with_summary(
+    figures: dict[str, object], summary: PromptSummary, out: Path
+) -> dict[str, object]:
+    about_prompts = {
+        "skipped_rows": summary.skipped,
+        "groups": summary.grouping.described(),
+        "notes": list(summary.notes),
+    }
+    return figures | about_prompts | {"path": str(out)}
+
+
+def what_is_done(path: Path) -> str:
+    partial = partial_path(path)
+    if partial.exists():
+        return f"{partial} holds what is done: add --resume to continue"
+    return "nothing was stored"
+
+
+def counted(number: object, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
+
+
+def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_json: bool) -> None:
+    with open_trace(Path(str(figures["path"]))) as con:
+        print_report(findings(con))
+    if as_json:
+        print(json_text(figures))
+        return
+    print(
+        f"{figures['path']}: {counted(figures['documents'], 'document', 'documents')}, "
+        f"{counted(figures['tokens'], 'token', 'tokens')} "
+        f"in {figures['seconds']} s ({figures['tokens_per_second']:,} tokens/s)"
+    )
+    if figures["resumed_documents"]:
+        stored = counted(figures["resumed_documents"], "document", "documents")
+        print(f"{stored} had been stored before")
+    if lost := figures.get("lost_workers"):
+        workers = counted(lost, "worker was lost, and its", "workers were lost, and their")
+        print(f"{workers} documents were captured again")
+    if cut := figures["truncated_documents"]:
+        print(
+            f"{counted(cut, 'document was', 'documents were')} longer than the context: "
+            f"{counted(figures['truncated_tokens'], 'token', 'tokens')} cut"
+        )
+    if skipped := figures.get("skipped_rows"):
+        print(f"{counted(skipped, 'row', 'rows')} without text skipped")
+    notes = figures.get("notes", [])
+    assert isinstance(notes, list)
+    for note in notes:
+        print(f"note: {note}")
+    if grouping and grouping.joined:
+        print(grouping.in_words())
