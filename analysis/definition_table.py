@@ -138,8 +138,8 @@ def _vocabulary_rows(trace: TraceArrays) -> Iterator[Row]:
     most = _figure(vocabulary.vocabulary_specialization, living_VE)
     mean = _figure(definitions.mean_vocabulary_share, tokens_VE)
     following = _figure(definitions.mean_vocabulary_share, trace.next_tokens_VE)
-    row = vocabulary.vocabulary_summary([tokens_VE]).iloc[0]
-    corrected = Figure(None, row.reason) if row.reason else Figure(float(row.corrected))
+    row = vocabulary.vocabulary_summary(tokens_VE)
+    corrected = Figure(None, row["reason"]) if row["reason"] else Figure(row["corrected"])
     yield name, PAPER, "share of an id's tokens that chose e first: the strongest", most
     yield name, CODE, "input token: the largest such share of an id, mean over all ids", mean
     yield name, CODE, "next token: the same of the id that follows", following

@@ -6,9 +6,10 @@ T = tokens, N = groups, E = routed experts, G = domains, R = deals of domains to
 import numpy as np
 import pandas as pd
 
-from analysis.arrays import choice_array
+from analysis.arrays import choice_array, token_starts
 from analysis.conditional import PERMUTATIONS, conditional_information
 from analysis.groups import NOT_ENOUGH
+from analysis.joint_counts import summed_by_group
 from analysis.permutation import false_discovery_rate
 from analysis.queries import TraceInfo
 from analysis.specialization import mutual_information
@@ -62,8 +63,9 @@ def information_row(
             "n_tokens": 0,
             "reason": "no routed tokens in this layer",
         }
-    chosen_TE, unit_T = choice_array(choices, info.layers[layer_id].num_experts)
-    token_id_T = choices.drop_duplicates(["doc_id", "position"]).token_id.to_numpy()
+    num_experts = info.layers[layer_id].num_experts
+    chosen_TE, unit_T = choice_array(choices, num_experts)
+    token_id_T = choices.token_id.to_numpy()[token_starts(choices)]
     units, group_T = np.unique(unit_T, return_inverse=True)
     domain_N = pd.Index(info.domains).get_indexer(pd.Index(domains[units]))
     row |= {"n_documents": choices.doc_id.nunique(), "n_groups": len(units)}
@@ -72,8 +74,7 @@ def information_row(
         beyond = conditional_information(chosen_TE, token_id_T, group_T, domain_N[group_T])
     except ValueError as error:
         return row | {"reason": str(error)}
-    tokens_NE = np.zeros((len(units), chosen_TE.shape[1]))
-    np.add.at(tokens_NE, group_T, chosen_TE)
+    tokens_NE = summed_by_group(chosen_TE, group_T)
     row |= _information(tokens_NE, domain_N, num_domains=len(info.domains))
     null = beyond.null + beyond.group_excess
     row |= {"plug_in": beyond.plug_in, "null": null, "beyond": beyond.corrected, "p": beyond.p}

@@ -4,27 +4,27 @@ Uniform: k of E drawn uniformly for every token. Load: every token keeps its k a
 load, and nothing else is preferred; what curveball swaps of the token x expert matrix sample, here
 from its maximum-entropy law (analysis/fixed_loads.py). The spread is taken over groups.
 
-T = tokens, N = groups, E = routed experts, P = pairs a < b, V = values of k that occur.
+T = tokens, N = groups, E = routed experts, P = pairs a < b, V = values of k that occur, F = vectors
+of loads.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from analysis.excess import MIN_EXPECTED, excess_tests, group_variance
-from analysis.fixed_loads import FixedLoads, feasible, fixed_loads
+from analysis.fixed_loads import FixedLoads, feasible, fixed_loads, square_sums
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
+from analysis.joint_counts import joint_sums, summed_by_group
 from analysis.permutation import adjusted
 
-GROUPS_AT_ONCE = 256  # bounds memory
-TOO_MANY = "too many experts a token for the null of fixed loads; k of E can be tested"
+TOO_MANY = "too many experts for the null of fixed loads; k of E can be tested"
 
 
 @dataclass(frozen=True, slots=True)
 class _Choices:
-    """One layer's choices; group_T ascends from 0, tokens that chose nothing are left out."""
+    """One layer's choices; group_T counts from 0, tokens that chose nothing are left out."""
 
     chosen_TE: np.ndarray
     group_T: np.ndarray
@@ -44,22 +44,22 @@ def pair_significance(chosen_TE: np.ndarray, group_T: np.ndarray) -> pd.DataFram
     num_experts = chosen_TE.shape[-1]
     pairs_P = np.triu_indices(num_experts, 1)
     uniform_V = choices.k_V * (choices.k_V - 1) / (num_experts * (num_experts - 1))
-    uniform = FixedLoads(
-        single_VE=np.zeros((len(choices.k_V), num_experts)),
-        pair_VP=np.repeat(uniform_V[:, None], len(pairs_P[0]), axis=1),
-        slope_PE=np.zeros((len(pairs_P[0]), num_experts)),
-        variance_P=np.full(len(pairs_P[0]), choices.tokens_V @ (uniform_V * (1 - uniform_V))),
-    )
     load, reason_P = _load_null(choices)
     effective = effective_number(choices.k_NV.sum(-1))
     table = pd.DataFrame({"expert_a": pairs_P[0], "expert_b": pairs_P[1]})
-    table["tokens"], *spreads = _spread(choices, (uniform, load))
-    for name, null, spread_P in zip(("uniform", "load"), (uniform, load), spreads, strict=True):
+    table["tokens"], *spreads = _spread(choices, uniform_V, load)
+    expected_P = np.full(len(table), choices.tokens_V @ uniform_V)
+    least = choices.tokens_V @ (uniform_V * (1 - uniform_V))
+    nulls = {
+        "uniform": (expected_P, np.full(len(table), least)),
+        "load": (choices.tokens_V @ load.pair_VP, load.variance_P),
+    }
+    for (name, (expected_P, least_P)), spread_P in zip(nulls.items(), spreads, strict=True):
         tests = excess_tests(
             table.tokens.to_numpy(),
-            choices.tokens_V @ null.pair_VP,
+            expected_P,
             spread_P=spread_P,
-            least_P=null.variance_P,
+            least_P=least_P,
             effective=effective,
         )
         table = table.join(tests.add_suffix(f"_{name}"))
@@ -111,20 +111,33 @@ def _load_null(choices: _Choices) -> tuple[FixedLoads, np.ndarray]:
     reason_P = np.where(always_E[a_P] | always_E[b_P], "an expert that every token chose", "")
     reason_P = np.where(dead_E[a_P] | dead_E[b_P], "an expert that was never chosen", reason_P)
     free_k_V = choices.k_V - always_E.sum()
-    if not feasible(int(free_E.sum()), int(free_k_V.max())):
+    if not feasible(int(free_E.sum()), free_k_V):
         return _unknown(len(choices.k_V), len(tokens_E)), np.full(len(a_P), TOO_MANY)
     law = fixed_loads(tokens_E[free_E], k_V=free_k_V, tokens_V=choices.tokens_V)
-    num_values, num_pairs = len(choices.k_V), len(a_P)
-    single_VE = np.repeat(always_E[None].astype(float), num_values, axis=0)
+    num_experts, free_P = len(tokens_E), free_E[a_P] & free_E[b_P]
+    single_VE = np.repeat(always_E[None].astype(float), len(choices.k_V), axis=0)
     single_VE[:, free_E] = law.single_VE
     pair_VP = single_VE[:, a_P] * single_VE[:, b_P]  # exact where either is dead or always chosen
-    free_P = free_E[a_P] & free_E[b_P]
     pair_VP[:, free_P] = law.pair_VP
-    slope_PE = np.zeros((num_pairs, len(tokens_E)))
-    slope_PE[np.ix_(free_P, free_E)] = law.slope_PE
-    variance_P = np.zeros(num_pairs)
+    base_FE = np.zeros((len(law.base_FE), num_experts))
+    base_FE[:, free_E] = law.base_FE
+    inverse_EE = np.zeros((num_experts, num_experts))
+    inverse_EE[np.ix_(free_E, free_E)] = law.inverse_EE
+    part_FP, own_2P, variance_P = (
+        np.zeros((*rows, len(a_P))) for rows in ((len(base_FE),), (2,), ())
+    )
+    part_FP[:, free_P], own_2P[:, free_P] = law.part_FP, law.own_2P
     variance_P[free_P] = law.variance_P
-    return FixedLoads(single_VE, pair_VP, slope_PE, variance_P), reason_P
+    whole = FixedLoads(
+        single_VE=single_VE,
+        pair_VP=pair_VP,
+        base_FE=base_FE,
+        part_FP=part_FP,
+        own_2P=own_2P,
+        inverse_EE=inverse_EE,
+        variance_P=variance_P,
+    )
+    return whole, reason_P
 
 
 def _unknown(num_values: int, num_experts: int) -> FixedLoads:
@@ -132,33 +145,61 @@ def _unknown(num_values: int, num_experts: int) -> FixedLoads:
     return FixedLoads(
         single_VE=np.zeros((num_values, num_experts)),
         pair_VP=np.full((num_values, num_pairs), np.nan),
-        slope_PE=np.zeros((num_pairs, num_experts)),
+        base_FE=np.zeros((0, num_experts)),
+        part_FP=np.zeros((0, num_pairs)),
+        own_2P=np.zeros((2, num_pairs)),
+        inverse_EE=np.zeros((num_experts, num_experts)),
         variance_P=np.full(num_pairs, np.nan),
     )
 
 
-def _spread(choices: _Choices, nulls: tuple[FixedLoads, ...]) -> list[np.ndarray]:
+def _spread(choices: _Choices, uniform_V: np.ndarray, load: FixedLoads) -> list[np.ndarray]:
     """Tokens of every pair, then for each null the variance of that number over groups.
 
     A residual is a group's count less its expectation, and less what its loads explain: the
-    loads of the null are those of the trace, so they follow the groups.
+    loads of the null are those of the trace, so they follow the groups. Counts and what explains
+    them are multiplied out, so that no residual of a group and a pair is ever made.
     """
     num_groups, num_experts = len(choices.k_NV), choices.chosen_TE.shape[-1]
-    tokens_N = choices.k_NV.sum(-1)
     a_P, b_P = np.triu_indices(num_experts, 1)
-    edges = np.append(0, np.cumsum(tokens_N))
-    tokens_P = np.zeros(len(a_P), dtype=np.int64)
-    sums = [np.zeros((3, len(a_P))) for _ in nulls]  # of residuals, times length, squared
-    for start in range(0, num_groups, GROUPS_AT_ONCE):
-        chunk = slice(start, start + GROUPS_AT_ONCE)
-        rows = [choices.chosen_TE[a:b] for a, b in pairwise(edges[start : chunk.stop + 1])]
-        both_NEE = np.stack([chosen.T.astype(np.float32) @ chosen for chosen in rows])
-        load_NE = np.diagonal(both_NEE, axis1=1, axis2=2)
-        pairs_NP = both_NEE[:, a_P, b_P]
-        tokens_P += pairs_NP.sum(0).astype(np.int64)
-        k_NV = choices.k_NV[chunk]
-        for sums_P, null in zip(sums, nulls, strict=True):
-            explained_NP = (load_NE - k_NV @ null.single_VE) @ null.slope_PE.T
-            residual_NP = pairs_NP - k_NV @ null.pair_VP - explained_NP
-            sums_P += residual_NP.sum(0), tokens_N[chunk] @ residual_NP, (residual_NP**2).sum(0)
-    return [tokens_P, *(group_variance(tokens_N, *sums_P) for sums_P in sums)]
+    tokens_N, expected_N = choices.k_NV.sum(-1), choices.k_NV @ uniform_V
+    away_NE = summed_by_group(choices.chosen_TE, choices.group_T) - choices.k_NV @ load.single_VE
+    own_NE = away_NE @ load.inverse_EE
+    explaining_NF = own_NE @ load.base_FE.T
+    weight_NX = np.column_stack(
+        [np.ones(num_groups), tokens_N, expected_N, choices.k_NV, explaining_NF]
+    )
+    sums = joint_sums(
+        choices.chosen_TE,
+        choices.chosen_TE,
+        choices.group_T,
+        weight_NX=weight_NX,
+        row_NA=own_NE,
+        column_NB=own_NE,
+    )
+    weighted_XP, square_P = sums.weighted_XAB[:, a_P, b_P], sums.square_AB[a_P, b_P]
+    tokens_P, by_length_P, by_expected_P = weighted_XP[:3]
+    uniform = group_variance(
+        tokens_N,
+        tokens_P - expected_N.sum(),
+        by_length_P - expected_N @ tokens_N,
+        square_P - 2 * by_expected_P + expected_N @ expected_N,
+    )
+    part_XP, weight_NX = np.concatenate([load.pair_VP, load.part_FP]), weight_NX[:, 3:]
+
+    def explained(times_N: np.ndarray) -> np.ndarray:
+        by_own_E = times_N @ own_NE
+        own_P = load.own_2P[0] * by_own_E[a_P] + load.own_2P[1] * by_own_E[b_P]
+        return times_N @ weight_NX @ part_XP + own_P
+
+    all_N = np.concatenate([weight_NX, own_NE], 1)
+    crossed_P = np.einsum("xp,xp->p", weighted_XP[3:], part_XP)
+    for own_P, by_own_EE in zip(load.own_2P, (sums.row_AB, sums.column_AB), strict=True):
+        crossed_P += own_P * by_own_EE[a_P, b_P]
+    by_load = group_variance(
+        tokens_N,
+        tokens_P - explained(np.ones(num_groups)),
+        by_length_P - explained(tokens_N),
+        square_P - 2 * crossed_P + square_sums(part_XP, load.own_2P, all_N.T @ all_N),
+    )
+    return [tokens_P.round().astype(np.int64), uniform, by_load]

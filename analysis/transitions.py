@@ -3,15 +3,12 @@
 T = tokens that chose in both layers, N = groups, E = routed experts, P = E times E transitions.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 
 from analysis.excess import MIN_EXPECTED, excess_tests, group_variance
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
-
-CELLS_AT_ONCE = 2**21  # bounds memory
+from analysis.joint_counts import joint_sums, summed_by_group
 
 
 def transition_significance(
@@ -27,9 +24,9 @@ def transition_significance(
     if not both_T.any():
         raise ValueError("no token chose experts in both layers")
     here_TE, next_TE, group_T = here_TE[both_T], next_TE[both_T], group_T[both_T]
-    length_N = np.unique(group_T, return_counts=True)[1]
-    tokens_EE, spread_EE = _spread(here_TE, next_TE, length_N)
-    effective = effective_number(length_N)
+    group_T = np.unique(group_T, return_inverse=True)[1]
+    tokens_EE, spread_EE = _spread(here_TE, next_TE, group_T)
+    effective = effective_number(np.bincount(group_T))
     share_E, next_share_E = (tokens_EE.sum(axis) / tokens_EE.sum() for axis in (1, 0))
     least_EE = _independent_variance(here_TE.sum(-1), next_TE.sum(-1), share_E, next_share_E)
     always_EE = np.logical_or.outer(here_TE.all(0), next_TE.all(0))
@@ -54,35 +51,46 @@ def transition_significance(
 
 
 def _spread(
-    here_TE: np.ndarray, next_TE: np.ndarray, length_N: np.ndarray
+    here_TE: np.ndarray, next_TE: np.ndarray, group_T: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Transitions, and the variance over groups of their number less what is expected, [E, E].
 
     A residual is a group's count less what its own loads in the two layers explain, so that a
-    group with loads of its own is no transition.
+    group with loads of its own is no transition; its square is multiplied out.
     """
-    groups = list(pairwise(np.append(0, np.cumsum(length_N))))
-    here_TE, next_TE = here_TE.astype(np.float32), next_TE.astype(np.float32)
-    next_k_T, k_T = next_TE.sum(-1), here_TE.sum(-1)
-    tokens_EE = (here_TE.T @ next_TE).astype(np.float64)
-    total = tokens_EE.sum()
-    share_E1, next_share_E = tokens_EE.sum(1)[:, None] / total, tokens_EE.sum(0) / total
-    sums_3EE = np.zeros((3, *tokens_EE.shape))
-    made_N = np.zeros(len(groups))
-    at_once = max(1, CELLS_AT_ONCE // tokens_EE.size)
-    for start in range(0, len(groups), at_once):
-        chunk = groups[start : start + at_once]
-        residual_NEE = np.stack([here_TE[a:b].T @ next_TE[a:b] for a, b in chunk])
-        load_NE = np.stack([next_k_T[a:b] @ here_TE[a:b] for a, b in chunk])
-        next_load_NE = np.stack([k_T[a:b] @ next_TE[a:b] for a, b in chunk])
-        made_n = load_NE.sum(-1)
-        made_N[start : start + at_once] = made_n
-        residual_NEE -= load_NE[:, :, None] * next_share_E
-        residual_NEE -= share_E1 * (next_load_NE - made_n[:, None] * next_share_E)[:, None, :]
-        sums_3EE[0] += residual_NEE.sum(0)
-        sums_3EE[1] += np.tensordot(made_n, residual_NEE, 1)
-        sums_3EE[2] += np.einsum("nab,nab->ab", residual_NEE, residual_NEE)
-    return tokens_EE.astype(np.int64), group_variance(made_N, *sums_3EE)
+    load_NE = summed_by_group(here_TE, group_T, next_TE.sum(-1))
+    next_load_NE = summed_by_group(next_TE, group_T, here_TE.sum(-1))
+    made_N = load_NE.sum(-1)
+    sums = joint_sums(
+        here_TE,
+        next_TE,
+        group_T,
+        weight_NX=np.column_stack([np.ones(len(made_N)), made_N]),
+        row_NA=load_NE,
+        column_NB=next_load_NE,
+    )
+    tokens_EE, by_made_EE = sums.weighted_XAB
+    share_E1 = load_NE.sum(0)[:, None] / made_N.sum()
+    next_share_E = next_load_NE.sum(0) / made_N.sum()
+    both_EE = share_E1 * next_share_E
+    by_load_E1, by_next_load_E = (made_N @ load_NE)[:, None], made_N @ next_load_NE
+    made_2 = made_N @ made_N
+    crossed_EE = next_share_E * sums.row_AB + share_E1 * sums.column_AB - both_EE * by_made_EE
+    explained_EE = (
+        next_share_E**2 * (load_NE**2).sum(0)[:, None]
+        + share_E1**2 * (next_load_NE**2).sum(0)
+        + both_EE**2 * made_2
+        + 2 * both_EE * (load_NE.T @ next_load_NE)
+        - 2 * both_EE * (next_share_E * by_load_E1 + share_E1 * by_next_load_E)
+    )
+    by_length_EE = by_made_EE - next_share_E * by_load_E1 - share_E1 * by_next_load_E
+    spread_EE = group_variance(
+        made_N,
+        tokens_EE - both_EE * made_N.sum(),
+        by_length_EE + both_EE * made_2,
+        sums.square_AB - 2 * crossed_EE + explained_EE,
+    )
+    return tokens_EE.round().astype(np.int64), spread_EE
 
 
 def _independent_variance(

@@ -2,19 +2,22 @@
 
 An occurrence counts once, for its first expert (rank 0), so that a share is a share of tokens.
 
-V = token ids, E = routed experts, R = numbers of draws.
+V = token ids, E = routed experts, R = numbers of draws,
+M = values of the maximum.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 MIN_OCCURRENCES = 10
-MAX_EXACT = 200  # draws; above it the expectation is a mean over simulations
-GRID = 32  # numbers of draws that are simulated, and interpolated between
-SIMULATIONS = 4_000
+MAX_EXACT = 200  # draws; above it the expectation is a saddlepoint approximation
+GRID = 32  # numbers of draws above it that are computed, and interpolated between
+POINTS = 64  # values of the maximum whose chances are computed
+NEWTON_STEPS = 30
+FAR = 5  # standard errors
 NEGLIGIBLE = 1e-12
 
 
@@ -26,9 +29,7 @@ def vocabulary_specialization(tokens_VE: np.ndarray) -> np.ndarray:
     return tokens_VE.max(-1) / tokens_V
 
 
-def expected_specialization(
-    tokens_R: np.ndarray, share_E: np.ndarray, *, seed: int = 0
-) -> np.ndarray:
+def expected_specialization(tokens_R: np.ndarray, share_E: np.ndarray) -> np.ndarray:
     """E[max_e X_e] / n of n >= 1 draws from share_E, a layer's load of first choices [R]."""
     share_E = share_E[share_E > 0]
     expected_R = np.ones(tokens_R.shape)
@@ -37,9 +38,8 @@ def expected_specialization(
         largest_n = _exact_largest(int(tokens_R[few_R].max()), share_E)
         expected_R[few_R] = largest_n[tokens_R[few_R]] / tokens_R[few_R]
     if not few_R.all():
-        rng = np.random.default_rng(seed)
         grid = np.unique(np.geomspace(MAX_EXACT, tokens_R.max(), GRID).round().astype(np.int64))
-        shares = [rng.multinomial(n, share_E, SIMULATIONS).max(-1).mean() / n for n in grid]
+        shares = [_approximate_largest(n, share_E) / n for n in grid.tolist()]
         expected_R[~few_R] = np.interp(np.log(tokens_R[~few_R]), np.log(grid), shares)
     return expected_R
 
@@ -79,31 +79,20 @@ def vocabulary_table(
 
 
 def vocabulary_summary(
-    layers: Sequence[np.ndarray],
+    tokens_VE: np.ndarray,
     *,
     min_occurrences: int = MIN_OCCURRENCES,
-    expected: Sequence[np.ndarray | None] | None = None,
-) -> pd.DataFrame:
-    """A row a layer, from its tokens_VE; means over token ids, each counted once.
+    expected_V: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """A layer: means over token ids, each counted once.
 
-    layer_id, plain (every id that occurs, rare ones included), token_ids that occur often enough,
-    token_share (of the tokens that these make up), share, expected, corrected, reason (why empty).
+    plain (every id that occurs, rare ones included), token_ids that occur often enough, token_share
+    (of the tokens that these make up), share, expected, corrected, reason (why empty).
     """
-    known = [None] * len(layers) if expected is None else expected
-    rows = [
-        _summary(tokens_VE, min_occurrences, expected_V)
-        for tokens_VE, expected_V in zip(layers, known, strict=True)
-    ]
-    return pd.DataFrame(rows).rename_axis("layer_id").reset_index().convert_dtypes()
-
-
-def _summary(
-    tokens_VE: np.ndarray, min_occurrences: int, expected_V: np.ndarray | None
-) -> dict[str, object]:
     tokens_V = tokens_VE.sum(-1)
     if not tokens_V.any():
         return {"token_ids": 0, "reason": "no routed tokens"}
-    plain = vocabulary_specialization(tokens_VE[tokens_V > 0]).mean()
+    plain = float(vocabulary_specialization(tokens_VE[tokens_V > 0]).mean())
     often_V = tokens_V >= min_occurrences
     row = {"plain": plain, "token_ids": int(often_V.sum())}
     if not often_V.any():
@@ -113,10 +102,10 @@ def _summary(
     corrected_V = corrected_specialization(share_V, expected_V)
     known = not np.isnan(corrected_V).any()
     return row | {
-        "token_share": tokens_V[often_V].sum() / tokens_V.sum(),
-        "share": share_V.mean(),
-        "expected": expected_V.mean(),
-        "corrected": corrected_V.mean() if known else None,
+        "token_share": float(tokens_V[often_V].sum() / tokens_V.sum()),
+        "share": float(share_V.mean()),
+        "expected": float(expected_V.mean()),
+        "corrected": float(corrected_V.mean()) if known else None,
         "reason": "" if known else "one expert is everyone's first",
     }
 
@@ -157,3 +146,51 @@ def _exact_largest(most: int, share_E: np.ndarray) -> np.ndarray:
         if above_n.max() < NEGLIGIBLE:
             break
     return largest_n
+
+
+def _approximate_largest(draws: int, share_E: np.ndarray) -> float:
+    """The same for one large number of draws, each coefficient by a saddlepoint approximation of
+    second order (Butler and Sutton 1998). A Poisson count cut off at m is tilted until the cut-off
+    counts of all experts have the mean `draws`; experts that m never cuts off stay one Poisson
+    count."""
+    mean_E = draws * share_E
+    second, most = np.sort(np.append(mean_E, 0.0))[-2:].tolist()
+    spread = np.sqrt(most + second - (most - second) ** 2 / draws)  # of the gap between the two
+    if most - second > FAR * spread:  # the busiest expert is always the maximum
+        return most
+    first = max(-(-draws // len(share_E)), int(most - 9 * np.sqrt(most)))
+    last = min(draws, int(most + 10 * np.sqrt(most)) + 12)
+    step = -(-max(last - first, 1) // POINTS)
+    m_M = np.arange(first, last + step, step, dtype=float)
+    cut_E = mean_E + 9 * np.sqrt(mean_E) + 9 > first
+    rest, mean_E = mean_E[~cut_E].sum(), mean_E[cut_E]
+    tilt_M = np.zeros(len(m_M))  # logarithms
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(NEWTON_STEPS):
+            whole_ME, cumulants = _cut_poisson(m_M[:, None], np.exp(tilt_M)[:, None] * mean_E)
+            mean_M, variance_M, third_M, fourth_M = (
+                cumulant_ME.sum(-1) + rest * np.exp(tilt_M) for cumulant_ME in cumulants
+            )
+            step_M = (mean_M - draws) / variance_M
+            tilt_M = tilt_M - np.clip(step_M, -1, 1)
+            if not (np.abs(step_M) > 1e-8).any():
+                break
+        log_M = whole_ME.sum(-1) + rest * np.exp(tilt_M) - draws - draws * tilt_M
+        second_M = fourth_M / (8 * variance_M**2) - 5 * third_M**2 / (24 * variance_M**3)
+        below_M = np.exp(log_M) * np.sqrt(draws / variance_M)
+        below_M *= (1 + second_M) / (1 - 1 / (12 * draws))  # over the chance of n draws, alike
+    above_M = 1 - np.nan_to_num(below_M).clip(0, 1)  # NaN where no draws could be so even
+    ends = (above_M[0] + above_M[-1]) / 2
+    return max(first + step * (above_M.sum() - ends) + ends, most)
+
+
+def _cut_poisson(m: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The logarithm of the sum of mean^j / j! for j up to m, and the first four cumulants of j."""
+    below = special.pdtr(m, mean)
+    lost = mean * np.exp(special.xlogy(m, mean) - mean - special.gammaln(m + 1)) / below
+    room = m - mean + lost
+    first = mean - lost
+    second = first - lost * room
+    third = second - lost * (1 + room) * room + lost * second
+    fourth = third - lost * (1 + room) ** 2 * room + lost * second * (2 + 3 * room) + lost * third
+    return np.log(below) + mean, (first, second, third, fourth)

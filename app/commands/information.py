@@ -17,8 +17,8 @@ def information(
 ) -> None:
     """Measure whether experts follow the domain beyond what the token alone explains.
 
-    Written beside the trace: NAME.information.parquet, NAME.vocabulary.parquet (how closely experts
-    follow the token) and NAME.replication.parquet (how far specialists replicate).
+    Written beside the trace: NAME.information.parquet and NAME.vocabulary.parquet (how closely
+    experts follow the token).
 
     Example: routescope information traces/demo.duckdb
     """
@@ -27,7 +27,6 @@ def information(
     from analysis import arrays, queries
     from analysis.conditional import PERMUTATIONS
     from analysis.information_table import information_row, with_q
-    from analysis.replication import replication
     from analysis.vocabulary_rows import vocabulary_rows
     from app import sidecars
     from data.sidecar import require_replaceable, write_sidecar
@@ -40,16 +39,20 @@ def information(
         info = queries.trace_info(con)
         for line in require_replaceable(trace, *sidecars.BY_INFORMATION, of=info):
             print(line, file=sys.stderr)
-        write_sidecar(trace, sidecars.VOCABULARY, vocabulary_rows(con), {}, of=info)
-        repeated = replication(
-            *arrays.group_array(con, info), domains=info.domains, experts_L=info.layer_sizes
-        )
-        write_sidecar(trace, sidecars.REPLICATION, repeated, {}, of=info)
+
+        def told(stage: int) -> None:
+            what = ("words", "domains")[stage // info.num_layers]
+            line = (
+                f"stage {stage + 1}/{2 * info.num_layers}: {what}, layer {stage % info.num_layers}"
+            )
+            print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+
+        words = vocabulary_rows(con, told=told)
+        write_sidecar(trace, sidecars.VOCABULARY, words, {}, of=info)
         domains = queries.documents(con).set_index("doc_id").domain
         for layer_id in range(info.num_layers):
-            line = f"stage {layer_id + 1}/{info.num_layers}: layer {layer_id}"
-            print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
-            choices = queries.layer_choices(con, layer_id)
+            told(info.num_layers + layer_id)
+            choices = arrays.layer_sample(con, info, layer_id)
             rows.append(information_row(choices, domains, info, layer_id=layer_id))
     table = with_q(pd.DataFrame(rows))
     parameters = {"permutations": PERMUTATIONS}

@@ -1,7 +1,45 @@
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies
 
-from analysis.conditional import conditional_information
+from analysis.conditional import _counts, conditional_information
+
+
+def nats_by_group(chosen_TE: np.ndarray, id_T: np.ndarray, domain_T: np.ndarray) -> np.ndarray:
+    """Of every token, what its choices add, one by one."""
+    choices = [(t, e) for t, chosen_E in enumerate(chosen_TE) for e in np.flatnonzero(chosen_E)]
+    three = Counter((id_T[t], e, domain_T[t]) for t, e in choices)
+    cell = Counter((id_T[t], e) for t, e in choices)
+    given = Counter((id_T[t], domain_T[t]) for t, _ in choices)
+    alone = Counter(id_T[t] for t, _ in choices)
+    nats_T = np.zeros(len(chosen_TE))
+    for t, e in choices:
+        together = three[id_T[t], e, domain_T[t]] * alone[id_T[t]]
+        nats_T[t] += np.log(together / cell[id_T[t], e] / given[id_T[t], domain_T[t]])
+    return nats_T
+
+
+@given(strategies.integers(0, 2**32), strategies.integers(2, 60), strategies.integers(1, 9))
+@settings(deadline=None, max_examples=60)
+def test_counts_are_those_of_choices_one_by_one(seed: int, tokens: int, ids: int) -> None:
+    rng = np.random.default_rng(seed)
+    chosen_TE = rng.random((tokens, 5)) < 0.4
+    chosen_TE[0, 0] = True
+    group_T, id_T = rng.integers(0, 6, tokens) * 3, rng.integers(0, ids, tokens) * 7
+    domain_N = rng.integers(0, 3, len(np.unique(group_T)))
+    place_T = np.unique(group_T, return_inverse=True)[1]
+    counts = _counts(chosen_TE, id_T, group_T)
+    nats_T = nats_by_group(chosen_TE, id_T, domain_N[place_T])
+    domain_T = counts.of_groups(domain_N)
+    assert counts.by_group(domain_T) == pytest.approx(np.bincount(place_T, nats_T), abs=1e-9)
+    assert counts.estimate(domain_T) == pytest.approx(nats_T.sum() / chosen_TE.sum(), abs=1e-9)
+    shuffled_T = counts.shuffle(domain_T, np.random.default_rng(1))
+    by_id_T = np.argsort(id_T, kind="stable")
+    order_T = np.lexsort((np.random.default_rng(1).random(tokens), id_T))
+    assert shuffled_T.tolist() == domain_N[place_T][order_T].tolist()
+    assert counts.id_T.tolist() == np.unique(id_T, return_inverse=True)[1][by_id_T].tolist()
 
 
 def routed_by_token(rng: np.random.Generator, *, domain_effect: float, style: float = 0.0) -> tuple:

@@ -1,5 +1,3 @@
-from itertools import combinations
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +5,7 @@ from scipy import stats
 
 from analysis import pairs
 from analysis.fixed_loads import feasible, fixed_loads
-from analysis.groups import NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH, effective_number
 from tests.routers import random_choices
 
 
@@ -27,31 +25,6 @@ def curveball(chosen_TE: np.ndarray, rng: np.random.Generator, swaps: int) -> np
 def pair_tokens(chosen_TE: np.ndarray) -> np.ndarray:
     counts_EE = chosen_TE.T.astype(int) @ chosen_TE
     return counts_EE[np.triu_indices(len(counts_EE), 1)]
-
-
-def test_equal_loads_give_the_uniform_null() -> None:
-    law = fixed_loads(np.full(6, 50), k_V=np.array([3]), tokens_V=np.array([100]))
-    assert law.single_VE[0] == pytest.approx(3 / 6)
-    assert law.pair_VP[0] == pytest.approx(3 * 2 / (6 * 5))
-
-
-def test_the_law_is_that_of_products_of_weights() -> None:
-    weights_E = np.array([1.0, 2.0, 4.0, 1.0])  # so {1, 2} is 8 times as likely as {0, 3}
-    chance = {ab: weights_E[list(ab)].prod() for ab in combinations(range(4), 2)}
-    share_E = np.zeros(4)
-    for ab, weight in chance.items():
-        share_E[list(ab)] += weight / sum(chance.values())
-    law = fixed_loads(share_E * 800, k_V=np.array([2]), tokens_V=np.array([800]))
-    expected = [chance[ab] / sum(chance.values()) for ab in combinations(range(4), 2)]
-    assert law.pair_VP[0] == pytest.approx(expected, abs=1e-7)
-
-
-def test_the_law_keeps_every_load_of_64_uneven_experts() -> None:
-    loads_E = 1.0 / np.arange(1, 65) ** 0.7
-    tokens_E = loads_E * 6 / loads_E.sum() * 10_000
-    law = fixed_loads(tokens_E, k_V=np.array([6]), tokens_V=np.array([10_000]))
-    assert law.single_VE[0] * 10_000 == pytest.approx(tokens_E, abs=1e-3)
-    assert law.pair_VP.sum() == pytest.approx(6 * 5 / 2)
 
 
 @pytest.mark.slow
@@ -147,17 +120,59 @@ def test_what_a_load_fixes_is_said_and_left_empty() -> None:
     assert not np.isinf(table.select_dtypes("number").astype(float)).any(axis=None)
 
 
-def test_a_law_that_takes_too_long_is_left_empty_and_k_of_e_is_not() -> None:
-    assert feasible(256, 48)
-    assert not feasible(256, 49)
+@pytest.mark.parametrize("vary", [False, True])
+def test_spreads_are_those_of_the_residuals_of_every_group(vary: bool) -> None:
+    rng = np.random.default_rng(6)
+    chosen_TE, _ = random_choices(
+        rng, num_tokens=400, top_k=3, log_weights_E=[1.0, 0.5, 0, 0, -0.5, -1]
+    )
+    if vary:
+        chosen_TE[::3] = np.eye(6, dtype=bool)[chosen_TE[::3].argmax(-1)]
+    group_T = np.sort(rng.integers(0, 30, 400))
+    k_V, place_T = np.unique(chosen_TE.sum(-1), return_inverse=True)
+    k_NV = np.array([np.bincount(place_T[group_T == n], minlength=len(k_V)) for n in range(30)])
+    law = fixed_loads(chosen_TE.sum(0), k_V=k_V, tokens_V=k_NV.sum(0))
+    first_P, second_P = np.triu_indices(6, 1)
+    covariance_PE = law.part_FP.T @ law.base_FE
+    covariance_PE[np.arange(15), first_P] += law.own_2P[0]
+    covariance_PE[np.arange(15), second_P] += law.own_2P[1]
+    table = pairs.pair_significance(chosen_TE, group_T)
+    uniform_P = np.repeat((k_V * (k_V - 1) / 30)[:, None], 15, axis=1)
+    for name, chance_VP, slope_PE in (
+        ("uniform", uniform_P, np.zeros((15, 6))),
+        ("load", law.pair_VP, covariance_PE @ law.inverse_EE),
+    ):
+        pairs_NP = np.array([pair_tokens(chosen_TE[group_T == n]) for n in range(30)])
+        load_NE = np.array([chosen_TE[group_T == n].sum(0) for n in range(30)])
+        away_NE = load_NE - (k_NV @ law.single_VE if name == "load" else 0)
+        residual_NP = pairs_NP - k_NV @ chance_VP - away_NE @ slope_PE.T
+        length_N = k_NV.sum(-1)
+        residual_NP = residual_NP - np.outer(length_N, residual_NP.sum(0) / length_N.sum())
+        effective = effective_number(length_N)
+        spread_P = (residual_NP**2).sum(0) * effective / (effective - 1)
+        expected_P = k_NV.sum(0) @ chance_VP
+        least_P = law.variance_P if name == "load" else k_NV.sum(0) @ (chance_VP * (1 - chance_VP))
+        z_P = (pairs_NP.sum(0) - expected_P) / np.sqrt(np.maximum(spread_P, least_P))
+        found_P = table[f"z_{name}"].to_numpy(float, na_value=np.nan)
+        assert np.isfinite(found_P).sum() > 5
+        assert found_P == pytest.approx(np.where(np.isnan(found_P), np.nan, z_P), nan_ok=True)
+
+
+def test_a_law_of_too_many_experts_is_left_empty_and_k_of_e_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert feasible(384, np.array([8]))
+    assert feasible(256, np.arange(1, 129))
+    assert not feasible(1_000, np.array([8]))
+    monkeypatch.setattr("analysis.fixed_loads.MAX_NUMBERS", 1_000)
     rng = np.random.default_rng(0)
-    rank_TE = rng.random((40, 256)).argsort(-1)
-    chosen_TE = rank_TE < rng.integers(128, 257, size=(40, 1))
+    rank_TE = rng.random((40, 16)).argsort(-1)
+    chosen_TE = rank_TE < rng.integers(8, 16, size=(40, 1))
     table = pairs.pair_significance(chosen_TE, np.repeat(np.arange(10), 4))
     assert set(table.reason) == {pairs.TOO_MANY}
     assert table[["expected_load", "lift_load", "p_load", "q_load"]].isna().all(axis=None)
     k_T = chosen_TE.sum(-1)
-    expected = (k_T * (k_T - 1)).sum() / (256 * 255)  # every token draws its own k
+    expected = (k_T * (k_T - 1)).sum() / (16 * 15)  # every token draws its own k
     assert table.expected_uniform.to_numpy(float) == pytest.approx(expected)
     assert table.q_uniform.notna().all()
 

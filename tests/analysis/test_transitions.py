@@ -123,3 +123,30 @@ def test_the_table_carries_logs_intervals_tests_and_reasons() -> None:
     assert known.estimate.to_numpy(float) == pytest.approx(
         np.log2((known.tokens / known.expected).to_numpy(float))
     )
+
+
+def test_the_spread_is_that_of_the_residuals_of_every_group() -> None:
+    here_TE, next_TE, document_T = two_layers(seed=3, style=1.0)
+    here_TE[::5] &= np.arange(6) == here_TE[::5].argmax(-1)[:, None]  # a fifth chooses one
+    table = transition_significance(here_TE, next_TE, document_T)
+    tokens_EE = here_TE.T.astype(float) @ next_TE
+    share_E1, next_share_E = (
+        tokens_EE.sum(1)[:, None] / tokens_EE.sum(),
+        tokens_EE.sum(0) / tokens_EE.sum(),
+    )
+    residuals, made = [], []
+    for document in np.unique(document_T):
+        of = document_T == document
+        both_EE = here_TE[of].T.astype(float) @ next_TE[of]
+        made.append(both_EE.sum())
+        away_E1 = both_EE.sum(1)[:, None] - made[-1] * share_E1
+        residuals.append(both_EE - away_E1 * next_share_E - share_E1 * both_EE.sum(0))
+    made_N = np.array(made)
+    away_NEE = np.array(residuals)
+    away_NEE -= made_N[:, None, None] * away_NEE.sum(0) / made_N.sum()
+    effective = made_N.sum() ** 2 / (made_N @ made_N)
+    deviation_EE = np.sqrt((away_NEE**2).sum(0) * effective / (effective - 1))
+    z_EE = (tokens_EE - tokens_EE.sum() * share_E1 * next_share_E) / deviation_EE
+    found_EE = table.z.to_numpy(float).reshape(6, 6)
+    assert np.abs(found_EE) == pytest.approx(np.minimum(np.abs(found_EE), np.abs(z_EE)), rel=1e-6)
+    assert np.isclose(found_EE, z_EE).mean() > 0.5  # elsewhere independent tokens spread more

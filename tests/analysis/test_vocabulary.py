@@ -1,6 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
 
 from analysis import vocabulary
 
@@ -31,6 +34,27 @@ def test_the_expectation_is_that_of_simulated_draws(share_E: np.ndarray, tokens:
     assert expected[0] == pytest.approx(largest.mean() / tokens, abs=0.0015)
 
 
+@given(st.integers(0, 2**32), st.sampled_from([2, 3, 8, 40]), st.sampled_from([0.1, 1.0, 30.0]))
+@settings(deadline=None, max_examples=15)
+def test_many_draws_continue_what_is_exact_for_few(seed: int, experts: int, even: float) -> None:
+    """Poisson counts cut off at the maximum, made into a multinomial by brute force."""
+    share_E = np.random.default_rng(seed).dirichlet(np.full(experts, even)).clip(1e-6)
+    share_E /= share_E.sum()
+    draws, exact = 220, 0.0
+    places = np.arange(draws + 1)
+    for most in range(draws):
+        below_n = np.ones(1)
+        for share in share_E:
+            cut_n = np.where(places <= most, stats.poisson.pmf(places, draws * share), 0.0)
+            below_n = np.convolve(below_n, cut_n)[: draws + 1]
+        above = 1 - below_n[draws] / stats.poisson.pmf(draws, draws)
+        exact += above
+        if above < 1e-9:
+            break
+    expected = vocabulary.expected_specialization(np.array([draws]), share_E)
+    assert expected[0] == pytest.approx(exact / draws, abs=1e-3 if experts < 8 else 2e-4)
+
+
 def test_correction_gives_zero_to_chance_and_one_to_a_single_expert() -> None:
     corrected = vocabulary.corrected_specialization(
         np.array([0.23, 1, 1]), np.array([0.23, 0.23, 1])
@@ -41,9 +65,9 @@ def test_correction_gives_zero_to_chance_and_one_to_a_single_expert() -> None:
 
 def test_random_routing_is_corrected_to_nothing() -> None:
     tokens_VE = np.random.default_rng(0).multinomial(20, UNIFORM, size=400)
-    row = vocabulary.vocabulary_summary([tokens_VE]).iloc[0]
-    assert row.share == pytest.approx(row.expected, abs=0.005)
-    assert abs(row.corrected) < 0.005
+    row = vocabulary.vocabulary_summary(tokens_VE)
+    assert row["share"] == pytest.approx(row["expected"], abs=0.005)
+    assert abs(row["corrected"]) < 0.005
 
 
 def test_table_names_the_ids_above_the_minimum() -> None:
@@ -58,7 +82,8 @@ def test_table_names_the_ids_above_the_minimum() -> None:
 def test_summary_says_what_it_leaves_out() -> None:
     empty, rare = np.zeros((2, 2), int), np.array([[3, 0], [1, 1]])
     one_expert = np.array([[20, 0]])
-    summary = vocabulary.vocabulary_summary([empty, rare, one_expert])
+    rows = [vocabulary.vocabulary_summary(layer) for layer in (empty, rare, one_expert)]
+    summary = pd.DataFrame(rows).convert_dtypes()
     assert summary.reason.tolist() == [
         "no routed tokens",
         "no token id occurs 10 times",

@@ -82,7 +82,7 @@ def pair_heatmap(
         palette,
         rows=names,
         columns=names,
-        hover_RC=_pair_hover(tests, len(log_EE))[place],
+        hover_RC=_pair_hover(tests, order_S),
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
         height=min(max(360, 12 * len(order_S) + 90), SQUARE),
     )
@@ -108,15 +108,14 @@ def transition_heatmap(
     log_SS = np.clip(log_EE, -LIMIT - 1, LIMIT + 1)[place]
     q_SS = transition_cells(tests, tests.q)[place]
     untested_SS = np.isnan(q_SS) & ~np.isnan(log_SS)
-    cells, following = tests.to_dict("records"), log_EE.shape[1]
+    shown = tests.iloc[np.add.outer(rows * log_EE.shape[1], columns).ravel()]
+    hover = [_transition_hover(row) for row in shown.to_dict("records")]
     figure = cell_heatmap(
         np.where(q_SS < MAX_Q if only_sure else ~untested_SS, log_SS, np.nan),
         palette,
         rows=[str(expert) for expert in rows],
         columns=[str(expert) for expert in columns],
-        hover_RC=np.array(
-            [[_transition_hover(cells[a * following + b]) for b in columns] for a in rows]
-        ),
+        hover_RC=np.reshape(hover, log_SS.shape),
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
         height=min(max(360, 12 * len(rows) + 90), SQUARE),
     )
@@ -155,17 +154,20 @@ def _square(tests: pd.DataFrame, values_P: np.ndarray, num_experts: int) -> np.n
     return square_EE
 
 
-def _pair_hover(tests: pd.DataFrame, num_experts: int) -> np.ndarray:
-    hover_EE = np.array([[f"expert {a}" for a in range(num_experts)]] * num_experts, dtype=object)
-    for row in tests.to_dict("records"):
+def _pair_hover(tests: pd.DataFrame, order_S: np.ndarray) -> np.ndarray:
+    """Of the experts shown, in their order."""
+    hover_SS = np.array([[f"expert {a}" for a in order_S]] * len(order_S), dtype=object)
+    place = {int(expert): place for place, expert in enumerate(order_S)}
+    shown = tests[tests.expert_a.isin(order_S) & tests.expert_b.isin(order_S)]
+    for row in shown.to_dict("records"):
         lines = [
             f"experts {row['expert_a']} and {row['expert_b']}: <b>{row['tokens']:,}</b> tokens"
         ]
         lines += [_against(row, null) for null in NULL_NAMES if pd.notna(row[f"expected_{null}"])]
         lines += _without_test(row["reason"])
-        hover_EE[row["expert_a"], row["expert_b"]] = "<br>".join(lines)
-        hover_EE[row["expert_b"], row["expert_a"]] = "<br>".join(lines)
-    return hover_EE
+        a, b = place[row["expert_a"]], place[row["expert_b"]]
+        hover_SS[a, b] = hover_SS[b, a] = "<br>".join(lines)
+    return hover_SS
 
 
 def _against(row: dict, null: str) -> str:

@@ -3,11 +3,10 @@
 import streamlit as st
 
 from analysis.pair_table import Null
-from app import evidence
 from app.views.coactivation.pair_tests import layer_pairs
 from app.views.coactivation.panels import COMPARED, METHOD, layer_figure, panels, shown_experts
 from app.views.coactivation.transitions import TITLE, no_transitions_note
-from app.views.shared import controls, layer_chooser, needs
+from app.views.shared import controls, layer_chooser, limits, needs
 from app.views.shared.drawing import draw
 from app.views.shared.layer_names import names_of
 from app.views.shared.trace_choice import trace_page
@@ -38,5 +37,5 @@ if not with_next and (reason := layer_pairs(trace, layer_id).reason):
 if (with_next or layer_id == trace.layers[-1]) and (note := no_transitions_note(trace, layer_id)):
     st.markdown(f"**{TITLE}**")
     controls.note(note)
-evidence.draw_sample(trace)
+limits.draw_sample(trace)
 controls.method(*METHOD, compared=COMPARED)

@@ -13,6 +13,7 @@ from analysis.pairs import TOO_MANY, pair_significance
 from analysis.significance import MAX_Q
 from app.trace import BY_IDENTITY, Trace
 from app.views.shared.heatmap import ZOOM, crowded, sure_mark
+from app.views.shared.sampled import sampled
 
 EXPLANATION: dict[Null, str] = {
     "load": "the loads of the experts explain",
@@ -27,10 +28,10 @@ class LayerPairs:
     reason: str  # why there are no pairs
 
 
-@st.cache_data(max_entries=64, show_spinner="Testing every pair", hash_funcs=BY_IDENTITY)
+@st.cache_resource(max_entries=16, show_spinner="Testing every pair", hash_funcs=BY_IDENTITY)
 def layer_pairs(trace: Trace, layer_id: int) -> LayerPairs:
     with trace.cursor() as con:
-        choices = queries.layer_choices(con, layer_id)
+        choices = arrays.layer_sample(con, trace.info, layer_id)
     num_experts = trace.info.layers[layer_id].num_experts
     chosen_TE, group_T = arrays.choice_array(choices, num_experts)
     counts = {"n_documents": choices.doc_id.nunique(), "n_groups": choices.unit.nunique()}
@@ -65,7 +66,7 @@ def pairs_answer(pairs: LayerPairs, *, layer: str, null: Null) -> str:
     tests, q = pairs.tests, pairs.tests[f"q_{null}"]
     if q.isna().all():
         why = _why_untested(pairs, null)
-        missing = "It takes too long" if why == TOO_MANY else "Not enough independent texts"
+        missing = "It takes too much" if why == TOO_MANY else "Not enough independent texts"
         return (
             f"{missing} to say which experts of {layer} prefer each other: no pair can be "
             f"tested ({why})."
@@ -82,7 +83,9 @@ def pairs_answer(pairs: LayerPairs, *, layer: str, null: Null) -> str:
     )
 
 
-def heatmap_note(pairs: LayerPairs, *, null: Null, shown: int, num_experts: int) -> str:
+def heatmap_note(
+    trace: Trace, pairs: LayerPairs, *, null: Null, shown: int, num_experts: int
+) -> str:
     """What was tested, on what, and what the marks mean."""
     tested = int(pairs.tests[f"q_{null}"].notna().sum())
     n_documents = pairs.counts["n_documents"]
@@ -93,12 +96,10 @@ def heatmap_note(pairs: LayerPairs, *, null: Null, shown: int, num_experts: int)
         + (ZOOM if many else ""),
         f"Tested at once: the {tested:,} testable pairs of this layer (Benjamini-Hochberg), on "
         f"{in_words(n_documents, pairs.counts['n_groups'])} with {pairs.counts['n_tokens']:,} "
-        "tokens.",
+        f"tokens.{sampled(trace.info, pairs.counts)}",
     ]
     if shown < num_experts:
         parts.append(f"The heatmap shows the {shown} busiest of {num_experts} experts.")
-    if n_documents >= queries.MAX_DOCUMENTS:
-        parts.append(f"Only {queries.MAX_DOCUMENTS:,} texts are read, always the same ones.")
     parts.append("The table has all pairs, the clearest first (estimate: log2 lift).")
     return " ".join(parts)
 

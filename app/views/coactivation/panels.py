@@ -117,7 +117,7 @@ def _pairs(
                 "relative to chance"
             ),
             note=pair_tests.heatmap_note(
-                pairs, null=null, shown=len(order_S), num_experts=num_experts
+                trace, pairs, null=null, shown=len(order_S), num_experts=num_experts
             ),
             preview=table,
         )
@@ -149,6 +149,7 @@ def _transitions(
             ),
             alt=f"Heatmap: which experts of {following} follow those of {here}",
             note=transitions.heatmap_note(
+                trace,
                 transitions.layer_transitions(trace, layer_id),
                 crowded=crowded(len(rows), len(columns)),
             ),

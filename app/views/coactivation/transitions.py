@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import arrays, pair_table, queries
+from analysis import arrays, pair_table
 from analysis.groups import NOT_ENOUGH, in_words
-from analysis.queries import MAX_DOCUMENTS
 from analysis.significance import MAX_Q
 from analysis.transitions import transition_significance
 from app.trace import BY_IDENTITY, Trace
 from app.views.shared.heatmap import ZOOM, sure_mark
 from app.views.shared.layer_names import names_of
+from app.views.shared.sampled import sampled
 
 TITLE = "From this layer to the next"
 
@@ -24,11 +24,13 @@ class LayerTransitions:
     counts: dict[str, int]  # n_documents, n_groups, n_tokens that chose in both layers
 
 
-@st.cache_data(max_entries=64, show_spinner="Testing every transition", hash_funcs=BY_IDENTITY)
+@st.cache_resource(max_entries=16, show_spinner="Testing every transition", hash_funcs=BY_IDENTITY)
 def layer_transitions(trace: Trace, layer_id: int) -> LayerTransitions:
     """From a layer to the next."""
     with trace.cursor() as con:
-        here, following = (queries.layer_choices(con, layer) for layer in (layer_id, layer_id + 1))
+        here, following = (
+            arrays.layer_sample(con, trace.info, layer) for layer in (layer_id, layer_id + 1)
+        )
     first, second = trace.info.layers[layer_id : layer_id + 2]
     here_TE, next_TE, group_T = arrays.transition_choices(
         here, following, (first.num_experts, second.num_experts)
@@ -63,12 +65,11 @@ def no_transitions_note(trace: Trace, layer_id: int) -> str:
     return ""
 
 
-def heatmap_note(transitions: LayerTransitions, *, crowded: bool = False) -> str:
+def heatmap_note(trace: Trace, transitions: LayerTransitions, *, crowded: bool = False) -> str:
     """What was tested, on what, and what it does not say."""
     tested = int(transitions.tests.q.notna().sum())
     n_documents, n_groups, n_tokens = transitions.counts.values()
     significant = int((transitions.tests.q < MAX_Q).sum())
-    read = f" Only {MAX_DOCUMENTS:,} texts are read, always the same ones."
     undecided, zoom = ("Grey", ZOOM) if crowded else ("Hatched", "")
     return (
         f"Compared with independent choices in the two layers. {sure_mark(crowded=crowded)}: q < "
@@ -76,5 +77,5 @@ def heatmap_note(transitions: LayerTransitions, *, crowded: bool = False) -> str
         f"{undecided}: {NOT_ENOUGH}.{zoom} The sample is "
         f"{in_words(n_documents, n_groups)} with {n_tokens:,} tokens. "
         "The test does not say why: the token itself ties one layer to the next, and so does the "
-        "subject of the text." + (read if n_documents >= MAX_DOCUMENTS else "")
+        "subject of the text." + sampled(trace.info, transitions.counts)
     )

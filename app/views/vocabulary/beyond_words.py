@@ -1,15 +1,38 @@
 """What the subject of a text tells about its experts beyond the words: computed beside it."""
 
+from html import escape
+
 import streamlit as st
 
 from app import sidecars
 from app.jobs import beside
+from app.jobs.queue import Job
 from app.trace import Trace
 from app.views.shared import controls, progress
 from app.views.shared.drawing import draw
 from app.views.shared.panel import Panel
 from app.views.shared.unusable import draw_unusable
+from app.views.vocabulary import tables
 from data.sidecar import REPLACED, Absent
+
+
+def draw_rest(trace: Trace) -> None:
+    """That the other layers are still being counted, until they are stored."""
+    if tables.is_whole(trace):
+        return
+    job = beside.information(trace)
+    if job and job.active:
+        _follow_rest(trace, job)
+    else:
+        controls.note("`routescope information` counts the words of all layers.")
+
+
+@st.fragment(run_every=1.0)
+def _follow_rest(trace: Trace, job: Job) -> None:
+    if not job.active or tables.is_whole(trace):
+        st.rerun()
+    words = escape(f"The other layers are still being counted: {progress.status(job)}.")
+    st.html(f'<p class="rs-progress">{words}{progress.bar(job.fraction)}</p>')
 
 
 def draw_beyond_words(trace: Trace, panel: Panel | None) -> None:

@@ -35,7 +35,8 @@ def vocabulary_lines(
     corrected.error_y = _reach(table, table.corrected, palette)
     frame(figure, palette, height=300, legend=True)
     figure.add_vline(x=marked, line={"color": palette.grid, "width": 8}, layer="below")
-    figure.update_xaxes(**names.axis(len(table)), showgrid=False)
+    ends = [-0.5, len(table) - 0.5]  # also where most layers are still empty
+    figure.update_xaxes(**names.axis(len(table)), showgrid=False, zeroline=False, range=ends)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.05])
     return figure
 
@@ -46,7 +47,8 @@ def _corrected_hover(row: dict) -> str:
         lines.append(f"95 % interval: {row['low']:.1%} to {row['high']:.1%}")
     if pd.notna(row["p"]):
         lines.append(f"{row['null']:.1%} with words permuted within each text")
-        lines.append(f"p {row['p']:.3f}, q {row['q']:.3f} (over layers)")
+        q = f", q {row['q']:.3f} (over layers)" if pd.notna(row["q"]) else ""
+        lines.append(f"p {row['p']:.3f}{q}")
     return "<br>".join([*lines, _sample_text(row)])
 
 

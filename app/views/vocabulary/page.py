@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from app import evidence, sidecars
-from app.views.shared import controls, layer_chooser, needs
+from app import sidecars
+from app.views.shared import controls, layer_chooser, limits, needs
 from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
-from app.views.vocabulary.beyond_words import draw_beyond_words
+from app.views.vocabulary.beyond_words import draw_beyond_words, draw_rest
 from app.views.vocabulary.panels import (
     COMPARED,
     METHOD,
@@ -24,7 +24,8 @@ layer_id = layer_chooser.layer_of(trace, layer_figure(trace))
 drawn = panels(trace, controls.palette(), layer_id=layer_id)
 shown = {panel.name: panel for panel in drawn}
 draw(shown["vocabulary_by_layer"], subject=trace.name, key="vocabulary")
-evidence.draw_sample(trace)
+draw_rest(trace)
+limits.draw_sample(trace)
 draw_unusable(trace, sidecars.VOCABULARY)
 if "token_id_specialization" in shown:
     draw(shown["token_id_specialization"], subject=trace.name)

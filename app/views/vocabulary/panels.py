@@ -11,6 +11,7 @@ from app.views.shared.intervals import Measure
 from app.views.shared.layer_chooser import LayerFigure
 from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
 from app.views.shared.panel import Panel
+from app.views.shared.sampled import sampled
 from app.views.shared.theme import Palette, visible
 from app.views.vocabulary import tables
 from app.views.vocabulary.figures import information_bars, vocabulary_lines
@@ -34,8 +35,10 @@ def panels(trace: Trace, palette: Palette, *, layer_id: int = 0) -> list[Panel]:
     ]
 
 
-def layer_figure(trace: Trace) -> LayerFigure:
-    """The corrected share of every layer."""
+def layer_figure(trace: Trace) -> LayerFigure | None:
+    """The corrected share of every layer, as soon as it is known."""
+    if not tables.is_whole(trace):
+        return None
     corrected = tables.summary(trace).corrected.astype(float)
     return LayerFigure(Measure("vocabulary specialization", ".0%"), corrected.tolist())
 
@@ -60,11 +63,12 @@ def token_ids_title(trace: Trace, layer_id: int) -> str:
 
 
 def _by_layer(trace: Trace, palette: Palette, layer_id: int) -> Panel:
-    table, names = tables.summary(trace), names_of(trace)
+    table, names = tables.summary_with(trace, layer_id), names_of(trace)
+    row = table.iloc[layer_id]
     return Panel(
         name="vocabulary_by_layer",
         table=table,
-        answer=_layer_answer(table.iloc[layer_id], names[layer_id]),
+        answer=_layer_answer(row, names[layer_id]),
         figure=vocabulary_lines(table, palette, marked=layer_id, names=names),
         alt="Lines: vocabulary specialization by layer: plain, expected by chance, and corrected",
         note=(
@@ -72,6 +76,7 @@ def _by_layer(trace: Trace, palette: Palette, layer_id: int) -> Panel:
             "chance (an id that occurs once always does), so the plain figure is high for any "
             "router. Vertical line: 95 % interval over groups of texts. p: the rank among "
             f"{DEALS} random permutations of the words within each text."
+            + sampled(trace.info, {name: int(row[name]) for name in ("n_documents", "n_tokens")})
         ),
     )
 

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from app import workspace
+from app.commands.information import information
 from app.sidecars import INFORMATION, VOCABULARY
 from app.trace import open_trace
 from app.views.shared.theme import LIGHT
 from app.views.vocabulary import figures as vocabulary
-from app.views.vocabulary import tables
+from app.views.vocabulary import panels, tables
 from tests.sidecars import write_earlier
 
 
@@ -41,6 +42,31 @@ def test_results_of_an_earlier_version_are_counted_again(tmp_path: Path, tiny_tr
         write_earlier(path, kind, old, created_at=trace.info.created_at.isoformat())
     assert tables.information(trace) is None
     assert tables.summary(trace).n_documents.tolist() == [3, 3]
+
+
+def test_until_all_layers_are_counted_the_chosen_one_is_shown(
+    tmp_path: Path, tiny_trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tiny.duckdb"
+    shutil.copy(tiny_trace, path)
+    trace = open_trace(workspace.trace_file(path))
+    whole = tables.summary(trace)
+    monkeypatch.setattr(tables, "WHOLE", 0)
+    table = tables.summary_with(trace, 1)
+    assert table.reason[0] == tables.COMING
+    assert table.plain[1] == whole.plain[1]
+    assert table.n_documents.tolist() == [0, 3]
+    assert table.q.isna().all()
+    assert panels.layer_figure(trace) is None
+    shown = {panel.name: panel for panel in panels.panels(trace, LIGHT, layer_id=1)}
+    figure = shown["vocabulary_by_layer"].figure
+    assert figure is not None
+    assert figure.data[0].y == (None, whole.plain[1])
+    information(path)
+    assert tables.summary_with(trace, 1).reason.tolist() == whole.reason.tolist()
+    bars = panels.layer_figure(trace)
+    assert bars is not None
+    assert len(bars.values_L) == 2
 
 
 def test_information_below_its_null_is_no_bar() -> None:
