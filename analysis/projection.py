@@ -1,92 +1,118 @@
-"""Maps of tokens, prompts and experts: points that are routed alike lie together.
+"""What is mapped: tokens, prompts and experts, by whom they are routed to.
 
 P = points, F = routing features, S = components of the truncated SVD, L = MoE layers, E = routed
-experts, G = domains. The square root of a distribution makes Euclidean distance the Hellinger
-distance.
+experts, G = domains.
 """
 
-import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
-from scipy.sparse import csr_matrix
-from sklearn.cluster import HDBSCAN
+from scipy.sparse import csc_matrix, csr_matrix, hstack, vstack
 from sklearn.decomposition import TruncatedSVD
-from sklearn.neighbors import NearestNeighbors
 
 from analysis import arrays, queries
-from analysis.agreement import agreement
 from analysis.domain_counts import compared_layers
 from analysis.halves import judging_half
 from analysis.queries import TraceInfo
+from analysis.routed_features import (
+    document_features,
+    document_parts,
+    expert_index,
+    first_choices,
+    token_features,
+    token_parts,
+)
 from analysis.specialization import NO_DOMAIN, NO_SUCH, expert_domain, label_names
-from data.labels import NONE, TOO_LITTLE
-from data.routing import NO_EXPERT
+from data.labels import NONE
 
-MAX_TOKENS = 20_000  # points of the map of tokens, shared evenly by the domains
+LANDMARKS = 10_000  # points of a map that UMAP lays out and a page shows, as many of every domain
+MOST_TOKENS = 4_000_000  # of a map; of more, whole texts
+FITTED_DOCUMENTS = 2_000  # whose features, dense ones, the SVD is fitted to
 MAX_COMPONENTS = 32
-CLUSTER_DIMENSIONS = 5  # of the UMAP that is clustered
-NEIGHBORS = 15
-MIN_POINTS = 10  # fewer have no neighbourhoods: they keep the SVD's picture
-ALIKE = 1e-6  # points within this distance are one point, and keep it too
-NOISE = -1  # the cluster of points that HDBSCAN leaves out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """What will be laid out: a row of the frame is a point, and so is a row of reduced_PS."""
+    """What will be laid out: a row of `frame`, then of `rest`, is a point, and so is a row of
+    reduced_PS."""
 
-    frame: pd.DataFrame
+    frame: pd.DataFrame  # the landmarks
+    rest: pd.DataFrame  # all others; may lack columns
     reduced_PS: np.ndarray
+    components_SF: np.ndarray
     groups_P: np.ndarray | None  # whose domains are shuffled together; None: no comparison
-    min_cluster_size: int
+    min_cluster_size: int  # in landmarks
     seed: int
     parameters: dict[str, object]
 
 
 def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
-    """doc_id, position, domain, unit (its group), text, and expert_<layer_id>: the expert of
-    largest weight."""
-    tokens = queries.tokens_by_domain(con)
-    sample = _stratified(tokens, MAX_TOKENS, seed)
-    choices = queries.token_choices(con, sample)
-    known = choices.weight.fillna(1.0)  # where its source gives ids only, all count alike
-    weights = _root_share(known, [choices.point, choices.layer_id])
-    features_PF = csr_matrix(
-        (weights, (choices.point, _expert_index(choices, info))),
-        shape=(len(sample), info.num_layers * info.num_experts),
+    """doc_id, position, domain, unit (its group), text, and of landmarks expert_<layer_id>: the
+    expert of largest weight. The others have no place yet: with_all_tokens()."""
+    documents = queries.documents(con)
+    tokens = queries.tokens_by_domain(con, doc_ids=_texts_to_map(documents, seed))
+    unit = documents.set_index("doc_id").unit.astype(np.uint32)
+    tokens.insert(3, "unit", unit.loc[tokens.doc_id].to_numpy())
+    chosen = _stratified(tokens, LANDMARKS, seed)
+    frame = tokens[chosen].reset_index(drop=True)
+    choices = queries.token_choices(con, frame)
+    points = _points(
+        frame.assign(**first_choices(choices, len(frame), info)),
+        token_features(choices, choices["point"], len(frame), info),
+        groups_P=frame.unit.to_numpy(),
+        seed=seed,
+        total=info.num_tokens,
+        smallest_share=1 / 100,
     )
-    unit = queries.documents(con).set_index("doc_id").unit.loc[sample.doc_id].to_numpy()
-    texts = queries.token_texts(con, sample)
-    first_choices = _first_choices(choices, sample, num_layers=info.num_layers)
-    frame = sample.assign(unit=unit, text=texts, **first_choices)
-    return _points(
-        frame, features_PF, groups_P=unit, seed=seed, total=len(tokens), smallest_share=1 / 100
-    )
+    return replace(points, rest=tokens[~chosen].reset_index(drop=True))
+
+
+def with_all_tokens(
+    con: DuckDBPyConnection,
+    info: TraceInfo,
+    points: Points,
+    *,
+    tell: Callable[[int], None] = lambda placed: None,
+) -> Points:
+    """The rest too, told how many so far."""
+    reduced_PS = np.empty((len(points.rest), len(points.components_SF)), np.float32)
+    components_FS = np.ascontiguousarray(points.components_SF.T)
+    for here, features_PF in token_parts(con, points.rest, info):
+        reduced_PS[here] = features_PF @ components_FS
+        tell(here.stop)
+    return _with(points, points.rest, reduced_PS, points.rest.unit)
 
 
 def project_prompts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
     """doc_id, domain, group, unit, origin, tokens, text: by the share of each expert in each
     layer."""
-    frame = queries.documents(con).query("tokens > 0").reset_index(drop=True)
-    load = queries.document_load(con)
-    weights = _root_share(load.tokens, [load.doc_id, load.layer_id])
-    point = pd.Index(frame.doc_id).get_indexer(pd.Index(load.doc_id))
-    features_PF = csr_matrix(
-        (weights, (point, _expert_index(load, info))),
-        shape=(len(frame), info.num_layers * info.num_experts),
-    )
-    return _points(
+    documents = queries.documents(con).query("tokens > 0").reset_index(drop=True)
+    _require_points(documents)
+    chosen = _stratified(documents, LANDMARKS, seed)
+    frame = documents[chosen].reset_index(drop=True)
+    rng = np.random.default_rng(seed)
+    fitted = np.sort(rng.permutation(len(frame))[:FITTED_DOCUMENTS])
+    parts = document_parts(con, frame.doc_id.to_numpy()[fitted], info)
+    points = _points(
         frame,
-        features_PF,
+        vstack([document_features(rows, ids, info) for ids, rows in parts], format="csr"),
         groups_P=frame.unit.to_numpy(),
         seed=seed,
         total=info.num_documents,
         smallest_share=1 / 50,
     )
+    if len(fitted) == len(documents):
+        return points
+    parts = document_parts(con, documents.doc_id.to_numpy(), info)
+    components_FS = points.components_SF.T.copy()
+    reduced = [document_features(rows, ids, info) @ components_FS for ids, rows in parts]
+    reduced_PS, rest = np.concatenate(reduced).astype(np.float32), documents[~chosen]
+    points = replace(points, reduced_PS=reduced_PS[chosen])
+    return _with(points, rest.reset_index(drop=True), reduced_PS[~chosen], rest.unit)
 
 
 def project_experts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
@@ -96,99 +122,71 @@ def project_experts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> P
     one group only, both are of all documents and nothing is compared.
     """
     experts = queries.expert_tokens(con)[["layer_id", "expert_id", "tokens"]]
-    load, documents = queries.document_load(con), queries.documents(con)
-    labelling = _labelling_half(documents[documents.doc_id.isin(load.doc_id)], seed=seed)
-    of_labels = load if labelling is None else load[load.doc_id.isin(labelling)]
-    of_places = load if labelling is None else load[~load.doc_id.isin(labelling)]
-    domain = _expert_domains(of_labels.merge(documents[["doc_id", "domain"]], on="doc_id"), info)
-    expert = _expert_index(of_places, info)
-    document, columns = pd.factorize(of_places.doc_id)
-    features_EF = csr_matrix(
-        (_root_share(of_places.tokens, expert), (expert, document)),
-        shape=(info.num_layers * info.num_experts, len(columns)),
-    )[_expert_index(experts, info)]
+    doc_ids, documents = queries.routed_documents(con), queries.documents(con)
+    documents = documents[documents.doc_id.isin(doc_ids)]
+    labelling = _labelling_half(documents, seed=seed)
+    of_labels = doc_ids if labelling is None else np.intersect1d(doc_ids, labelling)
+    of_places = doc_ids if labelling is None else np.setdiff1d(doc_ids, labelling)
+    _require_points(documents)
+    domain = _expert_domains(con, info, of_labels, documents.set_index("doc_id").domain)
+    features_EF = _document_shares(con, info, of_places)[expert_index(experts, info)]
     placed = np.diff(features_EF.indptr) > 0  # who was not chosen has nothing to be laid out by
-    frame = experts.assign(domain=domain[_expert_index(experts, info)])[placed]
+    frame = experts.assign(domain=domain[expert_index(experts, info)])[placed]
     frame = frame.reset_index(drop=True)
-    return _points(
-        frame,
-        features_EF[placed],
-        groups_P=None if labelling is None else np.arange(len(frame)),
+    _require_points(frame)
+    chosen, features_PF = _stratified(frame, LANDMARKS, seed), features_EF[placed]
+    points = _points(
+        frame[chosen].reset_index(drop=True),
+        features_PF[chosen],
+        groups_P=None if labelling is None else np.flatnonzero(chosen),
         seed=seed,
         total=len(experts),
         smallest_share=1 / 50,
     )
+    if chosen.all():
+        return points
+    rest, reduced_PS = frame[~chosen], features_PF[~chosen] @ points.components_SF.T
+    return _with(points, rest.reset_index(drop=True), reduced_PS, np.flatnonzero(~chosen))
 
 
-def svd_map(points: Points) -> tuple[pd.DataFrame, dict[str, object]]:
-    """x, y from the SVD, at once; nothing is clustered yet. For too few points this is all."""
-    # The first component of a table that is not centred is near its mean: the next two tell more.
-    xy_P2 = np.hstack([points.reduced_PS[:, 1:3], np.zeros((len(points.frame), 2))])[:, :2]
-    frame = points.frame.assign(x=xy_P2[:, 0], y=xy_P2[:, 1], cluster=NOISE)
-    return frame, points.parameters | {"method": "svd", "clusters": None}
-
-
-def umap_map(points: Points) -> tuple[pd.DataFrame, dict[str, object]]:
-    """x, y from UMAP; clusters from HDBSCAN in a UMAP of more dimensions, not in the picture."""
-    num_points, components = points.reduced_PS.shape
-    alike = np.ptp(points.reduced_PS, 0).max() < ALIKE
-    if num_points < MIN_POINTS or components < 2 or alike:
-        return svd_map(points)
-    neighbors = _neighbors(points.reduced_PS)
-    xy_P2 = _umap(points.reduced_PS, neighbors, dimensions=2, min_dist=0.1, seed=points.seed)
-    dense_PC = _umap(
-        points.reduced_PS,
-        neighbors,
-        dimensions=min(CLUSTER_DIMENSIONS, components),
-        min_dist=0.0,
-        seed=points.seed,
-    )
-    density = HDBSCAN(min_cluster_size=points.min_cluster_size, min_samples=5, copy=True)
-    cluster_P = density.fit_predict(dense_PC)
-    frame = points.frame.assign(x=xy_P2[:, 0], y=xy_P2[:, 1], cluster=cluster_P)
-    compared, known_P = None, (frame.domain != TOO_LITTLE).to_numpy()
-    if points.groups_P is not None and frame.domain[known_P].nunique() > 1:
-        groups = points.groups_P[known_P]
-        agreed = agreement(frame.domain[known_P], cluster_P[known_P], groups, seed=points.seed)
-        compared = asdict(agreed)
-    return frame, points.parameters | {
-        "method": "umap",
-        "n_neighbors": neighbors[0].shape[1],
-        "cluster_dimensions": dense_PC.shape[1],
-        "min_cluster_size": points.min_cluster_size,
-        "clusters": len(set(cluster_P) - {NOISE}),
-        "noise_share": float((cluster_P == NOISE).mean()),
-        "agreement": compared,
+def _with(
+    points: Points, rest: pd.DataFrame, reduced_PS: np.ndarray, groups: np.ndarray | pd.Series
+) -> Points:
+    """The landmarks and the rest, which has these places."""
+    groups_P = points.groups_P
+    if groups_P is not None:
+        groups_P = np.concatenate([groups_P, np.asarray(groups)])
+    all_PS = np.concatenate([points.reduced_PS, reduced_PS.astype(np.float32, copy=False)])
+    parameters = points.parameters | {
+        "points": len(all_PS),
+        "groups": None if groups_P is None else len(np.unique(groups_P)),
     }
+    return replace(points, rest=rest, reduced_PS=all_PS, groups_P=groups_P, parameters=parameters)
 
 
-def _stratified(tokens: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
-    """As many tokens of every domain, or all it has; in the order of the trace."""
-    _require_points(tokens)
-    shuffled = tokens.sample(frac=1, random_state=seed)
-    share = size // tokens.domain.nunique()
-    return shuffled.groupby("domain").head(share).sort_index().reset_index(drop=True)
+def _texts_to_map(documents: pd.DataFrame, seed: int) -> list[int] | None:
+    """doc_ids of texts of MOST_TOKENS tokens, drawn at random; None: of all."""
+    if documents.tokens.sum() <= MOST_TOKENS:
+        return None
+    shuffled = documents.sample(frac=1, random_state=seed)
+    fit = shuffled.tokens.cumsum() <= MOST_TOKENS
+    return shuffled.doc_id[fit | (np.arange(len(fit)) == 0)].tolist()
 
 
-def _first_choices(
-    choices: pd.DataFrame, sample: pd.DataFrame, *, num_layers: int
-) -> dict[str, pd.Series]:
-    """The expert of largest weight in each layer, a column a layer."""
-    first = choices[choices["rank"] == 0].pivot(
-        index="point", columns="layer_id", values="expert_id"
-    )
-    first = first.reindex(index=sample.index, columns=range(num_layers))
-    first = first.fillna(NO_EXPERT).astype(np.int16)
-    return {f"expert_{layer_id}": first[layer_id] for layer_id in first}
-
-
-def _root_share(values: pd.Series, groups: list[pd.Series] | np.ndarray) -> pd.Series:
-    return (values / values.groupby(groups).transform("sum")).pow(0.5)
-
-
-def _expert_index(frame: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """One number for layer and expert."""
-    return frame.layer_id.to_numpy(np.int64) * info.num_experts + frame.expert_id.to_numpy(np.int64)
+def _stratified(frame: pd.DataFrame, size: int, seed: int) -> np.ndarray:
+    """As many rows of every domain, or all it has [P, bool]; all where they are no more."""
+    _require_points(frame)
+    if len(frame) <= size:
+        return np.ones(len(frame), dtype=bool)
+    domain_P, names = pd.factorize(frame.domain)
+    shuffled = np.random.default_rng(seed).permutation(len(frame))
+    order = shuffled[domain_P[shuffled].argsort(kind="stable")]
+    size_G = np.bincount(domain_P)
+    starts_G = np.cumsum(size_G) - size_G
+    rank = np.arange(len(frame)) - np.repeat(starts_G, size_G)
+    chosen = np.zeros(len(frame), dtype=bool)
+    chosen[order[rank < max(1, size // len(names))]] = True
+    return chosen
 
 
 def _labelling_half(documents: pd.DataFrame, *, seed: int) -> np.ndarray | None:
@@ -201,16 +199,44 @@ def _labelling_half(documents: pd.DataFrame, *, seed: int) -> np.ndarray | None:
     return documents.doc_id[documents.unit.isin(half)].to_numpy()
 
 
-def _expert_domains(load: pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """The name of the domain each expert prefers, by _expert_index; places that are no expert have
-    one too."""
-    tokens = load.groupby(["layer_id", "expert_id", "domain"])[["tokens"]].sum().reset_index()
-    tokens_LEG = arrays.domain_array(tokens, info)
+def _expert_domains(
+    con: DuckDBPyConnection, info: TraceInfo, doc_ids: np.ndarray, domain_of: pd.Series
+) -> np.ndarray:
+    """The name of the domain each expert prefers in these documents, by expert_index(); places that
+    are no expert have one too."""
+    tokens_LEG = np.repeat(arrays.no_choices(info)[..., None], len(info.domains), axis=-1)
+    for _, rows in document_parts(con, doc_ids, info):
+        domains = pd.Index(domain_of.loc[rows["doc_id"]])
+        domain_id = pd.Index(info.domains).get_indexer(domains)
+        np.add.at(tokens_LEG, (rows["layer_id"], rows["expert_id"], domain_id), rows["tokens"])
     if not compared_layers(tokens_LEG).all():  # nothing to prefer
         return np.full(info.num_layers * info.num_experts, NONE, dtype=object)
     label = expert_domain(tokens_LEG).ravel()
     names = np.array(label_names(info.domains), dtype=object)
     return names[np.where(label == NO_SUCH, NO_DOMAIN, label)]
+
+
+def _document_shares(con: DuckDBPyConnection, info: TraceInfo, doc_ids: np.ndarray) -> csr_matrix:
+    """Square roots of the share of every document in an expert's choices, by expert_index()."""
+    num_experts = info.num_layers * info.num_experts
+    columns, total_E = [], np.zeros(num_experts)
+    for ids, rows in document_parts(con, doc_ids, info):
+        expert = expert_index(rows, info)
+        total_E += np.bincount(expert, weights=rows["tokens"], minlength=num_experts)
+        place = np.searchsorted(ids, rows["doc_id"])
+        columns.append(_by_document(expert, place, rows, (num_experts, len(ids))))
+    if not columns:
+        return csr_matrix((num_experts, 0))
+    features_EF = hstack(columns, format="csr", dtype=np.float32)
+    features_EF.data /= np.repeat(total_E, np.diff(features_EF.indptr))
+    np.sqrt(features_EF.data, out=features_EF.data)
+    return features_EF
+
+
+def _by_document(
+    expert: np.ndarray, place: np.ndarray, rows: Mapping[str, np.ndarray], shape: tuple[int, int]
+) -> csc_matrix:
+    return csc_matrix((rows["tokens"].astype(np.float32), (expert, place)), shape=shape)
 
 
 def _points(
@@ -222,6 +248,7 @@ def _points(
     total: int,
     smallest_share: float,
 ) -> Points:
+    """The SVD is fitted to these features: those of the rows of the frame, or of some of them."""
     _require_points(frame)
     if features_PF.shape[1] < 2:
         raise ValueError(
@@ -236,7 +263,9 @@ def _points(
         reduced_PS = svd.fit_transform(features_PF).astype(np.float32)
     return Points(
         frame=frame,
+        rest=frame.iloc[:0],
         reduced_PS=reduced_PS,
+        components_SF=svd.components_.astype(np.float32),
         groups_P=groups_P,
         min_cluster_size=max(5, round(len(frame) * smallest_share)),
         seed=seed,
@@ -259,35 +288,3 @@ def _finite_sum(shares: np.ndarray) -> float:
 def _require_points(frame: pd.DataFrame) -> None:
     if frame.empty:
         raise ValueError("this trace has no routed tokens; capture some first")
-
-
-def _neighbors(reduced_PS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Exact, indices and distances: UMAP's own search would compile for half a minute first."""
-    neighbors = min(NEIGHBORS, len(reduced_PS) - 1)
-    search = NearestNeighbors(n_neighbors=neighbors, algorithm="brute").fit(reduced_PS)
-    distances_PN, indices_PN = search.kneighbors(reduced_PS)
-    return indices_PN, distances_PN.astype(np.float32)
-
-
-def _umap(
-    reduced_PS: np.ndarray,
-    neighbors: tuple[np.ndarray, np.ndarray],
-    *,
-    dimensions: int,
-    min_dist: float,
-    seed: int,
-) -> np.ndarray:
-    from umap import UMAP  # takes seconds to import
-
-    layout = UMAP(
-        n_neighbors=neighbors[0].shape[1],
-        n_components=dimensions,
-        min_dist=min_dist,
-        init="pca",
-        random_state=seed,
-        n_jobs=1,
-        precomputed_knn=neighbors,
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "precomputed_knn")  # no points are added later
-        return layout.fit_transform(reduced_PS)

@@ -2,16 +2,23 @@
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from app.commands.findings import print_findings
 from data.strict_json import json_text
 
+if TYPE_CHECKING:
+    from analysis.layout import Map
+    from analysis.projection import Points
+    from analysis.queries import TraceInfo
+
 SEED = 0
 STAGES = 4
+EVERY = 2.0  # seconds: a job can be stopped at every line
 
 
 def project(
@@ -34,29 +41,59 @@ def project(
 
 
 def _write_maps(trace: Path, *, progress: TextIO) -> dict[str, dict[str, object]]:
-    """The tokens at once as the SVD sees them, then each map; the parameters of each by name."""
+    """Some tokens at once as the SVD sees them, then each map; the parameters of each by name."""
     from analysis import projection
+    from analysis.layout import svd_map
     from analysis.queries import trace_info
     from app import sidecars
-    from data.sidecar import require_replaceable, write_sidecar
+    from data.sidecar import require_replaceable
     from data.store import open_trace
+
+    made = dict[str, dict[str, object]]()
+
+    def stage(number: int, line: str) -> None:
+        print(f"stage {number}/{STAGES}: {line}", file=progress, flush=True)
+
+    def lay_out(number: int, what: str, points: "Points") -> None:
+        from analysis.layout import umap_map
+
+        stage(number, f"map of {len(points.reduced_PS):,} {what}")
+        made[what] = _write(trace, what, umap_map(points), of=info)
 
     with open_trace(trace) as con:
         print_findings(con)
         info = trace_info(con)
         for line in require_replaceable(trace, *sidecars.MAPS.values(), of=info):
             print(line, file=sys.stderr)
-        print(f"stage 1/{STAGES}: reading {info.num_tokens:,} tokens", file=progress, flush=True)
+        stage(1, f"reading {info.num_tokens:,} tokens")
         tokens = projection.project_tokens(con, info, seed=SEED)
-        write_sidecar(trace, sidecars.TOKENS, *projection.svd_map(tokens), of=info)
-        prompts = projection.project_prompts(con, info, seed=SEED)
+        _write(trace, "tokens", svd_map(tokens), of=info)
+        lay_out(2, "prompts", projection.project_prompts(con, info, seed=SEED))
+        tell = _told(len(tokens.rest), progress)
+        tokens = projection.with_all_tokens(con, info, tokens, tell=tell)
         experts = projection.project_experts(con, info, seed=SEED)
-    made = {}  # experts last: who finds them finds all three finished
-    for stage, (what, points) in enumerate(
-        {"prompts": prompts, "tokens": tokens, "experts": experts}.items(), 2
-    ):
-        line = f"stage {stage}/{STAGES}: map of {len(points.frame):,} {what}"
-        print(line, file=progress, flush=True)
-        frame, made[what] = projection.umap_map(points)
-        write_sidecar(trace, sidecars.MAPS[what], frame, made[what], of=info)
+    lay_out(3, "tokens", tokens)
+    lay_out(4, "experts", experts)  # last: who finds them finds all three finished
     return made
+
+
+def _write(trace: Path, what: str, drawn: "Map", *, of: "TraceInfo") -> dict[str, object]:
+    from app import sidecars
+    from data.sidecar import write_sidecar
+
+    kind, rest = sidecars.MAPS[what], drawn.rest
+    write_sidecar(trace, kind, drawn.frame, drawn.parameters, of=of, rest=rest)
+    return drawn.parameters
+
+
+def _told(total: int, progress: TextIO) -> Callable[[int], None]:
+    """A line every few seconds."""
+    last = time.perf_counter()
+
+    def tell(read: int) -> None:
+        nonlocal last
+        if time.perf_counter() > last + EVERY:
+            last = time.perf_counter()
+            print(f"{read:,} of {total:,} tokens read", file=progress, flush=True)
+
+    return tell

@@ -161,7 +161,11 @@ def test_features_are_root_shares_whatever_the_order_of_choices(seed: int, ids_o
     point, layer_id, expert_id = np.nonzero(kept_PLE)
     weight = np.full(len(point), np.nan) if ids_only else rng.random(len(point)) + 0.1
     order = rng.permutation(len(point))
-    rows = {"layer_id": layer_id, "expert_id": expert_id, "weight": weight.astype(np.float32)}
+    rows: dict[str, np.ndarray] = {
+        "layer_id": layer_id,
+        "expert_id": expert_id,
+        "weight": weight.astype(np.float32),
+    }
     shuffled = {name: column[order] for name, column in rows.items()}
     info = cast(queries.TraceInfo, SimpleNamespace(num_layers=layers, num_experts=experts))
     features = routed_features.token_features(shuffled, point[order], points, info).toarray()

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from app import evidence, sidecars
+from app import sidecars
 from app.jobs import beside
 from app.views.domain_clusters.figures import inside_selection
 from app.views.domain_clusters.panels import METHOD, panels, selection_panel
-from app.views.shared import controls, layer_chooser, needs, progress
+from app.views.shared import controls, layer_chooser, limits, needs, progress
 from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
@@ -17,7 +17,7 @@ needs.tokens(trace, "which texts travel together")
 job = beside.project(trace)
 with st.container(horizontal=True, gap="large"):
     what = controls.choice("Points", list(sidecars.MAPS), key="points")
-    colour = controls.choice("Colour", ["domain", "cluster", "expert"], key="colour")
+    colour = controls.choice("Colour", ["domain", "cluster", "distance", "expert"], key="colour")
     layer_id = expert_id = 0
     if colour == "expert":
         layer_id = layer_chooser.layer_of(trace)
@@ -71,5 +71,5 @@ with right:
         draw(selection_panel(trace, points[chosen_P], what, of=len(points)), subject=trace.name)
     elif f"agreement_of_{what}" in shown:
         draw(shown[f"agreement_of_{what}"], subject=trace.name)
-evidence.draw_sample(trace)
+limits.draw_sample(trace)
 controls.method(*METHOD)

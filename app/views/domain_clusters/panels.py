@@ -15,12 +15,19 @@ from app.views.domain_clusters.figures import cluster_map, domain_map, value_map
 from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette, visible
-from data.sidecar import Absent
+from data.sidecar import Absent, sidecar_path
 
 METHOD = ("Maps", "agreement")
-DRAWN = 8000  # points that a browser selects without delay
 LISTED = 200  # rows of a selection on the page
-LISTED_COLUMNS = ("domain", "layer_id", "expert_id", "tokens", "doc_id", "position")
+LISTED_COLUMNS = (
+    "domain",
+    "layer_id",
+    "expert_id",
+    "tokens",
+    "doc_id",
+    "position",
+    "distance",
+)
 
 
 def panels(
@@ -32,38 +39,39 @@ def panels(
     layer_id: int = 0,
     expert_id: int = 0,
 ) -> list[Panel]:
-    """The map of tokens, prompts or experts, coloured by domain, cluster or one expert's share, and
-    the agreement of its clusters with the domains; empty where it was not made."""
+    """The map of tokens, prompts or experts, coloured by domain, cluster, distance from the others
+    or one expert's share, and the agreement of its clusters with the domains; empty where it was
+    not made."""
     stored = trace.beside(sidecars.MAPS[what])
     if isinstance(stored, Absent):
         return []
     points, parameters = stored.frame, stored.parameters
-    drawn = points
-    if len(points) > DRAWN:
-        drawn = points.sample(DRAWN, random_state=0).sort_index()
-    hover = map_points.hover(drawn, what, names_of(trace))
-    if colour == "domain":
-        figure = domain_map(drawn, hover, palette)
-    elif colour == "cluster":
-        figure = cluster_map(drawn, hover, palette)
+    hover = map_points.hover(points, what, names_of(trace))
+    if colour == "cluster":
+        figure = cluster_map(points, hover, palette)
+    elif colour == "expert":
+        values = map_points.expert_share(trace, points, what, layer_id, expert_id)
+        figure = value_map(points, values, hover, palette, title=f"expert {expert_id}")
+    elif colour == "distance" and parameters["method"] == "umap":
+        distance = points.distance.to_numpy(float)
+        figure = value_map(points, distance, hover, palette, title="distance")
     else:
-        values = map_points.expert_share(trace, drawn, what, layer_id, expert_id)
-        figure = value_map(drawn, values, hover, palette, title=f"expert {expert_id}")
+        figure = domain_map(points, hover, palette)
     return [
-        _map(what, points, parameters, figure, num_drawn=len(drawn)),
+        _map(trace, what, points, parameters, figure, colour=colour),
         *_agreement(what, parameters),
     ]
 
 
 def selection_panel(trace: Trace, chosen: pd.DataFrame, what: str, *, of: int) -> Panel:
-    """The domains and the texts of the points that were chosen among so many."""
+    """The domains and the texts of the points that were chosen among so many shown."""
     counts = chosen.domain.value_counts()
     parts = ", ".join(f"{domain} {count / len(chosen):.0%}" for domain, count in counts.items())
     more = f"The first {LISTED} of {len(chosen):,}; the CSV has all of them."
     return Panel(
         name=f"selected_{what}",
         table=chosen,
-        answer=f"{len(chosen):,} of {of:,} {what} selected: {parts}.",
+        answer=f"{len(chosen):,} of the {of:,} {what} shown are selected: {parts}.",
         note=more if len(chosen) > LISTED else "",
         preview=_selection_preview(trace, chosen.head(LISTED), what),
     )
@@ -84,20 +92,25 @@ def _selection_preview(trace: Trace, chosen: pd.DataFrame, what: str) -> pd.Data
 
 
 def _map(
+    trace: Trace,
     what: str,
     points: pd.DataFrame,
     parameters: Mapping[str, Any],
     figure: go.Figure,
     *,
-    num_drawn: int,
+    colour: str,
 ) -> Panel:
+    file = sidecar_path(trace.path, sidecars.MAPS[what]).name
+    note = map_points.map_note(what, parameters, shown=len(points), file=file)
+    if colour == "distance":
+        note = f"{map_points.distance_note(parameters)} {note}"
     return Panel(
         name=f"map_of_{what}",
         table=points.replace({np.nan: None}),
-        answer=map_points.clusters_answer(what, points, parameters),
+        answer=map_points.clusters_answer(what, parameters),
         figure=figure,
         alt=f"Map of {what} by routing",
-        note=map_points.map_note(what, parameters, num_drawn=num_drawn),
+        note=note,
     )
 
 

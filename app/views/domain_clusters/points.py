@@ -45,15 +45,14 @@ def expert_share(
     return share.to_numpy(float)
 
 
-def clusters_answer(what: str, points: pd.DataFrame, parameters: Mapping[str, Any]) -> str:
+def clusters_answer(what: str, parameters: Mapping[str, Any]) -> str:
+    points = parameters["points"]
     if parameters["method"] == "svd":
         return (
-            f"A first look at {len(points):,} {what}: the two main directions of their routing. "
+            f"A first look at {points:,} {what}: the two main directions of their routing. "
             "Clusters follow with the finished map."
         )
-    text = (
-        f"{len(points):,} {what} fall into {parameters['clusters']} clusters by their routing alone"
-    )
+    text = f"{points:,} {what} fall into {parameters['clusters']} clusters by their routing alone"
     agreement = parameters.get("agreement")
     if not agreement:
         return f"{text}."
@@ -65,15 +64,26 @@ def clusters_answer(what: str, points: pd.DataFrame, parameters: Mapping[str, An
     )
 
 
-def map_note(what: str, parameters: Mapping[str, Any], *, num_drawn: int) -> str:
+def map_note(what: str, parameters: Mapping[str, Any], *, shown: int, file: str) -> str:
     method = {"svd": "truncated SVD", "umap": "UMAP after truncated SVD"}[parameters["method"]]
     noise = parameters.get("noise_share")
     left_out = f" {noise:.0%} are in no cluster." if noise else ""
     labels = f" {_labels_note(parameters)}" if what == "experts" else ""
+    points, all_points = parameters["points"], parameters["points_in_trace"]
+    here = f" The map has {points:,}, all of them in {file}." if shown < points else ""
     return (
-        f"Showing {num_drawn:,} of {parameters['points_in_trace']:,} {what}, {method}, seed "
-        f"{parameters['seed']}.{left_out} Only neighbourhoods mean something here; the distances "
-        f"between clusters and the sizes of clusters do not.{labels}"
+        f"Showing {shown:,} of {all_points:,} {what}, {method}, seed {parameters['seed']}.{here}"
+        f"{left_out} Only neighbourhoods mean something here; the distances between clusters and "
+        f"the sizes of clusters do not.{labels}"
+    )
+
+
+def distance_note(parameters: Mapping[str, Any]) -> str:
+    if parameters["method"] == "svd":
+        return "Distances come with the finished map."
+    return (
+        "Colour is the distance to the nearest other point shown, before the map was drawn: what "
+        "is far from all has no neighbourhood, wherever it lies here."
     )
 
 
@@ -95,7 +105,7 @@ def agreement_table(parameters: Mapping[str, Any]) -> pd.DataFrame:
         "clusters": [agreement[name] for name in measures],
         "domains_shuffled": [agreement[f"shuffled_{name}"] for name in measures],
         **dict.fromkeys(("low", "high", "p", "q")),
-        "points": parameters["points"],
+        "points": agreement["points"],
         "shuffled_over": parameters["groups"],
         "note": UNTESTED,
     }

@@ -2,10 +2,12 @@
 
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from analysis.agreement import agreement
 from app.jobs import beside
@@ -13,6 +15,7 @@ from app.sidecars import PROMPTS, TOKENS
 from app.trace import open_trace
 from app.views.domain_clusters import figures as clusters
 from app.views.domain_clusters import points
+from app.views.domain_clusters.panels import panels
 from app.views.shared.theme import LIGHT
 from app.workspace import trace_file
 from data.sidecar import sidecar_path, write_sidecar
@@ -21,7 +24,7 @@ from tests.sidecars import write_earlier
 
 def test_agreement_has_its_null_and_the_reason_why_there_is_no_interval() -> None:
     found = agreement(["a", "a", "b", "b"], [0, 0, 0, -1], range(4), seed=0)
-    table = points.agreement_table({"agreement": asdict(found), "points": 4, "groups": 4})
+    table = points.agreement_table({"agreement": asdict(found), "groups": 4})
     assert table.measure.tolist() == ["NMI", "ARI", "purity"]
     assert table.clusters[2] == 0.75  # 2 of 3, and the one that is noise
     assert table.domains_shuffled[2] == found.shuffled_purity
@@ -43,20 +46,37 @@ def test_maps_are_made_again_unless_they_are_damaged(tmp_path: Path, tiny_trace:
 
 
 def test_what_a_map_shows_stands_beside_shuffled_domains() -> None:
-    assert points.clusters_answer("prompts", POINTS, PARAMETERS).endswith(
+    assert points.clusters_answer("prompts", PARAMETERS).endswith(
         "90% share their cluster's most frequent domain, against 20% with domains shuffled over "
         "the 3 groups of texts (NMI 0.70 against 0.10)."
     )
-    assert points.clusters_answer("prompts", POINTS, PARAMETERS | {"agreement": None}) == (
+    assert points.clusters_answer("prompts", PARAMETERS | {"agreement": None}) == (
         "3 prompts fall into 2 clusters by their routing alone."
     )
 
 
+def test_a_map_of_more_points_than_are_shown_says_where_all_of_them_are() -> None:
+    parameters = {"method": "umap", "seed": 0, "points": 30, "points_in_trace": 40}
+    note = points.map_note("tokens", parameters, shown=10, file="a.tokens.parquet")
+    assert note.startswith("Showing 10 of 40 tokens, ")
+    assert "The map has 30, all of them in a.tokens.parquet." in note
+
+
+def test_distance_has_a_colour_and_a_sentence(tmp_path: Path, tiny_trace: Path) -> None:
+    trace = open_trace(trace_file(Path(shutil.copy(tiny_trace, tmp_path))))
+    write_sidecar(trace.path, PROMPTS, PROMPT_POINTS, PARAMETERS, of=trace.info)
+    (shown, _) = panels(trace, LIGHT, what="prompts", colour="distance")
+    assert shown.figure is not None
+    assert shown.figure.data[0].marker.color.tolist() == pytest.approx([0.1, 0.2])
+    assert "nearest other point shown" in shown.note
+
+
 def test_the_map_of_experts_says_which_texts_gave_the_domains() -> None:
-    parameters = {"method": "umap", "seed": 0, "points_in_trace": 8}
-    halves = points.map_note("experts", parameters | {"groups": 8}, num_drawn=8)
+    parameters = {"method": "umap", "seed": 0, "points": 8, "points_in_trace": 8}
+    of_all = partial(points.map_note, "experts", shown=8, file="a.experts.parquet")
+    halves = of_all(parameters | {"groups": 8})
     assert halves.endswith("one half of the texts, places and clusters from the other.")
-    same = points.map_note("experts", parameters | {"groups": None}, num_drawn=8)
+    same = of_all(parameters | {"groups": None})
     assert same.endswith("come from the same texts and their agreement is not computed.")
 
 
@@ -66,6 +86,7 @@ POINTS = pd.DataFrame(
         "y": [0.0, 1.0, 2.0],
         "domain": ["math", "code", "math"],
         "cluster": [0, 1, -1],
+        "distance": [0.1, 0.2, 0.7],
     }
 )
 PROMPT_POINTS = POINTS.head(2).assign(doc_id=[0, 1], group=None, unit=[0, 1], origin="", tokens=3)
@@ -79,6 +100,7 @@ PARAMETERS = {
     "clusters": 2,
     "noise_share": 0.3,
     "agreement": {
+        "points": 3,
         "purity": 0.9,
         "shuffled_purity": 0.2,
         "nmi": 0.7,
