@@ -4,10 +4,10 @@ N = groups, L = MoE layers, E = routed experts, G = domains, R = resamples. Toke
 resemble one another, so groups are drawn again, whole and within their domain.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -37,16 +37,34 @@ def bootstrap_loads(
     seed: int = 0,
 ) -> Iterator[np.ndarray]:
     """tokens_EGR of one layer after the other, the same resamples in each."""
+    loads_of = resampled_loads(
+        tokens_NLE, domain_id_N, num_domains=num_domains, resamples=resamples, seed=seed
+    )
+    for layer_id in range(tokens_NLE.shape[1]):
+        yield loads_of(layer_id)
+
+
+def resampled_loads(
+    tokens_NLE: np.ndarray,
+    domain_id_N: np.ndarray,
+    *,
+    num_domains: int,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Callable[[int], np.ndarray]:
+    """tokens_EGR (float32) of a layer, by its layer_id; the same resamples in each."""
     weights_RN = bootstrap_weights(domain_id_N, resamples=resamples, seed=seed)
     by_domain = [np.flatnonzero(domain_id_N == domain_id) for domain_id in range(num_domains)]
     weights_GNR = [weights_RN[:, groups].T.copy() for groups in by_domain]
-    for layer_id in range(tokens_NLE.shape[1]):
+
+    def of_layer(layer_id: int) -> np.ndarray:
         tokens_NE = tokens_NLE[:, layer_id].astype(np.float32)
-        loads = [
-            tokens_NE[groups].T @ weights_NR
-            for groups, weights_NR in zip(by_domain, weights_GNR, strict=True)
-        ]
-        yield np.stack(loads, 1)
+        tokens_EGR = np.empty((tokens_NE.shape[1], num_domains, resamples), np.float32)
+        for domain_id, groups in enumerate(by_domain):
+            tokens_EGR[:, domain_id] = tokens_NE[groups].T @ weights_GNR[domain_id]
+        return tokens_EGR
+
+    return of_layer
 
 
 def jackknife_quantile(without_N: np.ndarray, domain_id_N: np.ndarray, *, error: float) -> float:
@@ -69,7 +87,7 @@ def jackknife_quantile(without_N: np.ndarray, domain_id_N: np.ndarray, *, error:
         expansion = max(expansion, np.sqrt((squares_N * (1 - 1 / groups_N)).sum()) / error)
         spread = (squares_N**2).sum() / total**2 - 1 / num_groups
         freedom = min(freedom, 2 / max(spread, 1e-9))
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * expansion)
+    return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * expansion)
 
 
 def basic_interval(
@@ -78,7 +96,7 @@ def basic_interval(
     """2 estimate - percentiles, over the last axis: an estimate that noise pushes up is brought
     down by as much as resampling pushed it up again (Davison and Hinkley 1997)."""
     ordered_R = np.sort(resampled_R, -1)
-    level = np.broadcast_to(stats.norm.cdf(quantile), estimate.shape)
+    level = np.broadcast_to(special.ndtr(quantile), estimate.shape)
     return 2 * estimate - _at_level(ordered_R, level), 2 * estimate - _at_level(
         ordered_R, 1 - level
     )

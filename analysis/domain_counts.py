@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 
 from analysis import specialization
-from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
+from analysis.bootstrap import CONFIDENCE, basic_interval, jackknife_quantile, resampled_loads
 from analysis.groups import NOT_ENOUGH, too_few
-from analysis.layers import of_layers
+from analysis.layers import in_threads, of_layers
 from analysis.metric_intervals import NULL_PERMUTATIONS
-from analysis.permutation import adjusted, permuted_labels
+from analysis.permutation import adjusted, members, permuted_labels, permuted_loads
+from analysis.resampled_figures import preference_counts
 from analysis.significance import require_groups, specialists
 from analysis.specialization import (
-    NO_DOMAIN,
-    TOO_FEW,
     domain_lift,
     domain_share,
     expert_domain,
@@ -52,19 +51,22 @@ def domain_counts(
     require_groups(tokens_NLE, domain_id_N)
     few = too_few(tokens_NLE.sum((1, 2)), domain_id_N)
     labels_PN = permuted_labels(domain_id_N, permutations=NULL_PERMUTATIONS, seed=seed)
-    member_PGN = (labels_PN[:, None] == np.arange(len(domains))[:, None]).astype(np.float32)
-    loads = bootstrap_loads(tokens_NLE, domain_id_N, num_domains=len(domains), seed=seed)
-    layers, resampled, permuted, choices = [], [], [], []
+    member_NC = members(labels_PN, num_domains=len(domains))
+    loads = resampled_loads(tokens_NLE, domain_id_N, num_domains=len(domains), seed=seed)
     of = of_layers(tokens_NLE, experts_L)
-    for layer_id, (tokens_NE, tokens_EGR) in enumerate(zip(of, loads, strict=True)):
-        tokens_PEG = (member_PGN @ tokens_NE.astype(np.float32)).swapaxes(1, 2)
-        if (tokens_PEG[0].sum(0) > 0).sum() < 2:
-            continue
-        layers.append(layer_id)
-        resampled.append(_counts(np.moveaxis(tokens_EGR[: tokens_NE.shape[1]], -1, 0)))
-        permuted.append(_counts(tokens_PEG))
-        of_domain_G = tokens_PEG[0].sum(0)
-        choices.append(np.array([*of_domain_G, 0, 0, of_domain_G.sum()]))
+
+    def of_layer(layer_id: int) -> tuple[np.ndarray, ...] | None:
+        tokens_EGP = permuted_loads(of[layer_id], member_NC, num_domains=len(domains))
+        of_domain_G = tokens_EGP[..., 0].sum(0)
+        if (of_domain_G > 0).sum() < 2:
+            return None
+        resampled_EGR = loads(layer_id)[: len(tokens_EGP)]
+        choices_G = np.array([*of_domain_G, 0, 0, of_domain_G.sum()])
+        return _counts(resampled_EGR), _counts(tokens_EGP), choices_G
+
+    counted = in_threads(of_layer, len(of))
+    layers = [layer_id for layer_id, of_one in enumerate(counted) if of_one]
+    resampled, permuted, choices = zip(*filter(None, counted), strict=True) if layers else ((),) * 3
     if not layers:
         return pd.DataFrame(columns=["layer_id", "domain", *NUMBERS, "n_tokens", "note"])
     tables = [
@@ -84,16 +86,10 @@ def domain_counts(
     return table[["layer_id", "domain", *NUMBERS, "n_tokens", "note"]]
 
 
-def _counts(tokens_REG: np.ndarray) -> np.ndarray:
-    """Experts of each label of label_names(), then of any domain [R, G + 3]; a resample of one
-    domain has none."""
-    compared_R = (tokens_REG.sum(1) > 0).sum(-1) > 1
-    label_RE = np.full(tokens_REG.shape[:2], NO_DOMAIN)
-    label_RE[compared_R] = expert_domain(tokens_REG[compared_R])
-    num_domains = tokens_REG.shape[-1]
-    places = [*range(num_domains), TOO_FEW, NO_DOMAIN]
-    counts_RG = np.stack([(label_RE == label).sum(-1) for label in places], -1)
-    return np.append(counts_RG, (label_RE >= 0).sum(-1, keepdims=True), -1)
+def _counts(tokens_EGR: np.ndarray) -> np.ndarray:
+    """Experts of each label of label_names(), then of any domain [R, G + 3]."""
+    counts_RG = preference_counts(tokens_EGR)
+    return np.append(counts_RG, counts_RG[:, :-2].sum(-1, keepdims=True), -1)
 
 
 def _rows(

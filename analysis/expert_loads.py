@@ -5,18 +5,13 @@ N = groups, L = MoE layers, E = routed experts, G = domains. The group is the sa
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from analysis.bootstrap import CONFIDENCE
+from analysis.domain_sums import Groups, Sums
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
-from analysis.influence import (
-    detectable_lift,
-    largest_multiple,
-    load_errors,
-    spread,
-    with_missed_group,
-)
-from analysis.layers import of_layers
+from analysis.influence import detectable_lift, largest_multiple, load_errors, spread_of
+from analysis.layers import in_threads, of_layers
 from analysis.permutation import false_discovery_rate
 from analysis.significance import (
     MAX_Q,
@@ -37,7 +32,8 @@ def expert_load_table(
     MIN_LIFT times the mean would be found in 80 of 100 such traces, or q < 0.05), note.
     """
     require_groups(tokens_NLE, domain_id_N)
-    layers = [_layer_columns(of, domain_id_N) for of in of_layers(tokens_NLE, experts_L)]
+    of = of_layers(tokens_NLE, experts_L)
+    layers = in_threads(lambda layer_id: _layer_columns(of[layer_id], domain_id_N), len(of))
     columns = {name: np.concatenate([layer[name] for layer in layers]) for name in layers[0]}
     table = pd.DataFrame(
         {
@@ -54,21 +50,29 @@ def expert_load_table(
 
 def _layer_columns(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> dict[str, np.ndarray]:
     """Of the experts of one layer, each [E]; NaN where there is none."""
-    tokens_E = tokens_NE.sum(0)
-    num_domains = int(domain_id_N.max()) + 1
-    error_E, freedom_E = load_errors(spread(tokens_NE, domain_id_N, num_domains=num_domains))
-    few = effective_number(tokens_NE.sum(-1)) < MIN_EFFECTIVE
+    groups = Groups.of(tokens_NE, domain_id_N, num_domains=int(domain_id_N.max()) + 1)
+    tokens_E = tokens_NE.sum(0, dtype=np.int64)
+    share_E = np.full(len(tokens_E), 1 / len(tokens_E))
+    lift_E = tokens_E / max(tokens_E.sum(), 1) / share_E
+    times_E = largest_multiple(groups.peaks(), lift_E * share_E)
+    of_missed_GE = np.tile(times_E * share_E, (len(groups.start_G1) - 1, 1))
+    sums, sums_with_missed = groups.sums_with_missed(of_missed_GE)
+    error_E, freedom_E = load_errors(spread_of(sums))
+    effective = effective_number(groups.size_N)
+    few = effective < MIN_EFFECTIVE
     if few:
         error_E = np.full(error_E.shape, np.nan)
     alike_E = error_E == 0
     error_E = np.where(alike_E, np.nan, error_E)
     balanced = tokens_E.mean() if tokens_E.any() else np.nan
     log_E = np.log2(tokens_E / balanced, where=tokens_E > 0, out=np.full(tokens_E.shape, np.nan))
-    reach_E = stats.t.ppf((1 + CONFIDENCE) / 2, freedom_E) * error_E
-    p_E = 2 * stats.t.sf(np.abs(log_E) / error_E, freedom_E)
+    reach_E = special.stdtrit(freedom_E, (1 + CONFIDENCE) / 2) * error_E
+    p_E = 2 * special.stdtr(freedom_E, -np.abs(log_E) / error_E)
     if tokens_E.any() and not few:
-        rare_E = log_E < 0
-        p_E[rare_E] = np.maximum(p_E, _missed_p(tokens_NE, domain_id_N))[rare_E]
+        missed_E = _missed_p(sums, sums_with_missed)
+        hits_E = np.minimum(np.ceil(int(effective) * lift_E / times_E), int(effective))
+        chance_E = 2 * stats.binom.cdf(hits_E, int(effective), 1 / times_E)
+        p_E = np.where(log_E < 0, np.maximum(p_E, np.minimum(missed_E, chance_E)), p_E)
     return {
         "estimate": log_E,
         "low": log_E - reach_E,
@@ -81,32 +85,23 @@ def _layer_columns(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> dict[str, 
     }
 
 
-def _missed_p(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> np.ndarray:
+def _missed_p(sums: Sums, sums_with_missed: Sums) -> np.ndarray:
     """Of experts with less than a balanced load [E]: a domain may have missed the groups that
     choose them most.
 
     Each domain in turn is given one more, that chooses an expert as many times more often than a
-    balanced router as largest_multiple allows; or, where that leaves more doubt, a group chooses it
-    so often or never.
+    balanced router as largest_multiple allows; the caller asks where that leaves more doubt than
+    that a group chooses it so often or never.
     """
-    num_experts = tokens_NE.shape[1]
-    times_E = largest_multiple(tokens_NE, np.ones(len(tokens_NE), bool))
-    lift_E = tokens_NE.sum(0) / tokens_NE.sum() * num_experts
-    p_E = np.zeros(num_experts)
-    for domain_id in np.unique(domain_id_N):
-        own_N = domain_id_N == domain_id
-        more_NE = with_missed_group(tokens_NE, own_N, times_E / num_experts)
-        more_id_N = np.append(domain_id_N, domain_id)
-        error_E, freedom_E = load_errors(
-            spread(more_NE, more_id_N, num_domains=int(domain_id_N.max()) + 1)
-        )
-        away_E = -np.log2(more_NE.sum(0) / more_NE.sum() * num_experts)
-        away_E = np.maximum(away_E, 0)
-        far_E = np.divide(away_E, error_E, out=np.zeros(num_experts), where=error_E > 0)
-        p_E = np.maximum(p_E, 2 * stats.t.sf(far_E, freedom_E))
-    groups = int(effective_number(tokens_NE.sum(-1)))
-    hits_E = np.minimum(np.ceil(groups * lift_E / times_E), groups)
-    return np.minimum(p_E, 2 * stats.binom.cdf(hits_E, groups, 1 / times_E))
+    p_E = np.zeros(sums.tokens_GE.shape[1])
+    for domain_id in np.flatnonzero(sums.groups_G).tolist():
+        more = sums.with_domain(domain_id, sums_with_missed)
+        error_E, freedom_E = load_errors(spread_of(more))
+        share_E = more.tokens_GE.sum(0) / more.tokens_GE.sum()
+        away_E = np.maximum(-np.log2(share_E * len(share_E)), 0)
+        far_E = np.divide(away_E, error_E, out=np.zeros(len(share_E)), where=error_E > 0)
+        p_E = np.maximum(p_E, 2 * special.stdtr(freedom_E, -far_E))
+    return p_E
 
 
 def _with_power(

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.domain_counts import ALL_LAYERS
-from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
+from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number, effective_numbers
 from analysis.permutation import adjusted, preference_p
-from analysis.ratios import ratio_interval
+from analysis.ratios import ratio, ratio_intervals
 
 MAX_BINS = 48
 NUMBERS = ("estimate", "low", "high", "null", "p", "q")
@@ -66,24 +66,24 @@ def mean_k_table(
     taken_MG = preference_p(  # of experts taken, not left: the first of two
         np.stack([choices_NM, left_NM], -1), domain_id_N, num_domains=len(domains), seed=seed
     )[:, 0]
-    rows = []
-    for place, p_G in enumerate(taken_MG):
-        for domain_id in np.unique(domain_id_N):
-            of_N = domain_id_N == domain_id
-            rows.append(
-                {
-                    "layer_id": place - 1 if place else ALL_LAYERS,
-                    "domain": domains[domain_id],
-                    **ratio_interval(choices_NM[of_N, place], tokens_N[of_N]),
-                    "null": choices_NM[:, place].sum() / tokens_N.sum(),
-                    "p": p_G[domain_id],
-                    "n_groups": int(of_N.sum()),
-                    "n_tokens": int(tokens_N[of_N].sum()),
-                    "few": effective_number(tokens_N[of_N]) < MIN_EFFECTIVE,
-                    "few_others": effective_number(tokens_N[~of_N]) < MIN_EFFECTIVE,
-                }
+    effective_G = effective_numbers(tokens_N, domain_id_N, num_domains=len(domains))
+    tables = []
+    for domain_id in np.unique(domain_id_N):
+        of_N = domain_id_N == domain_id
+        tables.append(
+            pd.DataFrame(ratio_intervals(ratio(choices_NM[of_N], tokens_N[of_N]))).assign(
+                domain=domains[domain_id],
+                null=choices_NM.sum(0) / tokens_N.sum(),
+                p=taken_MG[:, domain_id],
+                n_groups=int(of_N.sum()),
+                n_tokens=int(tokens_N[of_N].sum()),
+                few=effective_G[domain_id] < MIN_EFFECTIVE,
+                few_others=effective_number(tokens_N[~of_N]) < MIN_EFFECTIVE,
             )
-    return _with_q_and_note(pd.DataFrame(rows), experts_M)
+        )
+    table = pd.concat(tables).rename_axis("layer_id").sort_index(kind="stable").reset_index()
+    table["layer_id"] = np.where(table.layer_id == 0, ALL_LAYERS, table.layer_id - 1)
+    return _with_q_and_note(table, experts_M)
 
 
 def _with_q_and_note(table: pd.DataFrame, experts_M: np.ndarray) -> pd.DataFrame:

@@ -34,11 +34,17 @@ def units(domain_N: Sequence[str | None], group_N: Sequence[str | None]) -> np.n
 
 
 def summed(values_N: np.ndarray, unit_N: np.ndarray) -> np.ndarray:
-    """Values of documents added up over each group, in the order of units()."""
-    first, unit_of_N = np.unique(unit_N, return_inverse=True)
-    added = np.zeros((len(first), *values_N.shape[1:]), dtype=values_N.dtype)
-    np.add.at(added, unit_of_N, values_N)
-    return added
+    """Values of documents added up over each group, in the order of units(); integers are at least
+    int32, which sums of smaller ones need."""
+    order_N = np.argsort(unit_N, kind="stable")
+    ordered_N = unit_N[order_N]
+    first = np.flatnonzero(np.append(True, ordered_N[1:] != ordered_N[:-1]))
+    dtype = values_N.dtype
+    if dtype.kind in "iu" and dtype.itemsize < 4:
+        dtype = np.dtype(np.int32)
+    if not len(values_N):
+        return values_N.astype(dtype)
+    return np.add.reduceat(values_N[order_N], first, axis=0, dtype=dtype)
 
 
 def effective_number(size_N: np.ndarray) -> float:
@@ -52,20 +58,17 @@ def effective_numbers(
     size_N: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int
 ) -> np.ndarray:
     """effective_number of the groups of every domain [G]."""
-    return np.array(
-        [effective_number(size_N[domain_id_N == domain_id]) for domain_id in range(num_domains)]
+    size_N = size_N.astype(np.float64)
+    size_G, square_G = (
+        np.bincount(domain_id_N, of_N, minlength=num_domains) for of_N in (size_N, size_N**2)
     )
+    return np.divide(size_G**2, square_G, out=np.zeros(len(size_G)), where=square_G > 0)
 
 
 def too_few(size_N: np.ndarray, domain_id_N: np.ndarray) -> str:
     """Why a figure of all groups is not said to be sure; empty if every domain has enough."""
-    least = min(
-        (
-            effective_number(size_N[domain_id_N == domain_id])
-            for domain_id in np.unique(domain_id_N)
-        ),
-        default=0.0,
-    )
+    present, domain_id_N = np.unique(domain_id_N, return_inverse=True)
+    least = min(effective_numbers(size_N, domain_id_N, num_domains=len(present)), default=0.0)
     if least >= MIN_EFFECTIVE:
         return ""
     return f"{NOT_ENOUGH} how sure this is: {least:.1f} of equal length in a domain"

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.groups import effective_number
-from analysis.ratios import ROUNDING, ratio
+from analysis.domain_sums import Groups, Sums
+from analysis.ratios import ROUNDING
 
 HALF_CHOICE = 0.5  # added to observed and expected: a lift of 0 has a logarithm
 
 
-def log_lift(tokens_EG: np.ndarray) -> np.ndarray:
+def log_lift(tokens_EG: np.ndarray, size_G: np.ndarray | None = None) -> np.ndarray:
     """log2 lift [..., E, G], half a choice added to both counts (Noren et al. 2013); NaN for dead
-    experts and empty domains."""
+    experts and empty domains. size_G: choices of the domains, if of more experts than these."""
+    size_G = tokens_EG.sum(-2, keepdims=True) if size_G is None else size_G
     tokens_E1 = tokens_EG.sum(-1, keepdims=True)
-    tokens_1G = tokens_EG.sum(-2, keepdims=True)
-    expected = tokens_E1 * (tokens_1G / np.maximum(tokens_1G.sum(-1, keepdims=True), 1))
+    expected = tokens_E1 * (size_G / np.maximum(size_G.sum(-1, keepdims=True), 1))
     lift = np.log2((tokens_EG + HALF_CHOICE) / (expected + HALF_CHOICE))
     return np.where(expected > 0, lift, np.nan)
 
@@ -30,6 +30,8 @@ def log_lift(tokens_EG: np.ndarray) -> np.ndarray:
 class Spread:
     """How far the groups of each domain differ in one layer."""
 
+    tokens_EG: np.ndarray
+    groups_G: np.ndarray
     domain_share_G: np.ndarray  # of all choices
     own_share_EG: np.ndarray  # of the expert's choices; adds up to 1
     variance_EG: np.ndarray  # of the expert's share of the domain, relative to its square
@@ -39,74 +41,63 @@ class Spread:
     effective_G: np.ndarray  # number of groups
     rest_effective_G: np.ndarray  # of the groups of all other domains
     dispersion_G: np.ndarray  # variance of a sum of choices over the sum, mean over the experts
+    residual_E: np.ndarray  # the sum of squares of what groups choose an expert beyond their domain
 
 
 def spread(tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int) -> Spread:
+    """Of one layer."""
+    return spread_of(Groups.of(tokens_NE, domain_id_N, num_domains=num_domains).sums())
+
+
+def spread_of(sums: Sums) -> Spread:
     """Of one layer. An expert that a domain never chose gets the variance that the domain's other
     experts would have at its expected count: no choice at all says nothing about its spread."""
-    tokens_NE = tokens_NE.astype(np.float64)
-    load_N = tokens_NE.sum(-1)
-    total = max(load_N.sum(), 1.0)
-    shape = tokens_NE.shape[1], num_domains
-    share_EG, variance_EG, freedom_EG = np.zeros(shape), np.zeros(shape), np.ones(shape)
-    length_G, effective_G, rest_effective_G, dispersion_G, load_G = np.zeros((5, num_domains))
-    size_freedom_G = np.ones(num_domains)
-    for domain_id in np.unique(domain_id_N):
-        of_N = domain_id_N == domain_id
-        own_NE = tokens_NE[of_N]
-        part = ratio(own_NE, load_N[of_N])
-        load_G[domain_id], effective_G[domain_id] = part.size, part.effective
-        rest_effective_G[domain_id] = effective_number(load_N[~of_N])
-        size_freedom_G[domain_id] = part.size_freedom
-        length_G[domain_id] = part.size_variance / max(part.size, 1.0) ** 2
-        dispersion_G[domain_id] = part.variance_P.sum() * part.size
-        tokens_E = own_NE.sum(0)
-        expected_E = np.maximum(tokens_NE.sum(0) * part.size / total, HALF_CHOICE)
-        unseen_E = dispersion_G[domain_id] / expected_E
-        relative_E = part.variance_P * (part.size / np.maximum(tokens_E, HALF_CHOICE)) ** 2
-        contributing_E = tokens_E**2 / np.maximum((own_NE**2).sum(0), 1)
-        few_E = np.where(tokens_E == 0, 1 / np.maximum(unseen_E, 1e-9), contributing_E - 1)
-        below_E = tokens_E < expected_E
-        freedom_E = np.where(below_E, np.minimum(part.freedom_P, few_E), part.freedom_P)
-        share_EG[:, domain_id] = tokens_E
-        variance_EG[:, domain_id] = np.where(tokens_E > 0, relative_E, unseen_E)
-        freedom_EG[:, domain_id] = np.maximum(freedom_E, 1)
+    size_G1, tokens_GE = sums.size_G[:, None], sums.tokens_GE
+    total, load_E = max(sums.size_G.sum(), 1.0), tokens_GE.sum(0)
+    dispersion_G = sums.variance_GE.sum(-1) * sums.size_G
+    expected_GE = np.maximum(load_E * (size_G1 / total), HALF_CHOICE)
+    unseen_GE = dispersion_G[:, None] / expected_GE
+    relative_GE = sums.variance_GE * (size_G1 / np.maximum(tokens_GE, HALF_CHOICE)) ** 2
+    contributing_GE = tokens_GE**2 / np.maximum(sums.square_GE, 1)
+    few_GE = np.where(tokens_GE == 0, 1 / np.maximum(unseen_GE, 1e-9), contributing_GE - 1)
+    few_GE = np.where(tokens_GE < expected_GE, np.minimum(sums.freedom_GE, few_GE), sums.freedom_GE)
+    variance_GE = np.where(tokens_GE > 0, relative_GE, unseen_GE)
+    effective_G = _effective(sums.size_G, sums.size_square_G)
     alone_G = np.isnan(dispersion_G)  # a single group: as far from the truth as one of others
     if alone_G.any():
-        of_one_EG = variance_EG[:, ~alone_G] * effective_G[~alone_G]
-        variance_EG[:, alone_G] = of_one_EG.mean(-1, keepdims=True) if (~alone_G).any() else np.nan
+        of_one_GE = variance_GE[~alone_G] * effective_G[~alone_G, None]
+        variance_GE[alone_G] = of_one_GE.mean(0) if (~alone_G).any() else np.nan
         dispersion_G[alone_G] = 0.0
+    rest_G = sums.size_G.sum() - sums.size_G, sums.size_square_G.sum() - sums.size_square_G
     return Spread(
-        domain_share_G=load_G / total,
-        own_share_EG=share_EG / np.maximum(share_EG.sum(-1, keepdims=True), 1),
-        variance_EG=variance_EG,
-        freedom_EG=freedom_EG,
-        size_freedom_G=size_freedom_G,
-        length_variance_G=length_G,
+        tokens_EG=tokens_GE.T,
+        groups_G=sums.groups_G,
+        domain_share_G=sums.size_G / total,
+        own_share_EG=(tokens_GE / np.maximum(load_E, 1)).T,
+        variance_EG=variance_GE.T,
+        freedom_EG=np.maximum(few_GE, 1).T,
+        size_freedom_G=sums.size_freedom_G,
+        length_variance_G=sums.size_variance_G / np.maximum(sums.size_G, 1.0) ** 2,
         effective_G=effective_G,
-        rest_effective_G=rest_effective_G,
+        rest_effective_G=np.where(sums.groups_G > 0, _effective(*rest_G), 0.0),
         dispersion_G=dispersion_G,
+        residual_E=sums.residual_GE.sum(0),
     )
 
 
-def largest_multiple(tokens_NE: np.ndarray, others_N: np.ndarray) -> np.ndarray:
-    """How many times more often than all groups do a single group may choose an expert [E]: as
-    often as the group of the others that chooses it most, and at least as often as nine in ten
-    experts are chosen by theirs."""
-    load_N = tokens_NE.sum(-1)
-    others_NE, length_N = tokens_NE[others_N], load_N[others_N]
-    longer_N1 = np.maximum(length_N, length_N.mean())[:, None]  # the shares of short ones vary most
-    share_E = tokens_NE.sum(0) / max(load_N.sum(), 1)
-    peak_E = (others_NE / np.maximum(longer_N1, 1)).max(0)
-    times_E = np.divide(peak_E, share_E, out=np.ones(len(share_E)), where=share_E > 0)
-    least = np.quantile(times_E[share_E > 0], 0.9) if share_E.any() else 1.0
-    return np.maximum(times_E, max(least, 1.0))
+def _effective(size_G: np.ndarray, square_G: np.ndarray) -> np.ndarray:
+    return np.divide(size_G**2, square_G, out=np.zeros(len(size_G)), where=square_G > 0)
 
 
-def with_missed_group(tokens_NE: np.ndarray, own_N: np.ndarray, share_E: np.ndarray) -> np.ndarray:
-    """The groups, and one of the average length of `own_N` that gives each expert such a share."""
-    added_E = np.minimum(share_E, 1) * tokens_NE[own_N].sum(-1).mean()
-    return np.concatenate([tokens_NE, added_E[None]])
+def largest_multiple(peak_E: np.ndarray, share_E: np.ndarray) -> np.ndarray:
+    """How many times more often than all groups, who give it the share share_E, may a single group
+    choose an expert [..., E]: as often as the group that chooses it most, peak_E, and at least as
+    often as nine in ten experts are chosen by theirs."""
+    times_E = np.divide(peak_E, share_E, out=np.ones(peak_E.shape), where=share_E > 0)
+    if share_E.any():
+        least = np.quantile(times_E[..., share_E > 0], 0.9, axis=-1, keepdims=True)
+        return np.maximum(times_E, np.maximum(least, 1.0))
+    return np.maximum(times_E, 1.0)
 
 
 def design_effect(by_group: Sequence[Spread], by_document: Sequence[Spread]) -> np.ndarray:
@@ -133,26 +124,56 @@ def lift_errors(of: Spread, *, for_test: bool = False) -> tuple[np.ndarray, np.n
     rarely, their spread looks small too. And where a domain chooses the expert more than expected,
     few groups with most of its choices make the error large, not small: only sizes set the freedom.
     """
-    share_EG, own_EG = of.own_share_EG, of.variance_EG * (1 - of.own_share_EG) ** 2
-    freedom_EG = of.freedom_EG
     if for_test:
-        freedom_EG = np.where(share_EG > of.domain_share_G, of.size_freedom_G, freedom_EG)
-    rest_EG, weights_EG = np.zeros(own_EG.shape), own_EG**2 / freedom_EG
-    for domain_id in range(len(of.domain_share_G)):
-        others = np.arange(len(of.domain_share_G)) != domain_id
-        part_EG = np.repeat(share_EG[:, [domain_id]], others.sum(), axis=1)
-        if for_test:
-            rest_G = np.maximum(1 - of.domain_share_G[others], 1e-12)
-            by_size_EG = (1 - share_EG[:, others]) * of.domain_share_G[domain_id] / rest_G
-            part_EG = np.maximum(part_EG, by_size_EG)
-        added_EG = part_EG**2 * of.variance_EG[:, [domain_id]]
-        rest_EG[:, others] += added_EG
-        weights_EG[:, others] += added_EG**2 / freedom_EG[:, [domain_id]]
-    lengths_EG = (share_EG - of.domain_share_G) ** 2 * of.length_variance_G
-    variance_EG = own_EG + rest_EG + lengths_EG.sum(-1, keepdims=True)
-    weights_EG += _length_weights(of, lengths_EG)[:, None]
-    whole_EG = variance_EG**2 / np.maximum(weights_EG, 1e-300)
-    return _error(variance_EG), np.maximum(whole_EG, 1)
+        return tested_errors(of, np.arange(len(of.domain_share_G)))
+    part_EG = of.own_share_EG**2 * of.variance_EG
+    rest_EG, rest_weight_EG = _of_others(part_EG), _of_others(part_EG**2 / of.freedom_EG)
+    return _lift_errors(of, slice(None), rest_EG, rest_weight_EG, freedom_EG=of.freedom_EG)
+
+
+def tested_errors(of: Spread, domain_ids_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """lift_errors() for a test of these domains [E, K]."""
+    share_EG, domain_share_G = of.own_share_EG, of.domain_share_G
+    freedom_EG = np.where(share_EG > domain_share_G, of.size_freedom_G, of.freedom_EG)
+    rest_EK, weight_EK = np.empty((2, len(share_EG), len(domain_ids_K)))
+    for place, domain_id in enumerate(domain_ids_K):
+        by_size_E = (1 - share_EG[:, domain_id]) / max(1 - domain_share_G[domain_id], 1e-12)
+        part_EG = np.maximum(share_EG, np.outer(domain_share_G, by_size_E).T)
+        part_EG[:, domain_id] = 0
+        part_EG *= part_EG
+        part_EG *= of.variance_EG
+        rest_EK[:, place] = part_EG.sum(-1)
+        part_EG *= part_EG
+        part_EG /= freedom_EG
+        weight_EK[:, place] = part_EG.sum(-1)
+    return _lift_errors(of, domain_ids_K, rest_EK, weight_EK, freedom_EG=freedom_EG)
+
+
+def _lift_errors(
+    of: Spread,
+    domain_ids_K: np.ndarray | slice,
+    rest_EK: np.ndarray,
+    rest_weight_EK: np.ndarray,
+    *,
+    freedom_EG: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """From what the other domains of each add to the variance, and to the sum of its squares."""
+    share_EK = of.own_share_EG[:, domain_ids_K]
+    own_EK = of.variance_EG[:, domain_ids_K] * (1 - share_EK) ** 2
+    lengths_EG = (of.own_share_EG - of.domain_share_G) ** 2 * of.length_variance_G
+    variance_EK = own_EK + rest_EK + lengths_EG.sum(-1, keepdims=True)
+    weight_EK = own_EK**2 / freedom_EG[:, domain_ids_K] + rest_weight_EK
+    weight_EK += _length_weights(of, lengths_EG)[:, None]
+    freedom_EK = variance_EK**2 / np.maximum(weight_EK, 1e-300)
+    return _error(variance_EK), np.maximum(freedom_EK, 1)
+
+
+def _of_others(value_EG: np.ndarray) -> np.ndarray:
+    """The sum of all columns but each; a difference would lose what is small beside the own one."""
+    before_EG, after_EG = np.zeros(value_EG.shape), np.zeros(value_EG.shape)
+    before_EG[:, 1:] = value_EG.cumsum(-1)[:, :-1]
+    after_EG[:, :-1] = value_EG[:, ::-1].cumsum(-1)[:, ::-1][:, 1:]
+    return before_EG + after_EG
 
 
 def load_errors(of: Spread) -> tuple[np.ndarray, np.ndarray]:
@@ -175,19 +196,15 @@ def _length_weights(of: Spread, lengths_EG: np.ndarray) -> np.ndarray:
     return (lengths_EG**2 / np.maximum(of.effective_G - 1, 1)).sum(-1)
 
 
-def null_errors(tokens_NE: np.ndarray, of: Spread, domain_id_N: np.ndarray) -> np.ndarray:
+def null_errors(of: Spread) -> np.ndarray:
     """Standard error of an observed lift where the true one is 1 [E, G].
 
     An expert's spread comes from the groups of all domains, the few of a small domain cannot tell
     it; how much further than elsewhere a domain's groups spread comes from all its experts.
     """
-    load_N = tokens_NE.sum(-1).astype(np.float64)
-    total, load_E = max(load_N.sum(), 1.0), tokens_NE.sum(0)
-    share_EG = of.own_share_EG * load_E[:, None] / np.maximum(of.domain_share_G * total, 1)
-    residual_NE = tokens_NE - load_N[:, None] * share_EG.T[domain_id_N]
-    freedom = max(len(tokens_NE) - len(np.unique(domain_id_N)), 1)
-    squares_E = (residual_NE**2).sum(0) * len(tokens_NE) / freedom
-    per_choice_E = squares_E / np.maximum(load_E, 1)
+    load_E, number = of.tokens_EG.sum(-1), of.groups_G.sum()
+    freedom = max(number - np.count_nonzero(of.groups_G), 1)
+    per_choice_E = of.residual_E * number / freedom / np.maximum(load_E, 1)
     known_G = of.dispersion_G > 0
     mean = (of.dispersion_G * of.domain_share_G)[known_G].sum()
     mean /= max(of.domain_share_G[known_G].sum(), 1e-12)

@@ -5,7 +5,15 @@ A place that is no expert is NaN in [L, E]. In [N, L, E] it is 0, and whoever co
 is given how many each layer has, experts_L; None: every place is one.
 """
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
 import numpy as np
+
+Value = TypeVar("Value")
+MAX_THREADS = 4  # each has a layer in memory
 
 
 def experts(shape: tuple[int, ...], experts_L: np.ndarray | None) -> np.ndarray:
@@ -34,3 +42,9 @@ def of_layers(tokens_NLE: np.ndarray, experts_L: np.ndarray | None) -> list[np.n
 def known_experts(tokens_LE: np.ndarray) -> np.ndarray:
     """Experts of each layer of a marked array [L]."""
     return (~np.isnan(tokens_LE)).sum(-1)
+
+
+def in_threads(of_one: Callable[[int], Value], count: int) -> list[Value]:
+    """of_one(0), of_one(1), ..., of every layer, several at a time."""
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        return list(pool.map(of_one, range(count)))

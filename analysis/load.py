@@ -12,6 +12,7 @@ import numpy as np
 
 from analysis.layers import known_experts
 from analysis.permutation import false_discovery_rate
+from analysis.refusals import no_tokens
 from analysis.significance import MAX_Q
 
 
@@ -146,8 +147,5 @@ def _mean(tokens_LE: np.ndarray) -> np.ndarray:
     mean_L = np.asarray(np.nanmean(tokens_LE, -1))
     if (mean_L == 0).any():
         layer_id = np.argwhere(np.atleast_1d(mean_L) == 0)[0, 0]
-        raise ValueError(
-            f"layer {layer_id} has no routed tokens; capture a trace with tokens, or choose "
-            "another domain or phase"
-        )
+        raise ValueError(no_tokens(layer_id))
     return mean_L

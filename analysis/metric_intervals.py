@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from analysis import load, specialization
-from analysis.bootstrap import CONFIDENCE, basic_interval, bootstrap_loads, jackknife_quantile
+from analysis.bootstrap import CONFIDENCE, basic_interval, jackknife_quantile, resampled_loads
 from analysis.groups import too_few
-from analysis.layers import of_layers
-from analysis.permutation import adjusted, permuted_labels
+from analysis.layers import in_threads, of_layers
+from analysis.permutation import adjusted, members, permuted_labels, permuted_loads
+from analysis.refusals import one_domain
+from analysis.resampled_figures import distinct_shares, domain_figures, load_figures
 from analysis.significance import require_groups
 
 Metric = Callable[[np.ndarray], np.ndarray]
@@ -58,28 +60,45 @@ class Layer:
     """The choices of one layer, as they are and as they might have been."""
 
     domain_id_N: np.ndarray
-    load_N: np.ndarray
-    resampled_REG: np.ndarray
-    permuted_PEG: np.ndarray  # the first as it is, then with labels permuted over groups
-    without_NEG: np.ndarray  # each group left out
+    tokens_NE: np.ndarray
+    resampled_EGR: np.ndarray
+    permuted_EGP: np.ndarray  # the first as it is, then with labels permuted over groups
+
+    def counted(self) -> np.ndarray:
+        """tokens_EG"""
+        return self.permuted_EGP[..., 0].astype(np.float64)
 
     def balanced_loads(self) -> np.ndarray:
         """Resamples [R, E] as if every living expert had the same load."""
-        tokens_RE, tokens_E = self.resampled_REG.sum(-1), self.permuted_PEG[0].sum(-1)
-        return tokens_RE * (tokens_E.mean() / np.maximum(tokens_E, 1))
+        tokens_E = self.permuted_EGP[..., 0].sum(-1)
+        return self.resampled_EGR.sum(1).T * (tokens_E.mean() / np.maximum(tokens_E, 1))
 
     def equal_domains(self) -> np.ndarray:
-        """Resamples [R, E, G] as if the choices of every domain spread over the experts as those of
-        all do, and its groups differed as they do."""
-        tokens_EG = self.permuted_PEG[0].astype(np.float64)
-        load_G, tokens_E1 = tokens_EG.sum(0), tokens_EG.sum(-1, keepdims=True)
-        expected_EG = tokens_E1 * (load_G / max(load_G.sum(), 1))
-        return self.resampled_REG * (expected_EG / np.maximum(tokens_EG, 0.5))
+        """Of every count: the resamples [E, G, R] times this are as if the choices of every domain
+        spread over the experts as those of all do, and its groups differed as they do."""
+        tokens_EG = self.counted()
+        load_G = tokens_EG.sum(0)
+        expected_EG = tokens_EG.sum(-1, keepdims=True) * (load_G / max(load_G.sum(), 1))
+        return (expected_EG / np.maximum(tokens_EG, 0.5)).astype(np.float32)
+
+    def without_each(self) -> dict[str, np.ndarray]:
+        """The figures with each group left out [N]."""
+        own_EN, tokens_EG = self.tokens_NE.T, self.permuted_EGP[..., 0]
+        is_own_GN = self.domain_id_N == np.arange(tokens_EG.shape[1])[:, None]
+
+        def block_of(of: slice) -> np.ndarray:
+            return tokens_EG[of, :, None] - own_EN[of, None] * is_own_GN
+
+        figures = load_figures(tokens_EG.sum(-1) - self.tokens_NE)
+        if (tokens_EG.sum(0) > 0).sum() > 1:
+            size_GN = tokens_EG.sum(0)[:, None] - own_EN.sum(0) * is_own_GN
+            figures |= domain_figures(block_of, size_GN, len(own_EN))
+        return figures
 
     def alike(self) -> bool:
         """Whether no resample changes the share of an expert and domain."""
-        share_REG = self.resampled_REG / self.resampled_REG.sum((1, 2), keepdims=True)
-        return bool((share_REG.std(0) < 1e-6).all())
+        total_R = self.resampled_EGR.sum((0, 1))
+        return all((tokens_GR / total_R).std(-1).max() < 1e-6 for tokens_GR in self.resampled_EGR)
 
 
 def metric_table(
@@ -98,23 +117,19 @@ def metric_table(
     cannot be said and why, else empty).
     """
     require_groups(tokens_NLE, domain_id_N)
-    loads = bootstrap_loads(tokens_NLE, domain_id_N, num_domains=len(domains), seed=seed)
+    loads = resampled_loads(tokens_NLE, domain_id_N, num_domains=len(domains), seed=seed)
     labels_PN = permuted_labels(domain_id_N, permutations=NULL_PERMUTATIONS, seed=seed)
-    member_PGN = (labels_PN[:, None] == np.arange(len(domains))[:, None]).astype(np.float32)
-    rows = []
+    member_NC = members(labels_PN, num_domains=len(domains))
     of = of_layers(tokens_NLE, experts_L)
-    for layer_id, (own_NE, tokens_EGR) in enumerate(zip(of, loads, strict=True)):
-        tokens_NE = own_NE.astype(np.float32)
-        tokens_PEG = (member_PGN @ tokens_NE).swapaxes(1, 2)
-        own_NEG = tokens_NE[:, :, None] * member_PGN[0].T[:, None]
-        layer = Layer(
-            domain_id_N,
-            tokens_NE.sum(-1),
-            resampled_REG=np.moveaxis(tokens_EGR[: own_NE.shape[1]], -1, 0),
-            permuted_PEG=tokens_PEG,
-            without_NEG=tokens_PEG[0] - own_NEG,
-        )
-        rows += [{"layer_id": layer_id} | row for row in _layer_rows(layer)]
+
+    def of_layer(layer_id: int) -> list[dict[str, object]]:
+        tokens_NE = of[layer_id].astype(np.float32)
+        permuted_EGP = permuted_loads(tokens_NE, member_NC, num_domains=len(domains))
+        resampled_EGR = loads(layer_id)[: tokens_NE.shape[1]]
+        layer = Layer(domain_id_N, tokens_NE, resampled_EGR, permuted_EGP)
+        return [{"layer_id": layer_id} | row for row in _layer_rows(layer)]
+
+    rows = [row for rows in in_threads(of_layer, len(of)) for row in rows]
     table = pd.DataFrame(rows)
     table["q"] = table.groupby("metric").p.transform(adjusted)
     numbers = ["estimate", "corrected", "low", "high", "null", "p", "q"]
@@ -122,43 +137,97 @@ def metric_table(
 
 
 def _layer_rows(layer: Layer) -> Iterator[dict[str, object]]:
-    balanced_RE = layer.balanced_loads()
+    compared = (layer.counted().sum(0) > 0).sum() != 1
+    few = too_few(layer.tokens_NE.sum(-1), layer.domain_id_N)
+    shown = _shown(layer, compared=compared, tested=not few)
     for metric in (*LOAD_METRICS, *DOMAIN_METRICS):
         row: dict[str, object] = {"metric": metric.__name__}
         row |= dict.fromkeys(("estimate", "corrected", "low", "high", "null", "p")) | {"note": ""}
-        if metric in DOMAIN_METRICS and (layer.permuted_PEG[0].sum(0) > 0).sum() == 1:
+        if metric in DOMAIN_METRICS and not compared:
             yield row | {"note": "one domain: nothing to compare"}
             continue
         try:
-            yield row | _figures(metric, layer, balanced_RE)
+            yield row | _figures(metric, layer, shown, few=few)
         except ValueError as refused:
             yield row | {"note": str(refused)}
 
 
-def _figures(metric: Metric, layer: Layer, balanced_RE: np.ndarray) -> dict[str, object]:
+Shown = dict[str, dict[str, np.ndarray | str]]  # by the set and the metric: values, or why none
+
+
+def _shown(layer: Layer, *, compared: bool, tested: bool) -> Shown:
+    """Every metric of the resamples, of them without what is tested, of permutations (the labels as
+    they are first), and of each group left out; those of domains if they are compared."""
+    shown: Shown = {"resampled": {}, "null": {}, "permuted": {}, "without": {}}
+    if tested:
+        loads_RE = np.ascontiguousarray(layer.resampled_EGR.sum(1).T)
+        shown["resampled"] |= _known(LOAD_METRICS, lambda: load_figures(loads_RE))
+        shown["null"] |= _known(LOAD_METRICS, lambda: load_figures(layer.balanced_loads()))
+        every = LOAD_METRICS + (DOMAIN_METRICS if compared else ())
+        shown["without"] |= _known(every, layer.without_each)
+    if compared:
+        shown["permuted"] |= _of_domains(layer.permuted_EGP, slice(None))
+    if compared and tested:
+        few_resamples = slice(DISTINCT_RESAMPLES)
+        shown["resampled"] |= _of_domains(layer.resampled_EGR, few_resamples)
+        equal_EGR = layer.resampled_EGR * layer.equal_domains()[..., None]
+        shown["null"] |= _of_domains(equal_EGR, few_resamples)
+    return shown
+
+
+def _of_domains(tokens_EGR: np.ndarray, distinct: slice) -> dict[str, np.ndarray | str]:
+    """`distinct`: the resamples of distinct_share."""
+    *others, last = DOMAIN_METRICS
+
+    def figures() -> dict[str, np.ndarray]:
+        return domain_figures(lambda of: tokens_EGR[of], tokens_EGR.sum(0), len(tokens_EGR))
+
+    def of_distinct() -> dict[str, np.ndarray]:
+        return {last.__name__: distinct_shares(tokens_EGR[..., distinct])}
+
+    return _known(others, figures) | _known([last], of_distinct)
+
+
+def _known(
+    metrics: Sequence[Metric], figures: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray | str]:
+    try:
+        return {**figures()}
+    except ValueError as refused:
+        return dict.fromkeys([metric.__name__ for metric in metrics], str(refused))
+
+
+def _values(shown: Shown, of: str, metric: Metric) -> np.ndarray:
+    values = shown[of][metric.__name__]
+    if isinstance(values, str):
+        raise ValueError(values)
+    if np.isnan(values).any():
+        raise ValueError(one_domain())
+    return values
+
+
+def _figures(metric: Metric, layer: Layer, shown: Shown, *, few: str) -> dict[str, object]:
     of_domains = metric in DOMAIN_METRICS
-    tokens = layer.permuted_PEG[:1].astype(np.float64)
+    tokens = layer.counted()[None]
     estimate = metric(tokens if of_domains else tokens.sum(-1))
     if of_domains:
-        all_P = metric(layer.permuted_PEG)
-        observed, shown_P = all_P[0], all_P[1:]
+        observed, *_ = all_P = _values(shown, "permuted", metric)
+        shown_P = all_P[1:]
         null = float(shown_P.mean())
-        slow = metric is specialization.distinct_share
-        equal_R = metric(layer.equal_domains()[: DISTINCT_RESAMPLES if slow else None])
     else:
-        observed, shown_P = estimate[0], metric(balanced_RE)
-        balanced_1E = np.ones((1, balanced_RE.shape[-1]))
-        null = float(metric(balanced_1E)[0])
+        observed = estimate[0]
+        null = float(metric(np.ones((1, tokens.shape[1])))[0])
     figures: dict[str, object] = {"estimate": estimate[0], "null": null}
     if metric is load.dead_experts:
         return figures | {"note": "no interval: texts drawn again choose no new expert"}
-    if few := too_few(layer.load_N, layer.domain_id_N):
+    if few:
         return figures | {"note": few}
+    null_R = _values(shown, "null", metric)
     sign = -1 if metric is load.normalized_entropy else 1
-    p = _rank_p(sign * observed, sign * shown_P)
+    p = _rank_p(sign * observed, sign * (shown_P if of_domains else null_R))
     if of_domains:  # labels are exchangeable only where domains spread alike
-        p = max(p, _rank_p(observed, equal_R))
-    if not (interval := _interval(metric, estimate, layer, null=0.0 if of_domains else null)):
+        p = max(p, _rank_p(observed, null_R))
+    if not (interval := _interval(metric, estimate, layer, shown, 0.0 if of_domains else null)):
         if metric is specialization.distinct_share and not layer.alike():  # it moves in steps
             return figures | {"p": p, "note": "no interval: texts drawn again do not change it"}
         return figures | {"note": "texts all alike: nothing to test"}
@@ -178,18 +247,15 @@ def _rank_p(observed: float, shown_P: np.ndarray) -> float:
 
 
 def _interval(
-    metric: Metric, estimate: np.ndarray, layer: Layer, *, null: float
+    metric: Metric, estimate: np.ndarray, layer: Layer, shown: Shown, null: float
 ) -> dict[str, float]:
     """corrected, low, high; reaching: the share of resamples that the correction brings to the null
     or beyond, which labels permuted over groups of unlike spread cannot show."""
-    slow = metric is specialization.distinct_share
     power = 2 if metric in DISTANCES else 1
-
-    def of(tokens_NEG: np.ndarray) -> np.ndarray:
-        return metric(tokens_NEG if metric in DOMAIN_METRICS else tokens_NEG.sum(-1)) ** power
-
-    resampled_R = of(layer.resampled_REG[: DISTINCT_RESAMPLES if slow else None])
-    without_N = np.zeros(len(layer.domain_id_N)) if slow else of(layer.without_NEG)
+    resampled_R = _values(shown, "resampled", metric) ** power
+    without_N = np.zeros(len(layer.domain_id_N))
+    if metric is not specialization.distinct_share:
+        without_N = _values(shown, "without", metric) ** power
     error = float(resampled_R.std())
     if error < 1e-6 * abs(float(resampled_R.mean())) + NOISE:
         return {}

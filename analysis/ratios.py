@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.bootstrap import CONFIDENCE
-from analysis.groups import MIN_EFFECTIVE, effective_number
+from analysis.groups import MIN_EFFECTIVE
 
 MIN_FREEDOM = 2  # of a figure over several domains: fewer leave the spread unknown
 ROUNDING = 1e-9  # of a figure: a smaller error is that of float64, its groups are all alike
@@ -33,9 +33,16 @@ class Ratio:
     variance_P: np.ndarray  # NaN of a single group and of nothing
     freedom_P: np.ndarray  # Satterthwaite's: so many observations tell the variance
     size_freedom: float  # what the sizes alone allow
+    square_P: np.ndarray  # the sum of squares of what a group's amount differs from its size's
+    number: int  # of groups
     size: float  # the sum below the line
-    size_variance: float  # of that sum
-    effective: float  # number of groups
+    size_square: float  # the sum of squares of sizes
+    size_variance: float  # of the sum
+
+    @property
+    def effective(self) -> float:
+        """How many groups of one size tell as much: effective_number."""
+        return self.size**2 / self.size_square if self.size_square > 0 else 0.0
 
 
 def ratio(amount_NP: np.ndarray, size_N: np.ndarray) -> Ratio:
@@ -46,25 +53,102 @@ def ratio(amount_NP: np.ndarray, size_N: np.ndarray) -> Ratio:
     is the smaller of two: what the sizes allow if amounts per size are normal (Bell and McCaffrey
     2002), and what the fourth powers of the residuals show.
     """
-    size_N = size_N.astype(np.float64)
+    return _Residuals.of(amount_NP, size_N).ratio()
+
+
+def ratio_and_with_one_more(
+    amount_NP: np.ndarray, size_N: np.ndarray, added_P: np.ndarray
+) -> tuple[Ratio, Ratio]:
+    """ratio(), and that of these groups and one of amounts added_P, whose size is their sum."""
+    residuals = _Residuals.of(amount_NP, size_N)
+    return residuals.ratio(), residuals.with_one_more(added_P)
+
+
+@dataclass(frozen=True, slots=True)
+class _Residuals:
+    """Of amounts from the ratio times the size, their squares and fourth powers [N, P]."""
+
+    size_N: np.ndarray
+    amount_P: np.ndarray  # of all groups
+    residual_NP: np.ndarray
+    square_NP: np.ndarray
+    fourth_NP: np.ndarray
+
+    @classmethod
+    def of(cls, amount_NP: np.ndarray, size_N: np.ndarray) -> "_Residuals":
+        size_N, amount_P = size_N.astype(np.float64), amount_NP.sum(0)
+        residual_NP = amount_NP - size_N[:, None] * (amount_P / max(size_N.sum(), 1e-300))
+        square_NP = residual_NP**2
+        return cls(size_N, amount_P, residual_NP, square_NP, square_NP**2)
+
+    def ratio(self) -> Ratio:
+        weight_N = 1 / _kept(self.size_N)
+        square_P, sum_P = np.stack([np.ones_like(weight_N), weight_N]) @ self.square_NP
+        return _ratio(self.size_N, self.amount_P, square_P, sum_P, weight_N**2 @ self.fourth_NP)
+
+    def with_one_more(self, added_P: np.ndarray) -> Ratio:
+        """Its residuals are these, less the size times what the ratio moves by: powers of sums."""
+        size_N = np.append(self.size_N, added_P.sum())
+        amount_P = self.amount_P + added_P
+        ratio_P = amount_P / max(size_N.sum(), 1e-300)
+        moved_P = ratio_P - self.amount_P / max(self.size_N.sum(), 1e-300)
+        weight_N = 1 / _kept(size_N)
+        own_P = (added_P - size_N[-1] * ratio_P) ** 2
+        of_N, own_weight, weight_N = self.size_N, weight_N[-1], weight_N[:-1]
+        weights = np.stack([np.ones_like(of_N), weight_N, (weight_N * of_N) ** 2])
+        square_P, weighted_P, by_size_P = weights @ self.square_NP
+        weights = np.stack([of_N, weight_N * of_N, weight_N**2 * of_N**3])
+        linear_P, weighted_linear_P, cubed_P = weights @ self.residual_NP
+        third_P = (weight_N**2 * of_N) @ (self.square_NP * self.residual_NP)
+        fourth_P = (
+            weight_N**2 @ self.fourth_NP
+            - 4 * moved_P * third_P
+            + 6 * moved_P**2 * by_size_P
+            - 4 * moved_P**3 * cubed_P
+            + moved_P**4 * (weight_N**2 * of_N**4).sum()
+        )
+        square_P += moved_P**2 * (of_N**2).sum() - 2 * moved_P * linear_P
+        weighted_P += moved_P**2 * (weight_N * of_N**2).sum() - 2 * moved_P * weighted_linear_P
+        return _ratio(
+            size_N,
+            amount_P,
+            square_P + own_P,
+            weighted_P + own_weight * own_P,
+            fourth_P + (own_weight * own_P) ** 2,
+        )
+
+
+def _kept(size_N: np.ndarray) -> np.ndarray:
+    share_N = size_N / max(size_N.sum(), 1e-300)
+    return np.maximum(1 - 2 * share_N + (share_N**2).sum(), 1e-12)
+
+
+def _ratio(
+    size_N: np.ndarray,
+    amount_P: np.ndarray,
+    square_P: np.ndarray,
+    sum_P: np.ndarray,
+    fourth_P: np.ndarray,
+) -> Ratio:
+    """From the sum of the squares of the residuals, as they are and weighted, and that of the
+    squares of the weighted ones."""
     total, number = max(size_N.sum(), 1e-300), len(size_N)
-    share_N = size_N / total
-    kept_N = np.maximum(1 - 2 * share_N + (share_N**2).sum(), 1e-12)
-    estimate_P = amount_NP.sum(0) / total
-    squares_NP = (amount_NP - size_N[:, None] * estimate_P) ** 2 / kept_N[:, None]
-    sum_P = squares_NP.sum(0)
-    spread_P = (squares_NP**2).sum(0) / np.maximum(sum_P**2, 1e-300) - 1 / max(number, 1)
-    size_freedom = _size_freedom(size_N, kept_N)
+    sum_P = np.maximum(sum_P, 0)
+    spread_P = fourth_P / np.maximum(sum_P**2, 1e-300) - 1 / max(number, 1)
+    size_freedom = _size_freedom(size_N, _kept(size_N))
     freedom_P = np.minimum(size_freedom, 2 / np.maximum(spread_P, 1e-9))
     alone = number < 2 or not size_N.any()
+    unknown_P = np.full(amount_P.shape, np.nan)
     return Ratio(
-        estimate_P=estimate_P if size_N.any() else np.full(estimate_P.shape, np.nan),
-        variance_P=np.full(estimate_P.shape, np.nan) if alone else sum_P / total**2,
+        estimate_P=amount_P / total if size_N.any() else unknown_P,
+        variance_P=unknown_P if alone else sum_P / total**2,
         freedom_P=np.maximum(freedom_P, 1.0),
         size_freedom=max(size_freedom, 1.0),
+        square_P=square_P,
+        number=number,
         size=float(size_N.sum()),
+        size_square=float((size_N**2).sum()),
         size_variance=0.0 if alone else float(size_N.var(ddof=1) * number),
-        effective=effective_number(size_N),
     )
 
 
@@ -81,6 +165,15 @@ def _size_freedom(size_N: np.ndarray, kept_N: np.ndarray) -> float:
     return float((size_N**2).sum()) ** 2 / max(whole, 1e-300)
 
 
+def ratio_intervals(of: Ratio) -> dict[str, np.ndarray]:
+    """estimate, low, high of the ratios of one stratum [P], as ratio_interval() of each."""
+    known_P = of.variance_P > (ROUNDING * of.estimate_P) ** 2
+    variance_P = np.where(known_P & (of.effective >= MIN_EFFECTIVE), of.variance_P, np.nan)
+    reach_P = special.stdtrit(of.freedom_P, (1 + CONFIDENCE) / 2) * np.sqrt(variance_P)
+    low_P, high_P = of.estimate_P - reach_P, of.estimate_P + reach_P
+    return {"estimate": of.estimate_P, "low": low_P, "high": high_P}
+
+
 def ratio_interval(
     amount_N: np.ndarray, size_N: np.ndarray, domain_id_N: np.ndarray | None = None
 ) -> Interval:
@@ -94,7 +187,7 @@ def ratio_interval(
     estimate, variance, freedom = stratified_ratio(amount_N, size_N, domain_id_N)
     if np.isnan(variance):
         return Interval(estimate=estimate, low=np.nan, high=np.nan)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance))
+    reach = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(variance))
     return Interval(estimate=estimate, low=estimate - reach, high=estimate + reach)
 
 

@@ -4,7 +4,6 @@ N = groups, L = MoE layers, E = routed experts, G = domains.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,12 +11,14 @@ from scipy import stats
 
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_numbers
 from analysis.influence import log_lift
-from analysis.layers import experts
-from analysis.permutation import false_discovery_rate, permuted_labels
-from analysis.significance import lift_table, require_groups, specialists
+from analysis.layers import experts, in_threads
+from analysis.permutation import false_discovery_rate, members, permuted_labels, permuted_loads
+from analysis.significance import MAX_Q, lift_columns, require_groups
+from analysis.specialization import MIN_LIFT
 
 SPLITS = 5
 FOLDS = 5
+TOGETHER = 20_000_000  # cells of permutations in memory
 PERMUTATIONS = 200  # of labels over the groups of the other half, or of those left out
 NUMBERS = ("estimate", "low", "high", "null", "p", "q", "correlation", "specialists")
 COLUMNS = ("check", *NUMBERS, "n_groups", "n_tokens", "note")
@@ -82,25 +83,20 @@ def _split_half(
 ) -> dict[str, object]:
     rng = np.random.default_rng(seed)
     again, chance, correlation, judged = [], [], [], []
-    lifts = partial(lift_table, domains=domains, experts_L=experts_L)
     is_expert_LE = experts(tokens_NLE.shape[1:], experts_L)
     for split in range(SPLITS):
         half_N = _parts(domain_id_N, count=2, rng=rng)
-        halves = [lifts(tokens_NLE[half_N == half], domain_id_N[half_N == half]) for half in (0, 1)]
-        names = [_names(specialists(table)) for table in halves]
-        both = names[0] & names[1]
-        judged.append((len(names[0]) + len(names[1])) / 2)
-        again += [len(both) / len(own) for own in names if own]
-        chance += [len(other) / len(halves[0]) for other in names]
-        first_C = halves[0].estimate.to_numpy(float, na_value=np.nan)
-        lift_PLEG = _permuted_lifts(
-            tokens_NLE[half_N == 1],
-            domain_id_N[half_N == 1],
-            num_domains=len(domains),
-            seed=seed + split,
-        )
-        correlation_P = _correlations(first_C, lift_PLEG[:, is_expert_LE])
-        correlation.append(correlation_P)
+        of = [(tokens_NLE[half_N == half], domain_id_N[half_N == half]) for half in (0, 1)]
+        halves = [lift_columns(*given, num_domains=len(domains)) for given in of]
+        claims = [_claimed(columns) for columns in halves]
+        both = (claims[0] & claims[1]).sum()
+        number = [int(claimed_LEG.sum()) for claimed_LEG in claims]
+        judged.append(sum(number) / 2)
+        again += [both / own for own in number if own]
+        chance += [other / (is_expert_LE.sum() * len(domains)) for other in number]
+        first_LEG = np.where(is_expert_LE[..., None], halves[0]["estimate"], np.nan)
+        labels_PN = permuted_labels(of[1][1], permutations=PERMUTATIONS, seed=seed + split)
+        correlation.append(_correlations(first_LEG, of[1][0], labels_PN))
     if not again:
         return {"specialists": 0.0, "note": "no specialist in any half"}
     mean_P = np.mean(correlation, 0)
@@ -121,25 +117,27 @@ def _unseen_documents(
     experts_L: np.ndarray | None,
     seed: int,
 ) -> dict[str, object]:
-    lifts = partial(lift_table, domains=domains, experts_L=experts_L)
     fold_N = _parts(domain_id_N, count=FOLDS, rng=np.random.default_rng(seed))
     accuracy, judged = [], []
     for fold in range(FOLDS):
         seen_N = fold_N != fold
         if not (~seen_N).any():
             continue
-        table = specialists(lifts(tokens_NLE[seen_N], domain_id_N[seen_N]))
-        if table.empty:
-            continue
-        lift_PLEG = _permuted_lifts(
-            tokens_NLE[~seen_N], domain_id_N[~seen_N], num_domains=len(domains), seed=seed + fold
+        claimed_LEG = _claimed(
+            lift_columns(tokens_NLE[seen_N], domain_id_N[seen_N], num_domains=len(domains))
         )
-        named = [list(table[name]) for name in ("layer_id", "expert_id")]
-        preferred = np.nan_to_num(lift_PLEG, nan=-np.inf).argmax(-1)[:, *named]
-        claimed = [domains.index(name) for name in table.domain]
-        right = pd.DataFrame((preferred == claimed).T).groupby(named).any()  # of several domains
-        accuracy.append(right.mean().to_numpy())
-        judged.append(len(right))
+        layer_id, expert_id = np.nonzero(claimed_LEG.any(-1))
+        if not layer_id.size:
+            continue
+        labels_PN = permuted_labels(
+            domain_id_N[~seen_N], permutations=PERMUTATIONS, seed=seed + fold
+        )
+        named = layer_id, expert_id
+        lift_PSG = _permuted_lifts(tokens_NLE[~seen_N], labels_PN, named, len(domains))
+        preferred_PS = np.nan_to_num(lift_PSG, nan=-np.inf).argmax(-1)
+        right_PS = claimed_LEG[layer_id, expert_id, preferred_PS]  # of several domains, any
+        accuracy.append(right_PS.mean(-1))
+        judged.append(len(layer_id))
     if not accuracy:
         return {"specialists": 0.0, "note": "no specialist to judge"}
     low, high = _fold_interval(np.array([fold_P[0] for fold_P in accuracy]))
@@ -168,34 +166,78 @@ def _fold_interval(accuracy: np.ndarray) -> tuple[float | None, float | None]:
     return float(max(0.0, mean - width)), float(min(1.0, mean + width))
 
 
-def _names(table: pd.DataFrame) -> set[tuple[int, int, str]]:
-    return set(zip(table.layer_id, table.expert_id, table.domain, strict=True))
+def _claimed(columns_LEG: dict[str, np.ndarray]) -> np.ndarray:
+    """Which cells are specialists, as in specialists()."""
+    return (columns_LEG["q"] < MAX_Q) & (columns_LEG["estimate"] >= np.log2(MIN_LIFT))
 
 
 def _permuted_lifts(
-    tokens_NLE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int, seed: int
+    tokens_NLE: np.ndarray,
+    labels_PN: np.ndarray,
+    named: tuple[np.ndarray, np.ndarray],
+    num_domains: int,
 ) -> np.ndarray:
-    """log2 lifts [1 + P, L, E, G]: by the labels as they are, then permuted over groups."""
-    labels_PN = permuted_labels(domain_id_N, permutations=PERMUTATIONS, seed=seed)
-    member_PGN = (labels_PN[:, None] == np.arange(num_domains)[:, None]).astype(np.float32)
-    tokens_PGC = member_PGN @ tokens_NLE.reshape(len(tokens_NLE), -1).astype(np.float32)
-    tokens_PGLE = tokens_PGC.reshape(-1, num_domains, *tokens_NLE.shape[1:])
-    return log_lift(np.moveaxis(tokens_PGLE, 1, -1).astype(np.float64))
+    """log2 lifts of these experts, by layer and number [1 + P, S, G]."""
+    layer_id, expert_id = named
+    size_NL = tokens_NLE.sum(-1, dtype=np.float64)
+    size_PLG = _permuted_sums(size_NL, labels_PN, num_domains=num_domains)
+    tokens_NS = tokens_NLE[:, layer_id, expert_id]
+    tokens_PSG = _permuted_sums(tokens_NS, labels_PN, num_domains=num_domains)
+    return log_lift(tokens_PSG, size_PLG[:, layer_id])
 
 
-def _correlations(first_C: np.ndarray, lift_PEG: np.ndarray) -> np.ndarray:
+def _permuted_sums(value_NC: np.ndarray, labels_PN: np.ndarray, *, num_domains: int) -> np.ndarray:
+    """Sums over the groups of each label [1 + P, C, G]."""
+    member_NC = members(labels_PN, num_domains=num_domains)
+    sums_CGP = permuted_loads(value_NC, member_NC, num_domains=num_domains)
+    return np.moveaxis(sums_CGP, -1, 0).astype(np.float64)
+
+
+def _correlations(
+    first_LEG: np.ndarray, tokens_NLE: np.ndarray, labels_PN: np.ndarray
+) -> np.ndarray:
     """Spearman's of the lifts of one half with the other's, as they are and permuted [1 + P];
     experts of all layers."""
-    other_PC = lift_PEG.reshape(len(lift_PEG), -1)
-    known_C = ~(np.isnan(first_C) | np.isnan(other_PC).any(0))
-    ranks_PC = stats.rankdata(other_PC[:, known_C], axis=-1)
-    rank_C = stats.rankdata(first_C[known_C])
-    centred_PC = ranks_PC - ranks_PC.mean(-1, keepdims=True)
-    centred_C = rank_C - rank_C.mean()
-    spread_P = np.sqrt((centred_PC**2).sum(-1) * (centred_C**2).sum())
-    return np.divide(
-        centred_PC @ centred_C, spread_P, out=np.zeros(len(spread_P)), where=spread_P > 0
-    )
+    num_layers, num_experts, num_domains = first_LEG.shape
+    size_NL = tokens_NLE.sum(-1, dtype=np.float64)
+    size_PLG = _permuted_sums(size_NL, labels_PN, num_domains=num_domains)
+    known_LEG = ~np.isnan(first_LEG) & (tokens_NLE.max(0) > 0)[..., None]
+    known_LEG &= (size_PLG.min(0) > 0)[:, None]
+    rank_C = _centred_ranks(first_LEG[known_LEG])
+    together = max(1, TOGETHER // first_LEG.size)
+    correlations = []
+    for first in range(0, len(labels_PN), together):
+        member_NC = members(labels_PN[first : first + together], num_domains=num_domains)
+        shape = num_layers, num_experts, num_domains, member_NC.shape[1] // num_domains
+        tokens_LEGP = np.empty(shape, np.float32)
+
+        def put(layer_id: int, to: np.ndarray = tokens_LEGP, of: np.ndarray = member_NC) -> None:
+            to[layer_id] = permuted_loads(tokens_NLE[:, layer_id], of, num_domains=num_domains)
+
+        def of_permutation(
+            place: int, tokens: np.ndarray = tokens_LEGP, first: int = first
+        ) -> float:
+            tokens_LEG = tokens[..., place].astype(np.float64)
+            lift_LEG = log_lift(tokens_LEG, size_PLG[first + place][:, None])
+            own_C = _centred_ranks(lift_LEG[known_LEG])
+            spread = np.sqrt((own_C @ own_C) * (rank_C @ rank_C))
+            return float(own_C @ rank_C / spread) if spread > 0 else 0.0
+
+        in_threads(put, num_layers)
+        correlations += in_threads(of_permutation, shape[-1])
+    return np.array(correlations)
+
+
+def _centred_ranks(value_C: np.ndarray) -> np.ndarray:
+    """Less their mean; those of equal values are alike."""
+    order_C = np.argsort(value_C)
+    ordered_C = value_C[order_C]
+    starts_C = np.append(True, ordered_C[1:] != ordered_C[:-1])[: len(value_C)]
+    bounds = np.append(np.flatnonzero(starts_C), len(value_C))
+    middle = (bounds[:-1] + bounds[1:] - len(value_C)) / 2
+    rank_C = np.empty(len(value_C))
+    rank_C[order_C] = np.repeat(middle, np.diff(bounds))
+    return rank_C
 
 
 def _rank_p(values_P: np.ndarray) -> float:

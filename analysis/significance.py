@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from analysis.bootstrap import CONFIDENCE
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_numbers
-from analysis.influence import detectable_lift, lift_errors, log_lift, null_errors, spread
-from analysis.layers import of_layers
-from analysis.permutation import false_discovery_rate, preference_p
+from analysis.influence import Spread, detectable_lift, lift_errors, log_lift, null_errors
+from analysis.layers import in_threads, of_layers
+from analysis.permutation import false_discovery_rate, layer_p, permuted_labels
 from analysis.specialization import MIN_LIFT
 
 MAX_Q = 0.05
@@ -39,18 +39,32 @@ def lift_table(
     q < 0.05), note (what cannot be said and why, else empty). Nothing is tested in a domain with
     fewer groups than min_effective.
     """
-    require_groups(tokens_NLE, domain_id_N)
-    num_domains = len(domains)
-    p_LEG = preference_p(
-        tokens_NLE, domain_id_N, num_domains=num_domains, min_effective=min_effective, seed=seed
+    columns_LEG = lift_columns(
+        tokens_NLE, domain_id_N, num_domains=len(domains), min_effective=min_effective, seed=seed
     )
-    layers = [
-        _lift_columns(tokens_NE, domain_id_N, num_domains=num_domains, min_effective=min_effective)
-        for tokens_NE in tokens_NLE.swapaxes(0, 1)
-    ]
+    return _frame(columns_LEG, domains, experts_L)
+
+
+def lift_columns(
+    tokens_NLE: np.ndarray,
+    domain_id_N: np.ndarray,
+    *,
+    num_domains: int,
+    min_effective: float = MIN_EFFECTIVE,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """What lift_table() says of every layer, expert and domain, each [L, E, G]; NaN where there is
+    none."""
+    require_groups(tokens_NLE, domain_id_N)
+    labels_PN = permuted_labels(domain_id_N, seed=seed)
+
+    def of_layer(layer_id: int) -> dict[str, np.ndarray]:
+        p_EG, of = layer_p(tokens_NLE[:, layer_id], labels_PN, num_domains, min_effective)
+        return _lift_columns(of, min_effective=min_effective) | {"p": p_EG}
+
+    layers = in_threads(of_layer, tokens_NLE.shape[1])
     columns = {name: np.stack([layer[name] for layer in layers]) for name in layers[0]}
-    columns |= {"p": p_LEG, "q": false_discovery_rate(p_LEG)}
-    return _frame(columns, domains, experts_L)
+    return columns | {"q": false_discovery_rate(columns["p"])}
 
 
 def family_size(table: pd.DataFrame) -> int:
@@ -131,30 +145,24 @@ def require_groups(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> None:
         raise ValueError("no text has routed tokens; capture a trace with tokens")
 
 
-def _lift_columns(
-    tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, num_domains: int, min_effective: float
-) -> dict[str, np.ndarray]:
+def _lift_columns(of: Spread, *, min_effective: float) -> dict[str, np.ndarray]:
     """Of one layer, each [E, G]; NaN where there is none."""
-    member_NG = np.eye(num_domains)[domain_id_N]
-    tokens_EG = tokens_NE.T @ member_NG
-    groups_G = member_NG.sum(0).astype(int)
-    of = spread(tokens_NE, domain_id_N, num_domains=num_domains)
-    compared_G = (groups_G > 0) & (groups_G < len(domain_id_N))
-    estimate_EG = np.where(compared_G, log_lift(tokens_EG), np.nan)
+    compared_G = (of.groups_G > 0) & (of.groups_G < of.groups_G.sum())
+    estimate_EG = np.where(compared_G, log_lift(of.tokens_EG), np.nan)
     error_EG, freedom_EG = lift_errors(of)
-    reach_EG = stats.t.ppf((1 + CONFIDENCE) / 2, freedom_EG) * error_EG
+    reach_EG = special.stdtrit(freedom_EG, (1 + CONFIDENCE) / 2) * error_EG
     enough_G = np.minimum(of.effective_G, of.rest_effective_G) >= min_effective
     reach_EG[:, ~enough_G] = np.nan
     reach_EG[~(error_EG > 0)] = np.nan  # groups all alike
-    enough_EG = np.broadcast_to(enough_G, tokens_EG.shape)
+    shape = of.tokens_EG.shape
     return {
         "estimate": estimate_EG,
         "low": estimate_EG - reach_EG,
         "high": estimate_EG + reach_EG,
-        "n_groups": np.broadcast_to(groups_G, tokens_EG.shape),
-        "n_tokens": tokens_EG.astype(int),
-        "few": ~enough_EG,
-        "null_error": null_errors(tokens_NE, of, domain_id_N),
+        "n_groups": np.broadcast_to(of.groups_G, shape),
+        "n_tokens": of.tokens_EG.astype(int),
+        "few": np.broadcast_to(~enough_G, shape),
+        "null_error": null_errors(of),
     }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.refusals import one_domain
 from data.labels import NONE, TOO_LITTLE
 
 NO_DOMAIN = -1  # the label of an expert that prefers no single domain: NONE
@@ -23,6 +24,9 @@ MIN_MARGIN = 1.1
 MIN_DOMAIN_TOKENS = 100
 MIN_DIVERGENCE = 0.02  # bits
 MIN_PROFILE_TOKENS = 1000
+
+TRIED_FIRST = 6  # neighbours of an expert
+HELLINGER_ROUNDING = 2e-6  # of float32
 
 
 def domain_share(tokens_LEG: np.ndarray) -> np.ndarray:
@@ -79,14 +83,59 @@ def distinct_share(
     _require_domains(tokens_LEG)
     known_LE = tokens_LEG.sum(-1) >= min_tokens
     if not known_LE.any(-1).all():
-        raise ValueError(
-            f"layer {np.argmin(known_LE.any(-1))} has no expert with {min_tokens} choices, too few "
-            "to tell experts apart; capture more text"
+        raise ValueError(too_few_choices(int(np.argmin(known_LE.any(-1))), min_tokens))
+    tokens = np.nan_to_num(tokens_LEG)
+    distinct_LE = np.stack(
+        [
+            distinct_experts(tokens_EG[..., None], known_E[:, None], min_divergence)[:, 0]
+            for tokens_EG, known_E in zip(tokens, known_LE, strict=True)
+        ]
+    )
+    return distinct_LE.sum(-1) / (~np.isnan(tokens_LEG).any(-1)).sum(-1)
+
+
+def distinct_experts(
+    tokens_EGR: np.ndarray, known_ER: np.ndarray, min_divergence: float = MIN_DIVERGENCE
+) -> np.ndarray:
+    """Which of the known experts are at least min_divergence from every other living one [E, R].
+
+    With h^2 = 1 - sum of sqrt(p q), the squared Hellinger distance, h^2 <= divergence in bits <=
+    h^2 / log 2: few pairs need more. The nearest on average are tried first.
+    """
+    root_EGR = np.sqrt(_over(tokens_EGR, tokens_EGR.sum(1, keepdims=True)))
+    mean_EG = root_EGR.mean(-1)
+    likeness_EE = mean_EG @ mean_EG.T
+    np.fill_diagonal(likeness_EE, -1)
+    surely_near = 1 - min_divergence * np.log(2) + HELLINGER_ROUNDING
+    open_ER = known_ER.copy()
+    if root_EGR.shape[-1] > 1 and len(root_EGR) > TRIED_FIRST:
+        nearest_EC = np.argsort(-likeness_EE, -1)[:, :TRIED_FIRST]
+        for other_E in nearest_EC.T:
+            near_ER = np.einsum("egr,egr->er", root_EGR, root_EGR[other_E]) > surely_near
+            open_ER &= ~near_ER
+            if not open_ER.any():
+                return open_ER
+    root_REG = np.ascontiguousarray(np.moveaxis(root_EGR, -1, 0))
+    unsure = []
+    for resample, root_EG in enumerate(root_REG):
+        rows = np.flatnonzero(open_ER[:, resample])
+        if not rows.size:
+            continue
+        like_EE = root_EG[rows] @ root_EG.T
+        like_EE[np.arange(len(rows)), rows] = -1
+        most_E = like_EE.max(-1)
+        open_ER[rows[most_E > surely_near], resample] = False
+        maybe = (most_E <= surely_near) & (most_E >= 1 - min_divergence - HELLINGER_ROUNDING)
+        place, other = np.nonzero(like_EE[maybe] >= 1 - min_divergence - HELLINGER_ROUNDING)
+        unsure.append(np.stack([np.full(len(place), resample), rows[maybe][place], other]))
+    if unsure:
+        resample, expert, other = np.concatenate(unsure, 1)
+        share_CG, other_CG = (
+            domain_share(tokens_EGR[of, :, resample].astype(np.float64)) for of in (expert, other)
         )
-    layers = zip(domain_share(tokens_LEG), known_LE, strict=True)
-    nearest_LE = np.stack([_nearest(share_EG) for share_EG, _ in layers])
-    distinct_L = ((nearest_LE >= min_divergence) & known_LE).sum(-1)
-    return distinct_L / (~np.isnan(tokens_LEG).any(-1)).sum(-1)
+        near_C = _divergence(share_CG, other_CG) < min_divergence
+        open_ER[expert[near_C], resample[near_C]] = False
+    return open_ER
 
 
 def expert_domain(
@@ -147,12 +196,9 @@ def experts_per_domain_by_layer(
     return table.reset_index("layer_id").reset_index(drop=True)
 
 
-def _nearest(share_EG: np.ndarray) -> np.ndarray:
-    """Divergence of each expert from the nearest other living one; NaN for the dead."""
-    between_EE = _divergence(share_EG[:, None], share_EG[None])
-    np.fill_diagonal(between_EE, np.inf)
-    nearest_E = np.nan_to_num(between_EE, nan=np.inf).min(-1)
-    return np.where(np.isnan(share_EG).any(-1), np.nan, nearest_E)
+def _over(tokens: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """0 where nothing was counted."""
+    return tokens / np.where(total > 0, total, 1)
 
 
 def _require_tokens(tokens_LG: np.ndarray) -> None:
@@ -165,10 +211,15 @@ def _require_domains(tokens_LEG: np.ndarray) -> None:
     tokens_LG = np.nansum(tokens_LEG, -2)
     _require_tokens(tokens_LG)
     if ((tokens_LG > 0).sum(-1) < 2).any():
-        raise ValueError(
-            "all routed tokens are of one domain; specialization compares domains: capture "
-            "documents of two or more, labelled in a domain column"
-        )
+        raise ValueError(one_domain())
+
+
+def too_few_choices(layer_id: int, min_tokens: int) -> str:
+    """Why experts are not compared."""
+    return (
+        f"layer {layer_id} has no expert with {min_tokens} choices, too few to tell experts apart; "
+        "capture more text"
+    )
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -24,8 +24,8 @@ def test_labels_are_permuted_over_documents_and_the_real_ones_come_first() -> No
 def test_studentized_excess_is_welch_of_two_domains_of_equal_documents() -> None:
     # ten choices a document; expert 0 has 4 and 6 of them in domain 0, 1 and 3 in domain 1
     tokens_NE = np.array([[4, 6], [6, 4], [1, 9], [3, 7]])
-    member_GPN = np.eye(2)[[0, 0, 1, 1]].T[:, None].astype(np.float32)
-    excess_GE = permutation.studentized_excess(tokens_NE, member_GPN)[:, 0]
+    labels_PN = np.array([[0, 0, 1, 1]], np.int32)
+    ((_, (excess_GE,)),) = permutation.studentized_excess(tokens_NE, labels_PN, num_domains=2)
     # excess 10 - 7 = 3; within each domain the squares add up to 2, times 2 / 1
     # variance (1/2)^2 4 + (1/2)^2 4 = 2
     assert excess_GE[0, 0] == pytest.approx(3 / np.sqrt(2))
@@ -87,10 +87,9 @@ def test_false_discovery_rate_of_benjamini_and_hochberg() -> None:
 
 def by_permutation_alone(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> np.ndarray:
     labels_PN = permutation.permuted_labels(domain_id_N)
-    member_GPN = (labels_PN == np.unique(domain_id_N)[:, None, None]).astype(np.float32)
-    excess_GPE = permutation.studentized_excess(tokens_NE, member_GPN)
-    smallest = np.bincount(domain_id_N).min() - 1
-    return np.stack([permutation._two_sided_p(of_PE.T.copy(), smallest) for of_PE in excess_GPE], 1)
+    groups_G = np.bincount(domain_id_N)
+    freedom = np.full(len(groups_G), groups_G.min() - 1)
+    return permutation._permutation_p(tokens_NE, labels_PN, np.arange(len(groups_G)), freedom)
 
 
 def test_a_domain_that_spreads_more_is_no_preference_though_the_permutation_alone_says_so() -> None:

@@ -3,9 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis import replication as module
 from analysis.groups import NOT_ENOUGH
+from analysis.influence import log_lift
+from analysis.permutation import permuted_labels
 from analysis.replication import replication
 from tests.planted import DOMAINS, holds_no_number_that_is_none, planted
 
@@ -58,14 +61,48 @@ def test_a_specialist_of_seen_documents_only_fails_on_the_unseen() -> None:
 
 def test_lifts_of_halves_with_nothing_in_common_have_a_large_p() -> None:
     tokens_NLE, domain_id_N = planted(documents=40)
-    first_C = np.random.default_rng(5).normal(size=24)
-    lift_PLEG = module._permuted_lifts(tokens_NLE, domain_id_N, num_domains=3, seed=0)
-    found_P = module._correlations(first_C, lift_PLEG)
+    labels_PN = permuted_labels(domain_id_N, permutations=module.PERMUTATIONS)
+    first_LEG = np.random.default_rng(5).normal(size=(1, 8, 3))
+    found_P = module._correlations(first_LEG, tokens_NLE, labels_PN)
     assert len(found_P) == 201
     assert module._rank_p(found_P) > 0.05
-    found_P = module._correlations(lift_PLEG[0].ravel(), lift_PLEG)
+    own_EG = log_lift(tokens_NLE[:, 0].T @ np.eye(3)[domain_id_N])
+    found_P = module._correlations(own_EG[None], tokens_NLE, labels_PN)
     assert found_P[0] == pytest.approx(1)
     assert module._rank_p(found_P) == pytest.approx(1 / 201)
+
+
+def test_correlations_are_of_the_ranks_of_lifts_that_all_permutations_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A dead expert, a layer whose tokens are of few groups, ties; permutations a few at a time."""
+    rng = np.random.default_rng(0)
+    domain_id_N = np.arange(24) % 3
+    tokens_NLE = rng.poisson(2, (24, 3, 5))
+    tokens_NLE[:, 0, 4], tokens_NLE[3:, 1] = 0, 0
+    labels_PN = permuted_labels(domain_id_N, permutations=9)
+    first_LEG = rng.normal(size=(3, 5, 3)).round(1)
+    monkeypatch.setattr(module, "TOGETHER", 3 * first_LEG.size)
+    found_P = module._correlations(first_LEG, tokens_NLE, labels_PN)
+    lift_PLEG = np.array(
+        [
+            [log_lift(of_NE.T @ np.eye(3)[labels_N]) for of_NE in tokens_NLE.swapaxes(0, 1)]
+            for labels_N in labels_PN
+        ]
+    )
+    known_LEG = ~np.isnan(lift_PLEG).any(0)
+    assert not known_LEG[1].any()
+    known = [stats.spearmanr(first_LEG[known_LEG], of[known_LEG])[0] for of in lift_PLEG]
+    assert found_P == pytest.approx(known, abs=1e-12)
+
+
+def test_lifts_of_some_experts_are_those_of_all() -> None:
+    tokens_NLE, domain_id_N = planted(documents=12)
+    labels_PN = permuted_labels(domain_id_N, permutations=4)
+    some = module._permuted_lifts(tokens_NLE, labels_PN, (np.zeros(2, int), np.array([2, 5])), 3)
+    for lift_SG, labels_N in zip(some, labels_PN, strict=True):
+        lift_EG = log_lift(tokens_NLE[:, 0].T @ np.eye(3)[labels_N])
+        assert lift_SG == pytest.approx(lift_EG[[2, 5]], abs=1e-12)
 
 
 def test_parts_spread_every_domain() -> None:
