@@ -67,7 +67,7 @@ def _summed(
         if (place_R < 0).any():
             cell_R, counted_R = cell_R[place_R >= 0], counted_R[place_R >= 0]
         np.add.at(flat, cell_R, counted_R.astype(dtype))
-    return tokens, tokens.any((1, 2))
+    return tokens, np.asarray(tokens.any((1, 2)))
 
 
 def _kept(tokens: np.ndarray, kept_N: np.ndarray) -> np.ndarray:

@@ -180,8 +180,8 @@ def tokens_by_domain(con: DuckDBPyConnection, *, doc_ids: list[int] | None = Non
 
 
 def token_choices(con: DuckDBPyConnection, sample: pd.DataFrame) -> dict[str, np.ndarray]:
-    """point (row of the sample, counted from 0), layer_id, expert_id, rank, weight; in any
-    order."""
+    """point (row of the sample, counted from 0), layer_id, expert_id, rank, weight; always in the
+    same order, so that sums of floats are the same too."""
     keys = {"doc_ids": sample.doc_id.tolist(), "positions": sample.position.tolist()}
     return _arrays(con, "token_choices", **keys)
 

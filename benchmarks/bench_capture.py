@@ -40,7 +40,7 @@ from model.encoded import Encoded
 from model.presets import PRESETS
 from model.recording import recorded_routing
 
-BARS = {"cpu": 15, "cuda": 10}  # percent over the bare forward
+BARS = {"cpu": 5, "cuda": 5}  # percent over the bare forward
 
 
 def main() -> None:

@@ -120,8 +120,10 @@ def _require_all_parts(shards: Iterable[Shard]) -> None:
     found: dict[tuple[str, str, int], set[int]] = {}
     for shard in shards:
         merged: Any = shard.description.config.get("merged")
-        for capture in merged or [shard.capture]:
-            prompts = (capture or {}).get("prompts") or {}
+        for capture in merged if isinstance(merged, list) else [shard.capture]:
+            prompts = capture.get("prompts") if isinstance(capture, dict) else None
+            if not isinstance(prompts, dict):
+                continue
             if match := re.fullmatch(r"(\d{1,7})/(\d{1,7})", str(prompts.get("part")), re.ASCII):
                 of = str(prompts.get("file")), str(prompts.get("sha256")), int(match[2])
                 found.setdefault(of, set()).add(int(match[1]))

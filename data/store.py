@@ -262,7 +262,8 @@ def open_folder(folder: Path, *, rows: bool) -> duckdb.DuckDBPyConnection:
     paths = shard_paths(folder)
     if not paths:
         raise TraceError(
-            f"{folder} holds no shard of a trace: no .duckdb file and no Parquet export"
+            f"{folder} is a folder; name a trace, or a folder of its shards: .duckdb files, or "
+            "exports as Parquet"
         )
     shards = []
     for path in paths:

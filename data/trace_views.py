@@ -1,7 +1,8 @@
 """A trace as questions see it: views of the present tables over whatever its files hold.
 
 The views lie in the memory of the reader: a file that holds any is refused. Format 8 keeps a row a
-decision; `routing` and `gate` show a row a choice and a row a known gate, as formats before it do.
+decision; `routing` and `gate` show a row a choice and a row a gate, as formats before it do;
+`choice` is `routing` for questions that do not ask for weights, which take most of its time.
 """
 
 from collections.abc import Sequence
@@ -46,10 +47,18 @@ SELECT * FROM (
 )
 WHERE expert_id IS NOT NULL
 """
+IDS = """
+SELECT * FROM (
+    SELECT doc_id, position, layer_id, (generate_subscripts(expert_ids, 1) - 1)::USMALLINT AS rank,
+           unnest(expert_ids) AS expert_id
+    FROM {}.decision
+)
+WHERE expert_id IS NOT NULL
+"""
 GATES = """
 SELECT doc_id, position, layer_id, entropy, margin
-FROM {}.decision
-WHERE entropy IS NOT NULL OR margin IS NOT NULL
+FROM {0}.decision
+WHERE (SELECT count(*) > 0 FROM {0}.document_gate)
 """
 SIZES = """
 SELECT doc_id, count(*)::UINTEGER AS tokens, count(loss)::UINTEGER AS losses,
@@ -111,6 +120,7 @@ def _of_documents(source: Source, place: int) -> dict[str, str]:
         views["token"] = f"SELECT *, NULL::VARCHAR AS special FROM {schema}.token"
     lists = version >= WITH_LISTS
     views["routing"] = CHOICES.format(schema) if lists else f"SELECT * FROM {schema}.routing"
+    views["choice"] = IDS.format(schema) if lists else f"SELECT * FROM {schema}.routing"
     views["gate"] = GATES.format(schema) if lists else f"SELECT * FROM {schema}.gate"
     for name, older in (("document_size", SIZES), ("document_gate", GATE_SUMS)):
         views[name] = f"SELECT * FROM {schema}.{name}" if lists else older.format(schema)

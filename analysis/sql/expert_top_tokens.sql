@@ -11,7 +11,7 @@ WITH chosen AS (
 routed AS (
     SELECT token_id
     FROM token
-    SEMI JOIN (SELECT doc_id, position FROM routing WHERE layer_id = $layer_id) AS chose
+    SEMI JOIN (SELECT doc_id, position FROM choice WHERE layer_id = $layer_id) AS chose
     USING (doc_id, position)
 ),
 vocabulary AS (

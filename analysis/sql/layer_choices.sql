@@ -3,7 +3,7 @@ WITH sample AS (
     SELECT doc_id FROM document ORDER BY sha256, doc_id LIMIT $documents
 )
 SELECT doc_id, position, token_id, rank, expert_id
-FROM routing
+FROM choice
 JOIN sample USING (doc_id)
 JOIN token USING (doc_id, position)
 WHERE layer_id = $layer_id

@@ -11,7 +11,7 @@ sample AS (
 )
 SELECT token_id, doc_id, expert_id, count(*)::BIGINT AS tokens,
        count(*) FILTER (rank = 0)::BIGINT AS first_tokens
-FROM routing
+FROM choice
 JOIN sample USING (doc_id)
 JOIN token USING (doc_id, position)
 WHERE layer_id = $layer_id AND token_id IS NOT NULL

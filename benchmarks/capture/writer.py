@@ -10,13 +10,12 @@ import pyarrow as pa
 
 from benchmarks.capture.subject import description
 from benchmarks.capture.turns import interleaved
-from data.rollups import RoutingTables, token_table
+from data.rollups import decision_table, token_table
 from data.routing import Document, RoutingBatch
 from data.store import TraceStore
 from data.trace_check import SCHEMA
+from data.trace_format import LONG
 from model.deepseek_moe import DeepSeekMoE
-
-WRITER_BAR = 70  # percent of a bare insert
 
 
 def writer(model: DeepSeekMoE, *, tokens: int = 16_384, batches: int = 24) -> dict[str, object]:
@@ -28,16 +27,11 @@ def writer(model: DeepSeekMoE, *, tokens: int = 16_384, batches: int = 24) -> di
         )
         for index in range(batches)
     ]
-    tables = RoutingTables(config.num_moe_layers, config.top_k)
-    columns = [
-        {"token": token_table(b), "routing": tables.routing(b), "gate": tables.gate(b)}
-        for b in routed
+    lists = [{"token": token_table(b), "decision": decision_table(b)} for b in routed]
+    rows = [
+        {"token": token_table(b), "routing": choice_rows(b), "gate": gate_rows(b)} for b in routed
     ]
-    arrays = [
-        {name: {c: t[c].to_numpy() for c in t.column_names} for name, t in each.items()}
-        for each in columns
-    ]
-    rows = sum(len(table) for each in columns for table in each.values())
+    choices = sum(batch.expert_ids_TLK.size for batch in routed)
 
     def stored() -> None:
         with (
@@ -50,22 +44,42 @@ def writer(model: DeepSeekMoE, *, tokens: int = 16_384, batches: int = 24) -> di
     seconds = interleaved(
         {
             "TraceStore": stored,
-            "bare insert, NumPy": lambda: bare_insert(arrays),
-            "bare insert, Arrow": lambda: bare_insert(columns),
+            "bare insert of lists": lambda: bare_insert(lists),
+            "bare insert of rows, as format 7": lambda: bare_insert(rows),
         },
         repetitions=3,
     )
-    rates = {name: rows / median(wall for wall, _ in each) for name, each in seconds.items()}
-    print(f"\n{rows:,} rows of token, routing and gate in {batches} transactions")
-    print(f"{'':<30}{'rows/s':>12}{'TraceStore':>12}")
+    rates = {name: choices / median(wall for wall, _ in each) for name, each in seconds.items()}
+    cpu = {name: median(each for _, each in times) for name, times in seconds.items()}
+    print(f"\n{choices:,} choices in {batches} transactions")
+    print(f"{'':<34}{'choices/s':>12}{'CPU s':>10}{'TraceStore':>12}")
     for name, rate in rates.items():
-        print(f"{name:<30}{rate:>12,.0f}{100 * rates['TraceStore'] / rate:>11.0f}%")
+        share = 100 * rates["TraceStore"] / rate
+        print(f"{name:<34}{rate:>12,.0f}{cpu[name]:>10.2f}{share:>11.0f}%")
     return {
-        "writer_rows_per_second": round(rates["TraceStore"]),
-        "writer_percent_of_numpy": round(100 * rates["TraceStore"] / rates["bare insert, NumPy"]),
-        "writer_percent_of_arrow": round(100 * rates["TraceStore"] / rates["bare insert, Arrow"]),
-        "writer_bar_percent": WRITER_BAR,
+        "writer_choices_per_second": round(rates["TraceStore"]),
+        "writer_cpu_s": {name: round(value, 2) for name, value in cpu.items()},
     }
+
+
+def choice_rows(batch: RoutingBatch) -> pa.Table:
+    """A row a choice, as formats before lists had them."""
+    tokens, layers, top_k = batch.expert_ids_TLK.shape
+    return pa.table(
+        {
+            "doc_id": np.repeat(batch.doc_id_T, layers * top_k),
+            "position": np.repeat(batch.position_T, layers * top_k),
+            "layer_id": np.tile(np.repeat(np.arange(layers, dtype=np.uint16), top_k), tokens),
+            "rank": np.tile(np.arange(top_k, dtype=np.uint16), tokens * layers),
+            "expert_id": batch.expert_ids_TLK.reshape(-1).view(np.uint16),
+            "weight": batch.weights_TLK.reshape(-1),
+        }
+    )
+
+
+def gate_rows(batch: RoutingBatch) -> pa.Table:
+    lists = decision_table(batch)
+    return lists.select(["doc_id", "position", "layer_id", "entropy", "margin"])
 
 
 def random_routing(
@@ -95,19 +109,19 @@ def random_routing(
     )
 
 
-def bare_insert(
-    batches: list[dict[str, pa.Table]] | list[dict[str, dict[str, np.ndarray]]],
-) -> None:
+def bare_insert(batches: list[dict[str, pa.Table]]) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         duckdb.connect(f"{folder}/t.duckdb") as connection,
     ):
         connection.execute(SCHEMA.read_text())
+        for statement in LONG:
+            connection.execute(statement)
         for batch in batches:
             connection.begin()
             for table, rows in batch.items():
                 connection.register("rows", rows)
-                connection.execute(f"INSERT INTO {table} SELECT * FROM rows")
+                connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM rows")
                 connection.unregister("rows")
             connection.commit()
         connection.execute("CHECKPOINT")

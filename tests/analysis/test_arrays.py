@@ -50,7 +50,7 @@ def test_a_group_is_one_piece_of_evidence(writable: duckdb.DuckDBPyConnection) -
 
 
 def test_a_trace_without_groups_has_a_group_a_document(tiny_trace: Path, tmp_path: Path) -> None:
-    with seen(as_format_3(shutil.copy(tiny_trace, tmp_path))) as con:
+    with seen(as_format_3(Path(shutil.copy(tiny_trace, tmp_path)))) as con:
         frame = queries.documents(con)
     assert frame["group"].isna().all()
     assert frame.unit.tolist() == frame.doc_id.tolist() == [0, 1, 2]

@@ -46,7 +46,7 @@ def test_trace_info(tiny: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_a_trace_without_an_id_has_one_of_its_own(tiny_trace: Path, tmp_path: Path) -> None:
-    with seen(as_format_4(shutil.copy(tiny_trace, tmp_path))) as con:
+    with seen(as_format_4(Path(shutil.copy(tiny_trace, tmp_path)))) as con:
         first = queries.trace_info(con).trace_id
         assert len(first) == 32
         assert queries.trace_info(con).trace_id == first
@@ -292,7 +292,7 @@ def test_a_token_that_chose_nothing_in_a_layer_has_a_row_there(
 
 
 def test_the_layers_of_a_trace_of_an_older_format(tiny_trace: Path, tmp_path: Path) -> None:
-    with seen(as_format_5(shutil.copy(tiny_trace, tmp_path))) as con:
+    with seen(as_format_5(Path(shutil.copy(tiny_trace, tmp_path)))) as con:
         assert queries.trace_info(con).layer_sizes.tolist() == [4, 4]
         assert queries.token_ids(con).text[0] == "1"
         assert queries.document_routing(con, 0).special.isna().all()
@@ -303,7 +303,7 @@ def test_a_trace_of_an_older_format_gives_the_same_answers(
     older: Callable[[Path], Path], tiny_trace: Path, tmp_path: Path
 ) -> None:
     sample = pd.DataFrame({"doc_id": [1, 2], "position": [2, 0]})
-    with seen(tiny_trace) as now, seen(older(shutil.copy(tiny_trace, tmp_path))) as then:
+    with seen(tiny_trace) as now, seen(older(Path(shutil.copy(tiny_trace, tmp_path)))) as then:
         for question in (
             queries.documents,
             queries.domain_tokens,

@@ -136,7 +136,7 @@ def test_shards_of_different_formats_go_together(shards: Path) -> None:
             lambda folder: (as_tables(folder / "a.duckdb") / "gate.parquet").write_text("x"),
             "gate.parquet",
         ),
-        (lambda folder: [path.unlink() for path in folder.iterdir()], "holds no shard of a trace"),
+        (lambda folder: [path.unlink() for path in folder.iterdir()], "is a folder; name a trace"),
     ],
 )
 def test_what_is_no_one_trace_is_refused_in_one_line(
