@@ -2,12 +2,9 @@
 
 import os
 import sys
-import zlib
 from contextlib import suppress
 from typing import Annotated, Any
 
-import duckdb
-import safetensors
 import typer
 from typer.core import TyperGroup
 
@@ -24,21 +21,13 @@ from app.commands import (
     model,
     project,
     prune,
+    summarize,
     train,
 )
 from app.commands import app as dashboard
 from app.commands.signals import ended_by_signals
-from app.error_line import is_out_of_memory, line_of
+from app.error_line import is_foreseen, line_of
 from routescope import __version__
-
-FORESEEN = (  # what files, disks, memory and options of a user can cause
-    ValueError,
-    OSError,
-    MemoryError,
-    zlib.error,
-    duckdb.Error,
-    safetensors.SafetensorError,
-)
 
 
 class Commands(TyperGroup):
@@ -66,6 +55,7 @@ app.command()(capture.capture)
 app.command("import")(importing.import_dump)
 app.command()(demo.demo)
 app.command()(merge.merge)
+app.command()(summarize.summarize)
 app.command()(project.project)
 app.command()(information.information)
 app.command()(ablate.ablate)
@@ -106,7 +96,7 @@ def main() -> None:
     except BrokenPipeError:  # whoever read has read enough
         sys.exit(1)
     except Exception as error:
-        if not isinstance(error, FORESEEN) and not is_out_of_memory(error):
+        if not is_foreseen(error):
             raise
         print(f"error: {line_of(error)}", file=sys.stderr)
         sys.exit(2)

@@ -1,38 +1,31 @@
-"""Intervals, nulls and tests of a trace: computed once, then shared by every page.
+"""Intervals, nulls and tests of a trace, with its sample: shared by every page.
 
-N = groups of texts, L = MoE layers, E = routed experts, G = domains.
+A large trace shows estimates until its tables are stored beside it; stored.py says which it has.
+L = MoE layers, E = routed experts, G = domains.
 """
 
 import re
-from html import escape
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import arrays, bootstrap, load, metric_intervals, permutation, queries, significance
+from analysis import arrays, load, metric_intervals, queries
 from analysis.domain_counts import (
     ALL_LAYERS,
     compared_layers,
-    domain_counts,
     experts_per_domain,
     experts_per_domain_by_layer,
 )
-from analysis.expert_loads import expert_load_table
 from analysis.experts_per_token import mean_k_table
-from analysis.groups import too_few
-from analysis.layers import marked
 from analysis.load import Absence
-from analysis.metric_intervals import metric_table
-from analysis.replication import NUMBERS, replication
-from analysis.significance import lift_table
-from app import sample, sidecars
+from app import sample, stored, summary_kinds
+from app.stored import COMPUTED, ESTIMATED
+from app.studies import estimates, statistics
 from app.trace import BY_IDENTITY, Trace
-from app.views.shared import needs
 from app.views.shared.layer_names import names_of
-from data.sidecar import Sidecar
 
-SEED = 0
+SEED = statistics.SEED
 WAIT = "Resampling the texts 1,000 times…"  # under a spinner: tables here are slow
 READING = (
     "Dot: the value as counted. Bar: 95 % bootstrap interval over groups of texts, corrected for "
@@ -76,69 +69,115 @@ def _with_documents(table: pd.DataFrame, trace: Trace, domain: str | None = None
     if "domain" in table and domain is None:
         of_row = table.domain.map(texts).fillna(texts.sum())
     place = list(table.columns).index("n_groups")
+    table = table.copy(deep=False)
     table.insert(place, "n_documents", of_row.astype(int))
     return table
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def lifts(trace: Trace) -> pd.DataFrame:
-    """The lift_table of the trace."""
-    return _with_documents(
-        lift_table(*sample.groups(trace), **sample.compared(trace), seed=SEED), trace
-    )
+    """The lift_table of the trace. Not to be changed, as every table here."""
+    return _lifts(trace, stored.source(trace, summary_kinds.LIFTS))
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
+@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _lifts(trace: Trace, source: str) -> pd.DataFrame:
+    if source == COMPUTED:
+        table = statistics.lifts(stored.groups(trace))
+    elif source == ESTIMATED:
+        of_domain = sample.by_domain(trace).set_index("domain").n_groups
+        groups_G = of_domain.reindex(trace.domains, fill_value=0).to_numpy(int)
+        table = estimates.lifts(stored.domain_tokens(trace), trace.domains, groups_G)
+    else:
+        table = stored.frame(trace, summary_kinds.LIFTS)
+    return _with_documents(table, trace)
+
+
 def expert_loads(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     """The expert_load_table of all texts or of one domain's."""
-    tokens_NLE, domain_id_N = sample.groups(trace)
-    member_N = slice(None) if domain is None else domain_id_N == trace.domains.index(domain)
-    table = expert_load_table(
-        tokens_NLE[member_N], domain_id_N[member_N], experts_L=trace.info.layer_sizes
-    )
+    return _expert_loads(trace, domain, stored.source(trace, summary_kinds.LOADS))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _expert_loads(trace: Trace, domain: str | None, source: str) -> pd.DataFrame:
+    if source == COMPUTED:
+        table = statistics.loads(_groups(trace, domain))
+    elif source == ESTIMATED:
+        tokens_LE = stored.expert_tokens(trace, domain)
+        table = estimates.loads(tokens_LE, num_groups=_num_groups(trace, domain))
+    else:
+        table = _part(stored.frame(trace, summary_kinds.LOADS), domain)
     table = _with_documents(table, trace, domain)
     missing = absence(trace, domain)
-    cells = zip(table.layer_id, table.expert_id, table.note, strict=True)
-    table["note"] = [missing.of_expert(layer, expert) or note for layer, expert, note in cells]
+    never = table.n_tokens == 0
+    cells = zip(table.layer_id[never], table.expert_id[never], table.note[never], strict=True)
+    table.loc[never, "note"] = [missing.of_expert(*cell) or note for *cell, note in cells]
     return table
+
+
+def _groups(trace: Trace, domain: str | None) -> statistics.Groups:
+    groups = stored.groups(trace)
+    return groups if domain is None else groups.domain(domain)
+
+
+def _num_groups(trace: Trace, domain: str | None) -> int:
+    of_domain = sample.by_domain(trace).set_index("domain").n_groups
+    return int(of_domain.sum() if domain is None else of_domain[domain])
+
+
+def _part(frame: pd.DataFrame, domain: str | None) -> pd.DataFrame:
+    """The rows of all texts, or of one domain's."""
+    rows = frame.of_domain.isna() if domain is None else frame.of_domain == domain
+    return frame[rows].drop(columns="of_domain").reset_index(drop=True)
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
 def absence(trace: Trace, domain: str | None = None) -> Absence:
     """The experts that no token chose, of all texts or of one domain's, beside chance."""
-    with trace.cursor() as con:
-        tokens_LE = arrays.load_array(queries.expert_tokens(con, domain=domain), trace.info)
-        k = queries.domain_k(con)
+    tokens_LE, k = stored.expert_tokens(trace, domain), stored.domain_k(trace)
     if domain is not None:
         k = k[k.domain == domain]
     tokens_LK = arrays.with_unknown_k(arrays.k_array(k, trace.info), tokens_LE)
     return load.absence(tokens_LE, tokens_LK)
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
-def replication_table(trace: Trace) -> pd.DataFrame:
-    """The two rows of replication(), from beside the trace if they are there."""
-    stored = trace.beside(sidecars.REPLICATION)
-    if isinstance(stored, Sidecar):
-        return _with_documents(stored.frame.astype(dict.fromkeys(NUMBERS, "Float64")), trace)
-    table = replication(*sample.groups(trace), **sample.compared(trace), seed=SEED)
+def replication_table(trace: Trace) -> pd.DataFrame | None:
+    """The two rows of replication(); None while they are still being computed."""
+    source = stored.source(trace, summary_kinds.REPLICATION)
+    return None if source == ESTIMATED else _replication(trace, source)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _replication(trace: Trace, source: str) -> pd.DataFrame:
+    if source == COMPUTED:
+        table = statistics.replicated(stored.groups(trace))
+    else:
+        table = stored.frame(trace, summary_kinds.REPLICATION)
     return _with_documents(table, trace)
 
 
-@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
 def metrics(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     """The metric_table of all texts or of one domain's, with its sample."""
-    (tokens_NLE, domain_id_N), names = sample.groups(trace), names_of(trace)
-    with trace.cursor() as con:
-        k = queries.domain_k(con)
+    return _metrics(trace, domain, stored.source(trace, summary_kinds.METRICS))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _metrics(trace: Trace, domain: str | None, source: str) -> pd.DataFrame:
+    names, k = names_of(trace), stored.domain_k(trace)
+    if source == COMPUTED:
+        table = statistics.metrics(_groups(trace, domain))
+    elif source == ESTIMATED:
+        tokens_LEG = stored.domain_tokens(trace)
+        if domain is not None:
+            tokens_LEG = stored.expert_tokens(trace, domain)[..., None]
+        table = estimates.metrics(tokens_LEG)
+    else:
+        whole = stored.frame(trace, summary_kinds.METRICS)
+        table = _part(whole[~whole.low_resource], domain).drop(columns="low_resource")
     if domain is not None:
-        member_N = domain_id_N == trace.domains.index(domain)
-        tokens_NLE, domain_id_N = tokens_NLE[member_N], domain_id_N[member_N]
         k = k[k.domain == domain]
-    table = metric_table(tokens_NLE, domain_id_N, **sample.compared(trace), seed=SEED)
     routed_L = k[k.k > 0].groupby("layer_id").tokens.sum().reindex(trace.layers, fill_value=0)
     routed = routed_L.loc[table.layer_id].to_numpy()
-    table = table.assign(n_groups=len(domain_id_N), n_tokens=routed)
+    table = table.assign(n_groups=_num_groups(trace, domain), n_tokens=routed)
     table = _with_documents(table, trace, domain)
     table["note"] = [
         _of_layer(note, names[layer])
@@ -149,6 +188,24 @@ def metrics(trace: Trace, domain: str | None = None) -> pd.DataFrame:
     return table[list(METRIC_COLUMNS)]
 
 
+def low_resource_metrics(trace: Trace) -> pd.DataFrame | None:
+    """The metric_table of texts in low-resource languages; None where there are none, or while it
+    is still being computed."""
+    return _low_resource(trace, stored.source(trace, summary_kinds.METRICS))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _low_resource(trace: Trace, source: str) -> pd.DataFrame | None:
+    if source == ESTIMATED:
+        return None
+    if source == COMPUTED:
+        with trace.cursor() as con:
+            return statistics.low_resource_metrics(con, trace.info)
+    whole = stored.frame(trace, summary_kinds.METRICS)
+    rows = whole[whole.low_resource]
+    return None if rows.empty else rows.drop(columns=["of_domain", "low_resource"])
+
+
 def _of_layer(note: str, layer: str) -> str:
     """Layers are measured one by one: a refusal calls each of them layer 0."""
     return re.sub(r"^layer 0\b", layer, note)
@@ -156,8 +213,8 @@ def _of_layer(note: str, layer: str) -> str:
 
 def present_domains(trace: Trace) -> list[str]:
     """The domains that have tokens."""
-    _, domain_id_N = sample.groups(trace)
-    return [trace.domains[domain_id] for domain_id in np.unique(domain_id_N)]
+    present_G = np.nansum(stored.domain_tokens(trace), (0, 1)) > 0
+    return [trace.domains[place] for place in np.flatnonzero(present_G)]
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
@@ -191,30 +248,35 @@ def specialization_metrics(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.metric.isin(DOMAIN_METRICS)].reset_index(drop=True)
 
 
-def _domain_tokens(trace: Trace) -> np.ndarray:
-    """tokens_LEG"""
-    tokens_NLE, domain_id_N = sample.groups(trace)
-    member_NG = np.eye(len(trace.domains))[domain_id_N]
-    tokens_LEG = np.einsum("nle,ng->leg", tokens_NLE, member_NG, optimize=True)
-    return marked(tokens_LEG, trace.info.layer_sizes)
-
-
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def compares_domains(trace: Trace) -> bool:
     """Some layer has tokens of two or more domains."""
-    return bool(compared_layers(_domain_tokens(trace)).any())
+    return bool(compared_layers(stored.domain_tokens(trace)).any())
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def expert_counts(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """experts_per_domain and experts_per_domain_by_layer with low, high, null, p, q, n_tokens,
     note of domain_counts."""
-    tokens_NLE, domain_id_N = sample.groups(trace)
-    counts = domain_counts(tokens_NLE, domain_id_N, **sample.compared(trace), seed=SEED)
-    tokens_LEG, table, keys = _domain_tokens(trace), lifts(trace), ["layer_id", "domain"]
+    kinds = summary_kinds.COUNTS, summary_kinds.LIFTS
+    return _expert_counts(trace, *stored.sources(trace, *kinds))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _expert_counts(
+    trace: Trace, source: str, lifts_source: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    tokens_LEG, table, keys = stored.domain_tokens(trace), lifts(trace), ["layer_id", "domain"]
+    if source == COMPUTED:
+        counts = statistics.counts(stored.groups(trace))
+    elif source == ESTIMATED:
+        counts = estimates.counts(tokens_LEG, trace.domains)
+    else:
+        counts = stored.frame(trace, summary_kinds.COUNTS)
     whole = _with_documents(experts_per_domain(tokens_LEG, table, trace.domains), trace)
     by_layer = experts_per_domain_by_layer(tokens_LEG, table, trace.domains)
     by_layer = _with_documents(by_layer, trace)
+    if lifts_source == ESTIMATED:
+        whole, by_layer = _untested(whole), _untested(by_layer)
     of_all = counts[counts.layer_id == ALL_LAYERS].drop(columns="layer_id").set_index("domain")
     return (
         whole.join(of_all, on="domain")[[*COUNT_COLUMNS]],
@@ -222,78 +284,15 @@ def expert_counts(trace: Trace) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
+def _untested(counts: pd.DataFrame) -> pd.DataFrame:
+    unknown = pd.array([pd.NA] * len(counts), dtype="Int64")
+    return counts.assign(significant=unknown, not_enough=unknown)
+
+
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def mean_k(trace: Trace) -> pd.DataFrame:
     """The mean_k_table of the trace."""
     with trace.cursor() as con:
         counts = arrays.group_k_array(con, trace.info)
-    table = mean_k_table(*counts, **sample.compared(trace), seed=SEED)
+    table = mean_k_table(*counts, **statistics.compared(trace.info), seed=SEED)
     return _with_documents(table, trace)
-
-
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
-def limits(trace: Trace) -> list[str]:
-    """What this trace cannot show and why, one line per limit."""
-    if trace.info.counts_only:
-        return needs.lacking(trace)
-    tokens_NLE, domain_id_N = sample.groups(trace)
-    names = [names_of(trace)[layer_id] for layer_id in trace.layers]
-    compared = sample.compared(trace)
-    lines = significance.limits(tokens_NLE, domain_id_N, **compared, layer_names=names)
-    missing = absence(trace)
-    if missing.count():
-        lines.append(f"{missing.clause()}.")
-    if few := too_few(tokens_NLE.sum((1, 2)), domain_id_N):
-        lines.append(f"The figures of a layer have no intervals: {few}.")
-    lines.append(sample.grouping_line(trace))
-    least, most = trace.k_range
-    if trace.k_varies:
-        lines.append(
-            f"The number of chosen experts varies from token to token, from {least} to {most}. "
-            "Shares are shares of choices: a token counts once for each expert it chose."
-        )
-    elif all(layer.top_k == layer.num_experts for layer in trace.info.layers):
-        lines.append(
-            "Every token chooses every expert (k = E), so every load is balanced and no expert "
-            "can show a preference."
-        )
-    return lines + needs.lacking(trace)
-
-
-def draw_limits(trace: Trace) -> None:
-    draw_lines(limits(trace))
-
-
-def draw_sample(trace: Trace) -> None:
-    """What counts as one observation, where nothing else of a trace is limited."""
-    draw_lines([sample.grouping_line(trace)])
-
-
-def draw_lines(lines: list[str]) -> None:
-    """Shown literally: domains are named."""
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    st.html(f'<ul class="rs-limits">{items}</ul>')
-
-
-def statistics(trace: Trace) -> dict[str, object]:
-    """How the figures of an export were tested."""
-    return {
-        "sample": trace.unit,
-        "interval": f"{bootstrap.CONFIDENCE:.0%}",
-        "interval_method": "over groups: of layers by bootstrap, of lifts and loads by Student's t",
-        "family_size": significance.family_size(lifts(trace)),
-        "false_discovery_rate": f"Benjamini-Hochberg, q < {significance.MAX_Q}",
-        "resamples": bootstrap.RESAMPLES,
-        "permutations": permutation.PERMUTATIONS,
-        "permutations_of_a_null": metric_intervals.NULL_PERMUTATIONS,
-        "seed": SEED,
-        "groups": trace.groups,
-        "sample_by_domain": _records(sample.by_domain(trace)),
-        "unsaid": limits(trace),
-    }
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, object]]:
-    """Rows as JSON can hold them: what is unknown is null."""
-    known = table.astype(object).where(table.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]

@@ -1,18 +1,15 @@
 """The groups of texts that intervals and tests of a trace take for their sample, and what is said
-of them.
-
-N = groups of texts, L = MoE layers, E = routed experts.
-"""
-
-from typing import TypedDict
+of them."""
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import arrays, domain_names, queries
-from analysis.groups import effective_numbers, in_words
-from analysis.influence import design_effect, spread
+from analysis import domain_names
+from analysis.groups import in_words
+from app import stored, summary_kinds
+from app.stored import COMPUTED, ESTIMATED
+from app.studies import estimates, statistics
 from app.trace import BY_IDENTITY, Trace
 from data.groups import sources_of
 
@@ -28,66 +25,33 @@ GIVEN = {  # how documents came by their groups, by SOURCES
 }
 
 
-@st.cache_data(max_entries=4, show_spinner=False, hash_funcs=BY_IDENTITY)
-def groups(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
-    """tokens_NLE and domain_id_N of arrays.group_array."""
-    with trace.cursor() as con:
-        return arrays.group_array(con, trace.info)
-
-
-class Compared(TypedDict):
-    domains: tuple[str, ...]
-    experts_L: np.ndarray
-
-
-def compared(trace: Trace) -> Compared:
-    """What tables of figures are of: domains, and the experts that each layer has."""
-    return {"domains": trace.domains, "experts_L": trace.info.layer_sizes}
-
-
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def by_domain(trace: Trace) -> pd.DataFrame:
     """domain, n_documents and n_groups (with a token), effective_number (of groups), design_effect
-    (of the experts' shares; NA where groups are unknown), n_tokens; a row a domain with tokens."""
-    tokens_NLE, domain_id_N = groups(trace)
-    with trace.cursor() as con:
-        tokens, doc_ids = arrays.document_array(con, trace.info)
-        texts = queries.documents(con).set_index("doc_id").loc[doc_ids]
-    place = pd.Index(trace.domains).get_indexer(pd.Index(texts.domain))
-    num_domains = len(trace.domains)
-    by_group, by_document = (
-        [spread(of_NE, of_domain, num_domains=num_domains) for of_NE in of.swapaxes(0, 1)]
-        for of, of_domain in ((tokens_NLE, domain_id_N), (tokens, place))
-    )
-    effect_G = np.full(num_domains, np.nan)
-    if len(doc_ids) and trace.groups is not None:
-        effect_G = design_effect(by_group, by_document)
-    load_N = tokens_NLE.sum((1, 2))
-    table = pd.DataFrame(
-        {
-            "domain": trace.domains,
-            "n_documents": np.bincount(place, minlength=num_domains),
-            "n_groups": np.bincount(domain_id_N, minlength=num_domains),
-            "effective_number": effective_numbers(load_N, domain_id_N, num_domains=num_domains),
-            "design_effect": pd.array(effect_G, dtype="Float64"),
-            "n_tokens": np.bincount(place, texts.tokens, minlength=num_domains).astype(int),
-        }
-    )
-    return table[table.n_groups > 0].reset_index(drop=True)
+    (of the experts' shares; NA where groups are unknown), n_tokens; a row a domain with tokens.
+    Not to be changed."""
+    return _by_domain(trace, stored.source(trace, summary_kinds.SAMPLE))
 
 
-@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _by_domain(trace: Trace, source: str) -> pd.DataFrame:
+    if source == COMPUTED:
+        with trace.cursor() as con:
+            grouped = trace.groups is not None
+            return statistics.by_domain(con, stored.groups(trace), grouped=grouped)
+    if source == ESTIMATED:
+        return estimates.sample(stored.documents(trace), trace.domains)
+    return stored.frame(trace, summary_kinds.SAMPLE)
+
+
 def num_choices(trace: Trace) -> int:
     """Of all layers."""
-    with trace.cursor() as con:
-        return int(queries.expert_tokens(con).tokens.sum())
+    return int(np.nansum(stored.domain_tokens(trace)))
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
 def size(trace: Trace) -> str:
     """How many texts in how many groups, those without a token too."""
-    with trace.cursor() as con:
-        size = in_words(trace.info.num_documents, queries.documents(con).unit.nunique())
+    size = in_words(trace.info.num_documents, stored.documents(trace).unit.nunique())
     return size if trace.groups is not None else f"{size}, groups unknown"
 
 

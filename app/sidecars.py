@@ -5,19 +5,23 @@ from functools import partial
 
 import pandas as pd
 
-from analysis import information_table, replication, vocabulary_rows
+from analysis import information_table, vocabulary_rows
 from analysis.causes import AMOUNTS, DOUBLE, GROUPS
+from app import summary_kinds
 from data.routing import NO_EXPERT
 from data.sidecar_kind import (
     COUNT,
     COUNT_IF_ANY,
     FLAG,
     FLAG_IF_ANY,
+    INT16,
     LARGEST,
-    NUMBER,
     NUMBER_IF_ANY,
+    SMALL_NUMBER,
+    SMALL_NUMBER_IF_ANY,
     TEXT,
     TEXT_IF_ANY,
+    UINT32,
     Column,
     Facts,
     Kind,
@@ -27,7 +31,7 @@ from data.sidecar_kind import (
 AGREEMENT = dict.fromkeys(
     [f"{under}{name}" for name in ("nmi", "ari", "purity") for under in ("", "shuffled_")],
     float | int,
-)
+) | {"points": int}
 MAP_PARAMETERS = {
     "method": frozenset({"svd", "umap"}),
     "seed": int,
@@ -38,7 +42,12 @@ MAP_PARAMETERS = {
     "noise_share": float | int | None,
     "agreement": (type(None), AGREEMENT),
 }
-PLACE = {"x": NUMBER, "y": NUMBER, "cluster": whole(least=-1, below=LARGEST)}  # -1: noise
+PLACE = {
+    "x": SMALL_NUMBER,
+    "y": SMALL_NUMBER,
+    "cluster": whole(least=-1, below=2**15, type=INT16),  # -1: noise
+    "distance": SMALL_NUMBER_IF_ANY,  # of the first look none
+}
 CLAIM_ROW = ["layer_id", "expert_id", "domain", "claimed", "group"]
 
 
@@ -51,12 +60,13 @@ def _layer(trace: Facts) -> Column:
 
 
 def _token_columns(trace: Facts) -> Mapping[str, Column]:
-    first_choice = whole(least=NO_EXPERT, below=trace.num_experts)
+    first_choice = whole(least=NO_EXPERT, below=trace.num_experts, type=INT16, optional=True)
+    doc_id = whole(below=trace.last_doc_id + 1, type=UINT32)
     return {
-        "doc_id": _doc_id(trace),
-        "position": whole(below=LARGEST),
+        "doc_id": doc_id,
+        "position": whole(below=LARGEST, type=UINT32),
         "domain": TEXT,
-        "unit": _doc_id(trace),
+        "unit": doc_id,
         "text": TEXT,
         **{f"expert_{layer_id}": first_choice for layer_id in range(trace.num_layers)},
         **PLACE,
@@ -98,11 +108,6 @@ def _vocabulary_columns(trace: Facts) -> Mapping[str, Column]:
     return {name: known.get(name, NUMBER_IF_ANY) for name in columns}
 
 
-def _replication_columns(trace: Facts) -> Mapping[str, Column]:
-    known = {"check": TEXT, "n_groups": COUNT, "n_tokens": COUNT, "note": TEXT}
-    return {name: known.get(name, NUMBER_IF_ANY) for name in replication.COLUMNS}
-
-
 def _cause_columns(trace: Facts) -> Mapping[str, Column]:
     return {
         "layer_id": _layer(trace),
@@ -135,10 +140,6 @@ def _every_layer_in_order(frame: pd.DataFrame, trace: Facts) -> bool:
     return frame.layer_id.tolist() == list(range(trace.num_layers))
 
 
-def _both_checks(frame: pd.DataFrame, trace: Facts) -> bool:
-    return frame.check.tolist() == ["split_half", "unseen_documents"]
-
-
 def _experts_of_layers(frame: pd.DataFrame, trace: Facts) -> bool:
     return bool((frame.expert_id < trace.layer_sizes[frame.layer_id]).all())
 
@@ -153,10 +154,22 @@ def _whole_claims(frame: pd.DataFrame, trace: Facts) -> bool:
     return bool((claims == len(GROUPS)).all() and (frame[~frame.claimed].group == DOUBLE).all())
 
 
-_map = partial(Kind, command="routescope project", version=1, parameters=MAP_PARAMETERS)
+def _known_choices(frame: pd.DataFrame, trace: Facts) -> bool:
+    """Of the tokens that are shown, not of the rest."""
+    return bool(frame.filter(regex="^expert_").notna().all(axis=None))
+
+
+_map = partial(
+    Kind, command="routescope project", version=2, parameters=MAP_PARAMETERS, parted=True
+)
 _information = partial(Kind, command="routescope information", version=1, parameters={})
 
-TOKENS = _map(name="tokens", columns=_token_columns, rows=lambda trace: (1, trace.num_tokens))
+TOKENS = _map(
+    name="tokens",
+    columns=_token_columns,
+    rows=lambda trace: (1, trace.num_tokens),
+    agrees=_known_choices,
+)
 PROMPTS = _map(name="prompts", columns=_prompt_columns, rows=lambda trace: (1, trace.num_documents))
 EXPERTS = _map(
     name="experts",
@@ -176,12 +189,6 @@ VOCABULARY = _information(
     rows=_row_a_layer,
     agrees=_every_layer_in_order,
 )
-REPLICATION = _information(
-    name="replication",
-    columns=_replication_columns,
-    rows=lambda trace: (2, 2),
-    agrees=_both_checks,
-)
 CAUSES = Kind(
     name="causes",
     command="routescope ablate --trace",
@@ -192,5 +199,5 @@ CAUSES = Kind(
     agrees=_whole_claims,
 )
 MAPS = {kind.name: kind for kind in (TOKENS, PROMPTS, EXPERTS)}
-BY_INFORMATION = (VOCABULARY, REPLICATION, INFORMATION)
-KINDS = (*MAPS.values(), *BY_INFORMATION, CAUSES)
+BY_INFORMATION = (VOCABULARY, INFORMATION)
+KINDS = (*MAPS.values(), *summary_kinds.BY_SUMMARY, *BY_INFORMATION, CAUSES)

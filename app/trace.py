@@ -10,7 +10,7 @@ from duckdb import DuckDBPyConnection
 
 from analysis import queries
 from analysis.queries import TraceInfo
-from app import workspace
+from app import kept, workspace
 from app.workspace import PAGE_SECONDS, TraceFile
 from data.sidecar import Absent, Sidecar, read_sidecar
 from data.sidecar_kind import Kind
@@ -53,6 +53,11 @@ class Trace:
         """How documents came by their groups (Grouping.described); None: format 3 does not say."""
         capture = self.info.config.get("capture")
         return capture.get("groups") if isinstance(capture, dict) else None
+
+    @property
+    def not_kept(self) -> list[str]:
+        """What its capture left out, a line each."""
+        return kept.in_words(self.info.config, self.info.num_layers)
 
     @property
     def k_varies(self) -> bool:

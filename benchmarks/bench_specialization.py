@@ -27,12 +27,14 @@ import transformers
 from safetensors import safe_open
 
 from analysis import arrays, queries
-from analysis.domain_counts import ALL_LAYERS, domain_counts
+from analysis.domain_counts import ALL_LAYERS
 from analysis.gate_entropy import gate_entropy_table
 from analysis.information_table import information_row
 from analysis.significance import specialists
 from app import evidence, sample, workspace
+from app.studies import statistics
 from app.studies.reader import CHECKPOINT, load_tracer
+from app.studies.statistics import Groups
 from app.trace import Trace, open_trace
 from app.views.comparison import families
 from benchmarks.small_traces import capture, compact
@@ -172,7 +174,8 @@ def of_trace(trace: Trace) -> dict[str, pd.DataFrame]:
 
 def preferring(trace: Trace, domains: pd.DataFrame) -> pd.DataFrame:
     """The share of experts that prefer some domain, of all layers and by layer."""
-    counts = domain_counts(*sample.groups(trace), **sample.compared(trace), seed=evidence.SEED)
+    with trace.cursor() as con:
+        counts = statistics.counts(Groups.of(con, trace.info))
     rows = counts[counts.domain == ANY].set_index("layer_id")
     labelled = domains[domains.domain.isin(trace.domains)]
     experts = labelled.groupby("layer_id").experts.sum().rename("estimate")

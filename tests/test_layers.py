@@ -17,8 +17,7 @@ FORBIDDEN_IN_FIGURES = {"torch", "streamlit", "duckdb"}
 FIGURES = ("figures.py", "experts_figures.py", "play.py", "heatmap.py", "intervals.py", "theme.py")
 BY_DOCUMENT = {  # who may count by document, where everything else takes groups
     "analysis/arrays.py",  # sums them over groups
-    "app/sample.py",  # the design effect compares both
-    "app/views/overview/units.py",  # specialists by other units
+    "app/studies/statistics.py",  # the design effect compares both; specialists by other units
     "app/views/vocabulary/tables.py",  # definitions of papers
     "app/studies/claims.py",  # halves of whole groups
     "app/studies/ablation.py",  # losses, before they are summed over groups

@@ -133,7 +133,8 @@ def test_the_thresholds_are_those_of_the_code() -> None:
     assert f"expected in fewer than {excess.MIN_EXPECTED} tokens" in DOCUMENT
     assert f"fewer than {vocabulary.MIN_OCCURRENCES} occurrences" in DOCUMENT
     assert f"to n = {vocabulary.MAX_EXACT}" in DOCUMENT
-    assert f"≤ {projection.MAX_TOKENS:,} tokens" in DOCUMENT
+    assert f"{projection.LANDMARKS:,} points" in DOCUMENT
+    assert f"{projection.MOST_TOKENS:,} tokens" in DOCUMENT
     assert f"at least {expert_clusters.MIN_CHOICES} choices of token ids that count" in DOCUMENT
     assert f"in at least {expert_clusters.MIN_GROUPS} groups of texts" in DOCUMENT
     assert f"and at most {expert_clusters.MAX_CLUSTERS}" in DOCUMENT

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from app.commands.capture import Json, counted
+from app.commands.capture import Json
+from app.commands.capture_report import counted
 from app.commands.findings import print_report
 from app.commands.numbers import count_option
 from app.commands.progress import progress_bar
 from app.commands.signals import leaving, nothing
+from app.commands.summarize import Summary, summarize_large
 from app.studies.importing import Imported, write
 from data.importers.importing import Dump
 from data.importers.source import Options
@@ -86,6 +88,7 @@ def import_dump(
     domain_from: DomainFrom = None,
     allow_nonfinite: AllowNonfinite = False,
     dry_run: DryRun = False,
+    summary: Summary = True,
     as_json: Json = False,
 ) -> None:
     """Read routing that another engine or tool has recorded into a trace.
@@ -117,6 +120,8 @@ def import_dump(
         imported = write(dump, None if dry_run else out, on_progress=advance)
     print_report(imported.findings)
     report(imported, None if dry_run else out, time.perf_counter() - started, as_json=as_json)
+    if out is not None and not dry_run:
+        summarize_large(out, wanted=summary, quiet=as_json)
 
 
 def report(imported: Imported, out: Path | None, seconds: float, *, as_json: bool) -> None:

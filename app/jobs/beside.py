@@ -6,6 +6,7 @@ from functools import partial
 from app import sidecars
 from app.jobs import commands
 from app.jobs.queue import Job, Place, all_jobs
+from app.studies.summary import wanted
 from app.trace import Trace
 from data.sidecar import REPLACED, Absent, look_at
 from data.sidecar_kind import Kind
@@ -13,8 +14,27 @@ from data.sidecar_kind import Kind
 
 def start(trace: Trace) -> None:
     """All that is worth having beside a trace and takes longer than a page."""
+    summary(trace)
     project(trace)
     information(trace)
+
+
+def summary(trace: Trace) -> Job | None:
+    """Start the tables of a trace unless they are made or were tried; the job if it was started."""
+    if not _to_make(trace, wanted(trace.info)):
+        return None
+    key = summary_key(trace)
+    return all_jobs().get(key) or all_jobs().start(
+        key,
+        f"Intervals and tests of {trace.name}",
+        partial(commands.summarize, trace=trace.path),
+        place=Place("overview", {"trace": trace.name}),
+        automatic=True,
+    )
+
+
+def summary_key(trace: Trace) -> str:
+    return f"summary|{trace.identity}"
 
 
 def project(trace: Trace) -> Job | None:

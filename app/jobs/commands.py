@@ -38,3 +38,10 @@ def information(progress: Progress, trace: Path) -> None:
 
     with redirect_stdout(_Lines(progress)):
         information(trace)
+
+
+def summarize(progress: Progress, trace: Path) -> None:
+    from app.commands.summarize import summarize
+
+    with redirect_stdout(_Lines(progress)):
+        summarize(trace)

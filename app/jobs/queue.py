@@ -24,6 +24,7 @@ from app.jobs.worker import Work
 T = TypeVar("T")
 ACTIVE = ("queued", "running", "paused")
 ENDED = 20  # jobs remembered; what older ones made and nobody saved is deleted
+SETTLE = 4.0  # seconds
 NICE = {False: 5, True: 10}  # by whether a job starts by itself; pages come before both
 
 
@@ -110,8 +111,10 @@ class Jobs:
     """One thread for what users asked for, whose process waits for the next job with the model in
     its memory, and one for what starts by itself. Only one of the two computes at a time."""
 
-    def __init__(self, folder: Path, traces: Path, *, memory: int) -> None:
+    def __init__(self, folder: Path, traces: Path, *, memory: int, settle: float = 0.0) -> None:
+        """settle: seconds in which the page that started a job by itself draws first."""
         self._folder, self._traces, self._memory = folder, traces, memory
+        self._settle = settle
         self._jobs: dict[str, Job] = {}  # by id, oldest first
         self._changed = threading.Condition()
         self._closed = False
@@ -201,6 +204,8 @@ class Jobs:
     def _serve(self, automatic: bool) -> None:
         process: Process | None = None
         while (job := self._next(automatic)) is not None:
+            if automatic:
+                job.stop.wait(self._settle)
             try:
                 if process is None or not process.alive:
                     process = Process(memory=self._memory, niceness=NICE[automatic])
@@ -280,4 +285,4 @@ class Jobs:
 
 @st.cache_resource(show_spinner=False)
 def all_jobs() -> Jobs:
-    return Jobs(workspace.scratch(), folders.traces(), memory=job_memory())
+    return Jobs(workspace.scratch(), folders.traces(), memory=job_memory(), settle=SETTLE)

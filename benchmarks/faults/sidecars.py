@@ -28,9 +28,10 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.logger import set_log_level
 from streamlit.testing.v1 import AppTest
 
-from app import evidence, sidecars, workspace
+from app import sidecars, workspace
 from app.commands.information import information
 from app.commands.project import project
+from app.commands.summarize import summarize
 from app.jobs import beside
 from app.studies import ablation
 from app.trace import Trace, open_trace
@@ -78,6 +79,7 @@ def run(count: int, seed: int, work: Path) -> dict[str, int | float]:
     write_tiny_trace(trace)
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         project(trace)
+        summarize(trace)
         information(trace)
     ablation.store(trace, info_of(trace), cause_rows(), {})
     tours = -(-count // len(sidecars.KINDS))
@@ -100,7 +102,8 @@ def _tours(
     for name in ("TRACES", "MODEL", "RUNS"):
         os.environ[f"ROUTESCOPE_{name}"] = str(folder / name.lower())
     shutil.copytree(base, folder / "traces")
-    whole = {kind: Whole(sidecar_path(base / "tiny.duckdb", kind)) for kind in sidecars.KINDS}
+    paths = {kind: sidecar_path(base / "tiny.duckdb", kind) for kind in sidecars.KINDS}
+    whole = {kind: Whole(path) for kind, path in paths.items() if path.is_file()}
     trace = open_trace(trace_file(folder / "traces" / "tiny.duckdb"))
     counted, lines = Counter[str](), list[str]()
     scan_once = cache(manifest_scanner.scan_component_manifests)  # which takes longer than a page
@@ -112,11 +115,10 @@ def _tours(
     ):
         for number in numbers:
             rng = random.Random(f"{seed}|{number}")
-            names = {kind: _mutate(rng, trace, kind, whole[kind]) for kind in sidecars.KINDS}
+            names = {kind: _mutate(rng, trace, kind, of) for kind, of in whole.items()}
             tour = {kind.name: name for kind, name in names.items()}
             for kind, name in names.items():
                 counted += _read(trace, kind, whole[kind].frame, name)
-            evidence.replication_table.clear()  # it keeps what it has read
             for what, fault in _faults(rng, trace, counted):
                 counted[fault.split(":")[0]] += 1
                 lines.append(f"{seed}|{number} {what}: {fault}; {tour}")

@@ -71,7 +71,7 @@ def work_in(folder: Path, arguments: tuple[str, ...]) -> None:
 def make_small(folder: Path) -> None:
     """Small transactions, windows, models and texts instead of those for users, and maps without
     UMAP; each text in a batch of its own, so that no number depends on where a capture resumed."""
-    from analysis import projection
+    from analysis import layout
     from app.commands import train
     from app.studies.compression import texts
     from data import writer
@@ -85,7 +85,7 @@ def make_small(folder: Path) -> None:
     train.chosen_config = lambda *given, **named: model_config()
     often = partial(train_config.TrainConfig, log_every=1, checkpoint_every=2)
     train_config.TrainConfig = often  # type: ignore[assignment, misc]
-    projection.MIN_POINTS = 10**9  # UMAP compiles for most of a minute
+    layout.MIN_POINTS = 10**9  # UMAP compiles for most of a minute
     texts.HELDOUT = folder / "heldout.parquet"
 
 

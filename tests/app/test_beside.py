@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from analysis.replication import COLUMNS
-from app import sidecars
+from app import sidecars, summary_kinds
 from app.commands.information import information
 from app.commands.project import project
+from app.commands.summarize import summarize
 from app.studies import ablation
 from app.views.shared import demo
 from app.workspace import trace_file
@@ -30,7 +31,13 @@ READ_BY = {  # who shows it
     "experts": ("domain_clusters",),
     "vocabulary": ("vocabulary", "export"),
     "information": ("vocabulary", "export"),
-    "replication": ("specialization", "export"),
+    "lifts": ("overview", "specialization", "export"),
+    "domain_counts": ("overview", "specialization", "export"),
+    "metrics": ("overview", "specialization", "load_balance", "export"),
+    "loads": ("overview", "specialization", "load_balance", "export"),
+    "sample": ("overview", "specialization", "export"),
+    "units": ("overview", "specialization", "export"),
+    "replication": ("overview", "specialization", "export"),
     "causes": ("causes", "specialization", "export"),
 }
 
@@ -42,6 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tiny_trace(path)
     project(path)
     information(path)
+    summarize(path)
     ablation.store(path, info_of(path), cause_rows(), {})
     return path
 
@@ -118,9 +126,9 @@ def test_a_folder_or_a_link_is_left_alone(trace: Path, tmp_path: Path) -> None:
 
 
 def test_the_right_id_with_wrong_contents_is_damage(trace: Path) -> None:
-    signed = {"trace_id": info_of(trace).trace_id, "version": sidecars.REPLICATION.version}
+    signed = {"trace_id": info_of(trace).trace_id, "version": summary_kinds.REPLICATION.version}
     rows = pd.DataFrame({"check": ["split_half"]}).reindex(columns=list(COLUMNS))
-    write_unchecked(trace, sidecars.REPLICATION, rows, signed)
+    write_unchecked(trace, summary_kinds.REPLICATION, rows, signed)
     app = page("specialization")
     assert not app.exception
     assert "tiny.replication.parquet is damaged" in texts(app)

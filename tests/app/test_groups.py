@@ -220,6 +220,7 @@ def test_specialists_are_counted_by_unit_where_sources_are_known(
         config["capture"]["groups"]["from"] = "corpus"
         con.execute("UPDATE trace SET config = $1", [json.dumps(config)])
     table = units.by_unit(opened(path))
+    assert table is not None
     assert table.unit.tolist() == ["text", "group", "sublabel", "source"]
     assert table.n_units.tolist() == [24, 24, 24, 8]
     assert table.too_few.tolist() == ["", "", "", "math, code"]

@@ -4,10 +4,10 @@ import pandas as pd
 import streamlit as st
 
 from analysis.cause_tests import with_verdicts
-from app import evidence, sidecars, workspace
+from app import sidecars, workspace
 from app.studies import ablation, cause_words
 from app.views.causes import form, panels
-from app.views.shared import controls, needs
+from app.views.shared import controls, limits, needs
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
 from data.sidecar import Reason, Sidecar
@@ -50,7 +50,7 @@ elif stored.reason is Reason.NOT_MADE:
         "`routescope ablate --trace`."
     )
 else:
-    evidence.draw_lines([stored.line])
+    limits.draw_lines([stored.line])
 form.draw_form(trace)
 
 try:

@@ -4,10 +4,10 @@ from functools import partial
 
 import streamlit as st
 
-from app import evidence, sidecars
+from app import evidence, sidecars, summary_kinds
 from app.views.export import tables as export
 from app.views.export.zip_job import draw_zip
-from app.views.shared import controls, other_tools
+from app.views.shared import coming, controls, limits, other_tools
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
 from data.file_names import file_name
@@ -15,15 +15,14 @@ from data.report import csv_text
 from data.strict_json import json_text
 
 trace = trace_page("What can I take away?")
-with st.spinner(evidence.WAIT):
-    evidence.lifts(trace)  # the manifest counts its tests
-tables = export.tables(trace)
+tables, awaited = export.tables(trace), export.awaited(trace)
 controls.answer(
     f"{len(tables)} tables of the trace {trace.name} as CSV, one by one or all in one zip with a "
     "manifest that names the model, the trace and the number of rows."
 )
-evidence.draw_sample(trace)
-draw_unusable(trace, *sidecars.BY_INFORMATION, sidecars.CAUSES)
+coming.draw(trace)
+limits.draw_sample(trace)
+draw_unusable(trace, *summary_kinds.BY_SUMMARY, *sidecars.BY_INFORMATION, sidecars.CAUSES)
 bom = st.checkbox(
     "For spreadsheets: begin each CSV with a byte order mark, by which they know UTF-8",
     key="bom",
@@ -53,6 +52,8 @@ with left:
                 on_click="ignore",
                 key=f"csv_{name}",
                 icon=":material/download:",
+                disabled=name in awaited,
+                help="It is still being computed." if name in awaited else None,
             )
 with right:
     st.markdown("**Everything**")
@@ -69,6 +70,7 @@ with right:
         "The command routescope export writes these too, and OLMoE's JSON Lines and every table "
         "as Parquet or JSON Lines, which may be as long as the trace."
     )
-    with st.expander("manifest.json", icon=":material/data_object:"):
-        manifest = export.manifest(trace, raw=raw)
-        st.code(json_text(manifest, indent=2), language="json", height=420)
+    if not awaited:
+        with st.expander("manifest.json", icon=":material/data_object:"), st.spinner(evidence.WAIT):
+            manifest = export.manifest(trace, raw=raw)
+            st.code(json_text(manifest, indent=2), language="json", height=420)

@@ -1,12 +1,8 @@
 """Every table of a trace, by name, and the zip that holds them all."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from duckdb import DuckDBPyConnection
@@ -14,17 +10,18 @@ from duckdb import DuckDBPyConnection
 from analysis import pair_table, queries
 from analysis.significance import MAX_Q, specialists
 from analysis.specialization import MIN_LIFT
-from app import evidence, sidecars
+from app import evidence, sidecars, stored, summary_kinds
 from app.jobs.worker import Progress
 from app.studies import ablation
+from app.studies.summary import summarize
 from app.trace import Trace, open_trace
 from app.views.coactivation import pair_tests, transitions
+from app.views.export.manifest import manifest
 from app.views.overview import layers, units
 from app.views.shared import needs
 from app.views.vocabulary import tables as vocabulary_tables
 from app.workspace import JOB_SECONDS, trace_file
 from data.report import TRACE_TABLES, trace_table, write_zip
-from data.sidecar import Sidecar
 from data.sidecar_kind import Kind
 
 Make = Callable[[Trace], pd.DataFrame]
@@ -159,7 +156,7 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Make]] = {
     ),
     "replication": (
         "Whether specialists found in some texts reappear in others",
-        evidence.replication_table,
+        lambda trace: _known(evidence.replication_table(trace)),
     ),
     "experts_per_domain": (
         "How many experts prefer each domain, with intervals",
@@ -175,17 +172,42 @@ DOMAIN_STATISTICS: dict[str, tuple[str, Make]] = {
 UNIT_STATISTICS: dict[str, tuple[str, Make]] = {  # of a corpus
     "specialists_by_unit": (
         "How many specialists there are with the text, group, sublabel or source as the unit",
-        units.by_unit,
+        lambda trace: _known(units.by_unit(trace)),
     ),
 }
+
+
+AWAITED: dict[str, Kind] = {  # of a large trace: what has them
+    "expert_load": summary_kinds.LOADS,
+    "load_by_layer": summary_kinds.METRICS,
+    "load_by_layer_and_domain": summary_kinds.METRICS,
+    "domains": summary_kinds.SAMPLE,
+    "specialization_by_layer": summary_kinds.METRICS,
+    "expert_domain_lift": summary_kinds.LIFTS,
+    "specialists": summary_kinds.LIFTS,
+    "replication": summary_kinds.REPLICATION,
+    "experts_per_domain": summary_kinds.COUNTS,
+    "experts_per_domain_by_layer": summary_kinds.COUNTS,
+    "specialists_by_unit": summary_kinds.UNITS,
+}
+
+
+def awaited(trace: Trace) -> set[str]:
+    """Tables that are still being computed."""
+    missing = stored.coming(trace)
+    return {name for name, kind in AWAITED.items() if kind in missing}
 
 
 def _beside(trace: Trace) -> dict[str, tuple[str, Make]]:
     return {
         name: (title, table)
         for name, (kind, title, table) in BESIDE.items()
-        if isinstance(trace.beside(kind), Sidecar)
+        if stored.beside(trace, kind) is not None
     }
+
+
+def _known(table: pd.DataFrame | None) -> pd.DataFrame:
+    return pd.DataFrame() if table is None else table
 
 
 def _information(trace: Trace) -> pd.DataFrame:
@@ -236,28 +258,13 @@ def tables(trace: Trace) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
     }
 
 
-def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
-    described = asdict(trace.info) | {"created_at": trace.info.created_at.isoformat()}
-    with trace.cursor() as con:
-        found = [asdict(finding) for finding in queries.findings(con)]
-    packages = ("routescope", "duckdb", "pandas", "numpy", "streamlit")
-    return {
-        "trace": described,
-        "trace_file": {"name": trace.path.name, "bytes": trace.file.size},
-        "model_sha256": trace.info.model_sha256,
-        "findings": found,
-        "filters": {"phase": "all", "domain": "all", "raw_tables": raw},
-        "statistics": evidence.statistics(trace),
-        "versions": {package: version(package) for package in packages},
-        "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "formula_guard": "text that starts like a formula has a leading apostrophe",
-    }
-
-
 def build_zip(progress: Progress, trace_path: Path, *, raw: bool, bom: bool) -> Path:
     """The work of a job: every table, then the trace's own tables if asked for."""
     path, trace = progress.folder / "tables.zip", open_trace(trace_file(trace_path))
     with trace.cursor(seconds=JOB_SECONDS) as con:
+        if stored.coming(trace):
+            progress.tell(note="intervals and tests")
+            summarize(con, trace.info, trace.path, on_stage=lambda *stage: progress.checkpoint())
         chosen = {name: _whole(table) for name, (_, table) in tables(trace).items()}
         if raw:
             chosen |= {f"trace_{name}": _raw(con, name) for name in TRACE_TABLES}

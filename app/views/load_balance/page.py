@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis.domain_counts import ALL_LAYERS
-from app import evidence
+from app import evidence, stored, summary_kinds
 from app.views.load_balance.panels import (
     COMPARED,
     METHOD,
@@ -12,11 +12,12 @@ from app.views.load_balance.panels import (
     headline,
     panels,
 )
-from app.views.shared import controls, other_tools
+from app.views.shared import coming, controls, limits, other_tools
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.layer_names import names_of
 from app.views.shared.trace_choice import trace_page
+from app.views.shared.unusable import draw_unusable
 from data.labels import ALL_DOMAINS
 
 WHOLE_TRACE = "all layers"
@@ -27,7 +28,9 @@ with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
     by_load = controls.choice("Order experts by", ["number", "load"], key="sort") == "load"
     domains = [ALL_DOMAINS, *evidence.present_domains(trace)]
     name = st.selectbox("Texts", domains, key="domain", bind="query-params", width=200)
-    sure = controls.only_sure(trace.info.num_layers, trace.info.num_experts)
+    sure = stored.is_complete(trace, summary_kinds.LOADS) and controls.only_sure(
+        trace.info.num_layers, trace.info.num_experts
+    )
 domain = None if name == ALL_DOMAINS else name
 loads, by_layer = st.container(), st.container()
 with by_layer:
@@ -40,6 +43,8 @@ if trace.k_varies:
     layer = st.selectbox("MoE layer", layers, key="k_layer", bind="query-params", width=200)
     k_layer = layers.index(layer) - 1
 
+with loads:
+    coming.draw(trace, [summary_kinds.LOADS, summary_kinds.METRICS])
 with loads, st.spinner(evidence.WAIT):
     drawn = panels(
         trace,
@@ -60,7 +65,8 @@ with loads, st.spinner(evidence.WAIT):
         st.switch_page("views/specialization/page.py", query_params=target)
     if "dropped_choices" in shown:
         draw(shown["dropped_choices"], subject=trace.name)
-    evidence.draw_limits(trace)
+    draw_unusable(trace, summary_kinds.LOADS, summary_kinds.METRICS)
+    limits.draw_limits(trace)
 with by_layer:
     draw_side_by_side(shown["load_by_layer"], subject=trace.name)
 if "experts_per_token" in shown:

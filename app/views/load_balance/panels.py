@@ -1,11 +1,12 @@
 """How evenly the experts of a trace are used. L = MoE layers, E = routed experts."""
 
 import numpy as np
+import streamlit as st
 
-from analysis import arrays, queries
 from analysis.domain_counts import ALL_LAYERS
-from app import evidence
-from app.trace import Trace
+from app import evidence, stored
+from app.summary_kinds import LOADS, METRICS
+from app.trace import BY_IDENTITY, Trace
 from app.views.load_balance import dropped_choices, experts_per_token, summary
 from app.views.load_balance.figures import load_heatmap, load_order
 from app.views.shared.heatmap import crowded
@@ -59,8 +60,7 @@ def panels(
         _loads(
             trace,
             palette,
-            tokens_LE,
-            order_LE=order_LE,
+            stored.sources(trace, LOADS, METRICS),
             domain=domain,
             by_load=by_load,
             only_sure=only_sure,
@@ -85,23 +85,22 @@ def expert_order(trace: Trace, *, domain: str | None, by_load: bool) -> np.ndarr
 
 
 def _tokens(trace: Trace, domain: str | None) -> np.ndarray:
-    """tokens_LE"""
-    with trace.cursor() as con:
-        return arrays.load_array(queries.expert_tokens(con, domain=domain), trace.info)
+    return stored.expert_tokens(trace, domain)
 
 
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def _loads(
     trace: Trace,
     palette: Palette,
-    tokens_LE: np.ndarray,
+    sources: tuple[str, ...],
     *,
-    order_LE: np.ndarray,
     domain: str | None,
     by_load: bool,
     only_sure: bool,
 ) -> Panel:
+    """Kept: a text for every cell of a large trace takes half a second."""
     metrics, cells = evidence.metrics(trace, domain), evidence.expert_loads(trace, domain)
-    names = names_of(trace)
+    names, tokens_LE = names_of(trace), _tokens(trace, domain)
     return Panel(
         name="expert_load",
         table=cells[[*evidence.LOAD_COLUMNS]],
@@ -110,7 +109,7 @@ def _loads(
             tokens_LE,
             cells,
             palette,
-            order_LE=order_LE,
+            order_LE=load_order(tokens_LE, by_load=by_load),
             by_load=by_load,
             only_sure=only_sure,
             counted=trace.info.counts_only,
@@ -119,7 +118,11 @@ def _loads(
         alt="Heatmap: load of every expert in every layer, relative to a balanced load",
         note=summary.counted_note(cells)
         if trace.info.counts_only
-        else summary.heatmap_note(cells, crowded=crowded(*tokens_LE.shape)),
+        else summary.heatmap_note(
+            cells,
+            crowded=crowded(*tokens_LE.shape),
+            tested=stored.is_complete(trace, LOADS),
+        ),
     )
 
 

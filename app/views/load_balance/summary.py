@@ -52,11 +52,16 @@ def load_answer(table: pd.DataFrame, absence: Absence, names: LayerNames = NUMBE
     )
 
 
-def heatmap_note(cells: pd.DataFrame, *, crowded: bool = False) -> str:
+def heatmap_note(cells: pd.DataFrame, *, crowded: bool = False, tested: bool = True) -> str:
     """How to read the heatmap of an expert_load_table, and how many experts were tested at once."""
     choices = cells.groupby("layer_id").n_tokens.sum().max()
     dead, undecided = ("In the colour of text", "Grey") if crowded else ("Cross", "Hatched")
     zoom = ZOOM if crowded else ""
+    if not tested:
+        return (
+            f"{choices:,} choices per layer. Orange: above the balanced load, blue: below. {dead}: "
+            f"not chosen. Click a cell to open the expert's card.{zoom}"
+        )
     return (
         f"{choices:,} choices per layer. Orange: above the balanced load, blue: below. "
         f"{sure_mark(crowded=crowded)}: q < {MAX_Q} ({family_size(cells):,} experts tested at "

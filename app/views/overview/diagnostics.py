@@ -1,14 +1,13 @@
 """The article's three diagnostics, of this trace beside models trained for the comparison."""
 
-import numpy as np
 import pandas as pd
-import streamlit as st
 
-from analysis import arrays, queries
 from analysis.diagnostics import SPREAD, diagnostics, is_low_resource
-from analysis.metric_intervals import metric_table
-from app import evidence
-from app.trace import BY_IDENTITY, Trace
+from app import evidence, stored
+from app.stored import ESTIMATED
+from app.studies.estimates import COMING
+from app.summary_kinds import METRICS
+from app.trace import Trace
 from app.views.comparison import paper
 from app.views.comparison.figures import diagnostic_rows
 from app.views.shared.panel import Panel
@@ -29,25 +28,19 @@ NOTE = (
 )
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
 def trace_diagnostics(trace: Trace) -> pd.DataFrame:
     """The table of diagnostics() for all texts of the trace."""
-    with trace.cursor() as con:
-        texts = queries.documents(con).query("tokens > 0")
-        low = texts[texts.origin.map(is_low_resource).astype(bool)]
-        low_NLE, _ = arrays.group_array(con, trace.info, doc_ids=low.doc_id.to_numpy())
-    low_resource = None
-    if len(low):
-        one_N = np.zeros(len(low_NLE), dtype=int)
-        low_resource = metric_table(
-            low_NLE, one_N, domains=["low-resource"], experts_L=trace.info.layer_sizes
-        )
-    return diagnostics(
+    texts = stored.documents(trace).query("tokens > 0")
+    low = texts[texts.origin.map(is_low_resource).astype(bool)]
+    table = diagnostics(
         evidence.metrics(trace),
-        low_resource,
+        evidence.low_resource_metrics(trace),
         sample=(len(texts), texts.unit.nunique()),
         low_sample=(len(low), low.unit.nunique()),
     )
+    if len(low) and stored.source(trace, METRICS) == ESTIMATED:
+        table.loc[table.diagnostic == SPREAD, "note"] = COMING
+    return table
 
 
 def panels(trace: Trace, palette: Palette) -> list[Panel]:

@@ -9,7 +9,7 @@ from analysis.groups import NOT_ENOUGH
 from app.views.shared.heatmap import HEIGHT as MOST_HEIGHT
 from app.views.shared.intervals import probability
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
+from app.views.shared.theme import Palette, column_annotation, domain_colors, frame, literal
 from data.labels import ANY, TOO_LITTLE
 
 # Of 256 experts, as the article that this repository checks printed them (docs/metrics.md).
@@ -66,6 +66,7 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
         showgrid=False,
         zeroline=False,
     )
+    annotations = []
     for row in rows:
         texts = (
             f"<b>{table.experts[row]:,}</b>",
@@ -74,13 +75,16 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
             "" if pd.isna(table.significant[row]) else f"{table.significant[row]:,}",
             "" if pd.isna(article[row]) else f"{article[row]:.1%}",
         )
-        for text, place in zip(texts, PLACES.values(), strict=True):
-            column_text(figure, row, text, place=place)
-        figure.layout.annotations[-1].font.color = palette.muted
-    for head, place in PLACES.items():
-        column_text(figure, -0.5, head, place=place, color=palette.muted)
-        figure.layout.annotations[-1].yanchor = "bottom"
-    return figure
+        colors_of = [None] * (len(texts) - 1) + [palette.muted]
+        annotations += [
+            column_annotation(row, text, place=place, color=color)
+            for text, place, color in zip(texts, PLACES.values(), colors_of, strict=True)
+        ]
+    annotations += [
+        column_annotation(-0.5, head, place=place, color=palette.muted, above=True)
+        for head, place in PLACES.items()
+    ]
+    return figure.update_layout(annotations=annotations)
 
 
 def _drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +108,8 @@ def _hover(row: dict) -> str:
             f"the median of them: {row['median_share']:.0%} of its choices, lift "
             f"{row['median_lift']:.2f}×; {row['above_half']:,} with more than half"
         )
-        lines.append(f"{row['significant']:,} significant; {row['not_enough']:,} {NOT_ENOUGH}")
+        if pd.notna(row.get("significant")):
+            lines.append(f"{row['significant']:,} significant; {row['not_enough']:,} {NOT_ENOUGH}")
     return "<br>".join([*lines, row["note"]] if row.get("note") else lines)
 
 

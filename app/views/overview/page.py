@@ -2,29 +2,33 @@
 
 import streamlit as st
 
-from app import evidence
+from app import evidence, summary_kinds
 from app.views.overview.layers import facts
-from app.views.overview.panels import METHOD, headline, panels
-from app.views.shared import controls, integrity
+from app.views.overview.panels import METHOD, experts, headline, more_panels
+from app.views.shared import coming, controls, integrity, limits
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
+from app.views.shared.unusable import draw_unusable
 
 trace = trace_page("Which domain does each expert prefer?")
-with st.spinner(evidence.WAIT):
-    controls.headline(headline(trace))
-    shown = {panel.name: panel for panel in panels(trace, controls.palette())}
-if "experts_per_domain" not in shown:
-    evidence.draw_limits(trace)
-    evidence.draw_lines(facts(trace))
+compared = evidence.compares_domains(trace)
+numbers, first = st.container(), st.container()
+with first:
+    coming.draw(trace)
+with first, st.spinner(evidence.WAIT):
+    if compared:  # the figure first: what stands above it takes longer
+        draw(experts(trace, controls.palette()), subject=trace.name)
+    draw_unusable(trace, *summary_kinds.BY_SUMMARY)
+    limits.draw_limits(trace)
+    limits.draw_lines(facts(trace))
     integrity.draw(integrity.findings_of(trace), trace=trace.name)
-    draw(shown["domains"], subject=trace.name)
+with numbers:
+    controls.headline(headline(trace))
+shown = {panel.name: panel for panel in more_panels(trace, controls.palette())}
+draw(shown["domains"], subject=trace.name)
+if not compared:
     st.stop()
 
-draw(shown["experts_per_domain"], subject=trace.name)
-evidence.draw_limits(trace)
-evidence.draw_lines(facts(trace))
-integrity.draw(integrity.findings_of(trace), trace=trace.name)
-draw(shown["domains"], subject=trace.name)
 if "specialists_by_unit" in shown:
     draw(shown["specialists_by_unit"], subject=trace.name)
 st.subheader("The article's three diagnostics of a conventional MoE", anchor=False)

@@ -60,9 +60,15 @@ def panels(trace: Trace, palette: Palette) -> list[Panel]:
     """Where there are no domains to compare, only their texts and tokens."""
     if not evidence.compares_domains(trace):
         return [_domains(trace)]
-    whole, by_layer = evidence.expert_counts(trace)
+    return [experts(trace, palette), *more_panels(trace, palette)]
+
+
+def more_panels(trace: Trace, palette: Palette) -> list[Panel]:
+    """Below the answer; of one domain, all there is."""
+    if not evidence.compares_domains(trace):
+        return [_domains(trace)]
+    by_layer = evidence.expert_counts(trace)[1]
     return [
-        _experts(whole, palette),
         _domains(trace),
         *units.panels(trace),
         *diagnostics.panels(trace, palette),
@@ -87,7 +93,9 @@ def _domains(trace: Trace) -> Panel:
     )
 
 
-def _experts(table: pd.DataFrame, palette: Palette) -> Panel:
+def experts(trace: Trace, palette: Palette) -> Panel:
+    """The answer to the page's question, where there are domains to compare."""
+    table = evidence.expert_counts(trace)[0]
     return Panel(
         name="experts_per_domain",
         table=table.assign(article_share=table.domain.map(ARTICLE_SHARE).astype(float)),

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import arrays, queries, specialization
+from analysis import queries, specialization
 from analysis.domain_counts import compared_layers
 from analysis.expert_clusters import MAX_TOKENS, Clusters, layer_clusters
+from app import stored
 from app.trace import BY_IDENTITY, Trace
 from app.views.prompts import meanings
 from app.views.prompts.meaning import Meaning
@@ -19,9 +20,10 @@ CHOICES = [DOMAIN, EXPERT, CLUSTER, ENTROPY, LOSS]
 
 def source(reference: Trace, shown: Trace) -> Trace:
     """Where it is read what experts are: the trace in the sidebar, if it is of the model that the
-    text was run through, otherwise the text's own."""
+    text was run through and of all its layers, otherwise the text's own."""
     models = reference.info.model_sha256, shown.info.model_sha256
-    return reference if reference == shown or models[0] == models[1] != "" else shown
+    alike = models[0] == models[1] != "" and reference.info.layers == shown.info.layers
+    return reference if reference == shown or alike else shown
 
 
 def suggested(trace: Trace, layer_id: int) -> str:
@@ -65,8 +67,7 @@ def _clusters(trace: Trace, layer_id: int) -> Clusters:
 def _labels(trace: Trace) -> np.ndarray | None:
     """label_LE, places in label_names(), "none" in layers that have nothing to compare. None: the
     trace does not tell domains apart."""
-    with trace.cursor() as con:
-        tokens_LEG = arrays.domain_array(queries.expert_domain_tokens(con), trace.info)
+    tokens_LEG = stored.domain_tokens(trace)
     if np.count_nonzero(np.nansum(tokens_LEG, (0, 1))) < 2:
         return None
     label_LE = np.full(tokens_LEG.shape[:2], specialization.NO_DOMAIN)

@@ -52,15 +52,14 @@ if documents.empty:
     st.stop()
 
 
-def title(doc_id: int) -> str:
-    row = documents.loc[doc_id]
-    begins = visible(str(row.text or row.origin)[:90])
-    return f"{doc_id} · {row.domain} · {row.tokens} tokens · {begins}"
-
-
+titles = {
+    row.Index: f"{row.Index} · {row.domain} · {row.tokens} tokens · "
+    + visible(str(row.text or row.origin)[:90])
+    for row in documents.itertuples()
+}
 if len(documents) > 1:
     doc_id = st.selectbox(
-        "Text", documents.index, format_func=title, key="text", bind="query-params"
+        "Text", documents.index, format_func=titles.__getitem__, key="text", bind="query-params"
     )
 else:
     doc_id = int(documents.index[0])

@@ -11,7 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from analysis import arrays, load, queries
+from analysis import load
+from app import stored
 from app.trace import BY_IDENTITY, Trace
 from app.views.shared import controls
 from app.views.shared.intervals import MEASURES, Measure
@@ -65,11 +66,9 @@ def busiest_expert(trace: Trace) -> LayerFigure:
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
 def _load_imbalance(trace: Trace) -> list[float]:
-    with trace.cursor() as con:
-        tokens_LE = arrays.load_array(queries.expert_tokens(con), trace.info)
     return [
         float(load.load_imbalance(tokens_E)) if tokens_E.any() else float("nan")
-        for tokens_E in tokens_LE
+        for tokens_E in stored.expert_tokens(trace)
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.kept import layer_numbers
 from app.trace import Trace
 from app.views.shared.theme import layer_step, literal
 
@@ -34,11 +35,16 @@ class LayerNames:
     """By layer_id; without any, layers are numbered."""
 
     full: tuple[str, ...] = ()  # what the model calls them
+    numbers: tuple[int, ...] = ()  # in the model, where a trace does not have all of them
     short: tuple[str, ...] = ()  # none where layers are of one kind, or nothing tells them apart
 
     def __getitem__(self, layer_id: int) -> str:
         """To stand in a sentence: layer 3, or encoder 1."""
-        return self.short[layer_id] if self.short else f"layer {layer_id}"
+        return self.short[layer_id] if self.short else f"layer {self.number(layer_id)}"
+
+    def number(self, layer_id: int) -> int:
+        """Of a MoE layer in the model."""
+        return self.numbers[layer_id] if self.numbers else layer_id
 
     def first(self, layer_id: int) -> str:
         """At the beginning of a sentence."""
@@ -46,14 +52,14 @@ class LayerNames:
 
     def choice(self, layer_id: int) -> str:
         """Under the words "MoE layer"."""
-        return self.short[layer_id] if self.short else str(layer_id)
+        return self.short[layer_id] if self.short else str(self.number(layer_id))
 
     def hover(self, layer_id: int) -> str:
         """For a figure's tooltip: with the number and the model's own name where there are kinds;
         escaped."""
         if not self.short:
             return self[layer_id]
-        return literal(f"{self[layer_id]} (layer {layer_id}, {self.full[layer_id]})")
+        return literal(f"{self[layer_id]} (layer {self.number(layer_id)}, {self.full[layer_id]})")
 
     def labels(self, num_layers: int) -> list[str]:
         """Of the rows of a heatmap, escaped."""
@@ -62,10 +68,10 @@ class LayerNames:
     def axis(self, num_layers: int, *, step: int | None = None) -> dict[str, Any]:
         """Of an axis on which a layer stands at its number."""
         step = step or layer_step(num_layers)
-        if not self.short:
+        if not self.short and not self.numbers:
             return {"title_text": "MoE layer", "dtick": step}
         shown = list(range(0, num_layers, step))
-        texts = [literal(self[layer_id]) for layer_id in shown]
+        texts = [literal(self.choice(layer_id)) for layer_id in shown]
         return {"title_text": "MoE layer", "tickvals": shown, "ticktext": texts}
 
 
@@ -73,13 +79,14 @@ NUMBERED = LayerNames()
 
 
 def names_of(trace: Trace) -> LayerNames:
-    return layer_names([layer.name for layer in trace.info.layers])
+    numbers = layer_numbers(trace.info.config, trace.info.num_layers)
+    return layer_names([layer.name for layer in trace.info.layers], numbers or ())
 
 
-def layer_names(full: Sequence[str]) -> LayerNames:
+def layer_names(full: Sequence[str], numbers: tuple[int, ...] = ()) -> LayerNames:
     kinds = [_kind(name) for name in full]
     if len(set(kinds)) == 1:
-        return LayerNames(tuple(full))
+        return LayerNames(tuple(full), numbers)
     common = set.intersection(*(set(kind) for kind in kinds))
     short = []
     for name, kind in zip(full, kinds, strict=True):
@@ -87,8 +94,8 @@ def layer_names(full: Sequence[str]) -> LayerNames:
         like = [_numbers(other) for other, of in zip(full, kinds, strict=True) if of == kind]
         short.append(" ".join([_words(own), *_number(_numbers(name), like)]))
     if len(set(short)) < len(short) or max(map(len, short)) > LONGEST:
-        return LayerNames(tuple(full))
-    return LayerNames(tuple(full), tuple(short))
+        return LayerNames(tuple(full), numbers)
+    return LayerNames(tuple(full), numbers, tuple(short))
 
 
 def _kind(name: str) -> tuple[str, ...]:

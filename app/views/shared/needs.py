@@ -55,6 +55,10 @@ def lacking(trace: Trace) -> list[str]:
             f"{COUNTS_ONLY}: loads are exact as counted, and what needs single tokens or texts is "
             "not shown."
         ]
+    return [NO_WEIGHTS] if _lacks_weights(trace) else []
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _lacks_weights(trace: Trace) -> bool:
     with trace.cursor() as con:
-        unknown = queries.expert_tokens(con).weight_sum.isna().any()
-    return [NO_WEIGHTS] if unknown else []
+        return bool(queries.expert_tokens(con).weight_sum.isna().any())

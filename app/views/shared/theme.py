@@ -166,15 +166,23 @@ def column_text(
     figure: go.Figure, row: float, text: str, *, place: int, color: str | None = None
 ) -> None:
     """A figure of a row, flush right at so many pixels beside the bars."""
-    figure.add_annotation(
-        text=text,
-        x=1,
-        xref="paper",
-        xshift=place,
-        y=row,
-        yref="y",
-        xanchor="right",
-        showarrow=False,
-    )
+    figure.add_annotation(column_annotation(row, text, place=place, color=color))
+
+
+def column_annotation(
+    row: float, text: str, *, place: int, color: str | None = None, above: bool = False
+) -> dict[str, object]:
+    """The same for a layout: Plotly takes long to add many one by one."""
+    annotation: dict[str, object] = {
+        "text": text,
+        "x": 1,
+        "xref": "paper",
+        "xshift": place,
+        "y": row,
+        "yref": "y",
+        "xanchor": "right",
+        "showarrow": False,
+    }
     if color:
-        figure.layout.annotations[-1].font.color = color
+        annotation["font"] = {"color": color}
+    return annotation | ({"yanchor": "bottom"} if above else {})

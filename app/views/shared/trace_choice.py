@@ -7,6 +7,7 @@ import streamlit as st
 from analysis import domain_names, queries
 from app import sample, workspace
 from app.jobs import beside
+from app.studies.summary import is_large
 from app.trace import Trace, open_trace
 from app.views.shared import controls, demo
 from app.workspace import TraceFile
@@ -28,11 +29,15 @@ def trace_page(question: str) -> Trace:
     trace = _opened(_choice(files))
     _facts(trace)
     _fatal_findings(trace)
-    if trace.name == workspace.DEMO:
-        beside.start(trace)
+    for line in trace.not_kept:
+        controls.note(line)
     if not (trace.info.num_tokens or sample.num_choices(trace)):
         st.info("This trace has no tokens. Capture some text with `routescope capture`.")
         st.stop()
+    if trace.name == workspace.DEMO:
+        beside.start(trace)
+    elif is_large(trace.info):
+        beside.summary(trace)
     return trace
 
 

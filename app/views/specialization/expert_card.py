@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import arrays, queries, specialization
-from app import evidence
+from analysis import queries, specialization
+from app import evidence, stored
 from app.studies import ablation
 from app.trace import Trace
 from app.views.shared import controls, needs
@@ -24,8 +24,8 @@ TOKENS, CONTEXTS = 40, 8
 
 def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     st.subheader(f"Expert {expert_id} of {names_of(trace)[layer_id]}", anchor="expert")
+    tokens_LE = stored.expert_tokens(trace)
     with trace.cursor() as con:
-        tokens_LE = arrays.load_array(queries.expert_tokens(con), trace.info)
         tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=TOKENS)
         contexts = queries.expert_contexts(con, layer_id, expert_id, limit=CONTEXTS)
     tokens_E = tokens_LE[layer_id, : trace.info.layers[layer_id].num_experts]
@@ -81,13 +81,11 @@ def _preference(trace: Trace, rows: pd.DataFrame, own: pd.DataFrame) -> list[tup
     divergence = specialization.jensen_shannon(tokens_EG[None])[0, best.expert_id]
     measure, metrics = MEASURES["mean_divergence"], evidence.metrics(trace)
     chance = metrics[(metrics.layer_id == best.layer_id) & (metrics.metric == "mean_divergence")]
+    null = chance.null.iloc[0]
+    shuffled = "" if pd.isna(null) else f"shuffled labels {measure.text(float(null))}, "
     return [
         (label, controls.unmarked(best.domain), f"{lift}, by chance 1×"),
-        (
-            "Divergence from all texts",
-            measure.text(float(divergence)),
-            f"shuffled labels {measure.text(float(chance.null.iloc[0]))}, at most 1",
-        ),
+        ("Divergence from all texts", measure.text(float(divergence)), f"{shuffled}at most 1"),
     ]
 
 

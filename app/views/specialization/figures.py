@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from analysis.groups import NOT_ENOUGH, in_words
 from analysis.significance import MAX_Q
+from app.studies.estimates import COMING
 from app.views.shared.heatmap import RATIOS, cell_heatmap, dot_sure_cells, hatch_cells, ratio_axis
 from app.views.shared.intervals import RATIO, probability
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
@@ -89,6 +90,10 @@ def lift_text(row: Any) -> str:
     return "<br>".join([*lines, f"<i>{row.note}</i>"] if row.note else lines)
 
 
+def _pattern(note: str) -> str:
+    return "/" if note not in ("", COMING) else ""
+
+
 def lift_bars(rows: pd.DataFrame, palette: Palette) -> go.Figure:
     """One expert's lift by domain, to both sides of chance, with its interval; numbers in a column.
 
@@ -106,7 +111,7 @@ def lift_bars(rows: pd.DataFrame, palette: Palette) -> go.Figure:
             marker={
                 "color": [colors[domain] for domain in rows.domain],
                 "opacity": [1.0 if clear else 0.45 for clear in significant],
-                "pattern": {"shape": ["/" if note else "" for note in rows.note], "size": 6},
+                "pattern": {"shape": [_pattern(note) for note in rows.note], "size": 6},
             },
             error_x={
                 "type": "data",

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from app import evidence, sidecars
-from app.views.shared import controls, layer_chooser, needs, other_tools
+from app import evidence, sidecars, stored, summary_kinds
+from app.views.shared import coming, controls, layer_chooser, limits, needs, other_tools
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.trace_choice import trace_page
@@ -15,7 +15,7 @@ from app.views.specialization.panels import (
     expert_order,
     layer_figure,
     panels,
-    replication_panel,
+    replication_panels,
 )
 from app.views.specialization.specialists import draw_specialists
 
@@ -30,12 +30,13 @@ with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
     experts = range(trace.info.layers[layer_id].num_experts)
     expert_id = st.selectbox("Expert", experts, key="expert", bind="query-params", width=140)
 if not compared:
-    evidence.draw_limits(trace)
+    limits.draw_limits(trace)
     with st.spinner(evidence.WAIT):
         draw_card(trace, layer_id=layer_id, expert_id=expert_id)
     st.stop()
 
-sure = controls.only_sure(len(trace.domains), len(experts))
+tested = stored.is_complete(trace, summary_kinds.LIFTS)
+sure = tested and controls.only_sure(len(trace.domains), len(experts))
 above, every_layer = st.container(), st.expander("Every layer", icon=":material/layers:")
 with every_layer:
     titles = {MEASURES[name].title: name for name in evidence.DOMAIN_METRICS}
@@ -48,6 +49,8 @@ def choose() -> None:
         st.session_state.expert = int(order_E[cell[1]])
 
 
+with above:
+    coming.draw(trace)
 with above, st.spinner(evidence.WAIT):
     drawn = panels(
         trace,
@@ -60,12 +63,14 @@ with above, st.spinner(evidence.WAIT):
     )
     shown = {panel.name: panel for panel in drawn}
     draw(shown["expert_domain_lift"], subject=trace.name, key="lift", on_select=choose)
-    evidence.draw_limits(trace)
-    draw_unusable(trace, sidecars.CAUSES, sidecars.REPLICATION)
+    limits.draw_limits(trace)
+    draw_unusable(trace, sidecars.CAUSES, *summary_kinds.BY_SUMMARY)
     draw_card(trace, layer_id=layer_id, expert_id=expert_id)
-    draw_specialists(shown.get("specialists"), subject=trace.name)
+    if tested:
+        draw_specialists(shown.get("specialists"), subject=trace.name)
     other_tools.buttons(trace, "esft", "esft-scores")
-    controls.note(replication_panel(trace).note)
+    for panel in replication_panels(trace):
+        controls.note(panel.note)
 with every_layer:
     draw_side_by_side(shown["specialization_by_layer"], subject=trace.name)
 controls.method(*METHOD, compared=COMPARED)

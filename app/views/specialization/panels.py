@@ -5,8 +5,9 @@ import pandas as pd
 
 from analysis import significance
 from analysis.specialization import information_share
-from app import evidence
+from app import evidence, stored
 from app.studies import ablation
+from app.summary_kinds import LIFTS
 from app.trace import Trace
 from app.views.shared import layer_chooser
 from app.views.shared.heatmap import crowded
@@ -69,10 +70,13 @@ def layer_figure(trace: Trace) -> LayerFigure | None:
     return layer_chooser.of_metric(evidence.metrics(trace), information_share.__name__)
 
 
-def replication_panel(trace: Trace) -> Panel:
-    """Whether the specialists reappear in other texts: it takes the longest."""
+def replication_panels(trace: Trace) -> list[Panel]:
+    """Whether the specialists reappear in other texts: it takes the longest, and there is none
+    while it is still being computed."""
     table = evidence.replication_table(trace)
-    return Panel(name="replication", table=table, note=specialists.replication_note(table))
+    if table is None:
+        return []
+    return [Panel(name="replication", table=table, note=specialists.replication_note(table))]
 
 
 def expert_order(trace: Trace, *, layer_id: int, by_domain: bool) -> np.ndarray:
@@ -116,7 +120,9 @@ def _lifts(
         alt=f"Heatmap: lift of every domain for every expert of {names_of(trace)[layer_id]}",
         note=" ".join(
             [
-                specialists.heatmap_note(lifts, crowded=many),
+                specialists.heatmap_note(
+                    lifts, crowded=many, tested=stored.is_complete(trace, LIFTS)
+                ),
                 specialists.NOT_WHY,
                 specialists.power_note(rows),
             ]

@@ -14,6 +14,7 @@ from analysis.specialization import MIN_LIFT
 from app import workspace
 from app.evidence import LIFT_COLUMNS
 from app.studies import ablation, cause_words
+from app.studies.estimates import COMING
 from app.views.shared import controls
 from app.views.shared.heatmap import ZOOM, sure_mark
 from app.views.shared.intervals import MEASURES, RATIO, probability, reference
@@ -58,6 +59,13 @@ def layer_answer(
 ) -> str:
     """Of one layer's rows of a lift_table, and the metric_table."""
     information = _information(metrics, layer_id)
+    if (rows.note == COMING).any():
+        best = rows.iloc[int(rows.estimate.argmax())]
+        return (
+            f"In {names[layer_id]}, the highest lift is that of expert {best.expert_id} for "
+            f"{best.domain} ({RATIO.text(2**best.estimate)}); which lifts are more than chance is "
+            f"still being computed.{information}"
+        )
     specialists = significance.specialists(rows)
     if rows.q.isna().all() and (rows.note == NOT_ENOUGH).any():
         return (
@@ -84,15 +92,21 @@ def _information(metrics: pd.DataFrame, layer_id: int) -> str:
     measure = MEASURES["information_share"]
     if pd.isna(row.estimate):
         return ""
+    beside = reference(row, measure, "shuffled labels")
     return (
         f" Knowing one chosen expert removes {measure.text(row.estimate)} of the uncertainty about "
-        f"the domain ({reference(row, measure, 'shuffled labels')})."
+        f"the domain{beside and f' ({beside})'}."
     )
 
 
-def heatmap_note(lifts: pd.DataFrame, *, crowded: bool = False) -> str:
+def heatmap_note(lifts: pd.DataFrame, *, crowded: bool = False, tested: bool = True) -> str:
     """How to read the heatmap, and how many cells were tested at once."""
     mark, zoom = sure_mark(crowded=crowded), ZOOM if crowded else ""
+    if not tested:
+        return (
+            "Orange: more often than chance, blue: less. Click a cell to open the expert's card."
+            f"{zoom}"
+        )
     return (
         f"Orange: more often than chance, blue: less. {mark}: q < {MAX_Q} "
         f"({family_size(lifts):,} cells tested at once, Benjamini-Hochberg). "

@@ -8,7 +8,7 @@ import pytest
 from analysis.vocabulary_rows import vocabulary_rows, with_q
 from app import workspace
 from app.commands.information import information
-from app.sidecars import INFORMATION, REPLICATION, VOCABULARY
+from app.sidecars import INFORMATION, VOCABULARY
 from app.trace import Trace
 from app.trace import open_trace as trace_of
 from data.sidecar import Absent, Reason, Sidecar, sidecar_path
@@ -40,17 +40,17 @@ def test_pages_read_what_lies_beside_this_very_trace(tmp_path: Path, tiny_trace:
     trace = trace_of(file)
     assert reason_of(trace) is Reason.NOT_MADE
     information(path)
-    stored = trace.beside(REPLICATION)
+    stored = trace.beside(VOCABULARY)
     assert isinstance(stored, Sidecar)
-    assert list(stored.frame.check) == ["split_half", "unseen_documents"]
+    assert stored.frame.layer_id.tolist() == [0, 1]
     other = Trace(file, replace(trace.info, trace_id="another"), trace.k_range)
     assert reason_of(other) is Reason.OTHER_TRACE
-    sidecar_path(path, REPLICATION).write_bytes(b"damaged")
+    sidecar_path(path, VOCABULARY).write_bytes(b"damaged")
     assert reason_of(trace) is Reason.DAMAGED
 
 
 def reason_of(trace: Trace) -> Reason:
-    absent = trace.beside(REPLICATION)
+    absent = trace.beside(VOCABULARY)
     assert isinstance(absent, Absent)
     return absent.reason
 
@@ -72,7 +72,7 @@ def test_a_link_is_refused_before_the_work(tmp_path: Path, tiny_trace: Path) -> 
     path = Path(shutil.copy(tiny_trace, tmp_path / "t.duckdb"))
     target = tmp_path / "precious"
     target.write_text("mine")
-    sidecar_path(path, REPLICATION).symlink_to(target)
+    sidecar_path(path, INFORMATION).symlink_to(target)
     with pytest.raises(ValueError, match=r"it is a link\): move it away, and `routescope informat"):
         information(path)
     assert target.read_text() == "mine"

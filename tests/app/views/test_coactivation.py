@@ -46,7 +46,7 @@ def test_a_transition_carries_its_interval_and_its_test_or_the_reason() -> None:
     here_T = np.repeat([0, 1], 60)
     joined_T = np.where(np.arange(120) % 6 < 5, here_T, 1 - here_T)
     eye = np.eye(3, dtype=bool)
-    tests = transition_significance(eye[here_T], eye[joined_T], np.arange(120) % 12)
+    tests = transition_significance(eye[here_T], eye[joined_T], np.repeat(range(12), 10))
     order = np.arange(3)
     figure = coactivation.transition_heatmap(
         tests, LIGHT, rows=order, columns=order, layers=("layer 0", "layer 1")

@@ -36,7 +36,7 @@ PAGES: dict[str, Make] = {
     ],
 }
 ON_DEMAND: dict[str, Make] = {
-    "replication": lambda trace: [specialization.replication_panel(trace)],
+    "replication": lambda trace: specialization.replication_panels(trace),
     "every domain": lambda trace: [load_balance.every_domain_panel(trace)],
     "definitions": lambda trace: [vocabulary.definitions_panel(trace, 0)],
 }

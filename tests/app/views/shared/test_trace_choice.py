@@ -33,11 +33,11 @@ def test_a_fatal_finding_stands_on_every_page_of_a_trace(
     traces: Path, writable: duckdb.DuckDBPyConnection, tmp_path: Path, name: str
 ) -> None:
     writable.execute(
-        "INSERT INTO finding (kind, severity, occurrences, first_example, effect) "
+        "INSERT INTO file.finding (kind, severity, occurrences, first_example, effect) "
         "VALUES ('non-finite', 'fatal', 1234, 'in MoE layer *3*', 'Mind it.')"
     )
     writable.execute(
-        "INSERT INTO finding VALUES ('other', 'note', 1, 'here', 'Nothing.', 'tokens', '')"
+        "INSERT INTO file.finding VALUES ('other', 'note', 1, 'here', 'Nothing.', 'tokens', '')"
     )
     writable.close()
     shutil.copy(tmp_path / "tiny.duckdb", traces / "tiny.duckdb")

@@ -1,0 +1,55 @@
+"""What an export says of itself: trace, model, how its figures were tested, versions."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+
+from analysis import bootstrap, metric_intervals, permutation, queries, significance
+from app import evidence, sample
+from app.trace import Trace
+from app.views.shared import limits
+
+
+def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
+    described = asdict(trace.info) | {"created_at": trace.info.created_at.isoformat()}
+    with trace.cursor() as con:
+        found = [asdict(finding) for finding in queries.findings(con)]
+    packages = ("routescope", "duckdb", "pandas", "numpy", "streamlit")
+    return {
+        "trace": described,
+        "trace_file": {"name": trace.path.name, "bytes": trace.file.size},
+        "model_sha256": trace.info.model_sha256,
+        "findings": found,
+        "filters": {"phase": "all", "domain": "all", "raw_tables": raw},
+        "statistics": statistics(trace),
+        "versions": {package: version(package) for package in packages},
+        "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "formula_guard": "text that starts like a formula has a leading apostrophe",
+    }
+
+
+def statistics(trace: Trace) -> dict[str, object]:
+    """How the figures of an export were tested."""
+    return {
+        "sample": trace.unit,
+        "interval": f"{bootstrap.CONFIDENCE:.0%}",
+        "interval_method": "over groups: of layers by bootstrap, of lifts and loads by Student's t",
+        "family_size": significance.family_size(evidence.lifts(trace)),
+        "false_discovery_rate": f"Benjamini-Hochberg, q < {significance.MAX_Q}",
+        "resamples": bootstrap.RESAMPLES,
+        "permutations": permutation.PERMUTATIONS,
+        "permutations_of_a_null": metric_intervals.NULL_PERMUTATIONS,
+        "seed": evidence.SEED,
+        "groups": trace.groups,
+        "sample_by_domain": _records(sample.by_domain(trace)),
+        "unsaid": [*trace.not_kept, *limits.limits(trace)],
+    }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, object]]:
+    """Rows as JSON can hold them: what is unknown is null."""
+    known = table.astype(object).where(table.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
