@@ -15,3 +15,11 @@ def one_domain() -> str:
         "all routed tokens are of one domain; specialization compares domains: capture documents "
         "of two or more, labelled in a domain column"
     )
+
+
+def too_few_choices(layer_id: int, min_tokens: int) -> str:
+    """Why experts are not compared."""
+    return (
+        f"layer {layer_id} has no expert with {min_tokens} choices, too few to tell experts apart; "
+        "capture more text"
+    )

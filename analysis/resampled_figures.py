@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from analysis.distinct import distinct_experts, entropy
 from analysis.load import busiest_share
-from analysis.refusals import no_tokens, one_domain
+from analysis.refusals import no_tokens, one_domain, too_few_choices
 from analysis.specialization import (
+    MIN_DIVERGENCE,
     MIN_DOMAIN_TOKENS,
     MIN_LIFT,
     MIN_MARGIN,
     MIN_PROFILE_TOKENS,
-    distinct_experts,
-    too_few_choices,
 )
 
 CACHED = 100_000  # counts
@@ -56,6 +56,7 @@ def domain_figures(
     information of an expert is the sum of q r log r, and twice its divergence that less the sum of
     q (1 + r) log((1 + r) / 2): nothing large is subtracted.
     """
+    size_GR = size_GR.astype(np.float64)
     total_R = size_GR.sum(0)
     if (total_R == 0).any():
         raise ValueError(no_tokens(0))
@@ -82,7 +83,7 @@ def domain_figures(
         divergence_R += (between_BR.clip(0, 1) * is_living_BR).sum(0)
         living_R += is_living_BR.sum(0)
     information_R = np.maximum(information_R / total_R, 0)
-    entropy_R = -(share_GR * np.log(np.maximum(share_GR, SMALLEST))).sum(0, dtype=np.float64)
+    entropy_R = entropy((size_GR / total_R).T)
     return {
         "mutual_information": information_R,
         "information_share": np.divide(
@@ -99,7 +100,7 @@ def distinct_shares(tokens_EGR: np.ndarray) -> np.ndarray:
         raise ValueError(one_domain())
     if not known_ER.any(0).all():
         raise ValueError(too_few_choices(0, MIN_PROFILE_TOKENS))
-    return distinct_experts(tokens_EGR, known_ER).sum(0) / len(tokens_EGR)
+    return distinct_experts(tokens_EGR, known_ER, MIN_DIVERGENCE).sum(0) / len(tokens_EGR)
 
 
 def preference_counts(tokens_EGR: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.refusals import one_domain
+from analysis.distinct import distinct_experts, divergence, entropy
+from analysis.refusals import one_domain, too_few_choices
 from data.labels import NONE, TOO_LITTLE
 
 NO_DOMAIN = -1  # the label of an expert that prefers no single domain: NONE
@@ -24,9 +25,6 @@ MIN_MARGIN = 1.1
 MIN_DOMAIN_TOKENS = 100
 MIN_DIVERGENCE = 0.02  # bits
 MIN_PROFILE_TOKENS = 1000
-
-TRIED_FIRST = 6  # neighbours of an expert
-HELLINGER_ROUNDING = 2e-6  # of float32
 
 
 def domain_share(tokens_LEG: np.ndarray) -> np.ndarray:
@@ -48,7 +46,7 @@ def domain_lift(tokens_LEG: np.ndarray) -> np.ndarray:
 
 def jensen_shannon(tokens_LEG: np.ndarray) -> np.ndarray:
     """Divergence of each expert's domains from the corpus's [L, E], bits in [0, 1]."""
-    return _divergence(domain_share(tokens_LEG), corpus_share(tokens_LEG)[..., None, :])
+    return divergence(domain_share(tokens_LEG), corpus_share(tokens_LEG)[..., None, :])
 
 
 def mutual_information(tokens_LEG: np.ndarray) -> np.ndarray:
@@ -66,7 +64,7 @@ def mutual_information(tokens_LEG: np.ndarray) -> np.ndarray:
 def information_share(tokens_LEG: np.ndarray) -> np.ndarray:
     """I(expert; domain) / H(domain) of each layer, in [0, 1]."""
     _require_domains(tokens_LEG)
-    return mutual_information(tokens_LEG) / _entropy(corpus_share(tokens_LEG))
+    return mutual_information(tokens_LEG) / entropy(corpus_share(tokens_LEG))
 
 
 def distinct_share(
@@ -92,50 +90,6 @@ def distinct_share(
         ]
     )
     return distinct_LE.sum(-1) / (~np.isnan(tokens_LEG).any(-1)).sum(-1)
-
-
-def distinct_experts(
-    tokens_EGR: np.ndarray, known_ER: np.ndarray, min_divergence: float = MIN_DIVERGENCE
-) -> np.ndarray:
-    """Which of the known experts are at least min_divergence from every other living one [E, R].
-
-    With h^2 = 1 - sum of sqrt(p q), the squared Hellinger distance, h^2 <= divergence in bits <=
-    h^2 / log 2: few pairs need more. The nearest on average are tried first.
-    """
-    root_EGR = np.sqrt(_over(tokens_EGR, tokens_EGR.sum(1, keepdims=True)))
-    mean_EG = root_EGR.mean(-1)
-    likeness_EE = mean_EG @ mean_EG.T
-    np.fill_diagonal(likeness_EE, -1)
-    surely_near = 1 - min_divergence * np.log(2) + HELLINGER_ROUNDING
-    open_ER = known_ER.copy()
-    if root_EGR.shape[-1] > 1 and len(root_EGR) > TRIED_FIRST:
-        nearest_EC = np.argsort(-likeness_EE, -1)[:, :TRIED_FIRST]
-        for other_E in nearest_EC.T:
-            near_ER = np.einsum("egr,egr->er", root_EGR, root_EGR[other_E]) > surely_near
-            open_ER &= ~near_ER
-            if not open_ER.any():
-                return open_ER
-    root_REG = np.ascontiguousarray(np.moveaxis(root_EGR, -1, 0))
-    unsure = []
-    for resample, root_EG in enumerate(root_REG):
-        rows = np.flatnonzero(open_ER[:, resample])
-        if not rows.size:
-            continue
-        like_EE = root_EG[rows] @ root_EG.T
-        like_EE[np.arange(len(rows)), rows] = -1
-        most_E = like_EE.max(-1)
-        open_ER[rows[most_E > surely_near], resample] = False
-        maybe = (most_E <= surely_near) & (most_E >= 1 - min_divergence - HELLINGER_ROUNDING)
-        place, other = np.nonzero(like_EE[maybe] >= 1 - min_divergence - HELLINGER_ROUNDING)
-        unsure.append(np.stack([np.full(len(place), resample), rows[maybe][place], other]))
-    if unsure:
-        resample, expert, other = np.concatenate(unsure, 1)
-        share_CG, other_CG = (
-            domain_share(tokens_EGR[of, :, resample].astype(np.float64)) for of in (expert, other)
-        )
-        near_C = _divergence(share_CG, other_CG) < min_divergence
-        open_ER[expert[near_C], resample[near_C]] = False
-    return open_ER
 
 
 def expert_domain(
@@ -196,11 +150,6 @@ def experts_per_domain_by_layer(
     return table.reset_index("layer_id").reset_index(drop=True)
 
 
-def _over(tokens: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """0 where nothing was counted."""
-    return tokens / np.where(total > 0, total, 1)
-
-
 def _require_tokens(tokens_LG: np.ndarray) -> None:
     empty = np.flatnonzero(tokens_LG.sum(-1) == 0)
     if empty.size:
@@ -214,27 +163,8 @@ def _require_domains(tokens_LEG: np.ndarray) -> None:
         raise ValueError(one_domain())
 
 
-def too_few_choices(layer_id: int, min_tokens: int) -> str:
-    """Why experts are not compared."""
-    return (
-        f"layer {layer_id} has no expert with {min_tokens} choices, too few to tell experts apart; "
-        "capture more text"
-    )
-
-
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """NaN where nothing was counted."""
     shape = np.broadcast_shapes(numerator.shape, denominator.shape)
     out = np.full(shape, np.nan)
     return np.divide(numerator, denominator, out=out, where=denominator != 0)
-
-
-def _entropy(share_G: np.ndarray) -> np.ndarray:
-    """Nats, over the last axis."""
-    return -(share_G * np.log(share_G, where=share_G > 0, out=np.zeros_like(share_G))).sum(-1)
-
-
-def _divergence(p_G: np.ndarray, q_G: np.ndarray) -> np.ndarray:
-    """Jensen-Shannon, bits, over the last axis."""
-    between = _entropy((p_G + q_G) / 2) - (_entropy(p_G) + _entropy(q_G)) / 2
-    return np.clip(between / np.log(2), 0.0, 1.0)

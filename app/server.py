@@ -5,9 +5,11 @@ import hashlib
 import os
 import re
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +25,7 @@ from app.jobs.queue import all_jobs
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
+FIRST_PAGES = ("overview", "specialization", "load_balance")
 BEGINNINGS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
 
@@ -115,9 +118,16 @@ def server_error(request: Request, error: Exception) -> PlainTextResponse:
     return PlainTextResponse("Internal Server Error\n", 500, headers=HEADERS)
 
 
+def warm() -> None:
+    """Import what pages compute and draw with: the first visitor does not wait for it."""
+    for name in ("app.evidence", *(f"app.views.{page}.panels" for page in FIRST_PAGES)):
+        import_module(name)
+
+
 @asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[None]:
     all_jobs()  # cleans up after a server that was killed
+    threading.Thread(target=warm, name="imports", daemon=True).start()
     yield
     all_jobs().stop()
     workspace.discard_scratch()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from analysis import specialization
+from analysis.distinct import divergence
 from analysis.specialization import NO_DOMAIN, TOO_FEW
 
 SHARED = [[5, 5], [5, 5]]
@@ -89,7 +90,7 @@ def test_two_experts_of_a_random_router_lie_as_far_apart_as_the_formula_says(top
     tokens_LEG = random_choices(num_experts=8, top_k=top_k, num_domains=6, tokens=4000)
     share_LEG = specialization.domain_share(tokens_LEG)
     between = [
-        specialization._divergence(share_EG[a], share_EG[b])
+        divergence(share_EG[a], share_EG[b])
         for share_EG in share_LEG
         for a in range(8)
         for b in range(a)

@@ -25,7 +25,7 @@ def test_a_page_says_in_one_sentence_what_is_wrong_with_a_trace(
 ) -> None:
     shutil.copy(tiny_trace, traces / "bad.duckdb")
     with duckdb.connect(str(traces / "bad.duckdb")) as con:
-        con.execute("UPDATE routing SET expert_id = 40")
+        con.execute("UPDATE decision SET expert_ids = [0, 40]")
     told = reason(page(name))
     assert told.endswith("names expert 40 of layer 0 at rank 1; copy it again or capture again")
 

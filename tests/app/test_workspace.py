@@ -79,7 +79,7 @@ def test_a_cursor_cannot_write(tiny_trace: Path) -> None:
         workspace.cursor(workspace.trace_file(tiny_trace)) as con,
         pytest.raises(duckdb.InvalidInputException),
     ):
-        con.execute("DELETE FROM token")
+        con.execute("DELETE FROM file.token")
 
 
 def test_what_takes_too_long_to_read_is_stopped(tiny_trace: Path) -> None:

@@ -13,6 +13,8 @@ from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette, frame, ink, literal, token_mark
 from data.routing import NO_EXPERT
 
+MOST_NUMBERS = 1_000  # on cells: they take long to draw
+
 
 def token_heatmap(
     first: pd.DataFrame,
@@ -51,7 +53,7 @@ def token_heatmap(
         coloraxis=coloraxis,
         height=34 * len(expert_LT) + 110,
     )
-    if len(tokens) <= 64:
+    if len(tokens) <= 64 and expert_LT.size <= MOST_NUMBERS:
         shown_LT = expert_LT.astype(object)
         dropped_LT = dropped_LT.astype(bool)
         shown_LT[dropped_LT] = [f"({expert})" for expert in expert_LT[dropped_LT]]
