@@ -38,6 +38,7 @@ def distinct_experts(
             continue
         like_EE = root_EG[rows] @ root_EG.T
         like_EE[np.arange(len(rows)), rows] = -1
+        like_EE[:, ~root_EG.any(-1)] = -1  # the dead are nobody's neighbour
         most_E = like_EE.max(-1)
         open_ER[rows[most_E > surely_near], resample] = False
         maybe = (most_E <= surely_near) & (most_E >= 1 - min_divergence - HELLINGER_ROUNDING)
