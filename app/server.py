@@ -120,8 +120,8 @@ def server_error(request: Request, error: Exception) -> PlainTextResponse:
 
 def warm() -> None:
     """Import what pages compute and draw with: the first visitor does not wait for it."""
-    for name in ("app.evidence", *(f"app.views.{page}.panels" for page in FIRST_PAGES)):
-        import_module(name)
+    for name in ("evidence", *(f"views.{page}.panels" for page in FIRST_PAGES)):
+        import_module(f"{__package__}.{name}")  # `app` has another name in the installed package
 
 
 @asynccontextmanager

@@ -54,7 +54,7 @@ PAGES = {  # what it asks, and the key of the figure that answers; none where it
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--disable-dev-shm-usage"]
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 DRAWN = """key => [...document.querySelectorAll(`.st-key-${key} .js-plotly-plot`)].some(plot =>
-    plot.querySelector('.main-svg image, .main-svg .points path, .main-svg .point, .gl-canvas'))"""
+    plot.querySelector('.main-svg image, .main-svg .points path, .main-svg .point'))"""
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import FloatRect, Page, expect
 
+from tests.browser.dashboard import WAIT
 from tests.browser.hostile import HOSTILE
 
 pytestmark = pytest.mark.slow
@@ -86,6 +87,12 @@ def test_a_click_on_a_load_leads_to_the_expert(page: Page) -> None:
     click_cell(page, row=1, column=3, rows=2, columns=4)
     expect(page.get_by_role("heading", name="Expert 3 of layer 1")).to_be_visible()
     page.wait_for_url(re.compile(r"specialization\?.*layer=1"))
+
+
+def test_the_map_of_tokens_is_drawn_once_it_is_made(page: Page) -> None:
+    opened(page, "domain_clusters?trace=plain")
+    points = page.locator(".js-plotly-plot .scatterlayer .point")
+    expect(points).to_have_count(8, timeout=WAIT)
 
 
 def test_a_table_is_downloaded_as_csv(page: Page) -> None:

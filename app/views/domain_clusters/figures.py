@@ -118,7 +118,7 @@ def _add(
     faint: bool = False,
 ) -> None:
     figure.add_trace(
-        go.Scattergl(
+        go.Scatter(  # drawn as SVG: WebGL of Plotly needs `eval`, which no page may use
             x=points.x,
             y=points.y,
             mode="markers",

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from analysis.groups import NOT_ENOUGH, in_words
 from analysis.significance import MAX_Q
+from app.studies.estimates import COMING
 from app.views.shared.heatmap import (
     amount_axis,
     cell_heatmap,
@@ -61,12 +62,14 @@ def load_heatmap(
     undecided_LE = grid((table.note == NOT_ENOUGH).to_numpy(bool) & (not counted), empty=False)
     sure_LE = grid((table.q < MAX_Q).fillna(False).to_numpy(bool), empty=False)
     shown_LE = sure_LE if only_sure else ~undecided_LE
+    brief = crowded(*tokens_LE.shape)
+    hover = [load_text(row, names, brief=brief) for row in table.itertuples()]
     figure = cell_heatmap(
         np.where(shown_LE, np.clip(log_LE, -LIMIT - 1, LIMIT + 1), np.nan),
         palette,
         rows=names.labels(len(tokens_LE)),
         columns=[str(place) for place in range(tokens_LE.shape[1])],
-        hover_RC=grid(np.array([load_text(row, names) for row in table.itertuples()]), empty=""),
+        hover_RC=grid(np.array(hover), empty=""),
         coloraxis=ratio_axis(palette, limit=LIMIT, title="load"),
         height=max(260, 38 * len(tokens_LE) + 90),
     )
@@ -130,13 +133,16 @@ def _cross_cells(figure: go.Figure, cells_LE: np.ndarray, palette: Palette) -> N
     )
 
 
-def load_text(row: Any, names: LayerNames = NUMBERED) -> str:
-    """All that is known of a cell, one line per fact."""
+def load_text(row: Any, names: LayerNames = NUMBERED, *, brief: bool = False) -> str:
+    """All that is known of a cell, one line per fact; `brief`: of that which differs by cell."""
     lines = [f"{names.hover(row.layer_id)}, expert {row.expert_id}"]
     if not pd.isna(row.estimate):
         span = "" if pd.isna(row.low) else f" ({RATIO.span(2**row.low, 2**row.high)})"
         lines.append(f"<b>{RATIO.text(2**row.estimate)}</b>{span}, balanced 1×")
     if not pd.isna(row.p):
         lines.append(f"p {probability(row.p)}, q {probability(row.q)}")
-    lines.append(f"{in_words(row.n_documents, row.n_groups)}, {row.n_tokens:,} choices")
-    return "<br>".join([*lines, f"<i>{row.note}</i>"] if row.note else lines)
+    sample = "" if brief else f"{in_words(row.n_documents, row.n_groups)}, "
+    lines.append(f"{sample}{row.n_tokens:,} choices")
+    if row.note and not (brief and row.note == COMING):
+        lines.append(f"<i>{row.note}</i>")
+    return "<br>".join(lines)
