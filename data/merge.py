@@ -10,7 +10,15 @@ import numpy as np
 
 from data.connection import connect, first_line, interruptible
 from data.new_trace import create_empty
-from data.shards import Shard, attach, described, files_of, joined_config, require_one_trace
+from data.shards import (
+    Shard,
+    attach,
+    described,
+    files_of,
+    joined_config,
+    require_one_trace,
+    shard_paths,
+)
 from data.store import open_trace
 from data.strict_json import json_text
 from data.trace_check import disagreement
@@ -34,10 +42,12 @@ AT_ONCE = 1_000_000  # decisions that are put in order together
 
 
 def merge_traces(paths: list[Path], target: Path) -> int:
-    """Write `target`; the traces stay as they are. How many documents it has.
+    """Write `target`; the traces, or the shards of folders, stay as they are. How many documents it
+    has.
 
     Documents keep their ids, so no two traces may share one; rows come in the order of a capture.
     """
+    paths = [one for path in paths for one in (shard_paths(path) if path.is_dir() else [path])]
     if len(paths) < 2:
         raise ValueError(f"{len(paths)} trace to merge; give two or more")
     require_free(target)

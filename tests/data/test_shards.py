@@ -108,6 +108,14 @@ def test_parquet_shards_are_merged(shards: Path, tmp_path: Path) -> None:
     assert answers(tmp_path / "first.duckdb") == answers(tmp_path / "second.duckdb")
 
 
+def test_a_folder_is_merged_shard_by_shard(shards: Path, tmp_path: Path) -> None:
+    more = write_shard(tmp_path / "more.duckdb", 7)
+    merge_traces([shards / "a.duckdb", shards / "b.duckdb", more], tmp_path / "first.duckdb")
+    as_tables(shards / "b.duckdb")
+    assert merge_traces([shards, more], tmp_path / "second.duckdb") == 6
+    assert answers(tmp_path / "first.duckdb") == answers(tmp_path / "second.duckdb")
+
+
 def test_shards_of_different_formats_go_together(shards: Path) -> None:
     before = answers(shards)
     as_format_5(shards / "a.duckdb")
