@@ -161,6 +161,17 @@ def pair_array(frame: pd.DataFrame, num_experts: int) -> np.ndarray:
     return pairs_EE + pairs_EE.T
 
 
+def layer_pairs(pairs: dict[str, np.ndarray], info: TraceInfo) -> list[np.ndarray]:
+    """pairs_EE of each layer, as of pair_array(), of all_pairs()."""
+    pairs_LEE = np.zeros((info.num_layers, info.num_experts, info.num_experts), dtype=np.int64)
+    pairs_LEE[pairs["layer_id"], pairs["expert_a"], pairs["expert_b"]] = pairs["tokens"]
+    pairs_LEE += pairs_LEE.swapaxes(1, 2)
+    return [
+        pairs_EE[:count, :count]
+        for pairs_EE, count in zip(pairs_LEE, info.layer_sizes, strict=True)
+    ]
+
+
 def choice_array(frame: pd.DataFrame, num_experts: int) -> tuple[np.ndarray, np.ndarray]:
     """chosen_TE (bool) and unit_T of layer_choices() of a layer with so many, its tokens in the
     order given."""

@@ -25,11 +25,6 @@ def pair_table(
     of its interval, z, p, q, the counts (n_documents, n_groups, n_tokens), reason (why something is
     empty).
     """
-    why_P = tests.reason
-    if null == "uniform":  # it needs no fit of the loads: only a test may be missing
-        rare = f"fewer than {MIN_EXPECTED} tokens expected"
-        why_P = pd.Series(np.where(tests.expected_uniform < MIN_EXPECTED, rare, NOT_ENOUGH))
-        why_P = why_P.where(tests.z_uniform.isna(), "")
     table = pd.DataFrame(
         {
             "layer_id": layer_id,
@@ -42,10 +37,19 @@ def pair_table(
             "high": _log2(tests[f"high_{null}"]),
             **{column: tests[f"{column}_{null}"] for column in ("z", "p", "q")},
             **counts,
-            "reason": why_P,
+            "reason": missing_tests(tests, null),
         }
     )
     return _clearest_first(table)
+
+
+def missing_tests(tests: pd.DataFrame, null: Null) -> pd.Series:
+    """Why a pair of pair_significance() has no test against one null; empty where it has."""
+    if null == "load":
+        return tests.reason
+    rare = f"fewer than {MIN_EXPECTED} tokens expected"  # no fit of the loads that may be missing
+    why_P = pd.Series(np.where(tests.expected_uniform < MIN_EXPECTED, rare, NOT_ENOUGH))
+    return why_P.where(tests.z_uniform.isna(), "")
 
 
 def transition_table(tests: pd.DataFrame, *, layer_id: int, counts: dict[str, int]) -> pd.DataFrame:

@@ -6,23 +6,12 @@ multiply all of them once for each domain.
 N = groups, E = experts, G = domains, P = permutations.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
-
-import numba
 import numpy as np
 
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Kept for other processes where there is a folder to keep it in."""
-    compiled = numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
-    with suppress(RuntimeError):  # neither beside this file nor in the user's own
-        compiled.enable_caching()
-    return compiled
+from data.compiled import FAST, compiled
 
 
-@_compiled
+@compiled(fastmath=FAST)
 def add_sums(value_NE, size_N, labels_PN, start_G1, sums_PGSE, sizes_PG2):  # type: ignore[no-untyped-def]
     """To sums_PGSE: of the values, of those times the size, and of their squares (S = 3). To
     sizes_PG2: of the sizes and of their squares.

@@ -4,14 +4,14 @@ P = points, F = routing features, S = components of the truncated SVD, L = MoE l
 experts, G = domains.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
-from scipy.sparse import csc_matrix, csr_matrix, hstack, vstack
+from scipy.sparse import csr_matrix, vstack
 from sklearn.decomposition import TruncatedSVD
 
 from analysis import arrays, queries
@@ -19,12 +19,14 @@ from analysis.domain_counts import compared_layers
 from analysis.halves import judging_half
 from analysis.queries import TraceInfo
 from analysis.routed_features import (
+    Rows,
     document_features,
     document_parts,
+    expert_features,
     expert_index,
     first_choices,
+    reduced_parts,
     token_features,
-    token_parts,
 )
 from analysis.specialization import NO_DOMAIN, NO_SUCH, expert_domain, label_names
 from data.labels import NONE
@@ -59,8 +61,12 @@ def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Po
     tokens.insert(3, "unit", unit.loc[tokens.doc_id].to_numpy())
     chosen = _stratified(tokens, LANDMARKS, seed)
     frame = tokens[chosen].reset_index(drop=True)
-    choices = queries.token_choices(con, frame)
-    points = _points(
+    points = token_points(frame, queries.token_choices(con, frame), info, seed=seed)
+    return replace(points, rest=tokens[~chosen].reset_index(drop=True))
+
+
+def token_points(frame: pd.DataFrame, choices: Rows, info: TraceInfo, *, seed: int) -> Points:
+    return _points(
         frame.assign(**first_choices(choices, len(frame), info)),
         token_features(choices, choices["point"], len(frame), info),
         groups_P=frame.unit.to_numpy(),
@@ -68,7 +74,6 @@ def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Po
         total=info.num_tokens,
         smallest_share=1 / 100,
     )
-    return replace(points, rest=tokens[~chosen].reset_index(drop=True))
 
 
 def with_all_tokens(
@@ -81,17 +86,18 @@ def with_all_tokens(
     """The rest too, told how many so far."""
     reduced_PS = np.empty((len(points.rest), len(points.components_SF)), np.float32)
     components_FS = np.ascontiguousarray(points.components_SF.T)
-    for here, features_PF in token_parts(con, points.rest, info):
-        reduced_PS[here] = features_PF @ components_FS
+    for here, part_PS in reduced_parts(con, points.rest, info, components_FS):
+        reduced_PS[here] = part_PS
         tell(here.stop)
     return _with(points, points.rest, reduced_PS, points.rest.unit)
 
 
-def project_prompts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
+def project_prompts(
+    con: DuckDBPyConnection, info: TraceInfo, *, seed: int, most: int | None = None
+) -> Points:
     """doc_id, domain, group, unit, origin, tokens, text: by the share of each expert in each
-    layer."""
-    documents = queries.documents(con).query("tokens > 0").reset_index(drop=True)
-    _require_points(documents)
+    layer. `most`: of so many texts, as many of every domain."""
+    documents = with_tokens(queries.documents(con), most, seed)
     chosen = _stratified(documents, LANDMARKS, seed)
     frame = documents[chosen].reset_index(drop=True)
     rng = np.random.default_rng(seed)
@@ -115,21 +121,28 @@ def project_prompts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> P
     return _with(points, rest.reset_index(drop=True), reduced_PS[~chosen], rest.unit)
 
 
-def project_experts(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Points:
+def project_experts(
+    con: DuckDBPyConnection, info: TraceInfo, *, seed: int, most: int | None = None
+) -> Points:
     """layer_id, expert_id, tokens, domain (that it prefers): by the documents it is chosen in.
+    `most`: by so many texts, as many of every domain.
 
     The domain is that of one half of the groups, the place that of the other; where a domain has
     one group only, both are of all documents and nothing is compared.
     """
     experts = queries.expert_tokens(con)[["layer_id", "expert_id", "tokens"]]
-    doc_ids, documents = queries.routed_documents(con), queries.documents(con)
-    documents = documents[documents.doc_id.isin(doc_ids)]
+    documents = queries.documents(con)
+    if most is None:
+        documents = documents[documents.doc_id.isin(queries.routed_documents(con))]
+    else:
+        documents = with_tokens(documents, most, seed)
+    doc_ids = documents.doc_id.to_numpy()
     labelling = _labelling_half(documents, seed=seed)
     of_labels = doc_ids if labelling is None else np.intersect1d(doc_ids, labelling)
     of_places = doc_ids if labelling is None else np.setdiff1d(doc_ids, labelling)
     _require_points(documents)
     domain = _expert_domains(con, info, of_labels, documents.set_index("doc_id").domain)
-    features_EF = _document_shares(con, info, of_places)[expert_index(experts, info)]
+    features_EF = expert_features(con, info, of_places)[expert_index(experts, info)]
     placed = np.diff(features_EF.indptr) > 0  # who was not chosen has nothing to be laid out by
     frame = experts.assign(domain=domain[expert_index(experts, info)])[placed]
     frame = frame.reset_index(drop=True)
@@ -173,6 +186,15 @@ def _texts_to_map(documents: pd.DataFrame, seed: int) -> list[int] | None:
     return shuffled.doc_id[fit | (np.arange(len(fit)) == 0)].tolist()
 
 
+def with_tokens(documents: pd.DataFrame, most: int | None, seed: int) -> pd.DataFrame:
+    """Those with tokens; of more than `most`, as many of every domain."""
+    some = documents[documents.tokens > 0].reset_index(drop=True)
+    _require_points(some)
+    if most is None:
+        return some
+    return some[_stratified(some, most, seed)].reset_index(drop=True)
+
+
 def _stratified(frame: pd.DataFrame, size: int, seed: int) -> np.ndarray:
     """As many rows of every domain, or all it has [P, bool]; all where they are no more."""
     _require_points(frame)
@@ -214,29 +236,6 @@ def _expert_domains(
     label = expert_domain(tokens_LEG).ravel()
     names = np.array(label_names(info.domains), dtype=object)
     return names[np.where(label == NO_SUCH, NO_DOMAIN, label)]
-
-
-def _document_shares(con: DuckDBPyConnection, info: TraceInfo, doc_ids: np.ndarray) -> csr_matrix:
-    """Square roots of the share of every document in an expert's choices, by expert_index()."""
-    num_experts = info.num_layers * info.num_experts
-    columns, total_E = [], np.zeros(num_experts)
-    for ids, rows in document_parts(con, doc_ids, info):
-        expert = expert_index(rows, info)
-        total_E += np.bincount(expert, weights=rows["tokens"], minlength=num_experts)
-        place = np.searchsorted(ids, rows["doc_id"])
-        columns.append(_by_document(expert, place, rows, (num_experts, len(ids))))
-    if not columns:
-        return csr_matrix((num_experts, 0))
-    features_EF = hstack(columns, format="csr", dtype=np.float32)
-    features_EF.data /= np.repeat(total_E, np.diff(features_EF.indptr))
-    np.sqrt(features_EF.data, out=features_EF.data)
-    return features_EF
-
-
-def _by_document(
-    expert: np.ndarray, place: np.ndarray, rows: Mapping[str, np.ndarray], shape: tuple[int, int]
-) -> csc_matrix:
-    return csc_matrix((rows["tokens"].astype(np.float32), (expert, place)), shape=shape)
 
 
 def _points(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
 from analysis.domain_names import domain_names, order
@@ -23,6 +24,8 @@ from data.trace_format import stored_layers
 
 SQL = Path(__file__).parent / "sql"
 LOAD_ROWS = 1_000_000
+LISTS_AT_ONCE = 1 << 16  # what stays in a cache
+NON_FINITE = "non-finite"  # the finding without which weights are all numbers, or all unknown
 MAX_DOCUMENTS = 5_000  # whose single choices are read, where sums are not enough
 
 
@@ -119,6 +122,13 @@ def expert_tokens(
     return _frame(con, "expert_tokens", phase=number, domain=domain, **_names(con))
 
 
+def weights_unknown(con: DuckDBPyConnection) -> bool:
+    """Some expert's weights are no numbers."""
+    if any(finding.kind == NON_FINITE for finding in findings(con)):
+        return bool(expert_tokens(con).weight_sum.isna().any())
+    return bool(_rows(con, "weights_unknown")[0]["weights_unknown"])
+
+
 def expert_dropped(con: DuckDBPyConnection, *, domain: str | None = None) -> pd.DataFrame:
     """layer_id, expert_id, dropped (choices refused); every expert."""
     return _frame(con, "expert_dropped", domain=domain, **_names(con))
@@ -126,7 +136,17 @@ def expert_dropped(con: DuckDBPyConnection, *, domain: str | None = None) -> pd.
 
 def expert_domain_tokens(con: DuckDBPyConnection) -> pd.DataFrame:
     """layer_id, expert_id, domain, tokens; every combination."""
-    return _frame(con, "expert_domain_tokens", **_names(con))
+    names = domain_places(con)
+    return _frame(con, "expert_domain_tokens", names=names["names"], others=names["others"])
+
+
+def domain_places(con: DuckDBPyConnection) -> dict[str, object]:
+    """Make the table domain_place, by which questions count: of numbers whose range it knows DuckDB
+    keeps an array. The names of the places."""
+    names, places = _names(con), (SQL / "domain_places.sql").read_text()
+    values = {"labels": names["labels"]}
+    con.execute(f"CREATE OR REPLACE TEMP TABLE domain_place AS {places}", values)
+    return names
 
 
 def document_routing(con: DuckDBPyConnection, doc_id: int) -> pd.DataFrame:
@@ -136,27 +156,50 @@ def document_routing(con: DuckDBPyConnection, doc_id: int) -> pd.DataFrame:
     return _frame(con, "document_routing", doc_id=doc_id)
 
 
+def document_sample(con: DuckDBPyConnection, *, tokens: int) -> pd.DataFrame:
+    """doc_id, tokens of whole documents until they hold so many tokens, always the same."""
+    return _frame(con, "document_sample", tokens=tokens)
+
+
 def expert_top_tokens(
-    con: DuckDBPyConnection, layer_id: int, expert_id: int, *, limit: int = 20
+    con: DuckDBPyConnection,
+    layer_id: int,
+    expert_id: int,
+    *,
+    limit: int = 20,
+    tokens: int | None = None,
 ) -> pd.DataFrame:
-    """token_id, text, tokens, expected, share_of_token (of its occurrences), mean_weight.
+    """token_id, text, tokens, expected, share_of_token (of its occurrences), mean_weight; of all
+    documents, or of document_sample().
 
     Ordered by tokens - expected, where expected is what the expert's load alone would give.
     """
-    return _frame(con, "expert_top_tokens", layer_id=layer_id, expert_id=expert_id, limit=limit)
+    asked = {"layer_id": layer_id, "expert_id": expert_id, "limit": limit, "tokens": tokens}
+    return _frame(con, "expert_top_tokens", **asked)
 
 
 def expert_contexts(
-    con: DuckDBPyConnection, layer_id: int, expert_id: int, *, limit: int = 10
+    con: DuckDBPyConnection,
+    layer_id: int,
+    expert_id: int,
+    *,
+    limit: int = 10,
+    tokens: int | None = None,
 ) -> pd.DataFrame:
-    """doc_id, position, domain, before, text, after, weight; a row a document, strongest first."""
-    expert = {"layer_id": layer_id, "expert_id": expert_id}
-    return _frame(con, "expert_contexts", **expert, limit=limit, **_names(con))
+    """doc_id, position, domain, before, text, after, weight; a row a document of all or of
+    document_sample(), strongest first."""
+    asked = {"layer_id": layer_id, "expert_id": expert_id, "limit": limit, "tokens": tokens}
+    return _frame(con, "expert_contexts", **asked, **_names(con))
 
 
 def coactivation(con: DuckDBPyConnection, layer_id: int) -> pd.DataFrame:
     """expert_a < expert_b, tokens; every pair."""
     return _frame(con, "coactivation", layer_id=layer_id)
+
+
+def all_pairs(con: DuckDBPyConnection) -> dict[str, np.ndarray]:
+    """layer_id, expert_a < expert_b, tokens; of all layers, only pairs that occur."""
+    return _arrays(con, "all_pairs")
 
 
 def transitions(con: DuckDBPyConnection, layer_id: int) -> pd.DataFrame:
@@ -186,13 +229,16 @@ def token_choices(con: DuckDBPyConnection, sample: pd.DataFrame) -> dict[str, np
     return _arrays(con, "token_choices", **keys)
 
 
-def routing_part(
+def choice_lists(
     con: DuckDBPyConnection, first: tuple[int, int], last: tuple[int, int]
-) -> dict[str, np.ndarray]:
-    """doc_id, position, layer_id, rank, expert_id, weight of the tokens from one (doc_id, position)
-    to another, both included; in any order. Who reads a whole trace reads it in such parts."""
+) -> Iterator[pa.RecordBatch]:
+    """doc_id, position, layer_id, expert_ids (none where none ran), weights (none where unknown) of
+    the tokens from one (doc_id, position) to another, both included, as they come. Who reads a
+    whole trace reads it in such parts."""
     places = {"first_doc_id": first[0], "first_position": first[1]}
-    return _arrays(con, "routing_part", **places, last_doc_id=last[0], last_position=last[1])
+    places |= {"last_doc_id": last[0], "last_position": last[1]}
+    query = (SQL / "choice_lists.sql").read_text()
+    yield from con.sql(query, params=places).to_arrow_reader(LISTS_AT_ONCE)
 
 
 def routed_documents(con: DuckDBPyConnection) -> np.ndarray:

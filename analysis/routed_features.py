@@ -8,14 +8,18 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from duckdb import DuckDBPyConnection
-from scipy.sparse import csr_matrix
+from scipy.sparse import csc_matrix, csr_matrix, hstack
 
 from analysis import queries
 from analysis.queries import TraceInfo
+from analysis.reduction import add_choices
 from data.routing import NO_EXPERT
 
-CHOICES_AT_ONCE = 1 << 23
+CHOICES_AT_ONCE = 1 << 23  # rows of document_load()
+DECISIONS_AT_ONCE = 1 << 21  # of layers about tokens
+NEAR = 4  # documents with fewer between them are read together
 Rows = Mapping[str, np.ndarray]
 
 
@@ -49,28 +53,23 @@ def expert_index(rows: Rows | pd.DataFrame, info: TraceInfo) -> np.ndarray:
     )
 
 
-def token_parts(
-    con: DuckDBPyConnection, tokens: pd.DataFrame, info: TraceInfo
-) -> Iterator[tuple[slice, csr_matrix]]:
-    """Which of the tokens (doc_id, position, ascending), and their features. Tokens between them in
-    the trace are read and left out."""
-    choices = max(1.0, queries.expert_tokens(con).tokens.sum() / info.num_tokens)
-    at_once = max(1, round(CHOICES_AT_ONCE / choices))
+def reduced_parts(
+    con: DuckDBPyConnection, tokens: pd.DataFrame, info: TraceInfo, components_FS: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Which of the tokens (doc_id, position, ascending), and their token_features() in these
+    components. Tokens between them in the trace are read and left out."""
+    at_once = max(1, DECISIONS_AT_ONCE // info.num_layers)
     place_P = _places(tokens)
     for first in range(0, len(tokens), at_once):
         here = slice(first, min(first + at_once, len(tokens)))
         ends = [divmod(int(place_P[end]), 2**32) for end in (here.start, here.stop - 1)]
-        rows = _ordered(queries.routing_part(con, ends[0], ends[1]))
-        place_R = _places(rows)
-        starts = np.flatnonzero(np.append(True, place_R[1:] != place_R[:-1])[: len(place_R)])
-        lengths = np.diff(np.append(starts, len(place_R)))
-        point = np.searchsorted(place_P[here], place_R[starts])
-        known = place_P[here][np.minimum(point, here.stop - first - 1)] == place_R[starts]
-        if not known.all():
-            kept = np.repeat(known, lengths)
-            rows = {name: column[kept] for name, column in rows.items()}
-        point = np.repeat(point[known].astype(np.int32), lengths[known])
-        yield here, token_features(rows, point, here.stop - first, info)
+        sum_PS = np.zeros((here.stop - first, components_FS.shape[1]), np.float32)
+        for batch in _whole_tokens(queries.choice_lists(con, ends[0], ends[1])):
+            lists = _flat(batch)
+            columns = [lists[name] for name in ("layer_id", "end", "expert_id", "weight")]
+            given = info.num_experts, place_P[here], components_FS
+            add_choices(_places(lists), *columns, *given, sum_PS)
+        yield here, sum_PS
 
 
 def document_parts(
@@ -79,11 +78,70 @@ def document_parts(
     """The documents (doc_ids, ascending) and their document_load(), a part at a time."""
     most = info.num_layers * info.num_experts  # rows of a document
     at_once = max(1, CHOICES_AT_ONCE // most)
-    for first in range(0, len(doc_ids), at_once):
-        here = doc_ids[first : first + at_once]
+    far = np.flatnonzero(np.diff(doc_ids) > NEAR) + 1
+    for here in _pieces(np.split(doc_ids, far), at_once):
         rows = queries.document_load_part(con, int(here[0]), int(here[-1]))
         known = np.isin(rows["doc_id"], here)
         yield here, rows if known.all() else {name: rows[name][known] for name in rows}
+
+
+def expert_features(con: DuckDBPyConnection, info: TraceInfo, doc_ids: np.ndarray) -> csr_matrix:
+    """The share of every document in an expert's choices, by expert_index()."""
+    num_experts = info.num_layers * info.num_experts
+    columns, total_E = [], np.zeros(num_experts)
+    for ids, rows in document_parts(con, doc_ids, info):
+        expert = expert_index(rows, info)
+        total_E += np.bincount(expert, weights=rows["tokens"], minlength=num_experts)
+        place = np.searchsorted(ids, rows["doc_id"])
+        columns.append(_by_document(expert, place, rows, (num_experts, len(ids))))
+    if not columns:
+        return csr_matrix((num_experts, 0))
+    features_EF = hstack(columns, format="csr", dtype=np.float32)
+    features_EF.data /= np.repeat(total_E, np.diff(features_EF.indptr))
+    np.sqrt(features_EF.data, out=features_EF.data)
+    return features_EF
+
+
+def _by_document(
+    expert: np.ndarray, place: np.ndarray, rows: Rows, shape: tuple[int, int]
+) -> csc_matrix:
+    return csc_matrix((rows["tokens"].astype(np.float32), (expert, place)), shape=shape)
+
+
+def _whole_tokens(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows, but no batch ends within a token."""
+    kept = None
+    for batch in batches:
+        rows = batch if kept is None else pa.concat_batches([kept, batch])
+        place_R = _places({name: rows[name].to_numpy() for name in ("doc_id", "position")})
+        others = np.flatnonzero(place_R != place_R[-1:])
+        end = int(others[-1]) + 1 if len(others) else 0
+        if end:
+            yield rows.slice(0, end)
+        kept = rows.slice(end)
+    if kept is not None:
+        yield kept
+
+
+def _flat(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+    """doc_id, position, layer_id of lists, where each ends, and expert_id, weight of all choices:
+    NO_EXPERT where none ran, NaN where no weight is known."""
+    lists, weights = batch["expert_ids"], batch["weights"]
+    length, expert_id = lists.value_lengths().to_numpy(), lists.flatten()
+    weight = weights.flatten().to_numpy()
+    if weights.null_count:
+        known = np.repeat(weights.is_valid().to_numpy(zero_copy_only=False), length)
+        weight, some = np.full(len(expert_id), np.nan, np.float32), weight
+        weight[known] = some
+    columns = {name: batch[name].to_numpy() for name in ("doc_id", "position", "layer_id")}
+    numbers = expert_id.fill_null(NO_EXPERT % 2**16).to_numpy().view(np.int16)
+    return columns | {"end": np.cumsum(length), "expert_id": numbers, "weight": weight}
+
+
+def _pieces(runs: list[np.ndarray], most: int) -> Iterator[np.ndarray]:
+    for run in runs:
+        for first in range(0, len(run), most):
+            yield run[first : first + most]
 
 
 def _features(
@@ -102,15 +160,6 @@ def _features(
     ends = np.searchsorted(point, np.arange(num_points + 1))
     shape = num_points, info.num_layers * info.num_experts
     return csr_matrix((np.sqrt(share, dtype=np.float32), feature, ends), shape=shape)
-
-
-def _ordered(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """By token."""
-    place = _places(rows)
-    if not (place[1:] < place[:-1]).any():
-        return rows
-    order = place.argsort(kind="stable")
-    return {name: column[order] for name, column in rows.items()}
 
 
 def _places(rows: Rows | pd.DataFrame) -> np.ndarray:

@@ -25,7 +25,7 @@ from app.jobs.queue import all_jobs
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
-FIRST_PAGES = ("overview", "specialization", "load_balance")
+FIRST_PAGES = ("overview", "specialization", "load_balance", "domain_clusters")
 BEGINNINGS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
 

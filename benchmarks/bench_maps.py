@@ -4,6 +4,8 @@ those before it was drawn.
     python benchmarks/bench_maps.py traces/demo.duckdb
     python benchmarks/shapes.py v3 --out /tmp/v3.duckdb
     python benchmarks/bench_maps.py /tmp/v3.duckdb
+    python benchmarks/shapes.py v3 --tokens 1000000 --texts 10000 --out /tmp/v3_1m.duckdb
+    python benchmarks/bench_maps.py /tmp/v3_1m.duckdb
 
 Trustworthiness (Venna and Kaski 2001) over 15 neighbours of 1,000 tokens among 20,000: of ours and
 of a UMAP that is fitted to all 20,000. The last line is one JSON object.
@@ -22,8 +24,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from duckdb import DuckDBPyConnection
 
-from analysis import layout, projection, queries
+from analysis import layout, projection, queries, routed_features
 from analysis.projection import Points
 from app import sidecars
 from data.sidecar import read_sidecar, sidecar_path, write_sidecar
@@ -38,10 +41,11 @@ def main() -> None:
     arguments.add_argument("trace", type=Path)
     trace = arguments.parse_args().trace
     seconds: dict[str, dict[str, float]] = {}
-    with timed(seconds, "compilation"):
-        compile_umap()
-    with open_trace(trace) as con:
+    with open_trace(trace, rows=False) as con:
         info = queries.trace_info(con)
+        with timed(seconds, "compilation"):
+            compile_umap()
+            compile_reading(con, info)
         with timed(seconds, "landmarks"):
             landmarks = projection.project_tokens(con, info, seed=SEED)
         with timed(seconds, "reading"):
@@ -89,6 +93,14 @@ def compile_umap() -> None:
     neighbors = layout._neighbors(few_MS)
     for dimensions in (2, layout.CLUSTER_DIMENSIONS):
         layout._umap(few_MS, neighbors, dimensions=dimensions, min_dist=0.1, seed=SEED)
+    layout.Landmarks.of(few_MS, seed=SEED).nearest(few_MS, layout.PLACED_BY)
+
+
+def compile_reading(con: DuckDBPyConnection, info: queries.TraceInfo) -> None:
+    first = queries.documents(con).query("tokens > 0").doc_id.tolist()[:1]
+    tokens = queries.tokens_by_domain(con, doc_ids=first)
+    components_FS = np.zeros((info.num_layers * info.num_experts, 8), np.float32)
+    list(routed_features.reduced_parts(con, tokens, info, components_FS))
 
 
 def missed(points: Points) -> float:

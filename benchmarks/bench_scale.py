@@ -178,7 +178,9 @@ def asked(path: Path) -> dict[str, float]:
         "a text": lambda: queries.document_routing(con, info.num_documents // 2),
         "load of experts": lambda: queries.expert_tokens(con),
         "pairs of a layer": lambda: queries.coactivation(con, 1),
-        "words of an expert": lambda: queries.expert_top_tokens(con, 1, 1),
+        "words of an expert": lambda: queries.expert_top_tokens(
+            con, 1, 1, tokens=arrays.MAX_TOKENS
+        ),
         "10^6 rows of choices as CSV": lambda: first_rows(con),
     }
     for name, ask in questions.items():

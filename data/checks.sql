@@ -184,6 +184,13 @@ WHERE num_experts IS NULL OR last >= num_experts OR fewest = 0 OR phase > 1
    OR loaded.read > document_tokens.read OR loaded.generated > document_tokens.generated
 LIMIT 1;
 
+-- Sums alone.
+CREATE TEMP TABLE expert_load AS
+SELECT layer_id::INTEGER AS layer_id, expert_id, sum(tokens) AS choices
+FROM document_load
+GROUP BY ALL;
+
+-- Every row.
 CREATE TEMP TABLE expert_load AS
 SELECT layer_id::INTEGER AS layer_id, expert_id, sum(tokens) AS choices, sum(weight_sum) AS weight
 FROM document_load

@@ -28,11 +28,11 @@ WRITER_SETTINGS: Settings = {
     "memory_limit": f"{max(256, 128 * WRITER_THREADS)}MB",  # with less, threads wait for memory
     "threads": str(WRITER_THREADS),
 }
+READER_MEMORY, PAGE_MEMORY = "1GB", "512MB"
 READER_SETTINGS: Settings = {
     **ISOLATED,
-    "memory_limit": "1GB",
     "threads": min(4, os.cpu_count() or 1),
-    "perfect_ht_threshold": 16,  # bits: counts by layer and expert take a third of the time
+    "perfect_ht_threshold": 20,  # bits: counts by domain, layer and expert take a third of the time
 }
 ENDINGS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")  # the last two: killed while it tidied
 MAGIC = slice(8, 12)  # bytes of a DuckDB file, after its checksum
@@ -52,15 +52,25 @@ class BeingWrittenError(TraceError):
 
 
 def connect(
-    path: Path, *, read_only: bool, attachable: Sequence[Path] = ()
+    path: Path,
+    *,
+    read_only: bool,
+    attachable: Sequence[Path] = (),
+    memory: str = READER_MEMORY,
 ) -> duckdb.DuckDBPyConnection:
-    """A writer may attach the files named; otherwise nothing but `path` is within reach."""
+    """A writer may attach the files named; otherwise nothing but `path` is within reach. `memory`:
+    of a reader."""
     for file in (path, *attachable):
         require_plain_path(file)
     try:
-        return _reader(path) if read_only else _writer(path, attachable)
+        return _reader(path, memory) if read_only else _writer(path, attachable)
     except duckdb.Error as error:
         raise _not_opened(path, error) from error
+
+
+def memory_of(rows: bool) -> str:
+    """Of a reader of every row, or of a page's."""
+    return READER_MEMORY if rows else PAGE_MEMORY
 
 
 def interruptible(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
@@ -98,11 +108,11 @@ def _writer(path: Path, attachable: Sequence[Path]) -> duckdb.DuckDBPyConnection
     return connection
 
 
-def reader_of(files: Sequence[Path]) -> duckdb.DuckDBPyConnection:
+def reader_of(files: Sequence[Path], *, memory: str = READER_MEMORY) -> duckdb.DuckDBPyConnection:
     """Reaches these files and nothing else, and has opened none."""
     for file in files:
         require_plain_path(file)
-    connection = duckdb.connect(":memory:", config=READER_SETTINGS)
+    connection = duckdb.connect(":memory:", config=READER_SETTINGS | {"memory_limit": memory})
     try:
         _restrict(connection, files)
     except duckdb.Error:
@@ -111,10 +121,10 @@ def reader_of(files: Sequence[Path]) -> duckdb.DuckDBPyConnection:
     return interruptible(connection)
 
 
-def _reader(path: Path) -> duckdb.DuckDBPyConnection:
+def _reader(path: Path, memory: str) -> duckdb.DuckDBPyConnection:
     """Attached, because two connections to one path share what the first has opened: it may be
     another file by now."""
-    connection = reader_of([path])
+    connection = reader_of([path], memory=memory)
     try:
         connection.execute(f"ATTACH {quoted(path)} AS file (READ_ONLY)")
         connection.execute("USE file")

@@ -1,7 +1,7 @@
-"""What a batch becomes in a trace: table columns, and the sums that pages read. NumPy only.
+"""What a batch becomes in a trace: table columns, and the sums that pages read.
 
 T = tokens, L = MoE layers, K = most experts any token chose, E = routed experts,
-R = choices, N = documents.
+R = rows, N = documents, S = parts of a document that are of one phase.
 """
 
 from collections.abc import Iterator
@@ -9,13 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from threadpoolctl import threadpool_limits
 
 from data.routing import NO_EXPERT, NO_TOKEN, PHASES, RoutingBatch
+from data.tally import NO_LAYER, add_pairs, require_known, segment_loads
 
-FEW = 9  # times as many experts as a token chooses, from which counting pairs is quicker
 PAIRS = 500_000  # of experts, in a table
-PRODUCT_TOKENS = 16_384  # whose choices are one matrix: bounds memory
 
 
 def token_table(batch: RoutingBatch) -> pa.Table:
@@ -134,18 +132,20 @@ def document_dropped_table(batch: RoutingBatch) -> pa.Table:
 
 def document_k_table(batch: RoutingBatch) -> pa.Table:
     """Tokens of each (document, layer, number of executed choices) that occurs; 0 is a number."""
-    k_TL = (batch.expert_ids_TLK != NO_EXPERT).sum(-1)
+    ran_TLK = batch.expert_ids_TLK != NO_EXPERT
+    tokens, layers, top_k = ran_TLK.shape
+    k_TL = np.full((tokens, layers), top_k) if ran_TLK.all() else ran_TLK.sum(-1)
     doc_id_N, document_T = np.unique(batch.doc_id_T, return_inverse=True)
-    shape = (len(doc_id_N), k_TL.shape[1], batch.expert_ids_TLK.shape[2] + 1)
-    cell_TL = (document_T[:, None] * shape[1] + np.arange(shape[1])) * shape[2] + k_TL
-    cell, tokens = np.unique(cell_TL, return_counts=True)
-    document, layer_id, k = np.unravel_index(cell, shape)
+    k_TL1 = k_TL[..., None].astype(np.int16)
+    place_R3, tokens_R, _ = segment_loads(
+        document_T, k_TL1, np.zeros(k_TL1.shape, np.float32), num_experts=top_k + 1
+    )
     return pa.table(
         {
-            "doc_id": doc_id_N[document],
-            "layer_id": layer_id.astype(np.uint16),
-            "k": k.astype(np.uint16),
-            "tokens": tokens.astype(np.uint32),
+            "doc_id": doc_id_N[place_R3[:, 0]],
+            "layer_id": place_R3[:, 1].astype(np.uint16),
+            "k": place_R3[:, 2].astype(np.uint16),
+            "tokens": tokens_R,
         }
     )
 
@@ -158,49 +158,21 @@ def repeat(values_T: np.ndarray, times: int) -> np.ndarray:
 def document_load_table(batch: RoutingBatch, *, num_experts: int) -> pa.Table:
     """Choices and weight of each (document, layer, expert, phase) that occurs."""
     doc_id_N, document_T = np.unique(batch.doc_id_T, return_inverse=True)
-    segment_T = document_T * len(PHASES) + batch.phase_T
-    layers = [
-        layer_load(
-            segment_T,
-            batch.expert_ids_TLK[:, layer],
-            batch.weights_TLK[:, layer],
-            num_experts=num_experts,
-        )
-        for layer in range(batch.expert_ids_TLK.shape[1])
-    ]
-    segment, expert_id, tokens, weight_sum = (
-        np.concatenate(columns) for columns in zip(*layers, strict=True)
+    phase_S, segment_T = np.unique(document_T * len(PHASES) + batch.phase_T, return_inverse=True)
+    place_R3, tokens_R, weight_R = segment_loads(
+        segment_T, batch.expert_ids_TLK, batch.weights_TLK, num_experts=num_experts
     )
-    layer_id = np.repeat(np.arange(len(layers), dtype=np.uint16), [len(x[0]) for x in layers])
-    order = np.argsort(segment, kind="stable")  # documents first, then layers
+    phase_R = phase_S[place_R3[:, 0]]
     return pa.table(
         {
-            "doc_id": doc_id_N[segment[order] // len(PHASES)],
-            "layer_id": layer_id[order],
-            "expert_id": expert_id[order].astype(np.uint16),
-            "phase": (segment[order] % len(PHASES)).astype(np.uint8),
-            "tokens": tokens[order].astype(np.uint32),
-            "weight_sum": weight_sum[order],
+            "doc_id": doc_id_N[phase_R // len(PHASES)],
+            "layer_id": place_R3[:, 1].astype(np.uint16),
+            "expert_id": place_R3[:, 2].astype(np.uint16),
+            "phase": (phase_R % len(PHASES)).astype(np.uint8),
+            "tokens": tokens_R,
+            "weight_sum": weight_R,
         }
     )
-
-
-def layer_load(
-    segment_T: np.ndarray, expert_ids_TK: np.ndarray, weights_TK: np.ndarray, *, num_experts: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(segment, expert_id, tokens, weight_sum) of the pairs that occur in one layer.
-
-    A segment is the part of a document that is of one phase.
-    """
-    cell = (segment_T[:, None] * num_experts + expert_ids_TK).reshape(-1)
-    weight = weights_TK.reshape(-1)
-    chosen = expert_ids_TK.reshape(-1) != NO_EXPERT
-    if not chosen.all():
-        cell, weight = cell[chosen], weight[chosen]
-    tokens = np.bincount(cell)
-    occurs = np.flatnonzero(tokens)
-    weight_sum = np.bincount(cell, weights=weight)[occurs]
-    return occurs // num_experts, occurs % num_experts, tokens[occurs], weight_sum
 
 
 @dataclass(slots=True)
@@ -217,58 +189,16 @@ class PairCounts:
             np.zeros((num_layers, *shape), np.int64), np.zeros((num_layers - 1, *shape), np.int64)
         )
 
-    def add(self, expert_ids_TLK: np.ndarray) -> None:
-        """ValueError: a token chose an expert twice.
-
-        By products of 0 and 1, or pair by pair where a token chooses few of many. On one thread:
-        several that wait for each other take many times as long where cores are shared."""
-        few = self.num_experts > FEW * expert_ids_TLK.shape[2]
-        add = self._add_pairs if few else self._add_products
-        with threadpool_limits(limits=1, user_api="blas"):
-            for begin in range(0, len(expert_ids_TLK), PRODUCT_TOKENS):
-                add(expert_ids_TLK[begin : begin + PRODUCT_TOKENS])
-
-    @property
-    def num_experts(self) -> int:
-        return self.coactivation_LEE.shape[-1]
-
-    def _add_products(self, expert_ids_TLK: np.ndarray) -> None:
-        before_TE: np.ndarray | None = None
-        for layer in range(expert_ids_TLK.shape[1]):
-            chosen_TE = self._choices(expert_ids_TLK[:, layer])
-            twice = int(chosen_TE.sum()) < (expert_ids_TLK[:, layer] != NO_EXPERT).sum()
-            require_once(layer, twice)
-            self.coactivation_LEE[layer] += np.triu(product(chosen_TE, chosen_TE), 1)
-            if before_TE is not None:
-                self.transition_LEE[layer - 1] += product(before_TE, chosen_TE)
-            before_TE = chosen_TE
-
-    def _choices(self, expert_ids_TK: np.ndarray) -> np.ndarray:
-        chosen_TE = np.zeros((len(expert_ids_TK), self.num_experts + 1), np.float32)
-        np.put_along_axis(chosen_TE, expert_ids_TK.astype(np.int64), 1, axis=1)
-        return chosen_TE[:, : self.num_experts]  # NO_EXPERT is the last column
-
-    def _add_pairs(self, expert_ids_TLK: np.ndarray) -> None:
-        last = self.num_experts  # stands for NO_EXPERT
-        one, other = np.triu_indices(expert_ids_TLK.shape[2], 1)
-        before_TK: np.ndarray | None = None
-        for layer in range(expert_ids_TLK.shape[1]):
-            ids_TK = expert_ids_TLK[:, layer].astype(np.int32)
-            ids_TK[ids_TK == NO_EXPERT] = last
-            ids_TK.sort(-1)
-            together_EE = self._counted(ids_TK[:, one], ids_TK[:, other])
-            require_once(layer, together_EE.diagonal().any())
-            self.coactivation_LEE[layer] += together_EE
-            if before_TK is not None:
-                pairs_EE = self._counted(before_TK[:, :, None], ids_TK[:, None, :])
-                self.transition_LEE[layer - 1] += pairs_EE
-            before_TK = ids_TK
-
-    def _counted(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """How often each two occur, as [E, E]; `second` follows `first` by broadcasting."""
-        side = self.num_experts + 1
-        counts = np.bincount((first * side + second).ravel(), minlength=side * side)
-        return counts.reshape(side, side)[:-1, :-1]
+    def add(self, expert_ids_TLK: np.ndarray, *, layers: range | None = None) -> None:
+        """Of all layers or some: threads may each add those of other layers. ValueError: a token
+        chose an expert twice, or one that does not exist."""
+        layers = layers or range(len(self.coactivation_LEE))
+        require_known(expert_ids_TLK[:, layers.start : layers.stop], self.coactivation_LEE.shape[1])
+        twice = add_pairs(
+            expert_ids_TLK, self.coactivation_LEE, self.transition_LEE, layers.start, layers.stop
+        )
+        if twice != NO_LAYER:
+            raise ValueError(f"a token chooses an expert twice in layer {twice}; no gate does")
 
     def coactivation_tables(self) -> Iterator[pa.Table]:
         """In parts: layers of many experts have millions of pairs."""
@@ -276,16 +206,6 @@ class PairCounts:
 
     def transition_tables(self) -> Iterator[pa.Table]:
         return pair_tables(self.transition_LEE, ("expert_id", "next_expert_id"))
-
-
-def require_once(layer: int, twice: object) -> None:
-    if twice:
-        raise ValueError(f"a token chooses an expert twice in layer {layer}; no gate does")
-
-
-def product(before_TE: np.ndarray, chosen_TE: np.ndarray) -> np.ndarray:
-    """Tokens of every two experts [E, E]; float32 counts exactly to 2^24."""
-    return (before_TE.T @ chosen_TE).astype(np.int64)
 
 
 def pair_tables(counts_LEE: np.ndarray, names: tuple[str, str]) -> Iterator[pa.Table]:

@@ -268,9 +268,11 @@ def _all_or_none(arrays: list[np.ndarray | None], what: str) -> np.ndarray | Non
     return np.concatenate(known) if known else None
 
 
-def take_rows(batch: RoutingBatch, rows: np.ndarray) -> RoutingBatch:
-    """The given rows (indices), in that order, and the documents whose rows are among them."""
+def take_rows(batch: RoutingBatch, rows: np.ndarray | slice) -> RoutingBatch:
+    """The given rows (indices, or a slice, which copies no array), in that order, and the
+    documents whose rows are among them."""
     kept = set(np.unique(batch.doc_id_T[rows]).tolist())
+    places = np.arange(len(batch.doc_id_T))[rows].tolist()
     documents = tuple(document for document in batch.documents if document.doc_id in kept)
     return RoutingBatch(
         doc_id_T=batch.doc_id_T[rows],
@@ -278,7 +280,7 @@ def take_rows(batch: RoutingBatch, rows: np.ndarray) -> RoutingBatch:
         token_id_T=batch.token_id_T[rows],
         phase_T=batch.phase_T[rows],
         loss_T=batch.loss_T[rows],
-        token_text_T=[batch.token_text_T[row] for row in rows.tolist()],
+        token_text_T=[batch.token_text_T[row] for row in places],
         expert_ids_TLK=batch.expert_ids_TLK[rows],
         weights_TLK=batch.weights_TLK[rows],
         entropy_TL=None if batch.entropy_TL is None else batch.entropy_TL[rows],
@@ -286,7 +288,7 @@ def take_rows(batch: RoutingBatch, rows: np.ndarray) -> RoutingBatch:
         dropped_ids_TLK=None if batch.dropped_ids_TLK is None else batch.dropped_ids_TLK[rows],
         documents=documents,
         findings=batch.findings if documents else (),
-        special_T=batch.special_T and [batch.special_T[row] for row in rows.tolist()],
+        special_T=batch.special_T and [batch.special_T[row] for row in places],
     )
 
 

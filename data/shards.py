@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from data.connection import TraceError, quoted, reader_of
+from data.connection import READER_MEMORY, TraceError, quoted, reader_of
 from data.exports.tables import MANIFEST, TABLES
 from data.groups import GroupDomains, sources_of
 from data.new_trace import TraceDescription, difference, layer_difference
@@ -198,10 +198,10 @@ def shard_paths(folder: Path) -> list[Path]:
 
 
 def open_shards(
-    folder: Path, paths: Sequence[Path], shards: Sequence[Shard]
+    folder: Path, paths: Sequence[Path], shards: Sequence[Shard], *, memory: str
 ) -> duckdb.DuckDBPyConnection:
     """As one trace, whose id is made of theirs. They are sound."""
-    con = open_views(paths)
+    con = open_views(paths, memory=memory)
     if len(shards) == 1:
         return con
     try:
@@ -221,9 +221,9 @@ def open_shards(
     return con
 
 
-def open_views(paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:
+def open_views(paths: Sequence[Path], *, memory: str = READER_MEMORY) -> duckdb.DuckDBPyConnection:
     """Their tables together, nothing about them checked."""
-    con = reader_of([file for path in paths for file in files_of(path)])
+    con = reader_of([file for path in paths for file in files_of(path)], memory=memory)
     try:
         create_views(con, [attach(con, path, place) for place, path in enumerate(paths)])
     except BaseException:

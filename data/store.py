@@ -14,7 +14,7 @@ import duckdb
 import numpy as np
 
 from data.batch_check import check_counts, check_layers, check_tokens
-from data.connection import TraceError, connect, first_line, reading
+from data.connection import TraceError, connect, first_line, memory_of, reading
 from data.counts import CountsBatch
 from data.groups import GroupDomains
 from data.inputs import require_file
@@ -231,7 +231,8 @@ def require_same(partial: Path, description: TraceDescription) -> None:
 
 def open_trace(path: Path, *, rows: bool = True) -> duckdb.DuckDBPyConnection:
     """A finished and sound trace, read-only, with no access to anything outside it. Without
-    `rows`, those of a large trace are taken for sound where their sums are."""
+    `rows`, for pages: those of a large trace are taken for sound where their sums are, and what
+    stays in memory is less."""
     if path.suffix == ".partial" and not path.is_dir():
         whole = path.with_suffix("")
         raise TraceError(
@@ -251,7 +252,7 @@ def open_trace(path: Path, *, rows: bool = True) -> duckdb.DuckDBPyConnection:
     except ValueError as error:
         raise TraceError(str(error)) from error
     require_sound(path, rows=rows)
-    connection = connect(path, read_only=True)
+    connection = connect(path, read_only=True, memory=memory_of(rows))
     create_views(connection, [Source("file.main", format_version(connection))])
     connection.execute("USE memory")
     return connection
@@ -277,7 +278,7 @@ def open_folder(folder: Path, *, rows: bool) -> duckdb.DuckDBPyConnection:
         require_one_trace(shards)
     except ValueError as error:
         raise TraceError(str(error)) from error
-    return open_shards(folder, paths, shards)
+    return open_shards(folder, paths, shards, memory=memory_of(rows))
 
 
 def require_sound(path: Path, *, whole: bool = True, rows: bool = True) -> None:

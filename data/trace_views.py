@@ -2,7 +2,9 @@
 
 The views lie in the memory of the reader: a file that holds any is refused. Format 8 keeps a row a
 decision; `routing` and `gate` show a row a choice and a row a gate, as formats before it do;
-`choice` is `routing` for questions that do not ask for weights, which take most of its time.
+`choice` is `routing` for questions that do not ask for weights, which take most of its time, and
+`choice_list` for those that read millions: as they are stored, ranked from `first_rank` on.
+`a_weight` has one sum of weights of each source.
 """
 
 from collections.abc import Sequence
@@ -54,6 +56,15 @@ SELECT * FROM (
     FROM {}.decision
 )
 WHERE expert_id IS NOT NULL
+"""
+LISTS = """
+SELECT doc_id, position, layer_id, 0::USMALLINT AS first_rank, expert_ids, weights
+FROM {}.decision
+"""
+ROWS = """
+SELECT doc_id, position, layer_id, rank AS first_rank, [expert_id] AS expert_ids,
+       [weight] AS weights
+FROM {}.routing
 """
 GATES = """
 SELECT doc_id, position, layer_id, entropy, margin
@@ -121,10 +132,12 @@ def _of_documents(source: Source, place: int) -> dict[str, str]:
     lists = version >= WITH_LISTS
     views["routing"] = CHOICES.format(schema) if lists else f"SELECT * FROM {schema}.routing"
     views["choice"] = IDS.format(schema) if lists else f"SELECT * FROM {schema}.routing"
+    views["choice_list"] = (LISTS if lists else ROWS).format(schema)
     views["gate"] = GATES.format(schema) if lists else f"SELECT * FROM {schema}.gate"
     for name, older in (("document_size", SIZES), ("document_gate", GATE_SUMS)):
         views[name] = f"SELECT * FROM {schema}.{name}" if lists else older.format(schema)
     views["decision"] = f"SELECT * FROM {schema}.decision" if lists else DECISIONS.format(schema)
+    views["a_weight"] = f"SELECT * FROM (SELECT weight_sum FROM {schema}.document_load LIMIT 1)"
     views["dropped_in_order"] = f"SELECT *, {source.row_number} AS place FROM {schema}.dropped"
     views["finding"] = _finding(source, place)
     return views

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from data.connection import WRITER_THREADS
 from data.counts import CountsBatch, counted_k_table, counted_load_table
 from data.rollups import (
     PairCounts,
@@ -29,11 +29,10 @@ from data.rollups import (
 from data.routing import NO_EXPERT, Document, Finding, RoutingBatch, concatenated, take_rows
 from data.strict_json import json_text
 
-TRANSACTION_TOKENS = 65_536  # at least, in whole documents
-TRANSACTION_ROWS = 4_000_000  # choices, by which a transaction ends before: bounds its memory
+SHARES = max(4, WRITER_THREADS)  # of a transaction, one a thread: the larger, the quicker
+TOKENS = 16_384 * SHARES  # of a transaction, at least, in whole documents
+ROWS = 1_000_000 * SHARES  # choices: with so many it ends before, and so many are inserted at once
 COMMIT_SECONDS = 3.0  # at most, between the commits of documents that come in
-INSERT_ROWS = 4_000_000  # choices at once: bounds the memory of a batch of any size
-COUNTED_LATER = 4  # batches whose pairs are still to be counted
 TABLE_THREADS = min(4, max(1, (os.cpu_count() or 1) // 2))  # make tables while DuckDB inserts
 
 
@@ -56,13 +55,10 @@ class TraceWriter:
         self.pairs = PairCounts.empty(num_layers=num_layers, num_experts=num_experts)
         self.unfinished: list[RoutingBatch] = []  # rows of documents that are not complete
         self.waiting: list[RoutingBatch] = []  # whole documents that are not inserted
+        self.waiting_tokens = 0
         self.waiting_rows = 0  # choices
-        self.begun_documents = 0  # inserted since the last commit
-        self.begun_tokens = 0  # of these and of those that wait
-        self.begun_rows = 0  # choices of the same
         self.committed_at = time.monotonic()
-        self.counting = ThreadPoolExecutor(1)
-        self.counted: deque[Future[None]] = deque()
+        self.counting = ThreadPoolExecutor(TABLE_THREADS)
 
     def write(self, batch: RoutingBatch | CountsBatch) -> None:
         """Hold rows until their document is complete, documents until they fill a transaction."""
@@ -76,11 +72,9 @@ class TraceWriter:
             self.unfinished.append(batch)
             if batch.documents:
                 self._add_finished()
-        full = self.begun_tokens >= TRANSACTION_TOKENS or self.begun_rows >= TRANSACTION_ROWS
+        full = self.waiting_tokens >= TOKENS or self.waiting_rows >= ROWS
         if full or self.due_in() == 0:
             self.flush()
-        elif self.waiting_rows >= INSERT_ROWS:
-            self._insert_waiting()
 
     def _write_counts(self, batch: CountsBatch) -> None:
         self._require_new(batch.documents)
@@ -96,7 +90,7 @@ class TraceWriter:
 
     def due_in(self) -> float | None:
         """Seconds until the next commit; None: nothing waits for it."""
-        if not self.begun_tokens:
+        if not self.waiting_tokens:
             return None
         return max(0.0, self.committed_at + COMMIT_SECONDS - time.monotonic())
 
@@ -113,9 +107,8 @@ class TraceWriter:
     def _add(self, batch: RoutingBatch) -> None:
         self._require_new(batch.documents)
         self.waiting.append(batch)
+        self.waiting_tokens += len(batch.doc_id_T)
         self.waiting_rows += batch.expert_ids_TLK.size
-        self.begun_tokens += len(batch.doc_id_T)
-        self.begun_rows += batch.expert_ids_TLK.size
 
     def _require_new(self, documents: Sequence[Document]) -> None:
         for document in documents:
@@ -124,41 +117,39 @@ class TraceWriter:
             self.doc_ids.add(document.doc_id)
 
     def flush(self) -> None:
-        """End the transaction: everything about the documents that came since the last."""
-        self._insert_waiting()
-        if not self.begun_documents:
-            return
-        while self.counted:  # what cannot be counted is not committed
-            self.counted.popleft().result()
-        self.connection.commit()
-        self.committed_at = time.monotonic()
-        self.documents += self.begun_documents
-        self.begun_documents = self.begun_tokens = self.begun_rows = 0
-
-    def _insert_waiting(self) -> None:
+        """Everything about the documents that came since the last, in a transaction."""
         if not self.waiting:
             return
         batch = concatenated(self.waiting)
-        self.waiting, self.waiting_rows = [], 0
-        if not self.begun_documents:
-            self.connection.begin()
-        self.begun_documents += len(batch.documents)
+        self.waiting = []
+        self.connection.begin()
         self._insert_documents(batch)
         for finding in batch.findings:
             self._add_finding(finding)
-        pieces = parts(batch, tokens=max(1, INSERT_ROWS // max(1, batch.expert_ids_TLK[:1].size)))
-        for piece in pieces:
-            self._count(piece.expert_ids_TLK)
+        self._insert_rows(batch)
+        self.connection.commit()
+        self.committed_at = time.monotonic()
+        self.documents += len(batch.documents)
+        self.waiting_tokens = self.waiting_rows = 0
+
+    def _insert_rows(self, batch: RoutingBatch) -> None:
+        pieces = parts(batch, tokens=max(1, ROWS // max(1, batch.expert_ids_TLK[:1].size)))
         with ThreadPoolExecutor(TABLE_THREADS) as beside:
-            for made in self._made_ahead(pieces, beside):
+            for piece, made in zip(pieces, self._made_ahead(pieces, beside), strict=True):
+                counted = self._counted(piece.expert_ids_TLK)
                 for table in list(made):
                     self._insert(table, made.pop(table).result())
+                for part in counted:  # what cannot be counted is not committed
+                    part.result()
 
-    def _count(self, expert_ids_TLK: np.ndarray) -> None:
-        """Of pairs, while DuckDB inserts."""
-        while len(self.counted) >= COUNTED_LATER:
-            self.counted.popleft().result()
-        self.counted.append(self.counting.submit(self.pairs.add, expert_ids_TLK))
+    def _counted(self, expert_ids_TLK: np.ndarray) -> list[Future[None]]:
+        """Pairs, while DuckDB inserts: each thread adds those of layers of its own."""
+        threads = min(TABLE_THREADS, self.num_layers)
+        bounds = np.linspace(0, self.num_layers, threads + 1, dtype=int).tolist()
+        return [
+            self.counting.submit(self.pairs.add, expert_ids_TLK, layers=range(first, after))
+            for first, after in pairwise(bounds)
+        ]
 
     def _insert_documents(self, batch: RoutingBatch) -> None:
         self._insert("document", document_table(batch.documents))
@@ -249,7 +240,7 @@ class TraceWriter:
             "SELECT doc_id, tokens FROM document_size ORDER BY doc_id"
         ).fetchnumpy()
         doc_ids, ends = sizes["doc_id"], np.cumsum(sizes["tokens"], dtype=np.int64)
-        splits = np.flatnonzero(np.diff(ends // TRANSACTION_TOKENS)) + 1
+        splits = np.flatnonzero(np.diff(ends // TOKENS)) + 1
         for low, high in pairwise([0, *splits, len(doc_ids)]):
             if low < high:
                 self.pairs.add(self._stored_ids(*doc_ids[[low, high - 1]].tolist()))
@@ -305,4 +296,4 @@ def parts(batch: RoutingBatch, *, tokens: int) -> list[RoutingBatch]:
         if following - bounds[-1] > tokens:
             bounds.append(end)
     bounds.append(len(batch.doc_id_T))
-    return [take_rows(batch, np.arange(low, high)) for low, high in pairwise(bounds)]
+    return [take_rows(batch, slice(low, high)) for low, high in pairwise(bounds)]

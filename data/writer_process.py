@@ -16,6 +16,7 @@ from data.connection import connect
 from data.counts import CountsBatch
 from data.routing import RoutingBatch
 from data.server_process import served_by
+from data.tally import warm
 from data.writer import TraceWriter
 
 AHEAD = 2  # commands that are read while one is done
@@ -126,6 +127,7 @@ def serve(descriptor: int) -> None:
         writer = TraceWriter(connect(path, read_only=False), *size)
     except Exception as error:
         _refuse(told, commands, error)
+    warm()
     failed: Exception | None = None
     name = ""
     while name != "close":

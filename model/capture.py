@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data.routing import PREFILL, CancelledError, Document, RoutingBatch, TraceSink
 from model.decisions import Decisions, Transfer, concatenated
-from model.encoded import Encoded, batches, encoded_documents, windows
+from model.encoded import Encoded, ahead, batches, encoded_documents, windows
 from model.finiteness import checked, with_unexplained
 from model.layers import HAS_TRITON
 from model.readable import ReadableModel
@@ -79,12 +79,13 @@ def capture_documents(
     window_tokens = WINDOW_BATCHES[device] * (batch_tokens or ALONE_TOKENS)
     captured = Captured()
     fresh = (document for document in documents if document.doc_id not in stored)
-    encoded = encoded_documents(model, fresh)
+    encoded = windows(encoded_documents(model, fresh), tokens=window_tokens)
     with (
+        ahead(encoded, model=model) as encoded_windows,
         recorded_routing(model) as recording,
         Computed(model, sink, allow_nonfinite=allow_nonfinite) as computed,
     ):
-        for window in windows(encoded, tokens=window_tokens):
+        for window in encoded_windows:
             for batch in batches(window, tokens=batch_tokens):
                 if cancelled():
                     raise CancelledError

@@ -1,6 +1,8 @@
 """Documents as token ids, grouped so that little of a batch is padding."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -8,7 +10,7 @@ from typing import NamedTuple, Protocol
 from data.routing import Document
 from model.readable import ReadableModel
 
-ENCODED_AT_ONCE = 16  # documents: a GPU computes meanwhile, if it is not for long
+ENCODED_AT_ONCE = 64  # documents, which share the cores
 
 
 class HasTokenIds(Protocol):
@@ -82,6 +84,25 @@ def windows(encoded: Iterable[Encoded], *, tokens: int) -> Iterator[list[Encoded
         window.append(item)
         size += width
     if window:
+        yield window
+
+
+@contextmanager
+def ahead(
+    windows: Iterable[list[Encoded]], *, model: ReadableModel
+) -> Iterator[Iterable[list[Encoded]]]:
+    """Where a GPU computes, the next window is read meanwhile."""
+    if model.device.type != "cuda":
+        yield windows
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="reads-ahead") as reader:
+        yield read_by(reader, iter(windows))
+
+
+def read_by(reader: Executor, windows: Iterator[list[Encoded]]) -> Iterator[list[Encoded]]:
+    following = reader.submit(next, windows, None)
+    while (window := following.result()) is not None:
+        following = reader.submit(next, windows, None)
         yield window
 
 

@@ -1,9 +1,16 @@
--- The token an expert weighs most in a document, with twelve tokens on each side; strongest first. A
--- token of unknown text is shown by its id.
-WITH strongest AS (
+-- The token an expert weighs most in a document, with twelve tokens on each side; strongest first; of
+-- all documents or of document_sample.sql. A token of unknown text is shown by its id.
+WITH sample AS (
+    SELECT doc_id
+    FROM document
+    JOIN document_size USING (doc_id)
+    QUALIFY $tokens IS NULL OR sum(tokens) OVER (ORDER BY sha256, doc_id) - tokens < $tokens
+),
+strongest AS (
     SELECT doc_id, arg_max(position, row(weight, -position::BIGINT)) AS position,
            max(weight) AS weight
     FROM routing
+    SEMI JOIN sample USING (doc_id)
     WHERE layer_id = $layer_id AND expert_id = $expert_id
     GROUP BY doc_id
     ORDER BY weight DESC, doc_id

@@ -12,9 +12,7 @@ from app.commands.findings import print_findings
 from data.strict_json import json_text
 
 if TYPE_CHECKING:
-    from analysis.layout import Map
     from analysis.projection import Points
-    from analysis.queries import TraceInfo
 
 SEED = 0
 STAGES = 4
@@ -41,12 +39,11 @@ def project(
 
 
 def _write_maps(trace: Path, *, progress: TextIO) -> dict[str, dict[str, object]]:
-    """Some tokens at once as the SVD sees them, then each map; the parameters of each by name."""
+    """The parameters of each by name."""
     from analysis import projection
-    from analysis.layout import svd_map
     from analysis.queries import trace_info
     from app import sidecars
-    from data.sidecar import require_replaceable
+    from data.sidecar import require_replaceable, write_sidecar
     from data.store import open_trace
 
     made = dict[str, dict[str, object]]()
@@ -58,16 +55,18 @@ def _write_maps(trace: Path, *, progress: TextIO) -> dict[str, dict[str, object]
         from analysis.layout import umap_map
 
         stage(number, f"map of {len(points.reduced_PS):,} {what}")
-        made[what] = _write(trace, what, umap_map(points), of=info)
+        drawn = umap_map(points)
+        kind = sidecars.MAPS[what]
+        write_sidecar(trace, kind, drawn.frame, drawn.parameters, of=info, rest=drawn.rest)
+        made[what] = drawn.parameters
 
-    with open_trace(trace) as con:
+    with open_trace(trace, rows=False) as con:
         print_findings(con)
         info = trace_info(con)
         for line in require_replaceable(trace, *sidecars.MAPS.values(), of=info):
             print(line, file=sys.stderr)
         stage(1, f"reading {info.num_tokens:,} tokens")
         tokens = projection.project_tokens(con, info, seed=SEED)
-        _write(trace, "tokens", svd_map(tokens), of=info)
         lay_out(2, "prompts", projection.project_prompts(con, info, seed=SEED))
         tell = _told(len(tokens.rest), progress)
         tokens = projection.with_all_tokens(con, info, tokens, tell=tell)
@@ -75,15 +74,6 @@ def _write_maps(trace: Path, *, progress: TextIO) -> dict[str, dict[str, object]
     lay_out(3, "tokens", tokens)
     lay_out(4, "experts", experts)  # last: who finds them finds all three finished
     return made
-
-
-def _write(trace: Path, what: str, drawn: "Map", *, of: "TraceInfo") -> dict[str, object]:
-    from app import sidecars
-    from data.sidecar import write_sidecar
-
-    kind, rest = sidecars.MAPS[what], drawn.rest
-    write_sidecar(trace, kind, drawn.frame, drawn.parameters, of=of, rest=rest)
-    return drawn.parameters
 
 
 def _told(total: int, progress: TextIO) -> Callable[[int], None]:

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from analysis import esft, queries
@@ -37,11 +38,17 @@ class Settings:
 class Subject:
     """A trace to export, and what exports need of it, computed once."""
 
-    def __init__(self, con: DuckDBPyConnection, settings: Settings) -> None:
+    def __init__(
+        self,
+        con: DuckDBPyConnection,
+        settings: Settings,
+        expert_tokens: pd.DataFrame | None = None,
+    ) -> None:
+        """`expert_tokens`: of queries, where they were asked for before."""
         self.con = con
         self.settings = settings
         self.info: TraceInfo = queries.trace_info(con)
-        self._of_expert = queries.expert_tokens(con)
+        self._of_expert = queries.expert_tokens(con) if expert_tokens is None else expert_tokens
 
     @property
     def layers(self) -> tuple[LayerDescription, ...]:

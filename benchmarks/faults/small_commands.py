@@ -78,7 +78,7 @@ def make_small(folder: Path) -> None:
     from model import capture, deepseek_moe
     from model.training import train_config
 
-    writer.TRANSACTION_TOKENS = 100
+    writer.TOKENS = 100
     deepseek_moe.BATCH_TOKENS["cpu"] = 0
     capture.ALONE_TOKENS = 1
     capture.WINDOW_BATCHES["cpu"] = 100

@@ -120,7 +120,8 @@ def test_all_tokens_get_the_place_that_the_svd_would_give_them(
     info = queries.trace_info(tiny)
     whole = projection.project_tokens(tiny, info, seed=0)
     monkeypatch.setattr(projection, "LANDMARKS", 4)
-    monkeypatch.setattr(routed_features, "CHOICES_AT_ONCE", 1)
+    monkeypatch.setattr(routed_features, "DECISIONS_AT_ONCE", 1)
+    monkeypatch.setattr(queries, "LISTS_AT_ONCE", 1)  # a batch ends within a token
     some = projection.project_tokens(tiny, info, seed=0)
     told = list[int]()
     every = projection.with_all_tokens(tiny, info, some, tell=told.append)

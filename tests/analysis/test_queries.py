@@ -27,6 +27,7 @@ def test_every_question_prepares_against_the_schema(question: Path) -> None:
         con.execute(SCHEMA.read_text())
         con.execute("USE memory")
         create_views(con, [Source("file.main", FORMAT_VERSION)])
+        con.execute("CREATE TEMP TABLE domain_place (doc_id UINTEGER, place UTINYINT)")
         con.execute(f"PREPARE question AS {question.read_text()}")
 
 
@@ -137,10 +138,27 @@ def test_contexts_show_the_strongest_token_of_each_document(
     assert second["after"] == " x"
 
 
+def test_words_of_an_expert_are_of_whole_documents_until_they_hold_so_many_tokens(
+    tiny: duckdb.DuckDBPyConnection,
+) -> None:
+    sample = queries.document_sample(tiny, tokens=1)
+    assert len(sample) == 1
+    contexts = queries.expert_contexts(tiny, 0, 1, tokens=1)
+    assert set(contexts.doc_id) <= set(sample.doc_id)
+    tokens = queries.expert_top_tokens(tiny, 0, 1, tokens=1)
+    assert tokens.tokens.sum() <= sample.tokens.sum()
+    whole = queries.document_sample(tiny, tokens=8)
+    assert (len(whole), whole.tokens.sum()) == (3, 8)
+    for query in (queries.expert_top_tokens, queries.expert_contexts):
+        pd.testing.assert_frame_equal(query(tiny, 0, 2, tokens=8), query(tiny, 0, 2))
+
+
 def test_coactivation_has_every_pair(tiny: duckdb.DuckDBPyConnection) -> None:
     frame = queries.coactivation(tiny, 0)
     assert len(frame) == 6
     pairs_EE = arrays.pair_array(frame, 4)
+    of_layers = arrays.layer_pairs(queries.all_pairs(tiny), queries.trace_info(tiny))
+    assert of_layers[0].tolist() == pairs_EE.tolist()
     assert pairs_EE.tolist() == [[0, 5, 0, 0], [5, 0, 3, 0], [0, 3, 0, 0], [0, 0, 0, 0]]
 
 
@@ -164,8 +182,11 @@ def test_a_trace_is_read_in_parts_that_end_within_documents(
 ) -> None:
     tokens = queries.tokens_by_domain(tiny)
     places = list(zip(tokens.doc_id.tolist(), tokens.position.tolist(), strict=True))
-    parts = [queries.routing_part(tiny, *ends) for ends in ((places[0], places[1]), places[2:4])]
-    read = [set(zip(part["doc_id"], part["position"], strict=True)) for part in parts]
+    ends = [(places[0], places[1]), (places[2], places[3])]
+    parts = [
+        pd.concat(batch.to_pandas() for batch in queries.choice_lists(tiny, *both)) for both in ends
+    ]
+    read = [set(zip(part.doc_id, part.position, strict=True)) for part in parts]
     assert read == [set(places[:2]), set(places[2:4])]
     some = queries.document_load_part(tiny, 1, 2)
     every = queries.document_load(tiny).query("doc_id >= 1").reset_index(drop=True)

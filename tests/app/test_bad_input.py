@@ -55,7 +55,6 @@ SAID = {
     ("coactivation", "k is E"): "every token chooses all 4 experts",
     ("coactivation", "one layer"): "the only MoE layer",
     ("coactivation", "dead layer"): "no routed tokens in this layer",
-    ("coactivation", "80 experts"): "The heatmap shows the 64 busiest of 80 experts",
     ("vocabulary", "one token"): "no token id occurs 10 times",
     ("vocabulary", "one document"): "one domain or are unlabelled",
     ("vocabulary", "no labels"): "one domain or are unlabelled",

@@ -1,5 +1,6 @@
 """Whatever is sent comes back as it was."""
 
+import os
 import threading
 
 import numpy as np
@@ -14,6 +15,7 @@ from data.channel import Channel
         [],
         [np.empty((0, 3), np.float32)],
         [np.arange(3_000_000), np.arange(12, dtype=np.int16).reshape(3, 4)[:, ::2]],
+        [np.empty(0), np.arange(2**18 + 1, dtype=np.uint8), np.ones(3), np.empty((2, 0))],
     ],
 )
 def test_a_message_comes_back(arrays: list[np.ndarray]) -> None:
@@ -31,6 +33,29 @@ def test_a_message_comes_back(arrays: list[np.ndarray]) -> None:
     assert other.waits()
     with pytest.raises(EOFError):
         other.receive()
+    other.close()
+
+
+def test_what_comes_may_be_written_to_and_outlives_what_was_sent() -> None:
+    one, other = Channel.pair()
+    given = np.arange(1_000_000)
+    one.send(given)
+    given[:] = 0
+    received = other.receive()
+    one.close()
+    other.close()
+    received += 1
+    np.testing.assert_array_equal(received, np.arange(1, 1_000_001))
+
+
+def test_files_in_memory_are_closed() -> None:
+    one, other = Channel.pair()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        one.send(np.zeros(1_000_000))
+        other.receive()
+    assert len(os.listdir("/proc/self/fd")) == before
+    one.close()
     other.close()
 
 

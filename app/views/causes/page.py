@@ -32,12 +32,12 @@ def draw_causes(causes: pd.DataFrame) -> None:
     if domains := panels.crowded_domains(causes):
         left, right = st.columns([2, 3], gap="large")
         with left:
-            draw(panels.verdicts(causes, palette), subject=trace.name, file=False)
+            draw(panels.verdicts(causes, palette), subject=trace, file=False)
         with right:
             domain = controls.choice("Domain", domains, key="cause_domain")
-            draw(panels.of_domain(causes, palette, domain=domain), subject=trace.name, file=False)
+            draw(panels.of_domain(causes, palette, domain=domain), subject=trace, file=False)
     else:
-        draw(panels.every_specialist(causes, palette), subject=trace.name, file=False)
+        draw(panels.every_specialist(causes, palette), subject=trace, file=False)
     controls.note(panels.CAUSES_NOTE)
     controls.table(causes, name="causes", trace=trace.name)
 

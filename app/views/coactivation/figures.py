@@ -3,6 +3,9 @@
 E = routed experts, S = experts shown, P = pairs a < b.
 """
 
+from dataclasses import dataclass, replace
+from typing import Self
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -10,30 +13,37 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from analysis.groups import NOT_ENOUGH
+from analysis.pair_table import Null, missing_tests
 from analysis.significance import MAX_Q
 from app.views.shared.heatmap import (
+    HEIGHT,
     cell_heatmap,
     crowded,
     hatch_cells,
-    hover_on_cells,
+    hover_numbers,
     ratio_axis,
 )
 from app.views.shared.theme import Palette, literal
 
 SQUARE = 450  # pixels: below its controls, all of it is seen in a window of 900
 LIMIT = 3  # log2: from an eighth to eight times
-MAX_SHOWN = 64
+BUSIEST = 64  # whose single cells can be told apart
 NULL_NAMES = {"load": "fixed loads", "uniform": "k of E"}
+SHOWN = ("tokens", "expected", "lift", "low", "high", "z", "q")  # customdata[2] and on
+TESTED = (
+    ", %{customdata[4]:.2f}× [%{customdata[5]:.2f}, %{customdata[6]:.2f}], "
+    "z %{customdata[7]:.1f}, q %{customdata[8]:.2g}"
+)
 
 
-def most_active(tokens_E: np.ndarray) -> np.ndarray:
-    """The experts that fit in a heatmap, by number."""
-    return np.sort(np.argsort(-tokens_E, kind="stable")[:MAX_SHOWN])
+def busiest(tokens_E: np.ndarray) -> np.ndarray:
+    """So many of a layer's experts as are told apart in a heatmap, by number."""
+    return np.sort(np.argsort(-tokens_E, kind="stable")[:BUSIEST])
 
 
-def log_lift(tests: pd.DataFrame, num_experts: int, *, null: str) -> np.ndarray:
+def log_lift(tests: pd.DataFrame, num_experts: int, *, null: Null) -> np.ndarray:
     """log2 lift [E, E] cut at the ends of the scale, where never is; NaN where it is unknown."""
-    lift_P = tests[f"lift_{null}"].to_numpy(float, na_value=np.nan)
+    lift_P = _floats(tests[f"lift_{null}"])
     with np.errstate(divide="ignore"):
         log_P = np.clip(np.log2(lift_P), -LIMIT - 1, LIMIT + 1)
     return _square(tests, log_P, num_experts)
@@ -68,27 +78,17 @@ def pair_heatmap(
     *,
     log_EE: np.ndarray,
     order_S: np.ndarray,
-    null: str,
+    null: Null,
     only_sure: bool = False,
 ) -> go.Figure:
     """Experts by experts; a dot where q < 0.05, or only these cells are left; hatched where there
     is no test."""
-    names = [str(expert) for expert in order_S]
-    place = np.ix_(order_S, order_S)
-    q_EE = _square(tests, tests[f"q_{null}"].to_numpy(float, na_value=np.nan), len(log_EE))[place]
-    untested_EE = np.isnan(q_EE) & ~np.eye(len(order_S), dtype=bool)
-    figure = cell_heatmap(
-        np.where(q_EE < MAX_Q if only_sure else ~untested_EE, log_EE[place], np.nan),
-        palette,
-        rows=names,
-        columns=names,
-        hover_RC=_pair_hover(tests, order_S),
-        coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
-        height=min(max(360, 12 * len(order_S) + 90), SQUARE),
-    )
-    hatch_cells(figure, untested_EE & ~np.array(only_sure), palette)
-    _dots(figure, q_EE < MAX_Q, palette)
-    return _with_cell_text(figure, "expert", "expert")
+    cells = Cells.of_pairs(tests, len(log_EE), null).chosen(order_S, order_S)
+    figure = _cells_heatmap(cells, log_EE[np.ix_(order_S, order_S)], palette, only_sure=only_sure)
+    words = "experts %{customdata[0]} and %{customdata[1]}: <b>%{customdata[2]:,}</b> tokens"
+    expected = f"<br>{NULL_NAMES[null]}: %{{customdata[3]:,.0f}} expected"
+    _say(figure, cells, words, expected)
+    return _titled(figure, "expert", "expert")
 
 
 def transition_heatmap(
@@ -102,49 +102,105 @@ def transition_heatmap(
 ) -> go.Figure:
     """Experts of a layer by experts of the next; a dot where q < 0.05, or only these cells are
     left; hatched where there is no test; dead ones stay empty."""
-    place = np.ix_(rows, columns)
+    cells = Cells.of_transitions(tests).chosen(rows, columns)
     with np.errstate(divide="ignore"):
-        log_EE = np.log2(transition_cells(tests, tests.lift))
-    log_SS = np.clip(log_EE, -LIMIT - 1, LIMIT + 1)[place]
-    q_SS = transition_cells(tests, tests.q)[place]
-    untested_SS = np.isnan(q_SS) & ~np.isnan(log_SS)
-    shown = tests.iloc[np.add.outer(rows * log_EE.shape[1], columns).ravel()]
-    hover = [_transition_hover(row) for row in shown.to_dict("records")]
-    figure = cell_heatmap(
-        np.where(q_SS < MAX_Q if only_sure else ~untested_SS, log_SS, np.nan),
-        palette,
-        rows=[str(expert) for expert in rows],
-        columns=[str(expert) for expert in columns],
-        hover_RC=np.reshape(hover, log_SS.shape),
-        coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
-        height=min(max(360, 12 * len(rows) + 90), SQUARE),
-    )
-    hatch_cells(figure, untested_SS & ~np.array(only_sure), palette)
-    _dots(figure, q_SS < MAX_Q, palette)
+        log_RC = np.clip(np.log2(cells.numbers["lift"]), -LIMIT - 1, LIMIT + 1)
+    figure = _cells_heatmap(cells, log_RC, palette, only_sure=only_sure)
+    words = "expert %{customdata[0]}, then %{customdata[1]}<br><b>%{customdata[2]:,}</b> times"
+    _say(figure, cells, words, ", %{customdata[3]:,.0f} expected from the loads alone")
     here, following = map(literal, layers)
-    return _with_cell_text(figure, f"expert of {following}", f"expert of {here}")
+    return _titled(figure, f"expert of {following}", f"expert of {here}")
 
 
 def transition_cells(tests: pd.DataFrame, values_P: pd.Series) -> np.ndarray:
     """A column of transition_significance by expert and next expert; NaN where it is empty."""
-    return values_P.to_numpy(float, na_value=np.nan).reshape(tests.expert_id.nunique(), -1)
+    return _floats(values_P).reshape(tests.expert_id.nunique(), -1)
 
 
-def _transition_hover(row: dict) -> str:
-    first = f"expert {row['expert_id']}, then {row['next_expert_id']}<br><b>{row['tokens']:,}</b>"
-    lines = [f"{first} times, {row['expected']:,.0f} expected from the loads alone"]
-    if pd.notna(row["lift"]):
-        lines[0] += f", {row['lift']:.2f}×"
-    if pd.notna(row["z"]):
-        span = f"[{row['low']:.2f}, {row['high']:.2f}]"
-        lines.append(f"{span}, z {row['z']:.1f}, p {row['p']:.2g}, q {row['q']:.2g}")
-    return "<br>".join([*lines, *_without_test(row["reason"])])
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Pairs of a row's and a column's expert."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    numbers: dict[str, np.ndarray]  # SHOWN [R, C]; NaN where there is none
+    reasons: np.ndarray  # why there is no test [R, C]; empty where there is one, or no pair
+
+    @classmethod
+    def of_pairs(cls, tests: pd.DataFrame, num_experts: int, null: Null) -> Self:
+        numbers = {
+            name: _square(tests, _floats(tests[f"{name}_{null}"]), num_experts)
+            for name in SHOWN[1:]
+        }
+        tokens_EE = _square(tests, _floats(tests.tokens), num_experts)
+        why_EE = np.full(tokens_EE.shape, "", dtype=object)
+        a_P, b_P = tests.expert_a.to_numpy(int), tests.expert_b.to_numpy(int)
+        why_EE[a_P, b_P] = why_EE[b_P, a_P] = missing_tests(tests, null).to_numpy(object)
+        experts = np.arange(num_experts)
+        return cls(experts, experts, {"tokens": tokens_EE} | numbers, why_EE)
+
+    @classmethod
+    def of_transitions(cls, tests: pd.DataFrame) -> Self:
+        numbers = {name: transition_cells(tests, tests[name]) for name in SHOWN}
+        shape = numbers["tokens"].shape
+        why_EE = tests.reason.to_numpy(object).reshape(shape)
+        return cls(np.arange(shape[0]), np.arange(shape[1]), numbers, why_EE)
+
+    def chosen(self, rows: np.ndarray, columns: np.ndarray) -> Self:
+        place = np.ix_(rows, columns)
+        numbers = {name: values_EE[place] for name, values_EE in self.numbers.items()}
+        return replace(
+            self, rows=rows, columns=columns, numbers=numbers, reasons=self.reasons[place]
+        )
+
+    @property
+    def sure(self) -> np.ndarray:
+        return self.numbers["q"] < MAX_Q
 
 
-def _without_test(reason: str) -> list[str]:
-    if reason in ("", NOT_ENOUGH):
-        return [reason] if reason else []
-    return [f"{NOT_ENOUGH if reason.startswith('fewer') else 'no test'}: {reason}"]
+def _cells_heatmap(
+    cells: Cells, log_RC: np.ndarray, palette: Palette, *, only_sure: bool
+) -> go.Figure:
+    untested_RC = (cells.reasons != "") & ~np.isnan(log_RC)
+    figure = cell_heatmap(
+        np.where(cells.sure if only_sure else ~untested_RC, log_RC, np.nan).astype(np.float32),
+        palette,
+        rows=[str(expert) for expert in cells.rows],
+        columns=[str(expert) for expert in cells.columns],
+        coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
+        height=_height(len(cells.rows)),
+    )
+    hatch_cells(figure, untested_RC & ~np.array(only_sure), palette)
+    if not crowded(*log_RC.shape):
+        row, column = np.nonzero(cells.sure)
+        marker = {"size": 3, "color": palette.text, "opacity": 0.6}
+        figure.add_scatter(x=column, y=row, mode="markers", marker=marker, hoverinfo="skip")
+    return figure
+
+
+def _height(num_rows: int) -> int:
+    return HEIGHT if num_rows > BUSIEST else min(max(360, 12 * num_rows + 90), SQUARE)
+
+
+def _say(figure: go.Figure, cells: Cells, words: str, expected: str) -> None:
+    """What a cell says: its numbers, or what is known of them and why there is no test."""
+    experts = np.meshgrid(cells.rows, cells.columns, indexing="ij")
+    numbers = [*experts, *cells.numbers.values()]
+    for reason in np.unique(cells.reasons[~np.isnan(cells.numbers["tokens"])]):
+        these_RC = (cells.reasons == reason) & ~np.isnan(cells.numbers["tokens"])
+        known = np.isfinite(cells.numbers["expected"][these_RC]).all()
+        ending = f"<br>{_without_test(reason)}" if reason else TESTED
+        hover_numbers(figure, these_RC, numbers, words + (expected if known else "") + ending)
+
+
+def _without_test(reason: str) -> str:
+    if reason == NOT_ENOUGH:
+        return reason
+    return f"{NOT_ENOUGH if reason.startswith('fewer') else 'no test'}: {reason}"
+
+
+def _floats(values_P: pd.Series) -> np.ndarray:
+    return values_P.to_numpy(float, na_value=np.nan)
 
 
 def _square(tests: pd.DataFrame, values_P: np.ndarray, num_experts: int) -> np.ndarray:
@@ -154,43 +210,7 @@ def _square(tests: pd.DataFrame, values_P: np.ndarray, num_experts: int) -> np.n
     return square_EE
 
 
-def _pair_hover(tests: pd.DataFrame, order_S: np.ndarray) -> np.ndarray:
-    """Of the experts shown, in their order."""
-    hover_SS = np.array([[f"expert {a}" for a in order_S]] * len(order_S), dtype=object)
-    place = {int(expert): place for place, expert in enumerate(order_S)}
-    shown = tests[tests.expert_a.isin(order_S) & tests.expert_b.isin(order_S)]
-    for row in shown.to_dict("records"):
-        lines = [
-            f"experts {row['expert_a']} and {row['expert_b']}: <b>{row['tokens']:,}</b> tokens"
-        ]
-        lines += [_against(row, null) for null in NULL_NAMES if pd.notna(row[f"expected_{null}"])]
-        lines += _without_test(row["reason"])
-        a, b = place[row["expert_a"]], place[row["expert_b"]]
-        hover_SS[a, b] = hover_SS[b, a] = "<br>".join(lines)
-    return hover_SS
-
-
-def _against(row: dict, null: str) -> str:
-    text = f"{NULL_NAMES[null]}: {row[f'expected_{null}']:,.0f} expected"
-    if pd.notna(row[f"lift_{null}"]):
-        text += f", {row[f'lift_{null}']:.2f}×"
-    if pd.notna(row[f"z_{null}"]):
-        text += f" [{row[f'low_{null}']:.2f}, {row[f'high_{null}']:.2f}]"
-        text += f", z {row[f'z_{null}']:.1f}, q {row[f'q_{null}']:.2g}"
-    return text
-
-
-def _dots(figure: go.Figure, where_RC: np.ndarray, palette: Palette) -> None:
-    if crowded(*where_RC.shape):
-        return
-    row, column = np.nonzero(where_RC)
-    marker = {"size": 3, "color": palette.text, "opacity": 0.6}
-    marks = go.Scatter(x=column, y=row, mode="markers", marker=marker, hoverinfo="skip")
-    figure.add_trace(marks)
-
-
-def _with_cell_text(figure: go.Figure, across: str, down: str) -> go.Figure:
-    hover_on_cells(figure)
+def _titled(figure: go.Figure, across: str, down: str) -> go.Figure:
     small = {"tickfont": {"size": 9}, "tickangle": 0}
     figure.update_xaxes(title_text=across, **small)
     figure.update_yaxes(title_text=down, **small)

@@ -3,8 +3,16 @@
 import streamlit as st
 
 from analysis.pair_table import Null
+from app.views.coactivation.figures import BUSIEST
 from app.views.coactivation.pair_tests import layer_pairs
-from app.views.coactivation.panels import COMPARED, METHOD, layer_figure, panels, shown_experts
+from app.views.coactivation.panels import (
+    COMPARED,
+    METHOD,
+    is_large,
+    layer_figure,
+    panels,
+    shown_experts,
+)
 from app.views.coactivation.transitions import TITLE, no_transitions_note
 from app.views.shared import controls, layer_chooser, limits, needs
 from app.views.shared.drawing import draw
@@ -20,7 +28,9 @@ with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
     layers = controls.choice("Compare experts of", ["one layer", "this and the next"], key="asked")
     null = NULLS[controls.choice("Chance model", list(NULLS), key="null")]
     order = controls.choice("Order experts by", ["co-activation", "number"], key="order")
-    sure = controls.only_sure(*shown_experts(trace, layer_id))
+    few = f"{BUSIEST} busiest"
+    shown = controls.choice("Show", ["all", few], key="shown") if is_large(trace, layer_id) else ""
+    sure = controls.only_sure(*shown_experts(trace, layer_id, only_busiest=shown == few))
 with_next = layers != "one layer"
 for panel in panels(
     trace,
@@ -29,9 +39,10 @@ for panel in panels(
     with_next=with_next,
     null=null,
     by_coactivation=order == "co-activation",
+    only_busiest=shown == few,
     only_sure=sure,
 ):
-    draw(panel, subject=trace.name)
+    draw(panel, subject=trace)
 if not with_next and (reason := layer_pairs(trace, layer_id).reason):
     st.info(f"{names_of(trace).first(layer_id)} has no pairs to show: {reason}.")
 if (with_next or layer_id == trace.layers[-1]) and (note := no_transitions_note(trace, layer_id)):

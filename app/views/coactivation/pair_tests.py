@@ -11,6 +11,7 @@ from analysis.groups import in_words
 from analysis.pair_table import Null
 from analysis.pairs import TOO_MANY, pair_significance
 from analysis.significance import MAX_Q
+from app import stored
 from app.trace import BY_IDENTITY, Trace
 from app.views.shared.heatmap import ZOOM, crowded, sure_mark
 from app.views.shared.sampled import sampled
@@ -45,13 +46,12 @@ def layer_pairs(trace: Trace, layer_id: int) -> LayerPairs:
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
 def beyond_loads(trace: Trace) -> list[float]:
     """pairs_beyond_loads of every layer; NaN where no token chose two experts."""
-    shares = []
     with trace.cursor() as con:
-        tokens_LE = arrays.load_array(queries.expert_tokens(con), trace.info)
-        for layer_id, layer in enumerate(trace.info.layers):
-            pairs_EE = arrays.pair_array(queries.coactivation(con, layer_id), layer.num_experts)
-            shares.append(pairs_beyond_loads(pairs_EE, tokens_LE[layer_id, : layer.num_experts]))
-    return shares
+        pairs_L = arrays.layer_pairs(queries.all_pairs(con), trace.info)
+    return [
+        pairs_beyond_loads(pairs_EE, tokens_E[: len(pairs_EE)])
+        for pairs_EE, tokens_E in zip(pairs_L, stored.expert_tokens(trace), strict=True)
+    ]
 
 
 def layer_table(trace: Trace, layer_id: int, *, null: Null) -> pd.DataFrame:

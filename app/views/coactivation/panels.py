@@ -1,17 +1,19 @@
 """Which experts are chosen together, and which follow one another. E = routed experts."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from analysis import arrays, queries
 from analysis.pair_table import Null
+from app import stored
 from app.trace import Trace
 from app.views.coactivation import pair_tests, transitions
 from app.views.coactivation.figures import (
-    MAX_SHOWN,
+    BUSIEST,
+    busiest,
     cluster_order,
     follow_order,
     log_lift,
-    most_active,
     pair_heatmap,
     transition_cells,
     transition_heatmap,
@@ -38,6 +40,15 @@ PAIRS_BEYOND_LOADS = Measure("pairs that loads do not explain", ".1%")
 COMPARED = ("co-activation",)
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What of a heatmap is drawn, and in which order."""
+
+    only_busiest: bool
+    by_coactivation: bool  # else by number
+    only_sure: bool
+
+
 def panels(
     trace: Trace,
     palette: Palette,
@@ -46,25 +57,14 @@ def panels(
     with_next: bool = False,
     null: Null = "load",
     by_coactivation: bool = True,
+    only_busiest: bool = False,
     only_sure: bool = False,
 ) -> list[Panel]:
     """The pairs of a layer, or its transitions to the next; empty where there are none."""
+    shown = Shown(only_busiest, by_coactivation, only_sure)
     if with_next:
-        return _transitions(
-            trace,
-            palette,
-            layer_id=layer_id,
-            by_coactivation=by_coactivation,
-            only_sure=only_sure,
-        )
-    return _pairs(
-        trace,
-        palette,
-        layer_id=layer_id,
-        null=null,
-        by_coactivation=by_coactivation,
-        only_sure=only_sure,
-    )
+        return _transitions(trace, palette, shown, layer_id=layer_id)
+    return _pairs(trace, palette, shown, layer_id=layer_id, null=null)
 
 
 def layer_figure(trace: Trace) -> LayerFigure | None:
@@ -75,28 +75,28 @@ def layer_figure(trace: Trace) -> LayerFigure | None:
     return LayerFigure(PAIRS_BEYOND_LOADS, pair_tests.beyond_loads(trace))
 
 
-def shown_experts(trace: Trace, layer_id: int) -> tuple[int, int]:
+def is_large(trace: Trace, layer_id: int) -> bool:
+    """It has more experts than a heatmap has cells that can be told apart."""
+    return trace.info.layers[layer_id].num_experts > BUSIEST
+
+
+def shown_experts(trace: Trace, layer_id: int, *, only_busiest: bool) -> tuple[int, int]:
     """Rows and columns of the heatmap of pairs."""
-    shown = min(trace.info.layers[layer_id].num_experts, MAX_SHOWN)
+    num_experts = trace.info.layers[layer_id].num_experts
+    shown = min(num_experts, BUSIEST) if only_busiest else num_experts
     return shown, shown
 
 
 def _pairs(
-    trace: Trace,
-    palette: Palette,
-    *,
-    layer_id: int,
-    null: Null,
-    by_coactivation: bool,
-    only_sure: bool,
+    trace: Trace, palette: Palette, shown: Shown, *, layer_id: int, null: Null
 ) -> list[Panel]:
     pairs = pair_tests.layer_pairs(trace, layer_id)
     if pairs.reason:
         return []
     layer, num_experts = names_of(trace)[layer_id], trace.info.layers[layer_id].num_experts
     log_EE = log_lift(pairs.tests, num_experts, null=null)
-    order_S = most_active(_tokens(trace, layer_id))
-    if by_coactivation:
+    order_S = _experts(trace, layer_id, shown)
+    if shown.by_coactivation:
         order_S = order_S[cluster_order(log_EE[np.ix_(order_S, order_S)])]
     table = pair_tests.layer_table(trace, layer_id, null=null)
     return [
@@ -110,7 +110,7 @@ def _pairs(
                 log_EE=log_EE,
                 order_S=order_S,
                 null=null,
-                only_sure=only_sure,
+                only_sure=shown.only_sure,
             ),
             alt=(
                 f"Heatmap: how often each pair of experts of {layer} is chosen together, "
@@ -124,15 +124,13 @@ def _pairs(
     ]
 
 
-def _transitions(
-    trace: Trace, palette: Palette, *, layer_id: int, by_coactivation: bool, only_sure: bool
-) -> list[Panel]:
+def _transitions(trace: Trace, palette: Palette, shown: Shown, *, layer_id: int) -> list[Panel]:
     if transitions.no_transitions_note(trace, layer_id):
         return []
     tests, names = transitions.layer_transitions(trace, layer_id).tests, names_of(trace)
     here, following = names[layer_id], names[layer_id + 1]
-    rows, columns = (most_active(_tokens(trace, layer)) for layer in (layer_id, layer_id + 1))
-    if by_coactivation:
+    rows, columns = (_experts(trace, layer, shown) for layer in (layer_id, layer_id + 1))
+    if shown.by_coactivation:
         rows, columns = follow_order(transition_cells(tests, tests.lift), rows, columns)
     return [
         Panel(
@@ -145,7 +143,7 @@ def _transitions(
                 rows=rows,
                 columns=columns,
                 layers=(here, following),
-                only_sure=only_sure,
+                only_sure=shown.only_sure,
             ),
             alt=f"Heatmap: which experts of {following} follow those of {here}",
             note=transitions.heatmap_note(
@@ -157,8 +155,8 @@ def _transitions(
     ]
 
 
-def _tokens(trace: Trace, layer_id: int) -> np.ndarray:
-    """tokens_E of the layer's experts."""
-    with trace.cursor() as con:
-        tokens_LE = arrays.load_array(queries.expert_tokens(con), trace.info)
-    return tokens_LE[layer_id, : trace.info.layers[layer_id].num_experts]
+def _experts(trace: Trace, layer_id: int, shown: Shown) -> np.ndarray:
+    """Those of a layer that are drawn, by number."""
+    num_experts = trace.info.layers[layer_id].num_experts
+    tokens_E = stored.expert_tokens(trace)[layer_id, :num_experts]
+    return busiest(tokens_E) if shown.only_busiest else np.arange(num_experts)

@@ -15,7 +15,7 @@ from app.views.domain_clusters.figures import cluster_map, domain_map, value_map
 from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette, visible
-from data.sidecar import Absent, sidecar_path
+from data.sidecar import Absent, Sidecar, sidecar_path
 
 METHOD = ("Maps", "agreement")
 LISTED = 200  # rows of a selection on the page
@@ -38,11 +38,12 @@ def panels(
     colour: str = "domain",
     layer_id: int = 0,
     expert_id: int = 0,
+    shown: Sidecar | None = None,
 ) -> list[Panel]:
     """The map of tokens, prompts or experts, coloured by domain, cluster, distance from the others
-    or one expert's share, and the agreement of its clusters with the domains; empty where it was
-    not made."""
-    stored = trace.beside(sidecars.MAPS[what])
+    or one expert's share, and the agreement of its clusters with the domains. `shown`: what is
+    shown as the map; without it that which was made, if it was."""
+    stored = shown or trace.beside(sidecars.MAPS[what])
     if isinstance(stored, Absent):
         return []
     points, parameters = stored.frame, stored.parameters

@@ -48,9 +48,14 @@ def expert_share(
 def clusters_answer(what: str, parameters: Mapping[str, Any]) -> str:
     points = parameters["points"]
     if parameters["method"] == "svd":
+        if "texts" in parameters:
+            return (
+                f"A first look at {points:,} {what}: the main directions in which their routing "
+                "differs. The map of neighbourhoods, with its clusters, is still to come."
+            )
         return (
-            f"A first look at {points:,} {what}: the two main directions of their routing. "
-            "Clusters follow with the finished map."
+            f"The main directions in which the routing of {points:,} {what} differs: they are too "
+            "few, or too much alike, for a map of neighbourhoods with clusters."
         )
     text = f"{points:,} {what} fall into {parameters['clusters']} clusters by their routing alone"
     agreement = parameters.get("agreement")
@@ -65,22 +70,40 @@ def clusters_answer(what: str, parameters: Mapping[str, Any]) -> str:
 
 
 def map_note(what: str, parameters: Mapping[str, Any], *, shown: int, file: str) -> str:
-    method = {"svd": "truncated SVD", "umap": "UMAP after truncated SVD"}[parameters["method"]]
+    if parameters["method"] == "svd":
+        return _directions_note(what, parameters, shown=shown)
     noise = parameters.get("noise_share")
     left_out = f" {noise:.0%} are in no cluster." if noise else ""
     labels = f" {_labels_note(parameters)}" if what == "experts" else ""
     points, all_points = parameters["points"], parameters["points_in_trace"]
     here = f" The map has {points:,}, all of them in {file}." if shown < points else ""
     return (
-        f"Showing {shown:,} of {all_points:,} {what}, {method}, seed {parameters['seed']}.{here}"
+        f"Showing {shown:,} of {all_points:,} {what}, UMAP after truncated SVD, seed "
+        f"{parameters['seed']}.{here}"
         f"{left_out} Only neighbourhoods mean something here; the distances between clusters and "
         f"the sizes of clusters do not.{labels}"
     )
 
 
+def _directions_note(what: str, parameters: Mapping[str, Any], *, shown: int) -> str:
+    read = ""
+    if "texts" in parameters and shown < parameters["points_in_trace"]:
+        read = {
+            "tokens": ": those with which {texts:,} texts begin, drawn at random",
+            "prompts": ", drawn at random",
+            "experts": ", placed by {texts:,} texts, drawn at random",
+        }[what].format(texts=parameters["texts"])
+    labels = f" {_labels_note(parameters)}" if what == "experts" else ""
+    return (
+        f"Showing {shown:,} of {parameters['points_in_trace']:,} {what}{read}. Components 2 and 3 "
+        f"of a truncated SVD of their routing, seed {parameters['seed']}; the first is near the "
+        f"mean.{labels}"
+    )
+
+
 def distance_note(parameters: Mapping[str, Any]) -> str:
     if parameters["method"] == "svd":
-        return "Distances come with the finished map."
+        return "Distances come with a map of neighbourhoods."
     return (
         "Colour is the distance to the nearest other point shown, before the map was drawn: what "
         "is far from all has no neighbourhood, wherever it lies here."

@@ -9,8 +9,12 @@ import pandas as pd
 
 from analysis import bootstrap, metric_intervals, permutation, queries, significance
 from app import evidence, sample
+from app.kept import spans
 from app.trace import Trace
 from app.views.shared import limits
+from app.views.shared.layer_names import names_of
+
+LAYER_ID = "number of a MoE layer in the model, from 0"
 
 
 def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
@@ -23,12 +27,20 @@ def manifest(trace: Trace, *, raw: bool) -> dict[str, Any]:
         "trace_file": {"name": trace.path.name, "bytes": trace.file.size},
         "model_sha256": trace.info.model_sha256,
         "findings": found,
+        "layer_id": _counted(trace, raw=raw),
         "filters": {"phase": "all", "domain": "all", "raw_tables": raw},
         "statistics": statistics(trace),
         "versions": {package: version(package) for package in packages},
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "formula_guard": "text that starts like a formula has a leading apostrophe",
     }
+
+
+def _counted(trace: Trace, *, raw: bool) -> str:
+    """What layers are counted by."""
+    if not (numbers := names_of(trace).numbers) or not raw:
+        return LAYER_ID
+    return f"{LAYER_ID}; in trace_*.csv from 0 over those stored, {spans(numbers)}"
 
 
 def statistics(trace: Trace) -> dict[str, object]:

@@ -19,6 +19,7 @@ from app.views.coactivation import pair_tests, transitions
 from app.views.export.manifest import manifest
 from app.views.overview import layers, units
 from app.views.shared import needs
+from app.views.shared.layer_names import as_in_model
 from app.views.vocabulary import tables as vocabulary_tables
 from app.workspace import JOB_SECONDS, trace_file
 from data.report import TRACE_TABLES, trace_table, write_zip
@@ -253,9 +254,13 @@ def tables(trace: Trace) -> dict[str, tuple[str, partial[pd.DataFrame]]]:
     if len(evidence.present_domains(trace)) > 1:
         chosen |= DOMAIN_STATISTICS | (UNIT_STATISTICS if units.known(trace) else {})
     return {
-        name: (title, partial(table, trace))
+        name: (title, partial(_in_model, table, trace))
         for name, (title, table) in (chosen | _beside(trace)).items()
     }
+
+
+def _in_model(table: Make, trace: Trace) -> pd.DataFrame:
+    return as_in_model(table(trace), trace)
 
 
 def build_zip(progress: Progress, trace_path: Path, *, raw: bool, bom: bool) -> Path:

@@ -57,23 +57,23 @@ with loads, st.spinner(evidence.WAIT):
     )
     shown = {panel.name: panel for panel in drawn}
     controls.headline(headline(trace, domain))
-    draw(shown["expert_load"], subject=trace.name, key="load", on_select="rerun")
+    draw(shown["expert_load"], subject=trace, key="load", on_select="rerun")
     other_tools.buttons(trace, "eplb", "sglang-counts")
     if cell := controls.clicked("load"):
         order_LE = expert_order(trace, domain=domain, by_load=by_load)
         target = {"layer": names.choice(cell[0]), "expert": str(order_LE[cell])}
         st.switch_page("views/specialization/page.py", query_params=target)
     if "dropped_choices" in shown:
-        draw(shown["dropped_choices"], subject=trace.name)
+        draw(shown["dropped_choices"], subject=trace)
     draw_unusable(trace, summary_kinds.LOADS, summary_kinds.METRICS)
     limits.draw_limits(trace)
 with by_layer:
-    draw_side_by_side(shown["load_by_layer"], subject=trace.name)
+    draw_side_by_side(shown["load_by_layer"], subject=trace)
 if "experts_per_token" in shown:
-    draw(shown["tokens_by_k"], subject=trace.name, file=False)
-    draw(shown["experts_per_token"], subject=trace.name)
+    draw(shown["tokens_by_k"], subject=trace, file=False)
+    draw(shown["experts_per_token"], subject=trace)
 every_domain = st.expander("Every layer and domain", icon=":material/layers:", on_change="rerun")
 if every_domain.open:
     with every_domain, st.spinner(evidence.WAIT):
-        draw(every_domain_panel(trace, metric=metric), subject=trace.name)
+        draw(every_domain_panel(trace, metric=metric), subject=trace)
 controls.method(*METHOD, compared=COMPARED)

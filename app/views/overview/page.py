@@ -17,7 +17,7 @@ with first:
     coming.draw(trace)
 with first, st.spinner(evidence.WAIT):
     if compared:  # the figure first: what stands above it takes longer
-        draw(experts(trace, controls.palette()), subject=trace.name)
+        draw(experts(trace, controls.palette()), subject=trace)
     draw_unusable(trace, *summary_kinds.BY_SUMMARY)
     limits.draw_limits(trace)
     limits.draw_lines(facts(trace))
@@ -25,17 +25,17 @@ with first, st.spinner(evidence.WAIT):
 with numbers:
     controls.headline(headline(trace))
 shown = {panel.name: panel for panel in more_panels(trace, controls.palette())}
-draw(shown["domains"], subject=trace.name)
+draw(shown["domains"], subject=trace)
 if not compared:
     st.stop()
 
 if "specialists_by_unit" in shown:
-    draw(shown["specialists_by_unit"], subject=trace.name)
+    draw(shown["specialists_by_unit"], subject=trace)
 st.subheader("The article's three diagnostics of a conventional MoE", anchor=False)
 three = [panel for name, panel in shown.items() if name.startswith("diagnostic_")]
-draw_abreast(three, subject=trace.name, columns=3, file=False)
-draw(shown["diagnostics"], subject=trace.name)
+draw_abreast(three, subject=trace, columns=3, file=False)
+draw(shown["diagnostics"], subject=trace)
 with st.expander("Layer by layer", icon=":material/layers:"):
-    draw(shown["experts_per_domain_by_layer"], subject=trace.name)
-    draw(shown["layers"], subject=trace.name)
+    draw(shown["experts_per_domain_by_layer"], subject=trace)
+    draw(shown["layers"], subject=trace)
 controls.method(*METHOD)

@@ -8,7 +8,7 @@ from app.views.prompts import colour_by, panels, token_strip
 from app.views.prompts.meaning import Meaning
 from app.views.prompts.panels import WINDOW
 from app.views.shared import controls, layer_chooser
-from app.views.shared.drawing import draw
+from app.views.shared.drawing import draw, draw_file
 from app.views.shared.layer_names import names_of
 from app.views.shared.theme import token_mark
 from data.routing import NO_EXPERT, PHASES
@@ -27,7 +27,7 @@ def draw_text(reference: Trace, trace: Trace, doc_id: int) -> None:
         _strip(trace, routing, colours, selected=selected, layer_id=layer_id)
     with every_layer:
         _every_layer(trace, routing, colours, selected=selected, layer_id=layer_id)
-    controls.download(routing, name=f"routing_of_text_{doc_id}", trace=trace.name)
+    draw_file(routing, name=f"routing_of_text_{doc_id}", subject=trace)
 
 
 def _colours(reference: Trace, trace: Trace, routing: pd.DataFrame, *, layer_id: int) -> Meaning:
@@ -65,7 +65,7 @@ def _strip(
         on_click=_select,
     )
     controls.note(panel.note)
-    controls.download(panel.table, name=panel.name, trace=trace.name)
+    draw_file(panel.table, name=panel.name, subject=trace)
 
 
 def _select(token: int) -> None:
@@ -96,7 +96,7 @@ def _every_layer(
         part=part,
         names=names_of(trace),
     )
-    draw(panel, subject=trace.name, on_select=clicked, file=False)
+    draw(panel, subject=trace, on_select=clicked, file=False)
 
 
 def _path(trace: Trace, routing: pd.DataFrame, colours: Meaning, *, layer_id: int) -> int:
@@ -121,7 +121,7 @@ def _path(trace: Trace, routing: pd.DataFrame, colours: Meaning, *, layer_id: in
             layer_id=layer_id,
             names=names_of(trace),
         )
-        draw(panel, subject=trace.name, file=False)
+        draw(panel, subject=trace, file=False)
     return token
 
 

@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
+from app.trace import Trace
 from app.views.shared import controls
 from app.views.shared.controls import Selection
+from app.views.shared.layer_names import as_in_model
 from app.views.shared.panel import Panel
 
 
 def draw(
     panel: Panel,
     *,
-    subject: str,
+    subject: str | Trace,
     key: str | None = None,
     on_select: Any = "ignore",
     select: Selection = "points",
@@ -39,16 +42,25 @@ def draw(
     return selected
 
 
-def _draw_rows(panel: Panel, subject: str, *, file: bool) -> None:
+def _draw_rows(panel: Panel, subject: str | Trace, *, file: bool) -> None:
     if panel.preview_title:
         st.markdown(f"**{panel.preview_title}**")
     if panel.preview is not None:
-        controls.preview(panel.preview, name=panel.name)
+        controls.preview(_leaving(panel.preview, subject), name=panel.name)
     if file:
-        controls.download(panel.table, name=panel.name, trace=subject)
+        draw_file(panel.table, name=panel.name, subject=subject)
 
 
-def draw_side_by_side(panel: Panel, *, subject: str) -> None:
+def draw_file(table: pd.DataFrame, *, name: str, subject: str | Trace) -> None:
+    of = subject if isinstance(subject, str) else subject.name
+    controls.download(_leaving(table, subject), name=name, trace=of)
+
+
+def _leaving(table: pd.DataFrame, subject: str | Trace) -> pd.DataFrame:
+    return table if isinstance(subject, str) else as_in_model(table, subject)
+
+
+def draw_side_by_side(panel: Panel, *, subject: str | Trace) -> None:
     """The figure on the left, its rows on the right, the note below both."""
     assert panel.figure is not None
     left, right = st.columns(2, gap="large")
@@ -60,7 +72,7 @@ def draw_side_by_side(panel: Panel, *, subject: str) -> None:
 
 
 def draw_abreast(
-    panels: Sequence[Panel], *, subject: str, columns: int = 2, file: bool = True
+    panels: Sequence[Panel], *, subject: str | Trace, columns: int = 2, file: bool = True
 ) -> None:
     """Row by row, so many in each."""
     for first in range(0, len(panels), columns):

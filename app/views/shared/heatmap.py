@@ -19,6 +19,7 @@ from app.views.shared.theme import Palette, frame, scale, shade
 RATIOS = {-3: "⅛×", -2: "¼×", -1: "½×", 0: "1×", 1: "2×", 2: "4×", 3: "8×", 4: "16×"}
 MOST_DOTTED, MOST_COLUMNS = 2_500, 128  # cells, and columns, on which dots are told apart
 HEIGHT, WIDTH = 540, 1_100  # pixels: the most, and about the most, that a figure has
+CLEAR = "rgba(0,0,0,0)"
 MARK = 6  # pixels: within half of it Plotly takes any point for the nearest
 
 
@@ -41,19 +42,20 @@ def cell_heatmap(
     *,
     rows: Sequence[str],
     columns: Sequence[str],
-    hover_RC: np.ndarray,
     coloraxis: dict,
     height: int,
+    hover_RC: np.ndarray | None = None,
 ) -> go.Figure:
     """NaN cells stay empty, and without hover text they cannot be clicked. Labels must be escaped
     already; axes are positions."""
     num_rows, num_columns = values_RC.shape
     height, many = min(height, HEIGHT), crowded(num_rows, num_columns)
-    row, column = np.nonzero(hover_RC != "")
-    marks = (_empty_texts if many else _points)(row, column, hover_RC[row, column])
     gap = 0 if many else 1
     cells = go.Heatmap(z=values_RC, coloraxis="coloraxis", hoverinfo="skip", xgap=gap, ygap=gap)
-    figure = frame(go.Figure([cells, marks]), palette, height=height)
+    figure = frame(go.Figure(cells), palette, height=height)
+    if hover_RC is not None:
+        row, column = np.nonzero(hover_RC != "")
+        figure.add_trace((_empty_texts if many else _points)(row, column, hover_RC[row, column]))
     figure.update_layout(coloraxis=coloraxis, dragmode="zoom", hovermode="closest")
     reach = 100 if many else ceil(hypot(WIDTH / num_columns, height / num_rows) / 2)
     figure.update_layout(hoverdistance=reach)
@@ -97,6 +99,21 @@ def hover_on_cells(figure: go.Figure) -> None:
     figure.data = (cells, *rest)
 
 
+def hover_numbers(
+    figure: go.Figure, cells_RC: np.ndarray, numbers: Sequence[np.ndarray], template: str
+) -> None:
+    """What these cells say when they are pointed at, in numbers [R, C] that the template calls
+    customdata[0], ...: of ten thousands of cells a tenth of the size of their texts."""
+    figure.add_heatmap(
+        z=np.where(cells_RC, 0, np.nan).astype(np.float32),
+        customdata=np.stack(numbers, -1).astype(np.float32),
+        colorscale=[[0, CLEAR], [1, CLEAR]],
+        showscale=False,
+        hoverongaps=False,
+        hovertemplate=f"{template}<extra></extra>",
+    )
+
+
 def dot_sure_cells(figure: go.Figure, sure_RC: np.ndarray, palette: Palette) -> None:
     """A dot on each of these cells, unless they are crowded."""
     if not crowded(*sure_RC.shape):
@@ -119,7 +136,7 @@ def dot_cells(figure: go.Figure, cells_RC: np.ndarray, palette: Palette) -> None
 def fill_cells(figure: go.Figure, cells_RC: np.ndarray, color: str) -> None:
     """One colour, whatever their values."""
     figure.add_heatmap(
-        z=np.where(cells_RC, 1.0, np.nan),
+        z=np.where(cells_RC, 1, np.nan).astype(np.float32),
         zmin=0,
         zmax=1,
         colorscale=[[0, color], [1, color]],

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from app.kept import layer_numbers
 from app.trace import Trace
 from app.views.shared.theme import layer_step, literal
@@ -81,6 +83,14 @@ NUMBERED = LayerNames()
 def names_of(trace: Trace) -> LayerNames:
     numbers = layer_numbers(trace.info.config, trace.info.num_layers)
     return layer_names([layer.name for layer in trace.info.layers], numbers or ())
+
+
+def as_in_model(table: pd.DataFrame, trace: Trace) -> pd.DataFrame:
+    """layer_id as the model counts its MoE layers, where a trace does not have all of them."""
+    numbers = names_of(trace).numbers
+    if not numbers or "layer_id" not in table:
+        return table
+    return table.assign(layer_id=table.layer_id.replace(dict(enumerate(numbers))))
 
 
 def layer_names(full: Sequence[str], numbers: tuple[int, ...] = ()) -> LayerNames:

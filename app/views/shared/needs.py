@@ -61,4 +61,4 @@ def lacking(trace: Trace) -> list[str]:
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
 def _lacks_weights(trace: Trace) -> bool:
     with trace.cursor() as con:
-        return bool(queries.expert_tokens(con).weight_sum.isna().any())
+        return queries.weights_unknown(con)

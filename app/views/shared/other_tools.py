@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import streamlit as st
 
+from analysis import queries
 from app.studies.exports import EXPORTS, TOP_P, Settings, Subject, content, named
 from app.trace import BY_IDENTITY, Trace
 from data.file_names import file_name
@@ -14,12 +16,20 @@ BY_TRACE = ("olmoe",)  # as long as the trace, so by command
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
 def _made(trace: Trace, name: str, settings: Settings) -> tuple[bytes, str]:
     """The file, and what its reader should know; without a file, why there is none."""
+    expert_tokens = _expert_tokens(trace)
     with trace.cursor() as con:
         try:
-            made, notes = content(named(name), Subject(con, settings))
+            made, notes = content(named(name), Subject(con, settings, expert_tokens))
         except ValueError as error:
             return b"", str(error)
     return made, "; ".join(notes)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _expert_tokens(trace: Trace) -> pd.DataFrame:
+    """queries.expert_tokens(). Not to be changed."""
+    with trace.cursor() as con:
+        return queries.expert_tokens(con)
 
 
 def button(trace: Trace, name: str, settings: Settings | None = None) -> None:

@@ -1,5 +1,6 @@
 """A job on the page: how far it is, and a button that stops it."""
 
+from collections.abc import Callable
 from html import escape
 
 import streamlit as st
@@ -17,9 +18,9 @@ def outcome(job: Job, *, failed: str) -> None:
 
 
 @st.fragment(run_every=0.5)
-def follow(job: Job, *, key: str) -> None:
-    """How far a job is; the page runs again when it ends."""
-    if not job.active:
+def follow(job: Job, *, key: str, until: Callable[[], bool] = lambda: False) -> None:
+    """How far a job is; the page runs again when it ends, or has done what is waited for."""
+    if not job.active or until():
         st.rerun()
     words = escape(f"{job.title}: {status(job)}")
     with st.container(horizontal=True, wrap=False, vertical_alignment="bottom"):

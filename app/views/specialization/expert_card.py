@@ -8,12 +8,14 @@ import pandas as pd
 import streamlit as st
 
 from analysis import queries, specialization
+from analysis.arrays import MAX_TOKENS
 from app import evidence, stored
 from app.studies import ablation
-from app.trace import Trace
+from app.trace import BY_IDENTITY, Trace
 from app.views.shared import controls, needs
 from app.views.shared.intervals import MEASURES, RATIO, probability
 from app.views.shared.layer_names import names_of
+from app.views.shared.sampled import sampled
 from app.views.shared.theme import domain_colors, visible
 from app.views.specialization import specialists
 from app.views.specialization.figures import lift_bars
@@ -24,11 +26,8 @@ TOKENS, CONTEXTS = 40, 8
 
 def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     st.subheader(f"Expert {expert_id} of {names_of(trace)[layer_id]}", anchor="expert")
-    tokens_LE = stored.expert_tokens(trace)
-    with trace.cursor() as con:
-        tokens = queries.expert_top_tokens(con, layer_id, expert_id, limit=TOKENS)
-        contexts = queries.expert_contexts(con, layer_id, expert_id, limit=CONTEXTS)
-    tokens_E = tokens_LE[layer_id, : trace.info.layers[layer_id].num_experts]
+    num_experts = trace.info.layers[layer_id].num_experts
+    tokens_E = stored.expert_tokens(trace)[layer_id, :num_experts]
     if not tokens_E[expert_id]:
         absence = evidence.absence(trace).of_expert(layer_id, expert_id)
         st.info(f"This expert is {absence}." if absence else "No token was routed in this layer.")
@@ -46,13 +45,29 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
         _draw_lifts(own)
         return
     left, middle, right = st.columns([5, 4, 6], gap="large")
-    name = f"layer_{layer_id}_expert_{expert_id}"
+    name = f"layer_{names_of(trace).number(layer_id)}_expert_{expert_id}"
     with left:
         _draw_lifts(own)
+    tokens, contexts, counts = _words(trace, layer_id, expert_id)
     with middle:
         _draw_tokens(tokens, name=f"{name}_tokens", trace=trace.name)
     with right:
         _draw_contexts(contexts, name=f"{name}_contexts", trace=trace.name)
+    if read := sampled(trace.info, counts).strip():
+        controls.note(f"Tokens and contexts. {read}")
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _words(
+    trace: Trace, layer_id: int, expert_id: int
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
+    """Tokens and contexts of an expert, and of how many texts and tokens they are."""
+    expert: dict[str, int] = {"layer_id": layer_id, "expert_id": expert_id, "tokens": MAX_TOKENS}
+    with trace.cursor() as con:
+        tokens = queries.expert_top_tokens(con, **expert, limit=TOKENS)
+        contexts = queries.expert_contexts(con, **expert, limit=CONTEXTS)
+        read = queries.document_sample(con, tokens=MAX_TOKENS)
+    return tokens, contexts, {"n_documents": len(read), "n_tokens": int(read.tokens.sum())}
 
 
 def _load(trace: Trace, layer_id: int, expert_id: int) -> tuple[str, str, str]:

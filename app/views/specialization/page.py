@@ -62,15 +62,15 @@ with above, st.spinner(evidence.WAIT):
         metric=metric,
     )
     shown = {panel.name: panel for panel in drawn}
-    draw(shown["expert_domain_lift"], subject=trace.name, key="lift", on_select=choose)
+    draw(shown["expert_domain_lift"], subject=trace, key="lift", on_select=choose)
     limits.draw_limits(trace)
     draw_unusable(trace, sidecars.CAUSES, *summary_kinds.BY_SUMMARY)
     draw_card(trace, layer_id=layer_id, expert_id=expert_id)
     if tested:
-        draw_specialists(shown.get("specialists"), subject=trace.name)
+        draw_specialists(shown.get("specialists"), trace=trace)
     other_tools.buttons(trace, "esft", "esft-scores")
     for panel in replication_panels(trace):
         controls.note(panel.note)
 with every_layer:
-    draw_side_by_side(shown["specialization_by_layer"], subject=trace.name)
+    draw_side_by_side(shown["specialization_by_layer"], subject=trace)
 controls.method(*METHOD, compared=COMPARED)

@@ -15,10 +15,12 @@ from app import workspace
 from app.evidence import LIFT_COLUMNS
 from app.studies import ablation, cause_words
 from app.studies.estimates import COMING
+from app.trace import Trace
 from app.views.shared import controls
+from app.views.shared.drawing import draw_file
 from app.views.shared.heatmap import ZOOM, sure_mark
 from app.views.shared.intervals import MEASURES, RATIO, probability, reference
-from app.views.shared.layer_names import NUMBERED, LayerNames
+from app.views.shared.layer_names import NUMBERED, LayerNames, as_in_model
 from app.views.shared.panel import Panel
 
 NOT_WHY = (
@@ -220,7 +222,7 @@ def specialists_panel(specialists: pd.DataFrame, *, note: str = "") -> Panel:
     )
 
 
-def draw_specialists(panel: Panel | None, *, subject: str) -> None:
+def draw_specialists(panel: Panel | None, *, trace: Trace) -> None:
     if panel is None:
         st.markdown(f"**{TITLE}** (0)")
         controls.note(
@@ -231,12 +233,12 @@ def draw_specialists(panel: Panel | None, *, subject: str) -> None:
     assert panel.preview is not None
     st.markdown(f"**{panel.title}**")
     st.dataframe(
-        panel.preview,
+        as_in_model(panel.preview, trace),
         hide_index=True,
         height=min(36 * len(panel.preview) + 38, 330),
         column_config=COLUMNS,
         alt="Specialists: layer, expert, domain, lift with its interval",
     )
-    controls.download(panel.table, name=panel.name, trace=subject)
+    draw_file(panel.table, name=panel.name, subject=trace)
     if panel.note:
         controls.note(panel.note)

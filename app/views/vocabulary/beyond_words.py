@@ -38,7 +38,7 @@ def _follow_rest(trace: Trace, job: Job) -> None:
 def draw_beyond_words(trace: Trace, panel: Panel | None) -> None:
     """The panel, or why there is none yet."""
     if panel is not None:
-        draw(panel, subject=trace.name, key="information")
+        draw(panel, subject=trace, key="information")
         return
     st.markdown("**Beyond the word**")
     if len(trace.domains) < 2:

@@ -23,16 +23,16 @@ needs.token_ids(trace, "which words its experts follow")
 layer_id = layer_chooser.layer_of(trace, layer_figure(trace))
 drawn = panels(trace, controls.palette(), layer_id=layer_id)
 shown = {panel.name: panel for panel in drawn}
-draw(shown["vocabulary_by_layer"], subject=trace.name, key="vocabulary")
+draw(shown["vocabulary_by_layer"], subject=trace, key="vocabulary")
 draw_rest(trace)
 limits.draw_sample(trace)
 draw_unusable(trace, sidecars.VOCABULARY)
 if "token_id_specialization" in shown:
-    draw(shown["token_id_specialization"], subject=trace.name)
+    draw(shown["token_id_specialization"], subject=trace)
 else:
     st.markdown(f"**{token_ids_title(trace, layer_id)}**")
     controls.note(NO_FREQUENT_IDS)
 draw_beyond_words(trace, shown.get("information_beyond_token"))
 if st.toggle("The same terms under other definitions", key="definitions"):
-    draw(definitions_panel(trace, layer_id), subject=trace.name)
+    draw(definitions_panel(trace, layer_id), subject=trace)
 controls.method(*METHOD, compared=COMPARED)

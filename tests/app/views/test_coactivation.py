@@ -1,9 +1,8 @@
 """The page Co-activation: pairs of a layer, transitions to the next."""
 
-import re
-
 import numpy as np
 import pandas as pd
+import pytest
 
 from analysis.transitions import transition_significance
 from app.views.coactivation import figures as coactivation
@@ -29,16 +28,16 @@ def test_pairs_are_marked_where_sure_and_hatched_without_a_colour_where_unknown(
     figure = coactivation.pair_heatmap(
         tests, LIGHT, log_EE=log_EE, order_S=np.array([0, 1, 2]), null="load"
     )
-    cells, unknown, sure = figure.data
+    cells, unknown, sure, tested, untested = figure.data
     assert list(zip(sure.x, sure.y, strict=True)) == [(1, 0), (0, 1)]
     assert list(zip(unknown.x, unknown.base + 0.5, strict=True)) == [(2, 1), (1, 2)]
     assert np.isnan([cells.z[1, 2], cells.z[2, 1]]).all()
-    assert cells.z[0, 1] == np.log2(3)
-    assert (
-        "9</b> tokens<br>fixed loads: 3 expected, 3.00× [2.00, 4.00], z 6.0, q 0.01"
-        in (cells.text[0, 1])
-    )
-    assert "not enough independent texts to say: fewer than 5 tokens expected" in cells.text[1, 2]
+    assert cells.z[0, 1] == pytest.approx(np.log2(3))
+    assert tested.customdata[0, 1].tolist() == pytest.approx([0, 1, 9, 3, 3, 2, 4, 6, 0.01])
+    assert tested.hovertemplate.startswith("experts %{customdata[0]} and %{customdata[1]}")
+    assert np.isnan(tested.z).tolist() == [[1, 0, 0], [0, 1, 1], [0, 1, 1]]  # and not of itself
+    assert np.isnan(untested.z).tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 1]]
+    assert "not enough independent texts to say: fewer than 5" in untested.hovertemplate
     assert log_EE[1, 2] == -coactivation.LIMIT - 1  # never, but expected
 
 
@@ -51,9 +50,31 @@ def test_a_transition_carries_its_interval_and_its_test_or_the_reason() -> None:
     figure = coactivation.transition_heatmap(
         tests, LIGHT, rows=order, columns=order, layers=("layer 0", "layer 1")
     )
-    hover = np.array(figure.data[0].text, dtype=object)
-    assert "<b>50</b> times, 30 expected from the loads alone, 1.67×" in hover[0, 0]
-    assert re.search(r"\[1\.\d\d, 1\.\d\d\], z \S+, p \S+, q \S+$", hover[0, 0])
-    assert hover[0, 2].endswith("no test: an expert that was never chosen")
-    dots = figure.data[-1]
+    dots, enough, never = figure.data[-3:]
+    tokens, expected, lift, low, high = enough.customdata[0, 0, 2:7]
+    assert (tokens, expected, round(float(lift), 2)) == (50, 30, 1.67)
+    assert 1 < low < lift < high < 2
+    assert "expected from the loads alone" in enough.hovertemplate
+    assert never.hovertemplate.endswith("no test: an expert that was never chosen<extra></extra>")
     assert list(zip(dots.x, dots.y, strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]
+
+
+def test_all_experts_of_a_large_layer_are_drawn_in_cells_that_are_numbers() -> None:
+    tests = pd.DataFrame(np.transpose(np.triu_indices(384, 1)), columns=["expert_a", "expert_b"])
+    known = {"expected": 4.0, "lift": 2.0, "low": 1.5, "high": 2.5, "z": 5.0, "q": 1e-6}
+    tests = tests.assign(tokens=8, reason="", **{f"{name}_load": of for name, of in known.items()})
+    log_EE = coactivation.log_lift(tests, 384, null="load")
+    figure = coactivation.pair_heatmap(
+        tests, LIGHT, log_EE=log_EE, order_S=np.arange(384)[::-1], null="load"
+    )
+    cells, says = figure.data[0], figure.data[-1]
+    assert cells.z.shape == (384, 384)
+    assert says.customdata[0, 1, :3].tolist() == [383, 382, 8]
+    assert says.text is None
+    assert len(figure.to_json()) < 12e6
+
+
+def test_the_busiest_experts_stand_by_number() -> None:
+    tokens_E = np.arange(100)
+    tokens_E[0] = 1_000
+    assert coactivation.busiest(tokens_E).tolist() == [0, *range(37, 100)]

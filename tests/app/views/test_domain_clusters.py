@@ -15,6 +15,7 @@ from app.sidecars import PROMPTS, TOKENS
 from app.trace import open_trace
 from app.views.domain_clusters import figures as clusters
 from app.views.domain_clusters import points
+from app.views.domain_clusters.first_look import first_look
 from app.views.domain_clusters.panels import panels
 from app.views.shared.theme import LIGHT
 from app.workspace import trace_file
@@ -60,6 +61,18 @@ def test_a_map_of_more_points_than_are_shown_says_where_all_of_them_are() -> Non
     note = points.map_note("tokens", parameters, shown=10, file="a.tokens.parquet")
     assert note.startswith("Showing 10 of 40 tokens, ")
     assert "The map has 30, all of them in a.tokens.parquet." in note
+
+
+def test_a_first_look_says_what_it_is_and_what_it_read(tiny_trace: Path) -> None:
+    trace = open_trace(trace_file(tiny_trace))
+    look = first_look(trace, "tokens")
+    (shown,) = panels(trace, LIGHT, what="tokens", shown=look)
+    assert shown.answer.startswith("A first look at 8 tokens")
+    assert shown.note.startswith("Showing 8 of 8 tokens. Components 2 and 3 of a truncated SVD")
+    some = {**look.parameters, "points_in_trace": 100}
+    note = points.map_note("tokens", some, shown=8, file="")
+    assert "8 of 100 tokens: those with which 3 texts begin" in note
+    assert panels(trace, LIGHT, what="tokens") == []  # no map was made
 
 
 def test_distance_has_a_colour_and_a_sentence(tmp_path: Path, tiny_trace: Path) -> None:
