@@ -14,7 +14,10 @@ import numpy as np
 from scipy import special
 
 TOLERANCE = 1e-9  # of a mean load, in tokens per token
-MAX_STEPS = 5_000
+QUICK_STEPS = 20  # of the fit, of a few operations an expert and value of k
+MAX_STEPS = 300
+TINY = 1e-300  # for a chance that rounding makes 0 or less
+FLAT = 1e-14  # of a covariance: a direction in which nothing varies
 MAX_NUMBERS = 2**24  # of the law's pairs, P times F: bounds memory
 REACH = 4  # standard deviations of the number chosen that one circle serves
 ROUNDING = 1e-10  # of a number of tokens: where k is fixed, so is the sum of the loads
@@ -68,14 +71,13 @@ def fixed_loads(tokens_E: np.ndarray, *, k_V: np.ndarray, tokens_V: np.ndarray) 
     weights_E = _fit(tokens_E, k_V=k_V, tokens_V=tokens_V)
     single_VE = _single(weights_E, k_V)
     a_P, b_P = np.triu_indices(len(weights_E), 1)
-    pair_VP = np.zeros((len(k_V), len(a_P)))
+    pair_VP = _pairs(weights_E, k_V)
     base, part = [-single_VE], []
     own_2P = np.zeros((2, len(a_P)))
     for circle in _circles(weights_E, k_V):
         factor_ZE, chance_VZ = circle.factors(weights_E), circle.chances(weights_E, k_V)
         both_ZP = factor_ZE[:, a_P] * factor_ZE[:, b_P]
         several_V = circle.of_V & (k_V > 1)
-        pair_VP[several_V] = (chance_VZ[several_V] @ both_ZP).real
         both_ZP *= (tokens_V[several_V] @ chance_VZ[several_V])[:, None]
         base += [factor_ZE.real, factor_ZE.imag]
         part += [both_ZP.real, -both_ZP.imag]
@@ -156,16 +158,56 @@ def _radius(weights_E: np.ndarray, mean: float) -> tuple[float, float]:
 
 
 def _fit(tokens_E: np.ndarray, *, k_V: np.ndarray, tokens_V: np.ndarray) -> np.ndarray:
-    """Weights by iterative scaling: each is multiplied by its load over its expected load."""
-    share_E = tokens_E / tokens_V.sum()
-    weights_E = share_E / (1 - share_E)
-    for _ in range(MAX_STEPS):
-        expected_E = tokens_V @ _single(weights_E, k_V) / tokens_V.sum()
-        if np.abs(expected_E - share_E).max() < TOLERANCE:
+    """Weights whose mean loads these are. By the odds of each expert as if the others stayed, and
+    where these follow too slowly by Newton's method; a step that leads away is halved."""
+    total = tokens_V.sum()
+    share_E = tokens_E / total
+    log_E, single_VE, apart_E = _tried(special.logit(share_E), share_E, k_V, tokens_V)
+    length = 1.0
+    for step in range(MAX_STEPS):
+        if np.abs(apart_E).max() < TOLERANCE:
             break
-        weights_E = weights_E * share_E / expected_E
-        weights_E /= np.exp(np.log(weights_E).mean())
-    return weights_E
+        if step < QUICK_STEPS:
+            expected_E = np.clip(share_E - apart_E, TINY, None)
+            move_E = special.logit(share_E) - special.logit(expected_E)
+        else:
+            pair_VP = _pairs(np.exp(log_E), k_V)
+            covariance_EE = _covariance(single_VE, pair_VP, tokens_V) / total
+            move_E = _inverse(covariance_EE, FLAT) @ apart_E
+        tried = _tried(log_E + length * move_E, share_E, k_V, tokens_V)
+        if _distance(tried[-1], share_E) < _distance(apart_E, share_E):
+            log_E, single_VE, apart_E = tried
+            length = min(1.0, 2 * length)
+        else:
+            length /= 2
+    return np.exp(log_E)
+
+
+def _tried(
+    log_E: np.ndarray, share_E: np.ndarray, k_V: np.ndarray, tokens_V: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logarithms of weights, the chances they give, and how far from the shares that is."""
+    log_E = log_E - log_E.mean()
+    with np.errstate(all="ignore"):  # of a step too long, which leads nowhere
+        single_VE = _single(np.exp(log_E), k_V)
+        return log_E, single_VE, share_E - tokens_V @ single_VE / tokens_V.sum()
+
+
+def _distance(apart_E: np.ndarray, share_E: np.ndarray) -> float:
+    distance = float((apart_E**2 / (share_E * (1 - share_E))).sum())
+    return distance if np.isfinite(distance) else np.inf
+
+
+def _pairs(weights_E: np.ndarray, k_V: np.ndarray) -> np.ndarray:
+    """Chances of both [V, P]."""
+    a_P, b_P = np.triu_indices(len(weights_E), 1)
+    pair_VP = np.zeros((len(k_V), len(a_P)))
+    for circle in _circles(weights_E, k_V):
+        factor_ZE, chance_VZ = circle.factors(weights_E), circle.chances(weights_E, k_V)
+        several_V = circle.of_V & (k_V > 1)
+        both_ZP = factor_ZE[:, a_P] * factor_ZE[:, b_P]
+        pair_VP[several_V] = (chance_VZ[several_V] @ both_ZP).real
+    return pair_VP
 
 
 def _single(weights_E: np.ndarray, k_V: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Loops over arrays in machine code, which run beside each other and beside DuckDB."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numba
@@ -14,9 +13,10 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     folder to keep it in."""
 
     def compile_it(function: Callable[..., Any]) -> Any:
-        made = numba.njit(nogil=True, error_model="numpy", **options)(function)
-        with suppress(RuntimeError):  # neither beside its file nor in the user's own
-            made.enable_caching()
-        return made
+        settings = {"nogil": True, "error_model": "numpy", **options}
+        try:
+            return numba.njit(cache=True, **settings)(function)
+        except RuntimeError:  # neither beside its file nor in the user's own
+            return numba.njit(**settings)(function)
 
     return compile_it

@@ -33,6 +33,22 @@ def test_the_law_keeps_every_load_of_64_uneven_experts() -> None:
     assert law.pair_VP.sum() == pytest.approx(6 * 5 / 2)
 
 
+@pytest.mark.parametrize(
+    ("num_experts", "k_V"), [(4, [0, 3]), (16, [15]), (64, [0, 6]), (5, [0, 2, 5])]
+)
+def test_loads_that_nearly_every_token_or_none_adds_to_are_met(
+    num_experts: int, k_V: list[int]
+) -> None:
+    rng = np.random.default_rng(1)
+    tokens_V = rng.integers(500, 1_000, len(k_V))
+    load_E = np.full(num_experts, tokens_V @ k_V / num_experts)
+    most = tokens_V[np.array(k_V) > 0].sum()  # tokens that choose at all
+    load_E[0] = 0.9997 * most
+    load_E[1:] *= (tokens_V @ k_V - load_E[0]) / load_E[1:].sum()
+    law = fixed_loads(load_E, k_V=np.array(k_V), tokens_V=tokens_V)
+    assert tokens_V @ law.single_VE == pytest.approx(load_E, abs=1e-5)
+
+
 @given(st.integers(0, 2**32), st.integers(2, 7), st.data())
 @settings(deadline=None, max_examples=60)
 def test_the_law_is_that_of_all_sets(seed: int, num_experts: int, data: st.DataObject) -> None:
