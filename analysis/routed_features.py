@@ -5,6 +5,7 @@ distance the Hellinger distance.
 """
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,12 @@ from scipy.sparse import csc_matrix, csr_matrix, hstack
 from analysis import queries
 from analysis.queries import TraceInfo
 from analysis.reduction import add_choices
+from data.connection import interruptible
 from data.routing import NO_EXPERT
 
 CHOICES_AT_ONCE = 1 << 23  # rows of document_load()
 DECISIONS_AT_ONCE = 1 << 21  # of layers about tokens
+READERS = 2  # parts at a time: their choices are added up while DuckDB reads on
 NEAR = 4  # documents with fewer between them are read together
 Rows = Mapping[str, np.ndarray]
 
@@ -60,16 +63,21 @@ def reduced_parts(
     components. Tokens between them in the trace are read and left out."""
     at_once = max(1, DECISIONS_AT_ONCE // info.num_layers)
     place_P = _places(tokens)
-    for first in range(0, len(tokens), at_once):
+
+    def reduced(first: int) -> tuple[slice, np.ndarray]:
         here = slice(first, min(first + at_once, len(tokens)))
         ends = [divmod(int(place_P[end]), 2**32) for end in (here.start, here.stop - 1)]
         sum_PS = np.zeros((here.stop - first, components_FS.shape[1]), np.float32)
-        for batch in _whole_tokens(queries.choice_lists(con, ends[0], ends[1])):
-            lists = _flat(batch)
-            columns = [lists[name] for name in ("layer_id", "end", "expert_id", "weight")]
-            given = info.num_experts, place_P[here], components_FS
-            add_choices(_places(lists), *columns, *given, sum_PS)
-        yield here, sum_PS
+        with interruptible(con.cursor()) as own:
+            for batch in _whole_tokens(queries.choice_lists(own, ends[0], ends[1])):
+                lists = _flat(batch)
+                columns = [lists[name] for name in ("layer_id", "end", "expert_id", "weight")]
+                given = info.num_experts, place_P[here], components_FS
+                add_choices(_places(lists), *columns, *given, sum_PS)
+        return here, sum_PS
+
+    with ThreadPoolExecutor(READERS) as pool:
+        yield from pool.map(reduced, range(0, len(tokens), at_once))
 
 
 def document_parts(
