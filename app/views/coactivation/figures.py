@@ -190,7 +190,8 @@ def _say(figure: go.Figure, cells: Cells, words: str, expected: str) -> None:
         these_RC = (cells.reasons == reason) & ~np.isnan(cells.numbers["tokens"])
         known = np.isfinite(cells.numbers["expected"][these_RC]).all()
         ending = f"<br>{_without_test(reason)}" if reason else TESTED
-        hover_numbers(figure, these_RC, numbers, words + (expected if known else "") + ending)
+        named = numbers[:4] if reason else numbers  # what its words name: it is sent for all cells
+        hover_numbers(figure, these_RC, named, words + (expected if known else "") + ending)
 
 
 def _without_test(reason: str) -> str:
