@@ -10,19 +10,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
+from analysis import asked
 from analysis.domain_names import domain_names, order
 from data.routing import PHASES, Finding, LayerDescription
 from data.trace_format import stored_layers
 
-SQL = Path(__file__).parent / "sql"
 LOAD_ROWS = 1_000_000
 LISTS_AT_ONCE = 1 << 16  # what stays in a cache
 NON_FINITE = "non-finite"  # the finding without which weights are all numbers, or all unknown
@@ -62,7 +60,7 @@ class TraceInfo:
 
 
 def trace_info(con: DuckDBPyConnection) -> TraceInfo:
-    row = _rows(con, "trace_info")[0]
+    row = asked.rows(con, "trace_info")[0]
     return TraceInfo(
         **row | {"config": json.loads(row["config"])},
         layers=stored_layers(con),
@@ -72,7 +70,7 @@ def trace_info(con: DuckDBPyConnection) -> TraceInfo:
 
 def domains(con: DuckDBPyConnection) -> tuple[str, ...]:
     """In the order shown; of more than MAX_LABELS the rest is one."""
-    labels = [row["label"] for row in _rows(con, "domains")]
+    labels = [row["label"] for row in asked.rows(con, "domains")]
     named = domain_names(labels)
     known = dict(zip(named.labels, named.names, strict=True))
     return tuple(sorted({known.get(label, named.others) for label in labels}, key=order))
@@ -80,22 +78,22 @@ def domains(con: DuckDBPyConnection) -> tuple[str, ...]:
 
 def texts_sha256(con: DuckDBPyConnection) -> str:
     """The same for traces of the same texts, domains and groups."""
-    return _rows(con, "texts_sha256")[0]["texts_sha256"]
+    return asked.rows(con, "texts_sha256")[0]["texts_sha256"]
 
 
 def findings(con: DuckDBPyConnection) -> list[Finding]:
     """What was noticed while the trace was written; formats 3 and 4 do not say."""
-    return [Finding(**row) for row in _rows(con, "findings")]
+    return [Finding(**row) for row in asked.rows(con, "findings")]
 
 
 def documents(con: DuckDBPyConnection) -> pd.DataFrame:
     """doc_id, domain, group (None: its own), unit (the first doc_id of its group), origin, tokens,
     text (its first 200 characters)."""
-    return _frame(con, "documents", **_names(con))
+    return asked.frame(con, "documents", **domain_parameters(con))
 
 
 def document_text(con: DuckDBPyConnection, doc_id: int) -> str:
-    rows = _rows(con, "document_text", doc_id=doc_id)
+    rows = asked.rows(con, "document_text", doc_id=doc_id)
     if not rows:
         raise ValueError(f"no document {doc_id} in this trace; documents() lists them")
     return rows[0]["text"]
@@ -103,12 +101,12 @@ def document_text(con: DuckDBPyConnection, doc_id: int) -> str:
 
 def document_tokens(con: DuckDBPyConnection, doc_id: int) -> pd.DataFrame:
     """token_id, text; as the model was given them."""
-    return _frame(con, "document_tokens", doc_id=doc_id)
+    return asked.frame(con, "document_tokens", doc_id=doc_id)
 
 
 def domain_tokens(con: DuckDBPyConnection) -> pd.DataFrame:
     """domain, documents, tokens, mean_loss; in the order shown."""
-    frame = _frame(con, "domain_tokens", **_names(con))
+    frame = asked.frame(con, "domain_tokens", **domain_parameters(con))
     return frame.set_index("domain").loc[sorted(frame.domain, key=order)].reset_index()
 
 
@@ -119,31 +117,31 @@ def expert_tokens(
     if phase is not None and phase not in PHASES:
         raise ValueError(f"phase is {phase!r}; use one of {PHASES}, or None for both")
     number = None if phase is None else PHASES.index(phase)
-    return _frame(con, "expert_tokens", phase=number, domain=domain, **_names(con))
+    return asked.frame(con, "expert_tokens", phase=number, domain=domain, **domain_parameters(con))
 
 
 def weights_unknown(con: DuckDBPyConnection) -> bool:
     """Some expert's weights are no numbers."""
     if any(finding.kind == NON_FINITE for finding in findings(con)):
         return bool(expert_tokens(con).weight_sum.isna().any())
-    return bool(_rows(con, "weights_unknown")[0]["weights_unknown"])
+    return bool(asked.rows(con, "weights_unknown")[0]["weights_unknown"])
 
 
 def expert_dropped(con: DuckDBPyConnection, *, domain: str | None = None) -> pd.DataFrame:
     """layer_id, expert_id, dropped (choices refused); every expert."""
-    return _frame(con, "expert_dropped", domain=domain, **_names(con))
+    return asked.frame(con, "expert_dropped", domain=domain, **domain_parameters(con))
 
 
 def expert_domain_tokens(con: DuckDBPyConnection) -> pd.DataFrame:
     """layer_id, expert_id, domain, tokens; every combination."""
     names = domain_places(con)
-    return _frame(con, "expert_domain_tokens", names=names["names"], others=names["others"])
+    return asked.frame(con, "expert_domain_tokens", names=names["names"], others=names["others"])
 
 
 def domain_places(con: DuckDBPyConnection) -> dict[str, object]:
     """Make the table domain_place, by which questions count: of numbers whose range it knows DuckDB
     keeps an array. The names of the places."""
-    names, places = _names(con), (SQL / "domain_places.sql").read_text()
+    names, places = domain_parameters(con), (asked.SQL / "domain_places.sql").read_text()
     values = {"labels": names["labels"]}
     con.execute(f"CREATE OR REPLACE TEMP TABLE domain_place AS {places}", values)
     return names
@@ -153,80 +151,44 @@ def document_routing(con: DuckDBPyConnection, doc_id: int) -> pd.DataFrame:
     """position, token_id, text, special (None: an ordinary token), phase, loss, layer_id, rank,
     expert_id, weight, entropy, margin, dropped; a dropped choice has no rank and weight 0, and so
     has the expert NO_EXPERT of a token that chose none in a layer."""
-    return _frame(con, "document_routing", doc_id=doc_id)
-
-
-def document_sample(con: DuckDBPyConnection, *, tokens: int) -> pd.DataFrame:
-    """doc_id, tokens of whole documents until they hold so many tokens, always the same."""
-    return _frame(con, "document_sample", tokens=tokens)
-
-
-def expert_top_tokens(
-    con: DuckDBPyConnection,
-    layer_id: int,
-    expert_id: int,
-    *,
-    limit: int = 20,
-    tokens: int | None = None,
-) -> pd.DataFrame:
-    """token_id, text, tokens, expected, share_of_token (of its occurrences), mean_weight; of all
-    documents, or of document_sample().
-
-    Ordered by tokens - expected, where expected is what the expert's load alone would give.
-    """
-    asked = {"layer_id": layer_id, "expert_id": expert_id, "limit": limit, "tokens": tokens}
-    return _frame(con, "expert_top_tokens", **asked)
-
-
-def expert_contexts(
-    con: DuckDBPyConnection,
-    layer_id: int,
-    expert_id: int,
-    *,
-    limit: int = 10,
-    tokens: int | None = None,
-) -> pd.DataFrame:
-    """doc_id, position, domain, before, text, after, weight; a row a document of all or of
-    document_sample(), strongest first."""
-    asked = {"layer_id": layer_id, "expert_id": expert_id, "limit": limit, "tokens": tokens}
-    return _frame(con, "expert_contexts", **asked, **_names(con))
+    return asked.frame(con, "document_routing", doc_id=doc_id)
 
 
 def coactivation(con: DuckDBPyConnection, layer_id: int) -> pd.DataFrame:
     """expert_a < expert_b, tokens; every pair."""
-    return _frame(con, "coactivation", layer_id=layer_id)
+    return asked.frame(con, "coactivation", layer_id=layer_id)
 
 
 def all_pairs(con: DuckDBPyConnection) -> dict[str, np.ndarray]:
     """layer_id, expert_a < expert_b, tokens; of all layers, only pairs that occur."""
-    return _arrays(con, "all_pairs")
+    return asked.arrays(con, "all_pairs")
 
 
 def transitions(con: DuckDBPyConnection, layer_id: int) -> pd.DataFrame:
     """expert_id, next_expert_id (in layer_id + 1), tokens; every pair, none for the last layer."""
-    return _frame(con, "transitions", layer_id=layer_id)
+    return asked.frame(con, "transitions", layer_id=layer_id)
 
 
 def gate_summary(con: DuckDBPyConnection) -> pd.DataFrame:
     """layer_id, mean_entropy (nats), mean_margin; no row where the source gives ids only."""
-    return _frame(con, "gate_summary")
+    return asked.frame(con, "gate_summary")
 
 
 def document_gate(con: DuckDBPyConnection) -> pd.DataFrame:
     """doc_id, layer_id, entropy (nats, summed over its tokens), decisions (of known entropy)."""
-    return _frame(con, "document_gate")
+    return asked.frame(con, "document_gate")
 
 
 def tokens_by_domain(con: DuckDBPyConnection, *, doc_ids: list[int] | None = None) -> pd.DataFrame:
     """doc_id, position, domain, text of every token, or of those documents; in their order."""
-    return _frame(con, "tokens_by_domain", doc_ids=doc_ids, **_names(con))
+    return asked.frame(con, "tokens_by_domain", doc_ids=doc_ids, **domain_parameters(con))
 
 
 def token_choices(con: DuckDBPyConnection, sample: pd.DataFrame) -> dict[str, np.ndarray]:
     """point (row of the sample, counted from 0), layer_id, expert_id, rank, weight; always in the
     same order, so that sums of floats are the same too."""
     keys = {"doc_ids": sample.doc_id.tolist(), "positions": sample.position.tolist()}
-    return _arrays(con, "token_choices", **keys)
+    return asked.arrays(con, "token_choices", **keys)
 
 
 def choice_lists(
@@ -237,13 +199,13 @@ def choice_lists(
     whole trace reads it in such parts."""
     places = {"first_doc_id": first[0], "first_position": first[1]}
     places |= {"last_doc_id": last[0], "last_position": last[1]}
-    query = (SQL / "choice_lists.sql").read_text()
+    query = (asked.SQL / "choice_lists.sql").read_text()
     yield from con.sql(query, params=places).to_arrow_reader(LISTS_AT_ONCE)
 
 
 def routed_documents(con: DuckDBPyConnection) -> np.ndarray:
     """doc_ids of those with a choice, ascending."""
-    return _arrays(con, "routed_documents")["doc_id"]
+    return asked.arrays(con, "routed_documents")["doc_id"]
 
 
 def document_load_part(
@@ -251,12 +213,12 @@ def document_load_part(
 ) -> dict[str, np.ndarray]:
     """document_load() of the documents from one to another, both included."""
     ends = {"first_doc_id": first_doc_id, "last_doc_id": last_doc_id}
-    return _arrays(con, "document_load_part", **ends)
+    return asked.arrays(con, "document_load_part", **ends)
 
 
 def document_load(con: DuckDBPyConnection) -> pd.DataFrame:
     """doc_id, layer_id, expert_id, tokens; both phases, only what was chosen."""
-    return _frame(con, "document_load")
+    return asked.frame(con, "document_load")
 
 
 def load_batches(con: DuckDBPyConnection) -> Iterator[dict[str, np.ndarray]]:
@@ -268,39 +230,23 @@ def load_batches(con: DuckDBPyConnection) -> Iterator[dict[str, np.ndarray]]:
 
 def document_weights(con: DuckDBPyConnection) -> pd.DataFrame:
     """doc_id, layer_id, expert_id, weight_sum; both phases, only what was chosen."""
-    return _frame(con, "document_weights")
+    return asked.frame(con, "document_weights")
 
 
 def domain_k(con: DuckDBPyConnection) -> pd.DataFrame:
     """layer_id, domain, k (experts that ran for a token), tokens; only what occurs, domains in the
     order shown."""
-    frame = _frame(con, "domain_k", **_names(con))
+    frame = asked.frame(con, "domain_k", **domain_parameters(con))
     return frame.sort_values("domain", key=lambda names: names.map(order), kind="stable")
 
 
 def document_k(con: DuckDBPyConnection) -> pd.DataFrame:
     """doc_id, domain, layer_id, choices (sum of k), tokens, routed (tokens with k > 0)."""
-    return _frame(con, "document_k", **_names(con))
+    return asked.frame(con, "document_k", **domain_parameters(con))
 
 
-def _frame(con: DuckDBPyConnection, name: str, **values: object) -> pd.DataFrame:
-    return con.execute((SQL / f"{name}.sql").read_text(), values).df()
-
-
-def _arrays(con: DuckDBPyConnection, name: str, **values: object) -> dict[str, np.ndarray]:
-    """Where rows are millions: a third of the time of a frame."""
-    table = con.sql((SQL / f"{name}.sql").read_text(), params=values).to_arrow_table()
-    return {column: table[column].to_numpy() for column in table.column_names}
-
-
-def _rows(con: DuckDBPyConnection, name: str, **values: object) -> list[dict[str, Any]]:
-    result = con.execute((SQL / f"{name}.sql").read_text(), values)
-    columns = [column[0] for column in result.description]
-    return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
-
-
-def _names(con: DuckDBPyConnection) -> dict[str, object]:
-    return domain_names([row["label"] for row in _rows(con, "domains")]).parameters()
+def domain_parameters(con: DuckDBPyConnection) -> dict[str, object]:
+    return domain_names([row["label"] for row in asked.rows(con, "domains")]).parameters()
 
 
 def layer_choices(
@@ -308,7 +254,7 @@ def layer_choices(
 ) -> pd.DataFrame:
     """unit, doc_id, position, token_id, rank, expert_id; of so many documents, always the same;
     those of a group follow one another."""
-    frame = _frame(con, "layer_choices", layer_id=layer_id, documents=documents)
+    frame = asked.frame(con, "layer_choices", layer_id=layer_id, documents=documents)
     return _with_unit(con, frame)
 
 
@@ -317,7 +263,7 @@ def token_id_choices(
 ) -> pd.DataFrame:
     """unit, token_id, doc_id, expert_id, tokens, first_tokens (of rank 0); only what was chosen,
     a group after the other. Of whole documents until they hold so many tokens, always the same."""
-    return _with_unit(con, _frame(con, "token_id_choices", layer_id=layer_id, tokens=tokens))
+    return _with_unit(con, asked.frame(con, "token_id_choices", layer_id=layer_id, tokens=tokens))
 
 
 def _with_unit(con: DuckDBPyConnection, frame: pd.DataFrame) -> pd.DataFrame:
@@ -328,4 +274,4 @@ def _with_unit(con: DuckDBPyConnection, frame: pd.DataFrame) -> pd.DataFrame:
 
 def token_ids(con: DuckDBPyConnection) -> pd.DataFrame:
     """token_id, text (its name where that is empty), tokens."""
-    return _frame(con, "token_ids")
+    return asked.frame(con, "token_ids")

@@ -23,7 +23,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from analysis import arrays, queries
+from analysis import arrays, expert_words, queries
 from benchmarks import shapes
 from data.merge import merge_traces
 from data.report import csv_text, trace_table
@@ -178,7 +178,7 @@ def asked(path: Path) -> dict[str, float]:
         "a text": lambda: queries.document_routing(con, info.num_documents // 2),
         "load of experts": lambda: queries.expert_tokens(con),
         "pairs of a layer": lambda: queries.coactivation(con, 1),
-        "words of an expert": lambda: queries.expert_top_tokens(
+        "words of an expert": lambda: expert_words.expert_top_tokens(
             con, 1, 1, tokens=arrays.MAX_TOKENS
         ),
         "10^6 rows of choices as CSV": lambda: first_rows(con),

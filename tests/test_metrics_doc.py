@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from analysis import (
+    asked,
     causes,
     chance,
     coactivation,
@@ -27,7 +28,6 @@ from analysis import (
     load,
     pairs,
     projection,
-    queries,
     rank_tests,
     redundancy,
     replication,
@@ -114,14 +114,14 @@ def test_every_entry_is_a_metric_with_all_its_fields() -> None:
         assert all(f"\n- {field}: " in entry for field in FIELDS), name
 
 
-@pytest.mark.parametrize("question", sorted(queries.SQL.glob("*.sql")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("question", sorted(asked.SQL.glob("*.sql")), ids=lambda path: path.stem)
 def test_every_query_is_linked(question: Path) -> None:
     assert f"(../analysis/sql/{question.name})" in DOCUMENT
 
 
 def test_every_link_leads_to_a_query() -> None:
     for name in re.findall(r"`?(\w+\.sql)`?", DOCUMENT):
-        assert (queries.SQL / name).is_file(), name
+        assert (asked.SQL / name).is_file(), name
 
 
 def test_the_thresholds_are_those_of_the_code() -> None:

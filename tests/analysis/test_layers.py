@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import arrays, load, queries, specialization
+from analysis import arrays, expert_words, load, queries, specialization
 from analysis.definition_table import CODE, OURS, definitions_table
 from analysis.domain_counts import ALL_LAYERS, domain_counts, experts_per_domain
 from analysis.expert_loads import expert_load_table
@@ -209,7 +209,7 @@ def test_maps_and_words_of_uneven_layers(drawn: duckdb.DuckDBPyConnection) -> No
 def test_the_expected_share_of_a_word_is_of_tokens_that_chose(
     balanced: duckdb.DuckDBPyConnection,
 ) -> None:
-    top = queries.expert_top_tokens(balanced, 2, 0)
+    top = expert_words.expert_top_tokens(balanced, 2, 0)
     assert top.expected.sum() == pytest.approx(36 * 6)  # all choices of the expert
 
 

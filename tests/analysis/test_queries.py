@@ -9,14 +9,14 @@ import duckdb
 import pandas as pd
 import pytest
 
-from analysis import arrays, domain_names, queries
+from analysis import arrays, asked, domain_names, expert_words, queries
 from data.routing import NO_EXPERT
 from data.trace_format import FORMAT_VERSION
 from data.trace_views import Source, create_views
 from tests.data.stored import as_format_3, as_format_4, as_format_5, as_format_7
 from tests.traces import SCHEMA, seen
 
-QUESTIONS = sorted(queries.SQL.glob("*.sql"))
+QUESTIONS = sorted(asked.SQL.glob("*.sql"))
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda path: path.stem)
@@ -117,7 +117,7 @@ def test_document_routing(tiny: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_top_tokens_are_those_above_the_experts_load(tiny: duckdb.DuckDBPyConnection) -> None:
-    frame = queries.expert_top_tokens(tiny, 0, 2)  # chosen by 3 of 8 tokens: 3/8 are expected
+    frame = expert_words.expert_top_tokens(tiny, 0, 2)  # chosen by 3 of 8 tokens: 3/8 are expected
     assert frame.text.tolist() == ["x", " =", " 1"]
     assert frame.expected.tolist() == [0.375, 0.375, 0.75]
     assert frame.share_of_token.tolist() == [1.0, 1.0, 0.5]  # " 1" is in document 0 too
@@ -125,13 +125,13 @@ def test_top_tokens_are_those_above_the_experts_load(tiny: duckdb.DuckDBPyConnec
 
 
 def test_top_tokens_are_limited(tiny: duckdb.DuckDBPyConnection) -> None:
-    assert len(queries.expert_top_tokens(tiny, 0, 2, limit=1)) == 1
+    assert len(expert_words.expert_top_tokens(tiny, 0, 2, limit=1)) == 1
 
 
 def test_contexts_show_the_strongest_token_of_each_document(
     tiny: duckdb.DuckDBPyConnection,
 ) -> None:
-    frame = queries.expert_contexts(tiny, 1, 2)
+    frame = expert_words.expert_contexts(tiny, 1, 2)
     first, second = frame.to_dict("records")
     assert (first["doc_id"], first["before"], first["text"], first["after"]) == (1, "x =", " 1", "")
     assert (second["doc_id"], second["before"], second["text"]) == (2, "", "hi")
@@ -141,15 +141,15 @@ def test_contexts_show_the_strongest_token_of_each_document(
 def test_words_of_an_expert_are_of_whole_documents_until_they_hold_so_many_tokens(
     tiny: duckdb.DuckDBPyConnection,
 ) -> None:
-    sample = queries.document_sample(tiny, tokens=1)
+    sample = expert_words.document_sample(tiny, tokens=1)
     assert len(sample) == 1
-    contexts = queries.expert_contexts(tiny, 0, 1, tokens=1)
+    contexts = expert_words.expert_contexts(tiny, 0, 1, tokens=1)
     assert set(contexts.doc_id) <= set(sample.doc_id)
-    tokens = queries.expert_top_tokens(tiny, 0, 1, tokens=1)
+    tokens = expert_words.expert_top_tokens(tiny, 0, 1, tokens=1)
     assert tokens.tokens.sum() <= sample.tokens.sum()
-    whole = queries.document_sample(tiny, tokens=8)
+    whole = expert_words.document_sample(tiny, tokens=8)
     assert (len(whole), whole.tokens.sum()) == (3, 8)
-    for query in (queries.expert_top_tokens, queries.expert_contexts):
+    for query in (expert_words.expert_top_tokens, expert_words.expert_contexts):
         pd.testing.assert_frame_equal(query(tiny, 0, 2, tokens=8), query(tiny, 0, 2))
 
 
@@ -274,8 +274,8 @@ def test_every_question_has_an_answer_on_an_empty_trace(empty: duckdb.DuckDBPyCo
     assert arrays.domain_array(queries.expert_domain_tokens(empty), info).shape == (2, 4, 0)
     for question in (queries.documents, queries.domain_tokens, queries.gate_summary):
         assert question(empty).empty
-    assert queries.expert_top_tokens(empty, 0, 0).empty
-    assert queries.expert_contexts(empty, 0, 0).empty
+    assert expert_words.expert_top_tokens(empty, 0, 0).empty
+    assert expert_words.expert_contexts(empty, 0, 0).empty
     assert queries.coactivation(empty, 0).tokens.tolist() == [0] * 6
     chosen_TE, _ = arrays.choice_array(queries.layer_choices(empty, 0), 4)
     assert chosen_TE.shape == (0, 4)
@@ -288,10 +288,10 @@ def test_a_token_without_text_is_called_by_its_name(writable: duckdb.DuckDBPyCon
     writable.execute("UPDATE file.token SET text = '' WHERE token_id = 2")
     ids = queries.token_ids(writable).set_index("token_id").text
     assert ids[:3].tolist() == ["<s>", "∅", " 1"]
-    top = queries.expert_top_tokens(writable, 0, 0).set_index("token_id").text
+    top = expert_words.expert_top_tokens(writable, 0, 0).set_index("token_id").text
     assert top[1] == "<s>"
     assert queries.tokens_by_domain(writable).text[:2].tolist() == ["<s>", "∅"]
-    context = queries.expert_contexts(writable, 0, 0).set_index("doc_id").loc[0]
+    context = expert_words.expert_contexts(writable, 0, 0).set_index("doc_id").loc[0]
     assert (context.text, context.before, context.after) == ("<s>", "", " 1")
 
 
@@ -333,7 +333,7 @@ def test_a_trace_of_an_older_format_gives_the_same_answers(
             partial(queries.document_routing, doc_id=1),
             partial(queries.layer_choices, layer_id=1),
             partial(queries.token_id_choices, layer_id=0),
-            partial(queries.expert_contexts, layer_id=0, expert_id=1),
+            partial(expert_words.expert_contexts, layer_id=0, expert_id=1),
             lambda con: pd.DataFrame(queries.token_choices(con, sample)),
         ):
             first, second = (question(con).convert_dtypes() for con in (now, then))

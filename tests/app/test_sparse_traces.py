@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import projection, queries
+from analysis import expert_words, projection, queries
 from app import evidence, workspace
 from app.trace import Trace, open_trace
 from app.views.export import tables
@@ -77,7 +77,7 @@ def test_a_token_without_text_is_shown_by_its_id(traces: Path) -> None:
     with trace.cursor() as con:
         assert queries.document_routing(con, 0).text.unique().tolist()[:3] == ["#0", "#7", "#14"]
         assert queries.token_ids(con).text.tolist()[1] == "#7"
-        assert set(queries.expert_top_tokens(con, 0, 3).text) == {
+        assert set(expert_words.expert_top_tokens(con, 0, 3).text) == {
             "#14",
             "#21",
             "#70",
@@ -85,7 +85,7 @@ def test_a_token_without_text_is_shown_by_its_id(traces: Path) -> None:
             "#126",
             "#133",
         }
-        context = queries.expert_contexts(con, 0, 0).iloc[0]  # the first token, 0 of 20
+        context = expert_words.expert_contexts(con, 0, 0).iloc[0]  # the first token, 0 of 20
     assert (context.before, context.text) == ("", "#0")
     assert context.after.startswith(" #7 #14 #21")
 
@@ -97,7 +97,7 @@ def test_a_token_without_text_and_id_is_a_dot(traces: Path) -> None:
         assert set(queries.document_routing(con, 0).text) == {"·"}
         assert queries.token_ids(con).empty
         assert queries.token_id_choices(con, 0).empty
-        assert queries.expert_top_tokens(con, 0, 0).empty
+        assert expert_words.expert_top_tokens(con, 0, 0).empty
 
 
 @pytest.mark.parametrize("with_ids", [True, False])

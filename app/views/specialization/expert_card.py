@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import queries, specialization
+from analysis import expert_words, specialization
 from analysis.arrays import MAX_TOKENS
 from app import evidence, stored
 from app.studies import ablation
@@ -64,9 +64,9 @@ def _words(
     """Tokens and contexts of an expert, and of how many texts and tokens they are."""
     expert: dict[str, int] = {"layer_id": layer_id, "expert_id": expert_id, "tokens": MAX_TOKENS}
     with trace.cursor() as con:
-        tokens = queries.expert_top_tokens(con, **expert, limit=TOKENS)
-        contexts = queries.expert_contexts(con, **expert, limit=CONTEXTS)
-        read = queries.document_sample(con, tokens=MAX_TOKENS)
+        tokens = expert_words.expert_top_tokens(con, **expert, limit=TOKENS)
+        contexts = expert_words.expert_contexts(con, **expert, limit=CONTEXTS)
+        read = expert_words.document_sample(con, tokens=MAX_TOKENS)
     return tokens, contexts, {"n_documents": len(read), "n_tokens": int(read.tokens.sum())}
 
 
