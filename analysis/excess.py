@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.groups import MIN_EFFECTIVE, effective_number
+from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
 from analysis.permutation import adjusted
 
 MIN_EXPECTED = 5  # tokens; below it a count is too far from normal
+NO_OTHER = "the loads of the two experts allow no other number"
 
 
 def group_variance(
@@ -24,6 +25,13 @@ def group_variance(
     effective, rate_P = effective_number(tokens_N), sum_P / tokens_N.sum()
     square_P = square_P - 2 * rate_P * by_length_P + rate_P**2 * (tokens_N @ tokens_N)
     return square_P * effective / max(effective - 1, 1)
+
+
+def why_untested(expected_P: np.ndarray, *, effective: float) -> np.ndarray:
+    """Of what excess_tests() leaves without a test."""
+    rare_P = expected_P < MIN_EXPECTED
+    why_P = np.where(rare_P, f"fewer than {MIN_EXPECTED} tokens expected", NO_OTHER)
+    return np.where(effective < MIN_EFFECTIVE, NOT_ENOUGH, why_P)
 
 
 def excess_tests(

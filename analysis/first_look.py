@@ -17,7 +17,8 @@ from analysis.projection import (
 )
 from analysis.queries import TraceInfo
 
-TOKENS, TEXTS_OF_TOKENS = 2_000, 40  # at most, but a text of every domain
+TOKENS = 2_000  # at most, but one of every text read
+FEWEST, MOST = 40, 400  # texts with which they begin: short ones are more, or there are few tokens
 TEXTS, COUNTS = 2_000, 1_500_000  # at most, of the maps of prompts and experts
 
 
@@ -38,7 +39,8 @@ def first_look(con: DuckDBPyConnection, info: TraceInfo, what: str, *, seed: int
 
 def _tokens(con: DuckDBPyConnection, info: TraceInfo, seed: int) -> Points:
     """With which some texts begin."""
-    texts = with_tokens(queries.documents(con), TEXTS_OF_TOKENS, seed)
+    wanted = TOKENS * info.num_documents // max(1, info.num_tokens)
+    texts = with_tokens(queries.documents(con), int(np.clip(wanted, FEWEST, MOST)), seed)
     tokens = queries.tokens_by_domain(con, doc_ids=texts.doc_id.tolist())
     begins = tokens.groupby("doc_id").cumcount() < max(1, TOKENS // len(texts))
     frame = tokens[begins].reset_index(drop=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.excess import MIN_EXPECTED, excess_tests, group_variance
+from analysis.excess import excess_tests, group_variance, why_untested
 from analysis.fixed_loads import FixedLoads, feasible, fixed_loads, square_sums
-from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
+from analysis.groups import effective_number
 from analysis.joint_counts import joint_sums, summed_by_group
 from analysis.permutation import adjusted
 
@@ -71,8 +71,8 @@ def pair_significance(chosen_TE: np.ndarray, group_T: np.ndarray) -> pd.DataFram
     table.loc[~known, ["low_load", "high_load", "z_load", "p_load"]] = np.nan
     table["q_load"] = adjusted(table.p_load)
     few_P = known & table.p_load.isna()
-    few = NOT_ENOUGH if effective < MIN_EFFECTIVE else f"fewer than {MIN_EXPECTED} tokens expected"
-    return table.assign(reason=np.where(few_P, few, reason_P)).convert_dtypes()
+    why_P = why_untested(table.expected_load.to_numpy(float), effective=effective)
+    return table.assign(reason=np.where(few_P, why_P, reason_P)).convert_dtypes()
 
 
 def _choices(chosen_TE: np.ndarray, group_T: np.ndarray) -> _Choices:

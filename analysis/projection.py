@@ -251,8 +251,8 @@ def _points(
     _require_points(frame)
     if features_PF.shape[1] < 2:
         raise ValueError(
-            "this trace has one text, so there is nothing that its points differ in; a map needs "
-            "two texts or more"
+            "one text gives the points of a map their places here, so there is nothing that they "
+            "differ in; a map of experts needs three texts or more"
         )
     components = max(1, min(MAX_COMPONENTS, features_PF.shape[0] - 1, features_PF.shape[1] - 1))
     svd = TruncatedSVD(components, random_state=seed)

@@ -126,7 +126,7 @@ def _too_few(names: list[str], groups: np.ndarray, effective: np.ndarray) -> lis
     needed = f"of equal length; {MIN_EFFECTIVE} are needed: {NOT_ENOUGH}."
     if len(names) > NAMED:
         return [
-            f"{', '.join(names)} have {groups.min()} to {groups.max()} independent texts each, as "
+            f"{', '.join(names)} have {_span(groups)} independent texts each, as "
             f"good as {effective.max():.1f} {needed} They have no intervals and no tests."
         ]
     return [
@@ -134,6 +134,11 @@ def _too_few(names: list[str], groups: np.ndarray, effective: np.ndarray) -> lis
         f"{number:.1f} {needed} It has no intervals and no tests."
         for name, count, number in zip(names, groups, effective, strict=True)
     ]
+
+
+def _span(counts: np.ndarray) -> str:
+    low, high = counts.min(), counts.max()
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def require_groups(tokens_NLE: np.ndarray, domain_id_N: np.ndarray) -> None:

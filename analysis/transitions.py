@@ -6,8 +6,8 @@ T = tokens that chose in both layers, N = groups, E = routed experts, P = E time
 import numpy as np
 import pandas as pd
 
-from analysis.excess import MIN_EXPECTED, excess_tests, group_variance
-from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
+from analysis.excess import excess_tests, group_variance, why_untested
+from analysis.groups import effective_number
 from analysis.joint_counts import joint_sums, summed_by_group
 
 
@@ -40,10 +40,10 @@ def transition_significance(
         least_P=least_EE.ravel(),
         effective=effective,
     )
-    few = NOT_ENOUGH if effective < MIN_EFFECTIVE else f"fewer than {MIN_EXPECTED} tokens expected"
+    why_P = why_untested(tests.expected.to_numpy(float), effective=effective)
     reason_P = np.select(
         [tests.expected == 0, always_EE.ravel(), tests.z.isna()],
-        ["an expert that was never chosen", "an expert that every token chose", few],
+        ["an expert that was never chosen", "an expert that every token chose", why_P],
         "",
     )
     table = table.assign(tokens=tokens_EE.ravel()).join(tests).assign(reason=reason_P)

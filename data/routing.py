@@ -114,6 +114,10 @@ class RoutingBatch:
     special_T: list[str | None] | None = None  # names of special tokens; None: there are none
 
     def __post_init__(self) -> None:
+        if self.expert_ids_TLK.ndim != 3:
+            raise ValueError(
+                f"expert ids are {self.expert_ids_TLK.shape}, not [tokens, layers, chosen]"
+            )
         tokens, layers = self.expert_ids_TLK.shape[:2]
         if self.weights_TLK.shape != self.expert_ids_TLK.shape:
             raise ValueError(

@@ -177,7 +177,7 @@ def is_sharded(folder: Path) -> bool:
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """By name. TraceError: one of them is not finished."""
+    """By name. TraceError: one of them is not finished, or cannot be read."""
     if (folder / MANIFEST).is_file():
         return [folder]
     try:
@@ -190,11 +190,20 @@ def shard_paths(folder: Path) -> list[Path]:
                 f"{path} is unfinished, or being written: {folder} opens as one trace when all of "
                 "its shards are complete"
             )
-    return [
-        path
-        for path in inside
-        if (path.suffix == ".duckdb" and path.is_file()) or (path / MANIFEST).is_file()
-    ]
+        if what := _unreadable(path):
+            raise TraceError(f"{path} is {what}, not a shard; complete it, or move it away")
+    return [path for path in inside if path.suffix == ".duckdb" or (path / MANIFEST).is_file()]
+
+
+def _unreadable(path: Path) -> str | None:
+    """What it is instead of the shard that its name, or what is in it, says."""
+    if path.suffix == ".duckdb" and not path.is_file() and not (path / MANIFEST).is_file():
+        if not path.exists():
+            return "a link to nothing"
+        return "a folder" if path.is_dir() else "no plain file"
+    if (path / "trace.parquet").is_file() and not (path / MANIFEST).is_file():
+        return f"an export without its {MANIFEST}"
+    return None
 
 
 def open_shards(

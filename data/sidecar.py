@@ -4,11 +4,14 @@ Each names the trace that it was made of and the version of its kind. Whoever wa
 checked, or the reason why there is none: nobody else opens these files.
 """
 
+import fcntl
 import json
 import os
 import shlex
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from glob import escape
@@ -21,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.outputs import unusual_kind
+from data.outputs import MOMENT, unusual_kind
 from data.parquet_sizes import large_group, row_groups, unpacked_size
 from data.sidecar_kind import NUMBER_BYTES, Facts, Kind
 from data.strict_json import json_text
@@ -111,16 +114,16 @@ def write_sidecar(
     discard_leftovers(path)
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        with (
-            partial.open("xb") as file,
-            pq.ParquetWriter(
+        with partial.open("xb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with pq.ParquetWriter(
                 file, table.schema, compression="zstd", write_page_checksum=True
-            ) as writer,
-        ):
-            writer.write_table(table, row_group_size=max(1, len(table)))
-            for part in [] if rest is None else _parts(kind, rest, of):
-                writer.write_table(part)
-        os.replace(partial, path)
+            ) as writer:
+                writer.write_table(table, row_group_size=max(1, len(table)))
+                for part in [] if rest is None else _parts(kind, rest, of):
+                    writer.write_table(part)
+            file.flush()
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return path
@@ -178,10 +181,17 @@ def remove_sidecars(trace: Path, kinds: Iterable[Kind]) -> None:
 
 
 def discard_leftovers(path: Path) -> None:
-    """Of writers that were killed."""
+    """Of writers that were killed: one that writes holds a lock, or has just begun."""
     for left in path.parent.glob(f"{escape(path.name)}*.partial"):
-        if left.is_symlink() or left.is_file():
+        if left.is_symlink() or (left.is_file() and _is_left(left)):
             left.unlink(missing_ok=True)
+
+
+def _is_left(partial: Path) -> bool:
+    with suppress(OSError), partial.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return time.time() - partial.stat().st_mtime > MOMENT
+    return False
 
 
 def _require_ours(present: Sidecar | dict[str, Any] | Absent) -> None:

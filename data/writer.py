@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from data.batch_check import check_tokens
 from data.connection import WRITER_THREADS
 from data.counts import CountsBatch, counted_k_table, counted_load_table
 from data.rollups import (
@@ -102,7 +103,9 @@ class TraceWriter:
         self.unfinished = []
         if not complete_T.all():
             self.unfinished = [take_rows(held, order[~complete_T])]
-        self._add(take_rows(held, order[complete_T]))
+        finished = take_rows(held, order[complete_T])
+        check_tokens(finished)  # parts of a document may share a position
+        self._add(finished)
 
     def _add(self, batch: RoutingBatch) -> None:
         self._require_new(batch.documents)

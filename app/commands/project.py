@@ -67,10 +67,11 @@ def _write_maps(trace: Path, *, progress: TextIO) -> dict[str, dict[str, object]
             print(line, file=sys.stderr)
         stage(1, f"reading {info.num_tokens:,} tokens")
         tokens = projection.project_tokens(con, info, seed=SEED)
-        lay_out(2, "prompts", projection.project_prompts(con, info, seed=SEED))
+        prompts = projection.project_prompts(con, info, seed=SEED)
+        experts = projection.project_experts(con, info, seed=SEED)  # all there are, or none
+        lay_out(2, "prompts", prompts)
         tell = _told(len(tokens.rest), progress)
         tokens = projection.with_all_tokens(con, info, tokens, tell=tell)
-        experts = projection.project_experts(con, info, seed=SEED)
     lay_out(3, "tokens", tokens)
     lay_out(4, "experts", experts)  # last: who finds them finds all three finished
     return made

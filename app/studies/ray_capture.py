@@ -67,8 +67,14 @@ class Shards:
     def discard_unfinished(self) -> None:
         self._discard({Path(shard.path) for shard in self.finished})
 
+    @property
+    def unfinished(self) -> Path:
+        """Whose name says to who opens the folder that it does not hold all shards."""
+        return self.folder / f"whole-{self.folder.stem}.partial"
+
     def discard(self) -> None:
         self._discard(set())
+        self.unfinished.unlink(missing_ok=True)
         with suppress(OSError):  # somebody else keeps something there
             self.folder.rmdir()
 
@@ -96,6 +102,7 @@ def shards_of(out: Path, *, resume: bool) -> Iterator[Shards]:
         if shards.finished and not resume:
             raise ValueError(f"{folder} holds an unfinished capture; add --resume or delete it")
         shards.discard_unfinished()
+        shards.unfinished.touch()
         try:
             yield shards
         finally:

@@ -102,6 +102,8 @@ def test_counts_and_expectations_of_four_tokens() -> None:
     many = pairs.pair_significance(np.tile(chosen_TE, (3, 1)), np.arange(12))
     assert many.expected_uniform.tolist() == pytest.approx([4] * 3)
     assert many.reason.tolist()[1:] == ["fewer than 5 tokens expected"] * 2  # 3 and 3
+    more = pairs.pair_significance(np.tile(chosen_TE, (6, 1)), np.arange(24))
+    assert more.reason.unique().tolist() == ["the loads of the two experts allow no other number"]
     assert many[["p_uniform", "p_load"]].isna().all(axis=None)
 
 

@@ -1,6 +1,7 @@
 """A folder of shards opens as the trace that a merge of them would be."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,13 @@ def test_shards_of_different_formats_go_together(shards: Path) -> None:
         (lambda folder: (folder / "c.duckdb.partial").touch(), "is unfinished, or being written"),
         (lambda folder: (folder / "c.duckdb.merging").touch(), "is unfinished, or being written"),
         (lambda folder: (folder / "c.duckdb").write_text("text"), "is not a DuckDB file"),
+        (lambda folder: (folder / "c.duckdb").mkdir(), "is a folder, not a shard"),
+        (lambda folder: os.mkfifo(folder / "c.duckdb"), "is no plain file, not a shard"),
+        (lambda folder: (folder / "c.duckdb").symlink_to(folder / "gone"), "is a link to nothing"),
+        (
+            lambda folder: (as_tables(folder / "a.duckdb") / "manifest.json").unlink(),
+            "an export without its manifest.json",
+        ),
         (lambda folder: (as_tables(folder / "a.duckdb") / "gate.parquet").unlink(), "gate.parquet"),
         (
             lambda folder: (as_tables(folder / "a.duckdb") / "gate.parquet").write_text("x"),

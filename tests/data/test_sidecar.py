@@ -1,5 +1,6 @@
 """One reader for all that lies beside a trace: the result of exactly this trace, or why not."""
 
+import fcntl
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -83,10 +84,29 @@ def test_a_sidecar_comes_back_with_its_parameters_and_its_trace(path: Path) -> N
     assert look_at(path, KIND, of=Trace()) == stored.parameters
 
 
+def left_behind(partial: Path) -> None:
+    """By a writer that was killed a while ago."""
+    partial.touch()
+    os.utime(partial, (0, 0))
+
+
+def test_what_another_writer_is_writing_is_left_alone(path: Path) -> None:
+    writing, begun = (path.parent / f"demo.points.parquet.{name}.partial" for name in "ab")
+    left_behind(writing)
+    begun.touch()  # and not locked yet
+    with writing.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write(path)
+        assert writing.exists()
+    assert begun.exists()
+    write(path)
+    assert not writing.exists()
+
+
 def test_a_second_write_replaces_the_first_and_leaves_no_partial_file(path: Path) -> None:
     write(path)
     for name in ("demo.points.parquet.partial", "demo.points.parquet.0123.partial"):
-        (path.parent / name).write_bytes(b"of a writer that was killed")
+        left_behind(path.parent / name)
     write(path, FRAME.head(1), method="umap")
     stored = read_sidecar(path, KIND, of=Trace())
     assert isinstance(stored, Sidecar)
@@ -284,7 +304,7 @@ def test_with_a_trace_goes_what_lies_beside_it(path: Path) -> None:
     write(path)
     other = path.with_name("demo 2.duckdb")
     write(other)
-    (path.parent / "demo.points.parquet.0123.partial").touch()
+    left_behind(path.parent / "demo.points.parquet.0123.partial")
     remove_sidecars(path, [KIND])
     assert [left.name for left in path.parent.iterdir()] == ["demo 2.points.parquet"]
     sidecar_path(path, KIND).symlink_to(sidecar_path(other, KIND))

@@ -139,6 +139,13 @@ def test_a_document_is_held_until_it_is_complete(tmp_path: Path) -> None:
     assert sorted(load) == [(0, 1), (0, 1), (1, 1), (1, 1)]
 
 
+def test_parts_of_a_document_that_share_a_position_are_refused(tmp_path: Path) -> None:
+    path, ids = tmp_path / "t.duckdb", [[[0, 1]] * 2]
+    with pytest.raises(ValueError, match="two tokens of document 7 are at position 0"):
+        write_all(path, [batch_of([7], ids, completes=[]), batch_of([7], ids, completes=[7])])
+    assert not path.exists()
+
+
 def test_a_document_begun_and_never_completed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     with pytest.raises(ValueError, match=r"documents \[7\] were begun and never completed"):

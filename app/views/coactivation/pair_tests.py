@@ -7,6 +7,7 @@ import streamlit as st
 
 from analysis import arrays, pair_table, queries
 from analysis.coactivation import pairs_beyond_loads
+from analysis.excess import NO_OTHER
 from analysis.groups import in_words
 from analysis.pair_table import Null
 from analysis.pairs import TOO_MANY, pair_significance
@@ -66,20 +67,28 @@ def pairs_answer(pairs: LayerPairs, *, layer: str, null: Null) -> str:
     tests, q = pairs.tests, pairs.tests[f"q_{null}"]
     if q.isna().all():
         why = _why_untested(pairs, null)
-        missing = "It takes too much" if why == TOO_MANY else "Not enough independent texts"
+        begins = {TOO_MANY: "It takes too much", NO_OTHER: "There is no way"}
         return (
-            f"{missing} to say which experts of {layer} prefer each other: no pair can be "
-            f"tested ({why})."
+            f"{begins.get(why, 'Not enough independent texts')} to say which experts of {layer} "
+            f"prefer each other: no pair can be tested ({why})."
         )
     significant = q < MAX_Q
     more = int((significant & (tests[f"z_{null}"] > 0)).sum())
-    clearest = tests.iloc[int(tests[f"z_{null}"].astype(float).argmax())]
     return (
         f"In {layer}, {more:,} of {len(tests):,} pairs of experts are chosen together "
         f"more often than {EXPLANATION[null]}, and {int(significant.sum()) - more:,} less often "
-        f"(q < {MAX_Q}). The clearest pair is {clearest.expert_a} and {clearest.expert_b}: "
-        f"{clearest.tokens:,} tokens chose both, {clearest[f'lift_{null}']:.1f}× as many as "
-        "expected. The test does not say why: sharing a domain or a word is enough."
+        f"(q < {MAX_Q}).{_clearest(pairs, null=null) if more else ''} The test does not say why: "
+        "sharing a domain or a word is enough."
+    )
+
+
+def _clearest(pairs: LayerPairs, *, null: Null) -> str:
+    """Of those chosen together more often."""
+    pair = pairs.tests.iloc[int(pairs.tests[f"z_{null}"].astype(float).argmax())]
+    return (
+        f" The clearest of the former is {pair.expert_a} and {pair.expert_b}: {pair.tokens:,} of "
+        f"the {pairs.counts['n_tokens']:,} tokens read chose both, {pair[f'lift_{null}']:.1f}× as "
+        "many as expected."
     )
 
 

@@ -89,9 +89,9 @@ def _directions_note(what: str, parameters: Mapping[str, Any], *, shown: int) ->
     read = ""
     if "texts" in parameters and shown < parameters["points_in_trace"]:
         read = {
-            "tokens": ": those with which {texts:,} texts begin, drawn at random",
-            "prompts": ", drawn at random",
-            "experts": ", placed by {texts:,} texts, drawn at random",
+            "tokens": ": those with which {texts:,} texts begin, as many of every domain",
+            "prompts": ", as many of every domain",
+            "experts": ", placed by {texts:,} texts, as many of every domain",
         }[what].format(texts=parameters["texts"])
     labels = f" {_labels_note(parameters)}" if what == "experts" else ""
     return (

@@ -104,9 +104,9 @@ def experts(trace: Trace, palette: Palette) -> Panel:
         alt="Bars: number and share of experts that prefer each domain",
         note=(
             f"Experts: those whose highest lift is in this domain, at least {MIN_LIFT:g}× and "
-            f"{MIN_MARGIN:g} times the second highest, with {MIN_DOMAIN_TOKENS} choices or more; "
-            f"“{TOO_LITTLE}” has those with fewer. Of choices: the domain's share of the choices "
-            "of its median expert. Significant: those of the experts with "
+            f"{MIN_MARGIN:g} times the second highest, with {MIN_DOMAIN_TOKENS} choices or more in "
+            f"that domain; “{TOO_LITTLE}” has those with fewer there. Of choices: the domain's "
+            "share of the choices of its median expert. Significant: those of the experts with "
             f"q < {MAX_Q} and an interval above 1×; page Specialization counts each domain for "
             "which an expert is significant, so some experts twice. Article: the shares printed in "
             "“DeepSeek MoE: towards ultimate expert specialization”, whose claims are listed in "

@@ -16,6 +16,11 @@ from data.routing import NO_EXPERT
 MOST_NUMBERS = 1_000  # on cells: they take long to draw
 
 
+def numbered(first: pd.DataFrame) -> bool:
+    """Its cells have room for the ids of experts, and are not too many to be drawn with them."""
+    return first.position.nunique() <= 64 and len(first) <= MOST_NUMBERS
+
+
 def token_heatmap(
     first: pd.DataFrame,
     palette: Palette,
@@ -53,7 +58,7 @@ def token_heatmap(
         coloraxis=coloraxis,
         height=34 * len(expert_LT) + 110,
     )
-    if len(tokens) <= 64 and expert_LT.size <= MOST_NUMBERS:
+    if numbered(first):
         shown_LT = expert_LT.astype(object)
         dropped_LT = dropped_LT.astype(bool)
         shown_LT[dropped_LT] = [f"({expert})" for expert in expert_LT[dropped_LT]]

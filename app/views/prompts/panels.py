@@ -10,7 +10,7 @@ from app.trace import Trace
 from app.views.load_balance import experts_per_token
 from app.views.load_balance.experts_figures import add_k
 from app.views.prompts import colour_by
-from app.views.prompts.figures import by_weight, token_heatmap, token_path
+from app.views.prompts.figures import by_weight, numbered, token_heatmap, token_path
 from app.views.prompts.meaning import Meaning
 from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
 from app.views.shared.panel import Panel
@@ -155,7 +155,8 @@ def every_layer(
         marked=selected - begin,
         names=names,
     )
-    note = f"Tokens {begin} to {end - 1} of {len(tokens)}; the numbers are expert ids."
+    experts = "the numbers are expert ids" if numbered(shown) else "point at a cell for its expert"
+    note = f"Tokens {begin} to {end - 1} of {len(tokens)}; {experts}."
     if not colours.everywhere:
         note += " Colour: the weight of that expert."
     k_TL = experts_per_token.of_text(routing)

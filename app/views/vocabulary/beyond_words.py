@@ -56,5 +56,5 @@ def draw_beyond_words(trace: Trace, panel: Panel | None) -> None:
     stored = trace.beside(sidecars.INFORMATION)
     if isinstance(stored, Absent) and stored.reason in REPLACED:
         controls.note(
-            "The result appears here when it is ready; `routescope information` makes it too."
+            "The result appears here when it is ready; routescope information makes it too."
         )

@@ -13,8 +13,10 @@ from app.studies.ray_capture import merge_shards, require_as_written, shards_of,
 from app.studies.ray_cluster import Placement, cluster, placement
 from app.studies.ray_worker import Shard, Work, Worker, documents_of, table_of
 from app.studies.reader import Loading
+from data.connection import TraceError
 from data.groups import Grouping
 from data.routing import Document
+from data.store import open_trace
 
 TEXTS = [Document(doc_id=n, text=f"text {n}", origin=f"p.txt:{n + 1}") for n in range(6)]
 
@@ -162,6 +164,8 @@ def test_shards_of_an_earlier_capture_are_kept_and_others_deleted(
         shards_of(out, resume=False),
     ):
         pass
+    with pytest.raises(TraceError, match="is unfinished, or being written"):
+        open_trace(work.folder)
     with shards_of(out, resume=True) as shards:
         assert shards.stored_doc_ids() == {0, 1, 2}
         shards.require_of(work.prompts)
