@@ -14,6 +14,7 @@ from data.sidecar_kind import Kind
 
 def start(trace: Trace) -> None:
     """All that is worth having beside a trace and takes longer than a page."""
+    all_jobs().prefer(trace.name)
     summary(trace)
     project(trace)
     information(trace)
@@ -58,7 +59,7 @@ def information(trace: Trace) -> Job | None:
     key = f"information|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
         key,
-        "Computing what the subject adds to the word",
+        f"Computing what the subject adds to the word in {trace.name}",
         partial(commands.information, trace=trace.path),
         place=Place("vocabulary", {"trace": trace.name}),
         automatic=True,

@@ -118,6 +118,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}  # by id, oldest first
         self._changed = threading.Condition()
         self._closed = False
+        self._preferred = ""  # trace that somebody looks at
         self._warm: Process | None = None  # of users' jobs
         self.ended_before = server_folder.read_jobs(folder)[1]  # by the end of the server before
         self._workers = [
@@ -167,6 +168,11 @@ class Jobs:
         computing = [other for other in others if other.state == "running"]
         before = [other for other in others if other.automatic <= job.automatic]
         return next(iter(computing or before), None)
+
+    def prefer(self, trace: str) -> None:
+        """Of the jobs that nobody asked for, those of this trace are next: somebody looks at it."""
+        with self._changed:
+            self._preferred = trace
 
     def cancel(self, job: Job) -> None:
         """Returns when it has ended, so that whoever asked sees it at once."""
@@ -223,13 +229,17 @@ class Jobs:
             process.end()
 
     def _next(self, automatic: bool) -> Job | None:
-        """The oldest that may run, once there is one; None at the end of the server."""
+        """The oldest that may run, first of the preferred trace, once there is one; None at the end
+        of the server."""
 
         def ready() -> Job | None:
             if automatic and self._busy():
                 return None
-            waiting = (job for job in self.all() if job.state == "queued")
-            return next((job for job in waiting if job.automatic == automatic), None)
+            waiting = [
+                job for job in self.all() if job.state == "queued" and job.automatic == automatic
+            ]
+            waiting.sort(key=lambda job: job.place.query.get("trace") != self._preferred)
+            return next(iter(waiting), None)
 
         with self._changed:
             self._changed.wait_for(lambda: self._closed or ready())

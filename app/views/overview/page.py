@@ -5,7 +5,7 @@ import streamlit as st
 from app import evidence, summary_kinds
 from app.views.overview.layers import facts
 from app.views.overview.panels import METHOD, experts, headline, more_panels
-from app.views.shared import coming, controls, integrity, limits
+from app.views.shared import coming, controls, integrity, limits, needs
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
@@ -18,6 +18,8 @@ with first:
 with first, st.spinner(evidence.WAIT):
     if compared:  # the figure first: what stands above it takes longer
         draw(experts(trace, controls.palette()), subject=trace)
+    else:
+        st.info(needs.ONE_DOMAIN)
     draw_unusable(trace, *summary_kinds.BY_SUMMARY)
     limits.draw_limits(trace)
     limits.draw_lines(facts(trace))

@@ -9,7 +9,7 @@ from app import stored
 from app.jobs import beside
 from app.jobs.commands import STAGE
 from app.jobs.queue import Job, all_jobs
-from app.summary_kinds import BY_SUMMARY
+from app.summary_kinds import BY_SUMMARY, REPLICATION
 from app.trace import Trace
 from app.views.shared import progress
 from data.sidecar_kind import Kind
@@ -35,7 +35,9 @@ def _follow(trace: Trace, job: Job, missing: list[Kind], what: str) -> None:
     """The page runs again when anything new is there, and when the job has ended."""
     if not job.active or stored.coming(trace, missing) != missing:
         st.rerun()
-    words = escape(f"Estimates. {what} are still being computed: {_step(job)}.")
+    whole = missing == [REPLICATION]  # which the figures do without
+    what = "Specialists in other texts" if whole else f"Estimates. {what}"
+    words = escape(f"{what} are still being computed: {_step(job)}.")
     st.html(f'<p class="rs-coming">{words}{progress.bar(job.fraction)}</p>')
 
 

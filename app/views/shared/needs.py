@@ -9,6 +9,10 @@ from app.views.shared import controls
 COUNTS_ONLY = "This trace counts choices and names no token"
 GIVE_DOMAINS = "`routescope import --domain-from` gives each file one."
 NO_IDS = "This trace does not name the ids of its tokens"
+ONE_DOMAIN = (
+    "All texts belong to one domain, or have none, so there is nothing to compare. Label texts of "
+    "two or more domains to see which experts prefer which."
+)
 NO_WEIGHTS = (
     "This trace has expert ids but no mixing weights: choices are counted, weights are not shown."
 )

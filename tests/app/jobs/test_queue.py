@@ -56,6 +56,20 @@ def test_a_failure_is_kept_for_the_page(jobs: Jobs) -> None:
     assert (job.state, job.error) == ("failed", "the file has no column text")
 
 
+def test_jobs_of_the_trace_that_is_looked_at_are_next(jobs: Jobs) -> None:
+    def of_trace(trace: str) -> Job:
+        place = Place("overview", {"trace": trace})
+        return jobs.start(trace, trace, work.count, place=place, automatic=True)
+
+    first = noted(begin(jobs, "first", work.wait_politely, automatic=True))
+    older, looked_at = of_trace("older"), of_trace("looked at")
+    jobs.prefer("looked at")
+    jobs.cancel(first)
+    finished(looked_at)
+    finished(older)
+    assert looked_at.ended_at < older.ended_at
+
+
 def test_cancel_stops_a_job_at_its_next_checkpoint(jobs: Jobs) -> None:
     job = noted(begin(jobs, "a", work.wait_politely))
     jobs.cancel(job)
