@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from analysis.bootstrap import CONFIDENCE
 from analysis.groups import summed
@@ -95,7 +95,7 @@ def wilson_interval(passed_N: np.ndarray) -> tuple[float, float]:
     Values between 0 and 1 spread less than 0 and 1 do: for them it is wider than it need be.
     """
     count, passed = len(passed_N), float(passed_N.sum())
-    share, square = passed / count, float(stats.norm.ppf((1 + CONFIDENCE) / 2)) ** 2
+    share, square = passed / count, float(special.ndtri((1 + CONFIDENCE) / 2)) ** 2
     center = (passed + square / 2) / (count + square)
     half = np.sqrt(square * (count * share * (1 - share) + square / 4)) / (count + square)
     low = 0.0 if passed == 0 else float(center - half)
@@ -120,7 +120,7 @@ def verdict(
 
 def estimate_row(metric: str, estimate: float, error: float, *, n: int) -> pd.DataFrame:
     """A figure of another tool with its standard error, NaN if it gives none; chance unknown."""
-    half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error
+    half = float(special.ndtri((1 + CONFIDENCE) / 2)) * error
     interval = Interval(estimate=float(estimate), low=estimate - half, high=estimate + half)
     judged = verdict(interval, chance=np.nan)
     return _table([_row(ALL, metric, interval, np.nan, np.ones(n, bool), judged)])

@@ -5,7 +5,7 @@ N = groups, P = counts that are tested together: pairs, transitions.
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
 from analysis.permutation import adjusted
@@ -54,8 +54,8 @@ def excess_tests(
     deviation_P = np.sqrt(np.where(enough_P, np.maximum(spread_P, least_P), 1))
     z_P = np.where(enough_P, (tokens_P - expected_P) / deviation_P, np.nan)
     freedom = max(effective - 1, 1)
-    p_P = pd.Series(2 * stats.t.sf(np.abs(z_P), freedom))
-    reach_P = stats.t.isf(0.025, freedom) * deviation_P
+    p_P = pd.Series(2 * special.stdtr(freedom, -np.abs(z_P)))
+    reach_P = special.stdtrit(freedom, 0.975) * deviation_P
     safe_P = np.where(enough_P, expected_P, 1)
     return pd.DataFrame(
         {

@@ -5,7 +5,7 @@ N = groups, L = MoE layers, E = routed experts, G = domains. The group is the sa
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from analysis.bootstrap import CONFIDENCE
 from analysis.domain_sums import Groups, Sums
@@ -71,7 +71,7 @@ def _layer_columns(tokens_NE: np.ndarray, domain_id_N: np.ndarray) -> dict[str, 
     if tokens_E.any() and not few:
         missed_E = _missed_p(sums, sums_with_missed)
         hits_E = np.minimum(np.ceil(int(effective) * lift_E / times_E), int(effective))
-        chance_E = 2 * stats.binom.cdf(hits_E, int(effective), 1 / times_E)
+        chance_E = 2 * special.bdtr(hits_E, int(effective), 1 / times_E)
         p_E = np.where(log_E < 0, np.maximum(p_E, np.minimum(missed_E, chance_E)), p_E)
     return {
         "estimate": log_E,

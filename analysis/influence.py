@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.domain_sums import Groups, Sums
 from analysis.ratios import ROUNDING
@@ -220,5 +220,5 @@ def detectable_lift(
     error: np.ndarray, freedom: np.ndarray, *, level: float, power: float
 ) -> np.ndarray:
     """log2 of the smallest lift whose two-sided p is below level in a share power of traces."""
-    multiple = stats.t.isf(level / 2, freedom) + stats.t.isf(1 - power, freedom)
+    multiple = special.stdtrit(freedom, 1 - level / 2) + special.stdtrit(freedom, power)
     return np.log2(1 + multiple * error)

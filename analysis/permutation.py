@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from analysis.domain_sums import Groups
 from analysis.groups import MIN_EFFECTIVE
@@ -204,7 +204,12 @@ def false_discovery_rate(p: np.ndarray) -> np.ndarray:
     q = np.full(p.shape, np.nan)
     tested = ~np.isnan(p)
     if tested.any():
-        q[tested] = stats.false_discovery_control(p[tested])
+        order = np.argsort(p[tested])[::-1]  # from the largest
+        count = len(order)
+        ranked = p[tested][order] * (count / np.arange(count, 0, -1))
+        lowest = np.empty(count)
+        lowest[order] = np.minimum.accumulate(ranked).clip(max=1)
+        q[tested] = lowest
     return q
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_numbers
 from analysis.influence import log_lift
@@ -161,7 +161,7 @@ def _fold_interval(accuracy: np.ndarray) -> tuple[float | None, float | None]:
     error = accuracy.std(ddof=1) / np.sqrt(len(accuracy))
     if error == 0:  # five folds that agree say nothing of how far others would not
         return None, None
-    width = stats.t.ppf(0.975, len(accuracy) - 1) * error
+    width = special.stdtrit(len(accuracy) - 1, 0.975) * error
     mean = accuracy.mean()
     return float(max(0.0, mean - width)), float(min(1.0, mean + width))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 MIN_OCCURRENCES = 10
 MAX_EXACT = 200  # draws; above it the expectation is a saddlepoint approximation
@@ -132,8 +132,8 @@ def _exact_largest(most: int, share_E: np.ndarray) -> np.ndarray:
     chance of n draws it is the multinomial's. E[max] is the sum over m of P(max > m).
     """
     draws = np.arange(most + 1)
-    chance_n = stats.poisson.pmf(draws, most)
-    counts_EM = stats.poisson.pmf(draws, most * share_E[:, None])
+    chance_n = _poisson(draws, most)
+    counts_EM = _poisson(draws, most * share_E[:, None])
     largest_n = np.zeros(most + 1)
     for m in range(most):
         below_n = np.ones(1)
@@ -146,6 +146,11 @@ def _exact_largest(most: int, share_E: np.ndarray) -> np.ndarray:
         if above_n.max() < NEGLIGIBLE:
             break
     return largest_n
+
+
+def _poisson(count: np.ndarray, mean: float | np.ndarray) -> np.ndarray:
+    """The chance of so many."""
+    return np.exp(special.xlogy(count, mean) - mean - special.gammaln(count + 1))
 
 
 def _approximate_largest(draws: int, share_E: np.ndarray) -> float:
@@ -187,7 +192,7 @@ def _approximate_largest(draws: int, share_E: np.ndarray) -> float:
 def _cut_poisson(m: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """The logarithm of the sum of mean^j / j! for j up to m, and the first four cumulants of j."""
     below = special.pdtr(m, mean)
-    lost = mean * np.exp(special.xlogy(m, mean) - mean - special.gammaln(m + 1)) / below
+    lost = mean * _poisson(m, mean) / below
     room = m - mean + lost
     first = mean - lost
     second = first - lost * room

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from analysis.bootstrap import CONFIDENCE, jackknife_quantile
 from analysis.groups import MIN_EFFECTIVE, too_few
@@ -121,7 +121,7 @@ def id_columns(tests: WordTests) -> pd.DataFrame:
     effective_V = tests.tokens_V**2 / by_id.tokens_2.sum().to_numpy()
     freedom_V = np.maximum(effective_V - 1, 1)
     reach_V = np.sqrt(by_id.square.sum().to_numpy() * effective_V / freedom_V) / tests.tokens_V
-    reach_V *= stats.t.ppf((1 + CONFIDENCE) / 2, freedom_V)
+    reach_V *= special.stdtrit(freedom_V, (1 + CONFIDENCE) / 2)
     reach_V[(effective_V < MIN_EFFECTIVE) | (reach_V < ROUNDING)] = np.nan
     dealt_RV = tests.dealt_RV if len(tests.dealt_RV) else np.full((1, len(groups_V)), np.nan)
     p_V = (1 + (dealt_RV >= tests.share_V - 1e-12).sum(0)) / (1 + len(dealt_RV))

@@ -29,10 +29,10 @@ SQUARE = 450  # pixels: below its controls, all of it is seen in a window of 900
 LIMIT = 3  # log2: from an eighth to eight times
 BUSIEST = 64  # whose single cells can be told apart
 NULL_NAMES = {"load": "fixed loads", "uniform": "k of E"}
-SHOWN = ("tokens", "expected", "lift", "low", "high", "z", "q")  # customdata[2] and on
+SHOWN = ("tokens", "expected", "lift", "low", "high", "z", "q")  # customdata
 TESTED = (
-    ", %{customdata[4]:.2f}× [%{customdata[5]:.2f}, %{customdata[6]:.2f}], "
-    "z %{customdata[7]:.1f}, q %{customdata[8]:.2g}"
+    ", %{customdata[2]:.2f}× [%{customdata[3]:.2f}, %{customdata[4]:.2f}], "
+    "z %{customdata[5]:.1f}, q %{customdata[6]:.2g}"
 )
 
 
@@ -85,8 +85,8 @@ def pair_heatmap(
     is no test."""
     cells = Cells.of_pairs(tests, len(log_EE), null).chosen(order_S, order_S)
     figure = _cells_heatmap(cells, log_EE[np.ix_(order_S, order_S)], palette, only_sure=only_sure)
-    words = "experts %{customdata[0]} and %{customdata[1]}: <b>%{customdata[2]:,}</b> tokens"
-    expected = f"<br>{NULL_NAMES[null]}: %{{customdata[3]:,.0f}} expected"
+    words = "experts %{y} and %{x}: <b>%{customdata[0]:,}</b> tokens"
+    expected = f"<br>{NULL_NAMES[null]}: %{{customdata[1]:,.0f}} expected"
     _say(figure, cells, words, expected)
     return _titled(figure, "expert", "expert")
 
@@ -106,8 +106,8 @@ def transition_heatmap(
     with np.errstate(divide="ignore"):
         log_RC = np.clip(np.log2(cells.numbers["lift"]), -LIMIT - 1, LIMIT + 1)
     figure = _cells_heatmap(cells, log_RC, palette, only_sure=only_sure)
-    words = "expert %{customdata[0]}, then %{customdata[1]}<br><b>%{customdata[2]:,}</b> times"
-    _say(figure, cells, words, ", %{customdata[3]:,.0f} expected from the loads alone")
+    words = "expert %{y}, then %{x}<br><b>%{customdata[0]:,}</b> times"
+    _say(figure, cells, words, ", %{customdata[1]:,.0f} expected from the loads alone")
     here, following = map(literal, layers)
     return _titled(figure, f"expert of {following}", f"expert of {here}")
 
@@ -184,13 +184,12 @@ def _height(num_rows: int) -> int:
 
 def _say(figure: go.Figure, cells: Cells, words: str, expected: str) -> None:
     """What a cell says: its numbers, or what is known of them and why there is no test."""
-    experts = np.meshgrid(cells.rows, cells.columns, indexing="ij")
-    numbers = [*experts, *cells.numbers.values()]
+    numbers = [*cells.numbers.values()]
     for reason in np.unique(cells.reasons[~np.isnan(cells.numbers["tokens"])]):
         these_RC = (cells.reasons == reason) & ~np.isnan(cells.numbers["tokens"])
         known = np.isfinite(cells.numbers["expected"][these_RC]).all()
         ending = f"<br>{_without_test(reason)}" if reason else TESTED
-        named = numbers[:4] if reason else numbers  # what its words name: it is sent for all cells
+        named = numbers[:2] if reason else numbers  # what its words name: it is sent for all cells
         hover_numbers(figure, these_RC, named, words + (expected if known else "") + ending)
 
 

@@ -103,7 +103,8 @@ def hover_numbers(
     figure: go.Figure, cells_RC: np.ndarray, numbers: Sequence[np.ndarray], template: str
 ) -> None:
     """What these cells say when they are pointed at, in numbers [R, C] that the template calls
-    customdata[0], ...: of ten thousands of cells a tenth of the size of their texts."""
+    customdata[0], ...; %{y} and %{x} are the labels of the row and the column. Of ten thousands of
+    cells they have a tenth of the size of texts."""
     figure.add_heatmap(
         z=np.where(cells_RC, 0, np.nan).astype(np.float32),
         customdata=np.stack(numbers, -1).astype(np.float32),
@@ -214,7 +215,8 @@ def _bar(palette: Palette, title: str) -> dict:
 def _ticks(labels: Sequence[str], *, most: int) -> dict:
     step = ceil(len(labels) / most)
     places = list(range(0, len(labels), step))
-    return {"tickvals": places, "ticktext": [labels[place] for place in places], "ticks": ""}
+    shown = {"tickvals": places, "ticktext": [labels[place] for place in places], "ticks": ""}
+    return shown | {"labelalias": _names(labels)}  # what hover text calls the others
 
 
 def _zoomed_ticks(labels: Sequence[str], *, most: int) -> dict:
@@ -222,5 +224,8 @@ def _zoomed_ticks(labels: Sequence[str], *, most: int) -> dict:
     if len(labels) <= most:
         return _ticks(labels, most=most)
     between = {f"{place}.5": "" for place in range(len(labels))} | {"\N{MINUS SIGN}0.5": ""}
-    names = {str(place): label for place, label in enumerate(labels)}
-    return {"labelalias": names | between, "nticks": min(most, 40), "ticks": ""}
+    return {"labelalias": _names(labels) | between, "nticks": min(most, 40), "ticks": ""}
+
+
+def _names(labels: Sequence[str]) -> dict[str, str]:
+    return {str(place): label for place, label in enumerate(labels)}
