@@ -22,6 +22,7 @@ def page(name: str, title: str, icon: str, *, first: bool = False) -> st.Page:
 
 if __name__ == "__main__":  # a spawned process imports this file too
     from app import garbage
+    from app.jobs.queue import all_jobs
     from app.views.shared import controls, jobs_panel
     from app.views.shared.trace_choice import UNREADABLE
     from data.connection import TraceError
@@ -53,6 +54,7 @@ if __name__ == "__main__":  # a spawned process imports this file too
         expanded=True,
     )
     jobs_panel.draw()
+    all_jobs().draw_first()
     try:
         chosen.run()
         garbage.spare_what_is_loaded(chosen.url_path)

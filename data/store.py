@@ -24,7 +24,7 @@ from data.routing import RoutingBatch
 from data.shards import described, open_shards, open_views, require_one_trace, shard_paths
 from data.strict_json import json_text
 from data.tables_check import require_sound_tables
-from data.trace_check import check_trace
+from data.trace_check import check_seconds, check_trace
 from data.trace_format import format_version, require_own_format, stored_groups, stored_layers
 from data.trace_paths import (
     discard_empty,
@@ -40,7 +40,6 @@ from data.writer import TraceWriter
 from data.writer_process import WriterProcess
 
 QUEUE_BATCHES = 4  # between the producer and the writer thread
-CHECK_SECONDS = 60
 
 
 class TraceStore:
@@ -303,7 +302,7 @@ def _refusal(path: Path, _file: object, _log: object, whole: bool, rows: bool) -
     try:
         with (
             connect(path, read_only=True) as connection,
-            reading(connection, path, seconds=CHECK_SECONDS),
+            reading(connection, path, seconds=check_seconds(path.stat().st_size)),
         ):
             check_trace(connection, path, whole=whole, rows=rows)
     except TraceError as error:

@@ -10,10 +10,9 @@ from data.connection import TraceError, first_line, reading
 from data.exports.tables import MANIFEST, TABLES, columns, sha256
 from data.shards import TABLES_VERSION, files_of, open_views
 from data.strict_json import read_object
-from data.trace_check import CHOICES, require_agreement
+from data.trace_check import CHOICES, check_seconds, require_agreement
 
 AGAIN = "export the trace again"
-CHECK_SECONDS = 60
 
 
 def require_sound_tables(folder: Path, *, rows: bool) -> None:
@@ -35,9 +34,10 @@ def _refusal(folder: Path, _stamps: object, rows: bool) -> str | None:
         rows = rows or choices <= CHOICES
         if rows:
             _require_checksums(folder)
+        size = sum(file.stat().st_size for file in files_of(folder))
         with (
             open_views([folder]) as con,
-            reading(con, folder, seconds=CHECK_SECONDS),
+            reading(con, folder, seconds=check_seconds(size)),
         ):
             require_agreement(con, folder, TABLES_VERSION, whole=True, rows=rows)
     except (ValueError, OSError, pa.ArrowException) as error:

@@ -28,6 +28,7 @@ BY_FORMAT = "-- what differs by format\n"  # a line of it
 DECISIONS, CHOICES = 1_500_000, 10_000_000  # whose rows are read in half a second
 CONFIG_CHARACTERS = 10_000_000
 DEEPEST = 100  # levels of the configuration
+CHECK_SECONDS, BYTES_A_SECOND = 60, 20_000_000  # of a check, before it is stopped
 TRUNCATED = ("documents", "tokens")
 GROUPS = ("documents", "groups", "joined")
 NON_FINITE = "SELECT count(*) > 0 FROM finding WHERE kind = 'non-finite'"
@@ -58,6 +59,11 @@ OBJECTS = {
     f"WHERE {OTHERS} AND schema_name <> 'main'",
 }
 TABLES = f"SELECT table_name, sql FROM system.main.duckdb_tables() WHERE {OTHERS}"
+
+
+def check_seconds(size: int) -> float:
+    """How long a check of a file of so many bytes may take."""
+    return CHECK_SECONDS + size / BYTES_A_SECOND
 
 
 def check_trace(

@@ -5,7 +5,8 @@ from functools import partial
 
 from app import sidecars
 from app.jobs import commands
-from app.jobs.queue import Job, Place, all_jobs
+from app.jobs.job import Job, Place
+from app.jobs.queue import all_jobs
 from app.studies.summary import wanted
 from app.trace import Trace
 from data.sidecar import REPLACED, Absent, look_at

@@ -6,105 +6,24 @@ What a user asked for goes first. Meanwhile jobs that start by themselves are pa
 import shutil
 import threading
 import uuid
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 import streamlit as st
 
 from app import folders, server_folder, workspace
+from app.jobs.job import Job, Place
 from app.jobs.memory import job_memory
 from app.jobs.process import PATIENCE, Outcome, Process
 from app.jobs.worker import Work
 
-T = TypeVar("T")
-ACTIVE = ("queued", "running", "paused")
 ENDED = 20  # jobs remembered; what older ones made and nobody saved is deleted
 SETTLE = 4.0  # seconds
+DRAWING = 1.5  # seconds that a page takes, in the browser too
 NICE = {False: 5, True: 10}  # by whether a job starts by itself; pages come before both
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a job and its result are seen: a page, and the parameters of a link to it."""
-
-    page: str
-    query: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Job:
-    """State that a queue writes and pages read. Text is shown as it is: no markup."""
-
-    id: str
-    key: str
-    title: str
-    place: Place
-    work: Work
-    folder: Path
-    automatic: bool = False
-    state: str = "queued"  # running, paused, done, failed, cancelled
-    done: int = 0
-    total: int = 0  # 0: unknown
-    unit: str = ""
-    note: str = ""
-    error: str = ""
-    result: object = None
-    stop: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
-    process: Process | None = None
-    ended_at: float = 0.0
-    dismissed: bool = False
-    _since: tuple[float, int] | None = None  # when counting began, and at how much
-    _paused_at: float = 0.0
-
-    @property
-    def active(self) -> bool:
-        return self.state in ACTIVE
-
-    @property
-    def fraction(self) -> float:
-        return min(self.done / self.total, 1.0) if self.total else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """As fast as until now; None while nothing has been counted."""
-        if self._since is None or self.state != "running":
-            return None
-        began, first = self._since
-        if self.done <= first or not self.total:
-            return None
-        until = began + (monotonic() - began) * (self.total - first) / (self.done - first)
-        return max(until - monotonic(), 0.0)
-
-    def result_of(self, kind: type[T]) -> T | None:
-        """What a job that is done has made."""
-        return self.result if self.state == "done" and isinstance(self.result, kind) else None
-
-    def update(self, values: Mapping[str, object]) -> None:
-        if "total" in values and values["total"] != self.total:
-            self._since = None
-        for name, value in values.items():
-            setattr(self, name, value)
-        if self._since is None and self.total:
-            self._since = monotonic(), self.done
-
-    def pause(self) -> None:
-        if self.state == "running" and self.process is not None:
-            self.process.pause()
-            self.state, self._paused_at = "paused", monotonic()
-
-    def resume(self) -> None:
-        if self.state == "paused" and self.process is not None:
-            if self._since is not None:
-                began, first = self._since
-                self._since = began + monotonic() - self._paused_at, first
-            self.process.resume()
-            self.state = "running"
 
 
 class Jobs:
@@ -119,6 +38,7 @@ class Jobs:
         self._changed = threading.Condition()
         self._closed = False
         self._preferred = ""  # trace that somebody looks at
+        self._drawn_until = 0.0
         self._warm: Process | None = None  # of users' jobs
         self.ended_before = server_folder.read_jobs(folder)[1]  # by the end of the server before
         self._workers = [
@@ -174,10 +94,30 @@ class Jobs:
         with self._changed:
             self._preferred = trace
 
+    def draw_first(self, seconds: float = DRAWING) -> None:
+        """A page is about to be drawn: what nobody asked for stands still meanwhile."""
+        with self._changed:
+            self._drawn_until = monotonic() + seconds
+            for job in self._by_themselves():
+                job.stand_still()
+        after = threading.Timer(seconds, self._go_on)
+        after.daemon = True
+        after.start()
+
+    def _go_on(self) -> None:
+        with self._changed:
+            if monotonic() >= self._drawn_until:
+                for job in self._by_themselves():
+                    job.go_on()
+
+    def _by_themselves(self) -> list[Job]:
+        return [job for job in self.all() if job.automatic]
+
     def cancel(self, job: Job) -> None:
         """Returns when it has ended, so that whoever asked sees it at once."""
         with self._changed:
             job.stop.set()
+            job.go_on()  # it ends by itself
             if job.state == "queued":
                 self._end(job, Outcome("cancelled"))
         job.ended.wait(2 * PATIENCE)
@@ -260,9 +200,8 @@ class Jobs:
 
     def _arrange(self) -> None:
         """After any change: who was not asked for gives way to who was."""
-        for job in self.all():
-            if job.automatic:
-                job.pause() if self._busy() else job.resume()
+        for job in self._by_themselves():
+            job.pause() if self._busy() else job.resume()
         self._record()
         self._changed.notify_all()
 
@@ -288,7 +227,7 @@ class Jobs:
 
     def _record(self) -> None:
         if not self._closed:
-            titles = [job.title for job in self.all() if job.active]
+            titles = [job.title for job in self.all() if job.active and not job.automatic]
             with suppress(OSError):  # on a full disk the next server cannot say what it ended
                 server_folder.write_jobs(self._folder, self._traces, [*self.ended_before, *titles])
 

@@ -9,7 +9,8 @@ import pytest
 from app import summary_kinds as kinds
 from app.commands.summarize import summarize
 from app.jobs import beside
-from app.jobs.queue import Job, Place, all_jobs
+from app.jobs.job import Job, Place
+from app.jobs.queue import all_jobs
 from app.jobs.worker import Work
 from app.studies import summary
 from app.studies.estimates import COMING

@@ -7,7 +7,8 @@ import streamlit as st
 from analysis.queries import TraceInfo
 from app import model_folders, workspace
 from app.jobs import causes, models
-from app.jobs.queue import Place, all_jobs
+from app.jobs.job import Place
+from app.jobs.queue import all_jobs
 from app.studies import ablation
 from app.trace import Trace
 from app.views.shared import progress

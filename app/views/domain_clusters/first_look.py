@@ -5,7 +5,7 @@ import streamlit as st
 from analysis import first_look as analysis
 from app import sidecars
 from app.commands.project import SEED
-from app.jobs.queue import Job
+from app.jobs.job import Job
 from app.trace import BY_IDENTITY, Trace
 from app.views.shared import controls, progress
 from app.views.shared.unusable import draw_unusable

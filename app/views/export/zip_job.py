@@ -5,7 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.jobs.queue import Place, all_jobs
+from app.jobs.job import Place
+from app.jobs.queue import all_jobs
 from app.trace import Trace
 from app.views.export.tables import build_zip
 from app.views.shared import progress

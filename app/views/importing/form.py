@@ -8,7 +8,8 @@ from pathlib import Path
 import streamlit as st
 
 from app.jobs.importing import MEGABYTES, keep, run
-from app.jobs.queue import Job, Place, all_jobs
+from app.jobs.job import Job, Place
+from app.jobs.queue import all_jobs
 from app.views.shared import controls
 from app.workspace import scratch
 from data.importers.formats import importers

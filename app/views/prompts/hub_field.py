@@ -7,7 +7,8 @@ import streamlit as st
 
 from app import hub, model_folders
 from app.jobs import hub as hub_job
-from app.jobs.queue import Place, all_jobs
+from app.jobs.job import Place
+from app.jobs.queue import all_jobs
 from app.views.shared import progress
 
 KEY = "hub"  # of jobs, with the name

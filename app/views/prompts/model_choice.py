@@ -9,8 +9,9 @@ import streamlit as st
 
 from app import hub
 from app.jobs import models
+from app.jobs.job import Job, Place
 from app.jobs.looks import all_looks
-from app.jobs.queue import Job, Place, all_jobs
+from app.jobs.queue import all_jobs
 from app.model_folders import ModelFolder
 from app.studies.model_facts import Facts
 from app.views.prompts import hub_field, model_words

@@ -5,8 +5,9 @@ from functools import partial
 
 import streamlit as st
 
+from app.jobs.job import Job, Place
 from app.jobs.prompts import Upload, run
-from app.jobs.queue import Job, Place, all_jobs
+from app.jobs.queue import all_jobs
 from app.trace import Trace
 from app.views.prompts.form import Request
 from data.prompts import Prompts

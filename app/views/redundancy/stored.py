@@ -10,7 +10,8 @@ import streamlit as st
 
 from app import workspace
 from app.jobs import models, similarity
-from app.jobs.queue import Place, all_jobs
+from app.jobs.job import Place
+from app.jobs.queue import all_jobs
 from app.studies import redundancy
 from app.studies.compression import result
 from app.studies.redundancy import Redundancy

@@ -8,7 +8,8 @@ import streamlit as st
 from app import stored
 from app.jobs import beside
 from app.jobs.commands import STAGE
-from app.jobs.queue import Job, all_jobs
+from app.jobs.job import Job
+from app.jobs.queue import all_jobs
 from app.summary_kinds import BY_SUMMARY, REPLICATION
 from app.trace import Trace
 from app.views.shared import progress

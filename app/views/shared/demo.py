@@ -6,7 +6,8 @@ import streamlit as st
 
 from app import folders, sidecars, workspace
 from app.jobs import demo, models
-from app.jobs.queue import Place, all_jobs
+from app.jobs.job import Place
+from app.jobs.queue import all_jobs
 from app.studies.reader import HELDOUT
 from app.views.shared import controls, progress
 from app.workspace import TraceFile

@@ -6,7 +6,8 @@ from time import monotonic
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.jobs.queue import Job, all_jobs
+from app.jobs.job import Job
+from app.jobs.queue import all_jobs
 from app.views.shared import progress
 
 WAITING, ENDED = 2, 2  # jobs shown of those that wait, and of those that ended

@@ -70,8 +70,6 @@ class LayerNames:
     def axis(self, num_layers: int, *, step: int | None = None) -> dict[str, Any]:
         """Of an axis on which a layer stands at its number."""
         step = step or layer_step(num_layers)
-        if not self.short and not self.numbers:
-            return {"title_text": "MoE layer", "dtick": step}
         shown = list(range(0, num_layers, step))
         texts = [literal(self.choice(layer_id)) for layer_id in shown]
         return {"title_text": "MoE layer", "tickvals": shown, "ticktext": texts}

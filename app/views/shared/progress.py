@@ -5,7 +5,8 @@ from html import escape
 
 import streamlit as st
 
-from app.jobs.queue import Job, all_jobs
+from app.jobs.job import Job
+from app.jobs.queue import all_jobs
 
 
 def outcome(job: Job, *, failed: str) -> None:

@@ -23,7 +23,6 @@ DOMAIN_COLORS = {
 }
 TRAINING_COLORS = ("#cf7220", "#7d6bd0", "#c2477f", "#6f8f1f")  # those laid over the first
 EMPTY = "∅"  # stands for a token of which nothing is seen
-FOREIGN_COLORS = ("#117733", "#882255", "#999933", "#332288", "#cc6677", "#44aa99", "#aa4499")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +36,7 @@ class Palette:
     diverging: tuple[str, ...]  # under, ..., at 0, ..., over
     sequential: tuple[str, ...]  # little to much
     distinct: tuple[str, ...]  # groups without a colour of their own, the largest first
+    foreign: tuple[str, ...]  # domains whose labels are not ours, in order
 
 
 LIGHT = Palette(
@@ -49,6 +49,7 @@ LIGHT = Palette(
     diverging=("#12406f", "#3d7fb8", "#a9cbe6", "#f6f5f1", "#f3c293", "#d9802e", "#8f3f00"),
     sequential=("#f6f5f1", "#cfe3e1", "#8fc1c1", "#4a969b", "#1b6b73", "#0b3f46"),
     distinct=("#557ce4", "#cbb725", "#df677e", "#598007", "#58c0fb", "#62427f", "#893144"),
+    foreign=("#117733", "#882255", "#999933", "#332288", "#cc6677", "#44aa99", "#aa4499"),
 )
 DARK = Palette(
     ground="#14171a",
@@ -60,15 +61,20 @@ DARK = Palette(
     diverging=("#a5d3fb", "#5d9bd3", "#2d567e", "#1d2125", "#74441a", "#cf7d33", "#ffc48a"),
     sequential=("#1d2125", "#1d4449", "#2a6a71", "#459aa2", "#7fcdd2", "#d3f3f3"),
     distinct=("#ab9df7", "#a4b11b", "#ec8caa", "#3b9164", "#69f4ee", "#8c62b4", "#b83f0b"),
+    foreign=("#3f9e62", "#c2588f", "#b3b357", "#8579d6", "#d98089", "#5bbfae", "#bd6ab4"),
 )
 
 
 def domain_colors(domains: Sequence[str], palette: Palette) -> dict[str, str]:
-    """One colour per domain, the same on every page; labels that are not ours follow in order."""
-    foreign = [domain for domain in domains if domain not in DOMAIN_COLORS]
+    """One colour per domain, the same on every page; labels that are not ours follow in order, the
+    second time round nearer to the text's colour, then nearer to the ground's."""
+    rounds = (0.0, palette.text), (0.4, palette.text), (0.25, palette.ground)
     colors = dict(DOMAIN_COLORS)
+    foreign = [domain for domain in domains if domain not in DOMAIN_COLORS]
     for place, domain in enumerate(foreign):
-        colors[domain] = FOREIGN_COLORS[place % len(FOREIGN_COLORS)]
+        again, which = divmod(place, len(palette.foreign))
+        part, towards = rounds[again % len(rounds)]
+        colors[domain] = _mix(palette.foreign[which], towards, part)
     unnamed = {name: palette.neutral for name in domains if not is_label(name)}
     return colors | unnamed | {NONE: palette.neutral, TOO_LITTLE: palette.grid}
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import sidecars
 from app.jobs import beside
-from app.jobs.queue import Job
+from app.jobs.job import Job
 from app.trace import Trace
 from app.views.shared import controls, progress
 from app.views.shared.drawing import draw

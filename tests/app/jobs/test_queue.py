@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app import server_folder
-from app.jobs.queue import ENDED, Job, Jobs, Place
+from app.jobs.job import Job, Place
+from app.jobs.queue import ENDED, Jobs
 from app.jobs.worker import Work
 from tests.app.jobs import work
 from tests.app.jobs.work import wait_until, wait_until_gone
@@ -227,6 +229,18 @@ def test_old_jobs_are_forgotten_with_their_files(jobs: Jobs) -> None:
     assert len(jobs.all()) == ENDED + 1
 
 
+def test_while_a_page_is_drawn_what_nobody_asked_for_stands_still(jobs: Jobs) -> None:
+    maps = noted(begin(jobs, "maps", work.wait_deaf, automatic=True))
+    process = psutil.Process(int(maps.note.split()[0]))
+    jobs.draw_first(2)
+    wait_until(lambda: process.status() == psutil.STATUS_STOPPED)
+    assert maps.state == "running"
+    wait_until(lambda: process.status() != psutil.STATUS_STOPPED)
+    jobs.draw_first(300)
+    jobs.cancel(maps)
+    wait_until_gone([process.pid])
+
+
 def test_the_end_of_the_server_ends_every_process_and_the_next_one_says_so(tmp_path: Path) -> None:
     jobs = Jobs(tmp_path, tmp_path, memory=GIGABYTE)
     maps = noted(begin(jobs, "maps", work.wait_deaf, automatic=True))
@@ -235,7 +249,7 @@ def test_the_end_of_the_server_ends_every_process_and_the_next_one_says_so(tmp_p
     assert {maps.state, run.state} == {"cancelled"}
     wait_until_gone([*map(int, f"{maps.note} {run.note}".split())])
     again = Jobs(tmp_path, tmp_path, memory=GIGABYTE)
-    assert again.ended_before == ["MAPS", "RUN"]
+    assert again.ended_before == ["RUN"]  # the other starts by itself again
     again.dismiss()
     again.stop()
     assert server_folder.read_jobs(tmp_path)[1] == []
@@ -259,6 +273,6 @@ def test_a_killed_server_takes_its_processes_along_and_the_next_one_says_what_it
         assert server_folder.read_jobs(server_folder.claim(traces))[1] == []  # it is alive
         server.kill()
     wait_until_gone(processes)
-    titles = ["Making the maps", "Running your text", "Writing tables"]
+    titles = ["Running your text", "Writing tables"]  # maps start by themselves
     assert server_folder.read_jobs(server_folder.claim(other))[1] == []
     assert server_folder.read_jobs(server_folder.claim(traces))[1] == titles

@@ -97,7 +97,8 @@ def leave_a_file(progress: Progress) -> Path:
 def serve_and_be_killed(traces: Path) -> None:
     """A server: jobs that run, pause and wait, then no end of its own."""
     from app import server_folder
-    from app.jobs.queue import Jobs, Place
+    from app.jobs.job import Place
+    from app.jobs.queue import Jobs
 
     jobs = Jobs(server_folder.claim(traces), traces, memory=2**30)
     maps = jobs.start("m", "Making the maps", wait_deaf, place=Place("overview"), automatic=True)

@@ -9,8 +9,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import hub
+from app.jobs.job import Job
 from app.jobs.looks import all_looks
-from app.jobs.queue import Job, all_jobs
+from app.jobs.queue import all_jobs
 from app.model_folders import ModelFolder
 from app.studies.model_facts import Facts, Machine
 from app.views.prompts import model_words

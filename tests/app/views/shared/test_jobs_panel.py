@@ -9,7 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.jobs import queue
-from app.jobs.queue import Job, Jobs, Place, all_jobs
+from app.jobs.job import Job, Place
+from app.jobs.queue import Jobs, all_jobs
 from app.jobs.worker import Work
 from app.views.shared import jobs_panel
 from tests.app.jobs import work

@@ -24,7 +24,8 @@ def test_layers_of_one_kind_are_numbered_over_moe_layers(names: list[str]) -> No
         == NUMBERED.axis(len(names))
         == {
             "title_text": "MoE layer",
-            "dtick": 1,
+            "tickvals": list(range(len(names))),
+            "ticktext": [str(layer_id) for layer_id in range(len(names))],
         }
     )
 

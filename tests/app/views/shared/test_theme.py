@@ -91,6 +91,16 @@ def test_every_domain_has_one_colour_of_its_own(palette: theme.Palette) -> None:
     assert colors["math"] == theme.DOMAIN_COLORS["math"]
 
 
+@pytest.mark.parametrize("palette", [LIGHT, DARK])
+def test_a_score_of_foreign_labels_are_seen_on_the_ground_and_none_has_the_colour_of_another(
+    palette: theme.Palette,
+) -> None:
+    labels = [f"subject {place}" for place in range(3 * len(palette.foreign))]
+    colors = [domain_colors(labels, palette)[label] for label in labels]
+    assert len(set(colors)) == len(labels) == 21
+    assert min(contrast(color, palette.ground) for color in colors) > 2
+
+
 def test_text_in_a_figure_is_literal() -> None:
     assert literal(MARKUP) == '&lt;b&gt;x&lt;/b&gt; &lt;a href="javascript:alert(1)"&gt;c&lt;/a&gt;'
 
