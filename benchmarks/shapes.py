@@ -10,6 +10,7 @@ T = tokens, L = layers, E = experts, K = chosen, G = domains, N = texts, W = kin
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -237,7 +238,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def shape_of(arguments: argparse.Namespace) -> Shape:
     given = {name: getattr(arguments, name) for name in Shape.__slots__}
     changed = {name: value for name, value in given.items() if value is not None}
-    return replace(SHAPES[arguments.shape], **changed)
+    try:
+        return replace(SHAPES[arguments.shape], **changed)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -41,11 +41,12 @@ SELECTED = {"dropped": "SELECT * EXCLUDE place FROM shards.dropped_in_order"}
 AT_ONCE = 1_000_000  # decisions that are put in order together
 
 
-def merge_traces(paths: list[Path], target: Path) -> int:
+def merge_traces(paths: list[Path], target: Path, *, all_parts: bool = True) -> int:
     """Write `target`; the traces, or the shards of folders, stay as they are. How many documents it
     has.
 
     Documents keep their ids, so no two traces may share one; rows come in the order of a capture.
+    Without `all_parts`, prompts captured in parts may lack some.
     """
     paths = [one for path in paths for one in (shard_paths(path) if path.is_dir() else [path])]
     if len(paths) < 2:
@@ -54,7 +55,7 @@ def merge_traces(paths: list[Path], target: Path) -> int:
     unfinished = merging_path(target)
     require_ours(unfinished, what="an unfinished merge")
     shards = [opened(path) for path in paths]
-    require_one_trace(shards)
+    require_one_trace(shards, all_parts=all_parts)
     first = shards[0].description
     layers = next((one for one in shards if one.says_layers), shards[0]).layers
     discard(unfinished)

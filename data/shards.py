@@ -73,7 +73,7 @@ def described(path: Path, con: duckdb.DuckDBPyConnection) -> Shard:
     )
 
 
-def require_one_trace(shards: Sequence[Shard]) -> None:
+def require_one_trace(shards: Sequence[Shard], *, all_parts: bool = True) -> None:
     """ValueError: they are of different models, have a document in common, or lack a part."""
     known = [shard for shard in shards if shard.says_layers]
     for other in known[1:]:
@@ -82,7 +82,8 @@ def require_one_trace(shards: Sequence[Shard]) -> None:
     for other in shards[1:]:
         _require_alike(shards[0], other)
     _require_disjoint(shards)
-    _require_all_parts(shards)
+    if all_parts:
+        _require_all_parts(shards)
     groups = GroupDomains()
     for shard in shards:
         for group, domain in shard.groups:

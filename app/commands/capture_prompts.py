@@ -94,13 +94,14 @@ def of_this_rank(asked: Asked) -> Asked:
     own trace, such as mine.2-of-8.duckdb."""
     names = ("RANK", "WORLD_SIZE")
     values = [os.environ.get(name, "") for name in names]
-    if not all(re.fullmatch(r"\d{1,7}", value, re.ASCII) for value in values):
+    numbers = [int(one) for one in values if re.fullmatch(r"\d{1,7}", one, re.ASCII)]
+    if len(numbers) < 2 or numbers[0] >= numbers[1]:
         said = ", ".join(f"{name}={value[:20]}" for name, value in zip(names, values, strict=True))
         raise ValueError(
             f"--part rank is for processes that torchrun starts, which numbers them ({said}); "
             "start it so, or give --part I/N"
         )
-    rank, ranks = map(int, values)
+    rank, ranks = numbers
     part = f"{rank + 1}/{ranks}"
     part_of(part)
     choose_gpu(int(os.environ.get("LOCAL_RANK") or rank))

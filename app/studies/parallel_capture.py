@@ -56,7 +56,8 @@ def capture_in_parallel(
         totals = ranks.totals(list(counts))  # every rank's trace is complete
         if ranks.rank == 0:
             whole = folder / out.name
-            merge_traces([folder / f"{rank}.duckdb" for rank in range(ranks.size)], whole)
+            paths = [folder / f"{rank}.duckdb" for rank in range(ranks.size)]
+            merge_traces(paths, whole, all_parts=False)  # the prompts may be one part of several
             require_free(out)
             whole.rename(out)
     return Captured(**dict(zip(names, totals, strict=True)))
