@@ -5,16 +5,15 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import duckdb
 import numpy as np
 
 from data.batch_check import check_counts, check_layers, check_tokens
-from data.connection import TraceError, connect, first_line, memory_of, reading
+from data.connection import TraceError, connect, first_line, memory_of
 from data.counts import CountsBatch
 from data.groups import GroupDomains
 from data.inputs import require_file
@@ -24,7 +23,7 @@ from data.routing import RoutingBatch
 from data.shards import described, open_shards, open_views, require_one_trace, shard_paths
 from data.strict_json import json_text
 from data.tables_check import require_sound_tables
-from data.trace_check import check_seconds, check_trace
+from data.trace_check import require_sound
 from data.trace_format import format_version, require_own_format, stored_groups, stored_layers
 from data.trace_paths import (
     discard_empty,
@@ -36,8 +35,10 @@ from data.trace_paths import (
     require_trace_name,
 )
 from data.trace_views import Source, create_views
-from data.writer import TraceWriter
-from data.writer_process import WriterProcess
+
+if TYPE_CHECKING:
+    from data.writer import TraceWriter
+    from data.writer_process import WriterProcess
 
 QUEUE_BATCHES = 4  # between the producer and the writer thread
 
@@ -64,11 +65,7 @@ class TraceStore:
             for group, domain in stored_groups(connection):
                 self._groups.check(group, domain, partial)
         size = description.num_layers, description.num_experts, json.loads(config)
-        self._trace: TraceWriter | WriterProcess = (
-            WriterProcess(partial, *size)
-            if apart
-            else TraceWriter(connect(partial, read_only=False), *size)
-        )
+        self._trace = writer_of(partial, *size, apart=apart)
         self._stored = self._trace.restore() if begun else set()
         self._error: Exception | None = None
         self._last: RoutingBatch | CountsBatch | None = None
@@ -206,6 +203,18 @@ class TraceStore:
             raise self._error
 
 
+def writer_of(
+    partial: Path, num_layers: int, num_experts: int, config: dict[str, object], *, apart: bool
+) -> "TraceWriter | WriterProcess":
+    """Who only reads traces does not wait for what writes them to be imported."""
+    from data.writer import TraceWriter
+    from data.writer_process import WriterProcess
+
+    if apart:
+        return WriterProcess(partial, num_layers, num_experts, config)
+    return TraceWriter(connect(partial, read_only=False), num_layers, num_experts, config)
+
+
 def require_same(partial: Path, description: TraceDescription) -> None:
     require_sound(partial, whole=False)
     with connect(partial, read_only=True) as connection:
@@ -278,33 +287,3 @@ def open_folder(folder: Path, *, rows: bool) -> duckdb.DuckDBPyConnection:
     except ValueError as error:
         raise TraceError(str(error)) from error
     return open_shards(folder, paths, shards, memory=memory_of(rows))
-
-
-def require_sound(path: Path, *, whole: bool = True, rows: bool = True) -> None:
-    """The file is a trace whose contents agree. A file is checked once while it stays the same."""
-    log = path.with_name(path.name + ".wal")  # what DuckDB had not put into the file
-    if refusal := _refusal(path.absolute(), _stamp(path), _stamp(log), whole, rows):
-        raise TraceError(refusal)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """(when it was modified, bytes)"""
-    try:
-        file = path.stat()
-    except OSError:
-        return None
-    return file.st_mtime_ns, file.st_size
-
-
-@lru_cache(maxsize=256)
-def _refusal(path: Path, _file: object, _log: object, whole: bool, rows: bool) -> str | None:
-    """Why it cannot be read; None where it can."""
-    try:
-        with (
-            connect(path, read_only=True) as connection,
-            reading(connection, path, seconds=check_seconds(path.stat().st_size)),
-        ):
-            check_trace(connection, path, whole=whole, rows=rows)
-    except TraceError as error:
-        return str(error)
-    return None

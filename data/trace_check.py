@@ -6,13 +6,13 @@ in them agrees: nothing that comes later has to think of an expert that does not
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from data.connection import TraceError, connect
+from data.connection import TraceError, connect, reading
 from data.groups import SOURCES, sources_of
 from data.trace_format import (
     ADDED,
@@ -59,6 +59,36 @@ OBJECTS = {
     f"WHERE {OTHERS} AND schema_name <> 'main'",
 }
 TABLES = f"SELECT table_name, sql FROM system.main.duckdb_tables() WHERE {OTHERS}"
+
+
+def require_sound(path: Path, *, whole: bool = True, rows: bool = True) -> None:
+    """The file is a trace whose contents agree. A file is checked once while it stays the same."""
+    log = path.with_name(path.name + ".wal")  # what DuckDB had not put into the file
+    if refusal := _refusal(path.absolute(), _stamp(path), _stamp(log), whole, rows):
+        raise TraceError(refusal)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """(when it was modified, bytes)"""
+    try:
+        file = path.stat()
+    except OSError:
+        return None
+    return file.st_mtime_ns, file.st_size
+
+
+@lru_cache(maxsize=256)
+def _refusal(path: Path, _file: object, _log: object, whole: bool, rows: bool) -> str | None:
+    """Why it cannot be read; None where it can."""
+    try:
+        with (
+            connect(path, read_only=True) as connection,
+            reading(connection, path, seconds=check_seconds(path.stat().st_size)),
+        ):
+            check_trace(connection, path, whole=whole, rows=rows)
+    except TraceError as error:
+        return str(error)
+    return None
 
 
 def check_seconds(size: int) -> float:

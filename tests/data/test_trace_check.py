@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from data import store
+from data import trace_check
 from data.connection import TraceError, connect, reading
 from data.store import TraceStore, open_trace
 from data.trace_paths import partial_path
@@ -324,9 +324,9 @@ def test_a_trace_is_checked_once_while_it_stays_the_same(tiny: Path) -> None:
     for _ in range(2):
         open_trace(tiny).close()
     change(tiny, "UPDATE trace SET top_k = 9")
-    before = store._refusal.cache_info()
+    before = trace_check._refusal.cache_info()
     for _ in range(2):
         with pytest.raises(TraceError, match="9 chosen"):
             open_trace(tiny)
-    after = store._refusal.cache_info()
+    after = trace_check._refusal.cache_info()
     assert (after.misses - before.misses, after.hits - before.hits) == (1, 1)
