@@ -53,19 +53,20 @@ def with_int8_experts(model: Transformer) -> Transformer:
 
 @torch.no_grad()
 def _merge(experts: Experts, plan: Plan, layer: int) -> tuple[Tensor, Tensor]:
-    gate_EDF, up_EDF = experts.gate_up_EDF.chunk(2, dim=-1)
+    gate_up_EDF, down_EFD = experts.gate_up_EDF, experts.down_EFD  # copies, of INT8 experts
+    gate_EDF, up_EDF = gate_up_EDF.chunk(2, dim=-1)
     gate_up, down = [], []
     for leader in np.unique(plan.leader_LE[layer][plan.leader_LE[layer] != CLOSED]):
         members = np.flatnonzero(plan.leader_LE[layer] == leader).tolist()
-        gate_up_DF = torch.zeros_like(experts.gate_up_EDF[0])
-        down_FD = torch.zeros_like(experts.down_EFD[0])
+        gate_up_DF = torch.zeros_like(gate_up_EDF[0])
+        down_FD = torch.zeros_like(down_EFD[0])
         for expert in members:
             order_F = torch.from_numpy(plan.order_LEF[layer, expert]).to(gate_EDF.device)
             sign_F = torch.from_numpy(plan.sign_LEF[layer, expert]).to(gate_EDF)
             share = float(plan.share_LE[layer, expert])
             parts = [gate_EDF[expert][:, order_F], up_EDF[expert][:, order_F] * sign_F]
             gate_up_DF += share * torch.cat(parts, dim=-1)
-            down_FD += share * experts.down_EFD[expert][order_F] * sign_F[:, None]
+            down_FD += share * down_EFD[expert][order_F] * sign_F[:, None]
         gate_up.append(gate_up_DF)
         down.append(down_FD)
     return torch.stack(gate_up), torch.stack(down)

@@ -55,5 +55,5 @@ def expert_parameters(moe: MoE) -> int:
 
 def idle_parameters(moe: MoE, top_k: int) -> int:
     """Routed parameters that one token does not use, whose choices all run different weights."""
-    stored = len(moe.experts.gate_up_EDF)
+    stored = moe.experts.sizes[0]
     return parameters(moe.experts) * (stored - top_k) // stored

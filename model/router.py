@@ -16,7 +16,7 @@ from model.config import ModelConfig
 from model.layers import HAS_TRITON, KeyValueCache
 
 if HAS_TRITON:
-    from model.kernels.gpu_routing import STEP, fused_gate
+    from model.kernels.gpu_routing import GATED, STEP, fused_gate
 
 SUB_GATES = 4  # an expert has so many in the DSR
 
@@ -130,6 +130,7 @@ class SoftmaxRouter(nn.Module):
             and x_TD.is_cuda
             and x_TD.dtype == torch.bfloat16
             and x_TD.shape[-1] % STEP == 0
+            and len(self.weight_ED) <= GATED
             and not torch.is_grad_enabled()
             and self.prefers_scores
             and len(self.weight_ED) == len(self.bias_E)  # no sub-gates

@@ -96,7 +96,7 @@ def chosen(
     rows_E = torch.bincount(expert_C, minlength=num_experts)[:num_experts].tolist()
     place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
     order_C = order[: sum(rows_E)]
-    groups = list(grouped(rows_E, least=GROUP_WORK // each, split=split))
+    groups = list(grouped(rows_E, least=max(1, GROUP_WORK // each), split=split))
     asked = sum(map(bool, rows_E))
     if each * len(order_C) < small * asked:
         groups = [group._replace(ends=ends(group)) for group in groups]

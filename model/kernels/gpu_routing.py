@@ -11,7 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-STEP = 64  # of the model dim, in a product
+STEP = 64  # of the model dim, in a product: less where there are more than 256 experts
+GATED = 1_024  # experts, the most whose logits one program holds
 CELLS = 8_192  # tokens x experts that one program of the order holds
 
 
@@ -28,15 +29,15 @@ def fused_gate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(router_logits_TE, weights_TK in float32, expert_ids_TK), in one pass over the tokens.
 
-    `x_TD` in bfloat16, D a multiple of STEP. A float32 weight is multiplied as the sum of two
-    bfloat16 parts, exact to about 2^-17; a bfloat16 weight is exact. Weights are scores, the
-    largest first. The expert that comes first wins a tie.
+    `x_TD` in bfloat16, D a multiple of STEP, E up to GATED. A float32 weight is multiplied as the
+    sum of two bfloat16 parts, exact to about 2^-17; a bfloat16 weight is exact. Weights are scores,
+    the largest first. The expert that comes first wins a tie.
     """
     x_TD = x_TD.contiguous()
     tokens, dim = x_TD.shape
     num_experts = len(weight_ED)
     wide = max(16, triton.next_power_of_2(num_experts))
-    block = 128 if wide >= 128 else 64
+    block = 16_384 // wide if wide > 256 else 128 if wide >= 128 else 64
     high_ED = weight_ED.to(x_TD.dtype).contiguous()
     exact = high_ED.dtype == weight_ED.dtype
     low_ED = high_ED if exact else (weight_ED - high_ED).to(x_TD.dtype)
@@ -56,7 +57,7 @@ def fused_gate(
         WIDE=wide,
         K=top_k,
         BLOCK=block,
-        STEP=STEP,
+        STEP=min(STEP, 16_384 // wide),
         EXACT=exact,
         SIGMOID=sigmoid,
         num_warps=8 if wide >= 128 else 4,

@@ -47,7 +47,7 @@ def test_a_token_may_choose_one_expert_twice() -> None:
 
 
 @pytest.mark.parametrize("sigmoid", [False, True])
-@pytest.mark.parametrize(("tokens", "num_experts"), [(5, 6), (150, 64)])
+@pytest.mark.parametrize(("tokens", "num_experts"), [(5, 6), (150, 64), (70, 384), (5, 1_000)])
 def test_the_gate_is_that_of_the_listing(sigmoid: bool, tokens: int, num_experts: int) -> None:
     dtype = torch.bfloat16 if DEVICE == "cuda" else torch.float32  # the interpreter's products
     x_TD = torch.randn(tokens, 128, device=DEVICE, dtype=dtype)
