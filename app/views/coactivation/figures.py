@@ -28,6 +28,7 @@ from app.views.shared.theme import Palette, literal
 SQUARE = 450  # pixels: below its controls, all of it is seen in a window of 900
 LIMIT = 3  # log2: from an eighth to eight times
 BUSIEST = 64  # whose single cells can be told apart
+AT_ONCE = 256  # experts whose pairs are drawn within a second
 NULL_NAMES = {"load": "fixed loads", "uniform": "k of E"}
 SHOWN = ("tokens", "expected", "lift", "low", "high", "z", "q")  # customdata
 TESTED = (

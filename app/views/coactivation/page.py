@@ -12,6 +12,7 @@ from app.views.coactivation.panels import (
     layer_figure,
     panels,
     shown_experts,
+    shows_few_first,
 )
 from app.views.coactivation.transitions import TITLE, no_transitions_note
 from app.views.shared import controls, layer_chooser, limits, needs
@@ -29,7 +30,8 @@ with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
     null = NULLS[controls.choice("Chance model", list(NULLS), key="null")]
     order = controls.choice("Order experts by", ["co-activation", "number"], key="order")
     few = f"{BUSIEST} busiest"
-    shown = controls.choice("Show", ["all", few], key="shown") if is_large(trace, layer_id) else ""
+    ways = [few, "all"] if shows_few_first(trace, layer_id) else ["all", few]
+    shown = controls.choice("Show", ways, key="shown") if is_large(trace, layer_id) else ""
     sure = controls.only_sure(*shown_experts(trace, layer_id, only_busiest=shown == few))
 with_next = layers != "one layer"
 for panel in panels(

@@ -9,6 +9,7 @@ from app import stored
 from app.trace import Trace
 from app.views.coactivation import pair_tests, transitions
 from app.views.coactivation.figures import (
+    AT_ONCE,
     BUSIEST,
     busiest,
     cluster_order,
@@ -78,6 +79,11 @@ def layer_figure(trace: Trace) -> LayerFigure | None:
 def is_large(trace: Trace, layer_id: int) -> bool:
     """It has more experts than a heatmap has cells that can be told apart."""
     return trace.info.layers[layer_id].num_experts > BUSIEST
+
+
+def shows_few_first(trace: Trace, layer_id: int) -> bool:
+    """Whether the heatmap of all its experts would take seconds to draw."""
+    return trace.info.layers[layer_id].num_experts > AT_ONCE
 
 
 def shown_experts(trace: Trace, layer_id: int, *, only_busiest: bool) -> tuple[int, int]:

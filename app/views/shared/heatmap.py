@@ -85,6 +85,7 @@ def _empty_texts(row: np.ndarray, column: np.ndarray, hover: np.ndarray) -> go.S
         x=column,
         y=row,
         mode="text",
+        marker={"maxdisplayed": 1},  # found by the pointer, and not drawn
         hovertext=hover,
         hovertemplate="%{hovertext}<extra></extra>",
     )
