@@ -18,6 +18,7 @@ from data.routing import PREFILL, CancelledError, Document, RoutingBatch, TraceS
 from model.decisions import Decisions, Transfer, concatenated
 from model.encoded import Encoded, ahead, batches, encoded_documents, windows
 from model.finiteness import checked, with_unexplained
+from model.kernels.cpu_memory import fresh
 from model.layers import HAS_TRITON
 from model.readable import ReadableModel
 from model.recording import Recording, recorded_routing
@@ -218,9 +219,15 @@ def token_loss(logits_BSV: Tensor, following_T: Tensor) -> Tensor:
     if HAS_TRITON and logits_TV.is_cuda and not torch.is_grad_enabled():
         return fused_token_loss(logits_TV, following_T)
     rows = 4_096 if logits_TV.is_cuda else 64
-    slices = zip(logits_TV.split(rows), following_T.split(rows), strict=True)
-    logs = ((F.log_softmax(x, dim=-1, dtype=torch.float32), y) for x, y in slices)
-    return torch.cat([F.nll_loss(log_TV, y, reduction="none") for log_TV, y in logs])
+    place_RV = None
+    if logits_TV.is_cpu and not torch.is_grad_enabled():  # new memory takes longer than the sums
+        place_RV = fresh((rows, logits_TV.shape[1]), torch.float32)
+    losses = []
+    for x_RV, y_R in zip(logits_TV.split(rows), following_T.split(rows), strict=True):
+        out = None if place_RV is None else place_RV[: len(x_RV)]
+        logs_RV = torch.log_softmax(x_RV, dim=-1, dtype=torch.float32, out=out)
+        losses.append(F.nll_loss(logs_RV, y_R, reduction="none"))
+    return torch.cat(losses)
 
 
 def following_loss(model: ReadableModel, token_ids_BS: Tensor) -> Tensor:
