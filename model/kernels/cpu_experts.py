@@ -66,16 +66,12 @@ def routed(
     most = SMALL if dtype == torch.float32 else inf
     if dtype.itemsize * gcd(width, dim) % STRIDE:
         most = 0
-    learns = torch.is_grad_enabled() and any(
-        isinstance(given, Tensor) and given.requires_grad
-        for given in (x_TD, weights_TK, gate_up_EDF, down_EFD)
-    )
-    choices, order_C = chosen(
-        expert_ids_TK, num_experts, each=width * dim, small=most, split=not learns
-    )
+    choices, order_C = chosen(expert_ids_TK, num_experts, each=width * dim, small=most)
     weight_C = weights_TK.reshape(-1).index_select(0, order_C).to(dtype)
     inputs = x_TD.to(dtype), weight_C, gate_up_EDF, down_EFD
-    if learns:
+    if torch.is_grad_enabled() and any(
+        isinstance(given, Tensor) and given.requires_grad for given in inputs
+    ):
         if inputs[0].is_inference():  # such a tensor cannot be saved
             inputs = inputs[0].clone(), *inputs[1:]
         return Routed.apply(*inputs, choices)
@@ -83,12 +79,11 @@ def routed(
 
 
 def chosen(
-    expert_ids_TK: Tensor, num_experts: int, *, each: int, small: float, split: bool
+    expert_ids_TK: Tensor, num_experts: int, *, each: int, small: float
 ) -> tuple[Choices, Tensor]:
     """(the choices sorted by expert, where each of them is among the T x K).
 
-    `each`: multiplications of a row by `down`; experts of fewer than `small` share calls. `split`:
-    one expert's rows may be in several groups, for which their gradients have no place.
+    `each`: multiplications of a row by `down`; experts of fewer than `small` share calls.
     """
     ids = expert_ids_TK.reshape(-1)
     last = ids.masked_fill(ids < 0, num_experts).to(torch.int16)  # half the passes of a radix sort
@@ -96,10 +91,10 @@ def chosen(
     rows_E = torch.bincount(expert_C, minlength=num_experts)[:num_experts].tolist()
     place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
     order_C = order[: sum(rows_E)]
-    groups = list(grouped(rows_E, least=max(1, GROUP_WORK // each), split=split))
+    groups = list(grouped(rows_E, least=GROUP_WORK // each))
     asked = sum(map(bool, rows_E))
     if each * len(order_C) < small * asked:
-        groups = [group._replace(ends=ends(group)) for group in groups]
+        groups = [group._replace(ends=ends(group, rows_E)) for group in groups]
     choices = Choices(
         token_C=order_C // expert_ids_TK.shape[1],
         place_TK=place.clamp_(max=len(order_C)).view(expert_ids_TK.shape),

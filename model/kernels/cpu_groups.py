@@ -31,30 +31,26 @@ class Group(NamedTuple):
         return each_C[self.start : self.start + sum(self.rows)]
 
 
-def grouped(rows_E: list[int], *, least: int, split: bool) -> Iterator[Group]:
+def grouped(rows_E: list[int], *, least: int) -> Iterator[Group]:
     """Experts that have rows, in order; ever smaller groups, so that threads end together, but of
-    `least` rows. With `split` an expert of more rows is in several."""
+    `least` rows."""
     group, left = Group(0, [], [], None), sum(rows_E)
     for expert, rows in enumerate(rows_E):
-        while rows:
-            most = min(GROUP_ROWS, max(least, left // GROUPS))
-            part = min(rows, most) if split else rows
-            if group.rows and sum(group.rows) + part > most:
-                yield group
-                left -= sum(group.rows)
-                group = Group(group.start + sum(group.rows), [], [], None)
-                continue
+        most = min(GROUP_ROWS, max(least, left // GROUPS))
+        if group.rows and sum(group.rows) + rows > most:
+            yield group
+            left -= sum(group.rows)
+            group = Group(group.start + sum(group.rows), [], [], None)
+        if rows:
             group.experts.append(expert)
-            group.rows.append(part)
-            rows -= part
+            group.rows.append(rows)
     if group.rows:
         yield group
 
 
-def ends(group: Group) -> Tensor:
-    rows = dict(zip(group.experts, group.rows, strict=True))
-    every = range(group.experts[0], group.experts[-1] + 1)
-    return torch.tensor([rows.get(expert, 0) for expert in every]).cumsum(0, dtype=torch.int32)
+def ends(group: Group, rows_E: list[int]) -> Tensor:
+    rows = rows_E[group.experts[0] : group.experts[-1] + 1]
+    return torch.tensor(rows).cumsum(0, dtype=torch.int32)
 
 
 def converted(weights: Weights, dtype: torch.dtype) -> WeightsOf:

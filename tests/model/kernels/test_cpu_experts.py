@@ -1,7 +1,6 @@
 """Experts on a CPU, groups of them in threads, do what a plain loop over experts does."""
 
 from collections.abc import Iterator
-from itertools import accumulate
 
 import pytest
 import torch
@@ -60,29 +59,6 @@ def test_outputs_and_gradients_equal_the_loop(loaded: str) -> None:
     loop_TD = loop_over_experts(experts, x_TD, expert_ids_TK, weights_TK)
     for one, other in zip(found, output_and_gradients(loop_TD, inputs), strict=True):
         assert_close(one, other)
-
-
-def test_threads_share_the_rows_of_one_expert_where_nothing_learns() -> None:
-    experts = new_experts()
-    x_TD, _, weights_TK = routing()
-    expert_ids_TK = torch.tensor([[5, 2]]).expand(TOKENS, 2)
-    with torch.no_grad():
-        found_TD = experts.on_cpu(x_TD, expert_ids_TK, weights_TK)
-        loop_TD = loop_over_experts(experts, x_TD, expert_ids_TK, weights_TK)
-    assert_close(found_TD, loop_TD)
-
-
-@pytest.mark.parametrize(("least", "split"), [(1, False), (1, True), (7, True)])
-def test_groups_hold_every_row_once_and_in_order(least: int, split: bool) -> None:
-    rows_E = [0, 40, 3, 0, 1, 17, 100]
-    groups = list(cpu_groups.grouped(rows_E, least=least, split=split))
-    starts = [0, *accumulate(sum(group.rows) for group in groups)]
-    assert [*(group.start for group in groups), sum(rows_E)] == starts
-    pieces = [piece for group in groups for piece in zip(group.experts, group.rows, strict=True)]
-    for expert, rows in enumerate(rows_E):
-        assert sum(of for one, of in pieces if one == expert) == rows
-    assert [expert for expert, _ in pieces] == sorted(expert for expert, _ in pieces)
-    assert (max(rows for _, rows in pieces) <= 16) == split
 
 
 def test_the_same_bits_however_threads_take_turns(cores: int) -> None:
