@@ -12,10 +12,12 @@ from pathlib import Path
 import duckdb
 from playwright.sync_api import Page
 
+from data.store import TraceStore
 from model.checkpoint import save_model
 from model.transformer import Transformer
 from tests.browser.hostile import HOSTILE
 from tests.models import small_config
+from tests.routing_batches import description, random_document
 from tests.serving import free_port, wait_until_healthy
 from tests.tokenizers import cat_tokenizer
 from tests.traces import write_tiny_trace
@@ -47,13 +49,17 @@ def settled(page: Page) -> None:
 
 
 def write_workspace(folder: Path) -> None:
-    """Traces `plain`, `hostile` and `日本語`, and a model that reads bytes."""
+    """Traces `plain`, `hostile`, `日本語` and `wide`, and a model that reads bytes."""
     (folder / "traces").mkdir(parents=True)
     for name in ("plain", "hostile", "日本語"):
         write_tiny_trace(folder / "traces" / f"{name}.duckdb")
     with duckdb.connect(str(folder / "traces" / "hostile.duckdb")) as con:
         con.execute("UPDATE document SET text = $1, domain = $1 WHERE doc_id = 0", [HOSTILE])
         con.execute("UPDATE token SET text = $1 WHERE doc_id = 0", [HOSTILE])
+    wide = {"layers": 24, "experts": 128, "top_k": 4}
+    with TraceStore.create(folder / "traces" / "wide.duckdb", description(**wide)) as store:
+        for doc_id in range(4):
+            store.write(random_document(doc_id, tokens=200, **wide))
     model = Transformer(replace(small_config(), vocab_size=300, context_length=256))
     model.initialize(seed=0)
     save_model(model, folder / "model")

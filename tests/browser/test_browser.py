@@ -89,6 +89,20 @@ def test_a_click_on_a_load_leads_to_the_expert(page: Page) -> None:
     page.wait_for_url(re.compile(r"specialization\?.*layer=1"))
 
 
+def test_a_click_on_one_of_thousands_of_cells_leads_to_its_expert(page: Page) -> None:
+    opened(page, "load_balance?trace=wide")
+    box = drawn(page)
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.3)
+    line = page.locator(".hoverlayer .hovertext .line").first
+    line.wait_for()
+    said = re.fullmatch(r"layer (\d+), expert (\d+)", line.text_content() or "")
+    assert said is not None
+    assert page.locator(".js-plotly-plot .textpoint").count() == 0  # 3,072 of them take a second
+    page.mouse.click(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.3)
+    layer, expert = said.groups()
+    expect(page.get_by_role("heading", name=f"Expert {expert} of layer {layer}")).to_be_visible()
+
+
 def test_the_map_of_tokens_is_drawn_once_it_is_made(page: Page) -> None:
     opened(page, "domain_clusters?trace=plain")
     points = page.locator(".js-plotly-plot .scatterlayer .point")
