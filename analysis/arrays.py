@@ -7,6 +7,9 @@ G = domains, V = token ids, N = groups.
 Layers may have different numbers of experts: analysis/layers.py.
 """
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
@@ -17,8 +20,6 @@ from analysis.layers import marked
 from analysis.queries import TraceInfo
 
 SMALL = 1 << 28  # bytes of counts, beyond which they take the smallest type that holds them
-LARGE = 2**31 - 1
-
 MAX_TOKENS = 200_000  # of a trace whose single choices are read: whole texts, always the same
 
 
@@ -28,12 +29,11 @@ def group_array(
     """tokens_NLE (integers) of the groups with a token, by their first doc_id, and their
     domain_id_N: places in info.domains. Of the documents given, if not of all."""
     texts = queries.documents(con)
-    tokens = texts.tokens if not info.counts_only else pd.Series(LARGE, index=texts.index)
+    domain = texts.set_index("doc_id").domain
     if doc_ids is not None:
         texts = texts[texts.doc_id.isin(doc_ids)]
-    most = int(tokens.groupby(texts.unit).sum().max()) if len(texts) else 0
-    tokens_NLE, routed_N = _summed(con, info, texts.doc_id, texts.unit, most=most)
-    first_N = texts.set_index("doc_id").domain.loc[np.unique(texts.unit)[routed_N]]
+    tokens_NLE, routed_N = _summed(con, info, texts, texts.unit)
+    first_N = domain.loc[np.unique(texts.unit)[routed_N]]
     return _kept(tokens_NLE, routed_N), pd.Index(info.domains).get_indexer(pd.Index(first_N))
 
 
@@ -41,26 +41,31 @@ def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray
     """tokens of the documents with a token by layer and expert, and their doc_ids, which
     ascend: for definitions by document. The sample of intervals and tests is group_array()."""
     texts = queries.documents(con)
-    most = LARGE if info.counts_only else int(texts.tokens.max()) if len(texts) else 0
-    tokens, routed = _summed(con, info, texts.doc_id, texts.doc_id, most=most)
+    tokens, routed = _summed(con, info, texts, texts.doc_id)
     return _kept(tokens, routed), texts.doc_id.to_numpy()[routed]
 
 
 def _summed(
-    con: DuckDBPyConnection, info: TraceInfo, doc_id: pd.Series, unit: pd.Series, *, most: int
+    con: DuckDBPyConnection, info: TraceInfo, texts: pd.DataFrame, unit: pd.Series
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choices [units, L, E], units ascending, and whether a unit has any: the sums of a trace
     of many texts are read in parts."""
-    units = np.unique(unit)
-    place_D = np.full(info.last_doc_id + 1, -1)
-    place_D[doc_id] = np.searchsorted(units, unit)
-    tokens = np.zeros((len(units), info.num_layers, info.num_experts), np.int32)
-    dtype = next(kind for kind in (np.int8, np.int16, np.int32) if most <= np.iinfo(kind).max)
-    if tokens.nbytes > SMALL:
-        tokens = np.zeros(tokens.shape, dtype)
+    units, place_N = np.unique(unit, return_inverse=True)
+    shape = len(units), info.num_layers, info.num_experts
+    dtype = np.dtype(np.int64)
+    if not info.counts_only:  # a token chooses an expert once
+        most = int(np.bincount(place_N, texts.tokens, minlength=1).max())
+        dtype = np.min_scalar_type(-most - 1)
+    if 4 * math.prod(shape) <= SMALL:
+        dtype = np.promote_types(dtype, np.int32)
+    tokens = np.zeros(shape, dtype)
     flat = tokens.reshape(-1)
+    place_N, doc_ids = np.append(place_N, -1), pd.Index(texts.doc_id)
     for rows in queries.load_batches(con):
-        place_R = place_D[rows["doc_id"]]
+        doc_id_R = rows["doc_id"]
+        start_S = np.flatnonzero(np.append(True, doc_id_R[1:] != doc_id_R[:-1])[: len(doc_id_R)])
+        place_S = place_N[doc_ids.get_indexer(pd.Index(doc_id_R[start_S]))]  # -1: none of them
+        place_R = np.repeat(place_S, np.diff(start_S, append=len(doc_id_R)))
         cell_R = (place_R * info.num_layers + rows["layer_id"]) * info.num_experts
         cell_R += rows["expert_id"]
         counted_R = rows["tokens"]
@@ -183,7 +188,7 @@ def choice_array(frame: pd.DataFrame, num_experts: int) -> tuple[np.ndarray, np.
 
 def token_starts(frame: pd.DataFrame) -> np.ndarray:
     """Whether a row of layer_choices() is the first of its token."""
-    place = _places(frame)
+    place = places(frame)
     return np.append(True, place[1:] != place[:-1])[: len(place)]
 
 
@@ -192,14 +197,16 @@ def transition_choices(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """chosen_TE of the layer_choices() of two layers with so many, and unit_T, of the tokens that
     chose in both."""
-    here_T, next_T = _places(here), _places(following)
+    here_T, next_T = places(here), places(following)
     here, following = here[np.isin(here_T, next_T)], following[np.isin(next_T, here_T)]
     here_TE, unit_T = choice_array(here, num_experts[0])
     return here_TE, choice_array(following, num_experts[1])[0], unit_T
 
 
-def _places(frame: pd.DataFrame) -> np.ndarray:
-    return (frame.doc_id.astype("uint64") * 2**32 + frame.position).to_numpy()
+def places(rows: Mapping[str, np.ndarray] | pd.DataFrame) -> np.ndarray:
+    """One number for document and position (uint64)."""
+    doc_id, position = np.asarray(rows["doc_id"]), np.asarray(rows["position"])
+    return (doc_id.astype(np.uint64) << np.uint64(32)) | position.astype(np.uint64)
 
 
 def first_choice_array(

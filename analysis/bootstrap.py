@@ -4,7 +4,7 @@ N = groups, L = MoE layers, E = routed experts, G = domains, R = resamples. Toke
 resemble one another, so groups are drawn again, whole and within their domain.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from scipy import special
@@ -26,22 +26,6 @@ def bootstrap_weights(
         counts = np.bincount(drawn.ravel(), minlength=drawn.size)
         weights_RN[:, groups] = counts.reshape(drawn.shape)
     return weights_RN
-
-
-def bootstrap_loads(
-    tokens_NLE: np.ndarray,
-    domain_id_N: np.ndarray,
-    *,
-    num_domains: int,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Iterator[np.ndarray]:
-    """tokens_EGR of one layer after the other, the same resamples in each."""
-    loads_of = resampled_loads(
-        tokens_NLE, domain_id_N, num_domains=num_domains, resamples=resamples, seed=seed
-    )
-    for layer_id in range(tokens_NLE.shape[1]):
-        yield loads_of(layer_id)
 
 
 def resampled_loads(

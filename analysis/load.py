@@ -15,6 +15,8 @@ from analysis.permutation import false_discovery_rate
 from analysis.refusals import no_tokens
 from analysis.significance import MAX_Q
 
+BUSIEST = 3  # experts
+
 
 def load_imbalance(tokens_LE: np.ndarray) -> np.ndarray:
     """max / mean of each layer: 1 when balanced, E when one expert takes all."""
@@ -48,7 +50,7 @@ def normalized_entropy(tokens_LE: np.ndarray) -> np.ndarray:
     return np.where(experts_L == 1, 1.0, np.minimum(entropy_L, 1.0))  # at most 1 but for rounding
 
 
-def busiest_share(tokens_LE: np.ndarray, n: int = 3) -> np.ndarray:
+def busiest_share(tokens_LE: np.ndarray, n: int = BUSIEST) -> np.ndarray:
     """Share of the choices that went to the n busiest experts: n / E when balanced."""
     busiest_Ln = -np.sort(-tokens_LE, -1)[..., :n]
     return np.nansum(busiest_Ln, -1) / (known_experts(tokens_LE) * _mean(tokens_LE))

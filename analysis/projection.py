@@ -66,9 +66,10 @@ def project_tokens(con: DuckDBPyConnection, info: TraceInfo, *, seed: int) -> Po
 
 
 def token_points(frame: pd.DataFrame, choices: Rows, info: TraceInfo, *, seed: int) -> Points:
+    features_PF = token_features(choices, choices["point"], len(frame), info)
     return _points(
         frame.assign(**first_choices(choices, len(frame), info)),
-        token_features(choices, choices["point"], len(frame), info),
+        features_PF,
         groups_P=frame.unit.to_numpy(),
         seed=seed,
         total=info.num_tokens,

@@ -223,7 +223,7 @@ def document_load(con: DuckDBPyConnection) -> pd.DataFrame:
 
 def load_batches(con: DuckDBPyConnection) -> Iterator[dict[str, np.ndarray]]:
     """doc_id, layer_id, expert_id, tokens of each phase, in parts: what document_load() adds up."""
-    query = "SELECT doc_id, layer_id, expert_id, tokens FROM document_load"
+    query = (asked.SQL / "load_batches.sql").read_text()
     for batch in con.sql(query).to_arrow_reader(LOAD_ROWS):
         yield {name: batch[name].to_numpy() for name in batch.schema.names}
 

@@ -133,8 +133,7 @@ def _unseen_documents(
             domain_id_N[~seen_N], permutations=PERMUTATIONS, seed=seed + fold
         )
         named = layer_id, expert_id
-        lift_PSG = _permuted_lifts(tokens_NLE[~seen_N], labels_PN, named, len(domains))
-        preferred_PS = np.nan_to_num(lift_PSG, nan=-np.inf).argmax(-1)
+        preferred_PS = _preferred(tokens_NLE[~seen_N], labels_PN, named, len(domains))
         right_PS = claimed_LEG[layer_id, expert_id, preferred_PS]  # of several domains, any
         accuracy.append(right_PS.mean(-1))
         judged.append(len(layer_id))
@@ -169,6 +168,22 @@ def _fold_interval(accuracy: np.ndarray) -> tuple[float | None, float | None]:
 def _claimed(columns_LEG: dict[str, np.ndarray]) -> np.ndarray:
     """Which cells are specialists, as in specialists()."""
     return (columns_LEG["q"] < MAX_Q) & (columns_LEG["estimate"] >= np.log2(MIN_LIFT))
+
+
+def _preferred(
+    tokens_NLE: np.ndarray,
+    labels_PN: np.ndarray,
+    named: tuple[np.ndarray, np.ndarray],
+    num_domains: int,
+) -> np.ndarray:
+    """The domain of the highest of _permuted_lifts() [1 + P, S]; TOGETHER of them at a time."""
+    together = max(1, TOGETHER // (len(labels_PN) * num_domains))
+    parts = []
+    for first in range(0, len(named[0]), together):
+        some = named[0][first : first + together], named[1][first : first + together]
+        lift_PSG = _permuted_lifts(tokens_NLE, labels_PN, some, num_domains)
+        parts.append(np.nan_to_num(lift_PSG, nan=-np.inf).argmax(-1))
+    return np.concatenate(parts, axis=1)
 
 
 def _permuted_lifts(

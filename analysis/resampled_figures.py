@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from analysis.distinct import distinct_experts, entropy
-from analysis.load import busiest_share
+from analysis.load import BUSIEST, busiest_share
 from analysis.refusals import no_tokens, one_domain, too_few_choices
 from analysis.specialization import (
     MIN_DIVERGENCE,
@@ -22,7 +22,6 @@ from analysis.specialization import (
 
 CACHED = 100_000  # counts
 SMALLEST = np.float32(1e-30)
-BUSIEST = 3
 
 
 def load_figures(tokens_RE: np.ndarray) -> dict[str, np.ndarray]:

@@ -10,19 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 from scipy.sparse import csc_matrix, csr_matrix, hstack
 
 from analysis import queries
+from analysis.arrays import places
 from analysis.queries import TraceInfo
 from analysis.reduction import add_choices
-from data.connection import interruptible
+from data.connection import TraceError, interruptible
 from data.routing import NO_EXPERT
 
 CHOICES_AT_ONCE = 1 << 23  # rows of document_load()
 DECISIONS_AT_ONCE = 1 << 21  # of layers about tokens
 READERS = 2  # parts at a time: their choices are added up while DuckDB reads on
 NEAR = 4  # documents with fewer between them are read together
+FAR = 64  # documents: tokens with more between them are asked for apart, which takes as long
+DAMAGED, AGAIN = "this trace is damaged or was altered", "copy it again or capture again"
 Rows = Mapping[str, np.ndarray]
 
 
@@ -50,34 +54,37 @@ def first_choices(rows: Rows, num_points: int, info: TraceInfo) -> dict[str, np.
 
 
 def expert_index(rows: Rows | pd.DataFrame, info: TraceInfo) -> np.ndarray:
-    """One number for layer and expert."""
-    return np.asarray(rows["layer_id"]).astype(np.int32) * np.int32(info.num_experts) + np.asarray(
-        rows["expert_id"]
-    )
+    """One number for layer and expert. TraceError: this trace has no such layer or expert."""
+    layer_id, expert_id = np.asarray(rows["layer_id"]), np.asarray(rows["expert_id"])
+    _require_below(layer_id, info.num_layers, "layer")
+    _require_below(expert_id, info.num_experts, "expert")
+    return layer_id.astype(np.int32) * np.int32(info.num_experts) + expert_id
 
 
 def reduced_parts(
     con: DuckDBPyConnection, tokens: pd.DataFrame, info: TraceInfo, components_FS: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Which of the tokens (doc_id, position, ascending), and their token_features() in these
-    components. Tokens between them in the trace are read and left out."""
+    components. Tokens that lie near them in the trace are read and left out."""
     at_once = max(1, DECISIONS_AT_ONCE // info.num_layers)
-    place_P = _places(tokens)
+    place_P = places(tokens)
+    far = np.flatnonzero(np.diff(place_P >> np.uint64(32)) > FAR) + 1
 
-    def reduced(first: int) -> tuple[slice, np.ndarray]:
-        here = slice(first, min(first + at_once, len(tokens)))
+    def reduced(of_P: np.ndarray) -> tuple[slice, np.ndarray]:
+        here = slice(int(of_P[0]), int(of_P[-1]) + 1)
         ends = [divmod(int(place_P[end]), 2**32) for end in (here.start, here.stop - 1)]
-        sum_PS = np.zeros((here.stop - first, components_FS.shape[1]), np.float32)
+        sum_PS = np.zeros((len(of_P), components_FS.shape[1]), np.float32)
         with interruptible(con.cursor()) as own:
             for batch in _whole_tokens(queries.choice_lists(own, ends[0], ends[1])):
                 lists = _flat(batch)
+                _require_below(lists["layer_id"], info.num_layers, "layer")
                 columns = [lists[name] for name in ("layer_id", "end", "expert_id", "weight")]
                 given = info.num_experts, place_P[here], components_FS
-                add_choices(_places(lists), *columns, *given, sum_PS)
+                add_choices(places(lists), *columns, *given, sum_PS)
         return here, sum_PS
 
     with ThreadPoolExecutor(READERS) as pool:
-        yield from pool.map(reduced, range(0, len(tokens), at_once))
+        yield from pool.map(reduced, _pieces(np.split(np.arange(len(tokens)), far), at_once))
 
 
 def document_parts(
@@ -121,7 +128,7 @@ def _whole_tokens(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
     kept = None
     for batch in batches:
         rows = batch if kept is None else pa.concat_batches([kept, batch])
-        place_R = _places({name: rows[name].to_numpy() for name in ("doc_id", "position")})
+        place_R = places({name: rows[name].to_numpy() for name in ("doc_id", "position")})
         others = np.flatnonzero(place_R != place_R[-1:])
         end = int(others[-1]) + 1 if len(others) else 0
         if end:
@@ -133,8 +140,11 @@ def _whole_tokens(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
 
 def _flat(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     """doc_id, position, layer_id of lists, where each ends, and expert_id, weight of all choices:
-    NO_EXPERT where none ran, NaN where no weight is known."""
+    NO_EXPERT where none ran, NaN where no weight is known. TraceError: a list lacks weights."""
     lists, weights = batch["expert_ids"], batch["weights"]
+    alike = pc.equal(lists.value_lengths(), weights.value_lengths())
+    if not pc.all(alike, min_count=0).as_py():  # those without any are not compared
+        raise TraceError(f"{DAMAGED}: weights are not as many as choices; {AGAIN}")
     length, expert_id = lists.value_lengths().to_numpy(), lists.flatten()
     weight = weights.flatten().to_numpy()
     if weights.null_count:
@@ -144,6 +154,12 @@ def _flat(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     columns = {name: batch[name].to_numpy() for name in ("doc_id", "position", "layer_id")}
     numbers = expert_id.fill_null(NO_EXPERT % 2**16).to_numpy().view(np.int16)
     return columns | {"end": np.cumsum(length), "expert_id": numbers, "weight": weight}
+
+
+def _require_below(number: np.ndarray, count: int, what: str) -> None:
+    """The rows of a large trace may be unchecked, and loops in machine code check nothing."""
+    if (last := number.max(initial=0)) >= count:
+        raise TraceError(f"{DAMAGED}: it names {what} {last} of {count}; {AGAIN}")
 
 
 def _pieces(runs: list[np.ndarray], most: int) -> Iterator[np.ndarray]:
@@ -168,8 +184,3 @@ def _features(
     ends = np.searchsorted(point, np.arange(num_points + 1))
     shape = num_points, info.num_layers * info.num_experts
     return csr_matrix((np.sqrt(share, dtype=np.float32), feature, ends), shape=shape)
-
-
-def _places(rows: Rows | pd.DataFrame) -> np.ndarray:
-    doc_id, position = np.asarray(rows["doc_id"]), np.asarray(rows["position"])
-    return (doc_id.astype(np.uint64) << np.uint64(32)) | position.astype(np.uint64)

@@ -14,6 +14,9 @@ FORESEEN = (  # what files, disks, memory and options of a user can cause
     safetensors.SafetensorError,
 )
 
+FULL = "No space left on device"  # as the system says it, and DuckDB and Arrow repeat it
+MAKE_ROOM = "free some space, or write elsewhere"
+
 
 def is_foreseen(error: Exception) -> bool:
     """What has a line; anything else is a bug, and has a traceback."""
@@ -34,4 +37,6 @@ def line_of(error: Exception) -> str:
         text = ": ".join([" -> ".join(places), error.strerror] if places else [error.strerror])
     elif isinstance(error, MemoryError) or is_out_of_memory(error):
         text = f"not enough memory: {text}"
+    if FULL in text and MAKE_ROOM not in text:
+        text += f"; {MAKE_ROOM}"
     return " ".join(text.split())

@@ -96,7 +96,7 @@ class Kept:
         a layer that is to be kept."""
         said: dict[str, object] = {}
         layers = whole.layers
-        if self.sample:
+        if self.sample and documents < of_documents:
             said["texts"] = {
                 "sample": self.sample.text,
                 "seed": self.seed,
@@ -110,8 +110,9 @@ class Kept:
                     f"--layers names layer {numbers[-1]}, and the model has {len(layers)} MoE "
                     f"layers: 0 to {len(layers) - 1}"
                 )
-            said["layers"] = {"kept": numbers, "of": len(layers)}
-            layers = tuple(layers[number] for number in numbers)
+            if len(numbers) < len(layers):
+                said["layers"] = {"kept": numbers, "of": len(layers)}
+                layers = tuple(layers[number] for number in numbers)
         if not said:
             return whole
         capture = whole.config["capture"]

@@ -10,6 +10,7 @@ from analysis.groups import in_words
 from app import stored, summary_kinds
 from app.stored import COMPUTED, ESTIMATED
 from app.studies import estimates, statistics
+from app.studies.summary import groups_said
 from app.trace import BY_IDENTITY, Trace
 from data.groups import sources_of
 
@@ -36,10 +37,13 @@ def by_domain(trace: Trace) -> pd.DataFrame:
 def _by_domain(trace: Trace, source: str) -> pd.DataFrame:
     if source == COMPUTED:
         with trace.cursor() as con:
-            grouped = trace.groups is not None
+            grouped = groups_said(trace.info) is not None
             return statistics.by_domain(con, stored.groups(trace), grouped=grouped)
     if source == ESTIMATED:
-        return estimates.sample(stored.documents(trace), trace.domains)
+        texts = stored.documents(trace)
+        if not trace.info.counts_only:  # there, no text says how many it has
+            texts = texts[texts.tokens > 0]
+        return estimates.sample(texts, trace.domains)
     return stored.frame(trace, summary_kinds.SAMPLE)
 
 
@@ -52,12 +56,12 @@ def num_choices(trace: Trace) -> int:
 def size(trace: Trace) -> str:
     """How many texts in how many groups, those without a token too."""
     size = in_words(trace.info.num_documents, stored.documents(trace).unit.nunique())
-    return size if trace.groups is not None else f"{size}, groups unknown"
+    return size if groups_said(trace.info) is not None else f"{size}, groups unknown"
 
 
 def grouping_line(trace: Trace) -> str:
     """What counts as one observation here, and how far that matters."""
-    table, how = by_domain(trace), trace.groups
+    table, how = by_domain(trace), groups_said(trace.info)
     n_documents, n_groups = int(table.n_documents.sum()), int(table.n_groups.sum())
     size = in_words(n_documents, n_groups)
     names = f" {line}" if (line := domain_names.in_words(trace.domains)) else ""

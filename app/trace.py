@@ -49,12 +49,6 @@ class Trace:
         return self.info.domains
 
     @property
-    def groups(self) -> dict[str, Any] | None:
-        """How documents came by their groups (Grouping.described); None: format 3 does not say."""
-        capture = self.info.config.get("capture")
-        return capture.get("groups") if isinstance(capture, dict) else None
-
-    @property
     def not_kept(self) -> list[str]:
         """What its capture left out, a line each."""
         return kept.in_words(self.info.config, self.info.num_layers)

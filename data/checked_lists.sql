@@ -31,6 +31,17 @@ FROM routed
 WHERE uneven > 0
 LIMIT 1;
 
+-- Sums alone.
+SELECT format('the sums (document_size, document_gate) of document {} are twice there, or of no document or layer', doc_id)
+FROM (
+    SELECT doc_id FROM file.main.document_size GROUP BY doc_id HAVING count(*) > 1
+    UNION ALL
+    SELECT doc_id
+    FROM file.main.document_gate LEFT JOIN document USING (doc_id), opened
+    WHERE document.sha256 IS NULL OR layer_id >= num_layers
+)
+LIMIT 1;
+
 -- Every row.
 SELECT format('the sums (document_size) of document {} differ from its tokens', doc_id)
 FROM document_tokens FULL JOIN file.main.document_size AS size USING (doc_id)

@@ -1,15 +1,13 @@
 """Several traces of one model become one, as if one process had captured all of their documents."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import duckdb
-import numpy as np
 
 from data.connection import connect, first_line, interruptible
 from data.new_trace import create_empty
+from data.ranges import document_ranges
 from data.shards import (
     Shard,
     attach,
@@ -17,7 +15,7 @@ from data.shards import (
     files_of,
     joined_config,
     require_one_trace,
-    shard_paths,
+    require_shards,
 )
 from data.store import open_trace
 from data.strict_json import json_text
@@ -38,6 +36,11 @@ ORDER = {  # of the rows of a document
     "document_gate": ", layer_id",
 }
 SELECTED = {"dropped": "SELECT * EXCLUDE place FROM shards.dropped_in_order"}
+DECISIONS = """
+SELECT doc_id, coalesce(tokens, 0) * num_layers::BIGINT AS size
+FROM shards.trace, shards.document LEFT JOIN shards.document_size USING (doc_id)
+ORDER BY doc_id
+"""
 AT_ONCE = 1_000_000  # decisions that are put in order together
 
 
@@ -48,7 +51,7 @@ def merge_traces(paths: list[Path], target: Path, *, all_parts: bool = True) -> 
     Documents keep their ids, so no two traces may share one; rows come in the order of a capture.
     Without `all_parts`, prompts captured in parts may lack some.
     """
-    paths = [one for path in paths for one in (shard_paths(path) if path.is_dir() else [path])]
+    paths = [one for path in paths for one in (require_shards(path) if path.is_dir() else [path])]
     if len(paths) < 2:
         raise ValueError(f"{len(paths)} trace to merge; give two or more")
     require_free(target)
@@ -84,7 +87,7 @@ def write_merged(paths: list[Path], target: Path, shards: list[Shard]) -> None:
             sources = [attach(con, path, place) for place, path in enumerate(paths)]
             con.execute("ATTACH ':memory:' AS shards")
             create_views(con, sources, into="shards.main")
-            for first, last in ranges(con, shards[0].description.num_layers):
+            for first, last in document_ranges(con, DECISIONS, at_once=AT_ONCE):
                 con.begin()
                 for table, order in ORDER.items():
                     rows = SELECTED.get(table, f"FROM shards.{table}")
@@ -106,22 +109,6 @@ def write_merged(paths: list[Path], target: Path, shards: list[Shard]) -> None:
             con.execute("CHECKPOINT")
         except duckdb.Error as error:
             raise ValueError(f"cannot merge into {target}: {first_line(error)}") from error
-
-
-def ranges(con: duckdb.DuckDBPyConnection, num_layers: int) -> Iterator[tuple[int, int]]:
-    """First and last documents of pieces that are put in order in memory."""
-    sizes = con.execute(
-        "SELECT doc_id, coalesce(tokens, 0) AS tokens FROM shards.document "
-        "LEFT JOIN shards.document_size USING (doc_id) ORDER BY doc_id"
-    ).fetchnumpy()
-    doc_ids, ends = (
-        np.asarray(sizes["doc_id"]),
-        np.cumsum(sizes["tokens"], dtype=np.int64) * num_layers,
-    )
-    splits = np.flatnonzero(np.diff(ends // AT_ONCE)) + 1
-    for low, high in pairwise([0, *splits.tolist(), len(doc_ids)]):
-        if low < high:
-            yield int(doc_ids[low]), int(doc_ids[high - 1])
 
 
 def require_agreement(merged: Path) -> None:

@@ -193,7 +193,8 @@ class PairCounts:
         """Of all layers or some: threads may each add those of other layers. ValueError: a token
         chose an expert twice, or one that does not exist."""
         layers = layers or range(len(self.coactivation_LEE))
-        require_known(expert_ids_TLK[:, layers.start : layers.stop], self.coactivation_LEE.shape[1])
+        read = slice(max(0, layers.start - 1), layers.stop)  # the layer before them is followed
+        require_known(expert_ids_TLK[:, read], self.coactivation_LEE.shape[1])
         twice = add_pairs(
             expert_ids_TLK, self.coactivation_LEE, self.transition_LEE, layers.start, layers.stop
         )

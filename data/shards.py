@@ -196,6 +196,16 @@ def shard_paths(folder: Path) -> list[Path]:
     return [path for path in inside if path.suffix == ".duckdb" or (path / MANIFEST).is_file()]
 
 
+def require_shards(folder: Path) -> list[Path]:
+    """shard_paths(); TraceError where there are none."""
+    if paths := shard_paths(folder):
+        return paths
+    raise TraceError(
+        f"{folder} is a folder; name a trace, or a folder of its shards: .duckdb files, or "
+        "exports as Parquet"
+    )
+
+
 def _unreadable(path: Path) -> str | None:
     """What it is instead of the shard that its name, or what is in it, says."""
     if path.suffix == ".duckdb" and not path.is_file() and not (path / MANIFEST).is_file():

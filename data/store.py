@@ -20,7 +20,7 @@ from data.inputs import require_file
 from data.new_trace import TraceDescription, create_empty, difference, layer_difference
 from data.outputs import alone_in
 from data.routing import RoutingBatch
-from data.shards import described, open_shards, open_views, require_one_trace, shard_paths
+from data.shards import described, open_shards, open_views, require_one_trace, require_shards
 from data.strict_json import json_text
 from data.tables_check import require_sound_tables
 from data.trace_check import require_sound
@@ -268,22 +268,18 @@ def open_trace(path: Path, *, rows: bool = True) -> duckdb.DuckDBPyConnection:
 
 def open_folder(folder: Path, *, rows: bool) -> duckdb.DuckDBPyConnection:
     """The shards in it as one trace. TraceError: they are none, or one of them is missing."""
-    paths = shard_paths(folder)
-    if not paths:
-        raise TraceError(
-            f"{folder} is a folder; name a trace, or a folder of its shards: .duckdb files, or "
-            "exports as Parquet"
-        )
+    paths = require_shards(folder)
+    so_many = 1 << (len(paths) - 1).bit_length()  # a power of 2: a shard more seldom changes it
     shards = []
     for path in paths:
         if path.is_file():
-            require_sound(path, rows=rows)
+            require_sound(path, rows=rows, shards=so_many)
         else:
-            require_sound_tables(path, rows=rows)
+            require_sound_tables(path, rows=rows, shards=so_many)
         with open_views([path]) as con:
             shards.append(described(path, con))
     try:
-        require_one_trace(shards)
+        require_one_trace(shards, all_parts=paths != [folder])  # an export alone may be a part
     except ValueError as error:
         raise TraceError(str(error)) from error
     return open_shards(folder, paths, shards, memory=memory_of(rows))

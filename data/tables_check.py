@@ -10,28 +10,33 @@ from data.connection import TraceError, first_line, reading
 from data.exports.tables import MANIFEST, TABLES, columns, sha256
 from data.shards import TABLES_VERSION, files_of, open_views
 from data.strict_json import read_object
-from data.trace_check import CHOICES, check_seconds, require_agreement
+from data.trace_check import CHOICES, MOST_SHARDS, check_seconds, require_agreement
 
 AGAIN = "export the trace again"
 
 
-def require_sound_tables(folder: Path, *, rows: bool) -> None:
+def require_sound_tables(folder: Path, *, rows: bool, shards: int) -> None:
     """TraceError: its files are not those of its manifest, or do not agree. Checked once while they
-    stay the same; without `rows`, of a large one sums alone."""
+    stay the same; without `rows`, of a large one, or one of many shards, sums alone."""
+    files = [*files_of(folder), folder / MANIFEST]
     try:
-        stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files_of(folder))
+        stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files)
     except OSError as error:
         missing = Path(error.filename).name
         raise TraceError(f"{folder} has no {missing} ({error.strerror}); {AGAIN}") from error
-    if refusal := _refusal(folder.absolute(), stamps, rows):
+    try:
+        refusal = _refusal(folder.absolute(), stamps, rows, shards)
+    except OSError as error:  # of the machine, not of the files: asked again the next time
+        raise TraceError(first_line(error)) from error
+    if refusal:
         raise TraceError(refusal)
 
 
-@lru_cache(maxsize=256)
-def _refusal(folder: Path, _stamps: object, rows: bool) -> str | None:
+@lru_cache(maxsize=MOST_SHARDS)
+def _refusal(folder: Path, _stamps: object, rows: bool, shards: int) -> str | None:
     try:
         choices = _require_columns(folder)
-        rows = rows or choices <= CHOICES
+        rows = rows or choices * shards <= CHOICES
         if rows:
             _require_checksums(folder)
         size = sum(file.stat().st_size for file in files_of(folder))
@@ -40,7 +45,7 @@ def _refusal(folder: Path, _stamps: object, rows: bool) -> str | None:
             reading(con, folder, seconds=check_seconds(size)),
         ):
             require_agreement(con, folder, TABLES_VERSION, whole=True, rows=rows)
-    except (ValueError, OSError, pa.ArrowException) as error:
+    except (ValueError, pa.ArrowException) as error:
         return first_line(error)
     return None
 

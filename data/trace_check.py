@@ -26,6 +26,7 @@ SCHEMA = Path(__file__).with_name("schema.sql")
 CHECKS = Path(__file__).with_name("checks.sql")
 BY_FORMAT = "-- what differs by format\n"  # a line of it
 DECISIONS, CHOICES = 1_500_000, 10_000_000  # whose rows are read in half a second
+MOST_SHARDS = 4_096  # more than a process may have open
 CONFIG_CHARACTERS = 10_000_000
 DEEPEST = 100  # levels of the configuration
 CHECK_SECONDS, BYTES_A_SECOND = 60, 20_000_000  # of a check, before it is stopped
@@ -61,10 +62,11 @@ OBJECTS = {
 TABLES = f"SELECT table_name, sql FROM system.main.duckdb_tables() WHERE {OTHERS}"
 
 
-def require_sound(path: Path, *, whole: bool = True, rows: bool = True) -> None:
-    """The file is a trace whose contents agree. A file is checked once while it stays the same."""
+def require_sound(path: Path, *, whole: bool = True, rows: bool = True, shards: int = 1) -> None:
+    """The file is a trace whose contents agree. A file is checked once while it stays the same;
+    without `rows`, of one of so many shards."""
     log = path.with_name(path.name + ".wal")  # what DuckDB had not put into the file
-    if refusal := _refusal(path.absolute(), _stamp(path), _stamp(log), whole, rows):
+    if refusal := _refusal(path.absolute(), _stamp(path), _stamp(log), whole, rows, shards):
         raise TraceError(refusal)
 
 
@@ -77,15 +79,17 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return file.st_mtime_ns, file.st_size
 
 
-@lru_cache(maxsize=256)
-def _refusal(path: Path, _file: object, _log: object, whole: bool, rows: bool) -> str | None:
+@lru_cache(maxsize=MOST_SHARDS)
+def _refusal(
+    path: Path, _file: object, _log: object, whole: bool, rows: bool, shards: int
+) -> str | None:
     """Why it cannot be read; None where it can."""
     try:
         with (
             connect(path, read_only=True) as connection,
             reading(connection, path, seconds=check_seconds(path.stat().st_size)),
         ):
-            check_trace(connection, path, whole=whole, rows=rows)
+            check_trace(connection, path, whole=whole, rows=rows, shards=shards)
     except TraceError as error:
         return str(error)
     return None
@@ -97,14 +101,19 @@ def check_seconds(size: int) -> float:
 
 
 def check_trace(
-    con: duckdb.DuckDBPyConnection, path: Path, *, whole: bool = True, rows: bool = True
+    con: duckdb.DuckDBPyConnection,
+    path: Path,
+    *,
+    whole: bool = True,
+    rows: bool = True,
+    shards: int = 1,
 ) -> None:
     """TraceError: it is not sound. Temporary tables stay in `con`; an interrupted capture is not
-    whole. Without `rows`, sums alone are checked, where rows take long to read."""
+    whole. Without `rows`, sums alone are checked, where those of so many shards take long."""
     tables = _tables(con, path)
     version = _version(con, path, tables)
     _require_schema(path, tables, version)
-    rows = rows or few_rows(con, version)
+    rows = rows or few_rows(con, version, shards)
     create_views(con, [Source("file.main", version)])
     con.execute("USE memory")
     require_agreement(con, path, version, whole=whole, rows=rows)
@@ -120,11 +129,11 @@ def require_agreement(
         )
 
 
-def few_rows(con: duckdb.DuckDBPyConnection, version: int) -> bool:
-    """They are read while somebody waits for a page."""
+def few_rows(con: duckdb.DuckDBPyConnection, version: int, shards: int) -> bool:
+    """Those of so many shards like it are read while somebody waits for a page."""
     table, most = ("decision", DECISIONS) if version >= WITH_LISTS else ("routing", CHOICES)
     size = "SELECT estimated_size FROM system.main.duckdb_tables() WHERE table_name = $1"
-    return con.execute(size, [table]).fetchall()[0][0] <= most
+    return con.execute(size, [table]).fetchall()[0][0] * shards <= most
 
 
 def disagreement(

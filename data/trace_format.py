@@ -43,10 +43,8 @@ def format_version(connection: duckdb.DuckDBPyConnection) -> int:
     return int(connection.execute("SELECT format_version FROM trace").fetchall()[0][0])
 
 
-def layers_query(version: int, *, schema: str = "main") -> str:
-    """Rows of table layer. Formats 3 to 5 say the same of all, and not what they are called."""
-    if version >= WITH_LAYERS:
-        return f"SELECT layer_id, {LAYER_FIELDS} FROM {schema}.layer"
+def layers_query(schema: str) -> str:
+    """Rows of table layer of formats 3 to 5, which say the same of all, and not their names."""
     return (
         "SELECT layer_id, concat('layer ', layer_id) AS name, num_experts, num_shared_experts, "
         f"top_k, scoring, '{UNKNOWN}' AS weighting, '{UNKNOWN}' AS selection "

@@ -28,12 +28,12 @@ DECISIONS = """
 SELECT doc_id, position, layer_id,
        coalesce(list_transform(range(ranks), lambda rank: experts[rank]), []) AS expert_ids,
        CASE WHEN ranks IS NULL THEN []
-            WHEN NOT isnan(anyone) THEN list_transform(range(ranks), lambda rank: weighs[rank])
+            WHEN known THEN list_transform(range(ranks), lambda rank: weighs[rank])
             END AS weights,
        entropy, margin
 FROM (SELECT doc_id, position, layer_id FROM {0}.token, {0}.expert WHERE expert_id = 0)
 LEFT JOIN (
-    SELECT doc_id, position, layer_id, max(rank) + 1 AS ranks, any_value(weight) AS anyone,
+    SELECT doc_id, position, layer_id, max(rank) + 1 AS ranks, bool_or(NOT isnan(weight)) AS known,
            map(list(rank::BIGINT), list(expert_id)) AS experts,
            map(list(rank::BIGINT), list(weight)) AS weighs
     FROM {0}.routing
@@ -103,10 +103,12 @@ class Source:
 def create_views(
     con: duckdb.DuckDBPyConnection, sources: Sequence[Source], *, into: str = MEMORY
 ) -> None:
-    """Of the documents of all sources; of several, `trace` is the first's. `dropped_in_order` has
-    the place of each row too."""
+    """Of the documents of all sources; of several, `trace` is the first's, `layer` of the first
+    that says it. `dropped_in_order` has the place of each row too."""
     first = sources[0]
-    views = {"trace": _trace(first), "layer": _layer(first)}
+    described = [source for source in sources if source.version >= WITH_LAYERS]
+    layers = f"FROM {described[0].schema}.layer" if described else layers_query(first.schema)
+    views = {"trace": _trace(first), "layer": layers}
     views["expert"] = f"FROM {first.schema}.expert"
     of_each = [_of_documents(source, place) for place, source in enumerate(sources)]
     for name in of_each[0]:
@@ -160,9 +162,3 @@ def _trace(source: Source) -> str:
     if source.version < 7:
         added += ", false AS counts_only"
     return f"SELECT *{added} FROM {source.schema}.trace"
-
-
-def _layer(source: Source) -> str:
-    if source.version >= WITH_LAYERS:
-        return f"FROM {source.schema}.layer"
-    return layers_query(source.version, schema=source.schema)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from data.batch_check import check_tokens
 from data.connection import WRITER_THREADS
 from data.counts import CountsBatch, counted_k_table, counted_load_table
+from data.ranges import document_ranges
 from data.rollups import (
     PairCounts,
     decision_table,
@@ -239,14 +240,12 @@ class TraceWriter:
 
     def restore(self) -> set[int]:
         """Go on after the documents of the file: their ids, and the pairs counted again."""
-        sizes = self.connection.execute(
-            "SELECT doc_id, tokens FROM document_size ORDER BY doc_id"
-        ).fetchnumpy()
-        doc_ids, ends = sizes["doc_id"], np.cumsum(sizes["tokens"], dtype=np.int64)
-        splits = np.flatnonzero(np.diff(ends // TOKENS)) + 1
-        for low, high in pairwise([0, *splits, len(doc_ids)]):
-            if low < high:
-                self.pairs.add(self._stored_ids(*doc_ids[[low, high - 1]].tolist()))
+        choices = (
+            "SELECT doc_id, sum(tokens * greatest(k, 1)::BIGINT)::BIGINT AS size "
+            "FROM document_k SEMI JOIN document_size USING (doc_id) GROUP BY doc_id ORDER BY doc_id"
+        )
+        for first, last in document_ranges(self.connection, choices, at_once=ROWS):
+            self.pairs.add(self._stored_ids(first, last))
         rows = self.connection.execute("SELECT doc_id FROM document").fetchall()
         self.doc_ids = {row[0] for row in rows}
         self.documents = len(self.doc_ids)
@@ -271,7 +270,7 @@ def stored_choices(expert_ids: pa.ListArray, num_layers: int) -> np.ndarray:
     ids_RK[np.repeat(np.arange(len(length)), length), place] = (
         ids.fill_null(NO_EXPERT % 2**16).to_numpy().view(np.int16)
     )
-    return ids_RK.reshape(-1, num_layers, ids_RK.shape[1])
+    return ids_RK.reshape(len(ids_RK) // num_layers, num_layers, ids_RK.shape[1])
 
 
 def document_table(documents: Sequence[Document]) -> pa.Table:

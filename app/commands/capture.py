@@ -9,7 +9,13 @@ import typer
 from app.commands import capture_options as options
 from app.commands.capture_options import Asked
 from app.commands.capture_prompts import RANK, Texts, of_this_rank, texts_of
-from app.commands.capture_report import report, summary_figures, what_is_done, with_summary
+from app.commands.capture_report import (
+    hinting,
+    report,
+    summary_figures,
+    what_is_done,
+    with_summary,
+)
 from app.commands.loading import Device, Dtype, Model, model_folder
 from app.commands.numbers import OwnTemperature, OwnTopP
 from app.commands.parallel import ranks_of_torchrun
@@ -221,7 +227,11 @@ def write_trace(
     """Fill the store through the sink, under a progress bar; the figures of the summary."""
     started = time.perf_counter()
     stored = store.stored_doc_ids()
-    with leaving(lambda: what_is_done(store.path)), store, documents_bar() as count:
+
+    def left() -> str:
+        return what_is_done(store.path)
+
+    with leaving(left), hinting(left), store, documents_bar() as count:
         count(0, len(stored), total)
         captured = tracer.capture(
             documents,

@@ -1,13 +1,12 @@
 """`routescope capture PROMPTS --ray`: a trace by the workers of a Ray cluster."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from app.commands.capture import finish
 from app.commands.capture_options import Asked
 from app.commands.capture_prompts import Texts, texts_of
+from app.commands.capture_report import NOTHING, hinting
 from app.commands.progress import documents_bar
 from app.commands.signals import leaving
 from app.studies import ray_capture
@@ -23,7 +22,7 @@ def capture_with_ray(asked: Asked, workers: int | None) -> None:
     with ray_capture.shards_of(out, resume=asked.resume) as shards:
         resumed = len(shards.finished)
         shards.require_of(texts.described())
-        with leaving(lambda: what_is_done(shards)), hinting(shards):
+        with leaving(lambda: what_is_done(shards)), hinting(lambda: what_is_done(shards)):
             read(asked, texts, shards, workers)
             lost = shards.lost_workers()
             ray_capture.merge_shards(shards, out, total=len(texts))
@@ -77,18 +76,7 @@ def work_of(asked: Asked, texts: Texts, shards: Shards) -> Work:
     )
 
 
-@contextmanager
-def hinting(shards: Shards) -> Iterator[None]:
-    """An error says what it leaves behind, if anything."""
-    try:
-        yield
-    except ValueError as error:
-        if shards.some():
-            raise ValueError(f"{error}; {what_is_done(shards)}") from error
-        raise
-
-
 def what_is_done(shards: Shards) -> str:
     if shards.some():
         return f"{shards.folder} holds what is done: add --resume to continue"
-    return "nothing was stored"
+    return NOTHING

@@ -1,11 +1,14 @@
 """What a capture says when it is done, or was interrupted."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.queries import findings
 from app.commands.findings import print_report
+from app.error_line import is_foreseen, line_of
 from data.groups import Grouping
 from data.prompts import PromptSummary
 from data.store import open_trace
@@ -14,6 +17,8 @@ from data.trace_paths import partial_path
 
 if TYPE_CHECKING:
     from model.capture import Captured
+
+NOTHING = "nothing was stored"
 
 
 def summary_figures(captured: "Captured", *, seconds: float, resumed: int = 0) -> dict[str, object]:
@@ -35,11 +40,22 @@ def with_summary(
     return figures | about_prompts | {"path": str(out)}
 
 
+@contextmanager
+def hinting(left: Callable[[], str]) -> Iterator[None]:
+    """An error says what it leaves behind, if anything."""
+    try:
+        yield
+    except Exception as error:
+        if not is_foreseen(error) or left() == NOTHING:
+            raise
+        raise ValueError(f"{line_of(error)}; {left()}") from error
+
+
 def what_is_done(path: Path) -> str:
     partial = partial_path(path)
     if partial.exists():
         return f"{partial} holds what is done: add --resume to continue"
-    return "nothing was stored"
+    return NOTHING
 
 
 def counted(number: object, one: str, several: str) -> str:

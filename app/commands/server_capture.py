@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from app.commands.capture_options import Asked, Served
 from app.commands.capture_prompts import texts_of
-from app.commands.capture_report import report, what_is_done, with_summary
+from app.commands.capture_report import hinting, report, what_is_done, with_summary
 from app.commands.progress import documents_bar
 from app.commands.signals import leaving
 from app.studies.reader import CHECKPOINT
@@ -15,7 +15,7 @@ from app.studies.server_client import Server
 from app.studies.server_dialects import Asking
 from data.routing import TraceSink
 from data.store import TraceStore
-from data.trace_paths import partial_path, require_free
+from data.trace_paths import require_free
 
 
 def capture_served(served: Served, asked: Asked, asking: Asking) -> None:
@@ -54,15 +54,10 @@ def capture_served(served: Served, asked: Asked, asking: Asking) -> None:
 
 def _written(capture: ServerCapture, store: TraceStore, sink: TraceSink, *, total: int) -> Captured:
     stored = store.stored_doc_ids()
-    try:
-        with store, documents_bar() as count:
-            count(0, len(stored), total)
-            return capture.write(
-                sink,
-                stored=stored,
-                on_progress=lambda tokens, done: count(tokens, len(stored) + done, total),
-            )
-    except ValueError as error:
-        if partial_path(store.path).exists():
-            raise ValueError(f"{error}; {what_is_done(store.path)}") from error
-        raise
+    with hinting(lambda: what_is_done(store.path)), store, documents_bar() as count:
+        count(0, len(stored), total)
+        return capture.write(
+            sink,
+            stored=stored,
+            on_progress=lambda tokens, done: count(tokens, len(stored) + done, total),
+        )

@@ -1,5 +1,6 @@
 """`routescope summarize`: the intervals and tests of a trace, beside it."""
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ import typer
 
 from app.commands.findings import print_findings
 from app.commands.signals import leaving
+from app.error_line import is_foreseen, line_of
 from data.strict_json import json_text
 
 Summary = Annotated[
@@ -43,7 +45,8 @@ def summarize(
 
 
 def summarize_large(trace: Path, *, wanted: bool, quiet: bool) -> None:
-    """At the end of a command that has made a trace: of one that pages are too slow for."""
+    """At the end of a command that has made a trace: of one that pages are too slow for. That
+    trace is there, whatever fails here."""
     from analysis.queries import trace_info
     from app.studies.summary import is_large
     from data.store import open_trace
@@ -52,8 +55,16 @@ def summarize_large(trace: Path, *, wanted: bool, quiet: bool) -> None:
         return
     with open_trace(trace) as con:
         info = trace_info(con)
-    if info.num_tokens and is_large(info):
+    if not is_large(info) or not (info.num_tokens or info.counts_only):
+        return
+    try:
         write_summary(trace, quiet=quiet)
+    except Exception as error:
+        if not is_foreseen(error):
+            raise
+        command = f"routescope summarize {shlex.quote(str(trace))}"
+        line = f"`{command}` makes its intervals and tests, which failed: {line_of(error)}"
+        print(f"{trace} is complete; {line}", file=sys.stderr)
 
 
 def write_summary(trace: Path, *, quiet: bool, findings: bool = False) -> list[str]:

@@ -150,8 +150,10 @@ class Jobs:
     def _serve(self, automatic: bool) -> None:
         process: Process | None = None
         while (job := self._next(automatic)) is not None:
-            if automatic:
-                job.stop.wait(self._settle)
+            if automatic and job.stop.wait(self._settle):
+                with self._changed:
+                    self._end(job, Outcome("cancelled"))
+                continue
             try:
                 if process is None or not process.alive:
                     process = Process(memory=self._memory, niceness=NICE[automatic])

@@ -20,8 +20,7 @@ COMING = "no interval or test yet"
 
 
 def sample(texts: pd.DataFrame, domains: tuple[str, ...]) -> pd.DataFrame:
-    """As by_domain(), of queries.documents()."""
-    texts = texts[texts.tokens > 0]
+    """As by_domain(), of rows of queries.documents()."""
     of = texts.groupby("domain")
     table = pd.DataFrame(
         {

@@ -130,10 +130,15 @@ def capture_shards(
     total: int,
     on_progress: Callable[[Shards], None],
 ) -> None:
-    """Read what is not stored. ValueError: a worker refuses, or was lost too often at one place."""
+    """Read what is not stored. ValueError: a worker refuses, as what it finds of another capture,
+    or was lost too often at one place."""
+    all_read = shards.documents == total
+    if all_read:  # for a worker to find again: the options are compared there
+        shards.finished.pop(0)
     stored = shards.stored_doc_ids()
     fresh = (document for document in documents if document.doc_id not in stored)
-    size = -(-(total - len(stored)) // max(place.workers, min(TASKS * place.workers, MOST_TASKS)))
+    parts = max(place.workers, min(TASKS * place.workers, MOST_TASKS))
+    size = -(-(total - len(stored)) // (1 if all_read else parts))
     tables = [ray.put(table_of(task)) for task in tasks(fresh, size=size)]
     if not tables:
         return
@@ -200,6 +205,7 @@ def merge_shards(shards: Shards, out: Path, *, total: int) -> None:
     whole = paths[0]
     if len(paths) > 1:
         whole = shards.folder / out.name
+        whole.unlink(missing_ok=True)  # of a driver that was lost before it moved it
         merge_traces(paths, whole)
     require_free(out)
     whole.rename(out)

@@ -35,23 +35,27 @@ def placement(
     GPUs, all of them, where it is auto. ValueError: there is no room for as many."""
     cpus = [int(machine.get(CPU, 0)) for machine in machines]
     gpus = [int(machine.get(GPU, 0)) for machine in machines]
+    if not any(cpus):
+        raise ValueError(
+            "no machine of the cluster offers a processor core; start Ray there with --num-cpus"
+        )
     each = 0
     if device != "cpu" and any(gpus):
         each = min(filter(None, gpus)) if device == "auto" else 1
     if each:
         room = sum(has // each for has in gpus)
-        if (workers or 0) > room:
+        if workers and workers > room:
             raise ValueError(no_room(workers, room, "a GPU" if each == 1 else f"{each} GPUs"))
         return Placement(workers=workers or room, cpus=1, gpus=each)
     wanted = workers or sum(has > 0 for has in cpus)
-    shares = range(max(cpus, default=0), 0, -1)
+    shares = range(max(cpus), 0, -1)
     share = next((one for one in shares if sum(has // one for has in cpus) >= wanted), 0)
     if not share:
         raise ValueError(no_room(wanted, sum(cpus), "a processor core"))
     return Placement(workers=wanted, cpus=share)
 
 
-def no_room(wanted: int | None, room: int, each: str) -> str:
+def no_room(wanted: int, room: int, each: str) -> str:
     return f"--workers is {wanted:,}, and the cluster has room for {room:,} with {each} each"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from duckdb import DuckDBPyConnection
@@ -30,7 +31,7 @@ def is_corpus(info: TraceInfo) -> bool:
     return (groups_said(info) or {}).get("from") == "corpus"
 
 
-def groups_said(info: TraceInfo) -> dict[str, object] | None:
+def groups_said(info: TraceInfo) -> dict[str, Any] | None:
     """How documents came by their groups (Grouping.described); None: format 3 does not say."""
     capture = info.config.get("capture")
     return capture.get("groups") if isinstance(capture, dict) else None

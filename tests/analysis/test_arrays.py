@@ -1,13 +1,20 @@
 """What statistics take of the tiny trace of tests/traces.py: sums over groups of texts."""
 
 import shutil
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 from analysis import arrays, queries
+from data.counts import CountsBatch
+from data.routing import Document
+from data.store import TraceStore, open_trace
 from tests.data.stored import as_format_3
+from tests.routing_batches import description
 from tests.traces import seen
 
 
@@ -47,6 +54,42 @@ def test_a_group_is_one_piece_of_evidence(writable: duckdb.DuckDBPyConnection) -
     assert unit_T.tolist() == [0, 0, 0, 0, 0, 1, 1, 1]  # the documents of a group together
     assert chosen_TE.sum(0).tolist() == [5, 8, 3, 0]
     assert queries.token_id_choices(tiny, 0).unit.is_monotonic_increasing
+
+
+def test_a_group_of_which_the_first_document_is_left_out_has_its_domain(
+    writable: duckdb.DuckDBPyConnection,
+) -> None:
+    writable.execute("UPDATE file.document SET domain = 'math', \"group\" = 'a' WHERE doc_id <> 1")
+    info = queries.trace_info(writable)
+    tokens_NLE, domain_id_N = arrays.group_array(writable, info, doc_ids=np.array([1, 2]))
+    assert tokens_NLE[:, 0].tolist() == [[2, 2, 0, 0], [0, 3, 3, 0]]
+    assert [info.domains[domain_id] for domain_id in domain_id_N] == ["math", "code"]
+
+
+def test_counts_of_a_group_add_up_beyond_32_bits(tmp_path: Path) -> None:
+    of_counts = replace(description(layers=1, experts=2), counts_only=True)
+    documents = tuple(
+        Document(doc_id=doc_id, text="", domain="math", group="a", origin="dump:1")
+        for doc_id in (0, 1)
+    )
+    counts_NLE = np.array([[[2**31, 2**31]], [[2**31, 1]]])
+    with TraceStore.create(tmp_path / "t.duckdb", of_counts) as store:
+        store.write(CountsBatch(tokens_NLE=counts_NLE, documents=documents))
+    with open_trace(tmp_path / "t.duckdb") as con:
+        info = queries.trace_info(con)
+        assert arrays.group_array(con, info)[0].tolist() == [[[2**32, 2**31 + 1]]]
+        assert arrays.document_array(con, info)[0].tolist() == counts_NLE.tolist()
+
+
+def test_a_large_doc_id_takes_no_memory(writable: duckdb.DuckDBPyConnection) -> None:
+    for table in ("document", "document_size", "document_load"):
+        writable.execute(f"UPDATE file.{table} SET doc_id = 30000000 WHERE doc_id = 2")
+    tracemalloc.start()
+    tokens_NLE, _ = arrays.group_array(writable, queries.trace_info(writable))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert tokens_NLE[:, 0].tolist() == [[3, 3, 0, 0], [0, 3, 3, 0], [2, 2, 0, 0]]
+    assert peak < 1e8  # bytes; a number for every id up to it would take 2.4e8
 
 
 def test_a_trace_without_groups_has_a_group_a_document(tiny_trace: Path, tmp_path: Path) -> None:

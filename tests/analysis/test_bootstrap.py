@@ -18,9 +18,10 @@ def test_loads_are_the_weighted_documents() -> None:
     tokens_NLE = np.array([[[1, 2]], [[10, 20]], [[100, 200]]])
     domain_id_N = np.array([0, 0, 1])
     weights_RN = bootstrap.bootstrap_weights(domain_id_N, resamples=4, seed=3)
-    (tokens_EGR,) = bootstrap.bootstrap_loads(
+    loads_of = bootstrap.resampled_loads(
         tokens_NLE, domain_id_N, num_domains=3, resamples=4, seed=3
     )
+    tokens_EGR = loads_of(0)
     assert tokens_EGR[0, 0].tolist() == (weights_RN @ [1, 10, 0]).tolist()
     assert tokens_EGR[1, 1].tolist() == [200] * 4
     assert tokens_EGR[:, 2].tolist() == [[0] * 4] * 2  # a domain without documents

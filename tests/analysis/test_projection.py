@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -10,6 +11,7 @@ from typing import cast
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import typer
 from hypothesis import given, settings
@@ -22,6 +24,7 @@ from analysis import layout, projection, queries, routed_features
 from analysis.agreement import agreement
 from app.commands.project import project
 from app.sidecars import MAPS
+from data.connection import TraceError
 from data.sidecar import Sidecar, read_sidecar
 from tests.analysis.points import two_kinds
 from tests.sidecars import info_of
@@ -185,6 +188,57 @@ def test_tokens_that_choose_alike_lie_together(tiny: duckdb.DuckDBPyConnection) 
     far = np.linalg.norm(points.reduced_PS[0] - points.reduced_PS[3])
     assert near == pytest.approx(0, abs=1e-5)
     assert far > 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("SET weights = [1]", "weights are not as many as choices; copy it again"),
+        ("SET layer_id = 2", "names layer 2 of 2; copy it again"),
+    ],
+)
+def test_lists_that_nobody_checked_are_refused(
+    statement: str, message: str, writable: duckdb.DuckDBPyConnection
+) -> None:
+    info, tokens = queries.trace_info(writable), queries.tokens_by_domain(writable)
+    writable.execute(f"UPDATE file.decision {statement} WHERE doc_id = 2 AND layer_id = 1")
+    parts = routed_features.reduced_parts(writable, tokens, info, np.ones((8, 2), np.float32))
+    with pytest.raises(TraceError, match=message):
+        list(parts)
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [("SET expert_ids = [4, 0]", "names expert 4 of 4"), ("SET layer_id = 2", "layer 2 of 2")],
+)
+def test_choices_that_nobody_checked_are_refused(
+    statement: str, message: str, writable: duckdb.DuckDBPyConnection
+) -> None:
+    writable.execute(f"UPDATE file.decision {statement} WHERE layer_id = 1")
+    with pytest.raises(TraceError, match=message):
+        projection.project_tokens(writable, queries.trace_info(writable), seed=0)
+
+
+def test_what_lies_far_between_tokens_is_not_read(
+    tiny: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[tuple[tuple[int, int], tuple[int, int]]]()
+    choice_lists = queries.choice_lists
+
+    def counted(
+        con: duckdb.DuckDBPyConnection, first: tuple[int, int], last: tuple[int, int]
+    ) -> Iterator[pa.RecordBatch]:
+        asked.append((first, last))
+        return choice_lists(con, first, last)
+
+    info, tokens = queries.trace_info(tiny), queries.tokens_by_domain(tiny, doc_ids=[0, 2])
+    whole = list(routed_features.reduced_parts(tiny, tokens, info, np.eye(8, dtype=np.float32)))
+    monkeypatch.setattr(queries, "choice_lists", counted)
+    monkeypatch.setattr(routed_features, "FAR", 1)
+    parts = list(routed_features.reduced_parts(tiny, tokens, info, np.eye(8, dtype=np.float32)))
+    assert sorted(asked) == [((0, 0), (0, 2)), ((2, 0), (2, 1))]
+    assert [here for here, _ in parts] == [slice(0, 3), slice(3, 5)]
+    assert (np.concatenate([part_PS for _, part_PS in parts]) == whole[0][1]).all()
 
 
 def test_prompts_and_experts(tiny: duckdb.DuckDBPyConnection) -> None:

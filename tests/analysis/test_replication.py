@@ -105,6 +105,18 @@ def test_lifts_of_some_experts_are_those_of_all() -> None:
         assert lift_SG == pytest.approx(lift_EG[[2, 5]], abs=1e-12)
 
 
+def test_experts_a_few_at_a_time_prefer_what_all_at_once_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokens_NLE, domain_id_N = planted(documents=12)
+    labels_PN = permuted_labels(domain_id_N, permutations=4)
+    named = np.zeros(8, int), np.arange(8)
+    lift_PSG = module._permuted_lifts(tokens_NLE, labels_PN, named, 3)
+    monkeypatch.setattr(module, "TOGETHER", 3 * 5 * 3)  # of three experts
+    preferred_PS = module._preferred(tokens_NLE, labels_PN, named, 3)
+    assert preferred_PS.tolist() == lift_PSG.argmax(-1).tolist()
+
+
 def test_parts_spread_every_domain() -> None:
     domain_id_N = np.repeat([0, 1], [10, 25])
     part_N = module._parts(domain_id_N, count=5, rng=np.random.default_rng(3))

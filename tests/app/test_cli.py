@@ -22,7 +22,7 @@ import torch
 
 from app import cli
 from app.cli import main
-from app.error_line import is_out_of_memory, line_of
+from app.error_line import FULL, MAKE_ROOM, is_out_of_memory, line_of
 from app.studies.compression import texts
 from data.connection import all_questions, connect, interrupt, reading
 from data.routing import DOMAINS
@@ -176,7 +176,9 @@ def test_memory_that_there_is_not_is_one_line() -> None:
 def test_an_error_of_the_system_names_its_files() -> None:
     assert line_of(PermissionError(13, "Permission denied", "a\nb")) == "a b: Permission denied"
     assert line_of(OSError(18, "Cross-device link", "a", None, "b")) == "a -> b: Cross-device link"
-    assert line_of(OSError(28, "No space left on device")) == "No space left on device"
+    full = "t.duckdb: No space left on device; free some space, or write elsewhere"
+    assert line_of(OSError(28, "No space left on device", "t.duckdb")) == full
+    assert line_of(ValueError(full)) == full
     assert line_of(ValueError()) == "ValueError"
 
 
@@ -208,7 +210,7 @@ def test_a_reader_that_has_read_enough_ends_the_command_quietly() -> None:
 def test_a_full_standard_output_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         process = started("model", "presets", stdout=full)
-        assert process.communicate()[1] == "error: No space left on device\n"
+        assert process.communicate()[1] == f"error: {FULL}; {MAKE_ROOM}\n"
     assert process.returncode == 2
 
 

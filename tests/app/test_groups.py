@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from analysis.groups import NOT_ENOUGH
 from app import sample, workspace
 from app.commands import capture as command
+from app.studies.summary import groups_said
 from app.trace import Trace, open_trace
 from app.views.export import tables
 from app.views.overview import units
@@ -184,8 +185,9 @@ def test_a_merged_trace_says_each_way_in_which_texts_came_by_their_groups(
         [traces.parent / "first.duckdb", traces.parent / "second.duckdb"], traces / "t.duckdb"
     )
     trace = opened(traces / "t.duckdb")
-    assert trace.groups is not None
-    assert trace.groups["from"] == "column and near-duplicates"
+    said = groups_said(trace.info)
+    assert said is not None
+    assert said["from"] == "column and near-duplicates"
     line = sample.grouping_line(trace)
     assert line.startswith(
         "The sample is 64 texts in 25 groups, in part as the prompt file groups them and in part "

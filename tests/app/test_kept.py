@@ -115,6 +115,11 @@ def test_a_description_says_what_is_kept_and_layers_keep_their_names() -> None:
     assert Kept().described(described(1), documents=1, of_documents=1) == described(1)
 
 
+def test_all_texts_and_all_layers_are_no_part() -> None:
+    kept = Kept(sample=Sample("10"), layers=Layers("0-2"))
+    assert kept.described(described(2, 1, 2), documents=10, of_documents=10) == described(2, 1, 2)
+
+
 def test_a_layer_that_the_model_lacks_is_refused() -> None:
     with pytest.raises(ValueError, match="layer 3, and the model has 3 MoE layers: 0 to 2"):
         Kept(layers=Layers("1,3")).described(described(1, 1, 1), documents=1, of_documents=1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app import evidence, sample
 from app import summary_kinds as kinds
 from app.commands.summarize import summarize
 from app.jobs import beside
@@ -15,11 +16,13 @@ from app.jobs.worker import Work
 from app.studies import summary
 from app.studies.estimates import COMING
 from app.trace import open_trace
+from app.views.load_balance.panels import every_domain_panel
 from app.workspace import trace_file
 from data.sidecar import sidecar_path
 from tests.app.incomplete_traces import TWO, written
 from tests.app.jobs import work
 from tests.app.pages import page, texts, words
+from tests.app.sparse_traces import counted
 from tests.sidecars import info_of, write_unchecked
 
 pytestmark = pytest.mark.slow
@@ -33,6 +36,15 @@ def large(traces: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(summary, "LARGE", 0)
     path = traces / "large.duckdb"
     written([*TWO, *["long"] * 12])(path)
+    return path
+
+
+@pytest.fixture
+def counts(traces: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Large, and no token is known."""
+    monkeypatch.setattr(summary, "LARGE", 0)
+    path = traces / "counts.duckdb"
+    counted(path, top_k=2, domains=tuple(TWO))
     return path
 
 
@@ -78,6 +90,16 @@ def test_what_waits_for_the_job_cannot_be_downloaded(large: Path, started: list[
     assert not buttons["csv_expert_choices"].proto.disabled
 
 
+def test_where_nothing_computes_nothing_is_said_to_be_computed(
+    large: Path, started: list[Job]
+) -> None:
+    assert start(large, started, work.fail).ended.wait(300)
+    helps = [button.proto.help for button in page("export").get("download_button")]
+    assert any(line.startswith("Not computed yet.") for line in helps)
+    for said in (*helps, texts(page("specialization"))):
+        assert "being computed" not in said
+
+
 @pytest.mark.parametrize("name", SHOWS)
 def test_when_the_job_has_ended_a_page_has_all_of_it(name: str, large: Path) -> None:
     before = words(page(name))
@@ -93,6 +115,25 @@ def test_when_the_job_has_ended_a_page_has_all_of_it(name: str, large: Path) -> 
     if name == "load_balance":
         assert "tested at once" in after
         assert "tested at once" not in before
+
+
+@pytest.mark.parametrize("name", SHOWS)
+def test_a_page_shows_a_large_trace_of_counts_before_and_after_the_job(
+    name: str, counts: Path
+) -> None:
+    query = {"domain": "math"} if name == "load_balance" else {}
+    assert not page(name, **query).exception
+    summarize(counts)
+    assert not page(name, **query).exception
+
+
+def test_estimates_of_counts_are_of_all_texts(counts: Path) -> None:
+    trace = open_trace(trace_file(counts))
+    size = ["n_documents", "n_groups"]
+    assert sample.by_domain(trace)[size].to_numpy().tolist() == [[12, 12]] * 2
+    assert "one domain: nothing to compare" not in set(evidence.lifts(trace).note)
+    every_domain = every_domain_panel(trace, metric="load_imbalance").table
+    assert every_domain[size].drop_duplicates().to_numpy().tolist() == [[12, 12]]
 
 
 def test_a_job_that_failed_says_why_and_can_be_started_again(

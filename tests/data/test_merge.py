@@ -11,13 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+from data.connection import TraceError
 from data.merge import merge_traces
 from data.new_trace import TraceDescription
-from data.routing import RoutingBatch
+from data.routing import Finding, RoutingBatch
 from data.store import TraceStore, open_trace
 from data.trace_format import FORMAT_VERSION
 from data.trace_paths import merging_path, partial_path
-from tests.data.stored import as_format_3, as_format_5, open_elsewhere
+from tests.data.stored import as_format_3, as_format_5, as_format_7, open_elsewhere
 from tests.routing_batches import batch_of, description, grouped, layer, random_document
 
 LAYERS = description().layers
@@ -291,6 +292,28 @@ def test_a_configuration_that_cannot_be_joined_is_refused(
             con.execute("UPDATE trace SET config = $1", [json.dumps(config | changed)])
     with pytest.raises(ValueError, match="its configuration"):
         merge_traces(paths, tmp_path / "c.duckdb")
+
+
+def test_a_weight_that_is_no_number_leaves_the_others_of_its_token(tmp_path: Path) -> None:
+    batch = batch_of([0], [[[0, 1], [2, 3]]])
+    weights_TLK = batch.weights_TLK.copy()
+    weights_TLK[..., 0] = np.nan
+    finding = Finding(
+        kind="non-finite", severity="fatal", occurrences=1, first_example="a", effect="means"
+    )
+    a = write(tmp_path / "a.duckdb", [replace(batch, weights_TLK=weights_TLK, findings=(finding,))])
+    b = write(tmp_path / "b.duckdb", [batch_of([1], [[[0, 1], [2, 3]]])])
+    merge_traces([as_format_7(a), b], tmp_path / "c.duckdb")
+    with open_trace(tmp_path / "c.duckdb") as con:
+        found = con.execute("SELECT rank, weight FROM routing WHERE doc_id = 0").fetchall()
+    assert str(found) == "[(0, nan), (1, 0.5), (0, nan), (1, 0.5)]"
+
+
+def test_a_folder_without_shards_is_refused(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{x}.duckdb", [random_document(x, tokens=2)]) for x in (0, 1)]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(TraceError, match="none is a folder; name a trace, or a folder of its shar"):
+        merge_traces([*paths, tmp_path / "none"], tmp_path / "c.duckdb")
 
 
 def test_traces_with_and_without_weights_are_no_one_trace(tmp_path: Path) -> None:

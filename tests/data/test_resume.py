@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 
+from data import writer as module
 from data.merge import merge_traces
 from data.store import TraceStore
 from data.trace_paths import discard_partial, merging_path, partial_path, require_free
+from data.writer import TraceWriter
 from tests.data.stored import (
     DOCUMENTS,
     TOKENS,
@@ -87,6 +90,26 @@ except duckdb.FatalException:
         assert store.stored_doc_ids() == {0}
     assert [file.name for file in tmp_path.iterdir()] == ["t.duckdb"]
     assert rows(path, "SELECT kind FROM finding") == [("other",)]
+
+
+def test_a_resumed_capture_reads_as_many_choices_at_once_as_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sizes = tmp_path / "t.duckdb", []
+    stored_ids = TraceWriter._stored_ids
+
+    def counted(writer: TraceWriter, first_doc_id: int, last_doc_id: int) -> np.ndarray:
+        ids_TLK = stored_ids(writer, first_doc_id, last_doc_id)
+        sizes.append(ids_TLK.size)
+        return ids_TLK
+
+    with pytest.raises(KeyError):  # 50 tokens, 2 layers, 2 choices: 200 a document
+        write_all(path, [random_document(doc_id, tokens=50) for doc_id in range(4)], then=KeyError)
+    monkeypatch.setattr(module, "ROWS", 400)
+    monkeypatch.setattr(TraceWriter, "_stored_ids", counted)
+    with TraceStore.resume(path, description()) as store:
+        assert store.stored_doc_ids() == {0, 1, 2, 3}
+    assert sizes == [200, 400, 200]
 
 
 def test_what_a_kill_left_of_the_first_moment_is_cleared_away(tmp_path: Path) -> None:

@@ -101,6 +101,9 @@ def test_an_expert_that_does_not_exist_is_counted_nowhere(expert: int) -> None:
     ids_TLK = np.array([[[0, expert]]], np.int16)
     with pytest.raises(ValueError, match="of 4 experts"):
         PairCounts.empty(num_layers=1, num_experts=4).add(ids_TLK)
+    both_TLK = np.array([[[0, expert], [0, 1]]], np.int16)
+    with pytest.raises(ValueError, match="of 4 experts"):  # of the layer before, what follows it
+        PairCounts.empty(num_layers=2, num_experts=4).add(both_TLK, layers=range(1, 2))
     with pytest.raises(ValueError, match="of 4 experts"):
         document_load_table(batch_of([0], ids_TLK), num_experts=4)
 

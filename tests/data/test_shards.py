@@ -1,5 +1,6 @@
 """A folder of shards opens as the trace that a merge of them would be."""
 
+import errno
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import duckdb
 import pytest
 
 from analysis import arrays, queries
+from data import tables_check, trace_check
 from data.connection import TraceError
 from data.exports.tables import write_tables
 from data.merge import merge_traces
@@ -65,7 +67,7 @@ def answers(path: Path) -> dict[str, object]:
         }
         tokens_NLE, domain_id_N = arrays.group_array(con, info)
     lines = {name: sorted(frame.astype(str).values.tolist()) for name, frame in asked.items()}
-    sizes = info.num_documents, info.num_tokens, info.last_doc_id
+    sizes = info.num_documents, info.num_tokens, info.last_doc_id, info.layers
     return {**lines, "counts": tokens_NLE.tolist(), "domains": domain_id_N.tolist(), "info": sizes}
 
 
@@ -121,7 +123,7 @@ def test_shards_of_different_formats_go_together(shards: Path) -> None:
     before = answers(shards)
     as_format_5(shards / "a.duckdb")
     after = answers(shards)
-    for name in ("counts", "routing", "choices", "pairs", "documents"):
+    for name in ("counts", "routing", "choices", "pairs", "documents", "info"):
         assert after[name] == before[name]
 
 
@@ -171,6 +173,39 @@ def test_a_table_of_another_export_is_refused(shards: Path) -> None:
         open_trace(shards)
 
 
+def test_an_export_is_read_again_when_what_kept_it_from_being_read_is_gone(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    folder = as_tables(shards / "a.duckdb")
+    manifest = folder / "manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text("{}")
+    with pytest.raises(TraceError, match=r"is not the file that its manifest"):
+        open_trace(folder)
+    manifest.write_text(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(tables_check, "sha256", failing)
+        with pytest.raises(TraceError, match="Too many open files"):
+            open_trace(folder)
+    open_trace(folder).close()
+
+
+def test_rows_of_many_shards_are_left_out_as_those_of_a_large_trace(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace_check, "DECISIONS", 300)  # a.duckdb has 166, b.duckdb 254
+    with duckdb.connect(str(shards / "b.duckdb")) as con:
+        con.execute("UPDATE decision SET weights = [2, 2]")
+    with pytest.raises(TraceError, match="differ from its routing"):
+        open_trace(shards / "b.duckdb", rows=False)
+    open_trace(shards, rows=False).close()
+    with pytest.raises(TraceError, match="differ from its routing"):
+        open_trace(shards)
+
+
 def test_a_group_has_one_domain_in_all_shards(tmp_path: Path) -> None:
     for doc_id, domain in enumerate(("math", "code")):
         with TraceStore.create(tmp_path / f"{doc_id}.duckdb", description()) as store:
@@ -179,12 +214,29 @@ def test_a_group_has_one_domain_in_all_shards(tmp_path: Path) -> None:
         open_trace(tmp_path)
 
 
+def as_part(trace: Path, part: str) -> Path:
+    """As a capture with --part leaves it."""
+    prompts = {"file": "texts.txt", "sha256": "ab", "part": part}
+    with duckdb.connect(str(trace)) as con:
+        con.execute("UPDATE trace SET config = $1", [json.dumps({"capture": {"prompts": prompts}})])
+    return trace
+
+
+def test_an_export_of_a_part_opens_and_is_merged(shards: Path, tmp_path: Path) -> None:
+    parts = (("a", "1/2"), ("b", "2/2"))
+    traces = [as_part(shards / f"{name}.duckdb", part) for name, part in parts]
+    before = [answers(path) for path in traces]
+    folders = [as_tables(path) for path in traces]
+    assert [answers(path) for path in folders] == before
+    merge_traces(folders, tmp_path / "merged.duckdb")
+    assert answers(tmp_path / "merged.duckdb") == answers(shards)
+    shutil.rmtree(folders[1])
+    with pytest.raises(TraceError, match=r"part 2/2 of texts.txt is missing"):
+        open_trace(shards)
+
+
 def test_a_part_that_is_missing_is_named(shards: Path) -> None:
     for name, part in (("a", "1/3"), ("b", "3/3")):
-        prompts = {"file": "texts.txt", "sha256": "ab", "part": part}
-        with duckdb.connect(str(shards / f"{name}.duckdb")) as con:
-            con.execute(
-                "UPDATE trace SET config = $1", [json.dumps({"capture": {"prompts": prompts}})]
-            )
+        as_part(shards / f"{name}.duckdb", part)
     with pytest.raises(TraceError, match=r"part 2/3 of texts.txt is missing; capture it with"):
         open_trace(shards)

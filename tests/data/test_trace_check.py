@@ -242,6 +242,23 @@ def test_what_an_engine_may_write_is_sound(statement: str, tiny: Path) -> None:
     assert rows(tiny, "SELECT count(*) FROM trace") == [(1,)]
 
 
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    {
+        "INSERT INTO document_size FROM document_size LIMIT 1": "of document 0 are twice there",
+        "UPDATE document_gate SET doc_id = 9 WHERE doc_id = 1": "of document 9 are twice there, or",
+        "UPDATE document_gate SET layer_id = 2 WHERE doc_id = 1": "of document 1 .* or layer",
+    }.items(),
+)
+def test_the_sums_of_a_large_trace_agree(
+    statement: str, message: str, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace_check, "DECISIONS", 0)
+    open_trace(tiny, rows=False).close()
+    with pytest.raises(TraceError, match=message):
+        open_trace(change(tiny, statement), rows=False)
+
+
 def test_a_finding_names_values_that_are_not_finite(tiny: Path) -> None:
     change(
         tiny,

@@ -67,7 +67,7 @@ def pairs_answer(pairs: LayerPairs, *, layer: str, null: Null) -> str:
     tests, q = pairs.tests, pairs.tests[f"q_{null}"]
     if q.isna().all():
         why = _why_untested(pairs, null)
-        begins = {TOO_MANY: "It takes too much", NO_OTHER: "There is no way"}
+        begins = {TOO_MANY: "There are too many experts", NO_OTHER: "There is no way"}
         return (
             f"{begins.get(why, 'Not enough independent texts')} to say which experts of {layer} "
             f"prefer each other: no pair can be tested ({why})."

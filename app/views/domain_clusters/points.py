@@ -97,7 +97,7 @@ def _directions_note(what: str, parameters: Mapping[str, Any], *, shown: int) ->
     return (
         f"Showing {shown:,} of {parameters['points_in_trace']:,} {what}{read}. Components 2 and 3 "
         f"of a truncated SVD of their routing, seed {parameters['seed']}; the first is near the "
-        f"mean.{labels}"
+        f"mean. Random texts would show some structure too.{labels}"
     )
 
 

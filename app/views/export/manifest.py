@@ -10,6 +10,7 @@ import pandas as pd
 from analysis import bootstrap, metric_intervals, permutation, queries, significance
 from app import evidence, sample
 from app.kept import spans
+from app.studies.summary import groups_said
 from app.trace import Trace
 from app.views.shared import limits
 from app.views.shared.layer_names import names_of
@@ -55,7 +56,7 @@ def statistics(trace: Trace) -> dict[str, object]:
         "permutations": permutation.PERMUTATIONS,
         "permutations_of_a_null": metric_intervals.NULL_PERMUTATIONS,
         "seed": evidence.SEED,
-        "groups": trace.groups,
+        "groups": groups_said(trace.info),
         "sample_by_domain": _records(sample.by_domain(trace)),
         "unsaid": [*trace.not_kept, *limits.limits(trace)],
     }

@@ -14,6 +14,8 @@ from data.file_names import file_name
 from data.report import csv_text
 from data.strict_json import json_text
 
+NOT_YET = "Not computed yet. The lines above say how far it is, or what to do."
+
 trace = trace_page("What can I take away?")
 tables, awaited = export.tables(trace), export.awaited(trace)
 controls.answer(
@@ -53,7 +55,7 @@ with left:
                 key=f"csv_{name}",
                 icon=":material/download:",
                 disabled=name in awaited,
-                help="It is still being computed." if name in awaited else None,
+                help=NOT_YET if name in awaited else None,
             )
 with right:
     st.markdown("**Everything**")

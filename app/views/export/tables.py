@@ -194,7 +194,7 @@ AWAITED: dict[str, Kind] = {  # of a large trace: what has them
 
 
 def awaited(trace: Trace) -> set[str]:
-    """Tables that are still being computed."""
+    """Tables that are not computed yet."""
     missing = stored.coming(trace)
     return {name for name, kind in AWAITED.items() if kind in missing}
 

@@ -6,6 +6,7 @@ from analysis.groups import MIN_EFFECTIVE
 from analysis.significance import MAX_Q
 from analysis.specialization import MIN_DOMAIN_TOKENS, MIN_LIFT, MIN_MARGIN
 from app import evidence, sample
+from app.studies.summary import groups_said
 from app.trace import Trace
 from app.views.load_balance import summary
 from app.views.overview import diagnostics, layers, units
@@ -89,7 +90,9 @@ def _domains(trace: Trace) -> Panel:
         table=table,
         title="Texts by domain",
         preview=table,
-        note=EFFECTIVE_NOTE if trace.groups is None else f"{EFFECTIVE_NOTE} {DESIGN_NOTE}",
+        note=(
+            EFFECTIVE_NOTE if groups_said(trace.info) is None else f"{EFFECTIVE_NOTE} {DESIGN_NOTE}"
+        ),
     )
 
 

@@ -18,7 +18,7 @@ from data.sidecar_kind import Kind
 WHAT = "Intervals and tests"
 
 
-def draw(trace: Trace, kinds: Sequence[Kind] = BY_SUMMARY, *, what: str = WHAT) -> None:
+def draw(trace: Trace, kinds: Sequence[Kind] = BY_SUMMARY) -> None:
     """A line on what is still being computed; nothing where the page has all of it."""
     if not (missing := stored.coming(trace, kinds)):
         return
@@ -26,18 +26,18 @@ def draw(trace: Trace, kinds: Sequence[Kind] = BY_SUMMARY, *, what: str = WHAT) 
     if job is None:  # a file is in the way: the page says which
         return
     if job.active:
-        _follow(trace, job, missing, what)
+        _follow(trace, job, missing)
     else:
-        _ended(trace, job, what)
+        _ended(trace, job)
 
 
 @st.fragment(run_every=1.0)
-def _follow(trace: Trace, job: Job, missing: list[Kind], what: str) -> None:
+def _follow(trace: Trace, job: Job, missing: list[Kind]) -> None:
     """The page runs again when anything new is there, and when the job has ended."""
     if not job.active or stored.coming(trace, missing) != missing:
         st.rerun()
     whole = missing == [REPLICATION]  # which the figures do without
-    what = "Specialists in other texts" if whole else f"Estimates. {what}"
+    what = "Specialists in other texts" if whole else f"Estimates. {WHAT}"
     words = escape(f"{what} are still being computed: {_step(job)}.")
     st.html(f'<p class="rs-coming">{words}{progress.bar(job.fraction)}</p>')
 
@@ -50,12 +50,12 @@ def _step(job: Job) -> str:
     return f"step {stage[1]} of {stage[2]}, {job.note[stage.end() :]}"
 
 
-def _ended(trace: Trace, job: Job, what: str) -> None:
+def _ended(trace: Trace, job: Job) -> None:
     with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
         how = "were cancelled" if job.state == "cancelled" else f"failed: {job.error}"
         if job.state == "done":  # and what it made is gone again
             how = "are missing"
-        st.html(f'<p class="rs-coming">{escape(f"Estimates. {what} {how}")}</p>')
+        st.html(f'<p class="rs-coming">{escape(f"Estimates. {WHAT} {how}")}</p>')
         if st.button("Compute them", key="summary_again"):
             all_jobs().forget(job.key)
             st.rerun()

@@ -33,10 +33,10 @@ def _jobs() -> None:
             _active(job) if job.active else _ended(job)
         if more:
             st.html(f'<p class="rs-job">and {more} more</p>')
-        if jobs.ended_before:
-            titles = "; ".join(jobs.ended_before)
-            _line("The server was restarted, which ended", titles)
-        if jobs.ended_before or not all(job.active for job in shown):
+        if titles := jobs.ended_before:
+            others = f" and {len(titles) - ENDED:,} more" if len(titles) > ENDED else ""
+            _line("The server was restarted, which ended", "; ".join(titles[:ENDED]) + others)
+        if titles or not all(job.active for job in shown):
             st.button("Clear", key="jobs_clear", type="tertiary", on_click=jobs.dismiss)
 
 

@@ -84,11 +84,17 @@ def names_of(trace: Trace) -> LayerNames:
 
 
 def as_in_model(table: pd.DataFrame, trace: Trace) -> pd.DataFrame:
-    """layer_id as the model counts its MoE layers, where a trace does not have all of them."""
-    numbers = names_of(trace).numbers
-    if not numbers or "layer_id" not in table:
+    """layer_id and expert_<layer_id> as the model counts its MoE layers, where a trace does not
+    have all of them."""
+    numbers = dict(enumerate(names_of(trace).numbers))
+    if not numbers:
         return table
-    return table.assign(layer_id=table.layer_id.replace(dict(enumerate(numbers))))
+    table = table.rename(
+        columns={f"expert_{layer_id}": f"expert_{number}" for layer_id, number in numbers.items()}
+    )
+    if "layer_id" not in table:
+        return table
+    return table.assign(layer_id=table.layer_id.replace(numbers))
 
 
 def layer_names(full: Sequence[str], numbers: tuple[int, ...] = ()) -> LayerNames:

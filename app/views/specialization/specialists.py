@@ -66,7 +66,7 @@ def layer_answer(
         return (
             f"In {names[layer_id]}, the highest lift is that of expert {best.expert_id} for "
             f"{best.domain} ({RATIO.text(2**best.estimate)}); which lifts are more than chance is "
-            f"still being computed.{information}"
+            f"not computed yet.{information}"
         )
     specialists = significance.specialists(rows)
     if rows.q.isna().all() and (rows.note == NOT_ENOUGH).any():

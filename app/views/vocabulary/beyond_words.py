@@ -24,7 +24,7 @@ def draw_rest(trace: Trace) -> None:
     if job and job.active:
         _follow_rest(trace, job)
     else:
-        controls.note("`routescope information` counts the words of all layers.")
+        controls.note("routescope information counts the words of all layers.")
 
 
 @st.fragment(run_every=1.0)

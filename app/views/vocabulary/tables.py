@@ -129,9 +129,9 @@ def trace_arrays(con: DuckDBPyConnection, info: TraceInfo, layer_id: int) -> Tra
 def _next_tokens(choices: pd.DataFrame, num_experts: int) -> np.ndarray:
     """next_tokens_VE, by first choices."""
     first = choices[choices["rank"] == 0].dropna(subset="token_id")
-    place = first.doc_id.astype("uint64") * 2**32 + first.position
+    place = arrays.places(first)
     return definitions_of.next_token_choices(
-        first.token_id.to_numpy(), place.to_numpy(), first.expert_id.to_numpy(), num_experts
+        first.token_id.to_numpy(), place, first.expert_id.to_numpy(), num_experts
     )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.studies import ray_worker
+from app.studies import ray_capture, ray_worker
+from app.studies.ray_capture import Shards
 from app.studies.ray_cluster import QUIET
 from tests.app.commands.alike import assert_alike, description
 from tests.app.commands.captures import refused, run, write
@@ -102,3 +103,26 @@ def test_what_a_worker_refuses_is_one_line_and_what_is_done_stays(
         run(prompts, "--out", out, "--model", tmp_path, "--ray")
     )
     assert not shards.exists()
+
+
+@pytest.mark.slow
+def test_what_lacks_its_merge_alone_is_continued_as_it_was_begun(
+    tmp_path: Path, prompts: Path, folder: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(shards: Shards, out: Path, *, total: int) -> None:
+        (shards.folder / out.name).write_bytes(b"merged, and not moved")
+        raise ValueError("lost")
+
+    out = tmp_path / "t.duckdb"
+    given = (prompts, "--out", out, "--model", folder, "--ray", "--workers", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_capture, "merge_shards", lost)
+        assert "add --resume" in refused(run(*given))
+    line = refused(run(*given, "--resume", "--layers", "0"))
+    assert "was begun with another num_layers (2, now 1)" in line
+    result = run(*given, "--resume", "--json")
+    assert result.exit_code == 0, (result.output, result.exception)
+    figures = json.loads(result.stdout)
+    assert (figures["documents"], figures["resumed_documents"]) == (0, 40)
+    assert description(out)["num_layers"] == 2
+    assert not (tmp_path / "t.duckdb.shards").exists()

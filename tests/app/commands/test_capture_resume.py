@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 import typer
 
@@ -12,6 +13,7 @@ from app.studies.reader import load_tracer
 from data.prompts import read_documents, summarize_prompts
 from data.routing import Document
 from data.store import TraceStore, open_trace
+from data.writer import TraceWriter
 from tests.app.commands.captures import refused, run, write
 
 
@@ -60,6 +62,24 @@ def test_ctrl_c_before_anything_is_stored_leaves_nothing(
     write(tmp_path / "p.txt", "a\nb\nc\n")
     assert "interrupted; nothing was stored" in interrupt(tmp_path, folder, after=1, capsys=capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["p.txt"]
+
+
+def test_a_full_disk_is_a_line_that_says_what_to_do_and_resume_completes_it(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(writer: TraceWriter) -> None:
+        raise duckdb.IOException("Could not write file: No space left on device")
+
+    out = tmp_path / "t.duckdb"
+    given = (write(tmp_path / "p.txt", "a\nb\nc\n"), "--out", out, "--model", folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(TraceWriter, "finish", full)
+        line = refused(run(*given))
+    assert line.endswith(
+        "No space left on device; free some space, or write elsewhere; "
+        f"{out}.partial holds what is done: add --resume to continue"
+    )
+    assert run(*given, "--resume").exit_code == 0
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from app.commands.summarize import summarize, summarize_large
 from app.studies import summary
 from data.sidecar import sidecar_path
 from tests.app.shell import Run
+from tests.app.sparse_traces import counted
 
 FILES = ["lifts", "domain_counts", "metrics", "loads", "sample", "replication"]
 
@@ -66,6 +67,26 @@ def test_commands_that_make_a_trace_summarize_a_large_one(
     assert not list(trace.parent.glob("*.parquet"))
     summarize_large(trace, wanted=True, quiet=True)
     assert len(list(trace.parent.glob("*.parquet"))) == len(FILES)
+
+
+def test_a_large_trace_of_counts_is_summarized_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "LARGE", 0)
+    counted(tmp_path / "t.duckdb", top_k=2)
+    summarize_large(tmp_path / "t.duckdb", wanted=True, quiet=True)
+    assert len(list(tmp_path.glob("*.parquet"))) == len(FILES)
+
+
+def test_what_keeps_a_summary_from_being_made_is_a_line_and_the_trace_is_there(
+    trace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(summary, "LARGE", 0)
+    sidecar_path(trace, summary_kinds.REPLICATION).mkdir()
+    summarize_large(trace, wanted=True, quiet=True)
+    said = capsys.readouterr().err
+    assert said.startswith(f"{trace} is complete; `routescope summarize {trace}` makes its interv")
+    assert "which failed: t.replication.parquet is not a result of RouteScope" in said
 
 
 def test_merging_ends_with_a_summary_unless_it_is_told_not_to(

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from app import server_folder
+from app.jobs import queue
 from app.jobs.job import Job, Place
 from app.jobs.queue import ENDED, Jobs
 from app.jobs.worker import Work
@@ -24,9 +25,9 @@ GIGABYTE = 2**30
 @pytest.fixture
 def jobs(tmp_path: Path) -> Iterator[Jobs]:
     (tmp_path / "jobs").mkdir()
-    queue = Jobs(tmp_path / "jobs", tmp_path, memory=2 * GIGABYTE)
-    yield queue
-    queue.stop()
+    started = Jobs(tmp_path / "jobs", tmp_path, memory=2 * GIGABYTE)
+    yield started
+    started.stop()
 
 
 def begin(jobs: Jobs, key: str, work: Work, *, automatic: bool = False) -> Job:
@@ -181,6 +182,19 @@ def test_what_nobody_asked_for_is_paused_while_a_users_job_runs(jobs: Jobs, tmp_
         assert jobs.ahead_of(maps) is run
     run_may_end.touch()
     assert finished(run).state == finished(maps).state == finished(later).state == "done"
+
+
+def test_what_is_cancelled_before_it_begins_takes_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(queue, "Process", lambda **given: started.append(given))
+    jobs = Jobs(tmp_path, tmp_path, memory=GIGABYTE, settle=300)
+    maps = begin(jobs, "maps", work.count, automatic=True)
+    wait_until(lambda: maps.state == "running")
+    jobs.cancel(maps)
+    assert (finished(maps).state, started) == ("cancelled", [])
+    jobs.stop()
 
 
 def test_a_paused_job_can_be_cancelled(jobs: Jobs) -> None:

@@ -75,6 +75,12 @@ def test_more_workers_than_there_is_room_for_are_refused(
         placement(machines, workers=3, device=None)
 
 
+@pytest.mark.parametrize("workers", [None, 3])
+def test_a_cluster_without_processors_is_refused(workers: int | None) -> None:
+    with pytest.raises(ValueError, match="no machine of the cluster offers a processor core"):
+        placement([{"CPU": 0, "GPU": 0}, {}], workers=workers, device=None)
+
+
 def test_tasks_are_of_so_many_documents_or_of_fewer_long_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

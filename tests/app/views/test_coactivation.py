@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.pairs import TOO_MANY
 from analysis.transitions import transition_significance
 from app.views.coactivation import figures as coactivation
+from app.views.coactivation import pair_tests
+from app.views.coactivation.pair_tests import LayerPairs
 from app.views.shared.theme import LIGHT
 
 
@@ -74,6 +77,13 @@ def test_all_experts_of_a_large_layer_are_drawn_in_cells_that_are_numbers() -> N
     assert names == ["382", "382"]  # what hover text calls them
     assert says.text is None
     assert len(figure.to_json()) < 9e6
+
+
+def test_a_layer_of_too_many_experts_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_tests, "_why_untested", lambda pairs, null: TOO_MANY)
+    pairs = LayerPairs(pd.DataFrame({"q_load": [pd.NA]}), {}, "")
+    answer = pair_tests.pairs_answer(pairs, layer="layer 0", null="load")
+    assert answer.startswith("There are too many experts to say which experts of layer 0 prefer")
 
 
 def test_the_busiest_experts_stand_by_number() -> None:

@@ -69,6 +69,7 @@ def test_a_first_look_says_what_it_is_and_what_it_read(tiny_trace: Path) -> None
     (shown,) = panels(trace, LIGHT, what="tokens", shown=look)
     assert shown.answer.startswith("A first look at 8 tokens")
     assert shown.note.startswith("Showing 8 of 8 tokens. Components 2 and 3 of a truncated SVD")
+    assert "Random texts would show some structure too." in shown.note
     some = {**look.parameters, "points_in_trace": 100}
     note = points.map_note("tokens", some, shown=8, file="")
     assert "8 of 100 tokens: those with which 3 texts begin" in note

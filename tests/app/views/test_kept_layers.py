@@ -39,6 +39,11 @@ def test_a_row_of_all_layers_stays_one(kept: Trace) -> None:
     assert table.layer_id.tolist() == [-1, 4, 9, 4]
 
 
+def test_columns_of_a_layer_are_called_as_the_model_counts_it(kept: Trace) -> None:
+    table = pd.DataFrame({"expert_0": [7], "expert_1": [8], "expert_id": [1]})
+    assert list(as_in_model(table, kept)) == ["expert_4", "expert_9", "expert_id"]
+
+
 def test_exported_tables_and_their_manifest_count_layers_as_the_model_does(kept: Trace) -> None:
     offered = tables.tables(kept)
     for name in ("layers", "load_by_layer", "expert_load", "expert_domain_lift", "gate_by_layer"):

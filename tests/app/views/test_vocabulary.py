@@ -11,9 +11,11 @@ from app import workspace
 from app.commands.information import information
 from app.sidecars import INFORMATION, VOCABULARY
 from app.trace import open_trace
+from app.views.shared import controls
 from app.views.shared.theme import LIGHT
 from app.views.vocabulary import figures as vocabulary
 from app.views.vocabulary import panels, tables
+from app.views.vocabulary.beyond_words import draw_rest
 from tests.sidecars import write_earlier
 
 
@@ -42,6 +44,14 @@ def test_results_of_an_earlier_version_are_counted_again(tmp_path: Path, tiny_tr
         write_earlier(path, kind, old, created_at=trace.info.created_at.isoformat())
     assert tables.information(trace) is None
     assert tables.summary(trace).n_documents.tolist() == [3, 3]
+
+
+def test_a_note_is_plain_text(tiny_trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(tables, "WHOLE", 0)
+    monkeypatch.setattr(controls, "note", notes.append)
+    draw_rest(open_trace(workspace.trace_file(tiny_trace)))
+    assert notes == ["routescope information counts the words of all layers."]
 
 
 def test_until_all_layers_are_counted_the_chosen_one_is_shown(

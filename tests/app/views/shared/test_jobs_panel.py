@@ -103,6 +103,11 @@ def test_a_restart_says_what_it_ended(jobs: Jobs) -> None:
     assert "restarted" not in answered(app.button(key="jobs_clear").click().run())
 
 
+def test_of_all_that_a_restart_ended_two_are_named(jobs: Jobs) -> None:
+    jobs.ended_before = ["a run", "Maps", "Tables", "Words"]
+    assert "A run; Maps and 2 more</p>" in answered(page("comparison"))
+
+
 def test_a_link_finds_a_run_again_and_cancels_it(jobs: Jobs) -> None:
     job = noted(begin(jobs, work.wait_politely))
     app = page("prompts", run="1")
