@@ -56,10 +56,10 @@ def write_workspace(folder: Path) -> None:
     with duckdb.connect(str(folder / "traces" / "hostile.duckdb")) as con:
         con.execute("UPDATE document SET text = $1, domain = $1 WHERE doc_id = 0", [HOSTILE])
         con.execute("UPDATE token SET text = $1 WHERE doc_id = 0", [HOSTILE])
-    wide = {"layers": 24, "experts": 128, "top_k": 4}
-    with TraceStore.create(folder / "traces" / "wide.duckdb", description(**wide)) as store:
+    wide = description(layers=24, experts=128, top_k=4)
+    with TraceStore.create(folder / "traces" / "wide.duckdb", wide) as store:
         for doc_id in range(4):
-            store.write(random_document(doc_id, tokens=200, **wide))
+            store.write(random_document(doc_id, tokens=200, layers=24, experts=128, top_k=4))
     model = Transformer(replace(small_config(), vocab_size=300, context_length=256))
     model.initialize(seed=0)
     save_model(model, folder / "model")
