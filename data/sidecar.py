@@ -79,6 +79,8 @@ class _UnusableError(ValueError):
 
 
 def sidecar_path(trace: Path, kind: Kind) -> Path:
+    if trace.name in ("", ".."):  # a folder of shards, seen from inside
+        trace = trace.resolve()
     name = trace.name.removesuffix(".duckdb")  # of a folder of shards, all of it
     return trace.with_name(f"{name}.{kind.name}.parquet")
 

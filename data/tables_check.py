@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.connection import TraceError, first_line, reading
-from data.exports.tables import MANIFEST, TABLES, columns, sha256
+from data.exports.tables import FORMAT, MANIFEST, TABLES, columns, sha256
 from data.shards import TABLES_VERSION, files_of, open_views
 from data.strict_json import read_object
 from data.trace_check import CHOICES, MOST_SHARDS, check_seconds, require_agreement
+from data.trace_format import FORMAT_VERSION
 
 AGAIN = "export the trace again"
 
@@ -35,6 +36,7 @@ def require_sound_tables(folder: Path, *, rows: bool, shards: int) -> None:
 @lru_cache(maxsize=MOST_SHARDS)
 def _refusal(folder: Path, _stamps: object, rows: bool, shards: int) -> str | None:
     try:
+        _require_manifest(folder)
         choices = _require_columns(folder)
         rows = rows or choices * shards <= CHOICES
         if rows:
@@ -67,6 +69,18 @@ def _require_columns(folder: Path) -> int:
             f"{folder} has {counts['trace']} rows in its table trace, not one; {AGAIN}"
         )
     return counts["routing"]
+
+
+def _require_manifest(folder: Path) -> None:
+    said = read_object(folder / MANIFEST, remedy=AGAIN)
+    version = said.get("format_version")
+    if said.get("format") != FORMAT or type(version) is not int or version < TABLES_VERSION:
+        raise TraceError(f"{folder / MANIFEST} is of no export of a trace; {AGAIN}")
+    if version > FORMAT_VERSION:
+        raise TraceError(
+            f"{folder} is of trace format {version}, and this version reads up to "
+            f"{FORMAT_VERSION}; update RouteScope"
+        )
 
 
 def _require_checksums(folder: Path) -> None:

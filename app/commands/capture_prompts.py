@@ -104,7 +104,8 @@ def of_this_rank(asked: Asked) -> Asked:
     rank, ranks = numbers
     part = f"{rank + 1}/{ranks}"
     part_of(part)
-    choose_gpu(int(os.environ.get("LOCAL_RANK") or rank))
+    local = os.environ.get("LOCAL_RANK", "")
+    choose_gpu(int(local) if re.fullmatch(r"\d{1,7}", local, re.ASCII) else rank)
     name = f"{asked.out.stem}.{rank + 1}-of-{ranks}{asked.out.suffix}"
     return replace(asked, part=part, out=asked.out.with_name(name))
 

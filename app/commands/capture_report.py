@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.queries import findings
+from analysis.queries import findings, trace_info
+from app import kept
 from app.commands.findings import print_report
 from app.error_line import is_foreseen, line_of
 from data.groups import Grouping
@@ -65,6 +66,7 @@ def counted(number: object, one: str, several: str) -> str:
 def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_json: bool) -> None:
     with open_trace(Path(str(figures["path"]))) as con:
         print_report(findings(con))
+        info = trace_info(con)
     if as_json:
         print(json_text(figures))
         return
@@ -73,6 +75,8 @@ def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_j
         f"{counted(figures['tokens'], 'token', 'tokens')} "
         f"in {figures['seconds']} s ({figures['tokens_per_second']:,} tokens/s)"
     )
+    for line in kept.in_words(info.config, info.num_layers):
+        print(line)
     if figures["resumed_documents"]:
         stored = counted(figures["resumed_documents"], "document", "documents")
         print(f"{stored} had been stored before")

@@ -16,7 +16,10 @@ from data.strict_json import json_text
 
 
 def merge(
-    traces: Annotated[list[Path], typer.Argument(help="Two or more traces of one model.")],
+    traces: Annotated[
+        list[Path],
+        typer.Argument(help="Two or more traces of one model, or folders of their shards."),
+    ],
     out: Annotated[Path, typer.Option(help="The trace to write, a .duckdb file.")],
     summary: Summary = True,
     as_json: Json = False,
@@ -36,5 +39,5 @@ def merge(
     if as_json:
         print(json_text({"path": str(out), "documents": documents, "seconds": seconds}))
     else:
-        print(f"{out}: {documents:,} documents of {len(traces)} traces in {seconds} s")
+        print(f"{out}: {documents:,} documents in {seconds} s")
     summarize_large(out, wanted=summary, quiet=as_json)

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 INSTALL = "--ray needs Ray; install it with: pip install 'routescope[ray]'"
+ANSWER = 5  # seconds
 OBJECT_STORE = 256 << 20  # bytes, of a cluster of this machine: it passes texts alone
 QUIET = {  # before Ray is imported; whoever sets them otherwise has a reason
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -100,12 +102,26 @@ def cluster() -> Iterator[Any]:
                 ray.shutdown()
 
 
+def require_answer(address: str) -> None:
+    """ValueError: there is nobody at HOST:PORT, for whom Ray would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+        except (OSError, OverflowError) as error:
+            raise ValueError(
+                f"no Ray cluster can be used: nothing answers at {address:.100} of RAY_ADDRESS "
+                f"({error})"
+            ) from error
+
+
 def connect(ray: Any) -> None:
     options: dict[str, Any] = {
         "log_to_driver": False,
         "configure_logging": False,
         "logging_level": logging.CRITICAL,
     }
+    require_answer(os.environ.get("RAY_ADDRESS", ""))
     if not os.environ.get("RAY_ADDRESS"):
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
         options |= {"address": "local"}

@@ -173,6 +173,24 @@ def test_a_table_of_another_export_is_refused(shards: Path) -> None:
         open_trace(shards)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("format", "zz", "is of no export of a trace"),
+        ("format_version", "8", "is of no export of a trace"),
+        ("format_version", True, "is of no export of a trace"),
+        ("format_version", 99, "is of trace format 99, and this version reads up to 8"),
+    ],
+)
+def test_a_manifest_of_something_else_is_refused(
+    shards: Path, name: str, value: object, line: str
+) -> None:
+    manifest = as_tables(shards / "a.duckdb") / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {name: value}))
+    with pytest.raises(TraceError, match=line):
+        open_trace(shards, rows=False)
+
+
 def test_an_export_is_read_again_when_what_kept_it_from_being_read_is_gone(
     shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +201,7 @@ def test_an_export_is_read_again_when_what_kept_it_from_being_read_is_gone(
     manifest = folder / "manifest.json"
     whole = manifest.read_text()
     manifest.write_text("{}")
-    with pytest.raises(TraceError, match=r"is not the file that its manifest"):
+    with pytest.raises(TraceError, match="is of no export of a trace"):
         open_trace(folder)
     manifest.write_text(whole)
     with monkeypatch.context() as patch:

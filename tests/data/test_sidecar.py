@@ -326,3 +326,14 @@ def test_of_a_kind_with_a_rest_the_first_rows_are_read(path: Path) -> None:
     with pytest.raises(AssertionError, match="doc_id goes from 8 to 8"):
         write_sidecar(path, kind, FRAME, GIVEN, of=Trace(), rest=rest.assign(doc_id=8))
     assert len(pq.read_table(sidecar_path(path, kind))) == 3
+
+
+def test_what_is_beside_a_folder_is_so_from_inside_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shards" / "fold").mkdir(parents=True)
+    beside = sidecar_path(tmp_path / "shards", KIND)
+    monkeypatch.chdir(tmp_path / "shards")
+    assert sidecar_path(Path("."), KIND) == beside
+    monkeypatch.chdir(tmp_path / "shards" / "fold")
+    assert sidecar_path(Path(".."), KIND) == beside

@@ -154,6 +154,8 @@ def preview(frame: pd.DataFrame, *, name: str) -> None:
     """A table on the page. A column without any value is left out; an empty cell stays empty."""
     shown = frame.loc[:, ~(frame.isna() | (frame == "")).all()]
     headings: dict[Any, Any] = {column: _column(shown[column]) for column in shown}
+    if {"tokens", "n_tokens"} <= set(shown):
+        headings["n_tokens"] = st.column_config.NumberColumn("of tokens", format="localized")
     st.dataframe(
         shown,
         hide_index=True,

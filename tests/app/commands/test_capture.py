@@ -274,6 +274,8 @@ def test_the_part_of_a_rank_comes_from_the_environment(
     assert "--parallel for one model" in refused(run(*given, "--parallel"))
     rank(monkeypatch, "0", "0")
     assert "which numbers them (RANK=0, WORLD_SIZE=0)" in refused(run(*given))
+    monkeypatch.setenv("WORLD_SIZE", "y")
+    assert "which torchrun starts" in refused(run(*given[:-2], "--parallel"))
 
 
 @pytest.mark.parametrize(("number", "of"), [("", ""), ("2", "2"), ("x", "2"), ("0", "0")])

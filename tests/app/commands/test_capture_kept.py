@@ -61,7 +61,9 @@ def test_what_is_kept_is_a_part_of_what_would_be_stored(
 def test_parts_of_a_sample_merge_to_the_sample(tmp_path: Path, prompts: Path, folder: Path) -> None:
     paths = [tmp_path / f"{place}.duckdb" for place in (0, 1, 2)]
     options = ("--model", folder, "--sample", "0.5", "--seed", 1)
-    assert run(prompts, "--out", paths[0], *options).exit_code == 0
+    result = run(prompts, "--out", paths[0], *options)
+    assert result.exit_code == 0
+    assert "This trace holds a sample: 6 of 12 texts" in result.stdout
     for place in (1, 2):
         part = ("--out", paths[place], "--part", f"{place}/2")
         assert run(prompts, *part, *options).exit_code == 0

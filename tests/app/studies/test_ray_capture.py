@@ -10,7 +10,7 @@ import pytest
 from app.kept import Kept
 from app.studies import ray_capture
 from app.studies.ray_capture import merge_shards, require_as_written, shards_of, tasks
-from app.studies.ray_cluster import Placement, cluster, placement
+from app.studies.ray_cluster import Placement, cluster, placement, require_answer
 from app.studies.ray_worker import Shard, Work, Worker, documents_of, table_of
 from app.studies.reader import Loading
 from data.connection import TraceError
@@ -217,3 +217,10 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
         cluster(),
     ):
         pass
+
+
+def test_an_address_at_which_nobody_answers_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match=r"nothing answers at 127\.0\.0\.1:1 of RAY"):
+        require_answer("127.0.0.1:1")
+    for address in ("", "auto", "local", "nonsense"):  # Ray's own words, or its own refusal
+        require_answer(address)
