@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 @contextmanager
 def ranks_of_torchrun(command: str) -> Iterator["Ranks"]:
     """What ends one rank ends the others, in a line each. `command`: what to start again."""
-    ranks = os.environ.get("WORLD_SIZE", "1")
-    if not ranks.isdecimal() or int(ranks) < 2:
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if not processes.isdecimal() or int(processes) < 2:
         raise ValueError(
             "--parallel spreads the experts over several processes, which torchrun starts: "
             f"torchrun --standalone --nproc-per-node 2 $(which routescope) {command} --parallel"
