@@ -52,6 +52,7 @@ def both(tmp_path: Path, prompts: Path, *options: object) -> tuple[Path, Path, d
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # test_the_documents_of_lost_workers compares such traces too
 def test_two_workers_capture_what_one_process_does(
     tmp_path: Path, prompts: Path, folder: Path, cluster: None
 ) -> None:
