@@ -132,7 +132,7 @@ def capture_shards(
 ) -> None:
     """Read what is not stored. ValueError: a worker refuses, as what it finds of another capture,
     or was lost too often at one place."""
-    all_read = shards.documents == total
+    all_read = bool(shards.finished) and shards.documents == total
     if all_read:  # for a worker to find again: the options are compared there
         shards.finished.pop(0)
     stored = shards.stored_doc_ids()
