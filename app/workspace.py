@@ -12,9 +12,8 @@ from pathlib import Path
 import streamlit as st
 from duckdb import DuckDBPyConnection
 
-from app import folders, server_folder
+from app import folders, parts, server_folder
 from app.folders import SHIPPED
-from data import store
 from data.connection import TraceError, reading
 from data.file_names import required_name
 from data.shards import files_of, is_sharded, shard_paths
@@ -33,14 +32,16 @@ class TraceFile:
     path: Path
     modified_ns: int
     size: int
+    part: str = ""  # of it, as app/parts.py names them; empty: the whole
 
     @property
     def name(self) -> str:
-        return self.path.name.removesuffix(".duckdb")
+        name = self.path.name.removesuffix(".duckdb")
+        return f"{name}, {parts.in_words(self.part)}" if self.part else name
 
     @property
     def identity(self) -> str:
-        return f"{self.path}|{self.modified_ns}|{self.size}"
+        return f"{self.path}|{self.modified_ns}|{self.size}|{self.part}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +136,8 @@ def discard_scratch() -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False, on_release=lambda con: con.close())
-def _connection(identity: str, _path: Path) -> DuckDBPyConnection:
-    return store.open_trace(_path, rows=False)
+def _connection(identity: str, _path: Path, _part: str) -> DuckDBPyConnection:
+    return parts.open_part(_path, _part, rows=False)
 
 
 @contextmanager
@@ -146,7 +147,7 @@ def cursor(trace: TraceFile, *, seconds: float = PAGE_SECONDS) -> Iterator[DuckD
     TraceError: the trace cannot be read, or not in that time.
     """
     with (
-        _connection(trace.identity, trace.path).cursor() as con,
+        _connection(trace.identity, trace.path, trace.part).cursor() as con,
         reading(con, trace.path, seconds=seconds),
     ):
         yield con
