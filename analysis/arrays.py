@@ -9,6 +9,7 @@ Layers may have different numbers of experts: analysis/layers.py.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,23 +19,37 @@ from analysis import queries
 from analysis.groups import summed
 from analysis.layers import marked
 from analysis.queries import TraceInfo
+from data.routing import PHASES
 
 SMALL = 1 << 28  # bytes of counts, beyond which they take the smallest type that holds them
 MAX_TOKENS = 200_000  # of a trace whose single choices are read: whole texts, always the same
 
 
 def group_array(
-    con: DuckDBPyConnection, info: TraceInfo, *, doc_ids: np.ndarray | None = None
+    con: DuckDBPyConnection,
+    info: TraceInfo,
+    *,
+    doc_ids: np.ndarray | None = None,
+    phase: str | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """tokens_NLE (integers) of the groups with a token, by their first doc_id, and their
-    domain_id_N: places in info.domains. Of the documents given, if not of all."""
+    domain_id_N: places in info.domains. Of the documents or the phase given, if not of all."""
     texts = queries.documents(con)
     domain = texts.set_index("doc_id").domain
     if doc_ids is not None:
         texts = texts[texts.doc_id.isin(doc_ids)]
-    tokens_NLE, routed_N = _summed(con, info, texts, texts.unit)
+    tokens_NLE, routed_N = _summed(con, info, texts, texts.unit, phase=phase)
     first_N = domain.loc[np.unique(texts.unit)[routed_N]]
     return _kept(tokens_NLE, routed_N), pd.Index(info.domains).get_indexer(pd.Index(first_N))
+
+
+def unit_array(
+    con: DuckDBPyConnection, info: TraceInfo, texts: pd.DataFrame, *, phase: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """tokens_NLE of every group of these documents(), without a token too, and its unit: to lay
+    the groups of two phases beside each other."""
+    tokens_NLE, _ = _summed(con, info, texts, texts.unit, phase=phase)
+    return tokens_NLE, np.unique(texts.unit)
 
 
 def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray, np.ndarray]:
@@ -46,33 +61,46 @@ def document_array(con: DuckDBPyConnection, info: TraceInfo) -> tuple[np.ndarray
 
 
 def _summed(
-    con: DuckDBPyConnection, info: TraceInfo, texts: pd.DataFrame, unit: pd.Series
+    con: DuckDBPyConnection,
+    info: TraceInfo,
+    texts: pd.DataFrame,
+    unit: pd.Series,
+    *,
+    phase: str | None = None,
+    counted: str = "tokens",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choices [units, L, E], units ascending, and whether a unit has any: the sums of a trace
-    of many texts are read in parts."""
+    """Choices, or what else is counted of them [units, L, E], units ascending, and whether a unit
+    has any: the sums of a trace of many texts are read in parts."""
     units, place_N = np.unique(unit, return_inverse=True)
     shape = len(units), info.num_layers, info.num_experts
-    dtype = np.dtype(np.int64)
+    dtype: np.dtype[Any] = np.dtype(np.int64)
     if not info.counts_only:  # a token chooses an expert once
         most = int(np.bincount(place_N, texts.tokens, minlength=1).max())
         dtype = np.min_scalar_type(-most - 1)
-    if 4 * math.prod(shape) <= SMALL:
+    small = 4 * math.prod(shape) <= SMALL
+    if counted != "tokens":
+        dtype = np.dtype(np.float64 if small else np.float32)
+    elif small:
         dtype = np.promote_types(dtype, np.int32)
-    tokens = np.zeros(shape, dtype)
+    tokens, routed_N = np.zeros(shape, dtype), np.zeros(len(units), bool)
     flat = tokens.reshape(-1)
     place_N, doc_ids = np.append(place_N, -1), pd.Index(texts.doc_id)
-    for rows in queries.load_batches(con):
+    for rows in queries.load_batches(con, counted=counted):
+        if phase is not None:
+            of_phase_R = rows["phase"] == PHASES.index(phase)
+            rows = {name: column_R[of_phase_R] for name, column_R in rows.items()}
         doc_id_R = rows["doc_id"]
         start_S = np.flatnonzero(np.append(True, doc_id_R[1:] != doc_id_R[:-1])[: len(doc_id_R)])
         place_S = place_N[doc_ids.get_indexer(pd.Index(doc_id_R[start_S]))]  # -1: none of them
+        routed_N[place_S[place_S >= 0]] = True
         place_R = np.repeat(place_S, np.diff(start_S, append=len(doc_id_R)))
         cell_R = (place_R * info.num_layers + rows["layer_id"]) * info.num_experts
         cell_R += rows["expert_id"]
-        counted_R = rows["tokens"]
+        counted_R = rows[counted]
         if (place_R < 0).any():
             cell_R, counted_R = cell_R[place_R >= 0], counted_R[place_R >= 0]
         np.add.at(flat, cell_R, counted_R.astype(dtype))
-    return tokens, np.asarray(tokens.any((1, 2)))
+    return tokens, routed_N
 
 
 def _kept(tokens: np.ndarray, kept_N: np.ndarray) -> np.ndarray:
@@ -103,6 +131,16 @@ def group_gate_array(
     counts[place, :, frame.layer_id] = frame[["entropy", "decisions"]]
     counts, domain_id_N = _by_unit(queries.documents(con), doc_ids, info, counts)
     return counts[:, 0], counts[:, 1], domain_id_N
+
+
+def group_weights(con: DuckDBPyConnection, info: TraceInfo) -> np.ndarray:
+    """weight_NLE: sums of the weights that the groups of group_array() gave, in their order.
+    ValueError: weights are unknown, or not all of them are numbers."""
+    texts = queries.documents(con)
+    weight_NLE, routed_N = _summed(con, info, texts, texts.unit, counted="weight_sum")
+    if not math.isfinite(weight_NLE.sum(dtype=np.float64)):
+        raise ValueError("the weights of the trace are unknown, or not all of them are numbers")
+    return _kept(weight_NLE, routed_N)
 
 
 def _by_unit(

@@ -175,8 +175,20 @@ def gate_summary(con: DuckDBPyConnection) -> pd.DataFrame:
 
 
 def document_gate(con: DuckDBPyConnection) -> pd.DataFrame:
-    """doc_id, layer_id, entropy (nats, summed over its tokens), decisions (of known entropy)."""
+    """doc_id, layer_id, entropy (nats, summed over its tokens), decisions (of known entropy),
+    margin, margins (the same)."""
     return asked.frame(con, "document_gate")
+
+
+def document_loss(con: DuckDBPyConnection) -> pd.DataFrame:
+    """doc_id, loss (nats, summed over its tokens), losses (tokens whose loss is known)."""
+    return asked.frame(con, "document_loss")
+
+
+def document_keys(con: DuckDBPyConnection) -> pd.DataFrame:
+    """doc_id, tokens, whole, prompt: what the same text, and the same prompt whatever was generated
+    after it, has in any trace; None where nothing tells."""
+    return asked.frame(con, "document_keys")
 
 
 def tokens_by_domain(con: DuckDBPyConnection, *, doc_ids: list[int] | None = None) -> pd.DataFrame:
@@ -203,6 +215,12 @@ def choice_lists(
     yield from con.sql(query, params=places).to_arrow_reader(LISTS_AT_ONCE)
 
 
+def choice_lists_of(con: DuckDBPyConnection, doc_ids: np.ndarray) -> Iterator[pa.RecordBatch]:
+    """The same of these documents, in any order, and first_rank, that of the first of a list."""
+    query = (asked.SQL / "choice_lists_of.sql").read_text()
+    yield from con.sql(query, params={"doc_ids": doc_ids.tolist()}).to_arrow_reader(LISTS_AT_ONCE)
+
+
 def routed_documents(con: DuckDBPyConnection) -> np.ndarray:
     """doc_ids of those with a choice, ascending."""
     return asked.arrays(con, "routed_documents")["doc_id"]
@@ -221,10 +239,14 @@ def document_load(con: DuckDBPyConnection) -> pd.DataFrame:
     return asked.frame(con, "document_load")
 
 
-def load_batches(con: DuckDBPyConnection) -> Iterator[dict[str, np.ndarray]]:
-    """doc_id, layer_id, expert_id, tokens of each phase, in parts: what document_load() adds up."""
-    query = (asked.SQL / "load_batches.sql").read_text()
-    for batch in con.sql(query).to_arrow_reader(LOAD_ROWS):
+def load_batches(
+    con: DuckDBPyConnection, *, counted: str = "tokens"
+) -> Iterator[dict[str, np.ndarray]]:
+    """doc_id, layer_id, expert_id, phase (a place in PHASES), and tokens or weight_sum, in parts:
+    what document_load() adds up."""
+    rows = con.sql((asked.SQL / "load_batches.sql").read_text())
+    rows = rows.select("doc_id", "layer_id", "expert_id", "phase", counted)
+    for batch in rows.to_arrow_reader(LOAD_ROWS):
         yield {name: batch[name].to_numpy() for name in batch.schema.names}
 
 

@@ -191,6 +191,30 @@ def ratio_interval(
     return Interval(estimate=estimate, low=estimate - reach, high=estimate + reach)
 
 
+def ratio_interval_of_each(
+    amount_NP: np.ndarray, size_N: np.ndarray, domain_id_N: np.ndarray
+) -> dict[str, np.ndarray]:
+    """estimate, low, high [P]: ratio_interval() of amounts that have the sizes in common; of one
+    domain as ratio_intervals()."""
+    total = max(float(size_N.sum()), 1e-300)
+    groups = [domain_id_N == domain_id for domain_id in np.unique(domain_id_N[size_N > 0])]
+    parts = [ratio(amount_NP[of_N], size_N[of_N]) for of_N in groups]
+    if len(parts) == 1:
+        return ratio_intervals(parts[0])
+    estimate_P = amount_NP.sum(0) / total if parts else np.full(amount_NP.shape[1], np.nan)
+    variance_P, square_P = np.zeros((2, amount_NP.shape[1]))
+    for part in parts:
+        of_whole_P = part.variance_P * (part.size / total) ** 2
+        variance_P += of_whole_P
+        square_P += of_whole_P**2 / part.freedom_P
+    known_P = variance_P > (ROUNDING * estimate_P) ** 2
+    freedom_P = np.divide(variance_P**2, square_P, out=np.ones_like(square_P), where=square_P > 0)
+    known_P &= freedom_P >= MIN_FREEDOM
+    error_P = np.sqrt(np.where(known_P, variance_P, np.nan))
+    reach_P = special.stdtrit(freedom_P, (1 + CONFIDENCE) / 2) * error_P
+    return {"estimate": estimate_P, "low": estimate_P - reach_P, "high": estimate_P + reach_P}
+
+
 def stratified_ratio(
     amount_N: np.ndarray, size_N: np.ndarray, domain_id_N: np.ndarray
 ) -> tuple[float, float, float]:

@@ -39,10 +39,14 @@ def models() -> list[ModelFolder]:
 def model_of(info: TraceInfo) -> Path:
     """The folder whose config the trace was made with, as far as it tells: the default, if it is
     one. Whether it holds the same weights is for a job to see, since they may be many."""
+    return next(models_of(info), workspace.checkpoint())
+
+
+def models_of(info: TraceInfo) -> Iterator[Path]:
+    """All folders with that config: seeds of one training differ in nothing but weights."""
     described = info.config.get("model")
     known = described if isinstance(described, dict) else {}
-    paths = [model.path for model in models()]
-    return next((path for path in paths if _is_config_of(path, known)), workspace.checkpoint())
+    return (model.path for model in models() if _is_config_of(model.path, known))
 
 
 def _is_config_of(folder: Path, known: Mapping[str, object]) -> bool:

@@ -43,6 +43,12 @@ def csv_text(frame: pd.DataFrame, *, header: bool = True, bom: bool = False) -> 
     return BOM + text if bom else text
 
 
+def records(table: pd.DataFrame) -> list[dict[str, object]]:
+    """Rows as JSON can hold them: what is unknown is null."""
+    known = table.astype(object).where(table.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
+
+
 def write_zip(
     path: Path,
     tables: Mapping[str, Chunks],

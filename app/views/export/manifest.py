@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import pandas as pd
-
 from analysis import bootstrap, metric_intervals, permutation, queries, significance
 from app import evidence, sample
 from app.kept import spans
@@ -14,6 +12,7 @@ from app.studies.summary import groups_said
 from app.trace import Trace
 from app.views.shared import limits
 from app.views.shared.layer_names import names_of
+from data.report import records
 
 LAYER_ID = "number of a MoE layer in the model, from 0"
 
@@ -57,12 +56,6 @@ def statistics(trace: Trace) -> dict[str, object]:
         "permutations_of_a_null": metric_intervals.NULL_PERMUTATIONS,
         "seed": evidence.SEED,
         "groups": groups_said(trace.info),
-        "sample_by_domain": _records(sample.by_domain(trace)),
+        "sample_by_domain": records(sample.by_domain(trace)),
         "unsaid": [*trace.not_kept, *limits.limits(trace)],
     }
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, object]]:
-    """Rows as JSON can hold them: what is unknown is null."""
-    known = table.astype(object).where(table.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]

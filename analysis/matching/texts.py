@@ -1,0 +1,307 @@
+"""Texts that two traces share, and which tokens of one stand where tokens of the other do.
+
+A place is a token of both, or a run of characters that lies in one token of each: where tokenizers
+differ, every character inherits what its token chose.
+
+N = texts that both have, T = tokens of a trace, P = places.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from duckdb import DuckDBPyConnection
+
+from analysis import asked, queries
+from analysis.arrays import MAX_TOKENS
+from analysis.matching.pieces import character_ends, laid_over
+from analysis.queries import TraceInfo
+from data.routing import NO_TOKEN, PREFILL, UNKNOWN
+
+TOKENS, CHARACTERS = "tokens", "characters"  # what is matched, and counted
+MAX_DECISIONS = 2_000_000  # of layers about tokens, read of each trace
+MAX_CHOICES = 16_000_000  # of experts, that these make
+MIN_ALIKE = 0.5  # of the texts, whose tokens are the same: the others are left out
+NUMBERED = "numbered-texts"  # the finding of a trace whose ids mean nothing to another one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchedTexts:
+    """Tokens of the texts that were read: doc_id, position, token_id (NO_TOKEN: unknown), text,
+    phase, special (bool). Places follow one another as the first trace has them, text by text."""
+
+    by: str  # TOKENS or CHARACTERS
+    first: pd.DataFrame
+    second: pd.DataFrame
+    row_P: np.ndarray  # of the first trace's tokens
+    other_row_P: np.ndarray
+    size_P: np.ndarray  # 1, or how many characters
+    unit_P: np.ndarray  # the group of the first trace's text
+    domain_P: np.ndarray  # of it: a place in the first trace's domains
+    num_texts: int  # that both have
+    num_read: int  # of these
+    num_laid: int  # of these, whose tokens could be matched
+    most: int  # tokens of a text, where longer ones end; 0: none is longer
+    of_texts: tuple[int, int]  # that each has
+
+    def phases(self) -> np.ndarray:
+        return self.first.phase.to_numpy()[self.row_P]
+
+    def at(self, place: np.ndarray) -> "MatchedTexts":
+        """Some of the places."""
+        columns = ("row_P", "other_row_P", "size_P", "unit_P", "domain_P")
+        return replace(self, **{name: getattr(self, name)[place] for name in columns})
+
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """group_P, numbered from 0, and domain_N of the groups."""
+        units_N, group_P = np.unique(self.unit_P, return_inverse=True)
+        domain_N = np.zeros(len(units_N), int)
+        domain_N[group_P] = self.domain_P
+        return group_P, domain_N
+
+    def in_words(self) -> str:
+        """What was matched, in a sentence."""
+        texts, other = self.of_texts
+        places = int(self.size_P.sum())
+        longest = max(len(self.first), len(self.second))
+        said = f"{self.num_texts:,} texts are in both traces (of {texts:,} and {other:,})"
+        if self.num_read < self.num_texts:
+            said += f"; {self.num_read:,} of them were read, always the same ones"
+        if self.most:
+            said += f"; of longer ones the first {self.most:,} tokens"
+        left = self.num_read - self.num_laid
+        if self.by == TOKENS:
+            lost = f" {_texts_in_words(left)} left out, tokenized otherwise." if left else ""
+            return f"{said}. {places:,} of their {longest:,} tokens are the same in both.{lost}"
+        lost = f"; {_texts_in_words(left)} left out, whose tokens do not give it" if left else ""
+        return (
+            f"{said}. Their tokens differ, so they are matched, and counted, by character: "
+            f"{places:,}{lost}."
+        )
+
+
+def _texts_in_words(count: int) -> str:
+    return "1 text is" if count == 1 else f"{count:,} texts are"
+
+
+def matched_texts(
+    first: tuple[DuckDBPyConnection, TraceInfo], second: tuple[DuckDBPyConnection, TraceInfo]
+) -> MatchedTexts:
+    """ValueError: they have no text or no token in common, or cannot be compared."""
+    for _, info in (first, second):
+        if info.counts_only:
+            raise ValueError(
+                f"{info.name} holds counts of choices and names no token; compare loads instead"
+            )
+    pairs, of_texts = _common_documents(first[0], second[0])
+    most = _most_tokens(first, second)
+    read = _sample(pairs, most)
+    tokens = _tokens(first[0], read.doc_id, most), _tokens(second[0], read.other_doc_id, most)
+    numbers = [frame.doc_id.map(_numbers(ids)).to_numpy() for frame, ids in _zipped(tokens, read)]
+    same_ids = first[1].tokenizer == second[1].tokenizer and not any(
+        finding.kind == NUMBERED for con, _ in (first, second) for finding in queries.findings(con)
+    )
+    named = same_ids and first[1].tokenizer != UNKNOWN
+    rows, others, laid = _same_tokens(*tokens, *numbers, same_ids=same_ids, named=named)
+    by, sizes = TOKENS, np.ones(len(rows), np.int64)
+    known = all(frame.text.notna().any() for frame in tokens)
+    if known and laid < MIN_ALIKE * len(read):
+        by = CHARACTERS
+        texts = [_texts(first[0], read.doc_id), _texts(second[0], read.other_doc_id)]
+        rows, others, sizes, laid = _same_characters(tokens, numbers, texts)
+    if not len(rows):
+        raise ValueError(
+            f"{first[1].name} and {second[1].name} share {len(pairs):,} texts, and not one token "
+            "at the same place of them"
+        )
+    documents = queries.documents(first[0]).set_index("doc_id").loc[tokens[0].doc_id.iloc[rows]]
+    return MatchedTexts(
+        by=by,
+        first=tokens[0],
+        second=tokens[1],
+        row_P=rows,
+        other_row_P=others,
+        size_P=sizes,
+        unit_P=documents.unit.to_numpy(),
+        domain_P=pd.Index(first[1].domains).get_indexer(pd.Index(documents.domain)),
+        num_texts=len(pairs),
+        num_read=len(read),
+        num_laid=laid,
+        most=most if (read.tokens > most).any() else 0,
+        of_texts=of_texts,
+    )
+
+
+def _common_documents(
+    first: DuckDBPyConnection, second: DuckDBPyConnection
+) -> tuple[pd.DataFrame, tuple[int, int]]:
+    """doc_id, other_doc_id, tokens (the more of both), in an order that is random and always the
+    same; equal texts are matched in their order, and those of equal prompts after them."""
+    frames = [queries.document_keys(con) for con in (first, second)]
+    one, other = (frame[frame.tokens > 0] for frame in frames)
+    parts = []
+    for name in ("whole", "prompt"):
+        parts.append(_equal(one, other, name))
+        one = one[~one.doc_id.isin(parts[-1].doc_id)]
+        other = other[~other.doc_id.isin(parts[-1].other_doc_id)]
+    pairs = pd.concat(parts, ignore_index=True)
+    if pairs.empty:
+        raise ValueError(
+            "no text is in both traces: tokens can be compared where the same prompts were read; "
+            "loads and other figures of all texts can be compared anyway"
+        )
+    pairs = pairs.sort_values(["key", "copy"], ignore_index=True)
+    return pairs[["doc_id", "other_doc_id", "tokens"]], (len(frames[0]), len(frames[1]))
+
+
+def _equal(one: pd.DataFrame, other: pd.DataFrame, name: str) -> pd.DataFrame:
+    """doc_id, other_doc_id, tokens, key, copy"""
+    columns = {name: "key", "doc_id": "other_doc_id", "tokens": "other_tokens"}
+    known = [frame[frame[name].notna()] for frame in (one, other)]
+    numbered = [frame.assign(copy=frame.groupby(name).cumcount().to_numpy()) for frame in known]
+    pairs = numbered[0].rename(columns={name: "key"})[["doc_id", "tokens", "key", "copy"]]
+    found = numbered[1].rename(columns=columns)[["other_doc_id", "other_tokens", "key", "copy"]]
+    pairs = pairs.merge(found, on=["key", "copy"])
+    return pairs.assign(tokens=pairs[["tokens", "other_tokens"]].max(axis=1))
+
+
+def _most_tokens(*traces: tuple[DuckDBPyConnection, TraceInfo]) -> int:
+    """That are read of a trace, and of a text."""
+    layers = max(info.num_layers for _, info in traces)
+    choices = max(_most_choices(con, info) for con, info in traces)
+    return max(min(MAX_TOKENS, MAX_DECISIONS // layers, MAX_CHOICES // (layers * choices)), 1)
+
+
+def _most_choices(con: DuckDBPyConnection, info: TraceInfo) -> int:
+    """Of a token in a layer."""
+    fixed = [layer.top_k for layer in info.layers if layer.top_k is not None]
+    if len(fixed) == info.num_layers:
+        return max(fixed)
+    return max(int(queries.domain_k(con).k.max()), 1)
+
+
+def _sample(pairs: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Whole texts until they hold so many tokens; no text counts for more, nor is more read."""
+    size = pairs.tokens.clip(upper=most)
+    return pairs[size.cumsum() - size < most].reset_index(drop=True)
+
+
+def _tokens(con: DuckDBPyConnection, doc_ids: pd.Series, most: int) -> pd.DataFrame:
+    frame = asked.frame(con, "tokens_of", doc_ids=doc_ids.tolist(), most=most)
+    known = frame.token_id.fillna(NO_TOKEN).astype(np.int64)
+    text = frame.text.astype(object).where(frame.text.notna(), None)
+    return frame.assign(token_id=known, text=text)
+
+
+def _texts(con: DuckDBPyConnection, doc_ids: pd.Series) -> list[str]:
+    """In the order of doc_ids."""
+    frame = asked.frame(con, "texts_of", doc_ids=doc_ids.tolist()).set_index("doc_id")
+    return frame.text.loc[doc_ids].tolist()
+
+
+def _numbers(doc_ids: pd.Series) -> dict[int, int]:
+    return {doc_id: number for number, doc_id in enumerate(doc_ids.tolist())}
+
+
+def _zipped(
+    tokens: tuple[pd.DataFrame, pd.DataFrame], read: pd.DataFrame
+) -> list[tuple[pd.DataFrame, pd.Series]]:
+    return [(tokens[0], read.doc_id), (tokens[1], read.other_doc_id)]
+
+
+def _same_tokens(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    number_T: np.ndarray,
+    other_number_T: np.ndarray,
+    *,
+    same_ids: bool,
+    named: bool,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Rows of both, up to the first generated token of a text that differs; and of how many texts.
+    A text is left out if tokens of its prompt differ. Ids of tokenizers that nobody names tell only
+    what texts of tokens do not."""
+    place_T, other_T = _place(first, number_T), _place(second, other_number_T)
+    place_P, rows, others = np.intersect1d(
+        place_T, other_T, assume_unique=True, return_indices=True
+    )
+    one, other = first.iloc[rows], second.iloc[others]
+    codes = pd.factorize(np.concatenate([one.text, other.text]))[0]
+    text_P, other_text_P = codes[: len(rows)], codes[len(rows) :]
+    id_P, other_id_P = one.token_id.to_numpy(), other.token_id.to_numpy()
+    by_text_P = (text_P >= 0) & (other_text_P >= 0)
+    by_id_P = (id_P != NO_TOKEN) & (other_id_P != NO_TOKEN) & same_ids
+    known_P = by_text_P | by_id_P
+    if len(known_P) and not known_P.any():
+        raise ValueError(
+            "the tokens of these traces cannot be told apart: neither their texts nor ids of one "
+            "tokenizer are known; import them with --tokenizer"
+        )
+    by_id_P &= ~by_text_P | named
+    same_P = (~by_text_P | (text_P == other_text_P)) & (~by_id_P | (id_P == other_id_P))
+    prompts_P = (one.phase.to_numpy() == PREFILL) & (other.phase.to_numpy() == PREFILL)
+    number_P = place_P >> 32
+    left_out = np.unique(number_P[prompts_P & ~same_P])
+    differs_P = ~same_P | (~known_P & ~prompts_P)
+    wrong_P = np.cumsum(differs_P)
+    starts_P = np.append(True, number_P[1:] != number_P[:-1])[: len(place_P)]
+    before_P = (wrong_P - differs_P)[np.flatnonzero(starts_P)[np.cumsum(starts_P) - 1]]
+    kept_P = known_P & (wrong_P == before_P) & ~np.isin(number_P, left_out)
+    order = np.argsort(rows[kept_P], kind="stable")
+    alike = len(np.unique(number_P[kept_P]))
+    return rows[kept_P][order], others[kept_P][order], alike
+
+
+def _place(tokens: pd.DataFrame, number_T: np.ndarray) -> np.ndarray:
+    """One number for text and position, counted from the first token of the text that is no special
+    one: a start token that one trace lacks moves nothing."""
+    position_T = tokens.position.to_numpy(np.int64)
+    ordinary_T = ~tokens.special.to_numpy(bool)
+    start_N = np.zeros(number_T.max(initial=0) + 1, np.int64)
+    for number, rows in _rows(number_T).items():
+        specials = int(np.argmax(ordinary_T[rows])) if ordinary_T[rows].any() else 0
+        start_N[number] = position_T[rows[specials]] - position_T[rows[0]]
+    return (number_T.astype(np.int64) << 32) + (1 << 31) + position_T - start_N[number_T]
+
+
+def _same_characters(
+    tokens: tuple[pd.DataFrame, pd.DataFrame], numbers: list[np.ndarray], texts: list[list[str]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Rows of both, how many characters lie in both, and how many texts have any."""
+    rows_N, other_rows_N = map(_rows, numbers)
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for number, (text, other_text) in enumerate(zip(*texts, strict=True)):
+        if number not in rows_N or number not in other_rows_N:
+            continue
+        rows, others = rows_N[number], other_rows_N[number]
+        one = _laid(tokens[0].text.iloc[rows].tolist(), text)
+        other = _laid(tokens[1].text.iloc[others].tolist(), other_text)
+        if one is None or other is None:
+            continue
+        ends, other_ends = character_ends(one, other)
+        cuts = np.unique(np.concatenate([ends, other_ends]))
+        cuts = cuts[(cuts > 0) & (cuts <= min(ends.max(initial=0), other_ends.max(initial=0)))]
+        at, other_at = np.searchsorted(ends, cuts), np.searchsorted(other_ends, cuts)
+        parts.append((rows[at], others[other_at], np.diff(cuts, prepend=0)))
+    if not parts:
+        raise ValueError(
+            "the tokens of these traces differ, and they do not give the texts of their "
+            "documents, over which they could be laid; import them with --tokenizer"
+        )
+    rows, others, sizes = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(rows, kind="stable")
+    return rows[order], others[order], sizes[order], len(parts)
+
+
+def _laid(pieces_T: list[str | None], text: str) -> list[bytes] | None:
+    pieces = [piece for piece in pieces_T if piece is not None]
+    return laid_over(pieces, text) if len(pieces) == len(pieces_T) else None
+
+
+def _rows(number_T: np.ndarray) -> dict[int, np.ndarray]:
+    """Of every text; those of one follow one another."""
+    starts = np.flatnonzero(np.append(True, number_T[1:] != number_T[:-1])[: len(number_T)])
+    ends = np.append(starts[1:], len(number_T))
+    return {
+        int(number_T[start]): np.arange(start, end) for start, end in zip(starts, ends, strict=True)
+    }

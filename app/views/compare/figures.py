@@ -1,0 +1,277 @@
+"""What differs between two traces, second less first.
+
+L = MoE layers, E = routed experts, G = domains.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.groups import NOT_ENOUGH
+from analysis.significance import MAX_Q
+from app.views.shared.heatmap import (
+    cell_heatmap,
+    dot_sure_cells,
+    hatch_cells,
+    ratio_axis,
+)
+from app.views.shared.intervals import MEASURES, RATIO, Measure, probability
+from app.views.shared.layer_names import NUMBERED, LayerNames
+from app.views.shared.theme import Palette, frame, literal
+
+LIMIT = 2  # log2: from a quarter to four times
+FEW = 32  # layers whose marks do not touch
+ROW, TOP = 34, 90  # pixels
+MOST_LABELS = 16  # beside each other in half a window
+PER_TOKEN = {
+    "experts per token": Measure("experts per token", ".2f"),
+    "loss": Measure("loss", ".3f", " nats"),
+    "entropy of the gate": Measure("entropy of the gate", ".3f", " nats"),
+    "margin of the gate": Measure("margin of the gate", ".4f"),
+}
+
+
+def load_difference_heatmap(
+    loads: pd.DataFrame,
+    palette: Palette,
+    *,
+    shape_LE: tuple[int, int],
+    only_sure: bool = False,
+    names: LayerNames = NUMBERED,
+) -> go.Figure:
+    """Colour = log2 of an expert's load in the second over that in the first. Dot: q < 0.05, or the
+    only cells that are left. Hatched: too few independent texts to say."""
+    cells = _Cells(loads, (loads.layer_id, loads.expert_id), shape_LE)
+    hover = [load_text(row, names) for row in loads.itertuples()]
+    figure = _heatmap(
+        cells, hover, palette, rows=names.labels(shape_LE[0]), only_sure=only_sure, title="load"
+    )
+    return figure.update_xaxes(title_text="expert", tickfont={"size": 10}, tickangle=0)
+
+
+def lift_difference_heatmap(
+    lifts: pd.DataFrame,
+    palette: Palette,
+    *,
+    domains: Sequence[str],
+    experts: int,
+    only_sure: bool = False,
+) -> go.Figure:
+    """Domains by experts of one layer; marks as of load_difference_heatmap()."""
+    row = pd.Index(domains).get_indexer(pd.Index(lifts.domain))
+    cells = _Cells(lifts, (row, lifts.expert_id), (len(domains), experts))
+    hover = [lift_text(row) for row in lifts.itertuples()]
+    rows = [literal(domain) for domain in domains]
+    figure = _heatmap(cells, hover, palette, rows=rows, only_sure=only_sure, title="lift")
+    return figure.update_xaxes(title_text="expert", tickfont={"size": 10}, tickangle=0)
+
+
+class _Cells:
+    """A table in a grid."""
+
+    def __init__(self, table: pd.DataFrame, place: tuple[Any, Any], shape: tuple[int, int]) -> None:
+        self._table, self._place, self.shape = table, place, shape
+
+    def grid(self, values: Sequence[Any] | np.ndarray, empty: object) -> np.ndarray:
+        filled = np.full(self.shape, empty, dtype=np.asarray(values).dtype)
+        filled[self._place] = values
+        return filled
+
+    def numbers(self, column: str) -> np.ndarray:
+        return self.grid(self._table[column].to_numpy(float), np.nan)
+
+    @property
+    def undecided(self) -> np.ndarray:
+        return self.grid((self._table.note == NOT_ENOUGH).to_numpy(), False)
+
+
+def _heatmap(
+    cells: _Cells,
+    hover: list[str],
+    palette: Palette,
+    *,
+    rows: list[str],
+    only_sure: bool,
+    title: str,
+) -> go.Figure:
+    sure, undecided = cells.numbers("q") < MAX_Q, cells.undecided
+    shown = sure if only_sure else ~undecided
+    log = np.clip(cells.numbers("estimate"), -LIMIT - 1, LIMIT + 1)
+    figure = cell_heatmap(
+        np.where(shown, log, np.nan),
+        palette,
+        rows=rows,
+        columns=[str(place) for place in range(cells.shape[1])],
+        hover_RC=cells.grid(np.array(hover, object), ""),
+        coloraxis=ratio_axis(palette, limit=LIMIT, title=title),
+        height=max(260, 38 * cells.shape[0] + TOP),
+    )
+    hatch_cells(figure, undecided & ~np.array(only_sure), palette)
+    dot_sure_cells(figure, sure, palette)
+    return figure
+
+
+def load_text(row: Any, names: LayerNames = NUMBERED) -> str:
+    """All that is known of a cell, one line per fact."""
+    lines = [f"{names.hover(row.layer_id)}, expert {row.expert_id}", *_ratio_lines(row)]
+    lines.append(f"{row.first:.2%} of the choices in the first, {row.second:.2%} in the second")
+    return "<br>".join([*lines, f"<i>{row.note}</i>"] if row.note else lines)
+
+
+def lift_text(row: Any) -> str:
+    lines = [f"expert {row.expert_id}, {literal(row.domain)}", *_ratio_lines(row)]
+    if not (pd.isna(row.first) or pd.isna(row.second)):
+        one, other = RATIO.text(2**row.first), RATIO.text(2**row.second)
+        lines.append(f"lift {one} in the first, {other} in the second")
+    return "<br>".join([*lines, f"<i>{row.note}</i>"] if row.note else lines)
+
+
+def _ratio_lines(row: Any) -> list[str]:
+    lines = []
+    if not pd.isna(row.estimate):
+        span = "" if pd.isna(row.low) else f" ({RATIO.span(2**row.low, 2**row.high)})"
+        lines.append(f"<b>{RATIO.text(2**row.estimate)}</b>{span}, unchanged 1×")
+    if not pd.isna(row.p):
+        lines.append(f"p {probability(row.p)}, q {probability(row.q)}")
+    return lines
+
+
+def layer_differences(
+    table: pd.DataFrame, palette: Palette, *, metric: str, names: LayerNames = NUMBERED
+) -> go.Figure:
+    """One figure of every layer, second less first: dot, interval, 0. Filled: q < 0.05."""
+    rows, measure = table[table.metric == metric], MEASURES[metric]
+    hover = [
+        "<br>".join([names.hover(layer_id), *_difference_lines(row, measure)])
+        for layer_id, row in zip(rows.layer_id.tolist(), rows.itertuples(), strict=True)
+    ]
+    figure = _dots(rows, rows.layer_id, palette, hover, few=len(rows) <= FEW)
+    frame(figure, palette, height=300, legend=True)
+    figure.update_xaxes(**names.axis(len(rows)), showgrid=False)
+    percent = {"tickformat": "+.0%"} if measure.form.endswith("%") else {}
+    unit = measure.unit and f" ({measure.unit.strip()})"
+    return figure.update_yaxes(
+        title_text=f"change of {measure.title}{unit}",
+        zeroline=True,
+        zerolinecolor=palette.muted,
+        **percent,
+    )
+
+
+def domain_differences(rows: pd.DataFrame, palette: Palette, *, figure: str) -> go.Figure:
+    """Domains from above, second less first: dot, interval, 0. Filled: q < 0.05."""
+    measure = PER_TOKEN[figure]
+    hover = [
+        "<br>".join([literal(domain), *_difference_lines(row, measure)])
+        for domain, row in zip(rows.domain.tolist(), rows.itertuples(), strict=True)
+    ]
+    places = pd.Series(range(len(rows)))
+    drawn = _dots(rows, places, palette, hover, few=True, upright=False)
+    frame(drawn, palette, height=ROW * len(rows) + TOP + 20, legend=True)
+    drawn.update_yaxes(
+        tickvals=list(places),
+        ticktext=[literal(name) for name in rows.domain],
+        autorange="reversed",
+        showgrid=False,
+    )
+    return drawn.update_xaxes(
+        title_text=f"change of {measure.title}{measure.unit and f' ({measure.unit.strip()})'}",
+        zeroline=True,
+        zerolinecolor=palette.muted,
+    )
+
+
+def _dots(
+    rows: pd.DataFrame,
+    places: pd.Series,
+    palette: Palette,
+    hover: list[str],
+    *,
+    few: bool,
+    upright: bool = True,
+) -> go.Figure:
+    along, across = ("y", "x") if upright else ("x", "y")
+    ends = [(low, high, None) for low, high in zip(rows.low, rows.high, strict=True)]
+    span = [None if pd.isna(end) else float(end) for segment in ends for end in segment]
+    figure = go.Figure()
+    figure.add_scatter(
+        **{along: span, across: places.repeat(3)},
+        mode="lines",
+        name="95 % interval",
+        line={"color": palette.neutral, "width": 8 if few else 4},
+        hoverinfo="skip",
+    )
+    for sure, name in ((True, f"changed, q < {MAX_Q}"), (False, "may be the choice of texts")):
+        of = ((rows.q < MAX_Q).fillna(False) == sure).to_numpy(bool)
+        figure.add_scatter(
+            **{along: rows.estimate[of].astype(float), across: places[of]},
+            mode="markers",
+            name=name,
+            marker={
+                "size": 9 if few else 5,
+                "color": palette.accent if sure else palette.ground,
+                "line": {"width": 1.5, "color": palette.accent},
+            },
+            text=[text for text, shown in zip(hover, of, strict=True) if shown],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    return figure
+
+
+def _difference_lines(row: Any, measure: Measure) -> list[str]:
+    lines = []
+    if not pd.isna(row.estimate):
+        span = change_span(measure, row.low, row.high)
+        lines.append(f"<b>{row.estimate:+{measure.form}}{measure.unit}</b>{span}")
+    first, second = measure.text(row.first), measure.text(row.second)
+    lines.append(f"{first} in the first, {second} in the second")
+    if not pd.isna(row.p):
+        lines.append(f"p {probability(row.p)}, q {probability(row.q)}")
+    return [*lines, f"<i>{row.note}</i>"] if row.note else lines
+
+
+def change_span(measure: Measure, low: float, high: float) -> str:
+    """An interval that may begin below 0, in brackets; empty where there is none."""
+    return "" if pd.isna(low) else f" ({low:+{measure.form}} to {high:+{measure.form}})"
+
+
+def on_one_scale(figures: Sequence[go.Figure]) -> None:
+    """Colours and axes of figures of one kind reach equally far, so that they can be compared."""
+    bars = [figure.layout.coloraxis for figure in figures]
+    if all(bar.cmin is not None and bar.cmax is not None for bar in bars):
+        low, high = min(bar.cmin for bar in bars), max(bar.cmax for bar in bars)
+        for bar in bars:
+            bar.update(cmin=low, cmax=high)
+    for axis in ("xaxis", "yaxis"):
+        _one_range(figures, axis)
+
+
+def _one_range(figures: Sequence[go.Figure], axis: str) -> None:
+    """Of an axis of numbers that no figure has set."""
+    axes = [figure.layout[axis] for figure in figures]
+    if any(one.range is not None or one.autorange == "reversed" for one in axes):
+        return
+    values: list[float] = []
+    for trace in (trace for figure in figures for trace in figure.data):
+        if trace.type not in ("scatter", "bar"):
+            return
+        found = [] if trace[axis[0]] is None else list(trace[axis[0]])
+        if any(isinstance(value, str) for value in found):
+            return
+        values += [float(value) for value in found if value is not None and value == value]
+        if trace.type == "bar":
+            values.append(0.0)
+    if values:
+        margin = 0.05 * (max(values) - min(values) or 1)
+        for one in axes:
+            one.range = [min(values) - margin, max(values) + margin]
+
+
+def beside_another(figure: go.Figure) -> None:
+    """Half as wide: half as many labels of many."""
+    axis = figure.layout.xaxis
+    if axis.tickvals is not None and len(axis.tickvals) > MOST_LABELS:
+        axis.update(tickvals=axis.tickvals[::2], ticktext=axis.ticktext[::2])

@@ -1,0 +1,76 @@
+"""What is compared on the page: traces, or parts of one."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from app import parts, workspace
+from app.trace import BY_IDENTITY, Trace, open_trace
+from app.views.shared import controls
+from app.views.shared.trace_choice import UNREADABLE
+
+MOST = 4
+TRACES = "other traces"
+
+
+def sides_of(trace: Trace) -> list[Trace]:
+    """Two to four, the first of which the others are compared with. Stops the page where there is
+    nothing to compare."""
+    files = {file.name: file for file in workspace.traces()[0] if file.path != trace.path}
+    kinds = {TRACES: list(files)} if files else {}
+    kinds |= _parts(trace)
+    if not kinds:
+        st.info(
+            "There is one trace, of one phase, one domain and one group of texts: nothing to "
+            "compare it with. Capture another with `routescope capture`."
+        )
+        st.stop()
+    kind = controls.choice("Compare with", list(kinds), key="with")
+    if kind == TRACES:
+        chosen = _chosen("Traces", kinds[kind], most=MOST - 1, default=kinds[kind][:1])
+        return [trace, *_opened([files[name] for name in chosen])]
+    names = kinds[kind]
+    if kind == "domains":
+        names = _chosen("Domains", names, most=MOST, default=names[:2])
+    if len(names) < 2:
+        st.info("Choose two or more.")
+        st.stop()
+    return _opened([replace(trace.file, part=name) for name in names])
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _parts(trace: Trace) -> dict[str, list[str]]:
+    with trace.cursor() as con:
+        return parts.parts_of(con)
+
+
+def _chosen(label: str, names: list[str], *, most: int, default: list[str]) -> list[str]:
+    chosen = st.multiselect(
+        label,
+        names,
+        default=default,
+        max_selections=most,
+        key=label.lower(),
+        bind="query-params",
+        format_func=lambda name: name.removeprefix("domain:"),
+    )
+    if not chosen:
+        st.info(f"Choose up to {most} of them.")
+        st.stop()
+    return chosen
+
+
+def _opened(files: list[workspace.TraceFile]) -> list[Trace]:
+    try:
+        return [open_trace(file) for file in files]
+    except ValueError as error:
+        controls.refused(UNREADABLE, error)
+        st.stop()
+
+
+def second_of(sides: list[Trace]) -> Trace:
+    """Whose difference from the first is shown."""
+    others = {other.name: other for other in sides[1:]}
+    if len(others) == 1:
+        return sides[1]
+    return others[controls.choice(f"Difference from {sides[0].name}", list(others), key="other")]

@@ -1,0 +1,121 @@
+"""The page Compare: what is compared, and each of its looks."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from analysis.groups import NOT_ENOUGH
+from app.views.compare import figures
+from app.views.shared.theme import LIGHT
+from tests.app.incomplete_traces import CASES
+from tests.app.pages import page, texts, words
+from tests.traces import write_choices
+
+LOOKS = ("loads", "preferences", "layers", "loss and gate", "tokens", "every figure")
+
+
+@pytest.fixture
+def two(traces: Path) -> Path:
+    """Two traces of twenty-four texts; in the second expert 1 of layer 0 does the work of 0 too."""
+    rng = np.random.default_rng(0)
+    ids_TLK = rng.random((240, 2, 8)).argsort(-1)[..., :1]
+    changed_TLK = ids_TLK.copy()
+    changed_TLK[:, 0][changed_TLK[:, 0] == 0] = 1
+    for name, ids in (("before", ids_TLK), ("later", changed_TLK)):
+        write_choices(traces / f"{name}.duckdb", ids, np.repeat(np.arange(24), 10), num_experts=8)
+    return traces
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_look_of_two_traces(two: Path, look: str) -> None:
+    app = page("compare", trace="before", traces="later", look=look)
+    assert not app.exception
+    assert "Both have 24 groups of the same texts, compared pair by pair." in texts(app)
+    assert "First: before. Second: later." in texts(app)
+
+
+def test_a_changed_load_is_said(two: Path) -> None:
+    app = page("compare", trace="before", traces="later")
+    assert "2 of 16 experts have another load" in texts(app)
+    (changed,) = [metric for metric in app.metric if metric.label == "Experts whose load changed"]
+    assert (changed.value, changed.delta) == ("2", "of 16, q < 0.05")
+
+
+@pytest.mark.parametrize("kind", ["domains", "halves"])
+@pytest.mark.parametrize("look", ["loads", "every figure"])
+def test_parts_of_one_trace(two: Path, kind: str, look: str) -> None:
+    app = page("compare", trace="before", look=look, **{"with": kind})
+    assert not app.exception
+    assert "two independent samples" in texts(app)
+
+
+def test_one_trace_of_one_text_has_nothing_to_compare(traces: Path) -> None:
+    CASES["one_document"][0](traces / "one.duckdb")
+    app = page("compare")
+    assert not app.exception
+    assert "nothing to compare it with" in app.info[0].value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page_name", ["Overview", "Specialization", "Co-activation", "Vocabulary"])
+def test_the_figures_of_other_pages_stand_side_by_side(two: Path, page_name: str) -> None:
+    app = page("compare", trace="before", traces="later", look="every figure", page=page_name)
+    assert not app.exception
+    assert words(app).count("**before**") == words(app).count("**later**")
+
+
+def test_models_of_other_shapes_say_what_is_not_compared(traces: Path, two: Path) -> None:
+    CASES["one_expert"][0](traces / "other.duckdb")
+    app = page("compare", trace="before", traces="other")
+    assert not app.exception
+    assert "8 experts in layer 0 against 1" in texts(app)
+
+
+def rows(**columns: list[object]) -> pd.DataFrame:
+    return pd.DataFrame(columns)
+
+
+def test_the_heatmap_marks_what_is_sure_and_what_cannot_be_said() -> None:
+    loads = rows(
+        layer_id=[0, 0, 0],
+        expert_id=[0, 1, 2],
+        first=[0.5, 0.25, 0.25],
+        second=[0.25, 0.5, 0.25],
+        estimate=[-1.0, 1.0, 0.0],
+        low=[-1.2, 0.8, np.nan],
+        high=[-0.8, 1.2, np.nan],
+        p=[0.001, 0.001, np.nan],
+        q=[0.01, 0.2, np.nan],
+        note=["", "", NOT_ENOUGH],
+    )
+    figure = figures.load_difference_heatmap(loads, LIGHT, shape_LE=(1, 3))
+    cells, text, hatched, dots = figure.data
+    np.testing.assert_array_equal(cells.z, [[-1, 1, np.nan]])
+    assert hatched.x.tolist() == [2]
+    assert dots.x.tolist() == [0]
+    assert text.text[0].startswith("layer 0, expert 0<br><b>0.50×</b>")
+    assert "50.00% of the choices in the first, 25.00% in the second" in text.text[0]
+    only_sure = figures.load_difference_heatmap(loads, LIGHT, shape_LE=(1, 3), only_sure=True)
+    np.testing.assert_array_equal(only_sure.data[0].z, [[-1, np.nan, np.nan]])
+
+
+def test_figures_of_one_kind_are_on_one_scale() -> None:
+    pair = [go.Figure(go.Scatter(x=[0, 1], y=[low, high])) for low, high in ((0, 1), (2, 4))]
+    figures.on_one_scale(pair)
+    assert [figure.layout.yaxis.range for figure in pair] == [(-0.2, 4.2)] * 2
+    heat = [go.Figure(go.Heatmap(z=[[1]], coloraxis="coloraxis")) for _ in range(2)]
+    for figure, high in zip(heat, (3, 7), strict=True):
+        figure.update_layout(coloraxis={"cmin": 0, "cmax": high})
+    figures.on_one_scale(heat)
+    assert [figure.layout.coloraxis.cmax for figure in heat] == [7, 7]
+
+
+def test_an_axis_that_a_figure_has_set_or_that_has_names_stays() -> None:
+    named = [go.Figure(go.Bar(x=["a", "b"], y=[1, high])) for high in (2, 3)]
+    named[0].update_yaxes(range=[0, 9])
+    figures.on_one_scale(named)
+    assert named[0].layout.yaxis.range == (0, 9)
+    assert all(figure.layout.xaxis.range is None for figure in named)
