@@ -164,6 +164,15 @@ def layer_numbers(config: Mapping[str, Any], num_layers: int) -> tuple[int, ...]
     return None
 
 
+def require_whole_model(config: Mapping[str, Any], num_layers: int, *, what: str) -> None:
+    """ValueError: the trace lacks layers of the model, of which `what` would have to tell."""
+    if numbers := layer_numbers(config, num_layers):
+        raise ValueError(
+            f"the trace holds {spans(numbers)} alone, and {what} is of all layers; capture "
+            "without --layers"
+        )
+
+
 def in_words(config: Mapping[str, Any], num_layers: int) -> list[str]:
     """What a trace with this config does not hold, a line each; whoever wrote it may be anybody."""
     lines = []

@@ -38,6 +38,8 @@ class Document:
 INT16 = (-(2**15), 2**15 - 1)
 Batch = TypeVar("Batch", bound="RoutingBatch")
 
+MOST_PLACES = 2**15  # of physical experts in a layer
+EXPERT_GROUPS = ("n_group", "num_group", "num_expert_groups", "n_groups")  # in models' settings
 UNKNOWN = "unknown"  # what a source does not say of a layer
 MIXED = "mixed"  # scoring of a trace whose layers differ in it
 

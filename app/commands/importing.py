@@ -49,7 +49,7 @@ Tokenizer = Annotated[
 ]
 PhysicalMap = Annotated[
     Path | None,
-    typer.Option(help="JSON with physical_to_logical_map, where ids name physical experts."),
+    typer.Option(help="A map of SGLang or vllm-ascend, where ids name physical experts."),
 ]
 PromptFile = Annotated[
     Path | None,

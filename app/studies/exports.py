@@ -12,8 +12,9 @@ import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from analysis import esft, queries
+from analysis.definitions import normalized_over_experts
 from analysis.queries import TraceInfo
-from app.kept import layer_numbers, spans
+from app.kept import require_whole_model
 from data.exports import eplb, expert_location, expert_map, keep_list, olmoe, tables
 from data.exports import esft as esft_files
 from data.exports.new_file import new_file
@@ -53,11 +54,7 @@ class Subject:
     @property
     def layers(self) -> tuple[LayerDescription, ...]:
         """Of the model. ValueError: the trace lacks some, of which a file would have to tell."""
-        if numbers := layer_numbers(self.info.config, self.info.num_layers):
-            raise ValueError(
-                f"the trace holds {spans(numbers)} alone, and this export is of all layers; "
-                "capture without --layers"
-            )
+        require_whole_model(self.info.config, self.info.num_layers, what="this export")
         return self.info.layers
 
     @cached_property
@@ -164,8 +161,7 @@ def _expert_config(subject: Subject) -> Made:
     score, top_p = subject.settings.score, subject.settings.top_p
     score_LE = esft.token_score(subject.loads)
     if score == "gate":
-        weights_LE = subject.require_weights("give --score token")
-        score_LE = esft.gate_score(weights_LE, subject.routed_tokens())
+        score_LE = normalized_over_experts(subject.require_weights("give --score token"))
     selected = esft.selection(score_LE, subject.layers, top_p=top_p)
     notes = [f"selected by {score} score, pooled over tokens, until {top_p:g} of each layer's"]
     return esft_files.expert_config(subject.layers, selected), notes

@@ -1,20 +1,14 @@
-"""A map of physical to logical experts that a user gives, as SGLang reads and writes them.
+"""A map of physical to logical experts that a user gives: data/placement_files.py.
 
 L = MoE layers, P = physical experts.
 """
 
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from data.importers.reading.torch_file import Tensor, TorchFile
-from data.importers.source import DumpFile, Options, Source
-from data.inputs import require_file
-from data.strict_json import read_object
-
-KEY = "physical_to_logical_map"
-MOST_PLACES = 2**15  # physical experts of a layer
+from data.importers.source import Options, Source
+from data.placement_files import read_rows
 
 
 def with_given_map(source: Source, options: Options) -> np.ndarray | None:
@@ -47,30 +41,10 @@ def _given(source: Source, options: Options, own_LP: np.ndarray | None) -> np.nd
     return given_LP
 
 
-def _rows(path: Path) -> object:
-    """What the file has under KEY, as lists: a .pt as SGLang saves it, or JSON."""
-    if path.suffix.lower() == ".pt":
-        with closing(TorchFile(DumpFile(path, path.name))) as file:
-            found = file.value.get(KEY) if isinstance(file.value, dict) else None
-            return found.read().tolist() if isinstance(found, Tensor) else found
-    remedy = f"give JSON with {KEY}: a list of logical ids a layer"
-    return read_object(path, remedy=remedy).get(KEY)
-
-
 def read_map(path: Path, num_layers: int) -> np.ndarray:
-    require_file(path, what="map")
-    rows = _rows(path)
-    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise ValueError(f"{path.name} has no {KEY}: a list of logical ids for each layer")
-    if len(rows) != num_layers or len({len(row) for row in rows}) != 1:
+    rows = read_rows(path).ids
+    if len(rows) != num_layers:
         raise ValueError(
-            f"{path.name}: {KEY} has {len(rows)} rows, the files {num_layers} layers; rows are as "
-            "long as there are physical experts"
-        )
-    wrong = next((one for row in rows for one in row if type(one) is not int or one < 0), None)
-    if wrong is not None or not 0 < len(rows[0]) <= MOST_PLACES:
-        raise ValueError(
-            f"{path.name}: {KEY} holds {wrong!r:.40} in rows of {len(rows[0])}; logical ids count "
-            "from 0"
+            f"{path.name} has {len(rows)} rows, the files {num_layers} layers; a row is a layer"
         )
     return np.minimum(np.array(rows, np.int64), 2**15 - 1).astype(np.int16)

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from data.routing import EXPERT_GROUPS
 from model.huggingface.around import number_called, vectors
 from model.readable import GateRule
 
@@ -267,7 +268,7 @@ def selections(rule: Rule, num_experts: int, around: list[nn.Module]) -> Iterato
 
 
 def groupings(around: list[nn.Module], num_experts: int) -> Iterator[dict[str, Any]]:
-    groups = number_called(("n_group", "num_group", "num_expert_groups", "n_groups"), around)
+    groups = number_called(EXPERT_GROUPS, around)
     chosen = number_called(("topk_group", "topk_groups", "num_limited_groups"), around)
     if not groups or not chosen or groups < 2 or num_experts % groups or chosen > groups:
         return

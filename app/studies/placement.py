@@ -1,0 +1,287 @@
+"""Experts on GPUs: a map made of one half of the texts, and measured on the other half.
+
+N = groups, L = MoE layers, H = GPUs, P = places.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.expert_bytes import expert_groups
+from analysis.halves import judging_half
+from analysis.placement import costs
+from analysis.placement.maps import Cluster, Placement, in_order, nearest_to
+from analysis.placement.policies import EPLB, IN_ORDER, Traffic, known_policies, place
+from analysis.placement.sample import Choices, Loads, PlacedTexts
+from analysis.placement.table import Compared, Judges, compare, interval
+from analysis.queries import TraceInfo
+from app import kept
+from data.exports.expert_location import expert_location
+from data.exports.expert_map import expert_map
+from data.placement_files import read_placement
+
+BEFORE = "current"
+ALL_TEXTS = "all texts"
+YESTERDAY, TODAY = "yesterday's plan", "today's plan"
+USUAL_GPUS = 8
+MOST_CELLS = 1 << 26  # of layers, places and GPUs; and of pairs of places
+SGLANG, VLLM_ASCEND = "sglang", "vllm-ascend"
+FORMS = {SGLANG: "SGLang", VLLM_ASCEND: "vLLM Ascend"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a user decides."""
+
+    gpus: int
+    nodes: int = 1
+    redundant: int = 0
+    groups: int | None = None  # of experts; None: as the model has them
+    policy: str = EPLB
+    phase: str | None = None  # that the map is made for; None: both
+    domain: str | None = None
+    batch: int = 64  # tokens
+
+    def cluster(self, info: TraceInfo) -> Cluster:
+        """ValueError: that many do not go together, or into memory."""
+        cluster = Cluster(
+            num_experts=info.num_experts,
+            num_gpus=self.gpus,
+            num_nodes=self.nodes,
+            num_redundant=self.redundant,
+            num_groups=self.groups or expert_groups(info),
+        )
+        places = cluster.num_places
+        if places * max(info.num_layers * self.gpus, 4 * places) > MOST_CELLS:
+            raise ValueError(
+                f"{info.num_layers} layers of {places:,} places on {self.gpus:,} GPUs are more "
+                "than fits into memory; give fewer GPUs or redundant experts"
+            )
+        return cluster
+
+
+def usual_gpus(num_experts: int) -> int:
+    """As many as a machine has, if the experts spread evenly over them."""
+    return next(
+        gpus for gpus in range(min(USUAL_GPUS, num_experts), 0, -1) if num_experts % gpus == 0
+    )
+
+
+def read_current(path: Path, info: TraceInfo, settings: Settings) -> Placement:
+    """The map in use. ValueError: it is none of this trace's model, or of other GPUs."""
+    numbers = kept.layer_numbers(info.config, info.num_layers)
+    experts_LP, devices = read_placement(path, info.layers, numbers)
+    if devices not in (None, settings.gpus):
+        raise ValueError(
+            f"{path.name} is of {devices} devices, and {settings.gpus} GPUs were given"
+        )
+    redundant = experts_LP.shape[1] - info.num_experts
+    if redundant < 0:
+        raise ValueError(
+            f"{path.name} has {experts_LP.shape[1]} places in a layer, the trace has "
+            f"{info.num_experts} experts; give the map of its model"
+        )
+    return Placement(experts_LP, replace(settings, redundant=redundant).cluster(info))
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Maps of every policy, made of the same texts and measured on the same others."""
+
+    settings: Settings
+    plans: dict[str, Placement]  # by policy; BEFORE: the map in use
+    judges: Judges
+    compared: Compared
+    in_use: bool  # somebody gave the map BEFORE; else experts are in order
+
+    @property
+    def before(self) -> Placement:
+        return self.plans[BEFORE]
+
+    @property
+    def plan(self) -> Placement:
+        return self.plans[self.settings.policy]
+
+    def by_layer(self, *, expert_bytes: int | None = None) -> pd.DataFrame:
+        """layer_id, before and after (max / mean of GPUs) with intervals, moved_experts, of places,
+        and bytes if those of an expert are known."""
+        rows = []
+        moved_L = costs.moved_places(self.plan, self.before)
+        for layer_id, moved in enumerate(moved_L.tolist()):
+            row: dict[str, object] = {"layer_id": layer_id}
+            for name, plan in (("before", BEFORE), ("after", self.settings.policy)):
+                value_V = self.compared.busiest[plan][layer_id]
+                ends = np.maximum(interval(value_V, self.compared.strata_N), 1.0)
+                row |= zip((name, f"{name}_low", f"{name}_high"), ends, strict=True)
+            rows.append(row | {"moved_experts": moved, "places": self.plan.cluster.num_places})
+        table = pd.DataFrame(rows)
+        return table if expert_bytes is None else table.assign(bytes=moved_L * expert_bytes)
+
+    def relative_loads(self, plan: Placement) -> np.ndarray:
+        """load_LH over the mean of its layer; NaN of one without tokens."""
+        tokens_LE = self.judges.loads.tokens_NLE.sum(0, dtype=np.float64)
+        load_LH = costs.gpu_loads(tokens_LE, plan)
+        mean_L1 = load_LH.mean(-1, keepdims=True)
+        return np.divide(load_LH, mean_L1, out=np.full(load_LH.shape, np.nan), where=mean_L1 > 0)
+
+
+def planned(texts: PlacedTexts, settings: Settings, *, current: Placement | None = None) -> Planned:
+    """ValueError: numbers that do not go together, or no text of the phase and domain in a half."""
+    cluster = settings.cluster(texts.info)
+    judges_N = texts.judges_N
+    traffic = _traffic(texts, settings, ~judges_N)
+    judges = _judges(texts, settings, judges_N)
+    before = current or in_order(cluster, texts.info.num_layers)
+    plans = {BEFORE: before}
+    for policy in known_policies(cluster, pairs_known=traffic.pairs is not None):
+        if current is not None or policy != IN_ORDER:
+            plans[policy] = nearest_to(place(policy, traffic, cluster), before)
+    if settings.policy not in plans:
+        plans[settings.policy] = nearest_to(place(settings.policy, traffic, cluster), before)
+    compared = compare(plans, judges, before=BEFORE)
+    return Planned(settings, plans, judges, compared, in_use=current is not None)
+
+
+def holds(texts: PlacedTexts, of: Planned) -> pd.DataFrame:
+    """The map in use and the plan on each phase and domain of the texts that judge: compare() of
+    balance, with the column texts."""
+    plans = {BEFORE: of.before, of.settings.policy: of.plan}
+    parts = [(ALL_TEXTS, replace(of.settings, phase=None, domain=None))]
+    parts += [(phase, replace(of.settings, phase=phase, domain=None)) for phase in texts.phases]
+    if len(texts.info.domains) > 1:
+        domains = texts.info.domains
+        parts += [(name, replace(of.settings, phase=None, domain=name)) for name in domains]
+    tables = []
+    for name, settings in parts:
+        try:
+            judges = _judges(texts, settings, texts.judges_N, loads_only=True)
+        except ValueError:  # none of its texts judge
+            continue
+        table = compare(plans, judges, before=BEFORE, only_balance=True).table
+        table.insert(0, "texts", name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def drift(
+    texts: PlacedTexts,
+    of: Planned,
+    *,
+    today: PlacedTexts | None = None,
+) -> Compared:
+    """What a map of earlier texts is worth on later ones: the map in use, the plan of yesterday's
+    texts and that of today's, on those of today's that made none of them. Yesterday is the first
+    half of the groups in the order of their capture; with `today` it is all of `texts`.
+
+    ValueError: today is of another model or lacks the domain, or has too few groups for two halves.
+    """
+    settings = of.settings
+    if today is None:
+        earlier_N = np.arange(len(texts.domain_id_N)) < len(texts.domain_id_N) // 2
+        today, judges_N = texts, _halved(texts, ~earlier_N)
+        made_N = ~earlier_N & ~judges_N
+    else:
+        require_like(texts.info, today.info, settings)
+        earlier_N = np.ones(len(texts.domain_id_N), dtype=bool)
+        judges_N = today.judges_N
+        made_N = ~judges_N
+    cluster, before = settings.cluster(texts.info), of.before
+    yesterday = place(settings.policy, _traffic(texts, settings, earlier_N), cluster)
+    plan = place(settings.policy, _traffic(today, settings, made_N), cluster)
+    plans = {BEFORE: before, YESTERDAY: yesterday, TODAY: plan}
+    judges = _judges(today, settings, judges_N, loads_only=True)
+    return compare(plans, judges, before=YESTERDAY, only_balance=True)
+
+
+def _halved(texts: PlacedTexts, kept_N: np.ndarray) -> np.ndarray:
+    """Those of the groups kept that judge."""
+    size_N = texts.loads[None].tokens_NLE[kept_N].sum((1, 2), dtype=np.float64)
+    judges_N = np.zeros(len(kept_N), dtype=bool)
+    judges_N[kept_N] = judging_half(size_N, texts.domain_id_N[kept_N])
+    return judges_N
+
+
+def require_like(one: TraceInfo, other: TraceInfo, settings: Settings) -> None:
+    """ValueError: a map of one trace cannot be measured on the other."""
+    if (one.num_layers, one.num_experts) != (other.num_layers, other.num_experts):
+        raise ValueError(
+            f"{one.name} is of {one.num_layers} layers of {one.num_experts} experts, {other.name} "
+            f"of {other.num_layers} of {other.num_experts}: a map fits one model"
+        )
+    require_domain(other, settings.domain)
+
+
+def _traffic(texts: PlacedTexts, settings: Settings, kept_N: np.ndarray) -> Traffic:
+    kept_N = kept_N & texts.of_domain(settings.domain)
+    tokens_LE = _loads(texts, settings).tokens_NLE[kept_N].sum(0)
+    if not tokens_LE.any():
+        raise ValueError(
+            f"no choice of {_named(settings)} is in the half of the texts that would make the map; "
+            "choose another domain or phase, or capture more texts"
+        )
+    choices = _choices(texts, settings, kept_N)
+    if choices is None:
+        return Traffic(tokens_LE, None)
+    return Traffic(tokens_LE, partial(choices.pairs, num_experts=texts.info.num_experts))
+
+
+def _judges(
+    texts: PlacedTexts, settings: Settings, kept_N: np.ndarray, *, loads_only: bool = False
+) -> Judges:
+    loads = _loads(texts, settings)
+    kept_N = kept_N & texts.of_domain(settings.domain) & loads.tokens_NLE.any((1, 2))
+    if not kept_N.any():
+        raise ValueError(
+            f"no choice of {_named(settings)} is in the half of the texts that would judge the "
+            "map: one half makes it and the other judges it, so there must be two groups of texts "
+            "of a domain"
+        )
+    choices = None if loads_only else _choices(texts, settings, kept_N)
+    return Judges(loads.of(kept_N), texts.domain_id_N[kept_N], choices, settings.batch)
+
+
+def _choices(texts: PlacedTexts, settings: Settings, kept_N: np.ndarray) -> Choices | None:
+    """None: of these groups and the phase none was read."""
+    choices = texts.choices and texts.choices.of(kept_N, settings.phase)
+    return choices if choices and len(choices.token_C) else None
+
+
+def _loads(texts: PlacedTexts, settings: Settings) -> Loads:
+    if settings.phase not in texts.loads:
+        raise ValueError(
+            f"{settings.phase} cannot be told apart: this trace has choices of one phase only; "
+            "leave the phase out"
+        )
+    return texts.loads[settings.phase]
+
+
+def _named(settings: Settings) -> str:
+    return f"{settings.domain or 'any domain'} in {settings.phase or 'any phase'}"
+
+
+def require_domain(info: TraceInfo, domain: str | None) -> None:
+    if domain is not None and domain not in info.domains:
+        raise ValueError(
+            f"{info.name} has no domain {domain!r:.80}; it has {', '.join(info.domains)}"
+        )
+
+
+def require_file(info: TraceInfo) -> None:
+    """ValueError: the trace lacks layers of the model, of which an engine's map would tell."""
+    kept.require_whole_model(info.config, info.num_layers, what="a map")
+
+
+def map_file(of: Planned, info: TraceInfo, form: str) -> bytes:
+    """The plan as another engine reads it: `form` is one of FORMS. ValueError: the trace lacks
+    layers."""
+    require_file(info)
+    experts_LP = of.plan.experts_LP
+    if form == SGLANG:
+        value: object = expert_location(info.layers, experts_LP)
+    else:
+        value = expert_map(info.layers, of.settings.gpus, experts_LP)
+    return json.dumps(value, allow_nan=False).encode()

@@ -1,0 +1,61 @@
+"""Which expert should lie on which GPU?"""
+
+import streamlit as st
+
+from app import evidence
+from app.studies.placement import FORMS, map_file
+from app.views.placement import elsewhere, form, made, panels
+from app.views.shared import controls, limits
+from app.views.shared.drawing import draw, draw_abreast
+from app.views.shared.trace_choice import trace_page
+from data.file_names import file_name
+
+trace = trace_page("Which expert should lie on which GPU?")
+settings = form.asked(trace)
+current = form.current_map(trace, settings)
+with st.spinner(evidence.WAIT):
+    try:
+        of = made.planned(trace, settings, current)
+    except ValueError as error:
+        st.info(controls.unmarked(f"{str(error)[0].upper()}{str(error)[1:]}."))
+        st.stop()
+    shown = panels.panels(trace, controls.palette(), of=of)
+controls.headline(panels.headline(of))
+with st.container(horizontal=True, gap="medium"):
+    try:
+        files = {name: map_file(of, trace.info, name) for name in FORMS}
+    except ValueError as error:
+        files = {}
+        controls.note(f"No map to download: {error}.")
+    for name, content in files.items():
+        st.download_button(
+            f"Map for {FORMS[name]}",
+            content,
+            file_name=file_name(trace.name, f"{name}_map") + ".json",
+            mime="application/json",
+            on_click="ignore",
+            key=f"map_{name}",
+            type="tertiary",
+            icon=":material/download:",
+        )
+policies, *others = shown
+controls.answer(panels.load_answer(of))
+draw_abreast([one for one in others if one.name.startswith("gpu_load")], subject=trace)
+texts = made.texts_of(trace)
+controls.note(panels.load_note(texts))
+draw(policies, subject=trace)
+with st.spinner(evidence.WAIT):
+    table = made.holds(trace, settings, current)
+    draw(elsewhere.holds_panel(table, of, controls.palette()), subject=trace)
+    try:
+        today = form.later_trace(trace)
+        drift = made.drift(trace, settings, current, today)
+        palette = controls.palette()
+        draw(elsewhere.drift_panel(drift, of, palette, by_time=today is None), subject=trace)
+    except ValueError as error:
+        st.info(controls.unmarked(f"No drift to show: {error}."))
+draw_abreast([one for one in others if "traffic" in one.name], subject=trace)
+controls.note(panels.traffic_note(texts, of))
+draw_abreast(others[-2:], subject=trace)
+limits.draw_sample(trace)
+controls.method(*panels.METHOD)
