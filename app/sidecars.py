@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis import information_table, vocabulary_rows
 from analysis.causes import AMOUNTS, DOUBLE, GROUPS
-from app import summary_kinds
+from app import cache_kinds, summary_kinds
 from data.routing import NO_EXPERT
 from data.sidecar_kind import (
     COUNT,
@@ -200,4 +200,10 @@ CAUSES = Kind(
 )
 MAPS = {kind.name: kind for kind in (TOKENS, PROMPTS, EXPERTS)}
 BY_INFORMATION = (VOCABULARY, INFORMATION)
-KINDS = (*MAPS.values(), *summary_kinds.BY_SUMMARY, *BY_INFORMATION, CAUSES)
+KINDS = (
+    *MAPS.values(),
+    *summary_kinds.BY_SUMMARY,
+    *BY_INFORMATION,
+    *cache_kinds.BY_CACHE,
+    CAUSES,
+)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import partial
 
-from app import sidecars
+from app import cache_kinds, sidecars
 from app.jobs import commands
 from app.jobs.job import Job, Place
 from app.jobs.queue import all_jobs
@@ -63,6 +63,20 @@ def information(trace: Trace) -> Job | None:
         f"Computing what the subject adds to the word in {trace.name}",
         partial(commands.information, trace=trace.path),
         place=Place("vocabulary", {"trace": trace.name}),
+        automatic=True,
+    )
+
+
+def cache(trace: Trace) -> Job | None:
+    """The same for caches of experts."""
+    if not _to_make(trace, cache_kinds.BY_CACHE):
+        return None
+    key = f"cache|{trace.identity}"
+    return all_jobs().get(key) or all_jobs().start(
+        key,
+        f"Replaying caches of experts of {trace.name}",
+        partial(commands.cache, trace=trace.path),
+        place=Place("cache", {"trace": trace.name}),
         automatic=True,
     )
 

@@ -45,3 +45,10 @@ def summarize(progress: Progress, trace: Path) -> None:
 
     with redirect_stdout(_Lines(progress)):
         summarize(trace)
+
+
+def cache(progress: Progress, trace: Path) -> None:
+    from app.commands.cache import cache
+
+    with redirect_stdout(_Lines(progress)):
+        cache(trace)

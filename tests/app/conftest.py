@@ -35,7 +35,7 @@ def components_scanned_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_starts_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    for job in ("summary", "project", "information"):
+    for job in ("summary", "project", "information", "cache"):
         monkeypatch.setattr(beside, job, lambda trace: None)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from analysis.replication import COLUMNS
 from app import sidecars, summary_kinds
+from app.commands.cache import cache
 from app.commands.information import information
 from app.commands.project import project
 from app.commands.summarize import summarize
@@ -38,6 +39,8 @@ READ_BY = {  # who shows it
     "sample": ("overview", "specialization", "export"),
     "units": ("overview", "specialization", "export"),
     "replication": ("overview", "specialization", "export"),
+    "cache": ("cache",),
+    "cache_predictions": ("cache",),
     "causes": ("causes", "specialization", "export"),
 }
 
@@ -50,6 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project(path)
     information(path)
     summarize(path)
+    cache(path)
     ablation.store(path, info_of(path), cause_rows(), {})
     return path
 
