@@ -56,6 +56,30 @@ def test_a_group_is_one_piece_of_evidence(writable: duckdb.DuckDBPyConnection) -
     assert queries.token_id_choices(tiny, 0).unit.is_monotonic_increasing
 
 
+@pytest.mark.parametrize(("small", "dtype"), [(arrays.SMALL, "float64"), (0, "float32")])
+def test_weights_of_groups_are_in_the_order_of_their_choices(
+    writable: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, small: int, dtype: str
+) -> None:
+    monkeypatch.setattr(arrays, "SMALL", small)
+    writable.execute("UPDATE file.document SET domain = 'math', \"group\" = 'a' WHERE doc_id <> 1")
+    info = queries.trace_info(writable)
+    weight_NLE = arrays.group_weights(writable, info)
+    of_docs = queries.document_weights(writable)
+    expected_NLE = np.zeros((2, info.num_layers, info.num_experts))
+    place = (of_docs.doc_id == 1).astype(int), of_docs.layer_id, of_docs.expert_id
+    np.add.at(expected_NLE, place, of_docs.weight_sum)
+    assert weight_NLE == pytest.approx(expected_NLE)
+    assert weight_NLE.dtype == dtype
+    tokens_NLE, _ = arrays.group_array(writable, info)
+    assert ((tokens_NLE > 0) == (weight_NLE > 0)).all()
+
+
+def test_weights_that_are_not_known_are_refused(writable: duckdb.DuckDBPyConnection) -> None:
+    writable.execute("UPDATE file.document_load SET weight_sum = 'NaN' WHERE doc_id = 1")
+    with pytest.raises(ValueError, match="weights of the trace are unknown"):
+        arrays.group_weights(writable, queries.trace_info(writable))
+
+
 def test_a_group_of_which_the_first_document_is_left_out_has_its_domain(
     writable: duckdb.DuckDBPyConnection,
 ) -> None:
