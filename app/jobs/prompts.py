@@ -1,5 +1,6 @@
 """Prompts through a model, as a job, into a trace of their own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,9 @@ class Result:
     truncated_tokens: int
     notes: tuple[str, ...]  # of the file that was read
     model: str  # its name
+    texts: Mapping[int, str]  # by doc_id, as the user gave them
+    sampling: Sampling | None
+    chat: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,16 @@ def run(
             cancelled=progress.stop.is_set,
         )
     truncated = captured.truncated_documents, captured.truncated_tokens
-    return Result(path, len(documents), *truncated, notes=tuple(read.notes), model=name)
+    return Result(
+        path,
+        len(documents),
+        *truncated,
+        notes=tuple(read.notes),
+        model=name,
+        texts={document.doc_id: document.text for document in documents},
+        sampling=sampling,
+        chat=chat,
+    )
 
 
 def count_texts(progress: Progress, tokens: int, done: int, total: int) -> None:

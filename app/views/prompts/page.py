@@ -2,68 +2,68 @@
 
 import streamlit as st
 
-from analysis import queries
 from app.jobs.prompts import Result
 from app.trace import Trace, open_trace
-from app.views.prompts import form, model_choice
+from app.views.prompts import again, form, model_choice, pair, text_choice
 from app.views.prompts.layout import draw_text
-from app.views.prompts.run import linked_job, start
+from app.views.prompts.run import FIRST, SECOND, linked_jobs, start
 from app.views.shared import controls, needs, progress
-from app.views.shared.theme import visible
 from app.views.shared.trace_choice import trace_page
 from app.workspace import trace_file
 
-OWN, STORED = "your run", "this trace"
+BOTH, STORED = "both runs", "this trace"
+SOURCES = {FIRST: "your run", SECOND: "the run beside it"}
 
 trace = trace_page("Which experts does my text use?")
 choice = model_choice.draw()
 request = form.asked(choice) if choice else None
 if request:
     start(request, trace)
-job = linked_job()
-if job and job.active:
-    progress.follow(job, key="run")
+jobs = linked_jobs()
+if FIRST in jobs and jobs[FIRST].active:
+    progress.follow(jobs[FIRST], key="run")
     st.stop()
-if job:
+for job in jobs.values():
     progress.outcome(job, failed="The text could not be run.")
-result = job.result_of(Result) if job else None
+runs = {side: run for side, job in jobs.items() if (run := job.result_of(Result))}
 
 
-def choose_source() -> Trace:
-    if result is None:
+def choose_source() -> str:
+    if not runs:
         controls.note(
             "Until you run a text of your own, this page shows the texts of the trace "
             f"{trace.name}."
         )
-        return trace
-    source = st.segmented_control("Show", [OWN, STORED], default=OWN, key="source", required=True)
-    return trace if source == STORED else open_trace(trace_file(result.path))
+        return STORED
+    sources = [SOURCES[side] for side in runs] + [STORED]
+    if len(runs) == 2:
+        return controls.choice("Show", [BOTH, *sources], key="of_pair")
+    chosen = st.segmented_control("Show", sources, default=sources[0], key="source", required=True)
+    return chosen or sources[0]
+
+
+def draw_one(shown: Trace, side: str | None) -> None:
+    needs.tokens(shown, "which experts its texts use")
+    needs.weights(shown)
+    doc_id = text_choice.draw(shown, key="text_beside" if side == SECOND else "text")
+    if side:
+        form.save(runs[side])
+    if side == FIRST and SECOND not in runs and not beside_active:
+        again.offer(trace, choice, runs[side], doc_id)
+    draw_text(trace, shown, doc_id)
 
 
 st.divider()
-shown = choose_source()
-needs.tokens(shown, "which experts its texts use")
-needs.weights(shown)
-with shown.cursor() as con:
-    documents = queries.documents(con)
-documents = documents[documents.tokens > 0].set_index("doc_id")
-if documents.empty:
-    st.info("The texts have no tokens.")
-    st.stop()
-
-
-titles = {
-    row.Index: f"{row.Index} · {row.domain} · {row.tokens} tokens · "
-    + visible(str(row.text or row.origin)[:90])
-    for row in documents.itertuples()
-}
-if len(documents) > 1:
-    doc_id = st.selectbox(
-        "Text", documents.index, format_func=titles.__getitem__, key="text", bind="query-params"
-    )
+beside_active = SECOND in jobs and jobs[SECOND].active
+if beside_active:
+    progress.follow(jobs[SECOND], key="beside")
+source = choose_source()
+if source == BOTH:
+    pair.draw(trace, choice, runs)
 else:
-    doc_id = int(documents.index[0])
-if result and shown.path == result.path:
-    form.save(result)
-draw_text(trace, shown, int(doc_id))
-controls.method("expert_domain", "expert_clusters", "typical_tokens", "cluster_agreement")
+    side = next((side for side in runs if SOURCES[side] == source), None)
+    draw_one(open_trace(trace_file(runs[side].path)) if side else trace, side)
+controls.method(
+    *("expert_domain", "expert_clusters", "typical_tokens", "cluster_agreement"),
+    *("same_tokens", "pair_flips"),
+)

@@ -1,4 +1,4 @@
-"""A run of the user's own, by its link: after a reload, in another tab, when it has ended."""
+"""Runs of the user's own, by their link: after a reload, in another tab, when they have ended."""
 
 import uuid
 from functools import partial
@@ -13,9 +13,11 @@ from app.views.prompts.form import Request
 from data.prompts import Prompts
 
 TITLE_LENGTH = 30  # characters of what runs
+FIRST, SECOND = SIDES = "run", "beside"  # in a link; the second only beside the first
 
 
-def start(request: Request, trace: Trace) -> None:
+def start(request: Request, trace: Trace, *, side: str = FIRST) -> None:
+    """In place of the run of that side; the other one stays."""
     name = uuid.uuid4().hex
     work = partial(
         run,
@@ -25,10 +27,12 @@ def start(request: Request, trace: Trace) -> None:
         name=request.model.name,
         chat=request.chat,
     )
-    place = Place("prompts", {"trace": trace.name, "run": name})
+    st.query_params[side] = name
+    sides = {key: st.query_params[key] for key in SIDES if key in st.query_params}
+    place = Place("prompts", {"trace": trace.name, **sides})
     all_jobs().start(_key(name), title(request.prompts), work, place=place)
-    st.query_params["run"] = name
     st.session_state.pop("source", None)
+    forget("of_pair")
 
 
 def title(prompts: Prompts | Upload) -> str:
@@ -42,22 +46,30 @@ def title(prompts: Prompts | Upload) -> str:
     return f"Running “{line}”"
 
 
-def linked_job() -> Job | None:
-    """That of the link, or the last of this tab."""
-    name = st.query_params.get("run") or st.session_state.get("run", "")
-    if not name:
-        return None
-    job = all_jobs().get(_key(name))
-    if job is None:
+def linked_jobs() -> dict[str, Job]:
+    """Those of the link, or the last of this tab, by side."""
+    linked = any(side in st.query_params for side in SIDES)
+    known = st.query_params if linked else st.session_state
+    names = {side: str(known.get(side) or "") for side in SIDES}
+    jobs = {side: all_jobs().get(_key(name)) for side, name in names.items() if name}
+    if None in jobs.values():
         st.info(
-            "The run of this link is not there any more: a run that nobody saved ends with the "
+            "A run of this link is not there any more: a run that nobody saved ends with the "
             "server. Run the text again."
         )
-        st.session_state.pop("run", None)
-        st.query_params.pop("run", None)
-        return None
-    st.query_params["run"] = st.session_state.run = name
-    return job
+    found = {side: job for side, job in jobs.items() if job is not None}
+    for side in SIDES:
+        if side in found:
+            st.query_params[side] = st.session_state[side] = names[side]
+        else:
+            forget(side)
+    return found
+
+
+def forget(name: str) -> None:
+    """A side, or what is chosen on the page."""
+    st.session_state.pop(name, None)
+    st.query_params.pop(name, None)
 
 
 def _key(name: str) -> str:

@@ -1,0 +1,335 @@
+"""Two prompts beside each other on the page Prompts."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import TextArea
+
+from analysis.token_diff import MAX_TOKENS
+from app.jobs.queue import all_jobs
+from app.views.prompts import pair_figures, pair_panels, token_pair
+from app.views.prompts.token_pair import TokenPair, pair_table
+from app.views.shared.theme import LIGHT
+from data.routing import NO_EXPERT
+from model.checkpoint import save_model
+from model.transformer import Transformer
+from tests.app.markup import MARKUP
+from tests.app.pages import page, run_button, run_to_its_end, texts
+from tests.models import small_config
+from tests.tokenizers import cat_tokenizer
+
+
+def routing(words: list[str], ids: list[list[list[int]]]) -> pd.DataFrame:
+    """As queries.document_routing: ids [T, L, K] of the text's tokens."""
+    rows = [
+        {"position": place, "text": word, "layer_id": layer_id, "rank": rank, "expert_id": expert}
+        for place, (word, layers) in enumerate(zip(words, ids, strict=True))
+        for layer_id, experts in enumerate(layers)
+        for rank, expert in enumerate(experts)
+    ]
+    known = {"weight": 0.5, "margin": 0.1, "dropped": False, "special": None, "token_id": 7}
+    return pd.DataFrame(rows).assign(**known)
+
+
+def of(
+    first: pd.DataFrame, second: pd.DataFrame, *, num_layers: int = 2, one_model: bool = True
+) -> TokenPair:
+    return token_pair.token_pair(first, second, np.full(num_layers, 9), one_model=one_model)
+
+
+CAT = routing(["the", " cat", " sat"], [[[1, 2], [3, 4]], [[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+DOG = routing(
+    ["the", " old", " dog", " sat"],
+    [[[1, 2], [3, 4]], [[1, 2], [3, 4]], [[0, 1], [0, 1]], [[6, 5], [7, 2]]],
+)
+
+
+def test_a_pair_by_hand() -> None:
+    """Both have "the", which chooses the same, and "sat", of which 8 becomes 2 in layer 1."""
+    pair = of(CAT, DOG)
+    assert pair.names("first") == ["the", " cat", "", " sat"]
+    assert pair.names("second") == ["the", " old", " dog", " sat"]
+    assert pair.shares()[[0, 3]].tolist() == [[0, 0], [0, 0.5]]
+    assert np.isnan(pair.shares()[1:3]).all()
+    assert pair_panels.answer(pair, layer_id=1, layer="layer 1") == (
+        "In layer 1 the two texts choose different experts for 1 (50%) of the 2 tokens that both "
+        "have; in at least one of 2 layers for 1 (50%). Between different tokens it is 100% and "
+        "100%."
+    )
+    assert pair_panels.context(pair).startswith(
+        "Flips in at least one layer: 0 of the 1 token with which both begin, 1 of the 1 after the "
+        "first difference."
+    )
+
+
+def test_the_table_of_a_pair() -> None:
+    table = pair_table(of(CAT, DOG))
+    assert table.dtypes[["position_first", "position_second"]].tolist() == ["Int64", "Int64"]
+    assert table.position_first.fillna(-1).tolist() == [0, 0, 1, 1, -1, -1, 2, 2]
+    assert table.position_second.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert table.token_second.tolist()[::2] == ["the", " old", " dog", " sat"]
+    assert table.layers_flipped.fillna(-1).tolist() == [0, 0, -1, -1, -1, -1, 1, 1]
+    assert table.flipped.dropna().to_dict() == {0: False, 1: False, 6: False, 7: True}
+    assert table.experts_first.tolist() == ["1 2", "3 4", "1 2", "3 4", "", "", "5 6", "7 8"]
+    assert table.experts_second.tolist()[-2:] == ["6 5", "7 2"]
+    assert table.layer_id.tolist() == [0, 1] * 4
+
+
+def test_the_same_text_has_no_flip() -> None:
+    pair = of(CAT, CAT)
+    assert "different experts for 0 (0%) of the 3 tokens" in pair_panels.answer(
+        pair, layer_id=0, layer="layer 0"
+    )
+    assert pair_panels.context(pair).startswith("The two texts have the same tokens.")
+
+
+def test_texts_without_a_common_token_are_said_to_have_none() -> None:
+    one, other = routing(["a"], [[[1], [1]]]), routing(["b"], [[[1], [1]]])
+    pair = of(one, other)
+    assert "no token in common" in pair_panels.answer(pair, layer_id=0, layer="layer 0")
+    assert len(pair_table(pair)) == 2
+
+
+def test_a_token_alone_has_nothing_to_be_compared_with() -> None:
+    one = routing(["a"], [[[1]]])
+    pair = of(one, one, num_layers=1)
+    answer = pair_panels.answer(pair, layer_id=0, layer="layer 0")
+    assert answer.endswith("There is no different token to compare with.")
+    assert "different tokens" not in pair_panels.every_layer(pair, LIGHT).note
+
+
+def test_a_layer_in_which_one_token_chose_has_no_rate_of_different_ones() -> None:
+    one = routing(["a", "b"], [[[1], [1]], [[NO_EXPERT], [2]]])
+    pair = of(one.assign(token_id=[1, 1, 2, 2]), one.assign(token_id=[1, 1, 2, 2]))
+    answer = pair_panels.answer(pair, layer_id=0, layer="layer 0")
+    assert answer.endswith(" Between different tokens it is 100% in at least one.")
+
+
+def test_both_tokens_of_a_column_are_told() -> None:
+    figure = pair_panels.every_layer(of(CAT, DOG), LIGHT).figure
+    assert figure is not None
+    hover = figure.data[0].text[0]
+    assert hover[0].startswith("<b>the</b>")
+    assert hover[1].startswith("<b> cat above,  old below</b>")
+    assert hover[2].startswith("<b> dog</b>")
+
+
+def test_texts_that_begin_alike_and_end_there() -> None:
+    assert pair_panels.context(of(CAT[CAT.position < 1], DOG)).startswith(
+        "Flips in at least one layer: 0 of the 1 token with which both begin. "
+    )
+
+
+def test_the_table_of_a_pair_is_made_once() -> None:
+    pair = of(CAT, DOG)
+    assert pair_panels.every_layer(pair, LIGHT).table is pair.table
+
+
+def test_a_layer_in_which_nothing_was_chosen() -> None:
+    one = routing(["a"], [[[NO_EXPERT], [1]]])
+    pair = of(one, one)
+    answer = pair_panels.answer(pair, layer_id=0, layer="layer 0")
+    assert answer == "No token that both texts have chose an expert in layer 0."
+    figure = pair_panels.every_layer(pair, LIGHT).figure
+    assert figure is not None
+    assert figure.layout.yaxis.ticktext == ("layer 0", "layer 1 · 0%")
+
+
+def test_ids_tell_tokens_of_one_model_apart_and_texts_those_of_two() -> None:
+    other = CAT.assign(token_id=8)
+    assert not of(CAT, other).columns.same.any()
+    two = of(CAT, other, one_model=False)
+    assert two.columns.same.all()
+    assert "Two models ran them" in pair_panels.context(two)
+
+
+def test_special_tokens_are_no_words() -> None:
+    one, other = routing(["<s>"], [[[1]]]), routing([""], [[[1]]]).assign(special="<s>")
+    pair = of(one, other, num_layers=1)
+    assert not pair.columns.same.any()
+    assert pair.names("second") == ["<s>"]
+
+
+def test_of_long_texts_the_beginning_is_compared() -> None:
+    long = routing(["a"] * (MAX_TOKENS + 1), [[[1]]] * (MAX_TOKENS + 1))
+    pair = of(long, CAT[CAT.layer_id == 0], num_layers=1)
+    assert len(pair.texts["first"].frame) == MAX_TOKENS + 1  # with the gap
+    assert f"at most the first {MAX_TOKENS:,} tokens" in pair_panels.context(pair)
+    assert "at most the first" not in pair_panels.context(of(CAT, CAT))
+
+
+def test_flips_are_marked_and_gaps_are_left() -> None:
+    html = pair_panels.markup(of(CAT, DOG), LIGHT, layer_id=1, layer="layer 1")
+    kinds = [part.split('"')[0] for part in html.split('<span class="')[1:]]
+    assert kinds == ["kept", "other", "other", "flip"]
+    assert html.count("<b></b>") == 1
+    assert 'title="layer 1: experts 7 8 above, 7 2 below"' in html
+
+
+def test_lines_of_a_text_end_where_both_do() -> None:
+    one = routing(["a", "\n"], [[[1]], [[1]]])
+    html = pair_panels.markup(of(one, one, num_layers=1), LIGHT, layer_id=0, layer="layer 0")
+    assert html.count("<i></i>") == 1
+    assert "⏎" in html
+
+
+def test_texts_of_a_pair_are_no_markup() -> None:
+    one = routing([MARKUP], [[[1]]])
+    pair = of(one, one, num_layers=1)
+    assert "<a" not in pair_panels.markup(pair, LIGHT, layer_id=0, layer=MARKUP)
+    figure = pair_panels.every_layer(pair, LIGHT).figure
+    assert figure is not None
+    assert "<a" not in figure.to_json()
+
+
+def test_the_heatmap_hatches_what_is_not_compared() -> None:
+    share_LC = np.array([[0.0, np.nan, 0.5]])
+    figure = pair_figures.flip_heatmap(
+        share_LC,
+        LIGHT,
+        layers=["layer 0"],
+        tokens=[("a", "a"), ("b", "c"), ("d", "d")],
+        same_C=np.array([True, False, True]),
+        hover_LC=np.array([["x", "y", "z"]]),
+    )
+    assert figure.layout.xaxis.ticktext == ("a", "b/c", "d")
+    assert figure.data[-1].x.tolist() == [1]
+    assert figure.data[0].text.tolist() == [["x", "y", "z"]]
+
+
+def ended(app: AppTest, side: str) -> AppTest:
+    """The page when the run of that side has ended."""
+    job = all_jobs().get(f"run|{app.session_state[side]}")
+    assert job is not None
+    assert job.ended.wait(300)
+    return app.run()
+
+
+def area(app: AppTest, label: str) -> TextArea:
+    return next(one for one in app.text_area if one.label.startswith(label))
+
+
+def press(app: AppTest, label: str, *, number: int = 0) -> AppTest:
+    return [one for one in app.button if one.label == label][number].click().run()
+
+
+@pytest.mark.slow
+def test_an_edited_text_runs_in_the_place_of_one_side(
+    traces: Path, model: Path, tiny_trace: Path
+) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts")
+    app.text_area(key="pasted").set_value("the cat sat")
+    app = run_to_its_end(run_button(app).click().run())
+    assert area(app, "Another text").value == "the cat sat"
+    area(app, "Another text").set_value("the dog sat")
+    app = ended(press(app, "Run beside"), "beside")
+    assert not app.exception
+    assert "the two texts choose different experts" in texts(app)
+    first, second = app.session_state.run, app.session_state.beside
+    assert area(app, "Second text").value == "the dog sat"
+    area(app, "First text").set_value("the dog on the mat")
+    app = ended(press(app, "Run again"), "run")
+    assert not app.exception
+    assert app.session_state.beside == second
+    assert app.session_state.run != first
+    assert area(app, "First text").value == "the dog on the mat"
+    assert "the two texts choose different experts" in texts(app)
+    area(app, "Second text").set_value(" ")
+    app = press(app, "Run again", number=1)
+    assert app.error[0].value == "This cannot be run:"
+    assert "there is no text to run" in app.code[0].value
+    again = page("prompts", run=app.session_state.run, beside=second)
+    assert area(again, "Second text").value == "the dog sat"
+    app = press(app, "Remove the second text")
+    assert not app.exception
+    assert "beside" not in app.query_params
+    assert "the two texts choose different experts" not in texts(app)
+    assert area(app, "Another text").value == "the dog on the mat"
+
+
+@pytest.mark.slow
+def test_both_runs_are_shown_when_one_of_them_is_new(
+    traces: Path, model: Path, tiny_trace: Path
+) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts")
+    app.text_area(key="pasted").set_value("the cat sat")
+    app = run_to_its_end(run_button(app).click().run())
+    app = ended(press(app, "Run beside"), "beside")
+    beside = app.session_state.beside
+    app.segmented_control(key="of_pair").set_value("the run beside it").run()
+    assert not app.exception
+    assert "the two texts" not in texts(app)
+    app.text_area(key="pasted").set_value("the dog sat")
+    app = run_to_its_end(run_button(app).click().run())
+    assert not app.exception
+    assert "the two texts choose different experts" in texts(app)
+    assert app.session_state.beside == beside
+    assert area(app, "First text").value == "the dog sat"
+
+
+@pytest.mark.slow
+def test_one_text_through_models_of_different_layers_is_not_compared(
+    traces: Path, model: Path, tiny_trace: Path
+) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    larger = Transformer(replace(small_config(), vocab_size=300, context_length=64, num_layers=4))
+    larger.initialize(seed=0)
+    folder = traces.parent / "models" / "larger"
+    folder.mkdir(parents=True)
+    save_model(larger, folder)
+    cat_tokenizer().save(str(folder / "tokenizer.json"))
+    app = page("prompts")
+    app.text_area(key="pasted").set_value("the cat sat")
+    app = run_to_its_end(run_button(app).click().run())
+    app.selectbox(key="model").set_value("models/larger").run()
+    app = ended(press(app, "Run beside"), "beside")
+    assert not app.exception
+    assert app.error[0].value == "The choices of these two runs cannot be compared."
+    assert app.code[0].value.startswith("the first has 2 MoE layers, the second 3:")
+
+
+@pytest.mark.slow
+def test_a_continued_text_is_edited_without_its_continuation(
+    traces: Path, model: Path, tiny_trace: Path
+) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts")
+    app.text_area(key="pasted").set_value("the cat sat")
+    app.number_input(key="new_tokens").set_value(8)
+    app = run_to_its_end(run_button(app).click().run())
+    assert area(app, "Another text").value == "the cat sat"
+    assert "continued by 8 tokens" in texts(app)
+    app = ended(press(app, "Run beside"), "beside")
+    assert "The two texts have the same tokens." in texts(app)  # of one seed
+
+
+@pytest.mark.slow
+def test_of_an_upload_one_text_is_chosen(traces: Path, model: Path, tiny_trace: Path) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts")
+    app.file_uploader(key="upload").set_value([("p.txt", b"the cat\nthe dog sat\n", "text/plain")])
+    app = run_to_its_end(run_button(app).click().run())
+    app.selectbox(key="text").set_value(1).run()
+    assert area(app, "Another text").value == "the dog sat"
+    app = ended(press(app, "Run beside"), "beside")
+    assert not app.exception
+    assert app.selectbox(key="text").value == 1
+    assert "The two texts have the same tokens." in texts(app)
+    app.selectbox(key="text").set_value(0).run()
+    assert area(app, "First text").value == "the cat"
+    assert "The two texts have the same tokens." not in texts(app)
+
+
+def test_a_link_to_runs_that_are_gone(traces: Path, model: Path, tiny_trace: Path) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts", run="a" * 32, beside="b" * 32)
+    assert not app.exception
+    assert "A run of this link is not there any more" in app.info[0].value
+    assert not {"run", "beside"} & set(app.query_params)
