@@ -10,15 +10,19 @@ from typer.core import TyperGroup
 
 from app.commands import (
     ablate,
+    cache,
     capture,
+    compare,
     corpus,
     demo,
     evaluate,
+    experts,
     export,
     importing,
     information,
     merge,
     model,
+    place,
     project,
     prune,
     summarize,
@@ -56,11 +60,15 @@ app.command("import")(importing.import_dump)
 app.command()(demo.demo)
 app.command()(merge.merge)
 app.command()(summarize.summarize)
+app.command()(compare.compare)
 app.command()(project.project)
 app.command()(information.information)
 app.command()(ablate.ablate)
+app.command()(cache.cache)
 app.command()(evaluate.evaluate)
 app.command()(export.export)
+app.command()(place.place)
+app.command()(experts.experts)
 app.command()(prune.prune)
 app.command()(prune.quantize)
 

@@ -40,11 +40,17 @@ if __name__ == "__main__":  # a spawned process imports this file too
                 page("domain_clusters", "Domain clusters", "bubble_chart"),
                 page("causes", "Causes", "content_cut"),
             ],
+            "Decisions": [
+                page("placement", "Placement", "dns"),
+                page("cache", "Cache", "memory"),
+                page("compare", "Compare", "compare_arrows"),
+                page("expert_lists", "Expert lists", "checklist"),
+            ],
             "Model": [
                 page("prompts", "Prompts", "edit_note"),
                 page("training", "Training", "show_chart"),
                 page("redundancy", "Redundancy", "content_copy"),
-                page("comparison", "Comparison", "compare_arrows"),
+                page("comparison", "Architectures", "account_tree"),
             ],
             "Data": [
                 page("importing", "Import", "upload_file"),

@@ -14,7 +14,15 @@ FORBIDDEN = {
     "data": {"torch", "streamlit", "plotly", "lm_eval", "model", "analysis", "app"},
 }
 FORBIDDEN_IN_FIGURES = {"torch", "streamlit", "duckdb"}
-FIGURES = ("figures.py", "experts_figures.py", "play.py", "heatmap.py", "intervals.py", "theme.py")
+FIGURES = (
+    "figures.py",
+    "experts_figures.py",
+    "flips_figures.py",
+    "play.py",
+    "heatmap.py",
+    "intervals.py",
+    "theme.py",
+)
 BY_DOCUMENT = {  # who may count by document, where everything else takes groups
     "analysis/arrays.py",  # sums them over groups
     "app/studies/statistics.py",  # the design effect compares both; specialists by other units

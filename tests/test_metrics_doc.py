@@ -34,9 +34,19 @@ from analysis import (
     saturation,
     specialization,
     stability,
+    token_diff,
     transitions,
     vocabulary,
 )
+from analysis.differences import differences, figure_differences, table_differences
+from analysis.lists import coverage, drift, merge_pairs
+from analysis.lists import lists as expert_lists
+from analysis.matching import experts as expert_matching
+from analysis.matching import flip_tables, flip_tokens, flips
+from analysis.matching import texts as matched_texts
+from analysis.offload import table as offload_table
+from analysis.placement import costs as placement_costs
+from analysis.placement import policies as placement_policies
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
 FIELDS = ("Formula", "Range", "Null", "Source", "SQL")
@@ -47,29 +57,47 @@ METRICS = (
     comparison,
     conditional,
     controls,
+    coverage,
     definitions,
     diagnostics,
+    differences,
     domain_counts,
+    drift,
     emergence,
     esft,
     expert_clusters,
+    expert_lists,
+    expert_matching,
     experts_per_token,
+    figure_differences,
+    flip_tables,
+    flip_tokens,
+    flips,
     gate_entropy,
     halves,
     load,
+    offload_table,
+    merge_pairs,
     pairs,
+    placement_costs,
+    placement_policies,
     rank_tests,
     redundancy,
     replication,
     saturation,
     specialization,
     stability,
+    table_differences,
+    token_diff,
     transitions,
     vocabulary,
 )
 TABLES = {  # the same metrics, collected
     "is_low_resource",
     "saturation_table",
+    "half_sums",
+    "subject_of",
+    "of_all_layers",
     "tokens_by_domain",
     "vocabulary_table",
     "vocabulary_summary",
@@ -84,7 +112,25 @@ TABLES = {  # the same metrics, collected
     "standing",
     "change_figures",
     "typed",
+    "by_domain",
+    "with_q",
     "layer_clusters",
+    "busiest_of_layers",
+    "node_pair_traffic",
+    "known_policies",
+    "rounding_types",
+    "require_same_shape",
+    "amounts",
+    "flips",
+    "share_interval",
+    "text_sample",
+    "enough_places",
+    "assigned",
+    "renamed",
+    "match_table",
+    "chosen",
+    "columns",
+    "text_choices",
 }
 
 
@@ -140,3 +186,10 @@ def test_the_thresholds_are_those_of_the_code() -> None:
     assert f"and at most {expert_clusters.MAX_CLUSTERS}" in DOCUMENT
     assert f"until they hold {expert_clusters.MAX_TOKENS:,}" in DOCUMENT
     assert f"permuted {expert_clusters.PERMUTATIONS} times" in DOCUMENT
+    assert f"{matched_texts.MAX_DECISIONS:,} decisions" in DOCUMENT
+    assert f"{matched_texts.MAX_CHOICES:,} choices" in DOCUMENT
+    assert f"until they hold {expert_matching.MAX_PLACES:,} tokens" in DOCUMENT
+    assert f"{expert_matching.MAX_PAIRS:,} pairs of choices" in DOCUMENT
+    assert f"over {expert_matching.DRAWS} or more" in DOCUMENT
+    assert f"largest of {expert_matching.SHIFTS} values" in DOCUMENT
+    assert f"the {flip_tokens.MOST_TOKENS} tokens that flip in most layers" in DOCUMENT

@@ -21,10 +21,19 @@ CAPTURE = ("capture", "p.txt", "--out", "t.duckdb")
 IMPORT = ("import", "a.npy", "--out", "t.duckdb")
 
 
+EXPERTS = ("experts", "t.duckdb", "--list", "prune")
+
+
 EXPORT = ("export", "t.duckdb", "--as", "esft", "--out", "a.json")
 
 
 ABLATE = ("ablate", "--trace", "t.duckdb")
+
+
+CACHE = ("cache", "t.duckdb")
+
+
+PLACE = ("place", "t.duckdb", "--gpus", "2")
 
 
 GENERATE = ("model", "generate", "a")
@@ -58,9 +67,24 @@ NUMBERS = [
     (CAPTURE, "--layers", (-1, "nan", "1.5", "3-1", "1,,2", "0-", "", 2**31, "1-99999")),
     (IMPORT, "--num-experts", (*COUNT, 4_097)),
     (IMPORT, "--top-k", (*COUNT, 4_097)),
+    (EXPERTS, "--keep", COUNT),
+    (EXPERTS, "--top-p", ("nan", 0, 2)),
+    (EXPERTS, "--needed", COUNT),
+    (EXPERTS, "--window", COUNT),
+    (EXPERTS, "--texts", COUNT),
+    (EXPERTS, "--seed", SEED),
     (EXPORT, "--devices", COUNT),
     (EXPORT, "--keep", COUNT),
     (EXPORT, "--top-p", ("nan", 0, 2)),
+    (PLACE, "--gpus", COUNT),
+    (PLACE, "--nodes", COUNT),
+    (PLACE, "--redundant", (-1, 2**31, "nan")),
+    (PLACE, "--groups", COUNT),
+    (PLACE, "--batch", COUNT),
+    (PLACE, "--expert-bytes", COUNT),
+    (CACHE, "--bandwidth", ("nan", "inf", 0, -1, 1e300)),
+    (CACHE, "--expert-bytes", COUNT),
+    (CACHE, "--accesses", (*COUNT, 50_000_001)),
     (ABLATE, "--seed", SEED),
     (ABLATE, "--top", COUNT),
     (ABLATE, "--tokens", COUNT),

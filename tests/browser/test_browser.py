@@ -20,6 +20,7 @@ PAGES = {
     "vocabulary": "Do experts follow the word or the subject?",
     "domain_clusters": "Do texts of one domain travel together?",
     "causes": "Does removing a specialist hurt its own domain?",
+    "placement": "Which expert should lie on which GPU?",
     "prompts": "Which experts does my text use?",
     "training": "When did the experts settle, and was it worth it?",
     "redundancy": "Could fewer experts do the same work?",

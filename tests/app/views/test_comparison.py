@@ -1,4 +1,4 @@
-"""The page Comparison and the diagnostics of Overview, on what is shipped."""
+"""The page Architectures and the diagnostics of Overview, on what is shipped."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Models of other families on the page Comparison, and their traces that are shipped."""
+"""Models of other families on the page Architectures, and their traces that are shipped."""
 
 import shutil
 from pathlib import Path
