@@ -114,7 +114,7 @@ def tokens(shown: Shown, sides: list[Trace]) -> None:
         st.info(f"Their tokens cannot be compared: {error}.")
     with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
         if found is not None:
-            titles = {title: figure for figure, title in flips_panels.offered(found).items()}
+            titles = flips_panels.offered(found)
             title = st.selectbox("Figure", titles, key="flip", bind="query-params", width=420)
         layer_id = _layer(shown.first)
     if found is not None:
