@@ -4,6 +4,7 @@ L = MoE layers, E = routed experts, G = domains.
 """
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -271,7 +272,10 @@ def _one_range(figures: Sequence[go.Figure], axis: str) -> None:
 
 
 def beside_another(figure: go.Figure) -> None:
-    """Half as wide: half as many labels of many."""
+    """Half as wide: as many labels as fit."""
     axis = figure.layout.xaxis
+    if axis.nticks:
+        axis.nticks = min(axis.nticks, MOST_LABELS)
     if axis.tickvals is not None and len(axis.tickvals) > MOST_LABELS:
-        axis.update(tickvals=axis.tickvals[::2], ticktext=axis.ticktext[::2])
+        step = ceil(len(axis.tickvals) / MOST_LABELS)
+        axis.update(tickvals=axis.tickvals[::step], ticktext=axis.ticktext[::step])

@@ -119,3 +119,15 @@ def test_an_axis_that_a_figure_has_set_or_that_has_names_stays() -> None:
     figures.on_one_scale(named)
     assert named[0].layout.yaxis.range == (0, 9)
     assert all(figure.layout.xaxis.range is None for figure in named)
+
+
+def test_a_figure_of_half_the_width_has_as_many_labels_as_fit() -> None:
+    many = go.Figure().update_xaxes(
+        tickvals=list(range(64)), ticktext=[str(expert) for expert in range(64)]
+    )
+    figures.beside_another(many)
+    assert many.layout.xaxis.tickvals == tuple(range(0, 64, 4))
+    assert many.layout.xaxis.ticktext[-1] == "60"
+    zoomed = go.Figure().update_xaxes(nticks=40)
+    figures.beside_another(zoomed)
+    assert zoomed.layout.xaxis.nticks == 16
