@@ -13,7 +13,6 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
 from analysis import asked
@@ -22,7 +21,6 @@ from data.routing import PHASES, Finding, LayerDescription
 from data.trace_format import stored_layers
 
 LOAD_ROWS = 1_000_000
-LISTS_AT_ONCE = 1 << 16  # what stays in a cache
 NON_FINITE = "non-finite"  # the finding without which weights are all numbers, or all unknown
 MAX_DOCUMENTS = 5_000  # whose single choices are read, where sums are not enough
 
@@ -201,24 +199,6 @@ def token_choices(con: DuckDBPyConnection, sample: pd.DataFrame) -> dict[str, np
     same order, so that sums of floats are the same too."""
     keys = {"doc_ids": sample.doc_id.tolist(), "positions": sample.position.tolist()}
     return asked.arrays(con, "token_choices", **keys)
-
-
-def choice_lists(
-    con: DuckDBPyConnection, first: tuple[int, int], last: tuple[int, int]
-) -> Iterator[pa.RecordBatch]:
-    """doc_id, position, layer_id, expert_ids (none where none ran), weights (none where unknown) of
-    the tokens from one (doc_id, position) to another, both included, as they come. Who reads a
-    whole trace reads it in such parts."""
-    places = {"first_doc_id": first[0], "first_position": first[1]}
-    places |= {"last_doc_id": last[0], "last_position": last[1]}
-    query = (asked.SQL / "choice_lists.sql").read_text()
-    yield from con.sql(query, params=places).to_arrow_reader(LISTS_AT_ONCE)
-
-
-def choice_lists_of(con: DuckDBPyConnection, doc_ids: np.ndarray) -> Iterator[pa.RecordBatch]:
-    """The same of these documents, in any order, and first_rank, that of the first of a list."""
-    query = (asked.SQL / "choice_lists_of.sql").read_text()
-    yield from con.sql(query, params={"doc_ids": doc_ids.tolist()}).to_arrow_reader(LISTS_AT_ONCE)
 
 
 def routed_documents(con: DuckDBPyConnection) -> np.ndarray:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 from scipy.sparse import csc_matrix, csr_matrix, hstack
 
-from analysis import queries
+from analysis import document_rows, queries
 from analysis.arrays import places
 from analysis.queries import TraceInfo
 from analysis.reduction import add_choices
@@ -75,7 +75,7 @@ def reduced_parts(
         ends = [divmod(int(place_P[end]), 2**32) for end in (here.start, here.stop - 1)]
         sum_PS = np.zeros((len(of_P), components_FS.shape[1]), np.float32)
         with interruptible(con.cursor()) as own:
-            for batch in _whole_tokens(queries.choice_lists(own, ends[0], ends[1])):
+            for batch in _whole_tokens(document_rows.choice_lists(own, ends[0], ends[1])):
                 lists = _flat(batch)
                 _require_below(lists["layer_id"], info.num_layers, "layer")
                 columns = [lists[name] for name in ("layer_id", "end", "expert_id", "weight")]

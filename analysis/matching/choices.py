@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as compute
 from duckdb import DuckDBPyConnection
 
-from analysis import asked, queries
+from analysis import document_rows
 from analysis.arrays import places
 from analysis.matching.texts import MatchedTexts
 from analysis.queries import TraceInfo
@@ -45,12 +45,11 @@ def second_choices_at(con: DuckDBPyConnection, info: TraceInfo, matched: Matched
 
 
 def _choices(con: DuckDBPyConnection, info: TraceInfo, tokens: pd.DataFrame) -> Choices:
-    doc_ids = {"doc_ids": tokens.doc_id.unique().tolist()}
+    doc_ids = tokens.doc_id.unique().tolist()
     most = int(tokens.position.max()) + 1
     place_T = places(tokens)
-    query = (asked.SQL / "choice_lists_of.sql").read_text()
-    reader = con.sql(query, params=doc_ids).to_arrow_reader(queries.LISTS_AT_ONCE)
-    batches = [batch.filter(compute.less(batch["position"], most)) for batch in reader]
+    lists = document_rows.choice_lists_of(con, doc_ids)
+    batches = [batch.filter(compute.less(batch["position"], most)) for batch in lists]
     shape = len(tokens), info.num_layers
     longest = max([1, *map(_longest, batches)])
     ids_TLK = np.full((*shape, longest), NO_EXPERT, np.int16)
@@ -58,7 +57,7 @@ def _choices(con: DuckDBPyConnection, info: TraceInfo, tokens: pd.DataFrame) -> 
     for batch in batches:
         _fill(batch, place_T, ids_TLK, weights_TLK)
     margin_TL = np.full(shape, np.nan, np.float32)
-    rows = asked.arrays(con, "margins_of", **doc_ids, most=most)
+    rows = document_rows.margins_of(con, doc_ids, most=most)
     margin_TL[np.searchsorted(place_T, places(rows)), rows["layer_id"]] = rows["margin"]
     return Choices(ids_PLK=ids_TLK, weights_PLK=weights_TLK, margin_PL=margin_TL)
 

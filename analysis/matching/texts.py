@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from analysis import asked, queries
+from analysis import document_rows, queries
 from analysis.arrays import MAX_TOKENS
 from analysis.matching.pieces import character_ends, laid_over
 from analysis.queries import TraceInfo
@@ -187,7 +187,7 @@ def _sample(pairs: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def _tokens(con: DuckDBPyConnection, doc_ids: pd.Series, most: int) -> pd.DataFrame:
-    frame = asked.frame(con, "tokens_of", doc_ids=doc_ids.tolist(), most=most)
+    frame = document_rows.tokens_of(con, doc_ids.tolist(), most=most)
     known = frame.token_id.fillna(NO_TOKEN).astype(np.int64)
     text = frame.text.astype(object).where(frame.text.notna(), None)
     return frame.assign(token_id=known, text=text)
@@ -195,7 +195,7 @@ def _tokens(con: DuckDBPyConnection, doc_ids: pd.Series, most: int) -> pd.DataFr
 
 def _texts(con: DuckDBPyConnection, doc_ids: pd.Series) -> list[str]:
     """In the order of doc_ids."""
-    frame = asked.frame(con, "texts_of", doc_ids=doc_ids.tolist()).set_index("doc_id")
+    frame = document_rows.texts_of(con, doc_ids.tolist()).set_index("doc_id")
     return frame.text.loc[doc_ids].tolist()
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from analysis import queries
+from analysis import document_rows, queries
 from analysis.arrays import places
 from analysis.halves import judging_half
 from analysis.queries import TraceInfo
@@ -133,10 +133,10 @@ def _choices(
 
 def _batches(con: DuckDBPyConnection, texts: pd.DataFrame) -> Iterator[pa.RecordBatch]:
     if (texts.read == texts.tokens).all():
-        yield from queries.choice_lists_of(con, texts.doc_id.to_numpy())
+        yield from document_rows.choice_lists_of(con, texts.doc_id.tolist())
         return
     for doc_id, read in zip(texts.doc_id.tolist(), texts.read.tolist(), strict=True):
-        yield from queries.choice_lists(con, (doc_id, 0), (doc_id, read - 1))
+        yield from document_rows.choice_lists(con, (doc_id, 0), (doc_id, read - 1))
 
 
 def _joined(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from analysis import arrays, asked, queries
+from analysis import arrays, document_rows, queries
 from analysis.halves import judging_half
 from analysis.placement.routes import count_pairs
 from analysis.queries import TraceInfo
@@ -159,7 +159,7 @@ def _sizes(
         if len(top_k) < info.num_layers:
             return None
         return (tokens_NLE.sum(-1, dtype=np.float64) / np.array(top_k)).max(-1)
-    rows = asked.frame(con, "document_phases")
+    rows = document_rows.document_phases(con)
     if phase is not None:
         rows = rows[rows.phase == PHASES.index(phase)]
     tokens = rows.groupby("doc_id").tokens.sum().reindex(texts.doc_id, fill_value=0)
@@ -195,10 +195,7 @@ def _choices(
     parts = [(read.doc_id[whole].tolist(), 2**32)]
     cut = read[~whole]
     parts += [([doc_id], most) for doc_id, most in zip(cut.doc_id, cut.positions, strict=True)]
-    tokens = [
-        asked.arrays(con, "token_phases", doc_ids=doc_ids, positions=most)
-        for doc_ids, most in parts
-    ]
+    tokens = [document_rows.token_phases(con, doc_ids, positions=most) for doc_ids, most in parts]
     place_T, phase_T, doc_id_T = (
         np.concatenate(columns)
         for columns in zip(
@@ -228,10 +225,9 @@ def _lists(
 ) -> Iterator[pa.RecordBatch]:
     """Of whole documents, and of single ones up to a position."""
     (whole, _), *cut = parts
-    query = (asked.SQL / "choice_lists_of.sql").read_text()
-    yield from con.sql(query, params={"doc_ids": whole}).to_arrow_reader(queries.LISTS_AT_ONCE)
+    yield from document_rows.choice_lists_of(con, whole)
     for [doc_id], positions in cut:
-        yield from queries.choice_lists(con, (doc_id, 0), (doc_id, int(positions) - 1))
+        yield from document_rows.choice_lists(con, (doc_id, 0), (doc_id, int(positions) - 1))
 
 
 def _flat(batch: pa.RecordBatch, place_T: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from typer.testing import CliRunner
 
-from analysis import layout, projection, queries, routed_features
+from analysis import document_rows, layout, projection, queries, routed_features
 from analysis.agreement import agreement
 from app.commands.project import project
 from app.sidecars import MAPS
@@ -223,7 +223,7 @@ def test_what_lies_far_between_tokens_is_not_read(
     tiny: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = list[tuple[tuple[int, int], tuple[int, int]]]()
-    choice_lists = queries.choice_lists
+    choice_lists = document_rows.choice_lists
 
     def counted(
         con: duckdb.DuckDBPyConnection, first: tuple[int, int], last: tuple[int, int]

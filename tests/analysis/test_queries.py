@@ -9,7 +9,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from analysis import arrays, asked, domain_names, expert_words, queries
+from analysis import arrays, asked, document_rows, domain_names, expert_words, queries
 from data.routing import NO_EXPERT
 from data.trace_format import FORMAT_VERSION
 from data.trace_views import Source, create_views
@@ -35,8 +35,8 @@ def test_every_question_prepares_against_the_schema(question: Path) -> None:
 def test_every_question_says_what_a_row_means_and_has_a_function(question: Path) -> None:
     assert question.read_text().startswith("-- ")
     of_experts = {"document_sample", "expert_contexts", "expert_top_tokens"}
-    asking = expert_words if question.stem in of_experts else queries
-    assert question.stem == "domains" or callable(getattr(asking, question.stem))
+    asking = [expert_words] if question.stem in of_experts else [queries, document_rows]
+    assert question.stem == "domains" or any(hasattr(one, question.stem) for one in asking)
 
 
 def test_trace_info(tiny: duckdb.DuckDBPyConnection) -> None:
@@ -186,7 +186,8 @@ def test_a_trace_is_read_in_parts_that_end_within_documents(
     places = list(zip(tokens.doc_id.tolist(), tokens.position.tolist(), strict=True))
     ends = [(places[0], places[1]), (places[2], places[3])]
     parts = [
-        pd.concat(batch.to_pandas() for batch in queries.choice_lists(tiny, *both)) for both in ends
+        pd.concat(batch.to_pandas() for batch in document_rows.choice_lists(tiny, *both))
+        for both in ends
     ]
     read = [set(zip(part.doc_id, part.position, strict=True)) for part in parts]
     assert read == [set(places[:2]), set(places[2:4])]

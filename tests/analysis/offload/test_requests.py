@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from analysis import queries
+from analysis import document_rows, queries
 from analysis.offload.requests import Requests, read_requests, two_halves
 from data.connection import TraceError
 from data.store import TraceStore, open_trace
@@ -133,13 +133,13 @@ def test_one_query_reads_any_number_of_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_lengths(tmp_path / "t.duckdb", *[2] * 40)
-    asked, of = [], queries.choice_lists_of
+    asked, of = [], document_rows.choice_lists_of
 
-    def noted(con: duckdb.DuckDBPyConnection, doc_ids: np.ndarray) -> Iterator[pa.RecordBatch]:
+    def noted(con: duckdb.DuckDBPyConnection, doc_ids: Sequence[int]) -> Iterator[pa.RecordBatch]:
         asked.append(len(doc_ids))
         return of(con, doc_ids)
 
-    monkeypatch.setattr(queries, "choice_lists_of", noted)
+    monkeypatch.setattr(document_rows, "choice_lists_of", noted)
     with open_trace(tmp_path / "t.duckdb") as con:
         texts = queries.documents(con).iloc[::8]
         texts = texts.assign(domain_id=0, read=texts.tokens)

@@ -1,0 +1,60 @@
+"""Single tokens of some documents: what is read where sums are not enough. As in queries.py, each
+function runs the file of its name in analysis/sql."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from duckdb import DuckDBPyConnection
+
+from analysis import asked
+
+LISTS_AT_ONCE = 1 << 16  # what stays in a cache
+
+
+def choice_lists(
+    con: DuckDBPyConnection, first: tuple[int, int], last: tuple[int, int]
+) -> Iterator[pa.RecordBatch]:
+    """doc_id, position, layer_id, expert_ids (none where none ran), weights (none where unknown) of
+    the tokens from one (doc_id, position) to another, both included, as they come. Who reads a
+    whole trace reads it in such parts."""
+    places = {"first_doc_id": first[0], "first_position": first[1]}
+    places |= {"last_doc_id": last[0], "last_position": last[1]}
+    query = (asked.SQL / "choice_lists.sql").read_text()
+    yield from con.sql(query, params=places).to_arrow_reader(LISTS_AT_ONCE)
+
+
+def choice_lists_of(con: DuckDBPyConnection, doc_ids: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    """The same of these documents, in any order, and first_rank, that of the first of a list."""
+    query = (asked.SQL / "choice_lists_of.sql").read_text()
+    yield from con.sql(query, params={"doc_ids": doc_ids}).to_arrow_reader(LISTS_AT_ONCE)
+
+
+def margins_of(
+    con: DuckDBPyConnection, doc_ids: Sequence[int], *, most: int
+) -> dict[str, np.ndarray]:
+    """doc_id, position (below most), layer_id, margin, where it is known; in any order."""
+    return asked.arrays(con, "margins_of", doc_ids=doc_ids, most=most)
+
+
+def tokens_of(con: DuckDBPyConnection, doc_ids: Sequence[int], *, most: int) -> pd.DataFrame:
+    """doc_id, position (below most), token_id, text, phase, special (whether it is one)."""
+    return asked.frame(con, "tokens_of", doc_ids=doc_ids, most=most)
+
+
+def texts_of(con: DuckDBPyConnection, doc_ids: Sequence[int]) -> pd.DataFrame:
+    """doc_id, text; whole."""
+    return asked.frame(con, "texts_of", doc_ids=doc_ids)
+
+
+def token_phases(
+    con: DuckDBPyConnection, doc_ids: Sequence[int], *, positions: int
+) -> dict[str, np.ndarray]:
+    """doc_id, position (below `positions`), phase (a place in PHASES); in order."""
+    return asked.arrays(con, "token_phases", doc_ids=doc_ids, positions=positions)
+
+
+def document_phases(con: DuckDBPyConnection) -> pd.DataFrame:
+    """doc_id, phase (a place in PHASES), tokens, where there are any."""
+    return asked.frame(con, "document_phases")
