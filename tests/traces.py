@@ -147,7 +147,7 @@ def write_choices(
     top_k = int(k_T.max()) if len(np.unique(k_T[k_T > 0])) == 1 else None
     with duckdb.connect(str(path)) as con:
         make_long_tables(con)
-        con.execute("UPDATE trace SET top_k = $1", [top_k])
+        con.execute("UPDATE trace SET top_k = $1, trace_id = $2", [top_k, path.stem])
         con.execute("UPDATE layer SET top_k = $1", [top_k])
         for doc_id in np.unique(document_T).tolist():
             domain = "ab"[doc_id % 2] if options.get("labels", True) else None

@@ -64,7 +64,7 @@ class MatchedTexts:
         texts, other = self.of_texts
         places = int(self.size_P.sum())
         longest = max(len(self.first), len(self.second))
-        said = f"{self.num_texts:,} texts are in both traces (of {texts:,} and {other:,})"
+        said = f"{_texts_in_words(self.num_texts)} in both traces (of {texts:,} and {other:,})"
         if self.num_read < self.num_texts:
             said += f"; {self.num_read:,} of them were read, always the same ones"
         if self.most:

@@ -15,6 +15,7 @@ from data.strict_json import json_text
 if TYPE_CHECKING:
     import pandas as pd
 
+LEAST = 10_000  # choices: of fewer nothing is filled
 ACCESSES = 2_500_000  # of each half
 MOST_ACCESSES = 50_000_000  # in memory
 FASTEST = 100_000  # GB/s
@@ -45,7 +46,7 @@ def cache(
         int | None, count_option("Of one expert; by default as the model's configuration says.")
     ] = None,
     accesses: Annotated[
-        int, count_option("Choices to replay, in whole texts.", most=MOST_ACCESSES)
+        int, count_option("Choices to replay, in whole texts.", least=LEAST, most=MOST_ACCESSES)
     ] = ACCESSES,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -224,7 +224,9 @@ class _Sides:
     def _amounts(self, place: int, figure: str) -> tuple[np.ndarray, np.ndarray] | None:
         """amount_NL and size_NL; None where the trace does not know it."""
         side = self.sides[place]
-        if side.info.counts_only:
+        if side.info.counts_only or (
+            figure == "margin of the gate" and len({one.info.scoring for one in self.sides}) > 1
+        ):  # of scores of different kinds, margins have no scale in common
             return None
         if figure == "loss":
             frame = queries.document_loss(side.con).assign(layer_id=0)

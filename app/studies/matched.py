@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
+from scipy import special
 
 from analysis.groups import summed
 from analysis.halves import judging_half
 from analysis.matching.choices import Choices, first_choices_at, second_choices_at
 from analysis.matching.experts import (
+    ERROR,
     LayerMatch,
     corresponding_layers,
     enough_places,
@@ -134,7 +136,8 @@ def _why_renamed(infos: tuple[TraceInfo, TraceInfo], matches: list[LayerMatch]) 
 def _left_out(fitted: list[LayerMatch], why: str) -> str:
     """Of which layers nothing can be compared, in words."""
     none = [layer_id for layer_id, match in enumerate(fitted) if not match.matched]
-    if len(none) == len(fitted):
+    by_chance = special.bdtrc(len(fitted) - len(none) - 1, len(fitted), ERROR) > ERROR
+    if by_chance and max(match.matched for match in fitted) <= 1:  # as few as chance matches
         known = any(not np.isnan(match.chance) for match in fitted)
         reason = "none does what another does" if known else "there are too few independent texts"
         raise ValueError(f"{why}, and experts cannot be matched: {reason}")

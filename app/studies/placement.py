@@ -20,6 +20,7 @@ from analysis.placement.sample import Choices, Loads, PlacedTexts
 from analysis.placement.table import Compared, Judges, compare, interval
 from analysis.queries import TraceInfo
 from app import kept
+from app.studies.later import require_other_texts
 from data.exports.expert_location import expert_location
 from data.exports.expert_map import expert_map
 from data.placement_files import read_placement
@@ -207,6 +208,7 @@ def _halved(texts: PlacedTexts, kept_N: np.ndarray) -> np.ndarray:
 
 def require_like(one: TraceInfo, other: TraceInfo, settings: Settings) -> None:
     """ValueError: a map of one trace cannot be measured on the other."""
+    require_other_texts(one, other)
     if (one.num_layers, one.num_experts) != (other.num_layers, other.num_experts):
         raise ValueError(
             f"{one.name} is of {one.num_layers} layers of {one.num_experts} experts, {other.name} "

@@ -65,6 +65,16 @@ def _measured(subject: Subject, needed: int) -> pd.DataFrame:
     return measured_table(rows, groups)
 
 
+def _held(rare: pd.DataFrame) -> str:
+    """For how many of them other texts would say the same; empty where that is not known."""
+    if rare.times_low.isna().all():
+        return ""
+    return (
+        f"; for {int(rare.sure.sum()):,} of them that would hold for other texts of this kind and "
+        "length"
+    )
+
+
 def _answer(table: pd.DataFrame, num_tokens: int, needed: int) -> str:
     rare = table[table.group == RARE]
     if rare.empty:
@@ -75,8 +85,7 @@ def _answer(table: pd.DataFrame, num_tokens: int, needed: int) -> str:
         )
     text = (
         f"{len(rare):,} of {len(table):,} experts have fewer than the {needed:,} tokens that "
-        f"calibration asks for; for {int(rare.sure.sum()):,} of them that would hold for other "
-        "texts of this kind and length."
+        f"calibration asks for{_held(rare)}."
     )
     never = int((rare.note == NEVER).sum())
     if never == len(rare):

@@ -11,6 +11,7 @@ from analysis.groups import in_words
 from analysis.lists.drift import FALSE_ALARMS, alarm_table, periods
 from analysis.significance import MAX_Q
 from app.studies.expert_lists.subject import ExpertList, Settings, Subject, written
+from app.studies.later import require_other_texts
 from data.exports.expert_groups import alarms
 
 Periods = tuple[Sample, Sample]
@@ -66,6 +67,7 @@ def _halves(subject: Subject) -> Periods:
 
 
 def _periods(subject: Subject, later: Subject) -> Periods:
+    require_other_texts(subject.info, later.info)
     """With the domains of both in one order."""
     sizes = subject.experts_L, later.experts_L
     if sizes[0].tolist() != sizes[1].tolist():

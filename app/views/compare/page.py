@@ -23,7 +23,8 @@ with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
 look = controls.choice("Look at", list(LOOKS), key="look")
 with st.spinner("Comparing the texts of both…"):
     shown = looks.compared(sides[0], second)
-    controls.headline(panels.headline(shown.found))
+    if numbers := panels.headline(shown.found):
+        controls.headline(numbers)
     LOOKS[look](shown, sides)
 controls.note(f"First: {sides[0].name}. Second: {second.name}. {shown.found.in_words()}")
 for line in shown.notes:

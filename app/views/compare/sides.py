@@ -1,5 +1,6 @@
 """What is compared on the page: traces, or parts of one."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import streamlit as st
@@ -10,6 +11,7 @@ from app.views.shared import controls
 from app.views.shared.trace_choice import UNREADABLE
 
 MOST = 4
+LOOKED_AT = 8  # traces, to find one that is alike
 TRACES = "other traces"
 
 
@@ -27,7 +29,8 @@ def sides_of(trace: Trace) -> list[Trace]:
         st.stop()
     kind = controls.choice("Compare with", list(kinds), key="with")
     if kind == TRACES:
-        chosen = _chosen("Traces", kinds[kind], most=MOST - 1, default=kinds[kind][:1])
+        default = _alike(trace, files)
+        chosen = _chosen("Traces", kinds[kind], most=MOST - 1, default=[default])
         return [trace, *_opened([files[name] for name in chosen])]
     names = kinds[kind]
     if kind == "domains":
@@ -36,6 +39,17 @@ def sides_of(trace: Trace) -> list[Trace]:
         st.info("Choose two or more.")
         st.stop()
     return _opened([replace(trace.file, part=name) for name in names])
+
+
+def _alike(trace: Trace, files: dict[str, workspace.TraceFile]) -> str:
+    """Of the first few traces one of a model of the same shape, if there is one."""
+    shape = trace.info.layer_sizes.tolist()
+    names = list(files)
+    for name in names[:LOOKED_AT]:
+        with suppress(ValueError):  # it cannot be read, which its own page says
+            if open_trace(files[name]).info.layer_sizes.tolist() == shape:
+                return name
+    return names[0]
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)

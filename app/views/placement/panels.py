@@ -203,8 +203,11 @@ def _most_even(of: Planned) -> str:
     if len(names) == len(of.plans):
         return "No map is surely more even than another."
     if others:
-        said = f"{', '.join(names[:-1])} and {names[-1]} do not surely differ, and"
-        return f"{said[0].upper()}{said[1:]} are more even than the other maps."
+        rest = f"{', '.join(names[1:-1])} and {names[-1]} do" if others[1:] else f"{names[1]} does"
+        return (
+            f"{names[0][0].upper()}{names[0][1:]} is the most even, from which {rest} not surely "
+            "differ; every other map is surely less even."
+        )
     return (
         f"{names[0][0].upper()}{names[0][1:]} is the most even: its busiest GPU has "
         f"{with_interval(row)} the mean load."

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.matching.experts import UNMATCHED
+from analysis.matching.experts import UNMATCHED, LayerMatch
+from app.studies import matched as module
 from app.studies.matched import MatchedTraces, matched_traces
 from tests.matched import Text, drawn_texts, opened, write_texts
 
@@ -103,3 +104,15 @@ def test_unrelated_routers_differ_as_their_null_says(tmp_path: Path) -> None:
     assert null == pytest.approx(rate(found), abs=0.02)
     assert set(found.tokens.domain) <= {"math", "code"}
     assert sum(match.matched for match in found.matches) <= 1
+
+
+def test_one_expert_matched_in_one_layer_of_many_matches_nobody() -> None:
+    """As chance does: one of three layers, and one of its experts."""
+    other_E = np.array([UNMATCHED, 3, UNMATCHED])
+    one = LayerMatch(
+        similarity_EF=np.zeros((3, 4)), chance=0.1, other_E=other_E, partner_E=np.arange(3)
+    )
+    nobody = replace(one, other_E=np.full(3, UNMATCHED))
+    with pytest.raises(ValueError, match="cannot be matched: none does what another does"):
+        module._left_out([one, nobody, nobody], "layers differ")
+    assert module._left_out([one, one, one], "layers differ") == ""

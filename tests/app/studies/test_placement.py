@@ -140,7 +140,7 @@ def test_one_group_of_texts_cannot_be_halved(tmp_path: Path) -> None:
 
 def test_a_later_trace_must_have_the_domain(texts: PlacedTexts) -> None:
     of = placement.planned(texts, Settings(gpus=4, domain="b"))
-    later = replace(texts, info=replace(texts.info, name="later", domains=("a",)))
+    later = replace(texts, info=replace(texts.info, trace_id="later", name="later", domains=("a",)))
     with pytest.raises(ValueError, match="later has no domain 'b'; it has a"):
         placement.drift(texts, of, today=later)
 

@@ -12,6 +12,7 @@ from app.views.compare import figures
 from app.views.shared.theme import LIGHT
 from tests.app.incomplete_traces import CASES
 from tests.app.pages import page, texts, words
+from tests.app.sparse_traces import counted
 from tests.traces import write_choices
 
 LOOKS = ("loads", "preferences", "layers", "loss and gate", "tokens", "every figure")
@@ -131,3 +132,11 @@ def test_a_figure_of_half_the_width_has_as_many_labels_as_fit() -> None:
     zoomed = go.Figure().update_xaxes(nticks=40)
     figures.beside_another(zoomed)
     assert zoomed.layout.xaxis.nticks == 16
+
+
+def test_traces_of_counts_of_different_models_say_what_they_lack(traces: Path) -> None:
+    counted(traces / "counts.duckdb", top_k=2)
+    CASES["one_expert"][0](traces / "other.duckdb")
+    app = page("compare", trace="counts", traces="other")
+    assert not app.exception
+    assert "4 experts in layer 0 against 1" in texts(app)
