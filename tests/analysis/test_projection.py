@@ -124,7 +124,7 @@ def test_all_tokens_get_the_place_that_the_svd_would_give_them(
     whole = projection.project_tokens(tiny, info, seed=0)
     monkeypatch.setattr(projection, "LANDMARKS", 4)
     monkeypatch.setattr(routed_features, "DECISIONS_AT_ONCE", 1)
-    monkeypatch.setattr(queries, "LISTS_AT_ONCE", 1)  # a batch ends within a token
+    monkeypatch.setattr(document_rows, "LISTS_AT_ONCE", 1)  # a batch ends within a token
     some = projection.project_tokens(tiny, info, seed=0)
     told = list[int]()
     every = projection.with_all_tokens(tiny, info, some, tell=told.append)
@@ -233,7 +233,7 @@ def test_what_lies_far_between_tokens_is_not_read(
 
     info, tokens = queries.trace_info(tiny), queries.tokens_by_domain(tiny, doc_ids=[0, 2])
     whole = list(routed_features.reduced_parts(tiny, tokens, info, np.eye(8, dtype=np.float32)))
-    monkeypatch.setattr(queries, "choice_lists", counted)
+    monkeypatch.setattr(document_rows, "choice_lists", counted)
     monkeypatch.setattr(routed_features, "FAR", 1)
     parts = list(routed_features.reduced_parts(tiny, tokens, info, np.eye(8, dtype=np.float32)))
     assert sorted(asked) == [((0, 0), (0, 2)), ((2, 0), (2, 1))]

@@ -203,11 +203,9 @@ def _most_even(of: Planned) -> str:
     if len(names) == len(of.plans):
         return "No map is surely more even than another."
     if others:
-        rest = f"{', '.join(names[1:-1])} and {names[-1]} do" if others[1:] else f"{names[1]} does"
-        return (
-            f"{names[0][0].upper()}{names[0][1:]} is the most even, from which {rest} not surely "
-            "differ; every other map is surely less even."
-        )
+        like = ", ".join(names[1:])
+        first = f"{names[0][0].upper()}{names[0][1:]} is the most even of this sample"
+        return f"{first}; all but {like} are surely less even."
     return (
         f"{names[0][0].upper()}{names[0][1:]} is the most even: its busiest GPU has "
         f"{with_interval(row)} the mean load."
