@@ -1,6 +1,6 @@
 """Jobs that start by themselves: the demo trace, and what is computed beside a trace."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from app import cache_kinds, sidecars
@@ -23,16 +23,8 @@ def start(trace: Trace) -> None:
 
 def summary(trace: Trace) -> Job | None:
     """Start the tables of a trace unless they are made or were tried; the job if it was started."""
-    if not _to_make(trace, wanted(trace.info)):
-        return None
-    key = summary_key(trace)
-    return all_jobs().get(key) or all_jobs().start(
-        key,
-        f"Intervals and tests of {trace.name}",
-        partial(commands.summarize, trace=trace.path),
-        place=Place("overview", {"trace": trace.name}),
-        automatic=True,
-    )
+    title, kinds = f"Intervals and tests of {trace.name}", wanted(trace.info)
+    return _start(trace, commands.summarize, kinds, summary_key(trace), title, page="overview")
 
 
 def summary_key(trace: Trace) -> str:
@@ -40,43 +32,41 @@ def summary_key(trace: Trace) -> str:
 
 
 def project(trace: Trace) -> Job | None:
-    """Start the projection of a trace unless it is made or was tried; the job if it was started."""
-    if not _to_make(trace, sidecars.MAPS.values()):
-        return None
+    """The same for its maps."""
+    title, kinds = f"Making the maps of {trace.name}", sidecars.MAPS.values()
     key = f"project|{trace.identity}"
-    return all_jobs().get(key) or all_jobs().start(
-        key,
-        f"Making the maps of {trace.name}",
-        partial(commands.project, trace=trace.path),
-        place=Place("domain_clusters", {"trace": trace.name}),
-        automatic=True,
-    )
+    return _start(trace, commands.project, kinds, key, title, page="domain_clusters")
 
 
 def information(trace: Trace) -> Job | None:
     """The same for what the domain tells beyond the token."""
-    if not _to_make(trace, sidecars.BY_INFORMATION):
-        return None
-    key = f"information|{trace.identity}"
-    return all_jobs().get(key) or all_jobs().start(
-        key,
-        f"Computing what the subject adds to the word in {trace.name}",
-        partial(commands.information, trace=trace.path),
-        place=Place("vocabulary", {"trace": trace.name}),
-        automatic=True,
-    )
+    title = f"Computing what the subject adds to the word in {trace.name}"
+    key, kinds = f"information|{trace.identity}", sidecars.BY_INFORMATION
+    return _start(trace, commands.information, kinds, key, title, page="vocabulary")
 
 
 def cache(trace: Trace) -> Job | None:
     """The same for caches of experts."""
-    if not _to_make(trace, cache_kinds.BY_CACHE):
+    title, kinds = f"Replaying caches of experts of {trace.name}", cache_kinds.BY_CACHE
+    return _start(trace, commands.cache, kinds, f"cache|{trace.identity}", title, page="cache")
+
+
+def _start(
+    trace: Trace,
+    command: Callable[..., None],
+    kinds: Iterable[Kind],
+    key: str,
+    title: str,
+    *,
+    page: str,
+) -> Job | None:
+    if not _to_make(trace, kinds):
         return None
-    key = f"cache|{trace.identity}"
     return all_jobs().get(key) or all_jobs().start(
         key,
-        f"Replaying caches of experts of {trace.name}",
-        partial(commands.cache, trace=trace.path),
-        place=Place("cache", {"trace": trace.name}),
+        title,
+        partial(command, trace=trace.path),
+        place=Place(page, {"trace": trace.name}),
         automatic=True,
     )
 

@@ -238,9 +238,9 @@ def _judges(
     kept_N = kept_N & texts.of_domain(settings.domain) & loads.tokens_NLE.any((1, 2))
     if not kept_N.any():
         raise ValueError(
-            f"no choice of {_named(settings)} is in the half of the texts that would judge the "
-            "map: one half makes it and the other judges it, so there must be two groups of texts "
-            "of a domain"
+            f"no choice of {_named(settings)} is left to judge a map: one half of the texts makes "
+            "it and the other judges it, so there must be two groups of texts of a "
+            "domain; `routescope export --as eplb` gives the loads alone"
         )
     choices = None if loads_only else _choices(texts, settings, kept_N)
     return Judges(loads.of(kept_N), texts.domain_id_N[kept_N], choices, settings.batch)
