@@ -95,31 +95,42 @@ def compiling() -> tuple[Subject, str, Setting]:
 
 
 def print_agreement(trace: Path, peer: Path) -> None:
+    """A token's choices all at once, as its oracle sees them, and one after the other."""
     ids_TLK, document_T, experts_L = choices_of(trace)
-    for top_k in (1, ids_TLK.shape[2]):
-        told = asked(peer, ids_TLK[..., :top_k], document_T, int(experts_L[0]))
-        order_TLK = np.array(told["order_TLK"])
-        one_by_one = singles(order_TLK, document_T, experts_L)
+    top_k = ids_TLK.shape[2]
+    print_cells(peer, ids_TLK[..., :1], document_T, experts_L)
+    order_TLK = print_cells(peer, ids_TLK, document_T, experts_L)
+    one_after_another = order_TLK.transpose(0, 2, 1).reshape(-1, len(experts_L), 1)
+    print_cells(peer, one_after_another, np.repeat(document_T, top_k), experts_L)
+
+
+def print_cells(
+    peer: Path, ids_TLK: np.ndarray, document_T: np.ndarray, experts_L: np.ndarray
+) -> np.ndarray:
+    """order_TLK: as moe-policylang looks up what a token chose."""
+    told = asked(peer, ids_TLK, document_T, int(experts_L[0]))
+    order_TLK = np.array(told["order_TLK"])
+    one_by_one = singles(order_TLK, document_T, experts_L)
+    print(
+        f"\n{ids_TLK.shape[2]} of {experts_L[0]} experts, {order_TLK.size:,} choices of "
+        f"{len(ids_TLK):,} tokens in {len(np.unique(document_T))} texts; moe-policylang "
+        f"{told['version']}, numpy {told['numpy']}\n"
+    )
+    print("| policy | slots a layer | hits, theirs | hits, ours | difference | s | s |")
+    print("|---|---|---|---|---|---|---|")
+    for cell in told["cells"]:
+        setting = Setting(slots=cell["slots"] * len(experts_L), per_layer=True, cold=True)
+        began = time.process_time()
+        found = simulate(Subject.of(one_by_one, None), cell["policy"], setting)
+        seconds = time.process_time() - began
+        assert found.asked_NL.sum() == cell["accesses"]
+        hits = int(found.hits_NL.sum())
         print(
-            f"\n{top_k} of {experts_L[0]} experts, {order_TLK.size:,} choices of {len(ids_TLK):,} "
-            f"tokens in {len(np.unique(document_T))} texts; moe-policylang {told['version']}, "
-            f"numpy {told['numpy']}\n"
+            f"| {cell['policy']} | {cell['slots']} | {cell['hits']:,} | {hits:,} | "
+            f"{(hits - cell['hits']) / cell['accesses']:+.2%} | {cell['seconds']:.1f} | "
+            f"{seconds:.2f} |"
         )
-        print("| policy | slots a layer | hits, theirs | hits, ours | difference | s | s |")
-        print("|---|---|---|---|---|---|---|")
-        for cell in told["cells"]:
-            slots = cell["slots"] * len(experts_L)
-            setting = Setting(slots=slots, per_layer=True, cold=True)
-            began = time.process_time()
-            found = simulate(Subject.of(one_by_one, None), cell["policy"], setting)
-            seconds = time.process_time() - began
-            assert found.asked_NL.sum() == cell["accesses"]
-            hits = int(found.hits_NL.sum())
-            print(
-                f"| {cell['policy']} | {cell['slots']} | {cell['hits']:,} | {hits:,} | "
-                f"{(hits - cell['hits']) / cell['accesses']:+.2%} | {cell['seconds']:.1f} | "
-                f"{seconds:.2f} |"
-            )
+    return order_TLK
 
 
 def choices_of(trace: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
