@@ -14,6 +14,8 @@ from weakref import WeakSet
 
 import duckdb
 
+from data.words import first_line
+
 ISOLATED = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -198,7 +200,3 @@ def _interrupt(
     while not done.wait(wait):
         connection.interrupt()
         wait = INTERRUPT_AGAIN
-
-
-def first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from data.duplicates import Shingles, near_duplicates, sampled_shingles
 from data.routing import UNLABELLED, Document
+from data.words import counted
 
 SOURCES = ("column", "corpus", "near-duplicates")  # how documents come by their groups
 
@@ -59,7 +60,7 @@ class Grouping:
     def in_words(self) -> str:
         return (
             f"{self.joined:,} of {self.documents:,} texts are equal or nearly equal to another "
-            f"and count as one with it ({self.groups:,} groups)"
+            f"and count as one with it ({counted(self.groups, 'group', 'groups')})"
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from data.connection import connect, first_line, interruptible
+from data.connection import connect, interruptible
 from data.new_trace import create_empty
 from data.ranges import document_ranges
 from data.shards import (
@@ -23,6 +23,7 @@ from data.trace_check import disagreement
 from data.trace_format import FORMAT_VERSION
 from data.trace_paths import discard, merging_path, require_free, require_ours
 from data.trace_views import SUMS, Source, create_views
+from data.words import first_line
 
 ORDER = {  # of the rows of a document
     "document": "",

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import duckdb
 
-from data.connection import connect, first_line
+from data.connection import connect
 from data.routing import MIXED, LayerDescription
 from data.strict_json import json_text
 from data.trace_check import SCHEMA
 from data.trace_format import FORMAT_VERSION, LAYER_FIELDS
 from data.trace_paths import discard, fresh_path
+from data.words import first_line
 
 MOST_EXPERTS = 4_096  # of a layer, as checks.sql has it
 

@@ -16,6 +16,7 @@ from data.importers.source import DumpFile
 from data.inputs import require_file
 from data.routing import MOST_PLACES, LayerDescription
 from data.strict_json import read_object
+from data.words import counted
 
 KEY = "physical_to_logical_map"
 DEVICES = "layer_list"
@@ -45,7 +46,8 @@ def read_placement(
         ids = [ids[number] for number in numbers]
     if len(ids) != len(layers):
         raise ValueError(
-            f"{path.name} has {len(ids)} layers, the trace {len(layers)}; give the map of its model"
+            f"{path.name} has {counted(len(ids), 'layer', 'layers')}, the trace {len(layers)}; "
+            "give the map of its model"
         )
     return PlacementFile(np.array(ids), devices)
 
@@ -113,6 +115,8 @@ def _of_devices(value: object, path: Path) -> Rows:
             f"{path.name}: {DEVICES} is not as vllm-ascend has it: layer_id, device_list with "
             "device_id and device_expert"
         ) from error
+    if not any(devices for devices in held):
+        raise ValueError(f"{path.name}: {DEVICES} names no layer, or no device of one")
     sizes = {(len(devices), len(device)) for devices in held for device in devices}
     if len(sizes) != 1:
         raise ValueError(

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from data.lines import Limits, check_rows
 from data.parquet_sizes import large_group, row_groups
 from data.prompt_rows import Notes, Unchecked, places_of
+from data.words import first_line
 
 ROWS = 256  # read at once
 BYTES = 4  # of a character, at most
@@ -118,7 +119,3 @@ def values(cells: tuple[pa.Scalar, ...], where: str) -> list[object]:
         raise ValueError(
             f"{where}: not UTF-8 (byte {error.object[error.start]:#04x}); write the text as UTF-8"
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 
 from data.batch_check import check_counts, check_layers, check_tokens
-from data.connection import TraceError, connect, first_line, memory_of
+from data.connection import TraceError, connect, memory_of
 from data.counts import CountsBatch
 from data.groups import GroupDomains
 from data.inputs import require_file
@@ -35,6 +35,7 @@ from data.trace_paths import (
     require_trace_name,
 )
 from data.trace_views import Source, create_views
+from data.words import first_line
 
 if TYPE_CHECKING:
     from data.writer import TraceWriter

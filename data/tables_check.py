@@ -6,12 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.connection import TraceError, first_line, reading
+from data.connection import TraceError, reading
 from data.exports.tables import FORMAT, MANIFEST, TABLES, columns, sha256
 from data.shards import TABLES_VERSION, files_of, open_views
 from data.strict_json import read_object
 from data.trace_check import CHOICES, MOST_SHARDS, check_seconds, require_agreement
 from data.trace_format import FORMAT_VERSION
+from data.words import first_line
 
 AGAIN = "export the trace again"
 

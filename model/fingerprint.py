@@ -5,8 +5,11 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from data.strict_json import read_object
 from data.training_folder import file_identity
+from data.words import first_line
 
 LARGEST_CONFIG = 2**22  # bytes
 SHARDS = "model-*.safetensors"
@@ -92,10 +95,19 @@ def int8_name(number: int, count: int) -> str:
 
 def model_sha256(folder: Path) -> str:
     """Over the config and every weight shard, in order, and of a model of transformers how it reads
-    texts; read again only when a file changes."""
+    texts; read again only when a file changes. ValueError: a file is missing or damaged."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"no model in {folder}: config.json is missing")
     return _sha256(folder, model_identity(folder))
+
+
+def require_whole(path: Path) -> None:
+    """The header says what a file holds and how long it is."""
+    try:
+        with safe_open(path, "numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({first_line(error)}); copy it again") from error
 
 
 def _texts(folder: Path) -> list[Path]:
@@ -107,7 +119,10 @@ def _texts(folder: Path) -> list[Path]:
 @lru_cache(maxsize=8)
 def _sha256(folder: Path, identity: str) -> str:
     digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for path in [*weight_paths(folder), *_texts(folder)]:
+    weights = weight_paths(folder)
+    for path in weights:
+        require_whole(path)
+    for path in [*weights, *_texts(folder)]:
         with path.open("rb") as file:
             while part := file.read(2**24):
                 digest.update(part)

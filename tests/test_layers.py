@@ -30,7 +30,13 @@ BY_DOCUMENT = {  # who may count by document, where everything else takes groups
     "app/studies/claims.py",  # halves of whole groups
     "app/studies/ablation.py",  # losses, before they are summed over groups
 }
-MODEL_MAY_USE = {"data.routing", "data.outputs", "data.strict_json", "data.training_folder"}
+MODEL_MAY_USE = {
+    "data.routing",
+    "data.outputs",
+    "data.strict_json",
+    "data.training_folder",
+    "data.words",
+}
 
 
 def imports(path: Path, *, at_import_time: bool = False) -> set[str]:

@@ -15,6 +15,7 @@ from data.prompts import PromptSummary
 from data.store import open_trace
 from data.strict_json import json_text
 from data.trace_paths import partial_path
+from data.words import counted
 
 if TYPE_CHECKING:
     from model.capture import Captured
@@ -57,10 +58,6 @@ def what_is_done(path: Path) -> str:
     if partial.exists():
         return f"{partial} holds what is done: add --resume to continue"
     return NOTHING
-
-
-def counted(number: object, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"
 
 
 def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_json: bool) -> None:

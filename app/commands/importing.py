@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from app.commands.capture import Json
-from app.commands.capture_report import counted
 from app.commands.findings import print_report
 from app.commands.numbers import count_option
 from app.commands.progress import progress_bar
@@ -20,6 +19,7 @@ from data.importers.source import Options
 from data.new_trace import MOST_EXPERTS
 from data.strict_json import json_text
 from data.trace_paths import discard_left_import, require_free
+from data.words import counted
 
 LAYERS = ("moe", "all")
 

@@ -13,6 +13,7 @@ from app.commands.summarize import Summary, summarize_large
 from data.merge import merge_traces
 from data.store import open_trace
 from data.strict_json import json_text
+from data.words import counted
 
 
 def merge(
@@ -39,5 +40,5 @@ def merge(
     if as_json:
         print(json_text({"path": str(out), "documents": documents, "seconds": seconds}))
     else:
-        print(f"{out}: {documents:,} documents in {seconds} s")
+        print(f"{out}: {counted(documents, 'document', 'documents')} in {seconds} s")
     summarize_large(out, wanted=summary, quiet=as_json)

@@ -17,6 +17,7 @@ from data.importers.reading.json_values import objects, text_or_none
 from data.importers.reading.numbered_layers import numbered, require_layers
 from data.importers.source import DumpFile, Meter, Options, Source
 from data.routing import DECODE, PREFILL, Document, Finding, RoutingBatch
+from data.words import counted
 
 NAME = "gptoss-json"
 TITLE = "gpt-oss fingerprinting JSON"
@@ -158,7 +159,8 @@ def _decisions(
         said = f"{where}: token_{position}"
         if len(layers) != len(names):
             raise ValueError(
-                f"{said} has {len(layers)} layers; {len(names)} are expected, as in "
+                f"{said} has {counted(len(layers), 'layer', 'layers')}; {len(names)} are "
+                "expected, as in "
                 f"{shape.file.name}"
             )
         try:

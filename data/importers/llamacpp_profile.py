@@ -17,6 +17,7 @@ from data.importers.source import DumpFile, Meter, Options, Source
 from data.lines import parsed_json
 from data.new_trace import MOST_EXPERTS
 from data.routing import Document, Finding
+from data.words import counted
 
 NAME = "llamacpp-profile"
 TITLE = "llama.cpp expert profile (JSON)"
@@ -45,7 +46,8 @@ def source(files: Sequence[DumpFile], options: Options) -> Source:
     for file, one in zip(files, profiles, strict=True):
         if list(one.layers) != layers:
             raise ValueError(
-                f"{file.name} has {len(one.layers)} layers, and all files together {len(layers)}; "
+                f"{file.name} has {counted(len(one.layers), 'layer', 'layers')}, and all files "
+                f"together {len(layers)}; "
                 "import one model at a time"
             )
     counts_NLE = _array(files, profiles, COUNTS)

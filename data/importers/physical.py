@@ -9,6 +9,7 @@ import numpy as np
 
 from data.importers.source import Options, Source
 from data.placement_files import read_rows
+from data.words import counted
 
 
 def with_given_map(source: Source, options: Options) -> np.ndarray | None:
@@ -45,6 +46,7 @@ def read_map(path: Path, num_layers: int) -> np.ndarray:
     rows = read_rows(path).ids
     if len(rows) != num_layers:
         raise ValueError(
-            f"{path.name} has {len(rows)} rows, the files {num_layers} layers; a row is a layer"
+            f"{path.name} has {counted(len(rows), 'row', 'rows')}, the files "
+            f"{counted(num_layers, 'layer', 'layers')}; a row is a layer"
         )
     return np.minimum(np.array(rows, np.int64), 2**15 - 1).astype(np.int16)

@@ -14,6 +14,7 @@ from data.importers.checks.findings import finding
 from data.importers.sglang_dump import Detail, Record, Stat
 from data.importers.source import BATCH_CHOICES, Meter, Options, Source, undescribed
 from data.routing import Document, Finding
+from data.words import counted
 
 ENGINE = "sglang"
 
@@ -44,7 +45,7 @@ def stat_source(name: str, dumps: Sequence[Stat], options: Options) -> Source:
 
 
 def shown(shape: Sequence[int]) -> str:
-    return f"{shape[0]} layers of {shape[1]} experts"
+    return f"{counted(shape[0], 'layer', 'layers')} of {counted(shape[1], 'expert', 'experts')}"
 
 
 def _steps(dumps: Sequence[Stat], meter: Meter) -> Iterator[CountsBatch]:

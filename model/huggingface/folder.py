@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, logging
 from transformers.models.auto import modeling_auto
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
 from data.strict_json import read_object
-from model.fingerprint import transformers_weights
+from data.words import first_line
+from model.fingerprint import require_whole, transformers_weights
 from model.huggingface.layers import HuggingFaceLayer, find_layers
 
 logging.set_verbosity_error()
@@ -108,15 +108,6 @@ def require_safetensors(folder: Path) -> None:
         require_whole(path)
 
 
-def require_whole(path: Path) -> None:
-    """The header says what a file holds and how long it is."""
-    try:
-        with safe_open(path, "pt"):
-            pass
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({first_line(error)}); copy it again") from error
-
-
 def read_config(folder: Path) -> Any:
     """How a model is computed, and of which files, is chosen here: its own config may name what is
     not installed, code on the hub, or weights that nobody looked at."""
@@ -198,10 +189,3 @@ def fitting_tokenizer(found: Found) -> Any:
             f"{rows:,}: they do not belong together"
         )
     return tokenizer
-
-
-def first_line(error: Exception) -> str:
-    """And what follows a colon at its end."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    end = next((at for at, line in enumerate(lines, 1) if not line.endswith(":")), len(lines))
-    return " ".join(lines[:end])[:300] or type(error).__name__

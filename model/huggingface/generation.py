@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig
 
+from data.words import first_line
 from model.generate import NothingToSampleError
-from model.huggingface.folder import first_line
 from model.readable import GenerationSettings, Sampled
 
 SETTINGS = (  # of generation_config.json

@@ -10,10 +10,10 @@ import torch
 import transformers
 from torch import nn
 
+from data.words import first_line
 from model.huggingface.folder import (
     Found,
     empty_model,
-    first_line,
     fitting_tokenizer,
     look_into,
 )

@@ -84,7 +84,7 @@ def devices(*numbers: int) -> dict[str, object]:
         ({"physical_to_logical_map": [[]] * 2}, "in 0 places"),
         ({"physical_to_logical_map": [[0]] * 3}, "has 3 layers, the trace 2"),
         ({"layer_list": [1]}, "layer_list is not as vllm-ascend has it"),
-        ({"layer_list": []}, "devices hold different numbers"),
+        ({"layer_list": []}, "layer_list names no layer"),
         (
             {
                 "layer_list": [

@@ -89,7 +89,7 @@ def test_an_answer_that_does_not_fit_is_named(tmp_path: Path, content: str, said
 def test_an_answer_of_other_layers_than_the_first_is_refused(tmp_path: Path) -> None:
     written(tmp_path / "a.json", ANSWER)
     written(tmp_path / "b.json", answer({0: TOKEN_A[:1]}, full_text=["a"]))
-    with pytest.raises(ValueError, match=r"b\.json:0: token_0 has 1 layers; 2 .* a\.json"):
+    with pytest.raises(ValueError, match=r"b\.json:0: token_0 has 1 layer; 2 .* a\.json"):
         read(gptoss_json, tmp_path)
 
 

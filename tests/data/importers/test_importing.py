@@ -261,7 +261,7 @@ def test_a_map_that_torch_saved_is_read_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[0, 1]], "has 1 rows, the files 2 layers"),
+        ([[0, 1]], "has 1 row, the files 2 layers"),
         ([[0, 1], [0]], "rows are as long as"),
         ([[0, 9], [0, 1]], "has expert 9, and 8 experts were given"),
         ([[0, -1], [0, 1]], "holds -1"),

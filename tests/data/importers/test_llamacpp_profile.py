@@ -79,7 +79,7 @@ def test_more_experts_than_places_are_refused(tmp_path: Path) -> None:
 def test_files_of_other_layers_are_refused(tmp_path: Path) -> None:
     written(tmp_path / "a.json", TWO)
     written(tmp_path / "b.json", profile((4, [3, 4, 1], None)))
-    with pytest.raises(ValueError, match=r"b\.json has 1 layers, and all files together 2"):
+    with pytest.raises(ValueError, match=r"b\.json has 1 layer, and all files together 2"):
         read(llamacpp_profile, tmp_path, Options())
 
 

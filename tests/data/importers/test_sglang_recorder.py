@@ -270,7 +270,7 @@ def test_files_of_two_modes_or_models_are_refused_by_name(tmp_path: Path) -> Non
     token = save_records(tmp_path / "t.pt", [prefill()])
     with pytest.raises(ValueError, match=r"^s.pt is of mode stat, t.pt of per_token"):
         sglang_recorder.source([stat, token], NO_OPTIONS)
-    with pytest.raises(ValueError, match=r"^s.pt counts 1 layers of 2 experts, o.pt 1 .* of 3"):
+    with pytest.raises(ValueError, match=r"^s.pt counts 1 layer of 2 experts, o.pt 1 .* of 3"):
         sglang_recorder.source([stat, other], NO_OPTIONS)
 
 
