@@ -7,7 +7,7 @@ ids, B = batches, G = domains. docs/metrics.md has each on a toy case.
 import numpy as np
 
 from analysis.coactivation import coactivation_lift
-from analysis.load import load_imbalance, max_violation
+from analysis.load import max_violation
 
 
 def adjacent_coactivation_rate(ids_TK: np.ndarray, num_experts: int) -> np.ndarray:
@@ -107,13 +107,18 @@ def selected_experts(score_E: np.ndarray, threshold: float) -> np.ndarray:
 
 def balancedness_of_sums(tokens_LE: np.ndarray) -> float:
     """vLLM: sum over layers of the mean load over the sum of the largest; 1 when balanced."""
-    load_imbalance(tokens_LE)  # refuses a layer without tokens
-    return float(np.nanmean(tokens_LE, -1).sum() / np.nanmax(tokens_LE, -1).sum())
+    largest = np.nanmax(tokens_LE, -1).sum()
+    if not largest:
+        raise ValueError("no layer has choices, so none is balanced")
+    return float(np.nanmean(tokens_LE, -1).sum() / largest)
 
 
 def mean_balancedness(tokens_LE: np.ndarray) -> float:
-    """SGLang: mean over layers of mean over largest load; 1 when balanced."""
-    return float((1 / load_imbalance(tokens_LE)).mean())
+    """SGLang: mean over layers of mean over largest load; 1 when balanced. A layer without tokens
+    is one of 1."""
+    mean_L, largest_L = np.nanmean(tokens_LE, -1), np.nanmax(tokens_LE, -1)
+    ratio_L = np.divide(mean_L, largest_L, out=np.ones_like(mean_L), where=largest_L > 0)
+    return float(ratio_L.mean())
 
 
 def batch_max_violation(tokens_BLE: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.domain_counts import ALL_LAYERS
 from analysis.groups import NOT_ENOUGH
-from analysis.ratios import ratio_interval
+from analysis.ratios import share_interval
 
 NUMBERS = ("estimate", "low", "high", "null")
 
@@ -30,7 +30,7 @@ def gate_entropy_table(
     decisions_NM = np.column_stack([decisions_NL.mean(1), decisions_NL])
     rows = []
     for place in range(share_NM.shape[1]):
-        found = ratio_interval(share_NM[:, place], decisions_NM[:, place], domain_id_N)
+        found = share_interval(share_NM[:, place], decisions_NM[:, place], domain_id_N)
         rows.append(
             {
                 "layer_id": place - 1 if place else ALL_LAYERS,
@@ -41,8 +41,7 @@ def gate_entropy_table(
                 "note": _note(found["estimate"], found["low"]),
             }
         )
-    table = pd.DataFrame(rows).astype(dict.fromkeys(NUMBERS, "Float64"))
-    return table.assign(low=table.low.clip(0, 1), high=table.high.clip(0, 1))
+    return pd.DataFrame(rows).astype(dict.fromkeys(NUMBERS, "Float64"))
 
 
 def _note(estimate: float, low: float) -> str:

@@ -191,6 +191,15 @@ def ratio_interval(
     return Interval(estimate=estimate, low=estimate - reach, high=estimate + reach)
 
 
+def share_interval(
+    amount_N: np.ndarray, size_N: np.ndarray, domain_id_N: np.ndarray | None = None
+) -> Interval:
+    """ratio_interval() of a share, whose ends are none beyond 0 and 1."""
+    of = ratio_interval(amount_N, size_N, domain_id_N)
+    low, high = np.clip([of["low"], of["high"]], 0, 1)
+    return Interval(estimate=of["estimate"], low=float(low), high=float(high))
+
+
 def ratio_interval_of_each(
     amount_NP: np.ndarray, size_N: np.ndarray, domain_id_N: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -213,6 +222,14 @@ def ratio_interval_of_each(
     error_P = np.sqrt(np.where(known_P, variance_P, np.nan))
     reach_P = special.stdtrit(freedom_P, (1 + CONFIDENCE) / 2) * error_P
     return {"estimate": estimate_P, "low": estimate_P - reach_P, "high": estimate_P + reach_P}
+
+
+def share_interval_of_each(
+    amount_NP: np.ndarray, size_N: np.ndarray, domain_id_N: np.ndarray
+) -> dict[str, np.ndarray]:
+    """ratio_interval_of_each() of shares, whose ends are none beyond 0 and 1."""
+    of = ratio_interval_of_each(amount_NP, size_N, domain_id_N)
+    return {name: np.clip(end_P, 0, 1) for name, end_P in of.items()}
 
 
 def stratified_ratio(

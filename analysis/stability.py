@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.groups import summed, units
-from analysis.ratios import Interval, ratio_interval
+from analysis.ratios import Interval, share_interval
 from data.labels import name_of
 from data.routing import Document
 
@@ -24,7 +24,7 @@ def flipped_share(
             f"found choices {choices_NL.shape} and flips {flipped_NL.shape}, "
             f"{int(choices_NL.sum())} choices: give both of the same documents, and some choices"
         )
-    return ratio_interval(flipped_NL.sum(1), choices_NL.sum(1), domain_id_N)
+    return share_interval(flipped_NL.sum(1), choices_NL.sum(1), domain_id_N)
 
 
 def flipped_share_null(mean_k: float, num_experts: int) -> float:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.groups import NOT_ENOUGH
 from analysis.layers import in_threads, of_layers
-from analysis.ratios import ratio_interval_of_each
+from analysis.ratios import share_interval_of_each
 
 NEEDED = 1_000  # tokens: a mean square of so many independent ones is known to sqrt(2 / n), 4.5 %
 BUSY = 2.0  # times the balanced load
@@ -39,7 +39,7 @@ def coverage_table(
     """A row a layer and expert: layer_id, expert_id, group (of GROUPS), tokens, n_groups (that
     chose it), share, low, high (of the layer's choices, 95 %), times, times_low, times_high (as
     much text of the same mix until it has `needed`; empty where it has), sure (the interval lies on
-    one side of `needed`), note."""
+    one side of `needed`; empty: there is none), note."""
     tokens_LE = tokens_NLE.sum(0, dtype=np.int64)
     group_LE = usage_groups(tokens_LE, needed=needed, experts_L=experts_L)
     layers = of_layers(tokens_NLE, experts_L)
@@ -58,8 +58,8 @@ def coverage_table(
 
 def _layer_rows(tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, needed: int) -> pd.DataFrame:
     size_N, tokens_E = tokens_NE.sum(-1), tokens_NE.sum(0)
-    share = ratio_interval_of_each(tokens_NE, size_N, domain_id_N)
-    low_E, high_E = (np.clip(share[end], 0, 1) for end in ("low", "high"))
+    share = share_interval_of_each(tokens_NE, size_N, domain_id_N)
+    low_E, high_E = share["low"], share["high"]
     lacking_E = tokens_E < needed
     expected = {"times": tokens_E, "times_low": high_E * size_N.sum()}
     expected["times_high"] = low_E * size_N.sum()
@@ -75,7 +75,7 @@ def _layer_rows(tokens_NE: np.ndarray, domain_id_N: np.ndarray, *, needed: int) 
             "n_groups": (tokens_NE > 0).sum(0),
             **{name: pd.array(of_E, dtype="Float64") for name, of_E in share.items()},
             **{name: pd.array(of_E, dtype="Float64") for name, of_E in columns.items()},
-            "sure": sure_E,
+            "sure": pd.arrays.BooleanArray(sure_E, np.isnan(low_E)),
             "note": note_E,
         }
     ).rename(columns={"estimate": "share"})

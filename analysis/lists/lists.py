@@ -2,7 +2,8 @@
 on one.
 
 Each half of the groups is measured with the list that the other half chose, so every group counts
-and none is measured with a list of its own. N = groups, H = halves, L = MoE layers, E = routed
+and none is measured with a list of its own; a single group can only be measured with its own.
+N = groups, H = halves, L = MoE layers, E = routed
 experts, X = amounts of a layer that choose a list each, R = resamples.
 """
 
@@ -14,9 +15,10 @@ import numpy as np
 from analysis.bootstrap import resampled_loads
 from analysis.definitions import normalized_over_experts
 from analysis.esft import DECIMALS
+from analysis.groups import MIN_EFFECTIVE, effective_number
 from analysis.halves import judging_half
 from analysis.layers import experts, in_threads
-from analysis.ratios import ratio_interval
+from analysis.ratios import share_interval
 
 RESAMPLES = 200  # lists of other samples of texts: a share of them is known to 0.035
 Choose = Callable[[int, np.ndarray], np.ndarray]  # a layer and amount_XE to listed_XE
@@ -24,18 +26,25 @@ Choose = Callable[[int, np.ndarray], np.ndarray]  # a layer and amount_XE to lis
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Lists of two halves of the groups, and all groups with the half that each is in."""
+    """Lists of two halves of the groups, and all groups with the half that each is in; or the one
+    list of a single group, which is in neither."""
 
     amount_NLE: np.ndarray
     domain_id_N: np.ndarray
-    half_N: np.ndarray  # 0 or 1
+    half_N: np.ndarray  # 0 or 1; -1: neither
     listed_HLE: np.ndarray  # what each half chose
     experts_L: np.ndarray
+
+    @property
+    def by_others(self) -> bool:
+        """No group is measured with a list that it chose."""
+        return len(self.listed_HLE) == 2
 
     def measured(self, of_N: np.ndarray, *, most: bool | None) -> dict[str, float]:
         """estimate, low, high: the share of these groups' amounts that the lists carry; chance:
         that of random lists of the same sizes; bound: of the lists that these groups would choose,
-        with the most or the least; None: not asked."""
+        with the most or the least; None, or a list of a single group: not asked."""
+        most = most if self.by_others else None
         carried_N, size_N = np.zeros((2, len(of_N)))
         chance, bound = 0.0, 0.0
         for half, listed_LE in enumerate(self.listed_HLE):
@@ -47,16 +56,22 @@ class HeldOut:
             chance += float((amount_LE.sum(-1) * count_L / self.experts_L).sum())
             if most is not None:
                 bound += _extreme(amount_LE, count_L, self.experts_L, most=most)
-        interval = ratio_interval(carried_N[of_N], size_N[of_N], self.domain_id_N[of_N])
+        interval = share_interval(carried_N[of_N], size_N[of_N], self.domain_id_N[of_N])
         total = size_N.sum()
         chance, bound = (float(of / total) if total else np.nan for of in (chance, bound))
-        low, high = np.clip([interval["low"], interval["high"]], 0, 1).tolist()  # NaN stays
-        row = {"estimate": interval["estimate"], "low": low, "high": high, "chance": chance}
-        return row | {"bound": np.nan if most is None else bound}
+        return {
+            "estimate": interval["estimate"],
+            "low": interval["low"],
+            "high": interval["high"],
+            "chance": chance,
+            "bound": np.nan if most is None else bound,
+        }
 
     def agreement(self) -> tuple[float, float]:
         """2 |A and B| / (|A| + |B|) of the lists of the two halves, and what two random lists of
-        the same sizes would have."""
+        the same sizes would have; NaN of a single list."""
+        if not self.by_others:
+            return np.nan, np.nan
         first_LE, second_LE = self.listed_HLE
         return overlap(first_LE, second_LE, self.experts_L)
 
@@ -71,24 +86,16 @@ def held_out(
     half_N: np.ndarray | None = None,
     seed: int = 0,
 ) -> HeldOut:
-    """Only the groups choosing_N choose, if not all; `half_N`: of judging_half(), if it is known.
-    ValueError: fewer than two do."""
+    """Only the groups choosing_N choose, if not all; `half_N`: of judging_half(), if known."""
     choosing_N = np.ones(len(domain_id_N), dtype=bool) if choosing_N is None else choosing_N
-    if (count := int(choosing_N.sum())) < 2:
-        raise ValueError(
-            f"{count or 'no'} group of texts: half of the groups choose a list and the others "
-            "measure it, which takes two groups or more"
-        )
     if half_N is None:
         half_N = judging_half(amount_NLE.sum((1, 2), dtype=np.float64), domain_id_N, seed=seed)
     half_N = half_N.astype(int)
-    if len(np.unique(half_N[choosing_N])) < 2:  # domains of one group each
-        half_N[choosing_N] = np.arange(count) % 2
+    amount_HLE = half_sums(amount_NLE, np.where(choosing_N, half_N, -1))
+    if choosing_N.sum() < 2:
+        half_N, amount_HLE = np.full_like(half_N, -1), amount_HLE.sum(0, keepdims=True)
     listed_HLE = np.stack(
-        [
-            chosen(amount_LE, choose, experts_L=experts_L)
-            for amount_LE in half_sums(amount_NLE, np.where(choosing_N, half_N, -1))
-        ]
+        [chosen(amount_LE, choose, experts_L=experts_L) for amount_LE in amount_HLE]
     )
     return HeldOut(amount_NLE, domain_id_N, half_N, listed_HLE, experts_L)
 
@@ -116,13 +123,15 @@ def listed_share(
     seed: int = 0,
 ) -> np.ndarray:
     """In which share of the resamples of groups an expert is on the list [L, E]; NaN where there is
-    no expert, and where a layer has no amounts."""
+    no expert, where a layer has no amounts, and with too few groups to say."""
     domains = int(domain_id_N.max(initial=0)) + 1
     of_layer = resampled_loads(
         amount_NLE, domain_id_N, num_domains=domains, resamples=RESAMPLES, seed=seed
     )
     share_LE = np.where(experts(amount_NLE.shape[1:], experts_L), 0.0, np.nan)
     share_LE[~amount_NLE.any((0, 2))] = np.nan
+    if effective_number(amount_NLE.sum((1, 2), dtype=np.float64)) < MIN_EFFECTIVE:
+        return np.full_like(share_LE, np.nan)
 
     def of_one(layer_id: int) -> None:
         count = int(experts_L[layer_id])

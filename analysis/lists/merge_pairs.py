@@ -27,26 +27,28 @@ class Alike:
     other texts; NaN where one is chosen too rarely to say."""
 
     closeness_EE: np.ndarray
-    pairs: pd.DataFrame  # expert_a < expert_b, closeness, sure (share of the lists of halves; NaN)
+    pairs: pd.DataFrame  # expert_a < expert_b, closeness, sure
     agreement: float  # pairs that the lists of two halves have in common; NaN: a half has none
     chance: float  # the same of random pairs
     held_out: float  # mean closeness, in one half of the texts, of the pairs of the other
-    bound: float  # the same of that half's own pairs
+    bound: float  # the same of as many of that half's own pairs, the closest ones
 
 
 def merge_pairs(choices: pd.DataFrame, num_experts: int, *, count: int, seed: int = 0) -> Alike:
-    """At most `count` pairs, no expert in two of them, of queries.token_id_choices(). ValueError:
-    fewer than MIN_GROUPS groups of texts. A half too small to know a pair says nothing of them."""
+    """At most `count` pairs, no expert in two of them, of queries.token_id_choices(). `sure`: in
+    which share of the lists of halves that know the pair it is; NaN: none of them knows it.
+    ValueError: fewer than MIN_GROUPS groups of texts."""
     number = choices.unit.nunique()
     if number < MIN_GROUPS:
+        groups = "1 group of texts has" if number == 1 else f"{number} groups of texts have"
         raise ValueError(
-            f"{number} groups of texts chose experts here, and pairs are compared across "
-            f"{MIN_GROUPS} or more"
+            f"{groups} choices here, and pairs are compared across {MIN_GROUPS} groups or more; "
+            "--list prune takes fewer"
         )
     choices = choices.assign(place=np.unique(choices.token_id, return_inverse=True)[1])
     closeness = [_closeness(choices, num_experts, seed=seed + split) for split in range(SPLITS)]
     closeness_EE = np.mean(closeness, 0)
-    lists: list[Pairs] = []
+    lists: list[tuple[np.ndarray, Pairs]] = []
     shared, measured, own = [], [], []
     for split in range(SPLITS):
         halves = [
@@ -54,15 +56,23 @@ def merge_pairs(choices: pd.DataFrame, num_experts: int, *, count: int, seed: in
             for half in _halves(choices, seed=seed + split)
         ]
         first, second = (_pairs(of_EE, count) for of_EE in halves)
+        lists += zip(halves, (first, second), strict=True)
         if first and second:
-            lists += [first, second]
             shared.append(len(set(first) & set(second)) / max(len(first), len(second)))
-        measured += [*_values(halves[1], first), *_values(halves[0], second)]
-        own += [*_values(halves[0], first), *_values(halves[1], second)]
+        for half_EE, of_other, of_own in (
+            (halves[0], second, first),
+            (halves[1], first, second),
+        ):
+            known = [value for value in _values(half_EE, of_other) if np.isfinite(value)]
+            measured += known[: len(of_own)]
+            own += _values(half_EE, of_own)[: len(known)]
     pairs = sorted(_pairs(closeness_EE, count))
     table = pd.DataFrame(pairs, columns=["expert_a", "expert_b"], dtype=int)
     table["closeness"] = _values(closeness_EE, pairs)
-    table["sure"] = [_mean([float(pair in of) for of in lists]) for pair in pairs]
+    table["sure"] = [
+        _mean([float(pair in of) for of_EE, of in lists if np.isfinite(of_EE[pair])])
+        for pair in pairs
+    ]
     all_pairs = max(int(np.isfinite(closeness_EE).sum()) / 2, 1)
     return Alike(
         closeness_EE=closeness_EE,

@@ -180,13 +180,17 @@ def _print(found: "ExpertList", cost: list[dict[str, object]] | None) -> None:
     print(found.answer)
     for note in found.notes:
         print(note, file=sys.stderr)
-    tables = [found.measured, found.listed.head(FEW), *found.more.values(), pd.DataFrame(cost)]
+    known = len(found.measured) and found.measured.estimate.notna().any()
+    measured = [found.measured] if known else []
+    tables = [*measured, found.listed.head(FEW), *found.more.values(), pd.DataFrame(cost)]
     for table in tables:
         if len(table):
             shown = table.loc[:, ~(table.isna() | (table == "")).all()]
-            cells = shown.map(lambda v: f"{v:.4f}" if isinstance(v, float) and v == v else v)
+            cells = shown.map(lambda v: f"{v:.4g}" if isinstance(v, float) and v == v else v)
             print(cells.astype(object).where(cells.notna(), "-").to_string(index=False))
     if len(found.listed) > FEW:
         print(f"{FEW} of {len(found.listed):,} rows; --out FILE.csv has all")
     if cost is not None:
-        print("bits per byte; low, high: paired 95 % interval over groups of texts")
+        ends = any(row["low"] is not None for row in cost)
+        paired = "; low, high: paired 95 % interval over groups of texts" if ends else ""
+        print(f"bits per byte{paired}")

@@ -107,8 +107,14 @@ def test_selection_stops_when_the_sum_reaches_the_threshold() -> None:
 def test_balancedness_both_ways() -> None:
     assert definitions.balancedness_of_sums(LOADS_LE) == 0.8  # (2 + 6) / (4 + 6)
     assert definitions.mean_balancedness(LOADS_LE) == 0.75  # of 2/4 and 6/6
-    with pytest.raises(ValueError, match="layer 1"):
-        definitions.mean_balancedness(np.array([[1, 1], [0, 0]]))
+
+
+def test_a_layer_without_tokens_is_balanced_to_sglang_and_nothing_to_vllm() -> None:
+    with_idle_LE = np.vstack([LOADS_LE, np.zeros_like(LOADS_LE[:1])])
+    assert definitions.mean_balancedness(with_idle_LE) == pytest.approx((0.5 + 1 + 1) / 3)
+    assert definitions.balancedness_of_sums(with_idle_LE) == 0.8
+    with pytest.raises(ValueError, match="no layer has choices"):
+        definitions.balancedness_of_sums(np.zeros((2, 4)))
 
 
 def test_batches_that_take_turns_are_balanced_together_only() -> None:

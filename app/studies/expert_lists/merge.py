@@ -96,7 +96,7 @@ def _with_cost(subject: Subject, of: Alike, layer_id: int) -> pd.DataFrame:
     both = both_EE[a, b]
     pairs = of.pairs.assign(together=both / np.maximum(tokens_E[a] + tokens_E[b] - both, 1))
     pairs.insert(0, "layer_id", layer_id)
-    return pairs.sort_values("closeness", ascending=False, kind="stable")
+    return pairs.sort_values(["sure", "closeness"], ascending=False, kind="stable")
 
 
 def _with_outputs(
@@ -134,7 +134,8 @@ def _answer(pairs: pd.DataFrame, measured: pd.DataFrame, wanted: int) -> str:
     return (
         f"{found} words: in texts that did not choose the pairs they are "
         f"{held.estimate.mean():.2f} of the way from two experts on average (0) to an expert and "
-        f"itself (1), at best {held.bound.mean():.2f}. On at least eight of ten lists made of half "
+        f"itself (1); pairs of these texts' own choosing {held.bound.mean():.2f}. On at least "
+        "eight of ten lists made of half "
         f"the texts: {sure:,} of them; two such lists have {held.agreement.mean():.0%} of their "
         f"pairs in common, random ones {held.agreement_chance.mean():.1%}.{asked}"
     )

@@ -15,6 +15,7 @@ from app.studies.expert_lists.subject import (
     Subject,
     agreed,
     percent,
+    surely,
     written,
 )
 from data.exports.keep_list import keep_list
@@ -23,7 +24,7 @@ COUNTED = {"load": "choices", "weight": "weight"}
 
 
 def make(subject: Subject, settings: Settings) -> ExpertList:
-    """ValueError: so many cannot be kept, or there is nothing to choose or to measure with."""
+    """ValueError: so many cannot be kept, or there is nothing to choose with."""
     keep, counted = kept(subject, settings.keep), COUNTED[settings.by]
     amount_NLE, experts_L = subject.amounts(settings.by), subject.experts_L
     choose = expert_lists.least(np.full(len(experts_L), keep))
@@ -39,15 +40,16 @@ def make(subject: Subject, settings: Settings) -> ExpertList:
     )
     return ExpertList(
         settings=settings,
-        answer=_answer(measured, listed_LE, experts_L, counted),
+        answer=_answer(measured, listed_LE, experts_L, counted, by_others=held.by_others),
         experts=subject.all_experts().assign(
             listed=subject.of_experts(listed_LE),
             share=subject.of_experts(amount_LE / total_L1),
             sure=subject.of_experts(sure_LE),
         ),
-        value_LE=sure_LE,
+        value_LE=surely(sure_LE, listed_LE, experts_L),
         listed_LE=listed_LE,
         measured=measured,
+        by_others=held.by_others,
         notes=(agreed(held), *subject.too_few()),
         files=files,
         unwritten=unwritten,
@@ -75,15 +77,25 @@ def kept(subject: Subject, keep: int | None) -> int:
 
 
 def _answer(
-    measured: pd.DataFrame, listed_LE: np.ndarray, experts_L: np.ndarray, counted: str
+    measured: pd.DataFrame,
+    listed_LE: np.ndarray,
+    experts_L: np.ndarray,
+    counted: str,
+    *,
+    by_others: bool,
 ) -> str:
     whole = measured.iloc[0]
     number, experts = int(listed_LE.sum()), int(experts_L.sum())
     fewest = "fewest" if counted == "choices" else "least"
     text = (
         f"The {number:,} of {experts:,} experts with the {fewest} {counted} carry {percent(whole)} "
-        f"of the {counted} in texts that did not choose them; random ones carry "
-        f"{whole.chance:.1%}, and none could carry less than {whole.bound:.1%}."
+        f"of the {counted}"
+    )
+    if not by_others:
+        return f"{text} of this group of texts, which chose them; random ones {whole.chance:.1%}."
+    text += (
+        f" in texts that did not choose them; random ones carry {whole.chance:.1%}, and none could "
+        f"carry less than {whole.bound:.1%}."
     )
     rows = measured[(measured.name != ALL) & measured.low.notna()]
     if len(rows) < 2:

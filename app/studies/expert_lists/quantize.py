@@ -19,7 +19,6 @@ from data.exports.expert_groups import group_table
 
 
 def make(subject: Subject, settings: Settings) -> ExpertList:
-    """ValueError: there are no choices, or one group of texts alone."""
     tokens_NLE, experts_L, needed = subject.tokens_NLE, subject.experts_L, settings.needed
     tokens_LE = tokens_NLE.sum(0, dtype=np.int64)
     group_LE = usage_groups(tokens_LE, needed=needed, experts_L=experts_L)
@@ -37,6 +36,7 @@ def make(subject: Subject, settings: Settings) -> ExpertList:
         value_LE=value_LE,
         listed_LE=group_LE == GROUPS.index(RARE),
         measured=_measured(subject, needed),
+        by_others=len(subject.domain_id_N) > 1,
         notes=subject.too_few(),
         files=files,
         unwritten=unwritten,

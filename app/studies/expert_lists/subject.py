@@ -14,6 +14,7 @@ from duckdb import DuckDBPyConnection
 
 from analysis import arrays, queries
 from analysis.groups import too_few
+from analysis.layers import experts
 from analysis.lists.coverage import NEEDED
 from analysis.lists.lists import HeldOut
 from analysis.queries import TraceInfo
@@ -50,7 +51,8 @@ class ExpertList:
     experts: pd.DataFrame  # the rows of the list; or of all experts, of which some are `listed`
     value_LE: np.ndarray  # what the map of the experts shows
     listed_LE: np.ndarray
-    measured: pd.DataFrame  # name, estimate, low, high, chance, bound, ...: held out
+    measured: pd.DataFrame  # name, estimate, low, high, chance, bound, ...: by_others, if it is
+    by_others: bool = True  # texts that did not choose the list measure it
     notes: tuple[str, ...] = ()
     more: dict[str, pd.DataFrame] = field(default_factory=dict)
     files: dict[str, object] = field(default_factory=dict)  # JSON, by the name of its form
@@ -159,7 +161,19 @@ def percent(row: pd.Series) -> str:
     return f"{row.estimate:.1%}{span}"
 
 
+def surely(sure_LE: np.ndarray, listed_LE: np.ndarray, experts_L: np.ndarray) -> np.ndarray:
+    """What the map of a list shows: where it is unknown how sure it is, the list alone."""
+    if not np.isnan(sure_LE).all():
+        return sure_LE
+    return np.where(experts(listed_LE.shape, experts_L), listed_LE, np.nan)
+
+
 def agreed(held: HeldOut) -> str:
+    if not held.by_others:
+        return (
+            "No other group of texts is there to measure the list: it is measured in the texts "
+            "that chose it, and does worse in others."
+        )
     same, chance = held.agreement()
     if np.isnan(same):
         return "The lists of the two halves of the texts are empty."

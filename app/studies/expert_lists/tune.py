@@ -18,6 +18,7 @@ from app.studies.expert_lists.subject import (
     agreed,
     measured_table,
     percent,
+    surely,
     written,
 )
 from data.exports import esft, peft
@@ -28,17 +29,11 @@ OTHERS = "all others"
 
 
 def make(subject: Subject, settings: Settings) -> ExpertList:
-    """ValueError: the trace lacks the domain, weights, or groups to measure with."""
+    """ValueError: the trace lacks the domain or weights."""
     present, experts_L = subject.present(), subject.experts_L
     domain = settings.domain or present[0]
     of_N = subject.in_domain(domain)
     domains = [name for name in present if subject.in_domain(name).sum() > 1]
-    if domain not in domains:
-        more = ", ".join(domains) or "no domain"
-        raise ValueError(
-            f"{domain} has one group of texts, and half of the groups choose a list that the "
-            f"others measure; {more} {'have' if len(domains) > 1 else 'has'} more"
-        )
     amount_NLE = subject.amounts(settings.score)
     choose = expert_lists.until(settings.top_p)
     of = amount_NLE[of_N], subject.domain_id_N[of_N], choose
@@ -70,15 +65,18 @@ def make(subject: Subject, settings: Settings) -> ExpertList:
     )
     return ExpertList(
         settings=settings,
-        answer=_answer(measured, listed_LE, experts_L, COUNTED[settings.score]),
+        answer=_answer(
+            measured, listed_LE, experts_L, COUNTED[settings.score], by_others=held.by_others
+        ),
         experts=subject.all_experts().assign(
             listed=subject.of_experts(listed_LE),
             share=subject.of_experts(amount_LE / total_L1),
             sure=subject.of_experts(sure_LE),
         ),
-        value_LE=sure_LE,
+        value_LE=surely(sure_LE, listed_LE, experts_L),
         listed_LE=listed_LE,
         measured=measured,
+        by_others=held.by_others,
         notes=(agreed(held), *_alone(present), *subject.too_few()),
         more=_targets(subject, amount_NLE, half_N, domains, choose) if len(domains) > 1 else {},
         files=made | for_peft,
@@ -156,14 +154,21 @@ def _alone(present: list[str]) -> tuple[str, ...]:
 
 
 def _answer(
-    measured: pd.DataFrame, listed_LE: np.ndarray, experts_L: np.ndarray, counted: str
+    measured: pd.DataFrame,
+    listed_LE: np.ndarray,
+    experts_L: np.ndarray,
+    counted: str,
+    *,
+    by_others: bool,
 ) -> str:
     own = measured.iloc[0]
     number, experts = int(listed_LE.sum()), int(experts_L.sum())
+    bound = f", and none could carry more than {own.bound:.1%}" if by_others else ""
+    where = "had no part in selecting" if by_others else "selected"
     text = (
         f"{number:,} of {experts:,} experts ({number / experts:.1%}) carry {percent(own)} of "
-        f"{_whose(own['name'])} {counted}, in texts that had no part in selecting them; random "
-        f"ones carry {own.chance:.1%}, and none could carry more than {own.bound:.1%}."
+        f"{_whose(own['name'])} {counted}, in texts that {where} them; random ones carry "
+        f"{own.chance:.1%}{bound}."
     )
     if len(measured) == 1:
         return text

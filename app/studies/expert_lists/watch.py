@@ -13,6 +13,7 @@ from analysis.significance import MAX_Q
 from app.studies.expert_lists.subject import ExpertList, Settings, Subject, written
 from app.studies.later import require_other_texts
 from data.exports.expert_groups import alarms
+from data.words import counted
 
 Periods = tuple[Sample, Sample]
 NAMES = {"first": "earlier", "second": "later", "estimate": "log2_change"}
@@ -86,7 +87,7 @@ def _periods(subject: Subject, later: Subject) -> Periods:
 def _shape(experts_L: np.ndarray) -> str:
     least, most = int(experts_L.min()), int(experts_L.max())
     experts = f"{least}" if least == most else f"{least} to {most}"
-    return f"{len(experts_L)} layers of {experts} experts"
+    return f"{counted(len(experts_L), 'layer', 'layers')} of {experts} experts"
 
 
 def _samples(before: Sample, after: Sample) -> tuple[str, ...]:

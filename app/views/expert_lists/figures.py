@@ -14,6 +14,7 @@ from app.views.shared.heatmap import amount_axis, cell_heatmap, dot_sure_cells, 
 from app.views.shared.intervals import Measure
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette, column_text, frame, literal
+from data.words import counted
 
 ROW, MANY_ROWS = 38, 20  # pixels; of more than MOST_ROWS
 MOST_ROWS = 16
@@ -168,4 +169,4 @@ def _hover(row: Any, measure: Measure) -> str:
         lines[-1] += f" ({span})"
     known = {"by chance": row["chance"], "best possible": row["bound"]}
     lines += [f"{name} {measure.text(of)}" for name, of in known.items() if pd.notna(of)]
-    return "<br>".join([*lines, f"{row['n_groups']:,} groups of texts"])
+    return "<br>".join([*lines, f"{counted(row['n_groups'], 'group', 'groups')} of texts"])

@@ -6,7 +6,7 @@ from app.studies.expert_lists.subject import ALL, ExpertList
 from app.studies.expert_lists.tune import OTHERS
 from app.trace import Trace
 from app.views.expert_lists.figures import common_map, list_map, share_bars
-from app.views.expert_lists.words import MEASURED, hover_texts, map_note
+from app.views.expert_lists.words import IN_ITS_OWN, MEASURED, hover_texts, map_note
 from app.views.shared.intervals import Measure
 from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
@@ -75,6 +75,7 @@ def _measured(trace: Trace, palette: Palette, found: ExpertList) -> Panel:
         names = names_of(trace)
         table = table.assign(name=[names[int(layer_id)] for layer_id in table["name"]])
     carried = {"merge": "closeness", "quantize": "share of all choices"}
+    held_out = "held-out " if found.by_others else ""
     return Panel(
         name=f"{kind}_held_out",
         title=TITLES[kind],
@@ -84,10 +85,10 @@ def _measured(trace: Trace, palette: Palette, found: ExpertList) -> Panel:
             palette,
             colors=[colors.get(name, palette.accent) for name in table["name"]],
             measure=CLOSENESS if kind == "merge" else SHARE,
-            title=carried.get(kind, "held-out share that the list carries"),
+            title=carried.get(kind, f"{held_out}share that the list carries"),
         ),
-        alt="Bars: what the list carries in held-out texts, beside chance",
-        note=MEASURED[kind],
+        alt="Bars: what the list carries, beside chance",
+        note=MEASURED[kind] if found.by_others else IN_ITS_OWN,
     )
 
 

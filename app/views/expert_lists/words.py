@@ -13,6 +13,7 @@ from app.studies.expert_lists.subject import ExpertList
 from app.views.shared.heatmap import ZOOM, crowded
 from app.views.shared.intervals import probability
 from app.views.shared.layer_names import LayerNames
+from data.words import counted
 
 READING = {
     "prune": (
@@ -51,8 +52,8 @@ MEASURED = {
     ),
     "merge": (
         "By layer: the mean closeness, in one half of the texts, of the pairs that the other half "
-        "found. 0: two experts on average, 1: an expert and itself. Best possible: the pairs that "
-        "these very texts would find for themselves."
+        "found. 0: two experts on average, 1: an expert and itself. Best possible: as many "
+        "pairs that these very texts find for themselves, the closest first."
     ),
     "quantize": (
         "The choices that each group of experts gets in texts by which it was not made. Chance: "
@@ -61,11 +62,20 @@ MEASURED = {
 }
 
 
+IN_ITS_OWN = (
+    "Measured in the very group of texts that made the list, for there is no other. Chance: a "
+    "random list of that size."
+)
+NOT_SURE = "Colour: on the list or not. How surely takes more groups of texts. Dot: on the list."
+
+
 def map_note(found: ExpertList) -> str:
-    kind, many = found.settings.kind, crowded(*found.value_LE.shape)
-    if not many:
-        return READING[kind]
-    return READING[kind].split(" Dot: ")[0] + " The list is in the table." + ZOOM
+    reading = READING[found.settings.kind]
+    if "sure" in found.experts and found.experts.sure.isna().all():
+        reading = NOT_SURE if found.settings.kind in ("prune", "tune") else reading
+    if not crowded(*found.value_LE.shape):
+        return reading
+    return reading.split(" Dot: ")[0] + " The list is in the table." + ZOOM
 
 
 def hover_texts(found: ExpertList, names: LayerNames) -> np.ndarray:
@@ -98,15 +108,16 @@ def _pair_texts(found: ExpertList, names: LayerNames, hover_LE: np.ndarray) -> n
 
 
 def _listed(row: Any) -> list[str]:
-    if pd.isna(row.sure):
-        return ["the layer has no choices"]
-    on = "on the list" if row.listed else "not on the list"
-    sure = f"<b>{on}</b>, on {row.sure:.0%} of lists of other texts"
-    return [sure, f"{row.share:.2%} of the layer"]
+    on = "<b>on the list</b>" if row.listed else "<b>not on the list</b>"
+    if pd.notna(row.sure):
+        on += f", on {row.sure:.0%} of lists of other texts"
+    return [on, f"{row.share:.2%} of the layer"]
 
 
 def _covered(row: Any) -> list[str]:
-    lines = [f"<b>{row.tokens:,} tokens</b> in {row.n_groups:,} groups of texts: {row.group}"]
+    tokens = counted(row.tokens, "token", "tokens")
+    groups = counted(row.n_groups, "group", "groups")
+    lines = [f"<b>{tokens}</b> in {groups} of texts: {row.group}"]
     if pd.notna(row.times):
         ends = (row.times_low, row.times_high)
         span = "" if any(pd.isna(end) for end in ends) else f" ({ends[0]:.1f} to {ends[1]:.1f})"

@@ -99,9 +99,27 @@ def test_a_list_of_noise_carries_what_chance_does_where_it_is_measured() -> None
     assert row["low"] < row["chance"] < row["high"]
 
 
-def test_one_group_leaves_nothing_to_measure_with() -> None:
-    with pytest.raises(ValueError, match="two groups or more"):
-        held_out(alike([1, 2], groups=1), np.zeros(1, int), until(0.2), experts_L=np.array([2]))
+def test_a_single_group_is_measured_with_its_own_list_and_others_with_it_too() -> None:
+    tokens_NLE = np.array([[[6, 2, 1, 1]], [[0, 5, 5, 0]], [[0, 5, 5, 0]]])
+    domain_id_N = np.array([0, 1, 1])
+    held = held_out(
+        tokens_NLE,
+        domain_id_N,
+        until(0.5),
+        experts_L=np.array([4]),
+        choosing_N=domain_id_N == 0,
+    )
+    assert not held.by_others
+    assert held.listed_HLE.tolist() == [[[True, False, False, False]]]
+    own, other = (held.measured(domain_id_N == place, most=True) for place in (0, 1))
+    assert (own["estimate"], own["chance"], other["estimate"]) == (0.6, 0.25, 0.0)
+    assert np.isnan([own["low"], own["bound"], *held.agreement()]).all()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 9])
+def test_few_groups_do_not_say_how_surely_an_expert_is_listed(groups: int) -> None:
+    of = alike([1, 2, 3, 4], groups=groups), np.zeros(groups, int), least(np.array([2]))
+    assert np.isnan(listed_share(*of, experts_L=np.array([4]))).all()
 
 
 def test_domains_of_one_group_each_are_divided_all_the_same() -> None:

@@ -49,10 +49,35 @@ def test_halves_that_are_too_small_say_nothing_of_pairs() -> None:
     assert np.isnan([found.agreement, found.held_out, found.pairs.sure[0]]).all()
 
 
+def test_lists_of_halves_that_cannot_know_a_pair_do_not_tell_against_it() -> None:
+    """Experts 2 and 3 share two words, and half of the groups have fewer than 100 choices."""
+    frame = choices()
+    rare = [
+        {"unit": unit, "token_id": word, "expert_id": expert, "tokens": 6}
+        for unit in range(12)
+        for word in (7, 8)
+        for expert in (2, 3)
+    ]
+    frame = pd.concat([frame[~frame.expert_id.isin((2, 3))], pd.DataFrame(rare)])
+    found = merge_pairs(frame, 6, count=2)
+    assert found.pairs[["expert_a", "expert_b"]].to_numpy().tolist() == [[1, 4], [2, 3]]
+    assert found.pairs.sure[0] == 1
+    assert np.isnan(found.pairs.sure[1])
+
+
 def test_where_all_experts_choose_alike_no_pair_is_closer_than_others() -> None:
     found = merge_pairs(choices(one_law=True), 6, count=1)
     assert found.pairs.empty
     assert np.isnan(found.held_out)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_texts_are_closer_by_as_many_pairs_of_their_own(count: int) -> None:
+    """Expert 5 has 100 choices in some halves alone, whose lists are longer by a pair."""
+    frame = choices()
+    frame.loc[frame.expert_id == 5, "tokens"] //= 14
+    found = merge_pairs(frame[frame.tokens > 0], 6, count=count)
+    assert found.held_out <= found.bound + 1e-9
 
 
 def test_no_expert_is_in_two_pairs_and_rare_ones_are_in_none() -> None:
@@ -74,5 +99,5 @@ def test_the_order_of_the_rows_changes_nothing() -> None:
 
 
 def test_too_few_groups_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 groups of texts"):
+    with pytest.raises(ValueError, match=r"3 groups of texts.*--list prune"):
         merge_pairs(choices(groups=3), 6, count=1)

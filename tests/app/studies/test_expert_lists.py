@@ -194,17 +194,38 @@ def test_one_domain_has_targets_of_which_it_cannot_be_said_that_they_are_special
     assert any("one domain" in note for note in found.notes)
 
 
-def test_a_domain_of_one_group_is_refused_and_others_are_named(tmp_path: Path) -> None:
+def test_a_domain_of_one_group_is_measured_by_other_domains_alone(tmp_path: Path) -> None:
     written(tmp_path / "ids.duckdb", domains=("math", "code", "code"))
-    with pytest.raises(ValueError, match=r"math has one group of texts.*; code has more"):
-        made(tmp_path / "ids.duckdb", "tune", domain="math")
+    found = made(tmp_path / "ids.duckdb", "tune", domain="math")
+    assert "in texts that selected them" in found.answer
+    assert "No other group of texts" in found.notes[0]
+    assert found.measured["name"].tolist() == ["math", "code"]
+    assert found.experts.sure.isna().all()
+    assert found.value_LE[found.listed_LE].tolist() == [1.0] * len(found.listed)
 
 
-def test_one_text_is_too_little_for_any_list(tmp_path: Path) -> None:
-    written(tmp_path / "one.duckdb", domains=("math",))
-    for kind in KINDS:
-        with pytest.raises(ValueError, match="group"):
-            made(tmp_path / "one.duckdb", kind)
+@pytest.mark.parametrize("only_counts", [False, True])
+def test_of_one_group_lists_are_made_and_said_to_be_measured_by_itself(
+    tmp_path: Path, *, only_counts: bool
+) -> None:
+    path = tmp_path / "one.duckdb"
+    if only_counts:
+        counted(path, top_k=2, domains=("math",))
+    else:
+        written(path, domains=("math",))
+    made_of_one: tuple[Kind, ...] = ("prune", "tune")
+    refused: tuple[Kind, ...] = ("merge", "watch")
+    for kind in made_of_one:
+        found = made(path, kind, keep=3 if kind == "prune" else None)
+        assert len(found.listed)
+        assert not found.by_others
+        assert "No other group of texts" in found.notes[0]
+    covered = made(path, "quantize", needed=10**6)
+    assert len(covered.listed) == len(covered.experts)
+    assert covered.experts.sure.isna().all()
+    for kind in refused:
+        with pytest.raises(ValueError, match=r"--list prune|--later"):
+            made(path, kind, keep=3 if kind == "merge" else None)
 
 
 @pytest.mark.parametrize("top_p", [0.2, 0.5])

@@ -17,7 +17,7 @@ from app.views.expert_lists import made as made_module
 from app.views.expert_lists import panels as panels_module
 from app.views.expert_lists.figures import share_bars
 from app.views.expert_lists.panels import CLOSENESS, METHOD, panels
-from app.views.expert_lists.words import MEASURED, READING
+from app.views.expert_lists.words import IN_ITS_OWN, MEASURED, NOT_SURE, READING
 from app.views.shared.theme import LIGHT
 from tests.app.pages import page, texts
 from tests.app.sparse_traces import counted, written
@@ -49,10 +49,15 @@ def test_the_command_that_measures_the_cost_makes_the_same_list(trace: Trace) ->
     assert "--by" not in code.value
 
 
-def test_the_name_of_a_domain_in_a_reason_is_no_markup(traces: Path) -> None:
+def test_a_list_of_one_group_is_shown_as_one_that_nothing_else_measures(traces: Path) -> None:
     written(traces / "ids.duckdb", domains=("*law*", "code", "code"))
-    (info,) = page("expert_lists", list="tune", domain="*law*").info
-    assert info.value.startswith(r"\*law\* has one group of texts")
+    app = page("expert_lists", list="tune", domain="*law*")
+    assert not app.exception
+    said = texts(app)
+    assert "of *law*'s choices, in texts that selected them" in said.replace("&#x27;", "'")
+    assert NOT_SURE in said
+    assert IN_ITS_OWN in said
+    assert MEASURED["tune"] not in said
 
 
 def test_pairs_that_cannot_be_measured_have_no_bars(trace: Trace) -> None:
