@@ -38,11 +38,12 @@ class Cluster:
                 "redundant experts"
             )
         if self.num_places % gpus:
-            fits = -experts % gpus
+            least = -experts % gpus
+            fits = [str(of) for of in (least, least + gpus) if experts + of <= MOST_PLACES]
+            redundant = f"{' or '.join(fits)} redundant experts, or " if fits else ""
             raise ValueError(
                 f"{experts} experts and {self.num_redundant} redundant ones do not spread evenly "
-                f"over {gpus} GPUs; give {fits} or {fits + gpus} redundant experts, or a number of "
-                f"GPUs that divides {self.num_places}"
+                f"over {gpus} GPUs; give {redundant}a number of GPUs that divides {self.num_places}"
             )
         if gpus % nodes:
             raise ValueError(

@@ -68,6 +68,16 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """Which groups make maps, and which ones measure them: others, or for want of others the same
+    ones."""
+
+    makes_N: np.ndarray
+    measures_N: np.ndarray
+    by_others: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PlacedTexts:
     """The groups of a trace, in the order of their capture; one half of them makes a map, the other
     one judges it."""
@@ -83,6 +93,22 @@ class PlacedTexts:
     @property
     def phases(self) -> list[str]:
         return [phase for phase in self.loads if phase is not None]
+
+    def loads_of(self, phase: str | None) -> Loads:
+        """ValueError: there are choices of one phase only."""
+        if phase not in self.loads:
+            raise ValueError(
+                f"{phase} cannot be told apart: this trace has choices of one phase only; leave "
+                "the phase out"
+            )
+        return self.loads[phase]
+
+    def split(self, *, phase: str | None, domain: str | None) -> "Split":
+        kept_N = self.of_domain(domain) & self.loads_of(phase).tokens_NLE.any((1, 2))
+        makes_N, judges_N = kept_N & ~self.judges_N, kept_N & self.judges_N
+        if makes_N.any() and judges_N.any():
+            return Split(makes_N, judges_N, by_others=True)
+        return Split(kept_N, kept_N, by_others=False)
 
     def of_domain(self, domain: str | None) -> np.ndarray:
         """Whether a group is of it [N]."""

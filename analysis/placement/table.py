@@ -4,8 +4,9 @@ N = groups, L = MoE layers, E = routed experts, H = GPUs, V = samples of the gro
 drawn again, and with each group left out.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,13 @@ BUSIEST, SGLANG, VLLM, VLLM_BEFORE_FIX, READ, READ_MOST, GPUS, NODES = MEASURES 
     "nodes_reached",
 )
 BALANCED = dict.fromkeys((BUSIEST, SGLANG, VLLM), 1.0)
-LIMITS = {BUSIEST: (1.0, np.inf)} | dict.fromkeys((SGLANG, VLLM, VLLM_BEFORE_FIX), (0.0, 1.0))
+LIMITS = dict.fromkeys((BUSIEST, GPUS, NODES), (1.0, np.inf)) | dict.fromkeys(
+    (SGLANG, VLLM, VLLM_BEFORE_FIX), (0.0, 1.0)
+)
+UNJUDGED = (
+    "there are no other texts to judge the maps, which are measured on those that made them: on "
+    "others they are worth less"
+)
 RANDOM_MAPS = 5
 AT_ONCE = 128  # samples: what they hold stays small
 ENDS = ("estimate", "low", "high")
@@ -44,9 +51,31 @@ class Judges:
     domain_id_N: np.ndarray
     choices: Choices | None  # of some of them; None: the source only counts
     batch: int
+    made_none: bool = True  # of the maps; else these very texts did
 
-    def too_few(self) -> str:
-        """Why it is not said how sure a figure is; empty where there are enough groups."""
+    def of_choices(self) -> "Judges | None":
+        """Those of which single choices are read. None: of none."""
+        if self.choices is None:
+            return None
+        group_T = self.choices.group_T
+        kept_N = np.bincount(group_T[group_T >= 0], minlength=len(self.domain_id_N)) > 0
+        if kept_N.all():
+            return self
+        return replace(
+            self,
+            loads=self.loads.of(kept_N),
+            domain_id_N=self.domain_id_N[kept_N],
+            choices=self.choices.of(kept_N, None),
+        )
+
+    def num_tokens(self) -> int:
+        sizes_N = self.loads.size_N
+        return int((self.loads.tokens_NLE if sizes_N is None else sizes_N).sum())
+
+    def note(self) -> str:
+        """Why it is not said how sure a figure is; empty where it is."""
+        if not self.made_none:
+            return UNJUDGED
         effective = effective_number(self.loads.tokens_NLE.sum((1, 2), dtype=np.float64))
         if effective >= MIN_EFFECTIVE:
             return ""
@@ -59,7 +88,7 @@ class Judges:
 
     def samples(self) -> "Samples":
         as_they_are = np.ones((1, len(self.domain_id_N)), np.float32)
-        if self.too_few():
+        if self.note():
             return Samples(as_they_are)
         drawn_RN = bootstrap_weights(self.strata())
         return Samples(np.concatenate([as_they_are, drawn_RN]), without_each=True)
@@ -81,6 +110,7 @@ class Samples:
 
 
 Figures = dict[str, np.ndarray]  # of every measure that is known [V]
+Measured = Callable[[Placement, Judges, Samples], tuple[Figures, np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,28 +142,39 @@ def compare(
 ) -> Compared:
     """estimate with low and high (95 %), change from the map `before` on the same samples with its
     own, random (mean of RANDOM_MAPS maps with as many places), balanced, n_groups, n_tokens
-    (choices where tokens are unknown), note (why there is no interval)."""
-    few, strata_N, samples = judges.too_few(), judges.strata(), judges.samples()
-    figures, busiest = {}, {}
-    for name, plan in plans.items():
-        figures[name], busiest[name] = _figures(plan, judges, samples, only_balance=only_balance)
-    floor = _random_figures(list(plans.values())[-1], judges, only_balance=only_balance)
-    sizes_N = judges.loads.size_N
-    counted = judges.loads.tokens_NLE if sizes_N is None else sizes_N
-    same = {"n_groups": len(strata_N), "n_tokens": int(counted.sum()), "note": few}
+    (choices where tokens are unknown), note (why there is no interval). What takes single choices
+    is measured on the groups of which they are read."""
+    table, busiest = _rows(plans, judges, partial(_of_loads, only_balance=only_balance), before)
+    if not only_balance and (read := judges.of_choices()) is not None:
+        table += _rows(plans, read, _reached, before)[0]
+    frame = pd.DataFrame(table).reindex(columns=list(COLUMNS))
+    return Compared(frame.astype(dict.fromkeys(NUMBERS, "Float64")), busiest, judges.strata())
+
+
+def _rows(
+    plans: Mapping[str, Placement], judges: Judges, measure: Measured, before: str
+) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
+    """A row a map and figure, and max / mean of every layer."""
+    strata_N, samples = judges.strata(), judges.samples()
+    figures = {name: measure(plan, judges, samples) for name, plan in plans.items()}
+    floor = _random_figures(list(plans.values())[-1], judges, measure)
+    same = {
+        "n_groups": len(strata_N),
+        "n_tokens": judges.num_tokens(),
+        "note": judges.note(),
+    }
     rows = []
-    for name, of_plan in figures.items():
-        for measure, value_V in of_plan.items():
-            row = {"plan": name, "measure": measure, "random": floor.get(measure)} | same
-            ends = np.clip(interval(value_V, strata_N), *LIMITS.get(measure, (0.0, np.inf)))
+    for name, (of_plan, _) in figures.items():
+        for figure, value_V in of_plan.items():
+            row = {"plan": name, "measure": figure, "random": floor[figure]} | same
+            ends = np.clip(interval(value_V, strata_N), *LIMITS.get(figure, (0.0, np.inf)))
             row |= zip(ENDS, ends.tolist(), strict=True)
-            row["balanced"] = BALANCED.get(measure)
-            if name != before and measure in figures[before]:
-                change_V = value_V - figures[before][measure]
+            row["balanced"] = BALANCED.get(figure)
+            if name != before:
+                change_V = value_V - figures[before][0][figure]
                 row |= zip(CHANGES, interval(change_V, strata_N), strict=True)
             rows.append(row)
-    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
-    return Compared(table.astype(dict.fromkeys(NUMBERS, "Float64")), busiest, strata_N)
+    return rows, {name: busiest_LV for name, (_, busiest_LV) in figures.items()}
 
 
 def interval(value_V: np.ndarray, strata_N: np.ndarray) -> tuple[float, float, float]:
@@ -150,7 +191,7 @@ def interval(value_V: np.ndarray, strata_N: np.ndarray) -> tuple[float, float, f
     return float(estimate[0]), float(ends.min()), float(ends.max())
 
 
-def _figures(
+def _of_loads(
     plan: Placement, judges: Judges, samples: Samples, *, only_balance: bool
 ) -> tuple[Figures, np.ndarray]:
     """And max / mean of every layer [L, V]."""
@@ -171,7 +212,7 @@ def _figures(
         parts.append(part)
     figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if not only_balance:
-        figures |= _read(plan, judges, samples) | _reached(plan, judges, samples)
+        figures |= _read(plan, judges, samples)
     return figures, np.concatenate(busiest, -1)
 
 
@@ -193,10 +234,9 @@ def _read(plan: Placement, judges: Judges, samples: Samples) -> Figures:
     return {READ: mean_V, READ_MOST: most_V}
 
 
-def _reached(plan: Placement, judges: Judges, samples: Samples) -> Figures:
+def _reached(plan: Placement, judges: Judges, samples: Samples) -> tuple[Figures, np.ndarray]:
     """GPUs, and nodes where there are several, that a token's choices in a layer reach."""
-    if judges.choices is None:
-        return {}
+    assert judges.choices is not None
     number = len(judges.domain_id_N)
     of = costs.routes(judges.choices, plan)
     group_T = judges.choices.group_T
@@ -212,15 +252,15 @@ def _reached(plan: Placement, judges: Judges, samples: Samples) -> Figures:
     reached = {GPUS: gpus_V / decisions_V}
     if plan.cluster.num_nodes > 1:
         reached[NODES] = nodes_V / decisions_V
-    return reached
+    return reached, np.empty(0)
 
 
-def _random_figures(like: Placement, judges: Judges, *, only_balance: bool) -> dict[str, float]:
+def _random_figures(like: Placement, judges: Judges, measure: Measured) -> dict[str, float]:
     """Means of RANDOM_MAPS maps, on the groups as they are."""
     rng = np.random.default_rng(0)
     as_they_are = Samples(np.ones((1, len(judges.domain_id_N)), np.float32))
     figures = []
     for _ in range(RANDOM_MAPS):
         plan = random_placement(like.cluster, len(like.experts_LP), rng)
-        figures.append(_figures(plan, judges, as_they_are, only_balance=only_balance)[0])
+        figures.append(measure(plan, judges, as_they_are)[0])
     return {name: float(np.mean([of[name] for of in figures])) for name in figures[0]}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.capture_report import counted
 from app.commands.findings import print_findings
 from app.commands.numbers import count_option
 from app.commands.signals import leaving, nothing
 from data.strict_json import json_text
+from data.words import counted
 
 if TYPE_CHECKING:
     from analysis.placement.table import Compared
@@ -131,7 +131,8 @@ def _print_json(made: "Planned", drift: "Compared | None", expert_bytes: int | N
         name: table.astype(object).where(table.notna(), None).to_dict("records")
         for name, table in tables.items()
     }
-    print(json_text({"policy": made.settings.policy, "drift": None} | rows))
+    facts = {"policy": made.settings.policy, "held_out": made.judges.made_none, "drift": None}
+    print(json_text(facts | rows))
 
 
 def _print(made: "Planned", drift: "Compared | None", expert_bytes: int | None) -> None:
@@ -140,7 +141,8 @@ def _print(made: "Planned", drift: "Compared | None", expert_bytes: int | None) 
 
     table = made.compared.table
     groups = counted(int(table.n_groups.iloc[0]), "group", "groups")
-    print(f"measured on {groups} of texts that did not make the maps")
+    which = "that did not make the maps" if made.judges.made_none else "that made the maps"
+    print(f"measured on {groups} of texts {which}")
     for measure in MEASURE_TITLES:
         for line in in_lines(made, measure):
             print(line)

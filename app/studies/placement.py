@@ -1,4 +1,5 @@
-"""Experts on GPUs: a map made of one half of the texts, and measured on the other half.
+"""Experts on GPUs: a map made of one half of the texts and measured on the other half, or, of a
+single group of texts, on the same.
 
 N = groups, L = MoE layers, H = GPUs, P = places.
 """
@@ -16,7 +17,7 @@ from analysis.halves import judging_half
 from analysis.placement import costs
 from analysis.placement.maps import Cluster, Placement, in_order, nearest_to
 from analysis.placement.policies import EPLB, IN_ORDER, Traffic, known_policies, place
-from analysis.placement.sample import Choices, Loads, PlacedTexts
+from analysis.placement.sample import Choices, PlacedTexts
 from analysis.placement.table import Compared, Judges, compare, interval
 from analysis.queries import TraceInfo
 from app import kept
@@ -24,11 +25,13 @@ from app.studies.later import require_other_texts
 from data.exports.expert_location import expert_location
 from data.exports.expert_map import expert_map
 from data.placement_files import read_placement
+from data.words import counted
 
 BEFORE = "current"
 ALL_TEXTS = "all texts"
 YESTERDAY, TODAY = "yesterday's plan", "today's plan"
 USUAL_GPUS = 8
+ADVICE = "choose another domain or phase, or capture more texts"
 MOST_CELLS = 1 << 26  # of layers, places and GPUs; and of pairs of places
 SGLANG, VLLM_ASCEND = "sglang", "vllm-ascend"
 FORMS = {SGLANG: "SGLang", VLLM_ASCEND: "vLLM Ascend"}
@@ -59,7 +62,8 @@ class Settings:
         places = cluster.num_places
         if places * max(info.num_layers * self.gpus, 4 * places) > MOST_CELLS:
             raise ValueError(
-                f"{info.num_layers} layers of {places:,} places on {self.gpus:,} GPUs are more "
+                f"{counted(info.num_layers, 'layer', 'layers')} of {places:,} places on "
+                f"{self.gpus:,} GPUs are more "
                 "than fits into memory; give fewer GPUs or redundant experts"
             )
         return cluster
@@ -131,11 +135,11 @@ class Planned:
 
 
 def planned(texts: PlacedTexts, settings: Settings, *, current: Placement | None = None) -> Planned:
-    """ValueError: numbers that do not go together, or no text of the phase and domain in a half."""
+    """ValueError: numbers that do not go together, or no text of the phase and domain."""
     cluster = settings.cluster(texts.info)
-    judges_N = texts.judges_N
-    traffic = _traffic(texts, settings, ~judges_N)
-    judges = _judges(texts, settings, judges_N)
+    split = texts.split(phase=settings.phase, domain=settings.domain)
+    traffic = _traffic(texts, settings, split.makes_N)
+    judges = _judges(texts, settings, split.measures_N, made_none=split.by_others)
     before = current or in_order(cluster, texts.info.num_layers)
     plans = {BEFORE: before}
     for policy in known_policies(cluster, pairs_known=traffic.pairs is not None):
@@ -148,8 +152,9 @@ def planned(texts: PlacedTexts, settings: Settings, *, current: Placement | None
 
 
 def holds(texts: PlacedTexts, of: Planned) -> pd.DataFrame:
-    """The map in use and the plan on each phase and domain of the texts that judge: compare() of
-    balance, with the column texts."""
+    """The map in use and the plan on each phase and domain of the texts that measure them:
+    compare() of balance, with the column texts."""
+    by_others = of.judges.made_none
     plans = {BEFORE: of.before, of.settings.policy: of.plan}
     parts = [(ALL_TEXTS, replace(of.settings, phase=None, domain=None))]
     parts += [(phase, replace(of.settings, phase=phase, domain=None)) for phase in texts.phases]
@@ -159,8 +164,9 @@ def holds(texts: PlacedTexts, of: Planned) -> pd.DataFrame:
     tables = []
     for name, settings in parts:
         try:
-            judges = _judges(texts, settings, texts.judges_N, loads_only=True)
-        except ValueError:  # none of its texts judge
+            of_part_N = texts.judges_N if by_others else np.ones_like(texts.judges_N)
+            judges = _judges(texts, settings, of_part_N, loads_only=True, made_none=by_others)
+        except ValueError:  # it has no such texts
             continue
         table = compare(plans, judges, before=BEFORE, only_balance=True).table
         table.insert(0, "texts", name)
@@ -185,6 +191,12 @@ def drift(
         earlier_N = np.arange(len(texts.domain_id_N)) < len(texts.domain_id_N) // 2
         today, judges_N = texts, _halved(texts, ~earlier_N)
         made_N = ~earlier_N & ~judges_N
+        if not (earlier_N.any() and made_N.any() and judges_N.any()):
+            number = counted(len(earlier_N), "group", "groups")
+            raise ValueError(
+                f"{number} of texts cannot be split into earlier texts, later ones and those that "
+                "judge; a later trace can be given"
+            )
     else:
         require_like(texts.info, today.info, settings)
         earlier_N = np.ones(len(texts.domain_id_N), dtype=bool)
@@ -211,7 +223,8 @@ def require_like(one: TraceInfo, other: TraceInfo, settings: Settings) -> None:
     require_other_texts(one, other)
     if (one.num_layers, one.num_experts) != (other.num_layers, other.num_experts):
         raise ValueError(
-            f"{one.name} is of {one.num_layers} layers of {one.num_experts} experts, {other.name} "
+            f"{one.name} is of {counted(one.num_layers, 'layer', 'layers')} of {one.num_experts} "
+            f"experts, {other.name} "
             f"of {other.num_layers} of {other.num_experts}: a map fits one model"
         )
     require_domain(other, settings.domain)
@@ -219,12 +232,9 @@ def require_like(one: TraceInfo, other: TraceInfo, settings: Settings) -> None:
 
 def _traffic(texts: PlacedTexts, settings: Settings, kept_N: np.ndarray) -> Traffic:
     kept_N = kept_N & texts.of_domain(settings.domain)
-    tokens_LE = _loads(texts, settings).tokens_NLE[kept_N].sum(0)
+    tokens_LE = texts.loads_of(settings.phase).tokens_NLE[kept_N].sum(0)
     if not tokens_LE.any():
-        raise ValueError(
-            f"no choice of {_named(settings)} is in the half of the texts that would make the map; "
-            "choose another domain or phase, or capture more texts"
-        )
+        raise ValueError(f"{_none_of(settings)} that would make a map; {ADVICE}")
     choices = _choices(texts, settings, kept_N)
     if choices is None:
         return Traffic(tokens_LE, None)
@@ -232,18 +242,19 @@ def _traffic(texts: PlacedTexts, settings: Settings, kept_N: np.ndarray) -> Traf
 
 
 def _judges(
-    texts: PlacedTexts, settings: Settings, kept_N: np.ndarray, *, loads_only: bool = False
+    texts: PlacedTexts,
+    settings: Settings,
+    kept_N: np.ndarray,
+    *,
+    loads_only: bool = False,
+    made_none: bool = True,
 ) -> Judges:
-    loads = _loads(texts, settings)
+    loads = texts.loads_of(settings.phase)
     kept_N = kept_N & texts.of_domain(settings.domain) & loads.tokens_NLE.any((1, 2))
     if not kept_N.any():
-        raise ValueError(
-            f"no choice of {_named(settings)} is left to judge a map: one half of the texts makes "
-            "it and the other judges it, so there must be two groups of texts of a "
-            "domain; `routescope export --as eplb` gives the loads alone"
-        )
+        raise ValueError(f"{_none_of(settings)} that would judge a map; {ADVICE}")
     choices = None if loads_only else _choices(texts, settings, kept_N)
-    return Judges(loads.of(kept_N), texts.domain_id_N[kept_N], choices, settings.batch)
+    return Judges(loads.of(kept_N), texts.domain_id_N[kept_N], choices, settings.batch, made_none)
 
 
 def _choices(texts: PlacedTexts, settings: Settings, kept_N: np.ndarray) -> Choices | None:
@@ -252,17 +263,9 @@ def _choices(texts: PlacedTexts, settings: Settings, kept_N: np.ndarray) -> Choi
     return choices if choices and len(choices.token_C) else None
 
 
-def _loads(texts: PlacedTexts, settings: Settings) -> Loads:
-    if settings.phase not in texts.loads:
-        raise ValueError(
-            f"{settings.phase} cannot be told apart: this trace has choices of one phase only; "
-            "leave the phase out"
-        )
-    return texts.loads[settings.phase]
-
-
-def _named(settings: Settings) -> str:
-    return f"{settings.domain or 'any domain'} in {settings.phase or 'any phase'}"
+def _none_of(settings: Settings) -> str:
+    of = [f"of {name}" for name in (settings.domain, settings.phase) if name is not None]
+    return " ".join(["no choice", *of, "is in the texts"])
 
 
 def require_domain(info: TraceInfo, domain: str | None) -> None:

@@ -9,6 +9,7 @@ from app.views.placement.figures import map_intervals
 from app.views.placement.panels import IMBALANCE
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
+from data.words import counted
 
 
 def holds_panel(table: pd.DataFrame, of: Planned, palette: Palette) -> Panel:
@@ -34,8 +35,8 @@ def holds_panel(table: pd.DataFrame, of: Planned, palette: Palette) -> Panel:
         ),
         alt="Load of the busiest GPU by phase and domain, before and after, with intervals",
         note=(
-            f"Grey: {titles(of)[BEFORE]}; coloured: the plan. Each row has only the judging texts "
-            "of its phase or domain; without a bar there are too few."
+            f"Grey: {titles(of)[BEFORE]}; coloured: the plan. Each row has only the texts of its "
+            "phase or domain that measure; without a bar there are too few."
         ),
     )
 
@@ -65,7 +66,8 @@ def drift_panel(compared: Compared, of: Planned, palette: Palette, *, by_time: b
         ),
         alt="Load of the busiest GPU on later texts under three maps, with intervals",
         note=(
-            f"Measured on {rows.n_groups.iloc[0]:,} groups of later texts that made none of these "
+            f"Measured on {counted(int(rows.n_groups.iloc[0]), 'group', 'groups')} of later texts "
+            "that made none of these "
             f"maps.{order if by_time else ''}"
         ),
     )

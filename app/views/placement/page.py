@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import evidence
 from app.studies.placement import FORMS, map_file
-from app.views.placement import elsewhere, form, made, panels
+from app.views.placement import elsewhere, form, made, panels, words
 from app.views.shared import controls, limits
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
@@ -39,10 +39,10 @@ with st.container(horizontal=True, gap="medium"):
             icon=":material/download:",
         )
 policies, *others = shown
-controls.answer(panels.load_answer(of))
+controls.answer(words.load_answer(of))
 draw_abreast([one for one in others if one.name.startswith("gpu_load")], subject=trace)
 texts = made.texts_of(trace)
-controls.note(panels.load_note(texts))
+controls.note(words.load_note(texts))
 draw(policies, subject=trace)
 with st.spinner(evidence.WAIT):
     table = made.holds(trace, settings, current)
@@ -55,7 +55,7 @@ with st.spinner(evidence.WAIT):
     except ValueError as error:
         st.info(controls.unmarked(f"No drift to show: {error}."))
 draw_abreast([one for one in others if "traffic" in one.name], subject=trace)
-controls.note(panels.traffic_note(texts, of))
+controls.note(words.traffic_note(texts, of))
 draw_abreast(others[-2:], subject=trace)
 limits.draw_sample(trace)
 controls.method(*panels.METHOD)

@@ -8,7 +8,6 @@ import pandas as pd
 from analysis.expert_bytes import expert_bytes
 from analysis.placement import costs
 from analysis.placement.maps import Placement
-from analysis.placement.sample import PlacedTexts
 from analysis.placement.table import BUSIEST, GPUS, READ_MOST, SGLANG
 from app.studies.placement import BEFORE, Planned
 from app.studies.placement_words import DASH, SHORT, number, titles, with_interval
@@ -20,10 +19,10 @@ from app.views.placement.figures import (
     map_intervals,
     traffic_heatmap,
 )
+from app.views.placement.words import most_even, who_measures
 from app.views.shared.intervals import Measure
 from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
-from app.views.shared.sampled import sampled
 from app.views.shared.theme import Palette
 
 METHOD = (
@@ -38,51 +37,7 @@ METHOD = (
     "moved_places",
     "judging_half",
 )
-LOAD_NOTE = (
-    "Load of a GPU over the mean of its layer, on the texts that judge. Orange: above the mean, "
-    "blue: below. The slowest GPU of a layer keeps the others waiting."
-)
-TRAFFIC_NOTE = (
-    "Share of a layer's tokens, mean over layers, of which both hold a chosen expert; of several "
-    "copies each choice takes one at random. Measured on the half of the texts that judges."
-)
-ONLY_COUNTS = (
-    "This trace counts choices and names no token: which GPUs and nodes serve the same token, and "
-    "the policy co-activation, are unknown."
-)
-NONE_READ = (
-    "Single choices are read of some texts, and none of them judges this map: which GPUs and nodes "
-    "serve the same token is unknown."
-)
 IMBALANCE = Measure("busiest GPU, × the mean load", ".2f", "×")
-
-
-def traffic_note(texts: PlacedTexts, of: Planned) -> str:
-    """And how much was read, where that is not all; what a source of counts does not say."""
-    if texts.choices is None:
-        return ONLY_COUNTS
-    if of.judges.choices is None:
-        return NONE_READ
-    groups = np.unique(texts.choices.group_T)
-    read = {
-        "n_documents": int(texts.documents_N[groups].sum()),
-        "n_tokens": len(texts.choices.group_T),
-    }
-    if texts.cut_texts:
-        return (
-            f"{TRAFFIC_NOTE} Read: {read['n_tokens']:,} of {texts.info.num_tokens:,} tokens; of "
-            "texts that are too long the first ones."
-        )
-    return TRAFFIC_NOTE + sampled(texts.info, read)
-
-
-def load_note(texts: PlacedTexts) -> str:
-    """The same of loads."""
-    size_N = texts.loads[None].size_N
-    if size_N is None:
-        return LOAD_NOTE
-    read = {"n_documents": int(texts.documents_N.sum()), "n_tokens": int(size_N.sum())}
-    return LOAD_NOTE + sampled(texts.info, read)
 
 
 def headline(of: Planned) -> list[tuple[str, str, str]]:
@@ -144,22 +99,6 @@ def _load_table(relative_LH: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"layer_id": layer_id, "gpu": gpu, "relative_load": relative_LH.ravel()})
 
 
-def load_answer(of: Planned) -> str:
-    before, after = (of.compared.row(plan, BUSIEST) for plan in (BEFORE, of.settings.policy))
-    low, high = after.change_low, after.change_high
-    old, new = with_interval(before), with_interval(after)
-    verb = "falls" if high < 0 else "rises" if low > 0 else "goes"
-    change = f"stays at {new}" if old == new else f"{verb} from {old} to {new}"
-    unsure = ", which may be chance" if low <= 0 <= high else ""
-    if after.note:
-        unsure = f": {after.note}"
-    return (
-        f"On texts that did not make the map, the load of a layer's busiest GPU {change} the mean"
-        f"{unsure}. Random maps of as many places have {number(after.random, BUSIEST)}, perfect "
-        "balance 1×."
-    )
-
-
 def policy_panel(of: Planned, palette: Palette) -> Panel:
     table = of.compared.table
     rows = table[table.measure == BUSIEST].assign(name=lambda rows: rows.plan.map(titles(of)))
@@ -168,7 +107,7 @@ def policy_panel(of: Planned, palette: Palette) -> Panel:
         name="placement_policies",
         title="Policies side by side",
         table=table,
-        answer=_most_even(of),
+        answer=most_even(of),
         figure=map_intervals(
             rows,
             palette,
@@ -181,34 +120,12 @@ def policy_panel(of: Planned, palette: Palette) -> Panel:
         ),
         alt="Load of the busiest GPU under each policy, with intervals",
         note=(
-            "One half of the groups of texts makes every map, the other "
-            f"{table.n_groups.iloc[0]:,} groups judge it; bars are 95 % intervals over these "
-            "groups. SGLang, vLLM: balancedness as they call it; vLLM before its fix exchanged "
-            "layers and GPUs, which says little about balance. Experts read: of a GPU for a batch, "
-            "and of the GPU that reads most. "
-            f"{note[:1].upper()}{note[1:]}"
+            f"{who_measures(of)} SGLang, vLLM: balancedness as they call it; vLLM before its fix "
+            "exchanged layers and GPUs, which says little about balance. Experts read: of a GPU "
+            "for a batch, and of the GPU that reads most. "
+            f"{note[:1].upper()}{note[1:]}{note and '.'}"
         ).strip(),
         preview=_side_by_side(of),
-    )
-
-
-def _most_even(of: Planned) -> str:
-    """Of maps that may differ by chance alone none is named the best; empty where that is not
-    known."""
-    best, *others = of.compared.most_even()
-    row = of.compared.row(best, BUSIEST)
-    if row.note:
-        return ""
-    names = [titles(of)[plan] for plan in (best, *others)]
-    if len(names) == len(of.plans):
-        return "No map is surely more even than another."
-    if others:
-        like = ", ".join(names[1:])
-        first = f"{names[0][0].upper()}{names[0][1:]} is the most even of this sample"
-        return f"{first}; all but {like} are surely less even."
-    return (
-        f"{names[0][0].upper()}{names[0][1:]} is the most even: its busiest GPU has "
-        f"{with_interval(row)} the mean load."
     )
 
 

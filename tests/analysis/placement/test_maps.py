@@ -24,6 +24,7 @@ TWO_GPUS = Cluster(num_experts=4, num_gpus=2)
         ),
         ({"num_experts": 64, "num_gpus": 8, "num_redundant": 3}, "give 0 or 8 redundant experts"),
         ({"num_experts": 4, "num_gpus": 8}, "give 4 or 12 redundant experts"),
+        ({"num_experts": 64, "num_gpus": 2**31}, "GPUs; give a number of GPUs that divides 64"),
         ({"num_experts": 64, "num_gpus": 8, "num_nodes": 3}, "8 GPUs do not spread evenly over 3"),
         ({"num_experts": 64, "num_gpus": 8, "num_groups": 5}, "are not 5 groups of equal size"),
         ({"num_experts": 64, "num_gpus": 0}, "at least 1 of each"),

@@ -1,12 +1,14 @@
 """Placements side by side, with intervals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.bootstrap import RESAMPLES
 from analysis.placement.maps import Cluster, Placement, in_order
-from analysis.placement.sample import Loads
+from analysis.placement.sample import Choices, Loads
 from analysis.placement.table import BUSIEST, GPUS, READ, Compared, Judges, compare, interval
 
 CLUSTER = Cluster(num_experts=4, num_gpus=2)
@@ -19,6 +21,14 @@ def judges(seed: int = 0, groups: int = 30, domains: int = 1) -> Judges:
     tokens_NLE = rng.poisson([40, 20, 20, 0], (groups, 1, 4))
     loads = Loads(tokens_NLE, np.full(groups, 40.0))
     return Judges(loads, np.arange(groups) % domains, None, 8)
+
+
+def with_choices(of: Judges, groups: int) -> Judges:
+    """A token of each of so many groups, which chose experts 0 and 3 of GPUs 0 and 1 in order."""
+    tokens = np.repeat(np.arange(groups), 2)
+    ids_C = np.tile([0, 3], groups).astype(np.int16)
+    choices = Choices(ids_C, tokens, [0, len(ids_C)], np.arange(groups), np.zeros(groups, int))
+    return replace(of, choices=choices)
 
 
 def both(of: Judges) -> Compared:
@@ -43,6 +53,24 @@ def test_a_balance_is_never_above_one_nor_a_busiest_gpu_below() -> None:
     table = both(judges()).table
     assert table.high[table.measure == "balancedness_sglang"].max() <= 1
     assert table.low[table.measure == BUSIEST].min() >= 1
+
+
+@pytest.mark.parametrize("groups", [1, 9, 12])
+def test_what_choices_tell_is_of_the_groups_of_which_they_are_read(groups: int) -> None:
+    compared = both(with_choices(judges(), groups))
+    before, after = (compared.row(plan, GPUS) for plan in ("current", "plan"))
+    assert (before.estimate, after.estimate, after.change) == (2, 1, -1)
+    assert (before.n_groups, before.n_tokens) == (groups, 40 * groups)
+    assert ("not enough" in before.note) == (groups < 10)
+    assert pd.isna(before.low)  # all groups are alike, and nothing is drawn of those not read
+    assert compared.row("current", BUSIEST).n_groups == 30
+
+
+def test_maps_that_their_own_texts_measure_are_not_said_to_be_sure() -> None:
+    compared = both(replace(judges(), made_none=False))
+    assert compared.table.low.isna().all()
+    assert compared.table.note.str.contains("no other texts").all()
+    assert compared.row("current", BUSIEST).estimate == pytest.approx(1.5, abs=0.05)
 
 
 def test_the_most_even_map_is_named_with_those_that_may_be_as_even() -> None:

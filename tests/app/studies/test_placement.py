@@ -15,6 +15,7 @@ from app.studies import placement
 from app.studies.placement import BEFORE, TODAY, YESTERDAY, Settings
 from data.exports.expert_map import expert_map
 from data.store import open_trace
+from tests.app.sparse_traces import counted
 from tests.placed import write_paired_trace
 from tests.varying import write_varying_trace
 
@@ -132,10 +133,27 @@ def test_a_phase_that_is_not_told_apart_is_refused(tmp_path: Path) -> None:
         placement.planned(read(tmp_path / "prefill.duckdb"), Settings(gpus=4, phase="decode"))
 
 
-def test_one_group_of_texts_cannot_be_halved(tmp_path: Path) -> None:
-    write_paired_trace(tmp_path / "one.duckdb", documents=1)
-    with pytest.raises(ValueError, match="half of the texts"):
-        placement.planned(read(tmp_path / "one.duckdb"), Settings(gpus=4))
+@pytest.mark.parametrize("documents", [1, 3])
+def test_one_group_makes_a_map_and_measures_it_itself(tmp_path: Path, documents: int) -> None:
+    """Of a trace, or of domain b."""
+    write_paired_trace(tmp_path / "one.duckdb", documents=documents)
+    texts = read(tmp_path / "one.duckdb")
+    of = placement.planned(texts, Settings(gpus=4, domain="b" if documents > 1 else None))
+    assert not of.judges.made_none
+    assert of.judges.loads.size_N is not None
+    assert of.judges.loads.size_N.tolist() == [20]
+    assert of.compared.row("eplb", BUSIEST).change < 0
+    assert "no other texts" in of.compared.row("eplb", BUSIEST).note
+    assert len(placement.holds(texts, of))
+    with pytest.raises(ValueError, match=r"earlier texts|no choice of b"):
+        placement.drift(texts, of)
+
+
+def test_counts_of_one_group_make_a_map(tmp_path: Path) -> None:
+    counted(tmp_path / "counts.duckdb", top_k=2, domains=("math",))
+    of = placement.planned(read(tmp_path / "counts.duckdb"), Settings(gpus=4))
+    assert not of.judges.made_none
+    assert of.compared.row("eplb", BUSIEST).estimate >= 1
 
 
 def test_a_later_trace_must_have_the_domain(texts: PlacedTexts) -> None:
