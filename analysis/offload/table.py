@@ -16,7 +16,12 @@ from analysis.offload.caches import Outcome, Setting, Subject, divided, simulate
 from analysis.offload.predictions import Predictions, fit, most_chosen, right_predictions
 from analysis.offload.requests import NO_TOKENS, Requests, read_requests, two_halves
 from analysis.queries import TraceInfo
-from analysis.ratios import ratio_interval, ratio_interval_of_each
+from analysis.ratios import (
+    ratio_interval,
+    ratio_interval_of_each,
+    share_interval,
+    share_interval_of_each,
+)
 
 
 def subject_of(con: DuckDBPyConnection, info: TraceInfo, *, accesses: int) -> Subject:
@@ -84,7 +89,7 @@ def _of_layer(
         "per_layer": setting.per_layer,
         "cold": setting.cold,
         "layer_id": layer_id,
-        **ratio_interval_of_each(hits_NP, asked_N, domain_id_N),
+        **share_interval_of_each(hits_NP, asked_N, domain_id_N),
         "null": _share_that_fits(subject.requests.experts_L, setting, layer_id),
         "gain": gain["estimate"],
         "gain_low": gain["low"],
@@ -119,7 +124,7 @@ def prediction_table(subject: Subject) -> pd.DataFrame:
             gain = ratio_interval(right_N - usual_N, size_N, domain_id_N)
             rows.append(
                 {"predictor": policy.removeprefix("prefetch_"), "measure": measure}
-                | ratio_interval(right_N, size_N, domain_id_N)
+                | share_interval(right_N, size_N, domain_id_N)
                 | {"null": _by_chance(requests, predicted, measure)}
                 | {"most_chosen": usual_N.sum() / size_N.sum() if size_N.any() else np.nan}
                 | {"gain": gain["estimate"], "gain_low": gain["low"], "gain_high": gain["high"]}

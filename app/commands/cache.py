@@ -63,7 +63,7 @@ def cache(
     from analysis.offload.table import of_all_layers, with_costs
     from analysis.queries import trace_info
     from app import cache_kinds
-    from app.studies.offload import measure
+    from app.studies.offload import in_words, measure, unsure
     from data.sidecar import require_replaceable, write_sidecar
     from data.store import open_trace
 
@@ -98,6 +98,9 @@ def cache(
         print(json_text(facts | {name: _records(table) for name, table in tables.items()}))
         return
     print(_in_columns(shown.drop(columns=CHOSEN)), _in_columns(found.predictions), sep="\n\n")
+    print(in_words(found.parameters, info.num_documents, whole=True), file=sys.stderr)
+    if note := unsure(found.hit_rates):
+        print(note, file=sys.stderr)
     if size is None:
         print("how large an expert is cannot be told: --expert-bytes gives megabytes and times")
     print(f"done in {seconds} s: {', '.join(made)}")

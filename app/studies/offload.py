@@ -1,14 +1,24 @@
 """Every cache of `routescope cache`, replayed over one half of the groups of a trace."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from analysis.offload.caches import Setting, Subject, least_slots, require_slots, usual_slots
+from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH
+from analysis.offload.caches import (
+    WARM_UP,
+    Setting,
+    Subject,
+    least_slots,
+    require_slots,
+    usual_slots,
+)
 from analysis.offload.table import hit_rate_table, prediction_table, subject_of
 from analysis.queries import TraceInfo
+from data.words import counted
 
 EVERY = [(per_layer, cold) for per_layer in (False, True) for cold in (False, True)]
 
@@ -55,6 +65,37 @@ def parameters(subject: Subject) -> dict[str, int]:
         "fitted": 0 if fitted is None else int(fitted.choices_X.sum()),
         "least_by_layer": least_slots(requests, per_layer=True),
     }
+
+
+def in_words(counts: Mapping[str, Any], num_documents: int, *, whole: bool) -> str:
+    """What was replayed; `whole`: by this study, else by a page as a first look."""
+    part = "the half of the groups that judges" if whole else "some texts, a first look"
+    if counts["shortened"]:
+        part += ", only their beginnings: each is longer than what is replayed"
+    fitted = (
+        "What is fitted was counted in other groups of texts."
+        if counts["fitted"]
+        else "No group of texts is left to fit to, so what is fitted is not shown."
+    )
+    return (
+        f"Replayed token by token: {counted(counts['accesses'], 'choice', 'choices')} of "
+        f"{counted(counts['tokens'], 'token', 'tokens')} in {counts['texts']:,} of "
+        f"{counted(num_documents, 'text', 'texts')} ({part}). A warm cache is filled by the first "
+        f"{WARM_UP:.0%} of the tokens, which do not count; a cold one is emptied before every "
+        "text. "
+        f"{fitted}"
+    )
+
+
+def unsure(hit_rates: pd.DataFrame) -> str:
+    """Why there are no intervals, as far as there are none; empty where all have some."""
+    if hit_rates.low.notna().any():
+        return ""
+    if (hit_rates.n_groups < MIN_EFFECTIVE).all():
+        return (
+            f"{NOT_ENOUGH} how sure this is: {counted(hit_rates.n_groups.max(), 'group', 'groups')}"
+        )
+    return ""
 
 
 def _settings(subject: Subject, slots: Sequence[int], *, per_layer: bool) -> list[Setting]:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.offload.caches import WARM_UP, Setting
+from analysis.offload.caches import Setting
 from analysis.offload.table import with_costs
+from app.studies.offload import in_words, unsure
 from app.trace import Trace
 from app.views.cache.figures import (
     PREDICTORS,
@@ -89,7 +90,8 @@ def headline(found: Replayed, setting: Setting, costs: Costs) -> list[tuple[str,
 
 
 def hit_rates(trace: Trace, palette: Palette, found: Replayed, setting: Setting) -> Panel:
-    rows = found.curve[found.curve.slots == setting.slots].set_index("policy")
+    rows, why = found.curve[found.curve.slots == setting.slots], unsure(found.curve)
+    rows = rows.set_index("policy")
     return Panel(
         name="cache_hit_rates",
         table=found.curve,
@@ -99,8 +101,9 @@ def hit_rates(trace: Trace, palette: Palette, found: Replayed, setting: Setting)
         ),
         alt="Lines: hit rate of every policy by the number of slots",
         note=(
-            f"{_replayed(found, trace)} Bars: 95 % intervals over groups of texts. Belady's bound "
-            "knows the future; over the replay from its start no policy that loads only what is "
+            f"{in_words(found.counts, trace.info.num_documents, whole=found.whole)} Bars: 95 % "
+            f"intervals over groups of texts{why and f': {why}'}. Belady's bound knows the "
+            "future; over the replay from its start no policy that loads only what is "
             "asked for can hit more often. "
             "Dashed: the share of all experts that fits, what a set drawn at random would hit. "
             "Dotted: the size chosen above."
@@ -238,6 +241,11 @@ def _best_on_demand(rows: pd.DataFrame) -> pd.Series:
 def _answer(rows: pd.DataFrame, setting: Setting) -> str:
     best = _best_on_demand(rows)
     where = "slots divided among the layers" if setting.per_layer else "slots in one pool"
+    if rows.estimate.nunique() == 1:
+        return (
+            f"With {setting.slots:,} {where}, every policy hits as often as Belady's bound: "
+            f"{RATE.text(best.estimate)} of what tokens ask for."
+        )
     gain = "" if best.name == "lru" else f", {_gain(best)} over LRU"
     return (
         f"With {setting.slots:,} {where}, {TITLES[str(best.name)]} hits most often of what loads "
@@ -267,24 +275,6 @@ def _ahead(rows: pd.DataFrame) -> str:
 def _gain(row: pd.Series) -> str:
     span = "" if pd.isna(row.gain_low) else f" ({points(row.gain_low, row.gain_high)})"
     return f"{100 * row.gain:+.1f} points{span}"
-
-
-def _replayed(found: Replayed, trace: Trace) -> str:
-    counts = found.counts
-    part = "the half of the texts that judges" if found.whole else "some texts, a first look"
-    if counts["shortened"]:
-        part += ", only their beginnings: each is longer than what is replayed"
-    fitted = (
-        "What is fitted was counted in other groups of texts."
-        if counts["fitted"]
-        else "No group of texts is left to fit to, so what is fitted is not shown."
-    )
-    return (
-        f"Replayed token by token: {counts['accesses']:,} choices of {counts['tokens']:,} tokens "
-        f"in {counts['texts']:,} of {trace.info.num_documents:,} texts ({part}). A warm cache is "
-        f"filled by the first {WARM_UP:.0%} of the tokens, which do not count; a cold one is "
-        f"emptied before every text. {fitted}"
-    )
 
 
 def _megabytes(amount: float) -> str:

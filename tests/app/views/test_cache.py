@@ -73,7 +73,7 @@ def test_what_lies_beside_the_trace_is_shown(uneven: Path) -> None:
     assert found.whole
     curve = found.curve[found.curve.slots.isin(first.sizes)].reset_index(drop=True)
     pd.testing.assert_frame_equal(curve, first.curve, check_dtype=False)  # it is small enough
-    assert "the half of the texts that judges" in words(page("cache"))
+    assert "the half of the groups that judges" in words(page("cache"))
 
 
 def test_a_kind_of_cache_that_was_not_stored_is_replayed_at_once(uneven: Path) -> None:
