@@ -12,7 +12,7 @@ from app.views.shared import controls
 
 
 def offer(trace: Trace, choice: Choice | None, result: Result, doc_id: int) -> None:
-    """A second text beside the only one."""
+    """A second run beside the only one."""
     with st.expander("Compare with another prompt", icon=":material/compare_arrows:"):
         ask(trace, choice, result, doc_id, side=SECOND, label="Another text", button="Run beside")
 

@@ -97,17 +97,23 @@ def _sampling(facts: Facts | None) -> dict[str, Any]:
     return {"new_tokens": new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
 
 
-def save(result: Result) -> None:
-    """Copy the run into the workspace under a name of the user's."""
+def tell(result: Result) -> None:
+    """What was read, and by which model."""
     controls.note(f"Read by the model {result.model}.")
     for note in result.notes:
         controls.note(f"{note[0].upper()}{note[1:]}.")
     if result.truncated_documents:
+        which = f"{result.truncated_documents} of {result.documents} texts"
         st.warning(
-            f"{result.truncated_documents} of {result.documents} texts "
+            f"{which if result.documents > 1 else 'The text'} "
             f"{'is' if result.truncated_documents == 1 else 'are'} longer than the model's "
             f"context; {result.truncated_tokens:,} tokens were not read."
         )
+
+
+def save(result: Result) -> None:
+    """Copy the run into the workspace under a name of the user's."""
+    tell(result)
     with st.popover("Save as a trace", icon=":material/save:"):
         name = st.text_input("Name", "my prompts", max_chars=64, key="trace_name")
         if st.button("Save", key="save_trace", type="primary"):

@@ -3,22 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import pandas as pd
 import streamlit as st
 
 from analysis.matching.flips import require_same_shape
 from app.jobs.prompts import Result
 from app.trace import BY_IDENTITY, Trace, open_trace
-from app.views.prompts import again, pair_panels, text_choice
+from app.views.prompts import again, form, pair_panels, text_choice
 from app.views.prompts.model_choice import Choice
 from app.views.prompts.panels import WINDOW, text_routing
 from app.views.prompts.run import FIRST, SECOND, forget
 from app.views.prompts.token_pair import TokenPair, token_pair
 from app.views.shared import controls, layer_chooser
 from app.views.shared.drawing import draw as draw_panel
+from app.views.shared.drawing import draw_file
 from app.views.shared.layer_names import names_of
 from app.workspace import trace_file
 
-LABELS = {FIRST: "First text", SECOND: "Second text"}
+LABELS = {FIRST: "First run", SECOND: "Second run"}
 KEYS = {FIRST: "text", SECOND: "text_beside"}  # of the choice of a text
 
 
@@ -28,45 +30,63 @@ def draw(reference: Trace, choice: Choice | None, runs: Mapping[str, Result]) ->
     for column, (side, label) in zip(st.columns(2, gap="large"), LABELS.items(), strict=True):
         with column:
             doc_ids[side] = text_choice.draw(traces[side], key=KEYS[side])
-            label = f"{label}, read by {controls.unmarked(runs[side].model)}"
+            form.tell(runs[side])
             again.ask(reference, choice, runs[side], doc_ids[side], side=side, label=label)
     st.button(
-        "Remove the second text",
+        "Remove the second run",
         key="remove_beside",
         icon=":material/close:",
         on_click=forget,
         args=(SECOND,),
     )
+    first, second = traces.values()
     try:
-        found = _compared(traces[FIRST], doc_ids[FIRST], traces[SECOND], doc_ids[SECOND])
+        require_same_shape(
+            replace(first.info, name="the first run"), replace(second.info, name="the second")
+        )
     except ValueError as error:
-        controls.refused("The choices of these two runs cannot be compared.", error)
+        _draw_apart(
+            str(error), {side: text_routing(traces[side], doc_ids[side]) for side in LABELS}
+        )
         return
-    _draw_pair(found, traces[FIRST])
+    found = _compared(first, doc_ids[FIRST], second, doc_ids[SECOND])
+    _draw_pair(found, first, all_read=not any(run.truncated_tokens for run in runs.values()))
+
+
+def _draw_apart(reason: str, routings: Mapping[str, pd.DataFrame]) -> None:
+    """The tokens of two runs whose choices are not compared."""
+    st.info(controls.unmarked(f"{reason[0].upper()}{reason[1:]}. ") + pair_panels.ELSEWHERE)
+    st.page_link("views/compare/page.py", label="Compare", icon=":material/compare_arrows:")
+    columns = st.columns(2, gap="large")
+    for column, (side, label) in zip(columns, LABELS.items(), strict=True):
+        with column:
+            controls.note(f"{label}: {pair_panels.tokens_said(routings[side])}")
+            st.html(pair_panels.tokens(routings[side]))
 
 
 @st.cache_resource(max_entries=8, show_spinner="Comparing the texts…", hash_funcs=BY_IDENTITY)
 def _compared(first: Trace, doc_id: int, second: Trace, other_doc_id: int) -> TokenPair:
-    info, other = replace(first.info, name="the first"), replace(second.info, name="the second")
-    require_same_shape(info, other)
     return token_pair(
         text_routing(first, doc_id),
         text_routing(second, other_doc_id),
-        info.layer_sizes,
-        one_model=info.model_sha256 == other.model_sha256 != "",
+        first.info.layer_sizes,
+        one_model=first.info.model_sha256 == second.info.model_sha256 != "",
     )
 
 
-def _draw_pair(found: TokenPair, trace: Trace) -> None:
+def _draw_pair(found: TokenPair, trace: Trace, *, all_read: bool) -> None:
     names, palette = names_of(trace), controls.palette()
     layer_id = layer_chooser.layer_of(trace)
-    controls.answer(pair_panels.answer(found, layer_id=layer_id, layer=names[layer_id]))
-    if not found.columns.same.any():
-        return
-    controls.swatches(pair_panels.legend(palette))
-    st.html(pair_panels.markup(found, palette, layer_id=layer_id, layer=names[layer_id]))
-    controls.note(pair_panels.note(names[layer_id]))
+    layer = names[layer_id]
+    controls.answer(pair_panels.answer(found, layer_id=layer_id, layer=layer, all_read=all_read))
+    if found.comparable:
+        controls.swatches(pair_panels.legend(palette))
+    st.html(pair_panels.markup(found, palette, layer_id=layer_id, layer=layer))
+    controls.note(pair_panels.note(found, layer))
     controls.note(pair_panels.context(found))
+    if not found.comparable:
+        draw_file(found.table, name=pair_panels.NAME, subject=trace)
+        return
     st.subheader("Every layer", anchor=False)
     panel = pair_panels.every_layer(found, palette, part=_part(found), names=names)
     draw_panel(panel, subject=trace)

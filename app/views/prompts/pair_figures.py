@@ -10,6 +10,7 @@ from app.views.shared.heatmap import amount_axis, cell_heatmap, hatch_cells, hov
 from app.views.shared.theme import Palette, ink, shade, token_mark, unseen, visible
 
 LONGEST = 12  # characters of a label
+LINE_END = "\n"
 
 
 def flip_heatmap(
@@ -48,7 +49,7 @@ def token_columns(
     strongest: Sequence[tuple[str, str]],
     titles: Sequence[str],
 ) -> str:
-    """The two texts as HTML, a column a token: filled by the share of its choices that are
+    """Two texts as HTML, a column a token: filled by the share of its choices that are
     exchanged, dashed where the texts differ. A line of the text ends where both do."""
     columns = []
     for both, same, share, ids, title in zip(
@@ -62,9 +63,18 @@ def token_columns(
         ]
         kind = ("flip" if share > 0 else "kept") if same else "other"
         columns.append(f'<span class="{kind}" title="{escape(title)}">{"".join(cells)}</span>')
-        if same and "\n" in both[0]:
+        if same and LINE_END in both[0]:
             columns.append("<i></i>")
     return f'<div class="rs-pair">{"".join(columns)}</div>'
+
+
+def tokens_alone(tokens: Sequence[str]) -> str:
+    """One text as HTML."""
+    parts = [
+        f"<span><b>{_text(token)}</b></span>{'<i></i>' if LINE_END in token else ''}"
+        for token in tokens
+    ]
+    return f'<div class="rs-pair rs-alone">{"".join(parts)}</div>'
 
 
 def _text(token: str) -> str:

@@ -6,24 +6,39 @@ C = columns, L = MoE layers.
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
-from analysis.token_diff import MAX_TOKENS
-from app.views.prompts.pair_figures import flip_heatmap, token_columns
-from app.views.prompts.panels import WINDOW
+from analysis.token_diff import GAP, MAX_TOKENS
+from app.views.prompts.pair_figures import flip_heatmap, token_columns, tokens_alone
+from app.views.prompts.panels import UNSEEN, WINDOW, token_texts
 from app.views.prompts.token_pair import FIRST, SECOND, TokenPair
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.panel import Panel
-from app.views.shared.theme import Palette, literal, shade, token_mark
+from app.views.shared.theme import Palette, literal, shade, token_mark, unseen
 from data.routing import NO_EXPERT
 
+NAME = "pair_of_texts"
+ELSEWHERE = (
+    "Compare does that for many texts: capture the same ones through both models with "
+    "`routescope capture`, and choose the two traces there. “Show” above leads to the experts of "
+    "each run."
+)
 
-def note(layer: str) -> str:
+
+def note(pair: TokenPair, layer: str) -> str:
     """How to read markup()."""
-    return (
-        "Above: the first text; below: the second. Colour: how many of its experts in "
-        f"{layer} the token exchanges; underlined: it flips. Small number: the expert with the "
-        "largest weight. Dashed: a token that only one text has at this place."
-    )
+    said = ["Above: the first run; below: the second."]
+    if pair.comparable:
+        said.append(
+            f"Colour: how many of its experts in {layer} the token exchanges; underlined: it flips."
+        )
+    said += [
+        f"Small number: the expert with the largest weight in {layer}.",
+        "Dashed: a token that only one run has at this place.",
+    ]
+    if any(unseen(name) for text in pair.texts.values() for name in text.frame.name.drop(GAP)):
+        said.append(UNSEEN)
+    return " ".join(said)
 
 
 def markup(pair: TokenPair, palette: Palette, *, layer_id: int, layer: str) -> str:
@@ -66,15 +81,15 @@ def every_layer(
     )
     note = (
         f"Columns {begin + 1} to {begin + len(both)} of {len(pair.columns)}. Colour: the share of "
-        "its experts that a token exchanges; hatched: tokens that only one text has there. Beside "
-        "each layer: how many of all tokens that both texts have flip in it"
+        "its experts that a token exchanges; hatched: tokens that only one run has there. Beside "
+        "each layer: how many of all tokens that both runs have flip in it"
     )
     if not np.isnan(pair.flips.unrelated):
         ends = np.nanmin(pair.flips.unrelated_L), np.nanmax(pair.flips.unrelated_L)
         rates = dict.fromkeys(f"{rate:.0%}" for rate in ends)
-        note += f"; between different tokens {' to '.join(rates)}"
+        note += f"; of two different tokens {' to '.join(rates)} do"
     return Panel(
-        name="pair_of_texts",
+        name=NAME,
         figure=figure,
         alt="Heatmap: share of its choices that each token exchanges in each layer",
         note=f"{note}.",
@@ -119,7 +134,7 @@ def context(pair: TokenPair) -> str:
     flipped_P, alike = pair.flips.somewhere(), pair.alike
     said = []
     if alike == len(pair.columns):
-        said.append("The two texts have the same tokens.")
+        said.append("Both runs have the same tokens.")
     elif alike:
         text = (
             f"Flips in at least one layer: {_sum(flipped_P[:alike])} of the {_count(alike)} with "
@@ -129,36 +144,65 @@ def context(pair: TokenPair) -> str:
             text += f", {_sum(flipped_P[alike:])} of the {after:,} after the first difference"
         said.append(f"{text}.")
     if not pair.one_model:
-        said.append(
-            "Two models ran them: experts of one number are the same only where one model was made "
-            "from the other, and tokens are the same where their texts are."
-        )
-    if any(text.is_cut for text in pair.texts.values()):
-        said.append(f"Of each text at most the first {MAX_TOKENS:,} tokens are compared.")
-    said.append("One pair of texts has no interval; Compare has intervals over many texts.")
+        said.append("Tokens of two models are the same where their texts are.")
+    said += [
+        f"Of the {side} run only the first {MAX_TOKENS:,} tokens are compared."
+        for side, text in pair.texts.items()
+        if text.is_cut
+    ]
+    if pair.comparable:
+        said.append("One pair of runs has no interval; Compare has intervals over many texts.")
     return " ".join(said)
 
 
-def answer(pair: TokenPair, *, layer_id: int, layer: str) -> str:
+def answer(pair: TokenPair, *, layer_id: int, layer: str, all_read: bool = True) -> str:
+    """`all_read`: by the models; of what they did, `pair` may leave out more."""
     flips = pair.flips
     compared_P, flipped_P = flips.compared_PL[:, layer_id], flips.flipped_PL[:, layer_id]
-    if not pair.columns.same.any():
-        return "The two texts have no token in common, so there are no choices to compare."
+    if not pair.comparable:
+        return "The two runs have no token in common, so there are no choices to compare."
     if not compared_P.any():
-        return f"No token that both texts have chose an expert in {layer}."
+        return f"No token that both runs have chose an expert in {layer}."
     anywhere_P = flips.compared_PL.any(-1)
-    rates = [f"{rate:.0%}" for rate in (flips.unrelated_L[layer_id], flips.unrelated)]
-    null = f" Between different tokens it is {rates[0]} and {rates[1]}."
-    if np.isnan(flips.unrelated):
-        null = " There is no different token to compare with."
-    elif np.isnan(flips.unrelated_L[layer_id]):
-        null = f" Between different tokens it is {rates[1]} in at least one."
-    return (
-        f"In {layer} the two texts choose different experts for {_share(flipped_P[compared_P])} "
-        f"of the {_count(int(compared_P.sum()))} that both have; in at least one of "
+    whole = all_read and not any(text.is_cut for text in pair.texts.values())
+    part = "" if whole else " in the parts that are compared"
+    text = (
+        f"In {layer} the two runs choose different experts for {_share(flipped_P[compared_P])} "
+        f"of the {_count(int(compared_P.sum()))} that both have{part}; in at least one of "
         f"{_count(len(flips.unrelated_L), 'layer')} for "
-        f"{_share(flips.somewhere()[anywhere_P])}.{null}"
+        f"{_share(flips.somewhere()[anywhere_P])}. {_null(pair, layer_id=layer_id, layer=layer)}"
     )
+    if not pair.one_model:
+        text += (
+            " Two models ran: experts of one number are the same only where one model was made "
+            "from the other."
+        )
+    return text
+
+
+def _null(pair: TokenPair, *, layer_id: int, layer: str) -> str:
+    """How often tokens flip that have nothing in common."""
+    rates = {layer: pair.flips.unrelated_L[layer_id], "at least one layer": pair.flips.unrelated}
+    said = [
+        f"{rate:.0%} of the time in {where}" for where, rate in rates.items() if not np.isnan(rate)
+    ]
+    if not said:
+        return "There is no different token to compare with."
+    return f"For comparison: two different tokens choose different experts {' and '.join(said)}."
+
+
+def tokens(routing: pd.DataFrame) -> str:
+    """Of one run, as markup."""
+    return tokens_alone(token_texts(routing)[:MAX_TOKENS])
+
+
+def tokens_said(routing: pd.DataFrame) -> str:
+    """What tokens() shows."""
+    names = token_texts(routing)
+    text = f"{_count(len(names))}."
+    if len(names) > MAX_TOKENS:
+        text += f" Shown are the first {MAX_TOKENS:,}."
+    return f"{text} {UNSEEN}" if any(map(unseen, names[:MAX_TOKENS])) else text
 
 
 def _chosen(first: str, second: str) -> str:

@@ -18,6 +18,7 @@ from app.views.shared.theme import EMPTY, Palette, unseen
 from data.routing import NO_EXPERT
 
 WINDOW = 48  # tokens in a heatmap: so many can be read
+UNSEEN = f"{EMPTY}: a token without visible text, such as part of an emoji or Chinese character."
 
 
 def panels(
@@ -86,7 +87,7 @@ def strip(
     if any(special_tokens(here)):
         note += " Outlined: a special token, by its name."
     if any(map(unseen, token_texts(here))):
-        note += f" {EMPTY}: a token without visible text."
+        note += f" {UNSEEN}"
     chosen = here.expert_id.where(here.expert_id != NO_EXPERT)
     return Panel(
         name="coloured_tokens",

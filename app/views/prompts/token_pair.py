@@ -46,6 +46,11 @@ class TokenPair:
         return pair_table(self)
 
     @property
+    def comparable(self) -> bool:
+        """They have a token in common."""
+        return bool(self.columns.same.any())
+
+    @property
     def alike(self) -> int:
         """Tokens that both texts begin with."""
         return int(self.columns.same.cummin().sum())

@@ -13,6 +13,7 @@ from streamlit.testing.v1.element_tree import TextArea
 from analysis.token_diff import MAX_TOKENS
 from app.jobs.queue import all_jobs
 from app.views.prompts import pair_figures, pair_panels, token_pair
+from app.views.prompts.panels import UNSEEN
 from app.views.prompts.token_pair import TokenPair, pair_table
 from app.views.shared.theme import LIGHT
 from data.routing import NO_EXPERT
@@ -57,9 +58,10 @@ def test_a_pair_by_hand() -> None:
     assert pair.shares()[[0, 3]].tolist() == [[0, 0], [0, 0.5]]
     assert np.isnan(pair.shares()[1:3]).all()
     assert pair_panels.answer(pair, layer_id=1, layer="layer 1") == (
-        "In layer 1 the two texts choose different experts for 1 (50%) of the 2 tokens that both "
-        "have; in at least one of 2 layers for 1 (50%). Between different tokens it is 100% and "
-        "100%."
+        "In layer 1 the two runs choose different experts for 1 (50%) of the 2 tokens that both "
+        "have; in at least one of 2 layers for 1 (50%). For comparison: two different tokens "
+        "choose different experts 100% of the time in layer 1 and 100% of the time in at least "
+        "one layer."
     )
     assert pair_panels.context(pair).startswith(
         "Flips in at least one layer: 0 of the 1 token with which both begin, 1 of the 1 after the "
@@ -85,7 +87,7 @@ def test_the_same_text_has_no_flip() -> None:
     assert "different experts for 0 (0%) of the 3 tokens" in pair_panels.answer(
         pair, layer_id=0, layer="layer 0"
     )
-    assert pair_panels.context(pair).startswith("The two texts have the same tokens.")
+    assert pair_panels.context(pair).startswith("Both runs have the same tokens.")
 
 
 def test_texts_without_a_common_token_are_said_to_have_none() -> None:
@@ -93,6 +95,10 @@ def test_texts_without_a_common_token_are_said_to_have_none() -> None:
     pair = of(one, other)
     assert "no token in common" in pair_panels.answer(pair, layer_id=0, layer="layer 0")
     assert len(pair_table(pair)) == 2
+    html = pair_panels.markup(pair, LIGHT, layer_id=0, layer="layer 0")
+    assert [">a<" in html, ">b<" in html] == [True, True]
+    assert "Colour" not in pair_panels.note(pair, "layer 0")
+    assert pair_panels.context(pair) == ""
 
 
 def test_a_token_alone_has_nothing_to_be_compared_with() -> None:
@@ -107,7 +113,7 @@ def test_a_layer_in_which_one_token_chose_has_no_rate_of_different_ones() -> Non
     one = routing(["a", "b"], [[[1], [1]], [[NO_EXPERT], [2]]])
     pair = of(one.assign(token_id=[1, 1, 2, 2]), one.assign(token_id=[1, 1, 2, 2]))
     answer = pair_panels.answer(pair, layer_id=0, layer="layer 0")
-    assert answer.endswith(" Between different tokens it is 100% in at least one.")
+    assert answer.endswith("different experts 100% of the time in at least one layer.")
 
 
 def test_both_tokens_of_a_column_are_told() -> None:
@@ -134,7 +140,7 @@ def test_a_layer_in_which_nothing_was_chosen() -> None:
     one = routing(["a"], [[[NO_EXPERT], [1]]])
     pair = of(one, one)
     answer = pair_panels.answer(pair, layer_id=0, layer="layer 0")
-    assert answer == "No token that both texts have chose an expert in layer 0."
+    assert answer == "No token that both runs have chose an expert in layer 0."
     figure = pair_panels.every_layer(pair, LIGHT).figure
     assert figure is not None
     assert figure.layout.yaxis.ticktext == ("layer 0", "layer 1 · 0%")
@@ -145,7 +151,9 @@ def test_ids_tell_tokens_of_one_model_apart_and_texts_those_of_two() -> None:
     assert not of(CAT, other).columns.same.any()
     two = of(CAT, other, one_model=False)
     assert two.columns.same.all()
-    assert "Two models ran them" in pair_panels.context(two)
+    said = "Two models ran: experts of one number are the same only where"
+    assert said in pair_panels.answer(two, layer_id=0, layer="layer 0")
+    assert said not in pair_panels.answer(of(CAT, CAT), layer_id=0, layer="layer 0")
 
 
 def test_special_tokens_are_no_words() -> None:
@@ -159,8 +167,37 @@ def test_of_long_texts_the_beginning_is_compared() -> None:
     long = routing(["a"] * (MAX_TOKENS + 1), [[[1]]] * (MAX_TOKENS + 1))
     pair = of(long, CAT[CAT.layer_id == 0], num_layers=1)
     assert len(pair.texts["first"].frame) == MAX_TOKENS + 1  # with the gap
-    assert f"at most the first {MAX_TOKENS:,} tokens" in pair_panels.context(pair)
-    assert "at most the first" not in pair_panels.context(of(CAT, CAT))
+    said = f"Of the first run only the first {MAX_TOKENS:,} tokens are compared."
+    assert said in pair_panels.context(pair)
+    assert "Of the second run" not in pair_panels.context(pair)
+
+
+def test_an_answer_about_parts_of_texts_says_so() -> None:
+    for all_read, said in [(True, "both have; in"), (False, "both have in the parts that are")]:
+        answer = pair_panels.answer(of(CAT, DOG), layer_id=0, layer="layer 0", all_read=all_read)
+        assert said in answer
+    long = routing(["a"] * (MAX_TOKENS + 1), [[[1]]] * (MAX_TOKENS + 1))
+    answer = pair_panels.answer(of(long, long, num_layers=1), layer_id=0, layer="layer 0")
+    assert "both have in the parts that are compared" in answer
+
+
+def test_tokens_without_visible_text_are_explained_where_there_are_any() -> None:
+    assert UNSEEN not in pair_panels.note(of(CAT, DOG), "layer 0")  # a gap is no token
+    pair = of(routing([""], [[[1], [1]]]), DOG)
+    assert pair_panels.note(pair, "layer 0").endswith(UNSEEN)
+    assert UNSEEN in pair_panels.tokens_said(routing(["", "a"], [[[1]], [[2]]]))
+
+
+def test_the_tokens_of_a_run_alone() -> None:
+    one = routing([MARKUP, "\n", "x"], [[[1]], [[1]], [[1]]])
+    html = pair_panels.tokens(one)
+    assert html.count("<b>") == 3
+    assert html.count("<i></i>") == 1
+    assert "<a" not in html
+    assert pair_panels.tokens_said(one) == "3 tokens."
+    long = routing(["a"] * (MAX_TOKENS + 1), [[[1]]] * (MAX_TOKENS + 1))
+    assert pair_panels.tokens_said(long) == "4,097 tokens. Shown are the first 4,096."
+    assert pair_panels.tokens(long).count("<b>") == MAX_TOKENS
 
 
 def test_flips_are_marked_and_gaps_are_left() -> None:
@@ -230,27 +267,60 @@ def test_an_edited_text_runs_in_the_place_of_one_side(
     area(app, "Another text").set_value("the dog sat")
     app = ended(press(app, "Run beside"), "beside")
     assert not app.exception
-    assert "the two texts choose different experts" in texts(app)
+    assert "the two runs choose different experts" in texts(app)
     first, second = app.session_state.run, app.session_state.beside
-    assert area(app, "Second text").value == "the dog sat"
-    area(app, "First text").set_value("the dog on the mat")
+    assert area(app, "Second run").value == "the dog sat"
+    area(app, "First run").set_value("the dog on the mat")
     app = ended(press(app, "Run again"), "run")
     assert not app.exception
     assert app.session_state.beside == second
     assert app.session_state.run != first
-    assert area(app, "First text").value == "the dog on the mat"
-    assert "the two texts choose different experts" in texts(app)
-    area(app, "Second text").set_value(" ")
+    assert area(app, "First run").value == "the dog on the mat"
+    assert "the two runs choose different experts" in texts(app)
+    area(app, "Second run").set_value(" ")
     app = press(app, "Run again", number=1)
     assert app.error[0].value == "This cannot be run:"
     assert "there is no text to run" in app.code[0].value
     again = page("prompts", run=app.session_state.run, beside=second)
-    assert area(again, "Second text").value == "the dog sat"
-    app = press(app, "Remove the second text")
+    assert area(again, "Second run").value == "the dog sat"
+    app = press(app, "Remove the second run")
     assert not app.exception
     assert "beside" not in app.query_params
-    assert "the two texts choose different experts" not in texts(app)
+    assert "the two runs choose different experts" not in texts(app)
     assert area(app, "Another text").value == "the dog on the mat"
+
+
+@pytest.mark.slow
+def test_a_run_that_was_cut_says_so_in_the_pair(
+    traces: Path, model: Path, tiny_trace: Path
+) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts")
+    app.text_area(key="pasted").set_value("the cat sat " * 100)
+    app = run_to_its_end(run_button(app).click().run())
+    area(app, "Another text").set_value("the dog")
+    app = ended(press(app, "Run beside"), "beside")
+    assert not app.exception
+    assert [one.label for one in app.text_area] == ["Paste a text", "First run", "Second run"]
+    assert len(app.warning) == 1
+    assert app.warning[0].value.startswith("The text is longer than the model's context; ")
+    assert "both have in the parts that are compared" in texts(app)
+
+
+@pytest.mark.slow
+def test_texts_without_a_common_token_are_shown(
+    traces: Path, model: Path, tiny_trace: Path
+) -> None:
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    app = page("prompts")
+    app.text_area(key="pasted").set_value("zz")
+    app = run_to_its_end(run_button(app).click().run())
+    area(app, "Another text").set_value("77")
+    app = ended(press(app, "Run beside"), "beside")
+    assert not app.exception
+    assert "no token in common" in texts(app)
+    assert 'class="rs-pair"' in texts(app)
+    assert not app.get("plotly_chart")
 
 
 @pytest.mark.slow
@@ -265,17 +335,17 @@ def test_both_runs_are_shown_when_one_of_them_is_new(
     beside = app.session_state.beside
     app.segmented_control(key="of_pair").set_value("the run beside it").run()
     assert not app.exception
-    assert "the two texts" not in texts(app)
+    assert "the two runs" not in texts(app)
     app.text_area(key="pasted").set_value("the dog sat")
     app = run_to_its_end(run_button(app).click().run())
     assert not app.exception
-    assert "the two texts choose different experts" in texts(app)
+    assert "the two runs choose different experts" in texts(app)
     assert app.session_state.beside == beside
-    assert area(app, "First text").value == "the dog sat"
+    assert area(app, "First run").value == "the dog sat"
 
 
 @pytest.mark.slow
-def test_one_text_through_models_of_different_layers_is_not_compared(
+def test_one_text_through_models_of_different_layers_is_shown_and_not_compared(
     traces: Path, model: Path, tiny_trace: Path
 ) -> None:
     shutil.copy(tiny_trace, traces / "tiny.duckdb")
@@ -291,8 +361,13 @@ def test_one_text_through_models_of_different_layers_is_not_compared(
     app.selectbox(key="model").set_value("models/larger").run()
     app = ended(press(app, "Run beside"), "beside")
     assert not app.exception
-    assert app.error[0].value == "The choices of these two runs cannot be compared."
-    assert app.code[0].value.startswith("the first has 2 MoE layers, the second 3:")
+    assert not app.error
+    assert "The first run has 2 MoE layers\\, the second 3\\:" in app.info[0].value
+    assert "`routescope capture`" in app.info[0].value
+    assert "Compare" in [one.proto.label for one in app.get("page_link")]
+    assert "First run: 4 tokens." in texts(app)
+    assert "Second run: 4 tokens." in texts(app)
+    assert texts(app).count('class="rs-pair rs-alone"') == 2
 
 
 @pytest.mark.slow
@@ -307,7 +382,7 @@ def test_a_continued_text_is_edited_without_its_continuation(
     assert area(app, "Another text").value == "the cat sat"
     assert "continued by 8 tokens" in texts(app)
     app = ended(press(app, "Run beside"), "beside")
-    assert "The two texts have the same tokens." in texts(app)  # of one seed
+    assert "Both runs have the same tokens." in texts(app)  # of one seed
 
 
 @pytest.mark.slow
@@ -321,10 +396,10 @@ def test_of_an_upload_one_text_is_chosen(traces: Path, model: Path, tiny_trace: 
     app = ended(press(app, "Run beside"), "beside")
     assert not app.exception
     assert app.selectbox(key="text").value == 1
-    assert "The two texts have the same tokens." in texts(app)
+    assert "Both runs have the same tokens." in texts(app)
     app.selectbox(key="text").set_value(0).run()
-    assert area(app, "First text").value == "the cat"
-    assert "The two texts have the same tokens." not in texts(app)
+    assert area(app, "First run").value == "the cat"
+    assert "Both runs have the same tokens." not in texts(app)
 
 
 def test_a_link_to_runs_that_are_gone(traces: Path, model: Path, tiny_trace: Path) -> None:
