@@ -15,11 +15,17 @@ def expert_bytes(info: TraceInfo) -> int | None:
     """None where the configuration does not say it, or the weights are quantized in another way."""
     if next(_said(info, ("quantization_config",)), None):
         return None
+    inner, hidden = expert_size(info) or (0, 0)
+    dtype = next(_said(info, ("expert_dtype", "dtype", "torch_dtype")), None)
+    return MATRICES * hidden * inner * BYTES.get(str(dtype), 0) or None
+
+
+def expert_size(info: TraceInfo) -> tuple[int, int] | None:
+    """Its neurons, and the inputs of each; None where the configuration does not say."""
     by_inner = str(next(_said(info, ("model_type",)), "")) in BY_INTERMEDIATE_SIZE
     hidden = _number(info, ("hidden_size", "hidden_dim"))
     inner = _number(info, (*INNER, "intermediate_size") if by_inner else INNER)
-    dtype = next(_said(info, ("expert_dtype", "dtype", "torch_dtype")), None)
-    return MATRICES * hidden * inner * BYTES.get(str(dtype), 0) or None
+    return (inner, hidden) if inner and hidden else None
 
 
 def expert_groups(info: TraceInfo) -> int:

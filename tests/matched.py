@@ -26,6 +26,8 @@ class Text:
     generated: int = 0  # of the tokens, the last ones
     token_ids: Sequence[int] | None = None  # by the pieces
     starts: int = 0  # of the tokens, the first ones are special
+    begins: int = 0  # the position of the first one
+    nats: float | None = None  # of every token
     domain: str = "math"
     group: str | None = None
 
@@ -68,7 +70,7 @@ def batch(doc_id: int, text: Text, *, layers: int, margin: float, weights: bool)
     whole = "".join(piece or "" for piece in text.pieces) if text.text is None else text.text
     made = RoutingBatch.of(
         doc_id_T=np.full(tokens, doc_id),
-        position_T=np.arange(tokens),
+        position_T=np.arange(tokens) + text.begins,
         token_id_T=np.array(known, np.int64),
         token_text_T=list(text.pieces),
         phase_T=np.where(np.arange(tokens) < tokens - text.generated, PREFILL, DECODE),
@@ -83,6 +85,8 @@ def batch(doc_id: int, text: Text, *, layers: int, margin: float, weights: bool)
     if text.starts:
         names = ["<s>"] * text.starts + [None] * (tokens - text.starts)
         made = replace(made, special_T=names)
+    if text.nats is not None:
+        made = replace(made, loss_T=np.full(tokens, text.nats, np.float32))
     if not weights:
         return made
     unknown = np.full(ids_TLK.shape[:2], np.nan, np.float32)

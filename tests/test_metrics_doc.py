@@ -122,7 +122,6 @@ TABLES = {  # the same metrics, collected
     "require_same_shape",
     "amounts",
     "flips",
-    "share_interval",
     "text_sample",
     "enough_places",
     "assigned",

@@ -55,6 +55,8 @@ def load_differences(first: Sample, second: Sample, *, paired: bool) -> pd.DataF
 def _log_ratios(first: Amounts, second: Amounts, *, paired: bool) -> pd.DataFrame:
     """log2 of the second's ratios over the first's; where one is 0, only a test."""
     ratio_SP = np.stack([first.ratio_P, second.ratio_P])
+    if not (first.size and second.size):
+        return _with_values(_unknown(ratio_SP.shape[1]), ratio_SP)
     some_P = (ratio_SP > 0).all(0)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_P = np.where(some_P, np.log2(ratio_SP[1] / ratio_SP[0]), np.nan)
@@ -84,6 +86,7 @@ def lift_differences(
 
     def of_layer(layer_id: int) -> pd.DataFrame:
         samples = [of.layer(layer_id) for of in both]
+        cells = samples[0].amount_NP.shape[1], len(domains)
         sizes = [np.bincount(of.domain_id_N, of.size_N, len(domains)) for of in samples]
         lift_SEG = np.stack(
             [
@@ -91,14 +94,16 @@ def lift_differences(
                 for of, size_G in zip(samples, sizes, strict=True)
             ]
         )
-        parts = strata(*samples, paired=paired)
-        error_EG, freedom_EG = _lift_errors(parts, lift_SEG.shape[1:])
-        error_EG = np.where(few_G, np.nan, error_EG)
-        p_EG = _lift_p(parts, lift_SEG.shape[1:])
-        columns = (lift_SEG[1] - lift_SEG[0], error_EG, freedom_EG, p_EG)
-        frame = _tested(*(values_EG.ravel() for values_EG in columns))
-        frame.insert(0, "domain", np.tile(np.array(domains, object), len(lift_SEG[0])))
-        frame.insert(0, "expert_id", np.repeat(np.arange(len(lift_SEG[0])), len(domains)))
+        if all(of.size for of in samples):
+            parts = strata(*samples, paired=paired)
+            error_EG, freedom_EG = _lift_errors(parts, cells)
+            error_EG = np.where(few_G, np.nan, error_EG)
+            columns = (lift_SEG[1] - lift_SEG[0], error_EG, freedom_EG, _lift_p(parts, cells))
+            frame = _tested(*(values_EG.ravel() for values_EG in columns))
+        else:
+            frame = _unknown(cells[0] * cells[1])
+        frame.insert(0, "domain", np.tile(np.array(domains, object), cells[0]))
+        frame.insert(0, "expert_id", np.repeat(np.arange(cells[0]), cells[1]))
         frame.insert(0, "layer_id", layer_id)
         return _with_values(frame, lift_SEG.reshape(2, -1))
 
@@ -232,6 +237,12 @@ def _tested(
     frame["p"] = np.where(np.isnan(error_P), np.nan, p_P)
     frame["note"] = np.select([np.isnan(error_P), alike_P], [NOT_ENOUGH, ALIKE], "")
     return frame
+
+
+def _unknown(number: int) -> pd.DataFrame:
+    """As many rows of a layer in which one of the two has no choices."""
+    frame = pd.DataFrame(np.full((number, 4), np.nan), columns=["estimate", "low", "high", "p"])
+    return frame.assign(note=NOT_ENOUGH)
 
 
 def _with_values(frame: pd.DataFrame, value_SP: np.ndarray) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.groups import summed
 from analysis.matching.flips import AMOUNTS, FIGURES, MARGINS, WITH_NULL, Flips
-from analysis.ratios import Interval, ratio_interval
+from analysis.ratios import Interval, share_interval
 from data.routing import PHASES
 
 COLUMNS = ["figure", "estimate", "low", "high", "unrelated", "n", "n_groups"]
@@ -52,13 +52,6 @@ def _rows(
             "n": int(sums_NA[:, size].sum()),
             "n_groups": int((sums_NA[:, size] > 0).sum()),
         }
-
-
-def share_interval(amount_N: np.ndarray, size_N: np.ndarray, domain_N: np.ndarray) -> Interval:
-    """ratio_interval() of a share: its ends are none beyond 0 and 1."""
-    of = ratio_interval(amount_N, size_N, domain_N)
-    low, high = np.clip([of["low"], of["high"]], 0, 1)
-    return Interval(estimate=of["estimate"], low=float(low), high=float(high))
 
 
 def flips_by_margin(found: Flips, domain_N: np.ndarray) -> pd.DataFrame:

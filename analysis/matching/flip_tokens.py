@@ -9,10 +9,10 @@ from scipy import special
 
 from analysis.groups import MIN_EFFECTIVE, effective_number, summed
 from analysis.matching.choices import Choices
-from analysis.matching.flip_tables import share_interval
 from analysis.matching.flips import Flips
 from analysis.matching.texts import MatchedTexts
 from analysis.permutation import adjusted
+from analysis.ratios import share_interval
 
 CONTEXT = 12  # tokens on either side
 MOST_TOKENS = 200
@@ -79,13 +79,14 @@ def _contexts(tokens: pd.DataFrame, row: np.ndarray) -> tuple[list[str], list[st
 def flips_by_string(
     found: Flips, matched: MatchedTexts, *, group_P: np.ndarray, domain_N: np.ndarray
 ) -> pd.DataFrame:
-    """token, occurrences, estimate (its flip rate over layers), low, high, expected (that of all
-    tokens in the same layers), p and q (of a string that flips no more often), n_groups: the
-    strings with MIN_OCCURRENCES, by the lower end of their interval after those that always
-    flip."""
+    """token, occurrences (in the first trace), estimate (its flip rate over layers), low, high,
+    expected (that of all tokens in the same layers), p and q (of a string that flips no more
+    often), n_groups: the strings with MIN_OCCURRENCES, by the lower end of their interval after
+    those that always flip."""
     text = matched.first.text.to_numpy()[matched.row_P]
     code_P, strings = pd.factorize(text)
-    count_V = np.bincount(code_P[code_P >= 0], minlength=len(strings))
+    once_P = code_P[np.unique(matched.row_P, return_index=True)[1]]
+    count_V = np.bincount(once_P[once_P >= 0], minlength=len(strings))
     frequent = np.argsort(-count_V, kind="stable")[:MOST_STRINGS]
     frequent = frequent[count_V[frequent] >= MIN_OCCURRENCES]
     size_P = matched.size_P

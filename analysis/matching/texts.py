@@ -17,6 +17,7 @@ from analysis.arrays import MAX_TOKENS
 from analysis.matching.pieces import character_ends, laid_over
 from analysis.queries import TraceInfo
 from data.routing import NO_TOKEN, PREFILL, UNKNOWN
+from data.words import counted
 
 TOKENS, CHARACTERS = "tokens", "characters"  # what is matched, and counted
 MAX_DECISIONS = 2_000_000  # of layers about tokens, read of each trace
@@ -111,7 +112,8 @@ def matched_texts(
         rows, others, sizes, laid = _same_characters(tokens, numbers, texts)
     if not len(rows):
         raise ValueError(
-            f"{first[1].name} and {second[1].name} share {len(pairs):,} texts, and not one token "
+            f"{first[1].name} and {second[1].name} share {counted(len(pairs), 'text', 'texts')}, "
+            "and not one token "
             "at the same place of them"
         )
     documents = queries.documents(first[0]).set_index("doc_id").loc[tokens[0].doc_id.iloc[rows]]
@@ -221,7 +223,7 @@ def _same_tokens(
     """Rows of both, up to the first generated token of a text that differs; and of how many texts.
     A text is left out if tokens of its prompt differ. Ids of tokenizers that nobody names tell only
     what texts of tokens do not."""
-    place_T, other_T = _place(first, number_T), _place(second, other_number_T)
+    place_T, other_T = _places((first, second), (number_T, other_number_T))
     place_P, rows, others = np.intersect1d(
         place_T, other_T, assume_unique=True, return_indices=True
     )
@@ -252,16 +254,27 @@ def _same_tokens(
     return rows[kept_P][order], others[kept_P][order], alike
 
 
-def _place(tokens: pd.DataFrame, number_T: np.ndarray) -> np.ndarray:
-    """One number for text and position, counted from the first token of the text that is no special
-    one: a start token that one trace lacks moves nothing."""
-    position_T = tokens.position.to_numpy(np.int64)
-    ordinary_T = ~tokens.special.to_numpy(bool)
-    start_N = np.zeros(number_T.max(initial=0) + 1, np.int64)
-    for number, rows in _rows(number_T).items():
-        specials = int(np.argmax(ordinary_T[rows])) if ordinary_T[rows].any() else 0
-        start_N[number] = position_T[rows[specials]] - position_T[rows[0]]
-    return (number_T.astype(np.int64) << 32) + (1 << 31) + position_T - start_N[number_T]
+def _places(
+    tokens: tuple[pd.DataFrame, pd.DataFrame], numbers: tuple[np.ndarray, np.ndarray]
+) -> list[np.ndarray]:
+    """One number for text and position, of the tokens of each trace. Where both have a text from
+    its beginning, positions count from the first token that is no special one: a start token that
+    one of them lacks moves nothing."""
+    most = max(int(number_T.max(initial=0)) for number_T in numbers) + 1
+    start_SN, begins_SN = np.zeros((2, most), np.int64), np.zeros((2, most), bool)
+    for side, (of, number_T) in enumerate(zip(tokens, numbers, strict=True)):
+        position_T, ordinary_T = of.position.to_numpy(), ~of.special.to_numpy(bool)
+        for number, rows in _rows(number_T).items():
+            begins_SN[side, number] = position_T[rows[0]] == 0
+            start_SN[side, number] = position_T[rows[int(np.argmax(ordinary_T[rows]))]]
+    start_SN[:, ~begins_SN.all(0)] = 0
+    return [
+        (number_T.astype(np.int64) << 32)
+        + (1 << 31)
+        + of.position.to_numpy(np.int64)
+        - start_N[number_T]
+        for of, number_T, start_N in zip(tokens, numbers, start_SN, strict=True)
+    ]
 
 
 def _same_characters(

@@ -1,26 +1,26 @@
 """Two traces, or parts of one, compared in sums and, of the same texts, token by token."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
 from analysis import queries
 from analysis.groups import NOT_ENOUGH
-from analysis.matching.experts import UNMATCHED
-from analysis.queries import TraceInfo
 from analysis.significance import MAX_Q
 from app import parts
-from app.studies.compared import Compared, Renaming, Side, compare
+from app.studies.compared import Compared, compare
 from app.studies.expert_weights import MatchedModels, TracedModel, match_models
 from app.studies.matched import MatchedTraces, matched_traces
+from app.studies.naming import naming
+from app.studies.sides import Side
 from data.labels import ALL
 from data.report import csv_text, records
 from data.strict_json import json_text
+from data.words import counted, decimals
 
 MOST = 4  # traces or parts
 Subject = tuple[Path, str]
@@ -35,11 +35,10 @@ def subjects(first: Path, others: Sequence[Path], of: Sequence[str]) -> list[Sub
         )
     found = [(first, part) for part in of] if of else [(path, "") for path in (first, *others)]
     if not 2 <= len(found) <= MOST:
-        what = "parts of it (--part)" if of else "traces"
+        what = ("part", "parts") if of else ("trace", "traces")
         raise ValueError(
-            f"there is {len(found)} to compare; give two to four {what}"
-            if len(found) == 1
-            else f"there are {len(found)} to compare; give two to four {what}"
+            f"found {counted(len(found), *what)} to compare; give two to four"
+            + (" parts of it (--part)" if of else " traces")
         )
     if len(set(found)) < len(found):
         raise ValueError("one of them was given twice; give each once")
@@ -63,7 +62,7 @@ def names(found: Sequence[Subject]) -> list[str]:
 
 def side_of(con: DuckDBPyConnection, path: Path, name: str) -> Side:
     """ValueError: it holds nothing."""
-    info = queries.trace_info(con)
+    info = replace(queries.trace_info(con), name=name)  # as sentences call it
     if not (info.num_tokens or info.counts_only):
         raise ValueError(f"{name} holds no tokens; capture some text")
     return Side(con, info, name, str(path))
@@ -113,21 +112,31 @@ class Comparison:
             if table is not None:
                 tested, sure = int(table.q.notna().sum()), int((table.q < MAX_Q).sum())
                 said = f"{sure:,} of {tested:,} changed (q < {MAX_Q})" if tested else NOT_ENOUGH
-                said = said if len(table) else "no expert of one is matched with one of the other"
+                if table.empty:
+                    said = self._nothing_in(name)
+                elif name == "loads" and (ended := ended_in_words(table)):
+                    said += f"; {ended}"
                 yield f"  {name}: {said}"
         for row in self._whole().to_dict("records"):
-            span = f" ({row['low']:+.4f} to {row['high']:+.4f})" if row["low"] == row["low"] else ""
+            form = f".{decimals(row['estimate'], row['low'], row['high'], least=4)}f"
+            span = f" ({row['low']:+{form}} to {row['high']:+{form}})"
             yield (
-                f"  {row['figure']}: {row['first']:.4f} -> {row['second']:.4f}, "
-                f"{row['estimate']:+.4f}{span}"
+                f"  {row['figure']}: {row['first']:{form}} -> {row['second']:{form}}, "
+                f"{row['estimate']:+{form}}{span if row['low'] == row['low'] else ''}"
             )
         yield from self._token_lines()
         if self.weights is not None:
             yield f"  {self.weights.in_words(self.matched)}"
 
+    def _nothing_in(self, name: str) -> str:
+        renamed = self.matched is not None and self.matched.renamed
+        if renamed and name != "figures":
+            return "no expert of one is matched with one of the other"
+        return "nothing is known in both"
+
     def _token_lines(self) -> Iterator[str]:
         if self.matched is None:
-            yield f"  token by token: {self.unmatched}"
+            yield f"  token by token: not compared, because {self.unmatched}"
             return
         of, rows = self.matched, self.matched.flips
         yield f"  token by token: {of.said}"
@@ -224,51 +233,18 @@ def all_compared(sides: Sequence[Side], models: Sequence[TracedModel]) -> list[C
     ]
 
 
-def of_one_model(first: TraceInfo, second: TraceInfo) -> bool:
-    """The traces say that the same weights made them."""
-    return first.model_sha256 == second.model_sha256 != ""
-
-
-def naming(
-    first: Side, second: Side, matched: MatchedTraces | None, why: str
-) -> tuple[Renaming | None, str]:
-    """By which experts of the second go by the first's names, and a sentence about it: no renaming
-    where they go by their own numbers, no sentence where the same weights made both. `why` nothing
-    is matched."""
-    shapes = [side.info.layer_sizes.tolist() for side in (first, second)]
-    if first.file == second.file or (
-        of_one_model(first.info, second.info) and shapes[0] == shapes[1]
-    ):
-        return None, ""
-    if matched is not None and matched.renamed:
-        said = (
-            f"Experts of {second.name} are compared under the names of those of {first.name} that "
-            f"the same tokens choose: {matched.renamed}. They were matched on these very texts, so "
-            "their loads and lifts differ by more than is seen here."
-        )
-        return _renaming(matched), said
-    if shapes[0] != shapes[1]:
-        return None, ""
-    if matched is None:
-        return None, f"Experts are compared by their numbers, which may mean nothing: {why}."
-    found = sum(match.matched for match in matched.matches)
-    if not found:
-        return None, (
-            "Experts are compared by their numbers, which mean nothing here: no expert of one is "
-            "chosen for the tokens of one of the other more than chance allows."
-        )
-    return None, (
-        f"Experts are compared by their numbers: most of the {found:,} that the same tokens choose "
-        "have the same number in both."
-    )
-
-
-def _renaming(matched: MatchedTraces) -> Renaming:
-    shape = len(matched.matches), max(len(match.other_E) for match in matched.matches)
-    expert_LE = np.full(shape, UNMATCHED)
-    for layer_id, match in enumerate(matched.matches):
-        expert_LE[layer_id, : len(match.other_E)] = match.other_E
-    return Renaming(matched.layer_L, expert_LE)
+def ended_in_words(loads: pd.DataFrame) -> str:
+    """How many experts only one of the two chooses, as far as that is significant; empty: none."""
+    sure = loads[loads.q < MAX_Q]
+    gone, came = int((sure.second == 0).sum()), int((sure["first"] == 0).sum())
+    said = []
+    if gone:
+        of = counted(gone, "expert of the first is", "experts of the first are")
+        said.append(f"{of} never chosen in the second")
+    if came:
+        of = counted(came, "expert of the second is", "experts of the second are")
+        said.append(f"{of} never chosen in the first")
+    return " and ".join(said)
 
 
 def write(folder: Path, found: Sequence[Comparison]) -> None:

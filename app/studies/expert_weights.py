@@ -81,6 +81,8 @@ class MatchedModels:
         }
 
     def in_words(self, routed: MatchedTraces | None) -> str:
+        if all(np.isnan(match.chance) for match in self.matches):
+            return "Layers have too few experts to say by weights which of them correspond."
         said = f"By weights, {counterparts(self.matches)}."
         if routed is None:
             return said

@@ -29,6 +29,7 @@ from analysis.matching.flips import Flips, flips, require_same_shape, rounding_l
 from analysis.matching.texts import MatchedTexts, matched_texts
 from analysis.queries import TraceInfo
 from data.routing import NO_EXPERT, PHASES
+from data.words import counted
 
 Opened = tuple[DuckDBPyConnection, TraceInfo]
 OWN_NUMBERS = 0.5  # of the matched experts: if fewer keep their number, numbers mean nothing
@@ -76,6 +77,8 @@ def matched_traces(first: Opened, second: Opened) -> MatchedTraces:
         matched, judges = matched.at(judges_P), np.flatnonzero(judges_P)
         chosen = chosen[0].of(judges), _renamed(chosen[1].of(judges), fitted, infos, layer_L)
     found, level_PL = _flips(matched, *chosen, infos)
+    if not found.compared_PL.any():
+        raise ValueError("no token of the texts that both have chose an expert in both of them")
     group_P, domain_N = matched.groups()
     return MatchedTraces(
         said=said,
@@ -144,7 +147,8 @@ def _left_out(fitted: list[LayerMatch], why: str) -> str:
     if not none:
         return ""
     return (
-        f"; {len(none)} of {len(fitted)} layers are left out, in which none is matched"
+        f"; {len(none)} of {counted(len(fitted), 'layer', 'layers')} are left out, in which none "
+        "is matched"
         if len(none) > 1
         else f"; layer {none[0]} is left out, in which none is matched"
     )

@@ -200,7 +200,9 @@ def load_own(folder: Path) -> Tracer:
 
 
 def fitting_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
-    """ValueError: it has ids that a model of this vocabulary does not."""
+    """ValueError: there is none, or it has ids that a model of this vocabulary does not."""
+    if not path.is_file():
+        raise ValueError(f"no tokenizer at {path}: the model is not whole; copy it again")
     tokenizer = load_tokenizer(path)
     if num_ids(tokenizer) > vocab_size:
         raise ValueError(

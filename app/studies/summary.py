@@ -15,6 +15,7 @@ from app.studies import statistics
 from app.studies.statistics import Groups
 from data.sidecar import Sidecar, read_sidecar, write_sidecar
 from data.sidecar_kind import Kind
+from data.words import counted
 
 LARGE = 2**21  # experts of all layers x (texts + RESAMPLES): beyond it pages would take seconds
 Result = tuple[pd.DataFrame, Mapping[str, object]]
@@ -55,7 +56,7 @@ def summarize(
     ]
     if not missing:
         return []
-    on_stage(0, len(missing), f"reading {info.num_documents:,} texts")
+    on_stage(0, len(missing), f"reading {counted(info.num_documents, 'text', 'texts')}")
     groups, written = Groups.of(con, info), []
     for place, kind in enumerate(missing):
         words, make = MADE[kind.name]

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.cause_tests import CONFIRMED, INCOMPARABLE, NOT_CONFIRMED
-from analysis.groups import NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH, in_words
 from app.views.shared.intervals import probability
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
 
@@ -186,7 +186,7 @@ def _hover(row: pd.Series, name: str) -> str:
         interval += f"<br>p {probability(row.p)}, q {probability(row.q)}"
     return (
         f"{literal(row.domain)}, {name}: {row.estimate:+.4f} nats per token<br>{interval}"
-        f"{_choices(row)}<br>{row.n_documents:,} texts in {row.n_groups:,} groups, "
+        f"{_choices(row)}<br>{in_words(row.n_documents, row.n_groups)}, "
         f"{row.n_tokens:,} tokens"
     )
 

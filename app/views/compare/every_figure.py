@@ -73,6 +73,9 @@ PAGES: dict[str, Make] = {
 }
 
 
+OF_ONE_LAYER = ("Specialization", "Co-activation", "Vocabulary", "Domain clusters")
+
+
 def figures_of(page: str, trace: Trace, palette: Palette, layer_id: int) -> dict[str, Panel]:
     """By name; without those that show no figure."""
     return dict(_named(PAGES[page](trace, palette, layer_id)))

@@ -1,30 +1,20 @@
-"""What differs between two traces, second less first.
-
-L = MoE layers, E = routed experts, G = domains.
-"""
+"""What differs between two traces, second less first; figures side by side."""
 
 from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.groups import NOT_ENOUGH
 from analysis.significance import MAX_Q
-from app.views.shared.heatmap import (
-    cell_heatmap,
-    dot_sure_cells,
-    hatch_cells,
-    ratio_axis,
-)
-from app.views.shared.intervals import MEASURES, RATIO, Measure, probability
+from app.views.compare.words import minus
+from app.views.shared.intervals import MEASURES, Measure, probability
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette, frame, literal
 
-LIMIT = 2  # log2: from a quarter to four times
-FEW = 32  # layers whose marks do not touch
+FEW = 32  # layers or experts whose marks do not touch
+DOT = 5  # pixels
 ROW, TOP = 34, 90  # pixels
 MOST_LABELS = 16  # beside each other in half a window
 PER_TOKEN = {
@@ -33,111 +23,6 @@ PER_TOKEN = {
     "entropy of the gate": Measure("entropy of the gate", ".3f", " nats"),
     "margin of the gate": Measure("margin of the gate", ".4f"),
 }
-
-
-def load_difference_heatmap(
-    loads: pd.DataFrame,
-    palette: Palette,
-    *,
-    shape_LE: tuple[int, int],
-    only_sure: bool = False,
-    names: LayerNames = NUMBERED,
-) -> go.Figure:
-    """Colour = log2 of an expert's load in the second over that in the first. Dot: q < 0.05, or the
-    only cells that are left. Hatched: too few independent texts to say."""
-    cells = _Cells(loads, (loads.layer_id, loads.expert_id), shape_LE)
-    hover = [load_text(row, names) for row in loads.itertuples()]
-    figure = _heatmap(
-        cells, hover, palette, rows=names.labels(shape_LE[0]), only_sure=only_sure, title="load"
-    )
-    return figure.update_xaxes(title_text="expert", tickfont={"size": 10}, tickangle=0)
-
-
-def lift_difference_heatmap(
-    lifts: pd.DataFrame,
-    palette: Palette,
-    *,
-    domains: Sequence[str],
-    experts: int,
-    only_sure: bool = False,
-) -> go.Figure:
-    """Domains by experts of one layer; marks as of load_difference_heatmap()."""
-    row = pd.Index(domains).get_indexer(pd.Index(lifts.domain))
-    cells = _Cells(lifts, (row, lifts.expert_id), (len(domains), experts))
-    hover = [lift_text(row) for row in lifts.itertuples()]
-    rows = [literal(domain) for domain in domains]
-    figure = _heatmap(cells, hover, palette, rows=rows, only_sure=only_sure, title="lift")
-    return figure.update_xaxes(title_text="expert", tickfont={"size": 10}, tickangle=0)
-
-
-class _Cells:
-    """A table in a grid."""
-
-    def __init__(self, table: pd.DataFrame, place: tuple[Any, Any], shape: tuple[int, int]) -> None:
-        self._table, self._place, self.shape = table, place, shape
-
-    def grid(self, values: Sequence[Any] | np.ndarray, empty: object) -> np.ndarray:
-        filled = np.full(self.shape, empty, dtype=np.asarray(values).dtype)
-        filled[self._place] = values
-        return filled
-
-    def numbers(self, column: str) -> np.ndarray:
-        return self.grid(self._table[column].to_numpy(float), np.nan)
-
-    @property
-    def undecided(self) -> np.ndarray:
-        return self.grid((self._table.note == NOT_ENOUGH).to_numpy(), False)
-
-
-def _heatmap(
-    cells: _Cells,
-    hover: list[str],
-    palette: Palette,
-    *,
-    rows: list[str],
-    only_sure: bool,
-    title: str,
-) -> go.Figure:
-    sure, undecided = cells.numbers("q") < MAX_Q, cells.undecided
-    shown = sure if only_sure else ~undecided
-    log = np.clip(cells.numbers("estimate"), -LIMIT - 1, LIMIT + 1)
-    figure = cell_heatmap(
-        np.where(shown, log, np.nan),
-        palette,
-        rows=rows,
-        columns=[str(place) for place in range(cells.shape[1])],
-        hover_RC=cells.grid(np.array(hover, object), ""),
-        coloraxis=ratio_axis(palette, limit=LIMIT, title=title),
-        height=max(260, 38 * cells.shape[0] + TOP),
-    )
-    hatch_cells(figure, undecided & ~np.array(only_sure), palette)
-    dot_sure_cells(figure, sure, palette)
-    return figure
-
-
-def load_text(row: Any, names: LayerNames = NUMBERED) -> str:
-    """All that is known of a cell, one line per fact."""
-    lines = [f"{names.hover(row.layer_id)}, expert {row.expert_id}", *_ratio_lines(row)]
-    lines.append(f"{row.first:.2%} of the choices in the first, {row.second:.2%} in the second")
-    return "<br>".join([*lines, f"<i>{row.note}</i>"] if row.note else lines)
-
-
-def lift_text(row: Any) -> str:
-    lines = [f"expert {row.expert_id}, {literal(row.domain)}", *_ratio_lines(row)]
-    if not (pd.isna(row.first) or pd.isna(row.second)):
-        one, other = RATIO.text(2**row.first), RATIO.text(2**row.second)
-        lines.append(f"lift {one} in the first, {other} in the second")
-    return "<br>".join([*lines, f"<i>{row.note}</i>"] if row.note else lines)
-
-
-def _ratio_lines(row: Any) -> list[str]:
-    lines = []
-    if not pd.isna(row.estimate):
-        span = "" if pd.isna(row.low) else f" ({RATIO.span(2**row.low, 2**row.high)})"
-        lines.append(f"<b>{RATIO.text(2**row.estimate)}</b>{span}, unchanged 1×")
-    if not pd.isna(row.p):
-        lines.append(f"p {probability(row.p)}, q {probability(row.q)}")
-    return lines
 
 
 def layer_differences(
@@ -226,7 +111,7 @@ def _difference_lines(row: Any, measure: Measure) -> list[str]:
     lines = []
     if not pd.isna(row.estimate):
         span = change_span(measure, row.low, row.high)
-        lines.append(f"<b>{row.estimate:+{measure.form}}{measure.unit}</b>{span}")
+        lines.append(f"<b>{minus(f'{row.estimate:+{measure.form}}')}{measure.unit}</b>{span}")
     first, second = measure.text(row.first), measure.text(row.second)
     lines.append(f"{first} in the first, {second} in the second")
     if not pd.isna(row.p):
@@ -236,7 +121,7 @@ def _difference_lines(row: Any, measure: Measure) -> list[str]:
 
 def change_span(measure: Measure, low: float, high: float) -> str:
     """An interval that may begin below 0, in brackets; empty where there is none."""
-    return "" if pd.isna(low) else f" ({low:+{measure.form}} to {high:+{measure.form}})"
+    return "" if pd.isna(low) else minus(f" ({low:+{measure.form}} to {high:+{measure.form}})")
 
 
 def on_one_scale(figures: Sequence[go.Figure]) -> None:
@@ -272,10 +157,19 @@ def _one_range(figures: Sequence[go.Figure], axis: str) -> None:
 
 
 def beside_another(figure: go.Figure) -> None:
-    """Half as wide: as many labels as fit."""
+    """Half as wide: as many labels as fit, and dots of many columns small enough to be apart."""
     axis = figure.layout.xaxis
     if axis.nticks:
         axis.nticks = min(axis.nticks, MOST_LABELS)
     if axis.tickvals is not None and len(axis.tickvals) > MOST_LABELS:
         step = ceil(len(axis.tickvals) / MOST_LABELS)
         axis.update(tickvals=axis.tickvals[::step], ticktext=axis.ticktext[::step])
+    columns = max((len(of.z[0]) for of in figure.data if of.type == "heatmap"), default=0)
+    if columns > FEW:
+        small = {"size": 2, "line": {"width": 0}}
+        figure.update_traces(marker=small, selector=_is_dots)
+
+
+def _is_dots(trace: Any) -> bool:
+    """Those of dot_cells()."""
+    return trace.type == "scatter" and trace.mode == "markers" and trace.marker.size == DOT

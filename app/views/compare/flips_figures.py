@@ -10,31 +10,17 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.groups import MIN_EFFECTIVE
 from analysis.matching.experts import UNMATCHED, LayerMatch
+from app.views.compare.words import percent, span
 from app.views.shared.heatmap import cell_heatmap, dot_sure_cells, hover_numbers, similarity_axis
-from app.views.shared.intervals import DASH, MOST_APART
+from app.views.shared.intervals import MOST_APART
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette, domain_colors, frame, literal
+from data.words import counted
 
 FAR = 3  # times the highest mark: a null beyond is said, and not drawn
 UNRELATED = "unrelated routers"
-
-
-def percent(value: float) -> str:
-    """As many digits as a small share needs; empty where there is none."""
-    if pd.isna(value):
-        return ""
-    if 0 < value < 0.00005:
-        return "< 0.01%"
-    if value in (0, 1):
-        return f"{value:.0%}"
-    return f"{min(value, 0.9999):.2%}" if not 0.0995 <= value < 0.9995 else f"{value:.1%}"
-
-
-def span(low: float, high: float) -> str:
-    if pd.isna(low):
-        return ""
-    return f"{percent(low).removesuffix('%')}{DASH}{percent(high)}"
 
 
 def by_layer(
@@ -118,7 +104,8 @@ def by_group(rows: pd.DataFrame, palette: Palette, *, title: str) -> go.Figure:
 
 
 def by_margin(table: pd.DataFrame, palette: Palette, *, level: float) -> go.Figure:
-    """A flips_by_margin: the flip rate over the margin, above how many decisions have it."""
+    """A flips_by_margin: the flip rate over the margin, above how many decisions have it; none of
+    margins that few groups of texts have."""
     low = np.where(table.above > 0, table.above, table.up_to / np.sqrt(10))
     high = np.where(np.isfinite(table.up_to), table.up_to, table.above * np.sqrt(10))
     middle = np.sqrt(low * high)
@@ -143,7 +130,7 @@ def by_margin(table: pd.DataFrame, palette: Palette, *, level: float) -> go.Figu
     _add_intervals(figure, middle, table, palette, wide=8)
     figure.add_scatter(
         x=middle,
-        y=table.estimate,
+        y=table.estimate.where(table.n_groups >= MIN_EFFECTIVE),
         mode="lines+markers",
         name="flip rate",
         line={"width": 1.5, "color": palette.accent},
@@ -267,7 +254,7 @@ def _hover(row: Any, title: str) -> str:
         lines[-1] += f" ({span(row.low, row.high)})"
     if not pd.isna(row.unrelated):
         lines.append(f"{UNRELATED} {percent(row.unrelated)}")
-    lines.append(f"of {row.n:,} in {row.n_groups:,} {'group' if row.n_groups == 1 else 'groups'}")
+    lines.append(f"of {row.n:,} in {counted(row.n_groups, 'group', 'groups')}")
     return "<br>".join(lines)
 
 

@@ -1,20 +1,24 @@
 """Two traces of the same texts, token by token: how often a decision is another one, by how much,
 where, and which experts correspond."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.groups import MIN_EFFECTIVE
 from analysis.significance import MAX_Q
 from app.studies.matched import MatchedTraces, matched_traces
 from app.trace import BY_IDENTITY, Trace
 from app.views.compare import flips_figures as figures
-from app.views.compare.flips_figures import percent, span
 from app.views.compare.matching_panels import by_routing
+from app.views.compare.words import percent, span
 from app.views.shared.layer_names import LayerNames, names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette, visible
 from app.workspace import JOB_SECONDS
+from data.words import counted
 
 METHOD = (
     "flip_table",
@@ -36,6 +40,7 @@ TITLES = {  # of FIGURES that have a null; what a share is of
     "weight_distance": "distance of the weights",
 }
 INTERVALS = "Bars: 95 % intervals over groups of texts."
+WITHOUT = "all texts agree, or too few independent ones are known to say"
 UNRELATED = (
     "Unrelated routers: the same figure when every token is compared with another one of its "
     "domain, so loads are the same and nothing else."
@@ -47,7 +52,8 @@ def study(first: Trace, second: Trace) -> MatchedTraces:
     """ValueError: nothing is in both, or no expert is matched."""
     seconds = JOB_SECONDS  # of a large trace its decisions take longer than a page has
     with first.cursor(seconds=seconds) as con, second.cursor(seconds=seconds) as other:
-        return matched_traces((con, first.info), (other, second.info))
+        infos = [replace(of.info, name=of.name) for of in (first, second)]  # as sentences call it
+        return matched_traces((con, infos[0]), (other, infos[1]))
 
 
 def offered(found: MatchedTraces) -> dict[str, str]:
@@ -147,10 +153,12 @@ def _by_group(found: MatchedTraces, palette: Palette, *, figure: str) -> Panel:
     if len(rates) > 1:
         least, most = _ends(rates)
         apart = most.low > least.high
+        ends = percent(most.estimate), percent(least.estimate)
         answer = (
-            f"Highest in {most.domain} ({percent(most.estimate)}), lowest in {least.domain} "
-            f"({percent(least.estimate)}); their intervals "
-            f"{'do not overlap' if apart else 'overlap, or are not known'}."
+            f"{ends[0]} in every domain."
+            if ends[0] == ends[1]
+            else f"Highest in {most.domain} ({ends[0]}), lowest in {least.domain} ({ends[1]}); "
+            f"their intervals {'do not overlap' if apart else 'overlap, or are not known'}."
         )
     return Panel(
         name="flips_by_domain",
@@ -159,7 +167,7 @@ def _by_group(found: MatchedTraces, palette: Palette, *, figure: str) -> Panel:
         answer=answer,
         figure=figures.by_group(rows, palette, title=TITLES[figure]),
         alt=f"{TITLES[figure]} by domain and phase, with intervals",
-        note=f"All layers together. {INTERVALS} Without one: too few independent texts to say.",
+        note=f"All layers together. {INTERVALS} Without one: {WITHOUT}.",
     )
 
 
@@ -189,7 +197,8 @@ def _by_margin(found: MatchedTraces, palette: Palette) -> Panel:
         note=(
             "The margin is the score of the last expert chosen less that of the best one rejected. "
             "Where only close decisions flip, a small change was made everywhere; where wide ones "
-            f"do, the router wants something else. {INTERVALS}{level}"
+            f"do, the router wants something else. {INTERVALS} No flip rate: fewer than "
+            f"{MIN_EFFECTIVE} groups have such a margin.{level}"
         ),
     )
 
@@ -205,7 +214,7 @@ def _tokens(found: MatchedTraces) -> Panel:
         title="The tokens that differ most",
         answer=(
             f"“{top.token}” at position {top.position} of text {top.doc_id} differs in "
-            f"{top.layers} of {top.compared} layers."
+            f"{top.layers} of {counted(top.compared, 'layer', 'layers')}."
         ),
         note=(
             "layers: in how many the token chooses another set; exchanged: choices in all layers; "
@@ -235,8 +244,7 @@ def _strings(found: MatchedTraces) -> Panel:
         note=(
             "Flip rate of the decisions about a token, over all layers; expected: that of all "
             "tokens; q: corrected for all words here. In the order of the lower end of the "
-            "interval, so that a rare word is not first by chance; empty: too few independent "
-            "texts to say."
+            f"interval, so that a rare word is not first by chance. Empty: {WITHOUT}."
         ),
         preview=table.assign(token=table.token.map(visible)).head(30),
     )

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from analysis.matching.experts import corresponding_layers
 from app.jobs import beside
 from app.studies.compared import Compared
-from app.studies.comparing import naming, of_one_model
+from app.studies.naming import naming, of_one_model
 from app.studies.summary import is_large
 from app.trace import Trace
 from app.views.compare import every_figure as pages
-from app.views.compare import flips_panels, panels, weights
+from app.views.compare import expert_panels, flips_panels, panels, weights
 from app.views.compare.figures import beside_another, on_one_scale
 from app.views.shared import coming, controls
 from app.views.shared.drawing import draw, draw_side_by_side
@@ -60,7 +61,7 @@ def loads(shown: Shown, sides: list[Trace]) -> None:
         st.info("No expert of one is an expert of the other, so no load can be compared.")
         return
     sure = controls.only_sure(info.num_layers, info.num_experts)
-    for panel in panels.loads(shown.first, shown.found, controls.palette(), only_sure=sure):
+    for panel in expert_panels.loads(shown.first, shown.found, controls.palette(), only_sure=sure):
         draw(panel, subject=shown.name)
 
 
@@ -77,7 +78,7 @@ def lifts(shown: Shown, sides: list[Trace]) -> None:
         return
     experts = shown.first.info.layers[layer_id].num_experts
     sure = controls.only_sure(len(shown.found.domains), experts)
-    for panel in panels.lifts(
+    for panel in expert_panels.lifts(
         shown.first, shown.found, controls.palette(), layer_id=layer_id, only_sure=sure
     ):
         draw(panel, subject=shown.name)
@@ -107,32 +108,37 @@ def per_token(shown: Shown, sides: list[Trace]) -> None:
 
 def tokens(shown: Shown, sides: list[Trace]) -> None:
     """Flips of the tokens that both have, and which experts correspond."""
-    found = None
+    if shown.first.path == shown.second.path:
+        st.info("The parts of a trace have no token in common.")
+        return
     try:
         found = flips_panels.study(shown.first, shown.second)
     except ValueError as error:
-        st.info(f"Their tokens cannot be compared: {error}.")
-    with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
-        if found is not None:
-            titles = flips_panels.offered(found)
-            title = st.selectbox("Figure", titles, key="flip", bind="query-params", width=420)
+        st.info(controls.unmarked(f"Their tokens cannot be compared, because {error}."))
+        weights.draw_by_weights(shown.first, shown.second, None)
+        return
+    with st.container(horizontal=True, gap="large"):
+        titles = flips_panels.offered(found)
+        title = st.selectbox("Figure", titles, key="flip", bind="query-params", width=420)
         layer_id = _layer(shown.first)
-    if found is not None:
-        for panel in flips_panels.panels(
-            shown.first, shown.second, controls.palette(), figure=titles[title], layer_id=layer_id
-        ):
-            draw(panel, subject=shown.name)
+    for panel in flips_panels.panels(
+        shown.first, shown.second, controls.palette(), figure=titles[title], layer_id=layer_id
+    ):
+        draw(panel, subject=shown.name)
     weights.draw_by_weights(shown.first, shown.second, found, layer_id=layer_id)
 
 
 def every_figure(shown: Shown, sides: list[Trace]) -> None:
     """Figures of other pages, side by side on one scale, and their difference."""
-    with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
-        page = controls.choice("Page", list(pages.PAGES), key="page")
-        layer_id = _layer(shown.first)
+    page = controls.choice("Page", list(pages.PAGES), key="page")
+    of_layer = page in pages.OF_ONE_LAYER
+    layers = _corresponding(sides, _layer(shown.first) if of_layer else 0)
+    titles = _titles(sides, layers if of_layer else [])
     for side in sides:
         _say_what_is_coming(side)
-    found = [_figures_of(page, side, layer_id) for side in sides]
+    if said := _unlike(sides):
+        controls.note(said)
+    found = [_figures_of(page, *of) for of in zip(sides, layers, strict=True)]
     common = [name for name in found[0] if all(name in of for of in found)]
     if not common:
         st.info(f"{page} has no figure that all of them show.")
@@ -144,13 +150,44 @@ def every_figure(shown: Shown, sides: list[Trace]) -> None:
             columns = st.columns(ABREAST, gap="large")
             for place, column in enumerate(columns, start):
                 if place < len(drawn):
-                    _draw_one(drawn[place], sides[place], column)
+                    _draw_one(drawn[place], titles[place], column)
         if drawn[0].note:
             controls.note(drawn[0].note)
         if shown.found.loads is None or shown.renamed:  # rows are not of the same experts
             continue
-        for panel in panels.differences_of(drawn, [side.name for side in sides]):
+        names = shown.first.name, shown.second.name
+        panel = panels.difference_of(drawn[0], drawn[sides.index(shown.second)], names)
+        if panel is not None:
             draw(panel, subject=shown.name)
+
+
+def _corresponding(sides: list[Trace], layer_id: int) -> list[int]:
+    """The layer of each that corresponds to this one of the first."""
+    depths = [corresponding_layers(sides[0].info.num_layers, of.info.num_layers) for of in sides]
+    return [int(layer_L[layer_id]) for layer_L in depths]
+
+
+def _titles(sides: list[Trace], layers: list[int]) -> list[str]:
+    """With the layer of each, where they have different numbers of them."""
+    if not layers or len({side.info.num_layers for side in sides}) == 1:
+        return [side.name for side in sides]
+    pairs = zip(sides, layers, strict=True)
+    return [f"{side.name}, {names_of(side)[layer_id]}" for side, layer_id in pairs]
+
+
+def _unlike(sides: list[Trace]) -> str:
+    """What to mind where layers have different numbers of experts; empty: they have not."""
+    sizes = [sorted(set(side.info.layer_sizes.tolist())) for side in sides]
+    if all(of == sizes[0] for of in sizes):
+        return ""
+    said = [
+        f"{side.name} has {' or '.join(map(str, of))}"
+        for side, of in zip(sides, sizes, strict=True)
+    ]
+    return (
+        f"Layers have different numbers of experts ({', '.join(said)}): shares of a layer's "
+        "choices are of so many, and an expert's number means nothing in another model."
+    )
 
 
 def _say_what_is_coming(side: Trace) -> None:
@@ -164,21 +201,21 @@ def _say_what_is_coming(side: Trace) -> None:
     coming.draw(side)
 
 
-def _draw_one(panel: Panel, side: Trace, column: DeltaGenerator) -> None:
+def _draw_one(panel: Panel, title: str, column: DeltaGenerator) -> None:
     with column:
-        st.markdown(f"**{controls.unmarked(side.name)}**")
+        st.markdown(f"**{controls.unmarked(title)}**")
         if panel.answer:
             controls.answer(panel.answer)
         assert panel.figure is not None
         beside_another(panel.figure)
-        controls.chart(panel.figure, alt=panel.alt, key=f"{panel.name} {side.name}")
+        controls.chart(panel.figure, alt=panel.alt, key=f"{panel.name} {title}")
 
 
 def _figures_of(page: str, side: Trace, layer_id: int) -> dict[str, Panel]:
     try:
-        return pages.figures_of(page, side, controls.palette(), min(layer_id, side.layers[-1]))
+        return pages.figures_of(page, side, controls.palette(), layer_id)
     except TraceError as error:
-        controls.refused(f"{page} of {side.name} cannot be shown.", error)
+        controls.refused(controls.unmarked(f"{page} of {side.name} cannot be shown."), error)
         return {}
 
 

@@ -1,5 +1,7 @@
 """What differs between two traces, or two parts of one: second less first."""
 
+from dataclasses import replace
+
 import pandas as pd
 import streamlit as st
 from duckdb import DuckDBPyConnection
@@ -7,21 +9,22 @@ from duckdb import DuckDBPyConnection
 from analysis.differences.table_differences import table_difference
 from analysis.significance import MAX_Q
 from app.studies import compared
-from app.studies.compared import Compared, Renaming, Side
+from app.studies.compared import Compared, Renaming
+from app.studies.sides import Side
 from app.trace import BY_IDENTITY, Trace
 from app.views.compare import figures
-from app.views.shared.heatmap import ZOOM, crowded, sure_mark
-from app.views.shared.intervals import MEASURES, RATIO
+from app.views.compare.words import minus, times
+from app.views.shared.intervals import MEASURES
 from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 from app.workspace import JOB_SECONDS
 from data.labels import ALL, ALL_DOMAINS
+from data.words import counted, decimals
 
 METHOD = ("load_differences", "lift_differences", "figure_differences", "ratio_differences")
 READING = "Bar: 95 % interval over groups of texts. "
 SHOWN = 10  # rows of a table
-HATCHED = " Hatched: too few independent texts to say."
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=BY_IDENTITY)
@@ -32,7 +35,7 @@ def difference(first: Trace, second: Trace, _renaming: Renaming | None, why: str
 
 
 def side_of(con: DuckDBPyConnection, trace: Trace) -> Side:
-    return Side(con, trace.info, trace.name, str(trace.path))
+    return Side(con, replace(trace.info, name=trace.name), trace.name, str(trace.path))
 
 
 def headline(found: Compared) -> list[tuple[str, str, str]]:
@@ -43,14 +46,17 @@ def headline(found: Compared) -> list[tuple[str, str, str]]:
         numbers.append(("Experts whose load changed", f"{sure:,}", f"of {tested:,}, q < {MAX_Q}"))
         known = found.loads.estimate.dropna().abs()
         if len(known):
-            numbers.append(("Median change of a load", RATIO.text(2 ** known.median()), "none 1×"))
+            numbers.append(("Median change of a load", times(2 ** known.median()), "1× is none"))
     for row in whole(found).to_dict("records"):
         measure = figures.PER_TOKEN[row["figure"]]
         if row["figure"] != "experts per token" or row["estimate"]:
+            ends = row["estimate"], row["low"], row["high"]
+            form = f".{decimals(*ends, least=int(measure.form[1]))}f"
             change = f"{row['first']:{measure.form}} → {row['second']:{measure.form}}"
-            said = f"{row['estimate']:+{measure.form}}"
-            said += figures.change_span(measure, row["low"], row["high"])
-            numbers.append((measure.title.capitalize(), change, said))
+            said = f"{row['estimate']:+{form}}"
+            if pd.notna(row["low"]):
+                said += f" ({row['low']:+{form}} to {row['high']:+{form}})"
+            numbers.append((measure.title.capitalize(), change, minus(said)))
     return numbers[:5]
 
 
@@ -60,90 +66,6 @@ def whole(found: Compared) -> pd.DataFrame:
         return found.per_token
     rows = found.per_token
     return rows[rows.layer_id.isna() & (rows.domain == ALL)]
-
-
-def loads(
-    first: Trace, found: Compared, palette: Palette, *, only_sure: bool = False
-) -> list[Panel]:
-    if found.loads is None:
-        return []
-    names = names_of(first)
-    shape = first.info.num_layers, first.info.num_experts
-    mark, largest = sure_mark(crowded=crowded(*shape)), _largest(found.loads)
-    return [
-        Panel(
-            name="load_differences",
-            table=found.loads,
-            answer=_loads_answer(found, first),
-            figure=figures.load_difference_heatmap(
-                found.loads, palette, shape_LE=shape, only_sure=only_sure, names=names
-            ),
-            alt="Heatmap: load of every expert in the second over its load in the first",
-            note=f"Colour: an expert's share of the layer's choices, second over first. {mark}: "
-            f"q < {MAX_Q}.{HATCHED}" + (ZOOM if crowded(*shape) else ""),
-            preview=largest,
-            preview_title="" if largest is None else "The largest changes that are sure",
-        )
-    ]
-
-
-def _largest(table: pd.DataFrame) -> pd.DataFrame | None:
-    """None where nothing is sure."""
-    sure = table[table.q < MAX_Q]
-    if sure.empty:
-        return None
-    return sure.sort_values("estimate", key=lambda values: -values.abs()).head(SHOWN)
-
-
-def _loads_answer(found: Compared, first: Trace) -> str:
-    table = found.loads
-    assert table is not None
-    tested, sure = int(table.q.notna().sum()), table[table.q < MAX_Q]
-    if not tested:
-        return "There are too few independent texts to say which loads changed."
-    if sure.empty:
-        return (
-            f"Of {tested:,} experts, none has a load that changed by more than another sample of "
-            "texts could change it."
-        )
-    top = sure.sort_values("estimate", key=lambda values: -values.abs()).iloc[0]
-    names = names_of(first)
-    span = RATIO.span(2**top.low, 2**top.high)
-    change = f" to {RATIO.text(2**top.estimate)} of its share ({span})" if span else ""
-    return (
-        f"{len(sure):,} of {tested:,} experts have another load (q < {MAX_Q}); the largest change "
-        f"is that of expert {top.expert_id} in {names[int(top.layer_id)]}{change}."
-    )
-
-
-def lifts(
-    first: Trace, found: Compared, palette: Palette, *, layer_id: int, only_sure: bool = False
-) -> list[Panel]:
-    """None where the two share no experts or no domains."""
-    experts = first.info.layers[layer_id].num_experts
-    if found.lifts is None:
-        return []
-    rows = found.lifts[found.lifts.layer_id == layer_id].reset_index(drop=True)
-    domains = [name for name in found.domains if name in set(rows.domain)]
-    sure = int((found.lifts.q < MAX_Q).sum())
-    tested = int(found.lifts.q.notna().sum())
-    many = crowded(len(domains), experts)
-    return [
-        Panel(
-            name="lift_differences",
-            table=found.lifts,
-            answer=f"Of {tested:,} preferences for a domain, over all layers, {sure:,} changed "
-            f"(q < {MAX_Q})."
-            if tested
-            else "There are too few independent texts to say which preferences changed.",
-            figure=figures.lift_difference_heatmap(
-                rows, palette, domains=domains, experts=experts, only_sure=only_sure
-            ),
-            alt="Heatmap: lift of every expert and domain in the second over that in the first",
-            note=f"Colour: lift in the second over lift in the first. {sure_mark(crowded=many)}: "
-            f"q < {MAX_Q} over all layers.{HATCHED}",
-        )
-    ]
 
 
 def by_layer(first: Trace, found: Compared, palette: Palette, *, metric: str) -> list[Panel]:
@@ -157,7 +79,7 @@ def by_layer(first: Trace, found: Compared, palette: Palette, *, metric: str) ->
             name="figure_differences",
             table=found.figures,
             answer=f"{measure.title[:1].upper()}{measure.title[1:]} changed in {len(sure)} of "
-            f"{len(rows)} layers (q < {MAX_Q})."
+            f"{counted(len(rows), 'layer', 'layers')} (q < {MAX_Q})."
             if rows.q.notna().any()
             else "There are too few independent texts to say in which layers this changed.",
             figure=figures.layer_differences(rows, palette, metric=metric, names=names_of(first)),
@@ -195,23 +117,28 @@ def figures_of(found: Compared) -> list[str]:
     return [] if found.per_token.empty else list(found.per_token.figure.unique())
 
 
-def differences_of(panels: list[Panel], names: list[str]) -> list[Panel]:
-    """Of the tables of a figure that several traces have: each less the first, as far as tables
-    can be subtracted."""
-    found = [
-        (name, table_difference(panels[0].table, panel.table))
-        for panel, name in zip(panels[1:], names[1:], strict=True)
-    ]
-    return [
-        Panel(
-            name=f"{panels[0].name} {name} less {names[0]}",
-            table=table,
-            answer=_table_answer(table, name, names[0]),
-            preview=_largest(table) if "q" in table else None,
-        )
-        for name, table in found
-        if table is not None
-    ]
+def difference_of(first: Panel, second: Panel, names: tuple[str, str]) -> Panel | None:
+    """Of the tables of a figure that two traces have; None where they cannot be subtracted."""
+    table = table_difference(first.table, second.table)
+    if table is None:
+        return None
+    largest = _largest(table) if "q" in table else None
+    return Panel(
+        name=f"{first.name}_difference",
+        table=table,
+        answer=_table_answer(table, names[1], names[0]),
+        note="Lifts are log2." if "lift" in first.name else "",
+        preview=largest,
+        preview_title="" if largest is None else "The largest significant differences",
+    )
+
+
+def _largest(table: pd.DataFrame) -> pd.DataFrame | None:
+    """None where nothing is significant."""
+    sure = table[table.q < MAX_Q]
+    if sure.empty:
+        return None
+    return sure.sort_values("estimate", key=lambda values: -values.abs()).head(SHOWN)
 
 
 def _table_answer(table: pd.DataFrame, name: str, first: str) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 from app import parts, workspace
 from app.trace import BY_IDENTITY, Trace, open_trace
 from app.views.shared import controls
-from app.views.shared.trace_choice import UNREADABLE
+from app.views.shared.trace_choice import UNREADABLE, say_missing
 
 MOST = 4
 LOOKED_AT = 8  # traces, to find one that is alike
@@ -39,6 +39,12 @@ def sides_of(trace: Trace) -> list[Trace]:
         st.info("Choose two or more.")
         st.stop()
     return _opened([replace(trace.file, part=name) for name in names])
+
+
+def say_what_is_missing() -> None:
+    """Of the link."""
+    names = [file.name for file in workspace.traces()[0]]
+    say_missing(st.query_params.get_all("traces"), names)
 
 
 def _alike(trace: Trace, files: dict[str, workspace.TraceFile]) -> str:
@@ -87,4 +93,5 @@ def second_of(sides: list[Trace]) -> Trace:
     others = {other.name: other for other in sides[1:]}
     if len(others) == 1:
         return sides[1]
-    return others[controls.choice(f"Difference from {sides[0].name}", list(others), key="other")]
+    name = st.selectbox("Difference from the first", others, key="other", bind="query-params")
+    return others[str(name)]

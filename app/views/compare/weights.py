@@ -4,6 +4,7 @@ from functools import partial
 
 import streamlit as st
 
+from analysis.expert_bytes import expert_size
 from app.jobs import expert_weights
 from app.jobs.job import Place
 from app.jobs.queue import all_jobs
@@ -20,11 +21,9 @@ BY_ROUTING = "Above, experts are matched by routing, as any two traces of the sa
 
 
 def draw_by_weights(
-    first: Trace, second: Trace, routed: MatchedTraces | None, *, layer_id: int
+    first: Trace, second: Trace, routed: MatchedTraces | None, *, layer_id: int | None = None
 ) -> None:
-    """And which way experts are matched."""
-    if first.path == second.path:
-        return
+    """And which way experts are matched. layer_id: whose; None: it is asked for here."""
     found = None
     if lacking := _lacking(first, second):
         controls.note(f"{BY_ROUTING if routed else ''}{lacking}")
@@ -33,6 +32,8 @@ def draw_by_weights(
     if found is not None:
         titles, names = (first.name, second.name), names_of(first)
         palette = controls.palette()
+        if layer_id is None:
+            layer_id = controls.layer(first.info.num_layers, names)
         panel = matching_panels.by_weights(
             found, palette, routed, layer_id=layer_id, titles=titles, names=names
         )
@@ -55,6 +56,13 @@ def _lacking(first: Trace, second: Trace) -> str:
                 f"By weights they cannot be matched: the model of {side.name} is not here. Put its "
                 "folder among the models (ROUTESCOPE_MODELS)."
             )
+    sizes = [expert_size(side.info) for side in (first, second)]
+    if None not in sizes and sizes[0] != sizes[1]:
+        said = [f"{of[0]:,} neurons of {of[1]:,} inputs" for of in sizes if of]
+        return (
+            f"By weights they cannot be matched: an expert of {first.name} has {said[0]}, one of "
+            f"{second.name} {said[1]}, and only experts of one size can be compared."
+        )
     return ""
 
 

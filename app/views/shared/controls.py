@@ -170,10 +170,15 @@ def _column(values: pd.Series) -> Any:
     name = str(values.name)
     title = SAMPLE_SIZES.get(name, name.removesuffix("_id").replace("_", " "))
     if pd.api.types.is_float_dtype(values):
-        return st.column_config.NumberColumn(title, format=FORMATS.get(name, "%.3f"))
+        return st.column_config.NumberColumn(title, format=FORMATS.get(name) or _digits(values))
     if pd.api.types.is_integer_dtype(values):
         return st.column_config.NumberColumn(title, format="localized")
     return st.column_config.TextColumn(title)
+
+
+def _digits(values: pd.Series) -> str:
+    """Three decimals, which none but 0 itself shows as 0."""
+    return "%.4g" if ((values != 0) & (values.abs() < 0.0005)).any() else "%.3f"
 
 
 def download(frame: pd.DataFrame, *, name: str, trace: str) -> None:

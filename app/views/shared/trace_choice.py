@@ -1,5 +1,6 @@
 """The trace on show: which of those there are, what it is, and what to do where there is none."""
 
+from collections.abc import Collection, Sequence
 from html import escape
 
 import streamlit as st
@@ -26,6 +27,7 @@ def trace_page(question: str) -> Trace:
     if not files:
         demo.build_demo()
         st.stop()
+    say_missing(st.query_params.get_all("trace"), [file.name for file in files])
     trace = _opened(_choice(files))
     _facts(trace)
     _fatal_findings(trace)
@@ -39,6 +41,15 @@ def trace_page(question: str) -> Trace:
     elif is_large(trace.info):
         beside.summary(trace)
     return trace
+
+
+def say_missing(asked: Sequence[str], names: Collection[str]) -> None:
+    """Of the traces that a link asks for: another one is shown in their place."""
+    missing = [name for name in asked if name not in names]
+    if missing:
+        what = "The trace" if len(missing) == 1 else "The traces"
+        verb = "is" if len(missing) == 1 else "are"
+        st.info(controls.unmarked(f"{what} {', '.join(missing)} {verb} not here."))
 
 
 def _choice(files: list[TraceFile]) -> TraceFile:

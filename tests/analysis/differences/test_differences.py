@@ -38,6 +38,20 @@ def test_the_difference_of_loads_is_that_of_shares() -> None:
     assert rows.q[0] < 0.05
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("empty", ["first", "second", "both"])
+def test_a_layer_without_choices_is_unknown(empty: str) -> None:
+    domain_id_N = np.repeat([0, 1], 12)
+    full, none = one_layer([[6, 2]] * 24, domain_id_N), one_layer([[0, 0]] * 24, domain_id_N)
+    both = none if empty != "second" else full, none if empty != "first" else full
+    loads = load_differences(*both, paired=False)
+    lifts = lift_differences(*both, paired=True, domains=("a", "b"))
+    for table in (loads, lifts):
+        assert table.estimate.isna().all()
+        assert table.q.isna().all()
+        assert (table.note == NOT_ENOUGH).all()
+
+
 def test_of_pairs_what_a_text_does_to_both_is_no_noise() -> None:
     """Every text moves one choice in ten; between texts loads differ much more."""
     rng = np.random.default_rng(0)

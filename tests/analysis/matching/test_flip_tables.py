@@ -192,6 +192,23 @@ def test_words_that_flip_as_all_do_are_found_in_5_of_100_traces_at_most() -> Non
     assert found <= 5
 
 
+def test_a_word_that_lies_in_several_places_occurs_once(tmp_path: Path) -> None:
+    """By characters: each of its three is a token of the other trace."""
+    texts = [
+        [Text(pieces=["abc"])] * 24,
+        [Text(pieces=["a", "b", "c"], ids_TLK=np.array([[[2, 3]]] * 3))] * 24,
+    ]
+    for name, of in zip("ab", texts, strict=True):
+        write_texts(tmp_path / f"{name}.duckdb", of)
+    sides = [opened(tmp_path / f"{name}.duckdb") for name in "ab"]
+    matched = matched_texts(*sides)
+    chosen = first_choices_at(*sides[0], matched), second_choices_at(*sides[1], matched)
+    group_P, domain_N = matched.groups()
+    table = flips_by_string(found_of(matched, *chosen), matched, group_P=group_P, domain_N=domain_N)
+    assert len(matched.row_P) == 72
+    assert table.occurrences.tolist() == [24]
+
+
 def test_a_word_in_few_texts_has_no_q() -> None:
     flipped_PL, group_P, domain_N = drawn(0.2)
     tokens = pd.DataFrame({"text": np.where(group_P < 5, "rare", "often")})

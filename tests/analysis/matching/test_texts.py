@@ -45,6 +45,17 @@ def test_equal_texts_are_matched_in_their_order_and_one_too_many_is_left(tmp_pat
     assert found.second.doc_id.iloc[found.other_row_P].tolist() == [0, 0, 1, 1]
 
 
+def test_a_text_that_begins_later_stands_where_its_positions_say(tmp_path: Path) -> None:
+    whole = Text(pieces=["<s>", "to", " be", " or", " not"], starts=1, text="to be or not")
+    later = Text(pieces=[" be", " or", " not"], begins=2, text="to be or not")
+    found = matched(tmp_path, [whole], [later])
+    assert found.first.position.iloc[found.row_P].tolist() == [2, 3, 4]
+    assert found.second.text.iloc[found.other_row_P].tolist() == [" be", " or", " not"]
+    without = Text(pieces=["to", " be", " or", " not"])
+    found = matched(tmp_path / "start", [replace(whole, begins=0)], [without])
+    assert found.first.position.iloc[found.row_P].tolist() == [1, 2, 3, 4]
+
+
 def test_continuations_match_as_far_as_they_are_the_same(tmp_path: Path) -> None:
     one = Text(pieces=["to", " be", " or", " not", "."], generated=3)
     other = Text(pieces=["to", " be", " or", " is", "."], generated=3)

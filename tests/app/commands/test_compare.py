@@ -3,12 +3,15 @@
 import csv
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.cli import main
+from app.parts import open_part
+from app.studies import comparing
 from tests.app.shell import Run
 from tests.matched import drawn_texts, write_texts
 from tests.traces import write_choices, write_tiny_trace
@@ -68,8 +71,11 @@ def test_parts_of_a_trace_as_json(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ((), "there is 1 to compare; give two to four traces"),
-        (("--part", "half:first"), "give two to four parts of it (--part)"),
+        ((), "found 1 trace to compare; give two to four traces"),
+        (
+            ("--part", "half:first"),
+            "found 1 part to compare; give two to four parts of it (--part)",
+        ),
         (
             ("--part", "domain:law", "--part", "domain:a"),
             "the trace has no texts of domain 'law'; there are domain:a, domain:b, half:first, "
@@ -102,7 +108,33 @@ def test_traces_without_a_common_text_are_compared_in_sums(
     said = run(monkeypatch, capsys, pair[0], tmp_path / "tiny.duckdb")
     assert "Texts differ: 20 groups against 3, two independent samples." in said
     assert "1 MoE layers against 2" in said
-    assert "token by token: " in said
+    assert "token by token: not compared, because " in said
+
+
+def test_sentences_call_models_by_the_names_of_their_traces(tmp_path: Path) -> None:
+    sides = []
+    with ExitStack() as opened:
+        for name, layers in (("deep", 4), ("flat", 2)):
+            path = tmp_path / f"{name}.duckdb"
+            write_texts(path, drawn_texts(layers=layers), layers=layers)
+            path = path.rename(tmp_path / f"my {name}.duckdb")
+            con = opened.enter_context(open_part(path, ""))
+            sides.append(comparing.side_of(con, path, path.stem))
+        found = comparing.compared(sides[0], sides[1])
+    assert "my deep has 4 MoE layers, my flat 2" in " ".join(found.lines())
+
+
+def test_experts_that_end_and_small_changes_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    ids_TLK = rng.random((240, 1, 8)).argsort(-1)[..., :1]
+    changed_TLK = np.where(ids_TLK == 0, 1, ids_TLK)
+    paths = [tmp_path / f"{name}.duckdb" for name in ("before", "later")]
+    for path, ids in zip(paths, (ids_TLK, changed_TLK), strict=True):
+        write_choices(path, ids, np.repeat(np.arange(24), 10), num_experts=8)
+    said = run(monkeypatch, capsys, *paths)
+    assert "; 1 expert of the first is never chosen in the second" in said
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ import pytest
 
 from analysis.matching.experts import UNMATCHED
 from app.parts import open_part
-from app.studies.compared import Renaming, Side, compare
+from app.studies.compared import Renaming, compare
 from app.studies.comparing import compared, names, side_of, subjects
+from app.studies.sides import Side
 from data.routing import Document
 from data.store import TraceStore
 from tests.app.sparse_traces import counted
+from tests.matched import Text, write_texts
 from tests.routing_batches import batch_of, description
 from tests.traces import write_choices, write_empty_trace, write_tiny_trace
 
@@ -91,6 +93,34 @@ def test_other_texts_are_two_samples(opened: Opened, tmp_path: Path) -> None:
     assert found.lifts is None  # no domain of one is one of the other
 
 
+def test_texts_that_one_of_both_lacks_are_counted_on_both_sides(opened: Opened) -> None:
+    both = opened.side("a", choices(seed=0)), opened.side("b", choices(seed=1))
+    found = replace(compare(*both), of_groups=(42, 45))
+    assert found.in_words().endswith("; 7 that only one of the two has are left out.")
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "pieces", "known"),
+    [
+        ("test", ["a", "b", "c", "d"], True),
+        ("other", ["abcd"], False),
+        ("other", ["<s>", "abcd"], True),
+    ],
+)
+def test_loss_a_token_is_compared_where_tokens_are_as_long(
+    opened: Opened, tmp_path: Path, tokenizer: str, pieces: list[str], *, known: bool
+) -> None:
+    """Texts of three tokens, and of four, one and two."""
+    sides = []
+    for name, of, by in (("a", ["a", "b", "cd"], "test"), ("b", pieces, tokenizer)):
+        text = Text(pieces=of, text="abcd", nats=1.0)
+        write_texts(tmp_path / f"{name}.duckdb", [text] * 12, tokenizer=by)
+        sides.append(opened.part(tmp_path / f"{name}.duckdb", ""))
+    found = compare(*sides)
+    assert ("loss" in set(found.per_token.figure)) == known
+    assert any("tokenizers differ" in line for line in found.lacking) == (not known)
+
+
 def test_parts_of_a_trace_with_the_same_texts_are_pairs(opened: Opened, tmp_path: Path) -> None:
     """Of the tiny trace one text has tokens of both phases."""
     path = tmp_path / "tiny.duckdb"
@@ -154,9 +184,9 @@ def test_an_empty_trace_is_refused(opened: Opened, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("others", "parts", "line"),
     [
-        ([], [], "there is 1 to compare; give two to four traces"),
-        (["b", "c", "d", "e"], [], "there are 5 to compare"),
-        ([], ["half:first"], "there is 1 to compare; give two to four parts of it"),
+        ([], [], "found 1 trace to compare; give two to four traces"),
+        (["b", "c", "d", "e"], [], "found 5 traces to compare"),
+        ([], ["half:first"], "found 1 part to compare; give two to four parts of it"),
         (["b"], ["half:first"], "b is another trace, and --part is of one"),
         (["a"], [], "given twice"),
     ],

@@ -99,6 +99,13 @@ def test_experts_of_another_size_are_refused(original: Path, tmp_path: Path) -> 
         match_models(traced(original), traced(wide))
 
 
+def test_two_experts_are_too_few_to_say(tmp_path: Path) -> None:
+    few = write_model(tmp_path / "few", num_experts=2, top_k=1)
+    model = traced(few, experts=2)
+    said = match_models(model, model).in_words(None)
+    assert said == "Layers have too few experts to say by weights which of them correspond."
+
+
 def test_the_words_set_weights_beside_routing(original: Path, tmp_path: Path) -> None:
     path = tmp_path / "trace.duckdb"
     write_texts(path, drawn_texts(), layers=2)

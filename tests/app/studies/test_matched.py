@@ -85,6 +85,13 @@ def test_models_of_other_shapes_cannot_be_compared_by_too_few_texts(tmp_path: Pa
         study(tmp_path, texts, deeper, layers=(2, 3))
 
 
+def test_traces_that_never_chose_at_the_same_token_cannot_be_compared(tmp_path: Path) -> None:
+    texts = drawn_texts()
+    nothing = [replace(text, ids_TLK=np.full_like(text.ids_TLK, -1)) for text in texts]
+    with pytest.raises(ValueError, match="no token of the texts that both have chose an expert"):
+        study(tmp_path, texts, nothing)
+
+
 def test_a_layer_in_which_nobody_is_matched_is_not_compared(tmp_path: Path) -> None:
     """In layer 0 all tokens choose both of the same experts: nothing tells who is who."""
     texts = drawn_texts()

@@ -1,6 +1,8 @@
 """The page Compare: what is compared, and each of its looks."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,10 @@ import plotly.graph_objects as go
 import pytest
 
 from analysis.groups import NOT_ENOUGH
-from app.views.compare import figures
+from app.views.compare import expert_figures, figures
+from app.views.compare import words as compare_words
+from app.views.compare.expert_panels import _ordered
+from app.views.shared import heatmap
 from app.views.shared.theme import LIGHT
 from tests.app.incomplete_traces import CASES
 from tests.app.pages import page, texts, words
@@ -40,9 +45,85 @@ def test_every_look_of_two_traces(two: Path, look: str) -> None:
 
 def test_a_changed_load_is_said(two: Path) -> None:
     app = page("compare", trace="before", traces="later")
-    assert "2 of 16 experts have another load" in texts(app)
+    assert "2 of 16 experts have a different load" in texts(app)
     (changed,) = [metric for metric in app.metric if metric.label == "Experts whose load changed"]
     assert (changed.value, changed.delta) == ("2", "of 16, q < 0.05")
+
+
+def test_an_expert_that_only_one_of_two_chooses_is_named_first(two: Path) -> None:
+    gone = page("compare", trace="before", traces="later")
+    assert "1 expert of the first is never chosen in the second. 2 of 16" in texts(gone)
+    assert "of those chosen in both, the largest change is that of expert 1 in layer 0" in texts(
+        gone
+    )
+    table = gone.dataframe[0].value
+    assert (table.layer_id[0], table.expert_id[0], table["second (%)"][0]) == (0, 0, 0)
+    assert "never chosen in the second" in words(gone)
+    came = page("compare", trace="later", traces="before")
+    assert "1 expert of the second is never chosen in the first" in texts(came)
+    preferences = page("compare", trace="before", traces="later", look="preferences")
+    assert "1 expert is chosen in only one of the two and has no preference" in texts(preferences)
+
+
+def test_the_largest_change_is_of_most_choices_and_not_the_largest_ratio() -> None:
+    loads = rows(
+        layer_id=[0] * 5,
+        expert_id=[0, 1, 2, 3, 4],
+        first=[0.00006, 0.3, 0.2, 0.01, 0.0],
+        second=[0.007, 0.36, 0.21, 0.0, 0.04],
+        estimate=[6.9, 0.26, 0.07, np.nan, np.nan],
+        q=[0.001, 0.001, 0.9, 0.01, 0.01],
+    )
+    assert _ordered(loads).expert_id.tolist() == [4, 3, 1, 0]
+
+
+def test_a_trace_of_the_link_that_is_not_here_is_named(two: Path) -> None:
+    app = page("compare", trace="before", traces="no_where")
+    assert [info.value.replace("\\", "") for info in app.info] == [
+        "The trace no_where is not here."
+    ]
+
+
+def test_only_the_chosen_second_is_subtracted(two: Path) -> None:
+    CASES["one_expert"][0](two / "other.duckdb")
+    three: Any = ["later", "other"]
+    app = page("compare", trace="before", traces=three, look="every figure", other="later")
+    assert not app.exception
+    assert "later less before" in texts(app)
+    assert "other less before" not in texts(app)
+    assert "Layers have different numbers of experts (before has 8, later has 8, other" in texts(
+        app
+    )
+
+
+def test_the_corresponding_layer_of_another_model_is_shown_and_named(two: Path) -> None:
+    ids_TLK = np.random.default_rng(0).random((240, 4, 8)).argsort(-1)[..., :1]
+    write_choices(two / "deep.duckdb", ids_TLK, np.repeat(np.arange(24), 10), num_experts=8)
+    query = {"look": "every figure", "page": "Specialization", "layer": "1"}
+    app = page("compare", trace="deep", traces="before", **query)
+    assert not app.exception
+    assert {"**deep, layer 1**", "**before, layer 0**"} <= {
+        of.value.replace("\\", "") for of in app.markdown
+    }
+
+
+def test_names_of_files_are_no_markdown(two: Path) -> None:
+    for name in ("$x$ `b` _it_", "$y$ *c*"):
+        shutil.copy(two / "later.duckdb", two / f"{name}.duckdb")
+    three: Any = ["$x$ `b` _it_", "$y$ *c*"]
+    app = page("compare", trace="before", traces=three, look="every figure")
+    assert not app.exception
+    assert app.selectbox(key="other").options == three
+    labels = [button.proto.label for button in app.get("download_button")]
+    assert labels
+    assert not any("$" in label for label in labels)
+    assert r"**\$x\$ \`b\` \_it\_**" in [of.value for of in app.markdown]
+
+
+def test_parts_have_no_token_in_common_and_no_idle_control(two: Path) -> None:
+    app = page("compare", trace="before", look="tokens", **{"with": "halves"})
+    assert [info.value for info in app.info] == ["The parts of a trace have no token in common."]
+    assert "layer" not in app.session_state
 
 
 @pytest.mark.parametrize("kind", ["domains", "halves"])
@@ -92,14 +173,16 @@ def test_the_heatmap_marks_what_is_sure_and_what_cannot_be_said() -> None:
         q=[0.01, 0.2, np.nan],
         note=["", "", NOT_ENOUGH],
     )
-    figure = figures.load_difference_heatmap(loads, LIGHT, shape_LE=(1, 3))
+    figure = expert_figures.load_difference_heatmap(loads, LIGHT, shape_LE=(1, 3))
     cells, text, hatched, dots = figure.data
     np.testing.assert_array_equal(cells.z, [[-1, 1, np.nan]])
     assert hatched.x.tolist() == [2]
     assert dots.x.tolist() == [0]
     assert text.text[0].startswith("layer 0, expert 0<br><b>0.50×</b>")
-    assert "50.00% of the choices in the first, 25.00% in the second" in text.text[0]
-    only_sure = figures.load_difference_heatmap(loads, LIGHT, shape_LE=(1, 3), only_sure=True)
+    assert "50.0% of the choices in the first, 25.0% in the second" in text.text[0]
+    only_sure = expert_figures.load_difference_heatmap(
+        loads, LIGHT, shape_LE=(1, 3), only_sure=True
+    )
     np.testing.assert_array_equal(only_sure.data[0].z, [[-1, np.nan, np.nan]])
 
 
@@ -112,6 +195,14 @@ def test_figures_of_one_kind_are_on_one_scale() -> None:
         figure.update_layout(coloraxis={"cmin": 0, "cmax": high})
     figures.on_one_scale(heat)
     assert [figure.layout.coloraxis.cmax for figure in heat] == [7, 7]
+
+
+def test_dots_of_many_columns_are_small_where_two_stand_side_by_side() -> None:
+    for columns, size in ((64, 2), (8, 5)):
+        figure = go.Figure(go.Heatmap(z=np.zeros((2, columns))))
+        heatmap.dot_cells(figure, np.ones((2, columns), bool), LIGHT)
+        figures.beside_another(figure)
+        assert figure.data[1].marker.size == size
 
 
 def test_an_axis_that_a_figure_has_set_or_that_has_names_stays() -> None:
@@ -140,3 +231,41 @@ def test_traces_of_counts_of_different_models_say_what_they_lack(traces: Path) -
     app = page("compare", trace="counts", traces="other")
     assert not app.exception
     assert "4 experts in layer 0 against 1" in texts(app)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        (123.004, "123×"),
+        (2099.77, "2,100×"),
+        (54.16, "54.2×"),
+        (1.204, "1.20×"),
+        (0.0123, "0.0123×"),
+        (0.0004, "< 0.001×"),
+        (0, "0.00×"),
+    ],
+)
+def test_a_ratio_has_three_digits(ratio: float, said: str) -> None:
+    assert compare_words.times(ratio) == said
+
+
+def test_cells_of_experts_never_chosen_have_a_colour_each_with_a_legend() -> None:
+    loads = rows(
+        layer_id=[0] * 4,
+        expert_id=[0, 1, 2, 3],
+        first=[0.5, 0.5, 0.0, 0.0],
+        second=[0.5, 0.0, 0.5, 0.0],
+        estimate=[0.0, np.nan, np.nan, np.nan],
+        low=[np.nan] * 4,
+        high=[np.nan] * 4,
+        p=[1.0, 0.01, 0.01, np.nan],
+        q=[1.0, 0.01, 0.6, np.nan],
+        note=["", "never chosen in the second", "never chosen in the first", "never chosen"],
+    )
+    figure = expert_figures.load_difference_heatmap(loads, LIGHT, shape_LE=(1, 4))
+    named = [trace.name for trace in figure.data if trace.name]
+    assert named == [expert_figures.GONE, expert_figures.CAME, expert_figures.NEVER]
+    filled = [trace.z for trace in figure.data if trace.type == "heatmap"][1:]
+    assert [np.flatnonzero(np.asarray(z) == 1).tolist() for z in filled] == [[1], [2], [3]]
+    sure = expert_figures.load_difference_heatmap(loads, LIGHT, shape_LE=(1, 4), only_sure=True)
+    assert [trace.name for trace in sure.data if trace.name] == [expert_figures.GONE]

@@ -72,6 +72,15 @@ def test_a_trace_that_names_no_weights_and_one_of_the_same_weights_say_so(
     assert BUTTON not in buttons(compared(second="again"))
 
 
+def test_experts_of_other_sizes_are_not_offered_to_a_job(models: Path, traces: Path) -> None:
+    write_model(models / "wide", expert_dim=24)
+    write_texts(traces / "wide.duckdb", drawn_texts(), layers=2, model=models / "wide")
+    app = compared(second="wide")
+    assert BUTTON not in buttons(app)
+    assert "an expert of seed_1 has" in texts(app)
+    assert "and only experts of one size can be compared" in texts(app)
+
+
 def test_parts_of_one_trace_have_one_model(models: Path) -> None:
     app = page("compare", trace="seed_1", look="tokens", **{"with": "halves"})
     assert not app.exception

@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from app.trace import Trace, open_trace
 from app.views.compare import flips_figures as figures
+from app.views.compare import words
 from app.views.compare.flips_panels import TITLES, _strings, offered, panels, study
 from app.views.shared.panel import Panel
 from app.views.shared.theme import LIGHT
@@ -70,6 +72,20 @@ def test_where_nothing_differs_the_answer_says_so_and_no_tokens_are_listed(tmp_p
     assert drawn["flips_by_margin"].answer == "Nothing flips, so nothing is left to rounding."
 
 
+def test_domains_of_one_rate_have_no_highest(tmp_path: Path) -> None:
+    drawn = shown(tmp_path, drawn_texts(), drawn_texts())
+    assert drawn["flips_by_domain"].answer == "0% in every domain."
+
+
+def test_a_margin_that_few_groups_have_has_no_flip_rate() -> None:
+    table = pd.DataFrame({"above": [1e-3, 1e-2], "up_to": [1e-2, 1e-1], "estimate": [0.0, 0.5]})
+    table = table.assign(low=np.nan, high=np.nan, unrelated=0.9, share=0.5, n=2, n_groups=[2, 20])
+    rate = next(
+        of for of in figures.by_margin(table, LIGHT, level=0).data if of.name == "flip rate"
+    )
+    np.testing.assert_array_equal(rate.y, [np.nan, 0.5])
+
+
 def test_only_figures_that_occur_are_offered(tmp_path: Path) -> None:
     for name in ("before", "after"):
         write_texts(tmp_path / f"{name}.duckdb", drawn_texts(), layers=2, weights=False)
@@ -115,7 +131,7 @@ def test_traces_without_a_common_text_are_refused_in_a_sentence(tmp_path: Path) 
     ],
 )
 def test_a_share_has_as_many_digits_as_it_needs(value: float, text: str) -> None:
-    assert figures.percent(value) == text
+    assert words.percent(value) == text
 
 
 def test_a_null_far_above_is_said_and_not_drawn(tmp_path: Path) -> None:
