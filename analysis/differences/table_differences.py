@@ -17,6 +17,12 @@ KEYS = (
     "domain",
     "figure",
     "k",
+    "plan",
+    "measure",
+    "policy",
+    "predictor",
+    "slots",
+    "name",
 )
 REACH = float(special.ndtri((1 + CONFIDENCE) / 2))
 

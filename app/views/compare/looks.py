@@ -203,7 +203,8 @@ def _say_what_is_coming(side: Trace) -> None:
 
 def _draw_one(panel: Panel, title: str, column: DeltaGenerator) -> None:
     with column:
-        st.markdown(f"**{controls.unmarked(title)}**")
+        of = f" · {panel.title}" if panel.title else ""
+        st.markdown(f"**{controls.unmarked(title)}**{of}")
         if panel.answer:
             controls.answer(panel.answer)
         assert panel.figure is not None

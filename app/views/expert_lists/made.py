@@ -22,7 +22,7 @@ def made(trace: Trace, settings: Settings, later: Trace | None) -> ExpertList:
     if any(is_large(of.info) for of in (trace, later) if of is not None):
         return _by_job(trace, settings, later)
     with st.spinner("Choosing and measuring the list…"):
-        found = _at_once(trace, settings, later, _model(settings), _known(settings))
+        found = at_once(trace, settings, later)
     if isinstance(found, str):
         st.info(controls.unmarked(f"{found[0].upper()}{found[1:]}."))
         st.stop()
@@ -45,11 +45,16 @@ def _known(settings: Settings) -> str:
     return "" if found is None else f"{folder}|{found.st_mtime_ns}|{found.st_size}"
 
 
+def at_once(trace: Trace, settings: Settings, later: Trace | None = None) -> ExpertList | str:
+    """Or why there is none."""
+    return _at_once(trace, settings, later, _model(settings), _known(settings))
+
+
 @st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
 def _at_once(
     trace: Trace, settings: Settings, later: Trace | None, model: Path | None, known: str
 ) -> ExpertList | str:
-    """Or why there is none; `known` is part of the key."""
+    """`known` is part of the key."""
     try:
         with trace.cursor() as con:
             subject, other = Subject(con), None

@@ -142,11 +142,22 @@ def test_one_trace_of_one_text_has_nothing_to_compare(traces: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page_name", ["Overview", "Specialization", "Co-activation", "Vocabulary"])
+@pytest.mark.parametrize(
+    "page_name",
+    [
+        "Overview",
+        "Specialization",
+        "Co-activation",
+        "Vocabulary",
+        "Placement",
+        "Cache",
+        "Expert lists",
+    ],
+)
 def test_the_figures_of_other_pages_stand_side_by_side(two: Path, page_name: str) -> None:
     app = page("compare", trace="before", traces="later", look="every figure", page=page_name)
     assert not app.exception
-    assert words(app).count("**before**") == words(app).count("**later**")
+    assert words(app).count("**before**") == words(app).count("**later**") > 0
 
 
 def test_models_of_other_shapes_say_what_is_not_compared(traces: Path, two: Path) -> None:
