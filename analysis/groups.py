@@ -71,4 +71,7 @@ def too_few(size_N: np.ndarray, domain_id_N: np.ndarray) -> str:
     least = min(effective_numbers(size_N, domain_id_N, num_domains=len(present)), default=0.0)
     if least >= MIN_EFFECTIVE:
         return ""
-    return f"{NOT_ENOUGH} how sure this is: {least:.1f} of equal length in a domain"
+    return (
+        f"{NOT_ENOUGH} how sure this is: a domain has {least:.1f} of equal length, and "
+        f"{MIN_EFFECTIVE} are needed"
+    )

@@ -16,6 +16,7 @@ from data.routing import PHASES
 from data.store import open_trace
 from data.trace_part import restrict
 
+KINDS = {"phase", "domain", "half"}
 HALVES = ("first", "second")  # of the groups of every domain, which a coin divides
 
 
@@ -83,7 +84,10 @@ def _texts(con: DuckDBPyConnection, part: str) -> tuple[np.ndarray, str | None]:
 
 
 def _half(texts: pd.DataFrame, half: str) -> np.ndarray:
+    """Empty where there are no two groups."""
     groups = texts.groupby("unit", sort=True).agg(tokens=("tokens", "sum"), of=("domain", "first"))
+    if len(groups) < 2:
+        return np.empty(0, int)
     domain_id_N = np.unique(groups.of, return_inverse=True)[1]
     second_N = judging_half(groups.tokens.to_numpy(), domain_id_N)
     of_half = groups.index[second_N == (half == HALVES[1])]

@@ -1,11 +1,18 @@
 """Numbers of things, and errors of libraries, as they are told."""
 
+from collections.abc import Sequence
 from math import floor, log10
 
 
 def counted(number: object, one: str, several: str) -> str:
     """1 text, 2,000 texts."""
     return f"{number:,} {one if number == 1 else several}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """One, two and three."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def decimals(*changes: float, least: int) -> int:

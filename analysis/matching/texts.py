@@ -149,8 +149,7 @@ def _common_documents(
     pairs = pd.concat(parts, ignore_index=True)
     if pairs.empty:
         raise ValueError(
-            "no text is in both traces: tokens can be compared where the same prompts were read; "
-            "loads and other figures of all texts can be compared anyway"
+            "no text is in both traces; tokens can be compared where the same prompts were read"
         )
     pairs = pairs.sort_values(["key", "copy"], ignore_index=True)
     return pairs[["doc_id", "other_doc_id", "tokens"]], (len(frames[0]), len(frames[1]))

@@ -79,7 +79,10 @@ class Judges:
         effective = effective_number(self.loads.tokens_NLE.sum((1, 2), dtype=np.float64))
         if effective >= MIN_EFFECTIVE:
             return ""
-        return f"{NOT_ENOUGH} how sure this is: {effective:.1f} of equal length"
+        return (
+            f"{NOT_ENOUGH} how sure this is: {effective:.1f} of equal length, and {MIN_EFFECTIVE} "
+            "are needed"
+        )
 
     def strata(self) -> np.ndarray:
         """Domains, if each has two groups to draw from; else all are of one."""

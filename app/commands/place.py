@@ -72,7 +72,7 @@ def place(
     from analysis import queries
     from analysis.expert_bytes import expert_bytes as bytes_of_expert
     from analysis.placement.sample import read_texts
-    from app.studies import placement
+    from app.studies import placement, placement_files
     from data.exports.new_file import new_file
     from data.outputs import require_new_file
     from data.store import open_trace
@@ -99,8 +99,10 @@ def place(
             settings.cluster(info)  # refused before anything is read
             placement.require_domain(info, domain)
             if out is not None:
-                placement.require_file(info)
-            used = None if current is None else placement.read_current(current, info, settings)
+                placement_files.require_file(info)
+            used = (
+                None if current is None else placement_files.read_current(current, info, settings)
+            )
             texts = read_texts(con, info)
         if today is not None:
             with open_trace(today) as con:
@@ -117,7 +119,7 @@ def place(
         size = expert_bytes or bytes_of_expert(info)
         if out is not None:
             with new_file(out) as file:
-                file.write(placement.map_file(made, info, form))
+                file.write(placement_files.map_file(made, info, form))
     (_print_json if as_json else _print)(made, drift, size)
     if out is not None:
         print(f"{out}: the map of {policy}, as {form} reads it", file=sys.stderr)
@@ -132,12 +134,24 @@ def _print_json(made: "Planned", drift: "Compared | None", expert_bytes: int | N
         for name, table in tables.items()
     }
     facts = {"policy": made.settings.policy, "held_out": made.judges.made_none, "drift": None}
-    print(json_text(facts | rows))
+    pairs = {
+        kind: {when: share.tolist() for when, share in of.items()}
+        for kind, of in made.traffic().items()
+    }
+    print(json_text(facts | rows | {"traffic": pairs}))
 
 
 def _print(made: "Planned", drift: "Compared | None", expert_bytes: int | None) -> None:
+    import numpy as np
+
     from app.studies.placement import BEFORE, TODAY, YESTERDAY
-    from app.studies.placement_words import MEASURE_TITLES, in_lines, titles, with_interval
+    from app.studies.placement_words import (
+        IF_OF_THESE,
+        MEASURE_TITLES,
+        in_lines,
+        titles,
+        with_interval,
+    )
 
     table = made.compared.table
     groups = counted(int(table.n_groups.iloc[0]), "group", "groups")
@@ -148,6 +162,15 @@ def _print(made: "Planned", drift: "Compared | None", expert_bytes: int | None) 
             print(line)
     if note := table.note.iloc[0]:
         print(note, file=sys.stderr)
+    for kind, of in made.traffic().items():
+        before, after = (share[~np.eye(len(share), dtype=bool)] for share in of.values())
+        if before.size:
+            print(
+                f"tokens that two {kind}s serve, mean over pairs: {before.mean():.1%} -> "
+                f"{after.mean():.1%}"
+            )
+    if made.in_use:
+        print(IF_OF_THESE, file=sys.stderr)
     layers = made.by_layer(expert_bytes=expert_bytes)
     moved = int(layers.moved_experts.sum())
     size = f", {moved * expert_bytes:,} bytes" if expert_bytes else ""
@@ -159,3 +182,5 @@ def _print(made: "Planned", drift: "Compared | None", expert_bytes: int | None) 
             for plan, name in named.items()
         ]
         print(f"busiest GPU, later texts: {', '.join(each)}")
+        if note := drift.table.note.iloc[0]:
+            print(f"later texts: {note}", file=sys.stderr)

@@ -113,8 +113,8 @@ def targets_of(lifts: pd.DataFrame, experts: list[Expert] | None, *, top: int) -
     for layer, expert in experts:
         if (layer, expert) not in known.index:
             raise ValueError(
-                f"expert {layer}:{expert} is never chosen in this trace, so there is nothing to "
-                "leave out"
+                f"expert {layer}:{expert} is never chosen in the half of the texts that chooses, "
+                "so no domain can be named that it serves; name another expert"
             )
     return claims_of(known.loc[experts].reset_index())
 

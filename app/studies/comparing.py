@@ -42,7 +42,8 @@ def subjects(first: Path, others: Sequence[Path], of: Sequence[str]) -> list[Sub
         )
     if len(set(found)) < len(found):
         raise ValueError("one of them was given twice; give each once")
-    if len(kinds := {part.partition(":")[0] for _, part in found}) > 1:
+    kinds = {part.partition(":")[0] for _, part in found}
+    if len(kinds) > 1 and kinds <= parts.KINDS:  # others are refused as no parts
         raise ValueError(
             f"parts of different kinds ({', '.join(sorted(kinds))}) have texts in common; give "
             "phases, domains or halves"

@@ -36,7 +36,8 @@ def naming(
         return None, ""
     if matched is None:
         return None, (
-            f"Experts are compared by their numbers; these may mean nothing, because {why}."
+            "Experts are compared by their numbers, which are the same experts only if one model "
+            f"made both traces; that cannot be checked, because {why.partition(';')[0]}."
         )
     found = sum(match.matched for match in matched.matches)
     if not found:

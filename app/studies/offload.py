@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH
+from analysis.groups import NOT_ENOUGH
 from analysis.offload.caches import (
     WARM_UP,
     Setting,
@@ -69,7 +69,7 @@ def parameters(subject: Subject) -> dict[str, int]:
 
 def in_words(counts: Mapping[str, Any], num_documents: int, *, whole: bool) -> str:
     """What was replayed; `whole`: by this study, else by a page as a first look."""
-    part = "the half of the groups that judges" if whole else "some texts, a first look"
+    part = "of the half of the groups that judges" if whole else "some texts, a first look"
     if counts["shortened"]:
         part += ", only their beginnings: each is longer than what is replayed"
     fitted = (
@@ -88,14 +88,11 @@ def in_words(counts: Mapping[str, Any], num_documents: int, *, whole: bool) -> s
 
 
 def unsure(hit_rates: pd.DataFrame) -> str:
-    """Why there are no intervals, as far as there are none; empty where all have some."""
-    if hit_rates.low.notna().any():
+    """Why there are no intervals; empty where there are some, or all groups are alike."""
+    if hit_rates.low.notna().any() or hit_rates.estimate.isin((0, 1)).all():
         return ""
-    if (hit_rates.n_groups < MIN_EFFECTIVE).all():
-        return (
-            f"{NOT_ENOUGH} how sure this is: {counted(hit_rates.n_groups.max(), 'group', 'groups')}"
-        )
-    return ""
+    groups = counted(int(hit_rates.n_groups.max()), "group", "groups")
+    return f"{NOT_ENOUGH} how sure this is: {groups} in all, and too few in each domain"
 
 
 def _settings(subject: Subject, slots: Sequence[int], *, per_layer: bool) -> list[Setting]:

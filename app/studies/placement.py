@@ -4,10 +4,8 @@ single group of texts, on the same.
 N = groups, L = MoE layers, H = GPUs, P = places.
 """
 
-import json
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,11 +18,7 @@ from analysis.placement.policies import EPLB, IN_ORDER, Traffic, known_policies,
 from analysis.placement.sample import Choices, PlacedTexts
 from analysis.placement.table import Compared, Judges, compare, interval
 from analysis.queries import TraceInfo
-from app import kept
 from app.studies.later import require_other_texts
-from data.exports.expert_location import expert_location
-from data.exports.expert_map import expert_map
-from data.placement_files import read_placement
 from data.words import counted
 
 BEFORE = "current"
@@ -33,8 +27,6 @@ YESTERDAY, TODAY = "yesterday's plan", "today's plan"
 USUAL_GPUS = 8
 ADVICE = "choose another domain or phase, or capture more texts"
 MOST_CELLS = 1 << 26  # of layers, places and GPUs; and of pairs of places
-SGLANG, VLLM_ASCEND = "sglang", "vllm-ascend"
-FORMS = {SGLANG: "SGLang", VLLM_ASCEND: "vLLM Ascend"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,23 +68,6 @@ def usual_gpus(num_experts: int) -> int:
     )
 
 
-def read_current(path: Path, info: TraceInfo, settings: Settings) -> Placement:
-    """The map in use. ValueError: it is none of this trace's model, or of other GPUs."""
-    numbers = kept.layer_numbers(info.config, info.num_layers)
-    experts_LP, devices = read_placement(path, info.layers, numbers)
-    if devices not in (None, settings.gpus):
-        raise ValueError(
-            f"{path.name} is of {devices} devices, and {settings.gpus} GPUs were given"
-        )
-    redundant = experts_LP.shape[1] - info.num_experts
-    if redundant < 0:
-        raise ValueError(
-            f"{path.name} has {experts_LP.shape[1]} places in a layer, the trace has "
-            f"{info.num_experts} experts; give the map of its model"
-        )
-    return Placement(experts_LP, replace(settings, redundant=redundant).cluster(info))
-
-
 @dataclass(frozen=True, slots=True)
 class Planned:
     """Maps of every policy, made of the same texts and measured on the same others."""
@@ -125,6 +100,23 @@ class Planned:
             rows.append(row | {"moved_experts": moved, "places": self.plan.cluster.num_places})
         table = pd.DataFrame(rows)
         return table if expert_bytes is None else table.assign(bytes=moved_L * expert_bytes)
+
+    def traffic(self) -> dict[str, dict[str, np.ndarray]]:
+        """Share of tokens that two GPUs serve [H, H], and where there are several that two nodes
+        do [M, M], before and after; empty where no single choice of those who judge is read."""
+        choices, plans = self.judges.choices, {"before": self.before, "after": self.plan}
+        if choices is None:
+            return {}
+        kinds = {"GPU": plans}
+        if self.settings.nodes > 1:
+            kinds["node"] = {when: plan.by_node() for when, plan in plans.items()}
+        return {
+            kind: {
+                when: costs.gpu_pair_traffic(costs.routes(choices, plan))
+                for when, plan in of.items()
+            }
+            for kind, of in kinds.items()
+        }
 
     def relative_loads(self, plan: Placement) -> np.ndarray:
         """load_LH over the mean of its layer; NaN of one without tokens."""
@@ -273,20 +265,3 @@ def require_domain(info: TraceInfo, domain: str | None) -> None:
         raise ValueError(
             f"{info.name} has no domain {domain!r:.80}; it has {', '.join(info.domains)}"
         )
-
-
-def require_file(info: TraceInfo) -> None:
-    """ValueError: the trace lacks layers of the model, of which an engine's map would tell."""
-    kept.require_whole_model(info.config, info.num_layers, what="a map")
-
-
-def map_file(of: Planned, info: TraceInfo, form: str) -> bytes:
-    """The plan as another engine reads it: `form` is one of FORMS. ValueError: the trace lacks
-    layers."""
-    require_file(info)
-    experts_LP = of.plan.experts_LP
-    if form == SGLANG:
-        value: object = expert_location(info.layers, experts_LP)
-    else:
-        value = expert_map(info.layers, of.settings.gpus, experts_LP)
-    return json.dumps(value, allow_nan=False).encode()

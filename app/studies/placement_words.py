@@ -17,6 +17,7 @@ from analysis.placement.table import (
 )
 from app.studies.placement import BEFORE, Planned
 
+IF_OF_THESE = "A map in use that was made of these very texts looks better here than on others."
 DASH = "\N{EN DASH}"
 TITLES = {
     IN_ORDER: "in order",

@@ -57,7 +57,9 @@ def test_layers_add_up_and_one_of_a_single_domain_is_left_out() -> None:
 def test_few_groups_have_a_null_and_the_reason_why_no_more() -> None:
     tokens_NLE, domain_id_N = planted(documents=9)
     table, _ = of_all(tokens_NLE, domain_id_N)
-    assert set(table.note) == {f"{NOT_ENOUGH} how sure this is: 9.0 of equal length in a domain"}
+    assert set(table.note) == {
+        f"{NOT_ENOUGH} how sure this is: a domain has 9.0 of equal length, and 10 are needed"
+    }
     assert table[["low", "high", "p", "q"]].isna().all(axis=None)
     assert table.null.notna().all()
 

@@ -50,7 +50,7 @@ def test_every_domain_has_its_own_number() -> None:
 
 def test_a_figure_of_all_groups_needs_ten_in_every_domain() -> None:
     size_N, domain_id_N = np.ones(24), np.repeat([0, 1], [15, 9])
-    why = f"{NOT_ENOUGH} how sure this is: 9.0 of equal length in a domain"
+    why = f"{NOT_ENOUGH} how sure this is: a domain has 9.0 of equal length, and 10 are needed"
     assert too_few(size_N, domain_id_N) == why
     assert too_few(np.ones(20), np.repeat([0, 1], 10)) == ""
 

@@ -58,7 +58,7 @@ def test_one_domain_leaves_the_load() -> None:
 
 def test_few_groups_have_no_interval() -> None:
     table = by_metric(*planted(documents=9))
-    few = f"{NOT_ENOUGH} how sure this is: 9.0 of equal length in a domain"
+    few = f"{NOT_ENOUGH} how sure this is: a domain has 9.0 of equal length, and 10 are needed"
     assert table.note["gini"] == table.note["mutual_information"] == few
     assert table.estimate["gini"] > 0
     assert table.drop("dead_experts")[["low", "high", "p", "q"]].isna().all(axis=None)
@@ -71,7 +71,9 @@ def test_one_domain_of_few_groups_leaves_estimates_and_nulls() -> None:
     table = table.drop("dead_experts")
     assert len(table) == len(LOAD_METRICS) - 1 + len(DOMAIN_METRICS)
     assert table[["low", "high", "p", "q"]].isna().all(axis=None)
-    assert set(table.note) == {f"{NOT_ENOUGH} how sure this is: 9.0 of equal length in a domain"}
+    assert set(table.note) == {
+        f"{NOT_ENOUGH} how sure this is: a domain has 9.0 of equal length, and 10 are needed"
+    }
     assert table[["estimate", "null"]].notna().all(axis=None)
 
 
@@ -82,7 +84,7 @@ def test_a_giant_group_is_too_few() -> None:
     assert table.low.isna().all()
     assert table.p.isna().all()
     assert set(table.note.drop("dead_experts")) == {
-        f"{NOT_ENOUGH} how sure this is: 2.5 of equal length in a domain"
+        f"{NOT_ENOUGH} how sure this is: a domain has 2.5 of equal length, and 10 are needed"
     }
 
 

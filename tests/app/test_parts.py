@@ -21,7 +21,8 @@ def test_the_parts_of_a_trace(trace: Path) -> None:
         assert parts_of(con) == {
             "phases": ["phase:prefill", "phase:decode"],
             "domains": ["domain:math", "domain:code", "domain:unlabelled"],
-        }  # and no halves: each domain has one group of texts
+            "halves": ["half:first", "half:second"],
+        }
 
 
 def write_many_texts(path: Path) -> None:
@@ -53,9 +54,14 @@ def test_the_halves_share_no_text_and_have_as_many_of_every_domain(tmp_path: Pat
     assert texts[0] | texts[1] == set(range(20))
 
 
-def test_one_group_of_texts_has_no_halves(trace: Path) -> None:
-    with pytest.raises(ValueError, match="too few groups of texts for two halves"):
-        open_part(trace, "half:second")
+def test_one_group_of_texts_has_no_halves(tmp_path: Path) -> None:
+    path = tmp_path / "one.duckdb"
+    write_choices(path, np.zeros((4, 1, 1), int), np.zeros(4, int))
+    with open_trace(path) as con:
+        assert parts_of(con) == {}
+    for half in ("first", "second"):
+        with pytest.raises(ValueError, match="too few groups of texts for two halves"):
+            open_part(path, f"half:{half}")
 
 
 @pytest.mark.parametrize(

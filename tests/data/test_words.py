@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.words import decimals
+from data.words import decimals, listed
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,8 @@ def test_decimals_show_two_digits_of_a_small_change(
     changes: tuple[float, ...], digits: int
 ) -> None:
     assert decimals(*changes, least=4) == digits
+
+
+def test_names_are_listed() -> None:
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"

@@ -30,7 +30,7 @@ COLUMNS = {  # of the table of costs, as people read them
     "estimate": "hit_rate",
     "low": "hit_rate_low",
     "high": "hit_rate_high",
-    "gain": "gain_over_lru",
+    "gain": "points_over_LRU",
     "misses": "misses_a_token",
     "ahead": "ahead_a_token",
     "megabytes": "MB_a_token",
@@ -101,9 +101,10 @@ def hit_rates(trace: Trace, palette: Palette, found: Replayed, setting: Setting)
         ),
         alt="Lines: hit rate of every policy by the number of slots",
         note=(
-            f"{in_words(found.counts, trace.info.num_documents, whole=found.whole)} Bars: 95 % "
-            f"intervals over groups of texts{why and f': {why}'}. Belady's bound knows the "
-            "future; over the replay from its start no policy that loads only what is "
+            f"{in_words(found.counts, trace.info.num_documents, whole=found.whole)} "
+            f"{f'No intervals: {why}.' if why else 'Bars: 95 % intervals over groups of texts.'} "
+            "Belady's bound knows the future; over the replay from its start no policy that "
+            "loads only what is "
             "asked for can hit more often. "
             "Dashed: the share of all experts that fits, what a set drawn at random would hit. "
             "Dotted: the size chosen above."
@@ -113,15 +114,16 @@ def hit_rates(trace: Trace, palette: Palette, found: Replayed, setting: Setting)
 
 def policies(found: Replayed, setting: Setting, costs: Costs) -> Panel:
     rows = _of_size(found, setting, costs)
-    shown = rows[list(COLUMNS)].rename(columns=COLUMNS)
+    shares = ["estimate", "low", "high", "gain"]
+    shown = rows.assign(**(100 * rows[shares]))[list(COLUMNS)].rename(columns=COLUMNS)
     return Panel(
         name="cache_policies",
         title=f"What a token costs with {setting.slots:,} slots",
         table=rows,
         preview=shown.assign(policy=shown.policy.map(TITLES)),
         note=(
-            "ms_for_misses: what a token waits for, if what is loaded ahead arrives while others "
-            "compute. ms_for_all: if nothing does. Gains over LRU are paired: the same texts, the "
+            "ms for misses: what a token waits for, if what is loaded ahead arrives while others "
+            "compute. ms for all: if nothing does. Gains over LRU are paired: the same texts, the "
             "same tokens."
             + (
                 ""

@@ -14,7 +14,7 @@ from app.studies.sides import Side
 from app.trace import BY_IDENTITY, Trace
 from app.views.compare import figures
 from app.views.compare.words import minus, times
-from app.views.shared.intervals import MEASURES
+from app.views.shared.intervals import DASH, MEASURES
 from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
@@ -43,9 +43,12 @@ def headline(found: Compared) -> list[tuple[str, str, str]]:
     numbers = []
     if found.loads is not None:
         sure, tested = int((found.loads.q < MAX_Q).sum()), int(found.loads.q.notna().sum())
-        numbers.append(("Experts whose load changed", f"{sure:,}", f"of {tested:,}, q < {MAX_Q}"))
+        value, said = f"{sure:,}", f"of {tested:,}, q < {MAX_Q}"
+        if not tested:
+            value, said = DASH, "too few independent texts"
+        numbers.append(("Experts whose load changed", value, said))
         known = found.loads.estimate.dropna().abs()
-        if len(known):
+        if len(known) and tested:
             numbers.append(("Median change of a load", times(2 ** known.median()), "1× is none"))
     for row in whole(found).to_dict("records"):
         measure = figures.PER_TOKEN[row["figure"]]

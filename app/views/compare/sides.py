@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import streamlit as st
 
+from analysis import queries
 from app import parts, workspace
+from app.studies.summary import is_large
 from app.trace import BY_IDENTITY, Trace, open_trace
 from app.views.shared import controls
 from app.views.shared.trace_choice import UNREADABLE, say_missing
@@ -48,14 +50,25 @@ def say_what_is_missing() -> None:
 
 
 def _alike(trace: Trace, files: dict[str, workspace.TraceFile]) -> str:
-    """Of the first few traces one of a model of the same shape, if there is one."""
-    shape = trace.info.layer_sizes.tolist()
-    names = list(files)
+    """Of the first few traces one of a model of the same shape, and of these the one with most
+    texts in common."""
+    shape, names = trace.info.layer_sizes.tolist(), list(files)
+    found = []
     for name in names[:LOOKED_AT]:
         with suppress(ValueError):  # it cannot be read, which its own page says
-            if open_trace(files[name]).info.layer_sizes.tolist() == shape:
-                return name
-    return names[0]
+            other = open_trace(files[name])
+            same = other.info.layer_sizes.tolist() == shape
+            found.append((same, len(_texts(trace) & _texts(other)), name))
+    return max(found, key=lambda of: of[:2])[2] if found else names[0]
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _texts(trace: Trace) -> set[str]:
+    """By which they are recognized; of a large trace that takes too long for a guess."""
+    if is_large(trace.info):
+        return set()
+    with trace.cursor() as con:
+        return set(queries.document_keys(con).whole.dropna())
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)

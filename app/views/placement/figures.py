@@ -47,9 +47,10 @@ def gpu_load_heatmap(
 
 
 def traffic_heatmap(
-    share_HH: np.ndarray, palette: Palette, *, high: float, what: str = "GPU"
+    share_HH: np.ndarray, palette: Palette, *, ends: tuple[float, float], what: str = "GPU"
 ) -> go.Figure:
-    """Share of tokens that both serve; the diagonal, one with itself, stays empty."""
+    """Share of tokens that both serve; the diagonal, one with itself, stays empty. Colours reach
+    from the least to the most."""
     count = len(share_HH)
     apart_HH = np.where(np.eye(count, dtype=bool), np.nan, share_HH)
     hover = [
@@ -68,7 +69,8 @@ def traffic_heatmap(
         rows=labels,
         columns=labels,
         hover_RC=np.array(hover),
-        coloraxis=amount_axis(palette, high=high, title="tokens", tickformat=".0%"),
+        coloraxis=amount_axis(palette, high=ends[1], title="tokens", tickformat=".0%")
+        | {"cmin": min(ends[0], 0.9 * ends[1])},
         height=max(240, 22 * count + 80),
     )
     return _numbered(figure, count).update_xaxes(title_text=what).update_yaxes(title_text=what)

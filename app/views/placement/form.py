@@ -9,7 +9,8 @@ from analysis.expert_bytes import expert_groups
 from analysis.placement.maps import Placement
 from analysis.placement.policies import POLICIES
 from app import workspace
-from app.studies.placement import Settings, read_current, usual_gpus
+from app.studies.placement import Settings, usual_gpus
+from app.studies.placement_files import read_current
 from app.studies.placement_words import TITLES
 from app.trace import Trace, open_trace
 from app.views.shared import controls

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import evidence
-from app.studies.placement import FORMS, map_file
+from app.studies.placement_files import FORMS, map_file
 from app.views.placement import elsewhere, form, made, panels, words
 from app.views.shared import controls, limits
 from app.views.shared.drawing import draw, draw_abreast

@@ -7,7 +7,6 @@ import pandas as pd
 
 from analysis.expert_bytes import expert_bytes
 from analysis.placement import costs
-from analysis.placement.maps import Placement
 from analysis.placement.table import BUSIEST, GPUS, READ_MOST, SGLANG
 from app.studies.placement import BEFORE, Planned
 from app.studies.placement_words import DASH, SHORT, number, titles, with_interval
@@ -148,23 +147,8 @@ def _side_by_side(of: Planned) -> pd.DataFrame:
 
 def traffic_panels(of: Planned, palette: Palette) -> list[Panel]:
     """None where no single choice of the texts that judge was read."""
-    choices = of.judges.choices
-    if choices is None:
-        return []
-    panels = _pair_panels(of, palette, "GPU", {when: _pairs(of, plan) for when, plan in _both(of)})
-    if of.settings.nodes > 1:
-        nodes = {when: costs.node_pair_traffic(choices, plan) for when, plan in _both(of)}
-        panels += _pair_panels(of, palette, "node", nodes)
-    return panels
-
-
-def _both(of: Planned) -> list[tuple[str, Placement]]:
-    return [("before", of.before), ("after", of.plan)]
-
-
-def _pairs(of: Planned, plan: Placement) -> np.ndarray:
-    assert of.judges.choices is not None
-    return costs.gpu_pair_traffic(costs.routes(of.judges.choices, plan))
+    pairs = of.traffic().items()
+    return [panel for what, shares in pairs for panel in _pair_panels(of, palette, what, shares)]
 
 
 def _pair_panels(
@@ -174,6 +158,7 @@ def _pair_panels(
     high = max((float(one.max()) for one in apart if one.size), default=0.0)
     if not high:
         return []
+    ends = min(float(one.min()) for one in apart), high
     titled = _titled(of)
     panels = []
     for when, share in shares.items():
@@ -184,7 +169,7 @@ def _pair_panels(
                 name=f"{what.lower()}_traffic_{when}",
                 title=f"{what[0].upper()}{what[1:]}s that serve the same token, {titled[when]}",
                 table=table,
-                figure=traffic_heatmap(share, palette, high=high, what=what),
+                figure=traffic_heatmap(share, palette, ends=ends, what=what),
                 alt=f"Heatmap: share of tokens that two {what}s serve in a layer, {when}",
             )
         )

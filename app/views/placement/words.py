@@ -5,9 +5,9 @@ import numpy as np
 from analysis.placement.sample import PlacedTexts
 from analysis.placement.table import BUSIEST
 from app.studies.placement import BEFORE, Planned
-from app.studies.placement_words import number, titles, with_interval
+from app.studies.placement_words import IF_OF_THESE, number, titles, with_interval
 from app.views.shared.sampled import sampled
-from data.words import counted
+from data.words import counted, listed
 
 LOAD_NOTE = (
     "Load of a GPU over the mean of its layer, on the texts that measure. Orange: above the mean, "
@@ -76,10 +76,11 @@ def who_measures(of: Planned) -> str:
     number = counted(int(of.compared.table.n_groups.iloc[0]), "group", "groups")
     if not of.judges.made_none:
         return f"Made of {number} of texts and measured on the same."
-    return (
+    said = (
         f"One half of the groups of texts makes every map, the other half, {number}, judges it; "
         "bars are 95 % intervals over these."
     )
+    return f"{said} {IF_OF_THESE}" if of.in_use else said
 
 
 def most_even(of: Planned) -> str:
@@ -93,9 +94,10 @@ def most_even(of: Planned) -> str:
     if len(names) == len(of.plans):
         return "No map is surely more even than another."
     if others:
-        like = ", ".join(names[1:])
+        less = [name for plan, name in titles(of).items() if plan in of.plans and name not in names]
         first = f"{names[0][0].upper()}{names[0][1:]} is the most even of this sample"
-        return f"{first}; all but {like} are surely less even."
+        verb = "is" if len(less) == 1 else "are"
+        return f"{first}; {listed(names[1:])} may be as even, {listed(less)} {verb} surely less so."
     return (
         f"{names[0][0].upper()}{names[0][1:]} is the most even: its busiest GPU has "
         f"{with_interval(row)} the mean load."

@@ -28,7 +28,8 @@ SAMPLE_SIZES = {  # as pages call them
     "n_tokens": "tokens",
 }
 FORMATS = {"p": "%.2g", "q": "%.2g", "effective_number": "%.1f", "design_effect": "%.1f"}
-FORMATS |= dict.fromkeys(("hit_rate", "hit_rate_low", "hit_rate_high", "gain_over_lru"), "percent")
+FORMATS |= dict.fromkeys(("hit_rate", "hit_rate_low", "hit_rate_high"), "%.1f%%")
+FORMATS["points_over_LRU"] = "%+.1f"
 
 
 def palette() -> Palette:

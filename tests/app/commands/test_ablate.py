@@ -1,6 +1,7 @@
 """`routescope ablate` on a tiny model: what it stores, prints and refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from app.commands.ablate import ablate
 from app.commands.capture import capture
 from app.commands.signals import INTERRUPTED
 from app.sidecars import CAUSES
-from app.studies import ablation
+from app.studies import ablation, claims
 from app.studies.claims import Expert
 from data.sidecar import Sidecar, read_sidecar, sidecar_path
 from data.store import open_trace
@@ -143,12 +144,26 @@ def test_a_wrong_name_is_refused(trace: Path, folder: Path, experts: str, line: 
     assert not sidecar_path(trace, CAUSES).is_file()
 
 
-def test_where_no_text_is_left_to_judge_it_is_refused(tmp_path: Path, folder: Path) -> None:
+def test_where_no_text_is_left_to_judge_it_is_refused(trace: Path) -> None:
+    """A text of the other half may be without a choice."""
+    with open_trace(trace) as con:
+        info = queries.trace_info(con)
+        found = claims.halves(con, info)
+        none = replace(found, judges=found.judges.iloc[:0])
+        with pytest.raises(ValueError, match="no text is left to judge"):
+            ablation.plan(con, info, none, [], tokens_per_domain=10, seed=0)
+
+
+def test_an_expert_that_the_choosing_half_lacks_is_named_so(tmp_path: Path, folder: Path) -> None:
+    """Of two texts one chooses, and the busiest experts are those of both."""
     trace = captured(tmp_path, folder, texts=1)
-    names = named(busiest(trace))
+    with open_trace(trace) as con:
+        lifts = claims.halves(con, queries.trace_info(con)).lifts
+    unseen = lifts.groupby(["layer_id", "expert_id"]).n_tokens.max()
+    layer, expert = unseen.index[unseen == 0][0]
+    names = f"{layer}:{expert}"
     result = run("ablate", "--trace", trace, "--model", folder, "--experts", names)
-    assert isinstance(result.exception, ValueError)
-    assert "no text is left to judge" in str(result.exception)
+    assert f"expert {names} is never chosen in the half of the texts" in str(result.exception)
 
 
 def test_another_model_is_refused(trace: Path) -> None:

@@ -41,6 +41,11 @@ def test_json_holds_the_tables(trace: Path) -> None:
     assert {row["plan"] for row in value["policies"]} >= {"current", "greedy", "coactivation"}
     assert [row["layer_id"] for row in value["layers"]] == [0, 1]
     assert {row["plan"] for row in value["drift"]} >= {"today's plan"}
+    pairs = value["traffic"]["GPU"]
+    assert set(pairs) == {"before", "after"}
+    assert [len(row) for row in pairs["after"]] == [4] * 4
+    assert "node" not in value["traffic"]
+    assert "tokens that two GPUs serve, mean over pairs" in place(trace)
 
 
 @pytest.mark.parametrize(("form", "devices"), [("sglang", None), ("vllm-ascend", 4)])
@@ -52,7 +57,9 @@ def test_the_map_is_written_and_is_the_next_map_in_use(
     rows = read_rows(out)
     assert rows.devices == devices
     assert [sorted(row) for row in rows.ids] == [list(range(8))] * 2
-    assert "moves 0 of 16 experts" in place(trace, "--current", str(out))
+    again = CliRunner().invoke(app, ["place", str(trace), "--gpus", "4", "--current", str(out)])
+    assert "moves 0 of 16 experts" in again.stdout
+    assert "A map in use that was made of these very texts looks better" in again.stderr
 
 
 def test_a_later_trace_is_measured_too(trace: Path, tmp_path: Path) -> None:

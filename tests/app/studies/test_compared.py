@@ -256,6 +256,7 @@ def test_traces_of_one_name_are_told_apart_by_their_folders() -> None:
 def test_parts_of_different_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match="parts of different kinds"):
         subjects(Path("a"), [], ["domain:math", "half:first"])
+    assert len(subjects(Path("a"), [], ["foo", "bar"])) == 2  # refused as no parts, once opened
 
 
 def test_models_that_nothing_tells_apart_are_compared_by_number_and_said_to_be(

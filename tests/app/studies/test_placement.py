@@ -11,7 +11,7 @@ from analysis import queries
 from analysis.placement.maps import in_order
 from analysis.placement.sample import PlacedTexts, read_texts
 from analysis.placement.table import BUSIEST, GPUS
-from app.studies import placement
+from app.studies import placement, placement_files
 from app.studies.placement import BEFORE, TODAY, YESTERDAY, Settings
 from data.exports.expert_map import expert_map
 from data.store import open_trace
@@ -91,8 +91,8 @@ def test_a_map_in_use_is_what_the_plan_is_compared_with(texts: PlacedTexts, tmp_
     info, settings = texts.info, Settings(gpus=4)
     of = placement.planned(texts, settings)
     path = tmp_path / "map.json"
-    path.write_bytes(placement.map_file(of, info, "sglang"))
-    current = placement.read_current(path, info, settings)
+    path.write_bytes(placement_files.map_file(of, info, "sglang"))
+    current = placement_files.read_current(path, info, settings)
     again = placement.planned(texts, settings, current=current)
     assert again.compared.row("eplb", BUSIEST).change == pytest.approx(0, abs=1e-6)
     assert again.by_layer().moved_experts.tolist() == [0, 0]
@@ -116,7 +116,7 @@ def test_a_map_that_does_not_fit_is_refused(
     path = tmp_path / "map.json"
     path.write_text(json.dumps(map_))
     with pytest.raises(ValueError, match=message):
-        placement.read_current(path, texts.info, Settings(gpus=4))
+        placement_files.read_current(path, texts.info, Settings(gpus=4))
 
 
 def test_a_map_of_other_devices_is_refused(texts: PlacedTexts, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_map_of_other_devices_is_refused(texts: PlacedTexts, tmp_path: Path) -
     experts_LP = in_order(Settings(gpus=2).cluster(texts.info), 2).experts_LP
     path.write_text(json.dumps(expert_map(texts.info.layers, 2, experts_LP)))
     with pytest.raises(ValueError, match=r"map.json is of 2 devices, and 4 GPUs were given"):
-        placement.read_current(path, texts.info, Settings(gpus=4))
+        placement_files.read_current(path, texts.info, Settings(gpus=4))
 
 
 def test_a_phase_that_is_not_told_apart_is_refused(tmp_path: Path) -> None:
@@ -186,11 +186,11 @@ def test_of_a_trace_of_some_layers_there_is_no_map(texts: PlacedTexts, tmp_path:
     info, settings = replace(texts.info, config=kept), Settings(gpus=4)
     of = placement.planned(texts, settings)
     with pytest.raises(ValueError, match="holds layers 1 and 3 alone, and a map is of all layers"):
-        placement.map_file(of, info, "sglang")
+        placement_files.map_file(of, info, "sglang")
     rows = [[7 - expert if layer % 2 else expert for expert in range(8)] for layer in range(4)]
     value = expert_map([texts.info.layers[0]] * 4, 4, np.array(rows))
     (tmp_path / "whole.json").write_text(json.dumps(value))
-    used = placement.read_current(tmp_path / "whole.json", info, settings)
+    used = placement_files.read_current(tmp_path / "whole.json", info, settings)
     assert used.experts_LP.tolist() == [[7, 6, 5, 4, 3, 2, 1, 0]] * 2
 
 

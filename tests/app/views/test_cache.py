@@ -11,6 +11,7 @@ import pytest
 from analysis.offload.caches import Setting
 from app import workspace
 from app.commands.cache import cache
+from app.studies.offload import unsure
 from app.trace import Trace, open_trace
 from app.views.cache import panels
 from app.views.cache import replayed as of_page
@@ -175,8 +176,22 @@ def test_hit_rates_are_shown_in_per_cent(uneven: Path) -> None:
     setting = Setting(slots=found.sizes[0], per_layer=False, cold=False)
     preview = panels.policies(found, setting, COSTS).preview
     assert preview is not None
-    shares = {name for name in preview if controls.FORMATS.get(str(name)) == "percent"}
-    assert shares == {"hit_rate", "hit_rate_low", "hit_rate_high", "gain_over_lru"}
+    shares = {name for name in preview if controls.FORMATS.get(str(name)) == "%.1f%%"}
+    assert shares == {"hit_rate", "hit_rate_low", "hit_rate_high"}
+    rows = found.curve[found.curve.slots == setting.slots]
+    np.testing.assert_allclose(preview.hit_rate, 100 * rows.estimate)
+    np.testing.assert_allclose(preview.points_over_LRU, 100 * rows.gain)
+
+
+def test_without_intervals_it_is_said_why(uneven: Path) -> None:
+    found = replayed(opened(uneven), per_layer=False, cold=False)
+    setting = Setting(slots=found.sizes[0], per_layer=False, cold=False)
+    trace = opened(uneven)
+    assert "Bars: 95 % intervals" in panels.hit_rates(trace, LIGHT, found, setting).note
+    none = found.curve.assign(low=np.nan, high=np.nan, n_groups=29, estimate=0.5)
+    note = panels.hit_rates(trace, LIGHT, replace(found, curve=none), setting).note
+    assert "No intervals: not enough independent texts to say how sure this is: 29 groups" in note
+    assert not unsure(none.assign(estimate=1.0))  # all groups are alike
 
 
 def test_the_beginnings_of_long_texts_are_said_to_be_no_more(

@@ -14,6 +14,7 @@ from app.views.compare import expert_figures, figures
 from app.views.compare import words as compare_words
 from app.views.compare.expert_panels import _ordered
 from app.views.shared import heatmap
+from app.views.shared.intervals import DASH
 from app.views.shared.theme import LIGHT
 from tests.app.incomplete_traces import CASES
 from tests.app.pages import page, texts, words
@@ -41,6 +42,23 @@ def test_every_look_of_two_traces(two: Path, look: str) -> None:
     assert not app.exception
     assert "Both have 24 groups of the same texts, compared pair by pair." in texts(app)
     assert "First: before. Second: later." in texts(app)
+
+
+def test_a_trace_with_the_same_texts_is_compared_first(two: Path) -> None:
+    """A newer one of the same shape has other texts."""
+    ids_TLK = np.random.default_rng(3).random((60, 2, 8)).argsort(-1)[..., :1]
+    write_choices(two / "newest.duckdb", ids_TLK, np.repeat(np.arange(100, 106), 10), num_experts=8)
+    assert page("compare", trace="before").multiselect[0].value == ["later"]
+    assert page("compare", trace="newest").multiselect[0].value == ["later"]  # the newest other one
+
+
+def test_what_nothing_tests_is_no_0_of_0(traces: Path) -> None:
+    ids_TLK = np.random.default_rng(3).random((60, 2, 8)).argsort(-1)[..., :1]
+    for name in ("few", "more"):
+        write_choices(traces / f"{name}.duckdb", ids_TLK, np.repeat([0, 1, 2], 20), num_experts=8)
+    app = page("compare", trace="few", traces="more")
+    (changed,) = [metric for metric in app.metric if metric.label == "Experts whose load changed"]
+    assert (changed.value, changed.delta) == (DASH, "too few independent texts")
 
 
 def test_a_changed_load_is_said(two: Path) -> None:

@@ -112,7 +112,7 @@ def test_the_load_of_a_gpu_is_relative_to_its_layer() -> None:
 
 
 def test_a_gpu_and_itself_have_no_colour_but_say_what_it_serves() -> None:
-    figure = figures.traffic_heatmap(np.array([[0.5, 0.2], [0.2, 0.4]]), LIGHT, high=0.2)
+    figure = figures.traffic_heatmap(np.array([[0.5, 0.2], [0.2, 0.4]]), LIGHT, ends=(0.2, 0.2))
     assert np.isnan(figure.data[0].z[0, 0])
     assert figure.data[1].text.tolist()[0] == "GPU 0: serves <b>50.0%</b> of the tokens"
 
