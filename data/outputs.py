@@ -108,9 +108,10 @@ def _left_behind(place: Path) -> list[Path]:
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Of a folder that is filled in place: a second process is refused while this one lives."""
-    with _lock(folder) as free:
+def only_writer(folder: Path, *, by: Path | None = None) -> Iterator[None]:
+    """Of a folder that is filled in place: a second process is refused while this one lives. `by`:
+    the file that tells, where others begin files of their own in the folder (alone_in)."""
+    with _lock(by or folder) as free:
         if not free:
             raise ValueError(f"another process is writing to {folder}; wait for it or end it")
         yield

@@ -97,12 +97,13 @@ def shards_of(out: Path, *, resume: bool) -> Iterator[Shards]:
     if resume and not folder.is_dir():
         raise ValueError(f"there is no {folder} to continue; leave out --resume")
     folder.mkdir(parents=True, exist_ok=True)
-    with only_writer(folder):
+    shards = Shards(folder)
+    shards.unfinished.touch()
+    with only_writer(folder, by=shards.unfinished):
         shards = found_in(folder)
         if shards.finished and not resume:
             raise ValueError(f"{folder} holds an unfinished capture; add --resume or delete it")
         shards.discard_unfinished()
-        shards.unfinished.touch()
         try:
             yield shards
         finally:

@@ -13,6 +13,7 @@ from app.studies.ray_capture import merge_shards, require_as_written, shards_of,
 from app.studies.ray_cluster import Placement, cluster, placement, require_answer
 from app.studies.ray_worker import Shard, Work, Worker, documents_of, table_of
 from app.studies.reader import Loading
+from data import outputs
 from data.connection import TraceError
 from data.groups import Grouping
 from data.routing import Document
@@ -153,6 +154,23 @@ def test_a_shard_that_is_missing_or_another_is_refused(work: Work) -> None:
     Path(shard.path).unlink()
     with pytest.raises(ValueError, match=r"documents 0 to 5, which .* are not there as it wrote"):
         require_as_written(shard)
+
+
+def test_workers_begin_their_shards_without_waiting_for_the_driver(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(outputs.time, "sleep", waited.append)
+    out = tmp_path / "t.duckdb"
+    with shards_of(out, resume=False) as shards:
+        captured(work, TEXTS[:3])
+        with (
+            pytest.raises(ValueError, match=r"another process is writing to .*t\.duckdb\.shards"),
+            shards_of(out, resume=False),
+        ):
+            pass
+        assert shards.some()
+    assert not waited
 
 
 def test_shards_of_an_earlier_capture_are_kept_and_others_deleted(
