@@ -37,6 +37,12 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def few_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of each worker instead of eight: a shard takes a moment."""
+    monkeypatch.setattr(ray_capture, "TASKS", 3)
+
+
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
     return write(tmp_path / "p.csv", TEXTS)
