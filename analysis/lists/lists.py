@@ -3,6 +3,7 @@ on one.
 
 Each half of the groups is measured with the list that the other half chose, so every group counts
 and none is measured with a list of its own; a single group can only be measured with its own.
+
 N = groups, H = halves, L = MoE layers, E = routed
 experts, X = amounts of a layer that choose a list each, R = resamples.
 """

@@ -82,8 +82,7 @@ def in_words(counts: Mapping[str, Any], num_documents: int, *, whole: bool) -> s
         f"{counted(counts['tokens'], 'token', 'tokens')} in {counts['texts']:,} of "
         f"{counted(num_documents, 'text', 'texts')} ({part}). A warm cache is filled by the first "
         f"{WARM_UP:.0%} of the tokens, which do not count; a cold one is emptied before every "
-        "text. "
-        f"{fitted}"
+        f"text. {fitted}"
     )
 
 

@@ -103,11 +103,9 @@ def hit_rates(trace: Trace, palette: Palette, found: Replayed, setting: Setting)
         note=(
             f"{in_words(found.counts, trace.info.num_documents, whole=found.whole)} "
             f"{f'No intervals: {why}.' if why else 'Bars: 95 % intervals over groups of texts.'} "
-            "Belady's bound knows the future; over the replay from its start no policy that "
-            "loads only what is "
-            "asked for can hit more often. "
-            "Dashed: the share of all experts that fits, what a set drawn at random would hit. "
-            "Dotted: the size chosen above."
+            "Belady's bound knows the future; over the replay from its start no policy that loads "
+            "only what is asked for can hit more often. Dashed: the share of all experts that "
+            "fits, what a set drawn at random would hit. Dotted: the size chosen above."
         ),
     )
 
