@@ -43,7 +43,7 @@ def merge_pairs(choices: pd.DataFrame, num_experts: int, *, count: int, seed: in
         groups = "1 group of texts has" if number == 1 else f"{number} groups of texts have"
         raise ValueError(
             f"{groups} choices here, and pairs are compared across {MIN_GROUPS} groups or more; "
-            "--list prune takes fewer"
+            "the list to prune takes fewer"
         )
     choices = choices.assign(place=np.unique(choices.token_id, return_inverse=True)[1])
     closeness = [_closeness(choices, num_experts, seed=seed + split) for split in range(SPLITS)]

@@ -69,8 +69,10 @@ class Judges:
         )
 
     def num_tokens(self) -> int:
-        sizes_N = self.loads.size_N
-        return int((self.loads.tokens_NLE if sizes_N is None else sizes_N).sum())
+        """Where they are unknown, choices of the layer that has most."""
+        if self.loads.size_N is not None:
+            return int(self.loads.size_N.sum())
+        return int(self.loads.tokens_NLE.sum((0, 2), dtype=np.int64).max())
 
     def note(self) -> str:
         """Why it is not said how sure a figure is; empty where it is."""
@@ -145,7 +147,7 @@ def compare(
 ) -> Compared:
     """estimate with low and high (95 %), change from the map `before` on the same samples with its
     own, random (mean of RANDOM_MAPS maps with as many places), balanced, n_groups, n_tokens
-    (choices where tokens are unknown), note (why there is no interval). What takes single choices
+    (num_tokens), note (why there is no interval). What takes single choices
     is measured on the groups of which they are read."""
     table, busiest = _rows(plans, judges, partial(_of_loads, only_balance=only_balance), before)
     if not only_balance and (read := judges.of_choices()) is not None:

@@ -99,7 +99,7 @@ def cache(
         return
     print(_in_columns(shown.drop(columns=CHOSEN)), _in_columns(found.predictions), sep="\n\n")
     print(in_words(found.parameters, info.num_documents, whole=True), file=sys.stderr)
-    if note := unsure(found.hit_rates):
+    if note := unsure(shown):
         print(note, file=sys.stderr)
     if size is None:
         print("how large an expert is cannot be told: --expert-bytes gives megabytes and times")

@@ -95,6 +95,9 @@ def compare(first: Side, second: Side, *, renaming: Renaming | None = None) -> C
             lifts = lifts[lifts.domain.isin(shared)].reset_index(drop=True)
         if renaming:
             loads, lifts = (None if of is None else renaming.kept(of) for of in (loads, lifts))
+    if renaming and figures is None:
+        layers = f"{first.info.num_layers} MoE layers against {second.info.num_layers}"
+        lacking.append(f"{layers}: figures of layers are not compared")
     if not sides.like_tokens():
         lacking.append(
             "tokenizers differ, and so do lengths of tokens: loss a token is not compared"

@@ -235,9 +235,9 @@ def all_compared(sides: Sequence[Side], models: Sequence[TracedModel]) -> list[C
 
 
 def ended_in_words(loads: pd.DataFrame) -> str:
-    """How many experts only one of the two chooses, as far as that is significant; empty: none."""
-    sure = loads[loads.q < MAX_Q]
-    gone, came = int((sure.second == 0).sum()), int((sure["first"] == 0).sum())
+    """How many experts only one of the two chooses; empty: none."""
+    zero, zero_first = loads.second == 0, loads["first"] == 0
+    gone, came = int((zero & ~zero_first).sum()), int((zero_first & ~zero).sum())
     said = []
     if gone:
         of = counted(gone, "expert of the first is", "experts of the first are")

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 from duckdb import DuckDBPyConnection
 
-from analysis.groups import NOT_ENOUGH
 from analysis.offload.caches import (
     WARM_UP,
     Setting,
@@ -87,11 +86,11 @@ def in_words(counts: Mapping[str, Any], num_documents: int, *, whole: bool) -> s
 
 
 def unsure(hit_rates: pd.DataFrame) -> str:
-    """Why there are no intervals; empty where there are some, or all groups are alike."""
-    if hit_rates.low.notna().any() or hit_rates.estimate.isin((0, 1)).all():
+    """Why there are no intervals; empty where there are some."""
+    if hit_rates.low.notna().any():
         return ""
     groups = counted(int(hit_rates.n_groups.max()), "group", "groups")
-    return f"{NOT_ENOUGH} how sure this is: {groups} in all, and too few in each domain"
+    return f"{groups} of texts, all alike or too few in a domain, do not tell how sure this is"
 
 
 def _settings(subject: Subject, slots: Sequence[int], *, per_layer: bool) -> list[Setting]:

@@ -76,7 +76,7 @@ def _require_words(subject: Subject) -> None:
     if subject.info.counts_only:
         raise ValueError(
             "the trace counts choices and names no token, so no experts can be said to be chosen "
-            "by the same words; --list prune takes counts"
+            "by the same words; the list to prune takes counts"
         )
     if queries.token_ids(subject.con).empty:
         raise ValueError(

@@ -47,7 +47,11 @@ def make(subject: Subject, settings: Settings, *, later: Subject | None = None) 
         value_LE=value_LE,
         listed_LE=listed_LE,
         measured=pd.DataFrame(),
-        notes=(*_samples(before, after), *_alone(subject, later), *subject.too_few()),
+        notes=(
+            *_samples(before, after),
+            *_alone(subject, later),
+            *(() if table.q.notna().any() else subject.too_few()),
+        ),
         files=files,
         unwritten=unwritten,
     )
@@ -58,8 +62,9 @@ def _halves(subject: Subject) -> Periods:
     halves = periods(tokens_NLE.sum((1, 2)), domain_id_N)
     if not halves[0].any():
         raise ValueError(
-            "no domain has two groups of texts, an earlier and a later one; give a later trace "
-            "with --later"
+            "no domain has two groups of texts, an earlier and a later one; choose a later trace "
+            "to "
+            "compare with"
         )
     before, after = (
         Sample(tokens_NLE[of_N], domain_id_N[of_N], subject.experts_L) for of_N in halves

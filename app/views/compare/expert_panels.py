@@ -92,7 +92,7 @@ def _loads_answer(loads: pd.DataFrame, names: LayerNames) -> str:
             f"Of {tested:,} experts, none has a load that changed by more than another sample of "
             "texts could change it."
         )
-    ended, both = ended_in_words(ordered), ordered[_in_both(ordered)]
+    ended, both = ended_in_words(loads), ordered[_in_both(ordered)]
     verb = "has" if len(ordered) == 1 else "have"
     said = f"{len(ordered):,} of {tested:,} experts {verb} a different load (q < {MAX_Q})."
     if ended:

@@ -145,13 +145,17 @@ def every_figure(shown: Shown, sides: list[Trace]) -> None:
         return
     for name in common:
         drawn = [of[name] for of in found]
+        same = len({panel.note for panel in drawn}) == 1
         on_one_scale([panel.figure for panel in drawn if panel.figure is not None])
         for start in range(0, len(drawn), ABREAST):
             columns = st.columns(ABREAST, gap="large")
             for place, column in enumerate(columns, start):
                 if place < len(drawn):
                     _draw_one(drawn[place], titles[place], column)
-        if drawn[0].note:
+                    if drawn[place].note and not same:
+                        with column:
+                            controls.note(drawn[place].note)
+        if same and drawn[0].note:
             controls.note(drawn[0].note)
         if shown.found.loads is None or shown.renamed:  # rows are not of the same experts
             continue

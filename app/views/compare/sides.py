@@ -36,6 +36,7 @@ def sides_of(trace: Trace) -> list[Trace]:
         return [trace, *_opened([files[name] for name in chosen])]
     names = kinds[kind]
     if kind == "domains":
+        say_missing(st.query_params.get_all("domains"), names, what="domain")
         names = _chosen("Domains", names, most=MOST, default=names[:2])
     if len(names) < 2:
         st.info("Choose two or more.")
@@ -46,7 +47,9 @@ def sides_of(trace: Trace) -> list[Trace]:
 def say_what_is_missing() -> None:
     """Of the link."""
     names = [file.name for file in workspace.traces()[0]]
-    say_missing(st.query_params.get_all("traces"), names)
+    asked = [*st.query_params.get_all("traces"), *st.query_params.get_all("other")]
+    if st.query_params.get("with", TRACES) == TRACES:
+        say_missing(list(dict.fromkeys(asked)), names)
 
 
 def _alike(trace: Trace, files: dict[str, workspace.TraceFile]) -> str:

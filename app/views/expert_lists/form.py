@@ -8,6 +8,7 @@ from app.studies.expert_lists.subject import KEPT, WINDOW, Kind, Settings
 from app.studies.exports import TOP_P
 from app.trace import Trace, open_trace
 from app.views.shared import controls
+from app.views.shared.trace_choice import say_missing
 
 LARGEST = 2**31 - 1
 WITHIN = "its own earlier and later texts"
@@ -42,6 +43,7 @@ def _number(label: str, usual: int, *, key: str, most: int = LARGEST, width: int
 
 
 def _tuned(trace: Trace) -> Settings:
+    say_missing(st.query_params.get_all("domain"), trace.domains, what="domain")
     domain = st.selectbox(
         "Domain", list(trace.domains), key="domain", bind="query-params", width=170
     )
@@ -55,6 +57,7 @@ def _tuned(trace: Trace) -> Settings:
 def _later(trace: Trace) -> Trace | None:
     """Another trace of the folder."""
     files = {file.name: file for file in workspace.traces()[0] if file != trace.file}
+    say_missing(st.query_params.get_all("later"), [WITHIN, *files])
     name = st.selectbox(
         "Compare with", [WITHIN, *files], key="later", bind="query-params", width=240
     )

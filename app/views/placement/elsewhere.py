@@ -17,15 +17,11 @@ def holds_panel(table: pd.DataFrame, of: Planned, palette: Palette) -> Panel:
     rows = table[table.measure == BUSIEST].assign(name=lambda rows: rows.texts)
     after = rows[rows.plan == of.settings.policy].reset_index(drop=True)
     parts = after[after.texts != ALL_TEXTS] if len(after) > 1 else after
-    worst = parts.iloc[int(parts.estimate.astype(float).argmax())]
     return Panel(
         name="placement_by_texts",
         title="Where the plan holds",
         table=table,
-        answer=(
-            f"The plan is least even on {worst['name']}: its busiest GPU has "
-            f"{with_interval(worst)} the mean load."
-        ),
+        answer=_least_even(parts),
         figure=map_intervals(
             rows,
             palette,
@@ -39,6 +35,17 @@ def holds_panel(table: pd.DataFrame, of: Planned, palette: Palette) -> Panel:
             "phase or domain that measure; without a bar there are too few."
         ),
     )
+
+
+def _least_even(parts: pd.DataFrame) -> str:
+    value = parts.estimate.astype(float)
+    worst = parts.iloc[int(value.argmax())]
+    if len(parts) > 1 and value.max() - value.min() < 0.005:
+        return f"The plan is as even on all: its busiest GPU has {with_interval(worst)} the mean."
+    load = f"busiest GPU has {with_interval(worst)} the mean load"
+    if len(parts) == 1:
+        return f"On {worst['name']} the plan's {load}."
+    return f"The plan is least even on {worst['name']}: its {load}."
 
 
 def drift_panel(compared: Compared, of: Planned, palette: Palette, *, by_time: bool) -> Panel:

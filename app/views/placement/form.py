@@ -14,6 +14,7 @@ from app.studies.placement_files import read_current
 from app.studies.placement_words import TITLES
 from app.trace import Trace, open_trace
 from app.views.shared import controls
+from app.views.shared.trace_choice import say_missing
 from data.labels import ALL_DOMAINS
 from data.routing import MOST_PLACES, PHASES
 
@@ -37,6 +38,7 @@ def asked(trace: Trace) -> Settings:
         groups = _number("Groups", expert_groups(trace.info), key="groups", help=GROUPS)
         batch = _number("Batch", 64, key="batch", help=BATCH, most=2**20)
         names = [ALL_DOMAINS, *PHASES, *trace.domains]
+        say_missing(st.query_params.get_all("texts"), names, what="domain")
         texts = st.selectbox("Texts", names, key="texts", bind="query-params", width=160)
     titles = {TITLES[policy]: policy for policy in POLICIES}
     chosen = controls.choice("Policy", list(titles), key="policy", default=TITLES["eplb"])
@@ -93,5 +95,6 @@ def later_trace(trace: Trace) -> Trace | None:
     """The trace of later texts; None: the second half of this one."""
     others = {file.name: file for file in workspace.traces()[0] if file.name != trace.name}
     names = [LATER_HALF, *others]
+    say_missing(st.query_params.get_all("today"), names)
     name = st.selectbox("Later texts", names, key="today", bind="query-params", width=320)
     return None if name == LATER_HALF else open_trace(others[str(name)])

@@ -43,13 +43,13 @@ def trace_page(question: str) -> Trace:
     return trace
 
 
-def say_missing(asked: Sequence[str], names: Collection[str]) -> None:
-    """Of the traces that a link asks for: another one is shown in their place."""
+def say_missing(asked: Sequence[str], names: Collection[str], *, what: str = "trace") -> None:
+    """Of what a link asks for: another one is shown in its place."""
     missing = [name for name in asked if name not in names]
     if missing:
-        what = "The trace" if len(missing) == 1 else "The traces"
-        verb = "is" if len(missing) == 1 else "are"
-        st.info(controls.unmarked(f"{what} {', '.join(missing)} {verb} not here."))
+        several, verb = ("", "is") if len(missing) == 1 else ("s", "are")
+        line = f"The {what}{several} {', '.join(missing)} {verb} not here."
+        st.info(controls.unmarked(line))
 
 
 def _choice(files: list[TraceFile]) -> TraceFile:

@@ -99,5 +99,5 @@ def test_the_order_of_the_rows_changes_nothing() -> None:
 
 
 def test_too_few_groups_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"3 groups of texts.*--list prune"):
+    with pytest.raises(ValueError, match=r"3 groups of texts.*the list to prune"):
         merge_pairs(choices(groups=3), 6, count=1)

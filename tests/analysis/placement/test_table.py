@@ -66,6 +66,13 @@ def test_what_choices_tell_is_of_the_groups_of_which_they_are_read(groups: int) 
     assert compared.row("current", BUSIEST).n_groups == 30
 
 
+def test_where_tokens_are_unknown_choices_of_one_layer_are_counted() -> None:
+    of = judges(groups=12)
+    twice_NLE = np.repeat(of.loads.tokens_NLE, 2, axis=1)
+    counted = replace(of, loads=Loads(twice_NLE, None))
+    assert counted.num_tokens() == of.loads.tokens_NLE.sum()
+
+
 def test_maps_that_their_own_texts_measure_are_not_said_to_be_sure() -> None:
     compared = both(replace(judges(), made_none=False))
     assert compared.table.low.isna().all()

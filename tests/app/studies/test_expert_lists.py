@@ -125,6 +125,18 @@ def test_the_drifting_expert_is_on_the_watch_list_and_a_steady_trace_has_none(
     assert of_expert["lower"] < of_expert["expected"] < of_expert["upper"]
 
 
+def test_a_domain_that_is_left_out_does_not_make_the_others_unsure(tmp_path: Path) -> None:
+    path = tmp_path / "lone.duckdb"
+    with TraceStore.create(path, description(layers=2, experts=EXPERTS, top_k=2)) as store:
+        for doc_id in range(40):
+            store.write(document(doc_id))
+        alone = Document(doc_id=40, text="a text", domain="law", origin="test")
+        store.write(replace(document(40), documents=(alone,)))
+    notes = made(path, "watch").notes
+    assert "Left out, with one group of texts each: law." in notes
+    assert not any(note.startswith("Not enough") for note in notes)
+
+
 def test_two_traces_of_one_shape_are_two_periods(trace: Path, tmp_path: Path) -> None:
     later = write(tmp_path / "later.duckdb", documents=41, later=4.0)
     with open_trace(trace) as con, open_trace(later) as con_later:
@@ -224,7 +236,7 @@ def test_of_one_group_lists_are_made_and_said_to_be_measured_by_itself(
     assert len(covered.listed) == len(covered.experts)
     assert covered.experts.sure.isna().all()
     for kind in refused:
-        with pytest.raises(ValueError, match=r"--list prune|--later"):
+        with pytest.raises(ValueError, match=r"the list to prune|a later trace"):
             made(path, kind, keep=3 if kind == "merge" else None)
 
 

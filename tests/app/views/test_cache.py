@@ -11,7 +11,6 @@ import pytest
 from analysis.offload.caches import Setting
 from app import workspace
 from app.commands.cache import cache
-from app.studies.offload import unsure
 from app.trace import Trace, open_trace
 from app.views.cache import panels
 from app.views.cache import replayed as of_page
@@ -190,8 +189,7 @@ def test_without_intervals_it_is_said_why(uneven: Path) -> None:
     assert "Bars: 95 % intervals" in panels.hit_rates(trace, LIGHT, found, setting).note
     none = found.curve.assign(low=np.nan, high=np.nan, n_groups=29, estimate=0.5)
     note = panels.hit_rates(trace, LIGHT, replace(found, curve=none), setting).note
-    assert "No intervals: not enough independent texts to say how sure this is: 29 groups" in note
-    assert not unsure(none.assign(estimate=1.0))  # all groups are alike
+    assert "No intervals: 29 groups of texts, all alike or too few in a domain" in note
 
 
 def test_the_beginnings_of_long_texts_are_said_to_be_no_more(

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import pytest
 
 from analysis.groups import NOT_ENOUGH
+from app.studies.comparing import ended_in_words
 from app.views.compare import expert_figures, figures
 from app.views.compare import words as compare_words
 from app.views.compare.expert_panels import _ordered
@@ -178,11 +179,29 @@ def test_the_figures_of_other_pages_stand_side_by_side(two: Path, page_name: str
     assert words(app).count("**before**") == words(app).count("**later**") > 0
 
 
+def test_a_note_of_one_side_does_not_stand_for_the_other(two: Path) -> None:
+    """The second trace has a quarter of the texts."""
+    ids_TLK = np.random.default_rng(3).random((60, 2, 8)).argsort(-1)[..., :1]
+    write_choices(two / "small.duckdb", ids_TLK, np.repeat(np.arange(6), 10), num_experts=8)
+    said = texts(page("compare", trace="before", traces="small", look="every figure"))
+    assert "240 choices per layer" in said
+    assert "60 choices per layer" in said
+
+
 def test_models_of_other_shapes_say_what_is_not_compared(traces: Path, two: Path) -> None:
     CASES["one_expert"][0](traces / "other.duckdb")
     app = page("compare", trace="before", traces="other")
     assert not app.exception
     assert "8 experts in layer 0 against 1" in texts(app)
+
+
+def test_all_experts_that_only_one_chooses_are_counted() -> None:
+    """Whether or not that is significant."""
+    loads = rows(first=[0.5, 0.1, 0.0, 0.0], second=[0.0, 0.0, 0.2, 0.0], q=[0.01, 0.3, 0.2, 1.0])
+    assert ended_in_words(loads) == (
+        "2 experts of the first are never chosen in the second and 1 expert of the second is never "
+        "chosen in the first"
+    )
 
 
 def rows(**columns: list[object]) -> pd.DataFrame:

@@ -87,12 +87,28 @@ def test_a_map_that_nobody_gave_is_not_called_the_one_in_use(paired: Path) -> No
     assert "map in use" not in texts(app)
 
 
-def test_the_plan_is_worst_on_some_of_the_texts() -> None:
-    rows = pd.DataFrame({"texts": ["all texts", "a"], "estimate": [1.5, 1.4]})
+@pytest.mark.parametrize(
+    ("loads", "answer"),
+    [
+        ({"all texts": 1.5, "a": 1.4, "b": 1.2}, "The plan is least even on a: its busiest GPU"),
+        ({"all texts": 1.5, "a": 1.4}, "On a the plan's busiest GPU has 1.40× the mean load."),
+        ({"all texts": 1.5}, "On all texts the plan's busiest GPU has 1.50× the mean load."),
+        ({"all texts": 1.0, "a": 1.0, "b": 1.0}, "The plan is as even on all: its busiest GPU"),
+    ],
+)
+def test_the_plan_is_worst_on_some_of_the_texts(loads: dict[str, float], answer: str) -> None:
+    rows = pd.DataFrame({"texts": list(loads), "estimate": list(loads.values())})
     rows = rows.assign(plan="eplb", measure="busiest_gpu", low=np.nan, high=np.nan)
     of = SimpleNamespace(settings=Settings(gpus=4), in_use=True)
     panel = elsewhere.holds_panel(rows, cast(Planned, of), LIGHT)
-    assert panel.answer.startswith("The plan is least even on a: its busiest GPU has 1.40×")
+    assert panel.answer.startswith(answer)
+
+
+def test_what_a_link_asks_for_and_is_not_here_is_said(traces: Path) -> None:
+    write_paired_trace(traces / "a.duckdb")
+    said = [info.value for info in page("placement", trace="a", today="gone", texts="law").info]
+    assert any("The trace gone is not here" in line for line in said)
+    assert any("The domain law is not here" in line for line in said)
 
 
 def test_of_a_trace_of_some_layers_there_is_no_map_to_download(traces: Path) -> None:
