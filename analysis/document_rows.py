@@ -58,3 +58,29 @@ def token_phases(
 def document_phases(con: DuckDBPyConnection) -> pd.DataFrame:
     """doc_id, phase (a place in PHASES), tokens, where there are any."""
     return asked.frame(con, "document_phases")
+
+
+def sizes_of(con: DuckDBPyConnection, doc_ids: Sequence[int]) -> pd.DataFrame:
+    """doc_id, tokens, leads (the first document of its group), of those that are in the trace."""
+    return asked.frame(con, "sizes_of", doc_ids=doc_ids)
+
+
+def first_choices(
+    con: DuckDBPyConnection, layer_id: int, *, doc_ids: Sequence[int] | None = None
+) -> dict[str, np.ndarray]:
+    """doc_id, position, expert_id, where one ran; of these documents or of all."""
+    return asked.arrays(con, "first_choices", layer_id=layer_id, doc_ids=doc_ids)
+
+
+def token_entropies(
+    con: DuckDBPyConnection, layer_id: int, *, doc_ids: Sequence[int] | None = None
+) -> dict[str, np.ndarray]:
+    """doc_id, position, entropy (nats), where it is known."""
+    return asked.arrays(con, "token_entropies", layer_id=layer_id, doc_ids=doc_ids)
+
+
+def token_losses(
+    con: DuckDBPyConnection, *, doc_ids: Sequence[int] | None = None
+) -> dict[str, np.ndarray]:
+    """doc_id, position, phase (a place in PHASES), loss (nats, NaN where unknown)."""
+    return asked.arrays(con, "token_losses", doc_ids=doc_ids)

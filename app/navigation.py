@@ -23,7 +23,7 @@ def page(name: str, title: str, icon: str, *, first: bool = False) -> st.Page:
 if __name__ == "__main__":  # a spawned process imports this file too
     from app import garbage
     from app.jobs.queue import all_jobs
-    from app.views.shared import controls, jobs_panel
+    from app.views.shared import controls, jobs_panel, search_box, selecting
     from app.views.shared.trace_choice import UNREADABLE
     from data.connection import TraceError
 
@@ -33,6 +33,7 @@ if __name__ == "__main__":  # a spawned process imports this file too
         {
             "Trace": [
                 page("overview", "Overview", "dashboard", first=True),
+                page("search", "Search", "search"),
                 page("specialization", "Specialization", "grid_on"),
                 page("load_balance", "Load balance", "balance"),
                 page("coactivation", "Co-activation", "hub"),
@@ -59,6 +60,8 @@ if __name__ == "__main__":  # a spawned process imports this file too
         },
         expanded=True,
     )
+    selecting.arrive(chosen.url_path or "overview")
+    search_box.draw(chosen.url_path)
     jobs_panel.draw()
     all_jobs().draw_first()
     try:

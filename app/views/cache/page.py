@@ -28,10 +28,18 @@ with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
         value=known / 1e6 if known else None,
         format="%.4g",
         key="mb",
+        bind="query-params",
         width=140,
     )
     bandwidth = st.number_input(
-        "GB/s into the cache", 0.001, float(FASTEST), BANDWIDTH, format="%.4g", key="gbs", width=160
+        "GB/s into the cache",
+        0.001,
+        float(FASTEST),
+        BANDWIDTH,
+        format="%.4g",
+        key="gbs",
+        bind="query-params",
+        width=160,
     )
 with st.spinner(evidence.WAIT):
     try:
@@ -43,7 +51,9 @@ sizes = found.sizes
 middle = sizes[len(sizes) // 2]
 slots = sizes[0]
 if len(sizes) > 1:
-    slots = st.select_slider("Experts that fit", sizes, middle, key="slots", width=420)
+    slots = st.select_slider(
+        "Experts that fit", sizes, middle, key="slots", bind="query-params", width=420
+    )
 setting = Setting(slots=slots, per_layer=per_layer, cold=cold)
 costs = panels.Costs(expert_bytes=round(size * 1e6) if size else None, bandwidth=bandwidth * 1e9)
 controls.headline(panels.headline(found, setting, costs))

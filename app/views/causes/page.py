@@ -7,12 +7,12 @@ from analysis.cause_tests import with_verdicts
 from app import sidecars, workspace
 from app.studies import ablation, cause_words
 from app.views.causes import form, panels
-from app.views.shared import controls, limits, needs
+from app.views.shared import controls, domain_chooser, limits, needs
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
 from data.sidecar import Reason, Sidecar
 
-trace = trace_page("Does removing a specialist hurt its own domain?")
+trace = trace_page("Does removing a specialist hurt its own domain?", uses=("domains",))
 needs.tokens(trace, "what texts lose without an expert")
 palette = controls.palette()
 stored = trace.beside(sidecars.CAUSES)
@@ -34,7 +34,7 @@ def draw_causes(causes: pd.DataFrame) -> None:
         with left:
             draw(panels.verdicts(causes, palette), subject=trace, file=False)
         with right:
-            domain = controls.choice("Domain", domains, key="cause_domain")
+            domain = domain_chooser.domain_of("Domain", domains, width=200)
             draw(panels.of_domain(causes, palette, domain=domain), subject=trace, file=False)
     else:
         draw(panels.every_specialist(causes, palette), subject=trace, file=False)

@@ -22,13 +22,13 @@ from app.views.shared.trace_choice import trace_page
 
 NULLS: dict[str, Null] = {"fixed loads": "load", "k of E": "uniform"}
 
-trace = trace_page("Which experts work together?")
+trace = trace_page("Which experts work together?", uses=("layers",))
 needs.tokens(trace, "which experts are chosen together")
 with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
     layer_id = layer_chooser.layer_of(trace, layer_figure(trace))
     layers = controls.choice("Compare experts of", ["one layer", "this and the next"], key="asked")
     null = NULLS[controls.choice("Chance model", list(NULLS), key="null")]
-    order = controls.choice("Order experts by", ["co-activation", "number"], key="order")
+    order = controls.choice("Order experts by", ["co-activation", "number"], key="arrange")
     few = f"{BUSIEST} busiest"
     ways = [few, "all"] if shows_few_first(trace, layer_id) else ["all", few]
     shown = controls.choice("Show", ways, key="shown") if is_large(trace, layer_id) else ""

@@ -14,7 +14,7 @@ from app.trace import Trace
 from app.views.compare import every_figure as pages
 from app.views.compare import expert_panels, flips_panels, panels, weights
 from app.views.compare.figures import beside_another, on_one_scale
-from app.views.shared import coming, controls
+from app.views.shared import coming, controls, layer_chooser
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.layer_names import names_of
@@ -72,7 +72,7 @@ def lifts(shown: Shown, sides: list[Trace]) -> None:
     if shown.found.lifts is None:
         st.info("Preferences for domains need two domains or more that both have.")
         return
-    layer_id = _layer(shown.first)
+    layer_id = layer_chooser.layer_of(shown.first)
     if not (shown.found.lifts.layer_id == layer_id).any():
         st.info("No expert of this layer is matched with one of the other model.")
         return
@@ -120,7 +120,7 @@ def tokens(shown: Shown, sides: list[Trace]) -> None:
     with st.container(horizontal=True, gap="large"):
         titles = flips_panels.offered(found)
         title = st.selectbox("Figure", titles, key="flip", bind="query-params", width=420)
-        layer_id = _layer(shown.first)
+        layer_id = layer_chooser.layer_of(shown.first)
     for panel in flips_panels.panels(
         shown.first, shown.second, controls.palette(), figure=titles[title], layer_id=layer_id
     ):
@@ -132,7 +132,7 @@ def every_figure(shown: Shown, sides: list[Trace]) -> None:
     """Figures of other pages, side by side on one scale, and their difference."""
     page = controls.choice("Page", list(pages.PAGES), key="page")
     of_layer = page in pages.OF_ONE_LAYER
-    layers = _corresponding(sides, _layer(shown.first) if of_layer else 0)
+    layers = _corresponding(sides, layer_chooser.layer_of(shown.first) if of_layer else 0)
     titles = _titles(sides, layers if of_layer else [])
     for side in sides:
         _say_what_is_coming(side)
@@ -222,7 +222,3 @@ def _figures_of(page: str, side: Trace, layer_id: int) -> dict[str, Panel]:
     except TraceError as error:
         controls.refused(controls.unmarked(f"{page} of {side.name} cannot be shown."), error)
         return {}
-
-
-def _layer(trace: Trace) -> int:
-    return controls.layer(trace.info.num_layers, names_of(trace))

@@ -16,7 +16,7 @@ LOOKS = {
     "every figure": looks.every_figure,
 }
 
-trace = trace_page("What changed from one trace to another?")
+trace = trace_page("What changed from one trace to another?", uses=("layers",))
 say_what_is_missing()
 with st.container(horizontal=True, gap="large"):
     sides = sides_of(trace)

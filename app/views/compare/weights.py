@@ -13,7 +13,7 @@ from app.studies.expert_weights import MatchedModels, TracedModel
 from app.studies.matched import MatchedTraces
 from app.trace import Trace
 from app.views.compare import matching_panels
-from app.views.shared import controls, progress
+from app.views.shared import controls, layer_chooser, progress
 from app.views.shared.drawing import draw
 from app.views.shared.layer_names import names_of
 
@@ -33,7 +33,7 @@ def draw_by_weights(
         titles, names = (first.name, second.name), names_of(first)
         palette = controls.palette()
         if layer_id is None:
-            layer_id = controls.layer(first.info.num_layers, names)
+            layer_id = layer_chooser.layer_of(first)
         panel = matching_panels.by_weights(
             found, palette, routed, layer_id=layer_id, titles=titles, names=names
         )

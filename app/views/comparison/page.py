@@ -32,7 +32,7 @@ except ValueError as error:
     st.info(str(error))
     st.stop()
 names = [name for name in comparison.differences.domain.unique() if name != "all"]
-domain = controls.choice("Texts", ["all", *names], key="domain")
+domain = controls.choice("Texts", ["all", *names], key="loss_domain")
 
 controls.headline(headline(comparison, domain=domain))
 draw(differences(comparison, controls.palette(), domain=domain), subject=SUBJECT)

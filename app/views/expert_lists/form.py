@@ -7,7 +7,7 @@ from app import workspace
 from app.studies.expert_lists.subject import KEPT, WINDOW, Kind, Settings
 from app.studies.exports import TOP_P
 from app.trace import Trace, open_trace
-from app.views.shared import controls
+from app.views.shared import controls, domain_chooser
 from app.views.shared.trace_choice import say_missing
 
 LARGEST = 2**31 - 1
@@ -43,10 +43,7 @@ def _number(label: str, usual: int, *, key: str, most: int = LARGEST, width: int
 
 
 def _tuned(trace: Trace) -> Settings:
-    say_missing(st.query_params.get_all("domain"), trace.domains, what="domain")
-    domain = st.selectbox(
-        "Domain", list(trace.domains), key="domain", bind="query-params", width=170
-    )
+    domain = domain_chooser.domain_of("Domain", trace.domains, width=170)
     score = controls.choice("ESFT's score", ["token", "gate"], key="score")
     top_p = st.number_input(
         "ESFT's p", 0.05, 1.0, TOP_P, 0.05, key="top_p", bind="query-params", width=130

@@ -28,6 +28,7 @@ draw_unusable(trace, *summary_kinds.BY_SUMMARY, *sidecars.BY_INFORMATION, sideca
 bom = st.checkbox(
     "For spreadsheets: begin each CSV with a byte order mark, by which they know UTF-8",
     key="bom",
+    bind="query-params",
 )
 
 
@@ -60,7 +61,7 @@ with left:
 with right:
     st.markdown("**Everything**")
     whole = "every count" if trace.info.counts_only else "every token, choice and weight"
-    raw = st.checkbox(f"Include the trace: {whole}", key="raw")
+    raw = st.checkbox(f"Include the trace: {whole}", key="raw", bind="query-params")
     draw_zip(trace, raw=raw, bom=bom)
     controls.note(
         "Text that a spreadsheet would run as a formula gets a leading apostrophe. The trace is "

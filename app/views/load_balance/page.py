@@ -12,7 +12,14 @@ from app.views.load_balance.panels import (
     headline,
     panels,
 )
-from app.views.shared import coming, controls, limits, other_tools
+from app.views.shared import (
+    coming,
+    controls,
+    domain_chooser,
+    limits,
+    other_tools,
+    selecting,
+)
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.layer_names import names_of
@@ -22,12 +29,12 @@ from data.labels import ALL_DOMAINS
 
 WHOLE_TRACE = "all layers"
 
-trace = trace_page("Do all experts carry their share?")
+trace = trace_page("Do all experts carry their share?", uses=("domains",))
 names = names_of(trace)
 with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
     by_load = controls.choice("Order experts by", ["number", "load"], key="sort") == "load"
     domains = [ALL_DOMAINS, *evidence.present_domains(trace)]
-    name = st.selectbox("Texts", domains, key="domain", bind="query-params", width=200)
+    name = domain_chooser.domain_of("Texts", domains, width=200)
     sure = stored.is_complete(trace, summary_kinds.LOADS) and controls.only_sure(
         trace.info.num_layers, trace.info.num_experts
     )
@@ -35,7 +42,7 @@ domain = None if name == ALL_DOMAINS else name
 loads, by_layer = st.container(), st.container()
 with by_layer:
     titles = {MEASURES[metric].title: metric for metric in evidence.LOAD_METRICS}
-    metric = titles[controls.choice("Layer by layer", list(titles), key="figure")]
+    metric = titles[controls.choice("Layer by layer", list(titles), key="measure")]
 k_layer = ALL_LAYERS
 if trace.k_varies:
     st.subheader("Experts per token", anchor=False)
@@ -61,8 +68,8 @@ with loads, st.spinner(evidence.WAIT):
     other_tools.buttons(trace, "eplb", "sglang-counts")
     if cell := controls.clicked("load"):
         order_LE = expert_order(trace, domain=domain, by_load=by_load)
-        target = {"layer": names.choice(cell[0]), "expert": str(order_LE[cell])}
-        st.switch_page("views/specialization/page.py", query_params=target)
+        expert = cell[0], int(order_LE[cell])
+        selecting.go("specialization", layers=cell[:1], experts=(expert,))
     if "dropped_choices" in shown:
         draw(shown["dropped_choices"], subject=trace)
     draw_unusable(trace, summary_kinds.LOADS, summary_kinds.METRICS)

@@ -13,7 +13,7 @@ from app.studies.placement import Settings, usual_gpus
 from app.studies.placement_files import read_current
 from app.studies.placement_words import TITLES
 from app.trace import Trace, open_trace
-from app.views.shared import controls
+from app.views.shared import controls, domain_chooser
 from app.views.shared.trace_choice import say_missing
 from data.labels import ALL_DOMAINS
 from data.routing import MOST_PLACES, PHASES
@@ -37,12 +37,12 @@ def asked(trace: Trace) -> Settings:
         redundant = _number("Redundant", 0, key="redundant", help=REDUNDANT, least=0)
         groups = _number("Groups", expert_groups(trace.info), key="groups", help=GROUPS)
         batch = _number("Batch", 64, key="batch", help=BATCH, most=2**20)
-        names = [ALL_DOMAINS, *PHASES, *trace.domains]
-        say_missing(st.query_params.get_all("texts"), names, what="domain")
-        texts = st.selectbox("Texts", names, key="texts", bind="query-params", width=160)
+        phases = [phase for phase in PHASES if phase not in trace.domains]
+        names = [ALL_DOMAINS, *phases, *trace.domains]
+        texts = domain_chooser.domain_of("Texts", names, phases=phases, width=160)
     titles = {TITLES[policy]: policy for policy in POLICIES}
     chosen = controls.choice("Policy", list(titles), key="policy", default=TITLES["eplb"])
-    phase = texts if texts in PHASES and texts not in trace.domains else None
+    phase = texts if texts in phases else None
     domain = None if phase or texts == ALL_DOMAINS else texts
     return Settings(
         gpus=gpus,

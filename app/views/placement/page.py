@@ -10,7 +10,7 @@ from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
 from data.file_names import file_name
 
-trace = trace_page("Which expert should lie on which GPU?")
+trace = trace_page("Which expert should lie on which GPU?", uses=("domains", "phase"))
 settings = form.asked(trace)
 current = form.current_map(trace, settings)
 with st.spinner(evidence.WAIT):

@@ -1,10 +1,13 @@
 """Where the tokens of one text, their layers and the path of one of them stand on the page."""
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.trace import Trace
-from app.views.prompts import colour_by, panels, token_strip
+from app.views.prompts import colour_by, panels, text_choice, token_strip
 from app.views.prompts.meaning import Meaning
 from app.views.prompts.panels import WINDOW
 from app.views.shared import controls, layer_chooser
@@ -16,17 +19,27 @@ from data.routing import NO_EXPERT, PHASES
 
 def draw_text(reference: Trace, trace: Trace, doc_id: int) -> None:
     """A text of `trace`; the reference, in the sidebar, may tell more of the model's experts."""
-    routing = panels.text_routing(trace, doc_id)
+    routing, of_run = panels.text_routing(trace, doc_id), trace != reference
     with st.container(horizontal=True, gap="large"):
-        layer_id = layer_chooser.layer_of(trace)
+        layer_id = layer_chooser.layer_of(trace, of_run=of_run)
         colours = _colours(reference, trace, routing, layer_id=layer_id)
     strip, every_layer, path = st.container(), st.container(), st.container()
+
+    def select(token: int) -> None:
+        text_choice.choose_token(doc_id, token, of_run=of_run)
+        st.session_state.part = token // WINDOW + 1
+
     with path:  # drawn first: its number is the token that the others mark
-        selected = _path(trace, routing, colours, layer_id=layer_id)
+        st.subheader("The path of one token", anchor=False)
+        left, right = st.columns([1, 3], gap="large")
+        with left:
+            num_tokens = len(panels.token_texts(routing))
+            token = text_choice.token(doc_id, num_tokens, of_run=of_run)
+        _path(trace, routing, colours, token=token, layer_id=layer_id, facts=left, figure=right)
     with strip:
-        _strip(trace, routing, colours, selected=selected, layer_id=layer_id)
+        _strip(trace, routing, colours, selected=token, layer_id=layer_id, on_click=select)
     with every_layer:
-        _every_layer(trace, routing, colours, selected=selected, layer_id=layer_id)
+        _every_layer(trace, routing, colours, selected=token, layer_id=layer_id, on_click=select)
     draw_file(routing, name=f"routing_of_text_{doc_id}", subject=trace)
 
 
@@ -49,7 +62,13 @@ def _colours(reference: Trace, trace: Trace, routing: pd.DataFrame, *, layer_id:
 
 
 def _strip(
-    trace: Trace, routing: pd.DataFrame, colours: Meaning, *, selected: int, layer_id: int
+    trace: Trace,
+    routing: pd.DataFrame,
+    colours: Meaning,
+    *,
+    selected: int,
+    layer_id: int,
+    on_click: Callable[[int], None],
 ) -> None:
     panel = panels.strip(routing, colours, layer_id=layer_id, names=names_of(trace))
     controls.answer(panel.answer)
@@ -62,19 +81,20 @@ def _strip(
         chosen=panels.chosen(routing, layer_id=layer_id),
         notes=panels.drop_notes(routing, layer_id=layer_id),
         selected=selected,
-        on_click=_select,
+        on_click=on_click,
     )
     controls.note(panel.note)
     draw_file(panel.table, name=panel.name, subject=trace)
 
 
-def _select(token: int) -> None:
-    st.session_state.token = token
-    st.session_state.part = token // WINDOW + 1
-
-
 def _every_layer(
-    trace: Trace, routing: pd.DataFrame, colours: Meaning, *, selected: int, layer_id: int
+    trace: Trace,
+    routing: pd.DataFrame,
+    colours: Meaning,
+    *,
+    selected: int,
+    layer_id: int,
+    on_click: Callable[[int], None],
 ) -> None:
     st.subheader("Every layer", anchor=False)
     parts, part = -(-len(panels.token_texts(routing)) // WINDOW), 1
@@ -85,7 +105,7 @@ def _every_layer(
 
     def clicked() -> None:
         if cell := controls.clicked("tokens_by_layers"):
-            st.session_state.token = (part - 1) * WINDOW + cell[1]
+            on_click((part - 1) * WINDOW + cell[1])
 
     panel = panels.every_layer(
         routing,
@@ -99,30 +119,29 @@ def _every_layer(
     draw(panel, subject=trace, on_select=clicked, file=False)
 
 
-def _path(trace: Trace, routing: pd.DataFrame, colours: Meaning, *, layer_id: int) -> int:
-    """The token that is chosen, by its place in the text."""
-    tokens = panels.token_texts(routing)
-    st.subheader("The path of one token", anchor=False)
-    left, right = st.columns([1, 3], gap="large")
-    if st.session_state.get("token", 0) >= len(tokens):  # chosen in a longer text
-        st.session_state.token = 0
-    token = int(
-        left.number_input("Token", 0, len(tokens) - 1, key="token", bind="query-params", step=1)
-    )
-    with left:
-        st.code(token_mark(tokens[token]), language=None)
+def _path(
+    trace: Trace,
+    routing: pd.DataFrame,
+    colours: Meaning,
+    *,
+    token: int,
+    layer_id: int,
+    facts: DeltaGenerator,
+    figure: DeltaGenerator,
+) -> None:
+    with facts:
+        st.code(token_mark(panels.token_texts(routing)[token]), language=None)
         controls.note(_facts(panels.routes_of(routing, token)))
-    with right:
-        panel = panels.path(
-            routing,
-            controls.palette(),
-            colours,
-            token=token,
-            layer_id=layer_id,
-            names=names_of(trace),
-        )
+    panel = panels.path(
+        routing,
+        controls.palette(),
+        colours,
+        token=token,
+        layer_id=layer_id,
+        names=names_of(trace),
+    )
+    with figure:
         draw(panel, subject=trace, file=False)
-    return token
 
 
 def _facts(routes: pd.DataFrame) -> str:

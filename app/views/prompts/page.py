@@ -2,30 +2,41 @@
 
 import streamlit as st
 
-from app.jobs.prompts import Result
-from app.trace import Trace, open_trace
-from app.views.prompts import again, form, model_choice, pair, text_choice
+from app.jobs.job import Job
+from app.prompt_runs import Run
+from app.trace import Trace
+from app.views.prompts import again, form, live, model_choice, my_runs, pair, run_facts, text_choice
 from app.views.prompts.layout import draw_text
-from app.views.prompts.run import FIRST, SECOND, linked_jobs, start
+from app.views.prompts.run import FIRST, SECOND, linked, opened, start
 from app.views.shared import controls, needs, progress
 from app.views.shared.trace_choice import trace_page
-from app.workspace import trace_file
 
 BOTH, STORED = "both runs", "this trace"
 SOURCES = {FIRST: "your run", SECOND: "the run beside it"}
 
-trace = trace_page("Which experts does my text use?")
+
+def follow(side: str) -> None:
+    progress.follow(jobs[side], key=side)
+    live.draw(jobs[side], key=side)
+
+
+trace = trace_page(
+    "Which experts does my text use?",
+    uses=("layers", "experts", "domains", "groups", "texts", "tokens"),
+)
 choice = model_choice.draw()
 request = form.asked(choice) if choice else None
 if request:
     start(request, trace)
-jobs = linked_jobs()
+found = linked()
+jobs = {side: one for side, one in found.items() if isinstance(one, Job)}
+runs = {side: one for side, one in found.items() if isinstance(one, Run)}
+my_runs.draw(trace)
 if FIRST in jobs and jobs[FIRST].active:
-    progress.follow(jobs[FIRST], key="run")
+    follow(FIRST)
     st.stop()
 for job in jobs.values():
     progress.outcome(job, failed="The text could not be run.")
-runs = {side: run for side, job in jobs.items() if (run := job.result_of(Result))}
 
 
 def choose_source() -> str:
@@ -45,9 +56,9 @@ def choose_source() -> str:
 def draw_one(shown: Trace, side: str | None) -> None:
     needs.tokens(shown, "which experts its texts use")
     needs.weights(shown)
-    doc_id = text_choice.draw(shown, key="text_beside" if side == SECOND else "text")
+    doc_id = text_choice.draw(shown, side=side)
     if side:
-        form.save(runs[side])
+        run_facts.save(runs[side])
     if side == FIRST and SECOND not in runs and not beside_active:
         again.offer(trace, choice, runs[side], doc_id)
     draw_text(trace, shown, doc_id)
@@ -56,13 +67,13 @@ def draw_one(shown: Trace, side: str | None) -> None:
 st.divider()
 beside_active = SECOND in jobs and jobs[SECOND].active
 if beside_active:
-    progress.follow(jobs[SECOND], key="beside")
+    follow(SECOND)
 source = choose_source()
 if source == BOTH:
     pair.draw(trace, choice, runs)
 else:
     side = next((side for side in runs if SOURCES[side] == source), None)
-    draw_one(open_trace(trace_file(runs[side].path)) if side else trace, side)
+    draw_one(opened(runs[side]) if side else trace, side)
 controls.method(
     *("expert_domain", "expert_clusters", "typical_tokens", "cluster_agreement"),
     *("same_tokens", "pair_flips"),

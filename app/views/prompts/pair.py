@@ -7,30 +7,28 @@ import pandas as pd
 import streamlit as st
 
 from analysis.matching.flips import require_same_shape
-from app.jobs.prompts import Result
-from app.trace import BY_IDENTITY, Trace, open_trace
-from app.views.prompts import again, form, pair_panels, text_choice
+from app.prompt_runs import Run
+from app.trace import BY_IDENTITY, Trace
+from app.views.prompts import again, pair_panels, run_facts, text_choice
 from app.views.prompts.model_choice import Choice
 from app.views.prompts.panels import WINDOW, text_routing
-from app.views.prompts.run import FIRST, SECOND, forget
+from app.views.prompts.run import FIRST, SECOND, forget, opened
 from app.views.prompts.token_pair import TokenPair, token_pair
 from app.views.shared import controls, layer_chooser
 from app.views.shared.drawing import draw as draw_panel
 from app.views.shared.drawing import draw_file
 from app.views.shared.layer_names import names_of
-from app.workspace import trace_file
 
 LABELS = {FIRST: "First run", SECOND: "Second run"}
-KEYS = {FIRST: "text", SECOND: "text_beside"}  # of the choice of a text
 
 
-def draw(reference: Trace, choice: Choice | None, runs: Mapping[str, Result]) -> None:
-    traces = {side: open_trace(trace_file(runs[side].path)) for side in LABELS}
+def draw(reference: Trace, choice: Choice | None, runs: Mapping[str, Run]) -> None:
+    traces = {side: opened(runs[side]) for side in LABELS}
     doc_ids = {}
     for column, (side, label) in zip(st.columns(2, gap="large"), LABELS.items(), strict=True):
         with column:
-            doc_ids[side] = text_choice.draw(traces[side], key=KEYS[side])
-            form.tell(runs[side])
+            doc_ids[side] = text_choice.draw(traces[side], side=side)
+            run_facts.tell(runs[side])
             again.ask(reference, choice, runs[side], doc_ids[side], side=side, label=label)
     st.button(
         "Remove the second run",
@@ -76,7 +74,7 @@ def _compared(first: Trace, doc_id: int, second: Trace, other_doc_id: int) -> To
 
 def _draw_pair(found: TokenPair, trace: Trace, *, all_read: bool) -> None:
     names, palette = names_of(trace), controls.palette()
-    layer_id = layer_chooser.layer_of(trace)
+    layer_id = layer_chooser.layer_of(trace, of_run=True)
     layer = names[layer_id]
     controls.answer(pair_panels.answer(found, layer_id=layer_id, layer=layer, all_read=all_read))
     if found.comparable:

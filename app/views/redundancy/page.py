@@ -16,8 +16,8 @@ similar = model_redundancy()
 controls.note(f"Experts of {named()}, whichever trace is chosen.")
 palette = controls.palette()
 with st.container(horizontal=True, gap="medium"):
-    layer_id = controls.layer(len(similar.tokens_LE))
-    by = controls.choice("Similarity of", list(SIMILARITIES), key="by")
+    layer_id = controls.layer(len(similar.tokens_LE), key="model_layer", bind="query-params")
+    by = controls.choice("Similarity of", list(SIMILARITIES), key="similarity")
     threshold = st.slider(
         "Threshold",
         0.0,
@@ -42,7 +42,7 @@ if table.empty:
     st.code(pruning(similar), language="bash")
 else:
     domains = sorted(table.domain.unique(), key=lambda name: name != "all")
-    domain = controls.choice("Texts", domains, key="domain")
+    domain = controls.choice("Texts", domains, key="cost_domain")
     draw(costs(similar, table, palette, domain=domain), subject=SUBJECT)
 controls.method(
     "output_similarity",

@@ -1,6 +1,7 @@
 """What the pages share: the frame of a page, its words, a figure with its table."""
 
 import re
+from collections.abc import Callable
 from html import escape
 from typing import Any, Literal
 
@@ -82,9 +83,12 @@ def unmarked(text: str) -> str:
     return re.sub(r"([^\w\s]|_)", r"\\\1", text)
 
 
-def layer(num_layers: int, names: LayerNames = NUMBERED, *, labelled: bool = True) -> int:
+def layer(
+    num_layers: int, names: LayerNames = NUMBERED, *, labelled: bool = True, **shown: Any
+) -> int:
+    """`shown`: how it is kept, by its key."""
     layers = range(num_layers)
-    shown: dict[str, Any] = {"key": "layer", "bind": "query-params", "format_func": names.choice}
+    shown |= {"format_func": names.choice}
     if num_layers > MOST_BUTTONS:
         label: Any = "visible" if labelled else "collapsed"
         return st.select_slider("MoE layer", layers, label_visibility=label, **shown)
@@ -152,8 +156,9 @@ def table(frame: pd.DataFrame, *, name: str, trace: str) -> None:
     download(frame, name=name, trace=trace)
 
 
-def preview(frame: pd.DataFrame, *, name: str) -> None:
-    """A table on the page. A column without any value is left out; an empty cell stays empty."""
+def preview(frame: pd.DataFrame, *, name: str, on_select: Callable[[], None] | None = None) -> None:
+    """A table on the page. A column without any value is left out; an empty cell stays empty.
+    `on_select`: called when a row is selected; its widget is rows_key(name)."""
     shown = frame.loc[:, ~(frame.isna() | (frame == "")).all()]
     headings: dict[Any, Any] = {column: _column(shown[column]) for column in shown}
     if {"tokens", "n_tokens"} <= set(shown):
@@ -164,7 +169,19 @@ def preview(frame: pd.DataFrame, *, name: str) -> None:
         alt=name.replace("_", " "),
         column_config=headings,
         placeholder="",
+        **selectable_rows(name, on_select),
     )
+
+
+def selectable_rows(name: str, on_select: Callable[[], None] | None) -> dict[str, Any]:
+    """Of a table of that name."""
+    if on_select is None:
+        return {}
+    return {"key": rows_key(name), "on_select": on_select, "selection_mode": "single-row"}
+
+
+def rows_key(name: str) -> str:
+    return f"rows_{name}"
 
 
 def _column(values: pd.Series) -> Any:

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app.trace import Trace
-from app.views.shared import controls
+from app.views.shared import controls, leads
 from app.views.shared.controls import Selection
 from app.views.shared.layer_names import as_in_model
 from app.views.shared.panel import Panel
@@ -45,8 +45,10 @@ def draw(
 def _draw_rows(panel: Panel, subject: str | Trace, *, file: bool) -> None:
     if panel.preview_title:
         st.markdown(f"**{panel.preview_title}**")
-    if panel.preview is not None:
-        controls.preview(_leaving(panel.preview, subject), name=panel.name)
+    if panel.preview is not None and isinstance(subject, Trace):
+        leads.table(panel.preview, name=panel.name, trace=subject)
+    elif panel.preview is not None:
+        controls.preview(panel.preview, name=panel.name)
     if file:
         draw_file(panel.table, name=panel.name, subject=subject)
 

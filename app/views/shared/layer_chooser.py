@@ -5,6 +5,7 @@ L = MoE layers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -14,14 +15,14 @@ import streamlit as st
 from analysis import load
 from app import stored
 from app.trace import BY_IDENTITY, Trace
-from app.views.shared import controls
+from app.views.shared import controls, selecting
 from app.views.shared.intervals import MEASURES, Measure
 from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
 from app.views.shared.theme import Palette, frame
 
 WIDTH, HEIGHT, ABOVE = 400, 70, 18  # pixels of the bars, and of those between them and the slider
 END = 6  # pixels from either end of the slider to its first and its last place
-BARS = "layer_bars"
+BARS, RUN_LAYER = "layer_bars", "run_layer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +33,19 @@ class LayerFigure:
     values_L: Sequence[float]  # NaN: the layer has none
 
 
-def layer_of(trace: Trace, figure: LayerFigure | None = None) -> int:
-    """The layer chosen on a page and in its link. Bars show how busy the busiest expert is, unless
-    the page has a figure of its own."""
+def layer_of(trace: Trace, figure: LayerFigure | None = None, *, of_run: bool = False) -> int:
+    """The layer that is selected; a run, no part of the selected trace, has one of its own. Bars show how busy the busiest expert is, unless the page has a figure of its own."""
     names, num_layers = names_of(trace), trace.info.num_layers
+    kept: dict[str, Any] = {"key": RUN_LAYER, "bind": "query-params"}
+    if not of_run:
+        st.session_state["layer"] = selecting.layer_id()
+        kept = {"key": "layer", "on_change": _choose}
     if num_layers <= controls.MOST_BUTTONS:
-        return controls.layer(num_layers, names)
+        return controls.layer(num_layers, names, **kept)
     with st.container(width=WIDTH, gap=None):
         bars, slider = st.container(), st.container()
         with slider:
-            chosen = controls.layer(num_layers, names, labelled=False)
+            chosen = controls.layer(num_layers, names, labelled=False, **kept)
         with bars:
             figure = figure or busiest_expert(trace)
             st.caption(f"MoE layer  ·  bars: {figure.measure.title}")
@@ -49,7 +53,7 @@ def layer_of(trace: Trace, figure: LayerFigure | None = None) -> int:
                 layer_bars(figure, controls.palette(), chosen=chosen, names=names),
                 alt=f"Bars: {figure.measure.title} of every MoE layer",
                 key=BARS,
-                on_select=_choose,
+                on_select=partial(_choose_bar, of_run),
             )
     return chosen
 
@@ -117,6 +121,15 @@ def _text(layer: str, value: str) -> str:
 
 
 def _choose() -> None:
+    selecting.select_layer(st.session_state["layer"] or 0)
+
+
+def _choose_bar(of_run: bool) -> None:
     points = st.session_state[BARS].selection.points
-    if points:
-        st.session_state.layer = int(points[0]["x"])
+    if not points:
+        return
+    layer_id = int(points[0]["x"])
+    if of_run:
+        st.session_state[RUN_LAYER] = layer_id
+    else:
+        selecting.select_layer(layer_id)

@@ -10,15 +10,16 @@ from app import sample, workspace
 from app.jobs import beside
 from app.studies.summary import is_large
 from app.trace import Trace, open_trace
-from app.views.shared import controls, demo
+from app.views.shared import chips, controls, demo, selecting
 from app.workspace import TraceFile
 from data.routing import FATAL
 
 UNREADABLE = "This trace cannot be shown. Choose another one in the sidebar."
 
 
-def trace_page(question: str) -> Trace:
-    """Frame a page about one trace. Stops the page where there is none to show."""
+def trace_page(question: str, *, uses: Collection[str] = ()) -> Trace:
+    """Frame a page about one trace. Stops the page where there is none to show. `uses`: the parts
+    of the selection that the page shows, or its controls change."""
     controls.page(question)
     files, others = workspace.traces()
     if others:
@@ -27,8 +28,13 @@ def trace_page(question: str) -> Trace:
     if not files:
         demo.build_demo()
         st.stop()
-    say_missing(st.query_params.get_all("trace"), [file.name for file in files])
-    trace = _opened(_choice(files))
+    if asked := selecting.asked_trace():
+        say_missing([asked], [file.name for file in files])
+    trace = _opened(_choice(files, asked))
+    gone = selecting.begin(trace, default=files[0].name, uses=uses)
+    chips.draw(trace)
+    if gone:
+        st.info(controls.unmarked(f"Not in this trace, and left out: {', '.join(gone)}."))
     _facts(trace)
     _fatal_findings(trace)
     for line in trace.not_kept:
@@ -52,10 +58,13 @@ def say_missing(asked: Sequence[str], names: Collection[str], *, what: str = "tr
         st.info(controls.unmarked(line))
 
 
-def _choice(files: list[TraceFile]) -> TraceFile:
+def _choice(files: list[TraceFile], asked: str) -> TraceFile:
     by_name = {file.name: file for file in files}
+    st.session_state["trace"] = asked if asked in by_name else files[0].name
     with st.sidebar:
-        name = st.selectbox("Trace", by_name, key="trace", bind="query-params")
+        name = st.selectbox(
+            "Trace", by_name, key="trace", on_change=selecting.on_change("trace", trace=str)
+        )
     return by_name[str(name)]
 
 

@@ -3,7 +3,15 @@
 import streamlit as st
 
 from app import evidence, sidecars, stored, summary_kinds
-from app.views.shared import coming, controls, layer_chooser, limits, needs, other_tools
+from app.views.shared import (
+    coming,
+    controls,
+    expert_chooser,
+    layer_chooser,
+    limits,
+    needs,
+    other_tools,
+)
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.trace_choice import trace_page
@@ -19,7 +27,7 @@ from app.views.specialization.panels import (
 )
 from app.views.specialization.specialists import draw_specialists
 
-trace = trace_page("Which experts prefer which domain?")
+trace = trace_page("Which experts prefer which domain?", uses=("layers", "experts", "domains"))
 needs.domains(trace, "which experts prefer which")
 compared = evidence.compares_domains(trace)
 with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
@@ -27,8 +35,7 @@ with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
     if compared:
         order = controls.choice("Order experts by", ["domain", "number"], key="order")
         by_domain = order == "domain"
-    experts = range(trace.info.layers[layer_id].num_experts)
-    expert_id = st.selectbox("Expert", experts, key="expert", bind="query-params", width=140)
+    expert_id = expert_chooser.expert_of(trace, layer_id)
 if not compared:
     limits.draw_limits(trace)
     with st.spinner(evidence.WAIT):
@@ -36,7 +43,7 @@ if not compared:
     st.stop()
 
 tested = stored.is_complete(trace, summary_kinds.LIFTS)
-sure = tested and controls.only_sure(len(trace.domains), len(experts))
+sure = tested and controls.only_sure(len(trace.domains), trace.info.layers[layer_id].num_experts)
 above, every_layer = st.container(), st.expander("Every layer", icon=":material/layers:")
 with every_layer:
     titles = {MEASURES[name].title: name for name in evidence.DOMAIN_METRICS}
@@ -46,7 +53,7 @@ with every_layer:
 def choose() -> None:
     if cell := controls.clicked("lift"):
         order_E = expert_order(trace, layer_id=layer_id, by_domain=by_domain)
-        st.session_state.expert = int(order_E[cell[1]])
+        expert_chooser.select(layer_id, int(order_E[cell[1]]))
 
 
 with above:

@@ -16,7 +16,7 @@ from app.evidence import LIFT_COLUMNS
 from app.studies import ablation, cause_words
 from app.studies.estimates import COMING
 from app.trace import Trace
-from app.views.shared import controls
+from app.views.shared import controls, leads
 from app.views.shared.drawing import draw_file
 from app.views.shared.heatmap import ZOOM, sure_mark
 from app.views.shared.intervals import MEASURES, RATIO, probability, reference
@@ -232,13 +232,16 @@ def draw_specialists(panel: Panel | None, *, trace: Trace) -> None:
         return
     assert panel.preview is not None
     st.markdown(f"**{panel.title}**")
+    follow = leads.follower(panel.preview, name=panel.name, trace=trace)
     st.dataframe(
         as_in_model(panel.preview, trace),
         hide_index=True,
         height=min(36 * len(panel.preview) + 38, 330),
         column_config=COLUMNS,
         alt="Specialists: layer, expert, domain, lift with its interval",
+        **controls.selectable_rows(panel.name, follow),
     )
+    leads.hint()
     draw_file(panel.table, name=panel.name, subject=trace)
     if panel.note:
         controls.note(panel.note)

@@ -28,7 +28,9 @@ def draw_trainings(records: list[TrainingRecord], *, by: str) -> None:
     if panels.plays(first):
         assert first.snapshots is not None
         st.subheader("Step by step", anchor=False)
-        layer_id = controls.layer(tables.num_layers(first.snapshots))
+        layer_id = controls.layer(
+            tables.num_layers(first.snapshots), key="training_layer", bind="query-params"
+        )
         draw(panels.play(first, palette, layer_id=layer_id), subject=first.name, key="play")
     if not first.log.empty:
         st.subheader("Loss and load", anchor=False)

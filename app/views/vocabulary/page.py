@@ -18,7 +18,7 @@ from app.views.vocabulary.panels import (
     token_ids_title,
 )
 
-trace = trace_page("Do experts follow the word or the subject?")
+trace = trace_page("Do experts follow the word or the subject?", uses=("layers",))
 needs.token_ids(trace, "which words its experts follow")
 layer_id = layer_chooser.layer_of(trace, layer_figure(trace))
 drawn = panels(trace, controls.palette(), layer_id=layer_id)
@@ -33,6 +33,6 @@ else:
     st.markdown(f"**{token_ids_title(trace, layer_id)}**")
     controls.note(NO_FREQUENT_IDS)
 draw_beyond_words(trace, shown.get("information_beyond_token"))
-if st.toggle("The same terms under other definitions", key="definitions"):
+if st.toggle("The same terms under other definitions", key="definitions", bind="query-params"):
     draw(definitions_panel(trace, layer_id), subject=trace)
 controls.method(*METHOD, compared=COMPARED)

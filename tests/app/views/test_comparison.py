@@ -72,7 +72,7 @@ def test_the_page_shows_every_question_and_claim() -> None:
 @pytest.mark.slow
 def test_a_domain_has_figures_of_its_own() -> None:
     app = AppTest.from_file(PAGE, default_timeout=120)
-    app.query_params["domain"] = "code"
+    app.query_params["loss_domain"] = "code"
     app.run()
     assert not app.exception
     assert app.metric[1].label == "GShard"

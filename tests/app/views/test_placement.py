@@ -35,7 +35,7 @@ def test_before_and_after_stand_in_the_headline_and_in_a_sentence(paired: Path) 
 
 
 def test_the_link_says_what_is_placed(paired: Path) -> None:
-    app = page("placement", gpus="4", policy="greedy", texts="decode", batch="16")
+    app = page("placement", gpus="4", policy="greedy", phase="decode", batch="16")
     assert not app.exception
     assert app.number_input(key="batch").value == 16
     assert app.metric[0].value == "2.00× → 2.00×"  # all that is generated chooses 3 and 7
@@ -106,9 +106,9 @@ def test_the_plan_is_worst_on_some_of_the_texts(loads: dict[str, float], answer:
 
 def test_what_a_link_asks_for_and_is_not_here_is_said(traces: Path) -> None:
     write_paired_trace(traces / "a.duckdb")
-    said = [info.value for info in page("placement", trace="a", today="gone", texts="law").info]
+    said = [info.value for info in page("placement", trace="a", today="gone", domain="law").info]
     assert any("The trace gone is not here" in line for line in said)
-    assert any("The domain law is not here" in line for line in said)
+    assert "Not in this trace, and left out: domain law." in [of.replace("\\", "") for of in said]
 
 
 def test_of_a_trace_of_some_layers_there_is_no_map_to_download(traces: Path) -> None:

@@ -1,0 +1,27 @@
+"""The expert that a page is about."""
+
+import streamlit as st
+
+from app.trace import Trace
+from app.views.shared import selecting
+
+
+def expert_of(trace: Trace, layer_id: int) -> int:
+    """The one of this layer that is selected, or the first."""
+    experts = range(trace.info.layers[layer_id].num_experts)
+    own = [expert_id for layer, expert_id in selecting.current().experts if layer == layer_id]
+    st.session_state["expert"] = selecting.one_of(experts, own, 0)
+    return int(
+        st.selectbox(
+            "Expert",
+            experts,
+            key="expert",
+            width=140,
+            on_change=lambda: select(layer_id, st.session_state["expert"]),
+        )
+    )
+
+
+def select(layer_id: int, expert_id: int) -> None:
+    """In a callback."""
+    selecting.select(layers=(layer_id,), experts=((layer_id, expert_id),))

@@ -1,0 +1,134 @@
+"""The selection of a browser tab: in its link, in the controls of pages, and kept between them."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from tests.app.pages import PAGES, page
+from tests.placed import write_paired_trace
+from tests.traces import write_choices
+
+OF_A_LINK = ("trace", "layer", "expert", "domain", "group", "phase", "text", "token")
+NOT_IN_A_LINK = {  # what is asked for once, by a button beside it
+    "search_text",
+    "experts",  # of Causes: which to leave out next
+    "pasted",
+    "new_tokens",
+    "temperature_False",
+    "top_p_False",
+    "seed",
+    "format",  # of a file that is imported
+    "layers",
+    "domain_from",
+    "num_experts",
+    "top_k",
+}
+CONTROLS = (
+    "selectbox",
+    "number_input",
+    "slider",
+    "select_slider",
+    "toggle",
+    "checkbox",
+    "multiselect",
+    "button_group",
+    "text_input",
+    "text_area",
+)
+
+
+@pytest.fixture
+def two(traces: Path) -> Path:
+    write_paired_trace(traces / "demo.duckdb")
+    shutil.copy(traces / "demo.duckdb", traces / "same texts.duckdb")
+    ids_TLK = np.random.default_rng(0).random((240, 1, 8)).argsort(-1)[..., :2]
+    write_choices(traces / "other.duckdb", ids_TLK, np.repeat(np.arange(24), 10), num_experts=8)
+    return traces
+
+
+def turned(app: AppTest, name: str) -> AppTest:
+    """To another page by the sidebar, whose links say nothing of the one that is left."""
+    for parameter in [*app.query_params]:
+        app.query_params[parameter] = []
+    app._page_hash = calc_hash("" if name == "overview" else name)
+    return app.run()
+
+
+def chips(app: AppTest) -> list[str]:
+    labels = {button.key: button.label for button in app.button if button.key}
+    return [label.replace("\\", "") for key, label in labels.items() if key.startswith("chip_")]
+
+
+def written(app: AppTest) -> dict[str, list[str]]:
+    values = {name: app.query_params.get(name) for name in OF_A_LINK}
+    return {name: list(np.atleast_1d(value)) for name, value in values.items() if value}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_control_is_in_the_link(name: str, two: Path) -> None:
+    app = page(name, trace="demo")
+    assert not app.exception
+    unbound = {
+        str(control.key)
+        for kind in CONTROLS
+        for control in app.get(kind)
+        if not control.proto.query_param_key
+    }
+    assert unbound - {*OF_A_LINK} <= NOT_IN_A_LINK
+
+
+def test_a_link_restores_what_was_selected_and_leaves_out_what_is_not_there(two: Path) -> None:
+    query = {"layer": "1", "expert": "1:3", "text": "2", "token": "2:1"}
+    app = page("specialization", trace="demo", domain="nowhere", **query)
+    assert app.selectbox(key="expert").value == 3
+    assert chips(app) == ["Layer 1", "Expert 1:3", "Text 2", "Token 1 of text 2"]
+    said = [info.value.replace("\\", "") for info in app.info]
+    assert "Not in this trace, and left out: domain nowhere." in said
+    assert written(app) == {"trace": ["demo"]} | {name: [value] for name, value in query.items()}
+
+
+def test_the_selection_is_kept_while_pages_change(two: Path) -> None:
+    app = page("specialization", trace="demo", layer="1", expert="1:3")
+    app = turned(app, "coactivation")
+    assert app.get("button_group")[0].value == 1
+    app = turned(turned(app, "training"), "specialization")
+    assert app.selectbox(key="expert").value == 3
+    assert written(app) == {"trace": ["demo"], "layer": ["1"], "expert": ["1:3"]}
+
+
+def test_a_chip_is_removed_by_a_click(two: Path) -> None:
+    app = page("specialization", trace="demo", layer="1", domain="a")
+    app.button(key="chip_0").click().run()
+    assert (chips(app), written(app)) == (["a"], {"trace": ["demo"], "domain": ["a"]})
+    app.button(key="chip_0").click().run()
+    assert (chips(app), written(app)) == ([], {})
+
+
+def test_numbers_of_texts_are_kept_for_a_trace_of_the_same_texts_only(two: Path) -> None:
+    app = page("prompts", trace="demo", text="3", token="3:1")
+    app.selectbox(key="trace").select("same texts").run()
+    assert app.number_input(key="token").value == 1
+    app.selectbox(key="trace").select("other").run()
+    assert written(app) == {"trace": ["other"]}
+
+
+def test_a_link_to_a_trace_that_is_gone_selects_no_text_of_another(two: Path) -> None:
+    app = page("prompts", trace="gone", text="3", token="3:1", layer="0")
+    assert "The trace gone is not here." in [info.value.replace("\\", "") for info in app.info]
+    assert "text" not in written(app)
+    assert app.selectbox(key="text").value == 0
+
+
+def test_back_to_a_page_with_nothing_in_its_address_selects_nothing(two: Path) -> None:
+    app = page("specialization")
+    app.query_params["layer"] = "1"
+    app.run()
+    assert chips(app) == ["Layer 1"]
+    for parameter in [*app.query_params]:
+        app.query_params[parameter] = []
+    app.run()
+    assert chips(app) == []
