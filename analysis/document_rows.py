@@ -84,3 +84,11 @@ def token_losses(
 ) -> dict[str, np.ndarray]:
     """doc_id, position, phase (a place in PHASES), loss (nats, NaN where unknown)."""
     return asked.arrays(con, "token_losses", doc_ids=doc_ids)
+
+
+def expert_documents(
+    con: DuckDBPyConnection, *, layer_id: int, expert_id: int, limit: int
+) -> pd.DataFrame:
+    """doc_id, tokens, choices, excess; those that choose it most beyond its load first."""
+    asked_for = {"layer_id": layer_id, "expert_id": expert_id, "limit": limit}
+    return asked.frame(con, "expert_documents", **asked_for)

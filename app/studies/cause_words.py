@@ -1,6 +1,7 @@
 """What came of leaving experts out, in sentences: pages and the command line say the same."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -69,3 +70,21 @@ def _rates(tallies: Mapping[str, Tally]) -> str:
 
 def _verdicts(causes: pd.DataFrame) -> pd.Series:
     return causes.verdict[causes.claimed & (causes.group == DOUBLE)]
+
+
+def of_expert(causes: pd.DataFrame | None, *, layer_id: int, expert_id: int) -> str:
+    """What leaving an expert out did to its own domains; empty where nothing was measured."""
+    if causes is None or causes.empty:
+        return ""
+    own = causes[causes.claimed & (causes.group == "own")]
+    own = own[(own.layer_id == layer_id) & (own.expert_id == expert_id)]
+    return " ".join(_loss_change(row) for row in own.itertuples())
+
+
+def _loss_change(row: Any) -> str:
+    span = "" if pd.isna(row.low) else f" ({row.low:+.4f} to {row.high:+.4f})"
+    choice = "" if pd.isna(row.per_choice) else f", {row.per_choice:+.4f} per choice"
+    return (
+        f"Without this expert, the loss on {row.domain} changes by {row.estimate:+.4f} nats per "
+        f"token{span}{choice}: {row.verdict}."
+    )

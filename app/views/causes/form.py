@@ -11,7 +11,7 @@ from app.jobs.job import Place
 from app.jobs.queue import all_jobs
 from app.studies import ablation
 from app.trace import Trace
-from app.views.shared import progress
+from app.views.shared import progress, selecting
 
 FORM_TEXT = "Experts as LAYER:EXPERT (empty: the clearest specialist of each domain)"
 
@@ -33,7 +33,8 @@ def draw_form(trace: Trace) -> None:
         st.form("causes", border=False),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
-        text = st.text_input(FORM_TEXT, placeholder="3:17, 5:2", key="experts")
+        asked = ", ".join(f"{layer}:{expert}" for layer, expert in selecting.current().experts)
+        text = st.text_input(FORM_TEXT, asked, placeholder="3:17, 5:2", key=f"experts_{asked}")
         pressed = st.form_submit_button("Leave out and measure", type="primary")
     if pressed:
         model = model_folders.model_of(trace.info)

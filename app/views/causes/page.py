@@ -7,12 +7,14 @@ from analysis.cause_tests import with_verdicts
 from app import sidecars, workspace
 from app.studies import ablation, cause_words
 from app.views.causes import form, panels
-from app.views.shared import controls, domain_chooser, limits, needs
+from app.views.shared import controls, domain_chooser, limits, needs, selecting
 from app.views.shared.drawing import draw, draw_abreast
+from app.views.shared.layer_names import names_of
+from app.views.shared.selection import expert_words
 from app.views.shared.trace_choice import trace_page
 from data.sidecar import Reason, Sidecar
 
-trace = trace_page("Does removing a specialist hurt its own domain?", uses=("domains",))
+trace = trace_page("Does removing a specialist hurt its own domain?", uses=("experts", "domains"))
 needs.tokens(trace, "what texts lose without an expert")
 palette = controls.palette()
 stored = trace.beside(sidecars.CAUSES)
@@ -29,6 +31,10 @@ def shipped_controls() -> dict[str, ablation.Tally]:
 def draw_causes(causes: pd.DataFrame) -> None:
     controls.answer(cause_words.headline(causes))
     controls.note(cause_words.beside(causes, shipped_controls()))
+    for layer_id, expert_id in selecting.current().experts:
+        measured = cause_words.of_expert(causes, layer_id=layer_id, expert_id=expert_id)
+        expert = expert_words((layer_id, expert_id), names_of(trace))
+        controls.note(f"Expert {expert}: {measured or 'it has not been left out yet.'}")
     if domains := panels.crowded_domains(causes):
         left, right = st.columns([2, 3], gap="large")
         with left:

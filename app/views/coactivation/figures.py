@@ -19,6 +19,7 @@ from app.views.shared.heatmap import (
     HEIGHT,
     cell_heatmap,
     crowded,
+    frame_rows,
     hatch_cells,
     hover_numbers,
     ratio_axis,
@@ -81,14 +82,16 @@ def pair_heatmap(
     order_S: np.ndarray,
     null: Null,
     only_sure: bool = False,
+    marked: int | None = None,
 ) -> go.Figure:
-    """Experts by experts; a dot where q < 0.05, or only these cells are left; hatched where there
-    is no test."""
+    """Experts by experts, one of them framed; a dot where q < 0.05, or only these cells are left;
+    hatched where there is no test."""
     cells = Cells.of_pairs(tests, len(log_EE), null).chosen(order_S, order_S)
     figure = _cells_heatmap(cells, log_EE[np.ix_(order_S, order_S)], palette, only_sure=only_sure)
     words = "experts %{y} and %{x}: <b>%{customdata[0]:,}</b> tokens"
     expected = f"<br>{NULL_NAMES[null]}: %{{customdata[1]:,.0f}} expected"
     _say(figure, cells, words, expected)
+    frame_rows(figure, np.flatnonzero(order_S == marked), len(order_S), palette)
     return _titled(figure, "expert", "expert")
 
 

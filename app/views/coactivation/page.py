@@ -15,14 +15,14 @@ from app.views.coactivation.panels import (
     shows_few_first,
 )
 from app.views.coactivation.transitions import TITLE, no_transitions_note
-from app.views.shared import controls, layer_chooser, limits, needs
+from app.views.shared import controls, expert_chooser, layer_chooser, limits, needs
 from app.views.shared.drawing import draw
 from app.views.shared.layer_names import names_of
 from app.views.shared.trace_choice import trace_page
 
 NULLS: dict[str, Null] = {"fixed loads": "load", "k of E": "uniform"}
 
-trace = trace_page("Which experts work together?", uses=("layers",))
+trace = trace_page("Which experts work together?", uses=("layers", "experts"))
 needs.tokens(trace, "which experts are chosen together")
 with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
     layer_id = layer_chooser.layer_of(trace, layer_figure(trace))
@@ -43,6 +43,7 @@ for panel in panels(
     by_coactivation=order == "co-activation",
     only_busiest=shown == few,
     only_sure=sure,
+    expert_id=expert_chooser.selected(layer_id),
 ):
     draw(panel, subject=trace)
 if not with_next and (reason := layer_pairs(trace, layer_id).reason):

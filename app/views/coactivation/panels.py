@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from analysis.pair_table import Null
 from app import stored
@@ -48,6 +49,7 @@ class Shown:
     only_busiest: bool
     by_coactivation: bool  # else by number
     only_sure: bool
+    marked: int | None  # the expert whose pairs come first
 
 
 def panels(
@@ -60,9 +62,11 @@ def panels(
     by_coactivation: bool = True,
     only_busiest: bool = False,
     only_sure: bool = False,
+    expert_id: int | None = None,
 ) -> list[Panel]:
-    """The pairs of a layer, or its transitions to the next; empty where there are none."""
-    shown = Shown(only_busiest, by_coactivation, only_sure)
+    """The pairs of a layer, or its transitions to the next; empty where there are none. Those of
+    an expert come first, and are framed."""
+    shown = Shown(only_busiest, by_coactivation, only_sure, expert_id)
     if with_next:
         return _transitions(trace, palette, shown, layer_id=layer_id)
     return _pairs(trace, palette, shown, layer_id=layer_id, null=null)
@@ -117,17 +121,29 @@ def _pairs(
                 order_S=order_S,
                 null=null,
                 only_sure=shown.only_sure,
+                marked=shown.marked,
             ),
             alt=(
                 f"Heatmap: how often each pair of experts of {layer} is chosen together, "
                 "relative to chance"
             ),
+            names=lambda x, y: {
+                "layer_id": layer_id,
+                "expert_a": order_S[int(y)],
+                "expert_b": order_S[int(x)],
+            },
             note=pair_tests.heatmap_note(
                 trace, pairs, null=null, shown=len(order_S), num_experts=num_experts
             ),
-            preview=table,
+            preview=_first(table, shown.marked),
         )
     ]
+
+
+def _first(table: pd.DataFrame, expert_id: int | None) -> pd.DataFrame:
+    """With the pairs of an expert first."""
+    own = (table.expert_a == expert_id) | (table.expert_b == expert_id)
+    return pd.concat([table[own], table[~own]], ignore_index=True)
 
 
 def _transitions(trace: Trace, palette: Palette, shown: Shown, *, layer_id: int) -> list[Panel]:
@@ -152,6 +168,11 @@ def _transitions(trace: Trace, palette: Palette, shown: Shown, *, layer_id: int)
                 only_sure=shown.only_sure,
             ),
             alt=f"Heatmap: which experts of {following} follow those of {here}",
+            names=lambda x, y: {
+                "layer_id": layer_id,
+                "expert_id": rows[int(y)],
+                "next_expert_id": columns[int(x)],
+            },
             note=transitions.heatmap_note(
                 trace,
                 transitions.layer_transitions(trace, layer_id),

@@ -1,12 +1,14 @@
 """Choices dropped because their expert was full. L = MoE layers, E = routed experts."""
 
+from functools import partial
+
 import numpy as np
 
 from analysis import arrays, load, queries
 from app.trace import Trace
 from app.views.load_balance.figures import dropped_heatmap
 from app.views.shared.layer_names import LayerNames, names_of
-from app.views.shared.panel import Panel
+from app.views.shared.panel import Panel, of_experts
 from app.views.shared.theme import Palette
 
 
@@ -32,6 +34,7 @@ def panels(
             answer=_answer(tokens_LE, dropped_LE, names),
             figure=dropped_heatmap(tokens_LE, dropped_LE, palette, order_LE=order_LE, names=names),
             alt="Heatmap: share of each expert's choices that were dropped because it was full",
+            names=partial(of_experts, order_LE),
             note=(
                 "Share of an expert's choices that were dropped because it was full. Same order "
                 "as above."

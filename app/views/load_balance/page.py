@@ -8,7 +8,6 @@ from app.views.load_balance.panels import (
     COMPARED,
     METHOD,
     every_domain_panel,
-    expert_order,
     headline,
     panels,
 )
@@ -18,7 +17,6 @@ from app.views.shared import (
     domain_chooser,
     limits,
     other_tools,
-    selecting,
 )
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
@@ -64,12 +62,8 @@ with loads, st.spinner(evidence.WAIT):
     )
     shown = {panel.name: panel for panel in drawn}
     controls.headline(headline(trace, domain))
-    draw(shown["expert_load"], subject=trace, key="load", on_select="rerun")
+    draw(shown["expert_load"], subject=trace, key="load")
     other_tools.buttons(trace, "eplb", "sglang-counts")
-    if cell := controls.clicked("load"):
-        order_LE = expert_order(trace, domain=domain, by_load=by_load)
-        expert = cell[0], int(order_LE[cell])
-        selecting.go("specialization", layers=cell[:1], experts=(expert,))
     if "dropped_choices" in shown:
         draw(shown["dropped_choices"], subject=trace)
     draw_unusable(trace, summary_kinds.LOADS, summary_kinds.METRICS)

@@ -1,5 +1,7 @@
 """How evenly the experts of a trace are used. L = MoE layers, E = routed experts."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -12,7 +14,7 @@ from app.views.load_balance.figures import load_heatmap, load_order
 from app.views.shared.heatmap import crowded
 from app.views.shared.intervals import layer_intervals
 from app.views.shared.layer_names import names_of
-from app.views.shared.panel import Panel
+from app.views.shared.panel import Panel, of_experts, of_layers
 from app.views.shared.theme import Palette
 
 METHOD = (
@@ -79,11 +81,6 @@ def every_domain_panel(trace: Trace, *, metric: str = evidence.LOAD_METRICS[0]) 
     )
 
 
-def expert_order(trace: Trace, *, domain: str | None, by_load: bool) -> np.ndarray:
-    """Expert id of every cell of the heatmap [L, E]."""
-    return load_order(_tokens(trace, domain), by_load=by_load)
-
-
 def _tokens(trace: Trace, domain: str | None) -> np.ndarray:
     return stored.expert_tokens(trace, domain)
 
@@ -116,6 +113,7 @@ def _loads(
             names=names,
         ),
         alt="Heatmap: load of every expert in every layer, relative to a balanced load",
+        names=partial(of_experts, load_order(tokens_LE, by_load=by_load)),
         note=summary.counted_note(cells)
         if trace.info.counts_only
         else summary.heatmap_note(
@@ -135,6 +133,7 @@ def _by_layer(trace: Trace, palette: Palette, *, domain: str | None, metric: str
             table, palette, metric=metric, null="balanced", names=names_of(trace)
         ),
         alt=f"{metric} by layer, with intervals",
+        names=of_layers,
         note=evidence.READING + " Tick: the value if every expert had the same load.",
         preview=table[table.metric == metric].drop(columns="metric"),
     )

@@ -33,7 +33,7 @@ PLACES = {  # of a column's right end, in pixels from the bars, by its head
 
 def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
     """One bar per domain with its counts; a tick where the article puts it."""
-    table = _drawn_rows(table)
+    table = drawn_rows(table)
     colors = domain_colors(list(table.domain), palette)
     rows = list(range(len(table)))
     article = table.domain.map(ARTICLE_SHARE)
@@ -87,7 +87,7 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
     return figure.update_layout(annotations=annotations)
 
 
-def _drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
+def drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Without the total, and without experts of too little data where there are none."""
     left_out = (table.domain == ANY) | ((table.domain == TOO_LITTLE) & (table.experts == 0))
     return table[~left_out].reset_index(drop=True)

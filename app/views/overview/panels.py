@@ -1,5 +1,7 @@
 """How many experts prefer each domain, and the article's three diagnostics."""
 
+from functools import partial
+
 import pandas as pd
 
 from analysis.groups import MIN_EFFECTIVE
@@ -10,7 +12,12 @@ from app.studies.summary import groups_said
 from app.trace import Trace
 from app.views.load_balance import summary
 from app.views.overview import diagnostics, layers, units
-from app.views.overview.figures import ARTICLE_SHARE, domains_by_layer, experts_per_domain_bars
+from app.views.overview.figures import (
+    ARTICLE_SHARE,
+    domains_by_layer,
+    drawn_rows,
+    experts_per_domain_bars,
+)
 from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
@@ -78,6 +85,7 @@ def more_panels(trace: Trace, palette: Palette) -> list[Panel]:
             table=by_layer,
             figure=domains_by_layer(by_layer, palette, names=names_of(trace)),
             alt="Stacked bars: experts per domain in each layer",
+            names=lambda x, y: {"layer_id": round(y)},
         ),
         layers.panel(trace),
     ]
@@ -105,6 +113,7 @@ def experts(trace: Trace, palette: Palette) -> Panel:
         answer=_experts_answer(table),
         figure=experts_per_domain_bars(table, palette),
         alt="Bars: number and share of experts that prefer each domain",
+        names=partial(_domain_at, list(drawn_rows(table).domain)),
         note=(
             f"Experts: those whose highest lift is in this domain, at least {MIN_LIFT:g}× and "
             f"{MIN_MARGIN:g} times the second highest, with {MIN_DOMAIN_TOKENS} choices or more in "
@@ -116,6 +125,10 @@ def experts(trace: Trace, palette: Palette) -> Panel:
             "docs/article.md."
         ),
     )
+
+
+def _domain_at(domains: list[str], x: float, y: float) -> dict[str, str]:
+    return {"domain": domains[round(y)]}
 
 
 def _experts_answer(table: pd.DataFrame) -> str:

@@ -5,12 +5,14 @@ import streamlit as st
 from app import evidence
 from app.studies.placement_files import FORMS, map_file
 from app.views.placement import elsewhere, form, made, panels, words
-from app.views.shared import controls, limits
+from app.views.shared import controls, limits, selecting
 from app.views.shared.drawing import draw, draw_abreast
+from app.views.shared.layer_names import names_of
+from app.views.shared.selection import expert_words
 from app.views.shared.trace_choice import trace_page
 from data.file_names import file_name
 
-trace = trace_page("Which expert should lie on which GPU?", uses=("domains", "phase"))
+trace = trace_page("Which expert should lie on which GPU?", uses=("experts", "domains", "phase"))
 settings = form.asked(trace)
 current = form.current_map(trace, settings)
 with st.spinner(evidence.WAIT):
@@ -43,6 +45,9 @@ controls.answer(words.load_answer(of))
 draw_abreast([one for one in others if one.name.startswith("gpu_load")], subject=trace)
 texts = made.texts_of(trace)
 controls.note(words.load_note(texts))
+for expert in selecting.current().experts:
+    named = expert_words(expert, names_of(trace))
+    controls.note(f"Expert {named} {words.place_of(of, *expert)} in this map.")
 draw(policies, subject=trace)
 with st.spinner(evidence.WAIT):
     table = made.holds(trace, settings, current)

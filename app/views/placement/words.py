@@ -55,6 +55,15 @@ def load_note(texts: PlacedTexts) -> str:
     return LOAD_NOTE + sampled(texts.info, read)
 
 
+def place_of(of: Planned, layer_id: int, expert_id: int) -> str:
+    """Where the chosen map puts an expert."""
+    by_gpu_HS = of.plans[of.settings.policy].by_gpu[layer_id]
+    gpus = np.flatnonzero((by_gpu_HS == expert_id).any(-1)).tolist()
+    if len(gpus) == 1:
+        return f"lies on GPU {gpus[0]}"
+    return f"lies on GPUs {listed(list(map(str, gpus)))}"
+
+
 def load_answer(of: Planned) -> str:
     before, after = (of.compared.row(plan, BUSIEST) for plan in (BEFORE, of.settings.policy))
     low, high = after.change_low, after.change_high

@@ -117,6 +117,13 @@ def chosen(routing: pd.DataFrame, *, layer_id: int) -> list[int]:
     return [] if k_TL is None else k_TL[:, layer_id].tolist()
 
 
+def choosing(routing: pd.DataFrame, expert_id: int | None, *, layer_id: int) -> list[bool]:
+    """Which tokens chose an expert of the layer, as any of their choices."""
+    made = routing[(routing.layer_id == layer_id) & ~routing.dropped]
+    positions = made.position[made.expert_id == expert_id]
+    return of_layer(routing, layer_id).position.isin(positions).tolist()
+
+
 def drop_notes(routing: pd.DataFrame, *, layer_id: int) -> list[str]:
     """What each token lost to full experts in one layer; empty where nothing."""
     dropped = routing[(routing.layer_id == layer_id) & routing.dropped]

@@ -5,11 +5,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from analysis import queries
-from app.trace import Trace
+from analysis import document_rows, queries
+from app.trace import BY_IDENTITY, Trace
 from app.views.shared import controls, selecting
+from app.views.shared.layer_names import names_of
+from app.views.shared.selection import expert_words
 from app.views.shared.theme import visible
 
+LISTED = 100  # texts that choose the selected expert most
 RUN_TOKEN = "run_token"  # in a link, and so is run_text: a run is no part of the selected trace
 
 
@@ -19,17 +22,18 @@ def draw(trace: Trace, *, side: str | None = None) -> int:
     with trace.cursor() as con:
         documents = queries.documents(con)
     documents = documents[documents.tokens > 0].set_index("doc_id")
+    said = pd.Series("", documents.index)
     if side is None:
-        documents = _selected(documents)
+        documents, said = _selected(trace, documents)
     if documents.empty:
         st.info("The texts have no tokens.")
         st.stop()
     if len(documents) == 1:
         return int(documents.index[0])
     titles = {
-        row.Index: f"{row.Index} · {row.domain} · {row.tokens} tokens · "
+        row.Index: f"{row.Index} · {row.domain} · {row.tokens} tokens{more} · "
         + visible(str(row.text or row.origin)[:90])
-        for row in documents.itertuples()
+        for row, more in zip(documents.itertuples(), said.loc[documents.index], strict=True)
     }
     if side:
         kept: dict[str, Any] = {"key": f"{side}_text", "bind": "query-params"}
@@ -63,21 +67,39 @@ def choose_token(doc_id: int, place: int, *, of_run: bool) -> None:
         selecting.select(texts=(doc_id,), tokens=((doc_id, place),))
 
 
-def _selected(documents: pd.DataFrame) -> pd.DataFrame:
+def _selected(trace: Trace, documents: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     """Those of the selected domains and groups, and what the selection names; all where there are
-    none."""
-    selection = selecting.current()
+    none. First those that choose the selected expert most, and what is said of that."""
+    selection, said = selecting.current(), pd.Series("", documents.index)
     named = {*selection.texts, *(doc_id for doc_id, _ in selection.tokens)}
     chosen = pd.Series(True, documents.index)
     if selection.domains:
         chosen &= documents.domain.isin(selection.domains)
     if selection.groups:
         chosen &= documents.unit.isin(selection.groups)
-    some = documents[chosen | documents.index.isin(named)]
-    if some.empty:
+    if not chosen.any():
         controls.note("No text is of the selected domains and groups: all are listed.")
-        return documents
-    return some
+    else:
+        documents = documents[chosen | documents.index.isin(named)]
+    if selection.experts:
+        most = _choosing(trace, selection.experts[0])
+        most = most[most.index.isin(documents.index)]
+        order = [*most.index, *documents.index.difference(most.index, sort=False)]
+        documents = documents.loc[order]
+        share = (most.tokens / most.choices).map(" · {:.1%} of choices".format)
+        said = share.reindex(said.index, fill_value="")
+        expert = expert_words(selection.experts[0], names_of(trace))
+        controls.note(f"First the texts that choose expert {expert} most beyond its load.")
+    return documents, said
+
+
+@st.cache_data(max_entries=32, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _choosing(trace: Trace, expert: tuple[int, int]) -> pd.DataFrame:
+    """By doc_id."""
+    with trace.cursor() as con:
+        return document_rows.expert_documents(
+            con, layer_id=expert[0], expert_id=expert[1], limit=LISTED
+        ).set_index("doc_id")
 
 
 def _choose() -> None:

@@ -12,6 +12,7 @@ function chip(data, index, chips, onClick) {
   const classes = {
     selected: index === data.selected,
     noted: note,
+    marked: data.marked[index],
     special: data.special[index],
     unseen: data.unseen[index],
     amount,

@@ -134,6 +134,8 @@ def chart(
     select: Selection = "points",
 ) -> Any:
     zoomable = select != "points"
+    if on_select != "ignore":
+        figure.for_each_trace(_keep_others)
     return st.plotly_chart(
         figure,
         theme=None,
@@ -143,6 +145,14 @@ def chart(
         selection_mode=select,
         config={"displaylogo": False, "displayModeBar": zoomable, "scrollZoom": False},
     )
+
+
+def _keep_others(trace: Any) -> None:
+    """A click fades no other mark, and shows no invisible one."""
+    if trace.type == "bar" or (trace.type == "scatter" and trace.marker.opacity != 0):
+        trace.unselected.marker.opacity = (
+            1 if trace.marker.opacity is None else trace.marker.opacity
+        )
 
 
 def clicked(key: str) -> tuple[int, int] | None:

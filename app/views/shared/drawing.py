@@ -1,6 +1,8 @@
 """Panels on a page."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -27,14 +29,16 @@ def draw(
     `subject` is the trace, training or model that the file is named after. `file` is False where
     the file of another panel has the rows.
     """
-    selected = None
+    selected, key = None, key or panel.name
+    if panel.names and isinstance(subject, Trace) and on_select == "ignore":
+        on_select = partial(leads.follow_mark, panel.names, key, subject)
     if panel.title:
         st.markdown(f"**{panel.title}**")
     if panel.answer:
         controls.answer(panel.answer)
     if panel.figure is not None:
         selected = controls.chart(
-            panel.figure, alt=panel.alt, key=key or panel.name, on_select=on_select, select=select
+            panel.figure, alt=panel.alt, key=key, on_select=on_select, select=select
         )
     if panel.note:
         controls.note(panel.note)
@@ -64,10 +68,9 @@ def _leaving(table: pd.DataFrame, subject: str | Trace) -> pd.DataFrame:
 
 def draw_side_by_side(panel: Panel, *, subject: str | Trace) -> None:
     """The figure on the left, its rows on the right, the note below both."""
-    assert panel.figure is not None
     left, right = st.columns(2, gap="large")
     with left:
-        controls.chart(panel.figure, alt=panel.alt, key=panel.name)
+        draw(replace(panel, note="", preview=None), subject=subject, file=False)
     with right:
         _draw_rows(panel, subject, file=True)
     controls.note(panel.note)

@@ -9,8 +9,7 @@ from app.views.shared import selecting
 def expert_of(trace: Trace, layer_id: int) -> int:
     """The one of this layer that is selected, or the first."""
     experts = range(trace.info.layers[layer_id].num_experts)
-    own = [expert_id for layer, expert_id in selecting.current().experts if layer == layer_id]
-    st.session_state["expert"] = selecting.one_of(experts, own, 0)
+    st.session_state["expert"] = selected(layer_id) or 0
     return int(
         st.selectbox(
             "Expert",
@@ -20,6 +19,12 @@ def expert_of(trace: Trace, layer_id: int) -> int:
             on_change=lambda: select(layer_id, st.session_state["expert"]),
         )
     )
+
+
+def selected(layer_id: int) -> int | None:
+    """Of this layer; None: there is none."""
+    own = [expert_id for layer, expert_id in selecting.current().experts if layer == layer_id]
+    return own[0] if own else None
 
 
 def select(layer_id: int, expert_id: int) -> None:

@@ -8,7 +8,7 @@ page offers to leave only the cells that would have one. It can be zoomed, and i
 texts: of markers closer than a few pixels Plotly finds the wrong one, and they take longer to draw.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil, hypot
 
 import numpy as np
@@ -106,12 +106,13 @@ def hover_numbers(
     """What these cells say when they are pointed at, in numbers [R, C] that the template calls
     customdata[0], ...; %{y} and %{x} are the labels of the row and the column. Of ten thousands of
     cells they have a tenth of the size of texts."""
-    figure.add_heatmap(
-        z=np.where(cells_RC, 0, np.nan).astype(np.float32),
-        customdata=np.stack(numbers, -1).astype(np.float32),
-        colorscale=[[0, CLEAR], [1, CLEAR]],
-        showscale=False,
-        hoverongaps=False,
+    row, column = np.nonzero(cells_RC)
+    figure.add_scatter(
+        x=column.astype(np.int16),
+        y=row.astype(np.int16),
+        mode="text",
+        marker={"maxdisplayed": 1},  # found by the pointer, and not drawn
+        customdata=np.stack([values[cells_RC] for values in numbers], -1).astype(np.float32),
         hovertemplate=f"{template}<extra></extra>",
     )
 
@@ -166,6 +167,32 @@ def hatch_cells(figure: go.Figure, cells_RC: np.ndarray, palette: Palette) -> No
         },
         unselected={"marker": {"opacity": 1}},
         hoverinfo="skip",
+    )
+
+
+def frame_columns(
+    figure: go.Figure, places: Iterable[int], num_rows: int, palette: Palette
+) -> None:
+    """What is selected."""
+    for place in places:
+        _frame(figure, palette, x=(place, place), y=(0, num_rows - 1))
+
+
+def frame_rows(
+    figure: go.Figure, places: Iterable[int], num_columns: int, palette: Palette
+) -> None:
+    for place in places:
+        _frame(figure, palette, x=(0, num_columns - 1), y=(place, place))
+
+
+def _frame(figure: go.Figure, palette: Palette, *, x: tuple[int, int], y: tuple[int, int]) -> None:
+    figure.add_shape(
+        type="rect",
+        x0=x[0] - 0.5,
+        x1=x[1] + 0.5,
+        y0=y[0] - 0.5,
+        y1=y[1] + 0.5,
+        line={"color": palette.text, "width": 2},
     )
 
 

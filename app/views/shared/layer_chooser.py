@@ -34,7 +34,8 @@ class LayerFigure:
 
 
 def layer_of(trace: Trace, figure: LayerFigure | None = None, *, of_run: bool = False) -> int:
-    """The layer that is selected; a run, no part of the selected trace, has one of its own. Bars show how busy the busiest expert is, unless the page has a figure of its own."""
+    """The layer that is selected; a run, no part of the selected trace, has one of its own. Bars
+    show how busy the busiest expert is, unless the page has a figure of its own."""
     names, num_layers = names_of(trace), trace.info.num_layers
     kept: dict[str, Any] = {"key": RUN_LAYER, "bind": "query-params"}
     if not of_run:

@@ -10,6 +10,7 @@ import streamlit as st
 from app.trace import Trace
 from app.views.shared import controls, selecting
 from app.views.shared.layer_names import as_in_model
+from app.views.shared.panel import Names
 
 HINT = "Select a row to open what it names (Shift+Space on the keyboard)."
 LOOKED_AT = 20  # rows, to find out whether they name anything
@@ -62,6 +63,12 @@ def follower(frame: pd.DataFrame, *, name: str, trace: Trace) -> Callable[[], No
             to(lead_of(frame.iloc[place].to_dict(), trace))
 
     return follow
+
+
+def follow_mark(names: Names, key: str, trace: Trace) -> None:
+    """In a callback: to what the mark of a figure names that was clicked."""
+    for point in st.session_state[key].selection.points[:1]:
+        to(lead_of(names(point["x"], point["y"]), trace))
 
 
 def hint() -> None:

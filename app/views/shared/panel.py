@@ -5,10 +5,16 @@ for a choice of its controls. A panel knows nothing of Streamlit; drawing.py put
 it on a page.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+
+# By a mark's x and y the columns of a row that says what it is: layer_id, expert_id, domain, ...
+Names = Callable[[float, float], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +25,17 @@ class Panel:
     answer: str = ""  # the sentence that says what is seen
     figure: go.Figure | None = None
     alt: str = ""  # the figure for who cannot see it
+    names: Names | None = None  # what a mark of the figure leads to
     note: str = ""  # how to read it
     preview: pd.DataFrame | None = None  # the rows worth seeing beside the figure
     preview_title: str = ""
+
+
+def of_layers(x: float, y: float) -> dict[str, int]:
+    """Of a figure with layers on its horizontal axis."""
+    return {"layer_id": round(x)}
+
+
+def of_experts(order_LE: np.ndarray, x: float, y: float) -> dict[str, int]:
+    """Of a heatmap of layers by experts in this order."""
+    return {"layer_id": int(y), "expert_id": int(order_LE[int(y), int(x)])}

@@ -1,8 +1,5 @@
 """Everything about one expert: how busy, for which domains, on which tokens."""
 
-from html import escape
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -10,18 +7,28 @@ import streamlit as st
 from analysis import expert_words, specialization
 from analysis.arrays import MAX_TOKENS
 from app import evidence, stored
-from app.studies import ablation
+from app.studies import ablation, cause_words
 from app.trace import BY_IDENTITY, Trace
-from app.views.shared import controls, needs
+from app.views.shared import contexts as context_lines
+from app.views.shared import controls, leads, needs
 from app.views.shared.intervals import MEASURES, RATIO, probability
 from app.views.shared.layer_names import names_of
+from app.views.shared.leads import Lead
 from app.views.shared.sampled import sampled
-from app.views.shared.theme import domain_colors, visible
-from app.views.specialization import specialists
+from app.views.shared.theme import visible
 from app.views.specialization.figures import lift_bars
 from app.views.specialization.panels import layer_lifts
 
 TOKENS, CONTEXTS = 40, 8
+UNTESTED = (
+    "Whether the model needs this expert has not been tested; the page Causes can leave it out."
+)
+WAYS = {  # what else there is of an expert: the page, and its icon
+    "Texts": ("prompts", "edit_note"),
+    "Pairs": ("coactivation", "hub"),
+    "Causes": ("causes", "content_cut"),
+    "Place": ("placement", "dns"),
+}
 
 
 def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
@@ -37,9 +44,11 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     compared = own.estimate.notna().any()
     figures = [_load(trace, layer_id, expert_id), _choices(tokens_E, expert_id)]
     controls.headline(figures + (_preference(trace, rows, own) if compared else []))
+    _draw_ways(layer_id, expert_id)
     if compared:
         causes = ablation.stored(trace.path, trace.info)
-        controls.note(specialists.ablation_note(causes, layer_id=layer_id, expert_id=expert_id))
+        measured = cause_words.of_expert(causes, layer_id=layer_id, expert_id=expert_id)
+        controls.note(measured or UNTESTED)
     if trace.info.counts_only:
         controls.note(f"{needs.COUNTS_ONLY}: which tokens choose this expert is not known.")
         _draw_lifts(own)
@@ -52,9 +61,24 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     with middle:
         _draw_tokens(tokens, name=f"{name}_tokens", trace=trace.name)
     with right:
-        _draw_contexts(contexts, name=f"{name}_contexts", trace=trace.name)
+        _draw_contexts(contexts, name=f"{name}_contexts", trace=trace)
     if read := sampled(trace.info, counts).strip():
         controls.note(f"Tokens and contexts. {read}")
+
+
+def _draw_ways(layer_id: int, expert_id: int) -> None:
+    """To the pages that say more of this expert."""
+    expert = {"layers": (layer_id,), "experts": ((layer_id, expert_id),)}
+    with st.container(horizontal=True, gap="small"):
+        for label, (page, icon) in WAYS.items():
+            changes = expert | ({"texts": (), "tokens": ()} if page == "prompts" else {})
+            st.button(
+                label,
+                key=f"way_{page}",
+                icon=f":material/{icon}:",
+                on_click=leads.to,
+                args=(Lead(page, changes),),
+            )
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
@@ -130,21 +154,10 @@ def _draw_tokens(tokens: pd.DataFrame, *, name: str, trace: str) -> None:
     controls.download(tokens, name=name, trace=trace)
 
 
-def _draw_contexts(contexts: pd.DataFrame, *, name: str, trace: str) -> None:
+def _draw_contexts(contexts: pd.DataFrame, *, name: str, trace: Trace) -> None:
     weighed = contexts.weight.notna().all()
     which = "it has the largest weight" if weighed else "it is chosen"
     st.markdown(f"**Contexts in which {which}**")
-    colors = domain_colors(list(contexts.domain.unique()), controls.palette())
-    st.html("".join(_context(row, colors[str(row.domain)]) for row in contexts.itertuples()))
-    controls.download(contexts, name=name, trace=trace)
-
-
-def _context(row: Any, color: str) -> str:
-    """One line of HTML: everything from the trace is escaped, colours are our own."""
-    before, token, after = (escape(visible(text)) for text in (row.before, row.text, row.after))
-    mark = f'<i style="background:{color}" title="{escape(row.domain)}"></i>'
-    weight = "" if np.isnan(row.weight) else f"{row.weight:.2f}"
-    return (
-        f'<p class="rs-context"><span>{mark}<small>{weight}</small></span>'
-        f'<span>{before}<b style="background:{color}44">{token}</b>{after}</span></p>'
-    )
+    weights = ["" if np.isnan(weight) else f"{weight:.2f}" for weight in contexts.weight]
+    context_lines.draw(contexts, trace, labels=weights, key="expert_contexts")
+    controls.download(contexts, name=name, trace=trace.name)

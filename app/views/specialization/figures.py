@@ -3,7 +3,7 @@
 L = MoE layers, E = routed experts, G = domains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,15 @@ import plotly.graph_objects as go
 from analysis.groups import NOT_ENOUGH, in_words
 from analysis.significance import MAX_Q
 from app.studies.estimates import COMING
-from app.views.shared.heatmap import RATIOS, cell_heatmap, dot_sure_cells, hatch_cells, ratio_axis
+from app.views.shared.heatmap import (
+    RATIOS,
+    cell_heatmap,
+    dot_sure_cells,
+    frame_columns,
+    frame_rows,
+    hatch_cells,
+    ratio_axis,
+)
 from app.views.shared.intervals import RATIO, probability
 from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
 
@@ -40,11 +48,12 @@ def lift_heatmap(
     domains: Sequence[str],
     order_E: np.ndarray,
     marked: int,
+    chosen: Collection[str] = (),
     only_sure: bool = False,
 ) -> go.Figure:
-    """Domains by experts of one layer's lift_table, colour = log2 lift; the marked expert is
-    framed. A dot: q < 0.05, or the only cells that are left. Hatched: too few independent texts
-    to say."""
+    """Domains by experts of one layer's lift_table, colour = log2 lift; the marked expert and the
+    chosen domains are framed. A dot: q < 0.05, or the only cells that are left. Hatched: too
+    few independent texts to say."""
     log_GE = lift_grid(rows, "estimate", domains)[order_E].T
     undecided_GE = (rows.note == NOT_ENOUGH).to_numpy().reshape(-1, len(domains))[order_E].T
     hover = np.array([lift_text(row) for row in rows.itertuples()]).reshape(-1, len(domains))
@@ -61,15 +70,9 @@ def lift_heatmap(
     )
     hatch_cells(figure, undecided_GE & ~np.array(only_sure), palette)
     dot_sure_cells(figure, sure_GE, palette)
-    place = int(np.flatnonzero(order_E == marked)[0])
-    figure.add_shape(
-        type="rect",
-        x0=place - 0.5,
-        x1=place + 0.5,
-        y0=-0.5,
-        y1=len(domains) - 0.5,
-        line={"color": palette.text, "width": 2},
-    )
+    frame_columns(figure, np.flatnonzero(order_E == marked), len(domains), palette)
+    of_domains = [place for place, domain in enumerate(domains) if domain in chosen]
+    frame_rows(figure, of_domains, len(order_E), palette)
     figure.update_xaxes(title_text="expert", tickfont={"size": 10}, tickangle=0)
     return figure
 

@@ -11,6 +11,7 @@ from app.views.shared import (
     limits,
     needs,
     other_tools,
+    selecting,
 )
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
@@ -20,7 +21,6 @@ from app.views.specialization.expert_card import draw_card
 from app.views.specialization.panels import (
     COMPARED,
     METHOD,
-    expert_order,
     layer_figure,
     panels,
     replication_panels,
@@ -48,14 +48,6 @@ above, every_layer = st.container(), st.expander("Every layer", icon=":material/
 with every_layer:
     titles = {MEASURES[name].title: name for name in evidence.DOMAIN_METRICS}
     metric = titles[controls.choice("Figure", list(titles), key="figure")]
-
-
-def choose() -> None:
-    if cell := controls.clicked("lift"):
-        order_E = expert_order(trace, layer_id=layer_id, by_domain=by_domain)
-        expert_chooser.select(layer_id, int(order_E[cell[1]]))
-
-
 with above:
     coming.draw(trace)
 with above, st.spinner(evidence.WAIT):
@@ -67,9 +59,10 @@ with above, st.spinner(evidence.WAIT):
         expert_id=expert_id,
         only_sure=sure,
         metric=metric,
+        chosen=selecting.current().domains,
     )
     shown = {panel.name: panel for panel in drawn}
-    draw(shown["expert_domain_lift"], subject=trace, key="lift", on_select=choose)
+    draw(shown["expert_domain_lift"], subject=trace, key="lift")
     limits.draw_limits(trace)
     draw_unusable(trace, sidecars.CAUSES, *summary_kinds.BY_SUMMARY)
     draw_card(trace, layer_id=layer_id, expert_id=expert_id)

@@ -1,5 +1,7 @@
 """Which experts prefer which domains, layer by layer. E = routed experts, G = domains."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -14,7 +16,7 @@ from app.views.shared.heatmap import crowded
 from app.views.shared.intervals import layer_intervals
 from app.views.shared.layer_chooser import LayerFigure
 from app.views.shared.layer_names import names_of
-from app.views.shared.panel import Panel
+from app.views.shared.panel import Panel, of_layers
 from app.views.shared.theme import Palette
 from app.views.specialization import specialists
 from app.views.specialization.figures import domain_order, lift_grid, lift_heatmap
@@ -44,11 +46,13 @@ def panels(
     expert_id: int = 0,
     only_sure: bool = False,
     metric: str = evidence.DOMAIN_METRICS[0],
+    chosen: Collection[str] = (),
 ) -> list[Panel]:
-    """None where there are no domains to compare; the heatmap frames an expert."""
+    """None where there are no domains to compare; the heatmap frames an expert and the chosen
+    domains, whose specialists alone are listed."""
     if not evidence.compares_domains(trace):
         return []
-    order_E = expert_order(trace, layer_id=layer_id, by_domain=by_domain)
+    order_E = _expert_order(trace, layer_id=layer_id, by_domain=by_domain)
     return [
         _lifts(
             trace,
@@ -56,9 +60,10 @@ def panels(
             layer_id=layer_id,
             order_E=order_E,
             marked=expert_id,
+            chosen=chosen,
             only_sure=only_sure,
         ),
-        *_specialists(trace),
+        *_specialists(trace, chosen),
         _by_layer(trace, palette, metric=metric, marked=layer_id),
     ]
 
@@ -79,7 +84,7 @@ def replication_panels(trace: Trace) -> list[Panel]:
     return [Panel(name="replication", table=table, note=specialists.replication_note(table))]
 
 
-def expert_order(trace: Trace, *, layer_id: int, by_domain: bool) -> np.ndarray:
+def _expert_order(trace: Trace, *, layer_id: int, by_domain: bool) -> np.ndarray:
     """Expert ids as the heatmap has them, from the left [E]."""
     if not by_domain:
         return np.arange(trace.info.layers[layer_id].num_experts)
@@ -99,6 +104,7 @@ def _lifts(
     layer_id: int,
     order_E: np.ndarray,
     marked: int,
+    chosen: Collection[str],
     only_sure: bool,
 ) -> Panel:
     many = crowded(len(trace.domains), len(order_E))
@@ -115,9 +121,11 @@ def _lifts(
             domains=trace.domains,
             order_E=order_E,
             marked=marked,
+            chosen=chosen,
             only_sure=only_sure,
         ),
         alt=f"Heatmap: lift of every domain for every expert of {names_of(trace)[layer_id]}",
+        names=lambda x, y: {"layer_id": layer_id, "expert_id": order_E[int(x)]},
         note=" ".join(
             [
                 specialists.heatmap_note(
@@ -130,14 +138,16 @@ def _lifts(
     )
 
 
-def _specialists(trace: Trace) -> list[Panel]:
+def _specialists(trace: Trace, chosen: Collection[str]) -> list[Panel]:
     """Empty where no expert is one."""
     causes = ablation.stored(trace.path, trace.info)
     table = ablation.with_verdicts(significance.specialists(evidence.lifts(trace)), causes)
+    if chosen:
+        table = table[table.domain.isin(chosen)].reset_index(drop=True)
     if table.empty:
         return []
     note = specialists.causes_note(table, causes)
-    return [specialists.specialists_panel(table, note=note)]
+    return [specialists.specialists_panel(table, note=note, domains=chosen)]
 
 
 def _by_layer(trace: Trace, palette: Palette, *, metric: str, marked: int) -> Panel:
@@ -156,6 +166,7 @@ def _by_layer(trace: Trace, palette: Palette, *, metric: str, marked: int) -> Pa
             names=names_of(trace),
         ),
         alt=f"{metric} by layer, with intervals",
+        names=of_layers,
         note=evidence.READING
         + " Tick: the value with domain labels shuffled over groups of texts.",
         preview=rows,

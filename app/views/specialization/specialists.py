@@ -1,6 +1,6 @@
 """The experts that significantly prefer a domain, in words and as a table."""
 
-from typing import Any
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,14 @@ from app.views.shared.heatmap import ZOOM, sure_mark
 from app.views.shared.intervals import MEASURES, RATIO, probability, reference
 from app.views.shared.layer_names import NUMBERED, LayerNames, as_in_model
 from app.views.shared.panel import Panel
+from data.words import listed
 
 NOT_WHY = (
     "The figure shows which experts and domains go together, not why. Whether a domain needs an "
     "expert is tested on the page Causes, by leaving the expert out. An untrained router has such "
     "experts too, because domains use different words (see Vocabulary)."
 )
-TITLE = "Specialists of all layers, ordered by the lower end of their interval"
+TITLE = "Specialists{} of all layers, ordered by the lower end of their interval"
 COLUMNS = {
     "layer_id": st.column_config.NumberColumn("layer"),
     "expert_id": st.column_config.NumberColumn("expert"),
@@ -145,28 +146,6 @@ def _span(fewest: int, most: int) -> str:
     return f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
-def ablation_note(causes: pd.DataFrame | None, *, layer_id: int, expert_id: int) -> str:
-    """What leaving an expert out did to its own domains, in words."""
-    own = pd.DataFrame() if causes is None else causes[causes.claimed & (causes.group == "own")]
-    if len(own):
-        own = own[(own.layer_id == layer_id) & (own.expert_id == expert_id)]
-    if own.empty:
-        return (
-            "Whether the model needs this expert has not been tested; the page Causes can leave "
-            "it out."
-        )
-    return " ".join(_loss_change(row) for row in own.itertuples())
-
-
-def _loss_change(row: Any) -> str:
-    span = "" if pd.isna(row.low) else f" ({row.low:+.4f} to {row.high:+.4f})"
-    choice = "" if pd.isna(row.per_choice) else f", {row.per_choice:+.4f} per choice"
-    return (
-        f"Without this expert, the loss on {row.domain} changes by {row.estimate:+.4f} nats per "
-        f"token{span}{choice}: {row.verdict}."
-    )
-
-
 def replication_note(table: pd.DataFrame) -> str:
     """The two rows of replication, in words."""
     half, unseen = (row for _, row in table.iterrows())
@@ -205,9 +184,12 @@ def _controls() -> dict[str, Tally]:
     return ablation.shipped_controls(workspace.checkpoint())
 
 
-def specialists_panel(specialists: pd.DataFrame, *, note: str = "") -> Panel:
+def specialists_panel(
+    specialists: pd.DataFrame, *, note: str = "", domains: Collection[str] = ()
+) -> Panel:
     """Rows of a lift_table with their verdict, the clearest first: by the lower end of the
-    interval."""
+    interval. `domains`: those that the rows are of alone."""
+    of_domains = f" of {listed(sorted(domains))}" if domains else ""
     preview = specialists.assign(
         lift=np.exp2(specialists.estimate),
         low=np.exp2(specialists.low),
@@ -216,7 +198,7 @@ def specialists_panel(specialists: pd.DataFrame, *, note: str = "") -> Panel:
     return Panel(
         name="specialists",
         table=specialists[[*LIFT_COLUMNS, "verdict"]],
-        title=f"{TITLE} ({len(specialists):,})",
+        title=f"{TITLE.format(controls.unmarked(of_domains))} ({len(specialists):,})",
         preview=preview[list(COLUMNS)],
         note=note,
     )
@@ -224,7 +206,7 @@ def specialists_panel(specialists: pd.DataFrame, *, note: str = "") -> Panel:
 
 def draw_specialists(panel: Panel | None, *, trace: Trace) -> None:
     if panel is None:
-        st.markdown(f"**{TITLE}** (0)")
+        st.markdown(f"**{TITLE.format('')}** (0)")
         controls.note(
             f"No expert has q < {MAX_Q} and a lift of at least {MIN_LIFT:g}×. The CSV of all cells "
             "lists every lift with its interval."

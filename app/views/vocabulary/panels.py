@@ -10,7 +10,7 @@ from app.trace import Trace
 from app.views.shared.intervals import Measure
 from app.views.shared.layer_chooser import LayerFigure
 from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
-from app.views.shared.panel import Panel
+from app.views.shared.panel import Panel, of_layers
 from app.views.shared.sampled import sampled
 from app.views.shared.theme import Palette, visible
 from app.views.vocabulary import tables
@@ -71,6 +71,7 @@ def _by_layer(trace: Trace, palette: Palette, layer_id: int) -> Panel:
         answer=_layer_answer(row, names[layer_id]),
         figure=vocabulary_lines(table, palette, marked=layer_id, names=names),
         alt="Lines: vocabulary specialization by layer: plain, expected by chance, and corrected",
+        names=of_layers,
         note=(
             f"Frequent: {MIN_OCCURRENCES} occurrences or more. A rare id belongs to one expert by "
             "chance (an id that occurs once always does), so the plain figure is high for any "
@@ -135,6 +136,7 @@ def information_panel(table: pd.DataFrame, palette: Palette, names: LayerNames =
         ),
         figure=information_bars(rows, palette, names=names),
         alt="Bars: information about the domain by layer, alone and beyond the token",
+        names=of_layers,
         note=(
             "Nats per choice, minus what the same groups of texts give when they are assigned to "
             "domains at random; negative values are shown as 0. Vertical line: 95 % bootstrap "

@@ -115,10 +115,10 @@ def test_a_specialist_carries_its_verdict() -> None:
     tested = ablation.with_verdicts(specialist, causes)
     assert list(tested.verdict) == ["confirmed", "not tested"]
     assert set(ablation.with_verdicts(specialist, None).verdict) == {"not tested"}
-    told = specialists.ablation_note(causes, layer_id=0, expert_id=0)
+    told = cause_words.of_expert(causes, layer_id=0, expert_id=0)
     assert "changes by +0.5000 nats per token (+0.4000 to +0.6000), +0.1000 per choice" in told
     assert told.endswith(": confirmed.")
-    assert "has not been tested" in specialists.ablation_note(causes, layer_id=0, expert_id=1)
+    assert cause_words.of_expert(causes, layer_id=0, expert_id=1) == ""
     assert "Left out: 1 of 2" in specialists.causes_note(tested, causes)
     assert specialists.causes_note(tested, None) == ""
 

@@ -36,10 +36,11 @@ def test_pairs_are_marked_where_sure_and_hatched_without_a_colour_where_unknown(
     assert list(zip(unknown.x, unknown.base + 0.5, strict=True)) == [(2, 1), (1, 2)]
     assert np.isnan([cells.z[1, 2], cells.z[2, 1]]).all()
     assert cells.z[0, 1] == pytest.approx(np.log2(3))
-    assert tested.customdata[0, 1].tolist() == pytest.approx([9, 3, 3, 2, 4, 6, 0.01])
+    assert tested.customdata[0].tolist() == pytest.approx([9, 3, 3, 2, 4, 6, 0.01])
     assert tested.hovertemplate.startswith("experts %{y} and %{x}")
-    assert np.isnan(tested.z).tolist() == [[1, 0, 0], [0, 1, 1], [0, 1, 1]]  # and not of itself
-    assert np.isnan(untested.z).tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 1]]
+    marked = [(0, 1), (0, 2), (1, 0), (2, 0)]  # and no expert with itself
+    assert list(zip(tested.y, tested.x, strict=True)) == marked
+    assert list(zip(untested.y, untested.x, strict=True)) == [(1, 2), (2, 1)]
     assert "not enough independent texts to say: fewer than 5" in untested.hovertemplate
     assert log_EE[1, 2] == -coactivation.LIMIT - 1  # never, but expected
 
@@ -54,7 +55,7 @@ def test_a_transition_carries_its_interval_and_its_test_or_the_reason() -> None:
         tests, LIGHT, rows=order, columns=order, layers=("layer 0", "layer 1")
     )
     dots, enough, never = figure.data[-3:]
-    tokens, expected, lift, low, high = enough.customdata[0, 0, :5]
+    tokens, expected, lift, low, high = enough.customdata[0, :5]
     assert (tokens, expected, round(float(lift), 2)) == (50, 30, 1.67)
     assert 1 < low < lift < high < 2
     assert "expected from the loads alone" in enough.hovertemplate
@@ -72,7 +73,7 @@ def test_all_experts_of_a_large_layer_are_drawn_in_cells_that_are_numbers() -> N
     )
     cells, says = figure.data[0], figure.data[-1]
     assert cells.z.shape == (384, 384)
-    assert says.customdata[0, 1, :2].tolist() == [8, 4]
+    assert says.customdata[0, :2].tolist() == [8, 4]
     names = [figure.layout[axis].labelalias["1"] for axis in ("xaxis", "yaxis")]
     assert names == ["382", "382"]  # what hover text calls them
     assert says.text is None
