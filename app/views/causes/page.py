@@ -38,12 +38,12 @@ def draw_causes(causes: pd.DataFrame) -> None:
     if domains := panels.crowded_domains(causes):
         left, right = st.columns([2, 3], gap="large")
         with left:
-            draw(panels.verdicts(causes, palette), subject=trace, file=False)
+            draw(panels.verdicts(causes, palette), subject=trace)
         with right:
             domain = domain_chooser.domain_of("Domain", domains, width=200)
-            draw(panels.of_domain(causes, palette, domain=domain), subject=trace, file=False)
+            draw(panels.of_domain(causes, palette, domain=domain), subject=trace)
     else:
-        draw(panels.every_specialist(causes, palette), subject=trace, file=False)
+        draw(panels.every_specialist(causes, palette), subject=trace)
     controls.note(panels.CAUSES_NOTE)
     controls.table(causes, name="causes", trace=trace.name)
 
@@ -70,6 +70,6 @@ if table is not None:
         st.info("This trace was made with a different model from the one in these experiments.")
     controls.answer(panels.EXPERIMENTS_ANSWER)
     controls.legend([name for name in table.domain.unique() if name != "all"])
-    draw_abreast(panels.experiments(table, palette), subject="model", columns=3, file=False)
+    draw_abreast(panels.experiments(table, palette), subject="model", columns=3)
     controls.download(table, name="routing_experiments", trace="model")
 controls.method("cause_table", "matched_controls", "judging_half", "rank_p", "domain_changes")

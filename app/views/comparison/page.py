@@ -43,7 +43,7 @@ draw(questions(comparison), subject=SUBJECT)
 
 st.subheader("How redundant are the experts?", anchor=False)
 controls.answer(redundancy_answer(comparison))
-draw_abreast(redundancy(comparison, controls.palette()), subject=SUBJECT, file=False)
+draw_abreast(redundancy(comparison, controls.palette()), subject=SUBJECT)
 controls.download(comparison.interventions, name="interventions", trace=SUBJECT)
 
 st.subheader("How do experts of other families specialize?", anchor=False)
@@ -55,9 +55,8 @@ else:
     models, specialization = families_shown(others, controls.palette())
     draw(models, subject=SUBJECT)
     controls.legend(families.labels(others))
-    draw(specialization, subject=SUBJECT, file=False)
+    draw(specialization, subject=SUBJECT)
     with st.container(horizontal=True):
-        controls.download(specialization.table, name=specialization.name, trace=SUBJECT)
         controls.download(others.domains, name="experts_per_domain_by_family", trace=SUBJECT)
         controls.download(others.lifts, name="highest_lift_by_expert", trace=SUBJECT)
     draw_opening()

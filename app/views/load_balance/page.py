@@ -71,7 +71,7 @@ with loads, st.spinner(evidence.WAIT):
 with by_layer:
     draw_side_by_side(shown["load_by_layer"], subject=trace)
 if "experts_per_token" in shown:
-    draw(shown["tokens_by_k"], subject=trace, file=False)
+    draw(shown["tokens_by_k"], subject=trace)
     draw(shown["experts_per_token"], subject=trace)
 every_domain = st.expander("Every layer and domain", icon=":material/layers:", on_change="rerun")
 if every_domain.open:

@@ -35,7 +35,7 @@ if "specialists_by_unit" in shown:
     draw(shown["specialists_by_unit"], subject=trace)
 st.subheader("The article's three diagnostics of a conventional MoE", anchor=False)
 three = [panel for name, panel in shown.items() if name.startswith("diagnostic_")]
-draw_abreast(three, subject=trace, columns=3, file=False)
+draw_abreast(three, subject=trace, columns=3)
 draw(shown["diagnostics"], subject=trace)
 with st.expander("Layer by layer", icon=":material/layers:"):
     draw(shown["experts_per_domain_by_layer"], subject=trace)

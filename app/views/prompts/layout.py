@@ -117,7 +117,7 @@ def _every_layer(
         part=part,
         names=names_of(trace),
     )
-    draw(panel, subject=trace, on_select=clicked, file=False)
+    draw(panel, subject=trace, on_select=clicked)
 
 
 def _path(
@@ -142,7 +142,7 @@ def _path(
         names=names_of(trace),
     )
     with figure:
-        draw(panel, subject=trace, file=False)
+        draw(panel, subject=trace)
 
 
 def _facts(routes: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app.trace import Trace
-from app.views.shared import controls, leads
+from app.views.shared import controls, figure_menu, leads
 from app.views.shared.controls import Selection
 from app.views.shared.layer_names import as_in_model
 from app.views.shared.panel import Panel
@@ -26,8 +26,8 @@ def draw(
 ) -> Any:
     """Title, answer, figure, note, rows, file, as far as there are. What is selected in the figure.
 
-    `subject` is the trace, training or model that the file is named after. `file` is False where
-    the file of another panel has the rows.
+    `subject` is the trace, training or model that files are named after. `file` is False where the
+    file of another panel has the rows of a table; a figure always has its menu.
     """
     selected, key = None, key or panel.name
     if panel.names and isinstance(subject, Trace) and on_select == "ignore":
@@ -42,24 +42,36 @@ def draw(
         )
     if panel.note:
         controls.note(panel.note)
-    _draw_rows(panel, subject, file=file)
+    _draw_rows(panel, subject)
+    if file or panel.figure is not None:
+        _draw_file(panel, subject, chart=key)
     return selected
 
 
-def _draw_rows(panel: Panel, subject: str | Trace, *, file: bool) -> None:
+def _draw_rows(panel: Panel, subject: str | Trace) -> None:
     if panel.preview_title:
         st.markdown(f"**{panel.preview_title}**")
     if panel.preview is not None and isinstance(subject, Trace):
         leads.table(panel.preview, name=panel.name, trace=subject)
     elif panel.preview is not None:
         controls.preview(panel.preview, name=panel.name)
-    if file:
+
+
+def _draw_file(panel: Panel, subject: str | Trace, *, chart: str) -> None:
+    """Of a figure the menu, which has its table too."""
+    if panel.figure is None:
         draw_file(panel.table, name=panel.name, subject=subject)
+        return
+    table = _leaving(panel.table, subject)
+    figure_menu.draw(table, name=panel.name, chart=chart, subject=_name(subject))
 
 
 def draw_file(table: pd.DataFrame, *, name: str, subject: str | Trace) -> None:
-    of = subject if isinstance(subject, str) else subject.name
-    controls.download(_leaving(table, subject), name=name, trace=of)
+    controls.download(_leaving(table, subject), name=name, trace=_name(subject))
+
+
+def _name(subject: str | Trace) -> str:
+    return subject if isinstance(subject, str) else subject.name
 
 
 def _leaving(table: pd.DataFrame, subject: str | Trace) -> pd.DataFrame:
@@ -70,18 +82,16 @@ def draw_side_by_side(panel: Panel, *, subject: str | Trace) -> None:
     """The figure on the left, its rows on the right, the note below both."""
     left, right = st.columns(2, gap="large")
     with left:
-        draw(replace(panel, note="", preview=None), subject=subject, file=False)
+        draw(replace(panel, note="", preview=None), subject=subject)
     with right:
-        _draw_rows(panel, subject, file=True)
+        _draw_rows(panel, subject)
     controls.note(panel.note)
 
 
-def draw_abreast(
-    panels: Sequence[Panel], *, subject: str | Trace, columns: int = 2, file: bool = True
-) -> None:
+def draw_abreast(panels: Sequence[Panel], *, subject: str | Trace, columns: int = 2) -> None:
     """Row by row, so many in each."""
     for first in range(0, len(panels), columns):
         row = panels[first : first + columns]
         for column, panel in zip(st.columns(columns, gap="large"), row, strict=False):
             with column:
-                draw(panel, subject=subject, file=file)
+                draw(panel, subject=subject)

@@ -6,9 +6,10 @@ from html import escape
 import streamlit as st
 
 from analysis import domain_names, queries
-from app import sample, workspace
+from app import sample, stored, workspace
 from app.jobs import beside
 from app.studies.summary import is_large
+from app.studies.word_index import is_wanted
 from app.trace import Trace, open_trace
 from app.views.shared import chips, controls, demo, selecting
 from app.workspace import TraceFile
@@ -46,6 +47,8 @@ def trace_page(question: str, *, uses: Collection[str] = ()) -> Trace:
         beside.start(trace)
     elif is_large(trace.info):
         beside.summary(trace)
+    if is_wanted(trace.info, stored.domain_k(trace)):
+        beside.words(trace)
     return trace
 
 

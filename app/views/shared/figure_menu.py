@@ -1,0 +1,38 @@
+"""What can be taken of a figure, in one menu: an image, its table, the link to the page."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from app.views.shared import controls
+from data.file_names import file_name
+
+HERE = Path(__file__).parent
+IMAGES = {  # pixels of the layout, and how many of the file to each
+    "Paper column": {"width": 420, "height": 300, "scale": 4},  # 12 pixels are 7 points in 3.35 in
+    "Slide": {"width": 880, "height": 495, "scale": 3},
+}
+
+
+@st.cache_resource(show_spinner=False)
+def _component() -> Callable[..., object]:
+    return st.components.v2.component(
+        "routescope_figure_menu",
+        html='<div class="menu" role="group" aria-label="the figure as an image"></div>',
+        css=(HERE / "figure_menu.css").read_text(encoding="utf-8"),
+        js=(HERE / "figure_menu.js").read_text(encoding="utf-8"),
+    )
+
+
+def draw(table: pd.DataFrame, *, name: str, chart: str, subject: str) -> None:
+    """`chart`: the key of the figure on the page; `subject`: what files are named after."""
+    with st.popover(
+        "Save", key=f"save_{chart}", icon=":material/download:", type="tertiary", width="content"
+    ):
+        _component()(
+            key=f"images_{chart}",
+            data={"chart": chart, "file": file_name(subject, name), "images": IMAGES},
+        )
+        controls.download(table, name=name, trace=subject)

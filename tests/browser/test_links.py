@@ -1,0 +1,137 @@
+"""What is selected, in a real browser: the link of a page, back and forward, clicks and keys."""
+
+import re
+import struct
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.dashboard import settled
+
+pytestmark = pytest.mark.slow
+
+
+def opened(page: Page, path: str) -> Page:
+    page.goto(f"/{path}")
+    page.locator(".rs-question").wait_for()
+    settled(page)
+    return page
+
+
+def asked(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(str(page.evaluate("location.href"))).query)
+
+
+def chips(page: Page) -> list[str]:
+    words = page.locator(".st-key-chips [data-testid=stButton]").all_inner_texts()
+    return [text.split("\n")[0].strip() for text in words if text.strip() != "Clear"]
+
+
+def pressed(page: Page) -> dict[str, str]:
+    """What the controls of a page show, by their labels."""
+    found = {}
+    for group in page.get_by_test_id("stButtonGroup").all():
+        label = group.locator("label").first.inner_text()
+        found[label] = " ".join(group.locator("[aria-checked=true]").all_inner_texts())
+    for box in page.locator("[data-testid=stMain] [data-testid=stSelectbox]").all():
+        found[box.locator("label").first.inner_text()] = box.locator("input").input_value()
+    for box in page.locator("[data-testid=stMain] [data-testid=stNumberInput] input").all():
+        found[str(box.get_attribute("aria-label"))] = box.input_value()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "shown"),
+    [
+        (
+            "specialization",
+            "layer=1&expert=1:3&order=number",
+            {"MoE layer": "1", "Expert": "3", "Order experts by": "number"},
+        ),
+        ("load_balance", "sort=load&measure=Gini", {"Order experts by": "load"}),
+        (
+            "coactivation",
+            "layer=1&asked=one+layer&null=k+of+E&arrange=number",
+            {"MoE layer": "1", "Chance model": "k of E", "Order experts by": "number"},
+        ),
+        ("placement", "gpus=2&policy=greedy&phase=prefill", {"GPUs": "2", "Texts": "prefill"}),
+        ("prompts", "text=1&token=1:2&layer=1", {"Token": "2", "MoE layer": "1"}),
+    ],
+)
+def test_a_link_opened_in_a_fresh_browser_shows_the_same(
+    page: Page, browser: Browser, server: str, path: str, query: str, shown: dict[str, str]
+) -> None:
+    opened(page, f"{path}?trace=plain&{query}")
+    before, address = pressed(page), str(page.evaluate("location.href"))
+    assert before | shown == before
+    other = browser.new_context(base_url=server).new_page()
+    other.goto(address)
+    other.locator(".rs-question").wait_for()
+    settled(other)
+    assert (pressed(other), chips(other)) == (before, chips(page))
+    other.context.close()
+
+
+def test_the_selection_goes_along_to_every_page_and_back(page: Page) -> None:
+    opened(page, "specialization?trace=plain&layer=1&expert=1:2")
+    page.get_by_role("link", name="Co-activation").click()
+    expect(page.get_by_text("Which experts work together?")).to_be_visible()
+    settled(page)
+    assert (chips(page), asked(page)["expert"]) == (["Layer 1", "Expert 1:2"], ["1:2"])
+    page.get_by_role("radio", name="0", exact=True).first.click()
+    settled(page)
+    assert chips(page) == ["Layer 0", "Expert 0:2"]
+    page.go_back()
+    settled(page)
+    assert chips(page) == ["Layer 1", "Expert 1:2"]
+    page.go_forward()
+    settled(page)
+    assert chips(page) == ["Layer 0", "Expert 0:2"]
+    page.locator(".st-key-chips button").first.click()
+    settled(page)
+    assert (chips(page), asked(page).get("layer")) == (["Expert 0:2"], None)
+
+
+def test_what_a_link_names_and_the_trace_has_not_is_said(page: Page) -> None:
+    opened(page, "specialization?trace=plain&layer=7&expert=1:99&domain=<b>no</b>")
+    said = page.get_by_test_id("stAlert")
+    expect(said).to_contain_text("layer 7")
+    expect(said).to_contain_text("expert 1:99")
+    expect(said).to_contain_text("<b>no</b>")
+    assert set(asked(page)) == {"trace"}
+
+
+def test_an_expert_leads_to_its_texts_with_the_keyboard(page: Page) -> None:
+    opened(page, "specialization?trace=plain&layer=1&expert=1:0")
+    page.get_by_role("button", name="Texts", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Which experts does my text use?")).to_be_visible()
+    settled(page)
+    assert chips(page) == ["Layer 1", "Expert 1:0"]
+
+
+def test_a_row_of_a_table_is_opened_with_the_keyboard(page: Page) -> None:
+    opened(page, "?trace=plain")
+    table = page.get_by_test_id("stDataFrame").first
+    table.scroll_into_view_if_needed()
+    box = table.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 35 + 17)  # its first row
+    page.keyboard.press("Shift+Space")
+    page.wait_for_url(re.compile("specialization"))
+    settled(page)
+    assert len(chips(page)) == 1
+
+
+def test_a_figure_is_saved_for_a_paper(page: Page, tmp_path: Path) -> None:
+    opened(page, "load_balance?trace=plain")
+    page.locator(".js-plotly-plot .heatmaplayer image").first.wait_for()
+    page.get_by_role("button", name="Save").first.click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Paper column as PNG").click()
+    download.value.save_as(tmp_path / "figure.png")
+    content = (tmp_path / "figure.png").read_bytes()
+    width, _ = struct.unpack(">II", content[16:24])
+    assert (content[:4], width) == (b"\x89PNG", 1680)
