@@ -23,7 +23,7 @@ def page(name: str, title: str, icon: str, *, first: bool = False) -> st.Page:
 if __name__ == "__main__":  # a spawned process imports this file too
     from app import garbage
     from app.jobs.queue import all_jobs
-    from app.views.shared import controls, jobs_panel, search_box, selecting
+    from app.views.shared import controls, jobs_panel, search_box, selecting, tour
     from app.views.shared.trace_choice import UNREADABLE
     from data.connection import TraceError
 
@@ -60,10 +60,12 @@ if __name__ == "__main__":  # a spawned process imports this file too
         },
         expanded=True,
     )
-    selecting.arrive(chosen.url_path or "overview")
+    name = chosen.url_path or "overview"
+    selecting.arrive(name)
     search_box.draw(chosen.url_path)
     jobs_panel.draw()
     all_jobs().draw_first()
+    tour.draw(name)
     try:
         chosen.run()
         garbage.spare_what_is_loaded(chosen.url_path)

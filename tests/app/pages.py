@@ -1,5 +1,6 @@
 """Pages of the app, run without a browser."""
 
+import re
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
@@ -11,6 +12,7 @@ from app.jobs.queue import all_jobs
 APP = Path(__file__).parents[2] / "app"
 PAGES = {
     "overview": "Which domain does each expert prefer?",
+    "search": "Where does this occur?",
     "specialization": "Which experts prefer which domain?",
     "load_balance": "Do all experts carry their share?",
     "coactivation": "Which experts work together?",
@@ -39,18 +41,19 @@ def page(name: str, **query: str) -> AppTest:
 
 
 def texts(app: AppTest) -> str:
-    return " ".join(str(element.proto.body) for element in app.get("html"))
+    """Without the explanations of terms."""
+    html = " ".join(str(element.proto.body) for element in app.get("html"))
+    return re.sub("</?abbr[^>]*>", "", html)
 
 
 def words(app: AppTest) -> str:
     """All text of a page and its figures, without the method: that one explains what NaN means."""
-    html = [element.proto.body for element in app.get("html")]
     numbers = [f"{metric.label} {metric.value} {metric.delta}" for metric in app.metric]
     marked = [
         element.value for element in [*app.markdown, *app.info] if "#####" not in element.value
     ]
     charts = [element.proto.spec for element in app.get("plotly_chart")]
-    return " ".join(map(str, [*html, *numbers, *marked, *charts]))
+    return " ".join(map(str, [texts(app), *numbers, *marked, *charts]))
 
 
 def run_to_its_end(app: AppTest) -> AppTest:

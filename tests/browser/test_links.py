@@ -53,8 +53,8 @@ def pressed(page: Page) -> dict[str, str]:
         ("load_balance", "sort=load&measure=Gini", {"Order experts by": "load"}),
         (
             "coactivation",
-            "layer=1&asked=one+layer&null=k+of+E&arrange=number",
-            {"MoE layer": "1", "Chance model": "k of E", "Order experts by": "number"},
+            "layer=1&asked=one+layer&null=uniform+choice&arrange=number",
+            {"MoE layer": "1", "Chance model": "uniform choice", "Order experts by": "number"},
         ),
         ("placement", "gpus=2&policy=greedy&phase=prefill", {"GPUs": "2", "Texts": "prefill"}),
         ("prompts", "text=1&token=1:2&layer=1", {"Token": "2", "MoE layer": "1"}),

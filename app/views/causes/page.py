@@ -45,7 +45,7 @@ def draw_causes(causes: pd.DataFrame) -> None:
     else:
         draw(panels.every_specialist(causes, palette), subject=trace)
     controls.note(panels.CAUSES_NOTE)
-    controls.table(causes, name="causes", trace=trace.name)
+    draw(panels.specialists(causes), subject=trace)
 
 
 if isinstance(stored, Sidecar):

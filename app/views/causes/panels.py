@@ -10,6 +10,7 @@ from app.views.shared.theme import Palette
 
 ROWS = 8  # specialists in one figure
 EXPERT = ["layer_id", "expert_id", "domain"]
+SHOWN = (*EXPERT, "verdict", "estimate", "low", "high", "q", "n_groups", "n_documents", "n_choices")
 AXES = {
     "top experts masked": "best experts masked for each token",
     "experts activated": "routed experts activated",
@@ -49,6 +50,14 @@ def crowded_domains(causes: pd.DataFrame) -> list[str]:
 def claims_of(causes: pd.DataFrame) -> pd.DataFrame:
     """The rows of specialists, without those of the experts that were tested beside them."""
     return causes[causes.claimed]
+
+
+def specialists(causes: pd.DataFrame) -> Panel:
+    """Every claim with its verdict and what its own domain lost; the file has all that was
+    measured."""
+    own = claims_of(causes)
+    own = own[own.group == "own"]
+    return Panel(name="causes", table=causes, preview=own[[*SHOWN]])
 
 
 def verdicts(causes: pd.DataFrame, palette: Palette) -> Panel:

@@ -30,7 +30,7 @@ SQUARE = 450  # pixels: below its controls, all of it is seen in a window of 900
 LIMIT = 3  # log2: from an eighth to eight times
 BUSIEST = 64  # whose single cells can be told apart
 AT_ONCE = 256  # experts whose pairs are drawn within a second
-NULL_NAMES = {"load": "fixed loads", "uniform": "k of E"}
+NULL_NAMES = {"load": "fixed loads", "uniform": "uniform choice"}
 SHOWN = ("tokens", "expected", "lift", "low", "high", "z", "q")  # customdata
 TESTED = (
     ", %{customdata[2]:.2f}× [%{customdata[3]:.2f}, %{customdata[4]:.2f}], "

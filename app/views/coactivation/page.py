@@ -20,7 +20,7 @@ from app.views.shared.drawing import draw
 from app.views.shared.layer_names import names_of
 from app.views.shared.trace_choice import trace_page
 
-NULLS: dict[str, Null] = {"fixed loads": "load", "k of E": "uniform"}
+NULLS: dict[str, Null] = {"fixed loads": "load", "uniform choice": "uniform"}
 
 trace = trace_page("Which experts work together?", uses=("layers", "experts"))
 needs.tokens(trace, "which experts are chosen together")

@@ -19,7 +19,7 @@ from app.views.shared.sampled import sampled
 
 EXPLANATION: dict[Null, str] = {
     "load": "the loads of the experts explain",
-    "uniform": "choosing k of E at random explains",
+    "uniform": "choosing experts at random explains",
 }
 
 

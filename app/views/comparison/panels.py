@@ -10,7 +10,7 @@ from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 
 VERDICTS = {BETTER: "better than", WORSE: "worse than", UNDECIDED: "not distinguishable from"}
-FIRST = ("question", "verdict", "reason")  # columns of the questions, on the page
+FIRST, LONG = ("question", "verdict"), "reason"  # columns of the questions, on the page
 HEADLINE = ("Dense", "GShard", "DeepSeekMoE", "GShard ×1.5", "Dense ×16, the bound")
 
 
@@ -45,11 +45,11 @@ def differences(comparison: Comparison, palette: Palette, *, domain: str) -> Pan
 
 
 def questions(comparison: Comparison) -> Panel:
-    rest = [name for name in comparison.questions if name not in FIRST]
+    rest = [name for name in comparison.questions if name not in {*FIRST, LONG}]
     return Panel(
         name="questions",
         table=comparison.questions,
-        preview=comparison.questions[[*FIRST, *rest]],
+        preview=comparison.questions[[*FIRST, *rest, LONG]],
         note=(
             "Difference in bits per byte, first minus second: below 0 the first is better. A "
             "verdict needs an interval that excludes 0 and a difference of more than two standard "

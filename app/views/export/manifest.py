@@ -57,5 +57,5 @@ def statistics(trace: Trace) -> dict[str, object]:
         "seed": evidence.SEED,
         "groups": groups_said(trace.info),
         "sample_by_domain": records(sample.by_domain(trace)),
-        "unsaid": [*trace.not_kept, *limits.limits(trace)],
+        "limits": [*trace.not_kept, *limits.limits(trace)],
     }

@@ -36,29 +36,8 @@ def csv_of(name: str) -> str:
     return csv_text(tables[name][1](), bom=bom)
 
 
-left, right = st.columns([3, 2], gap="large")
-with left:
-    st.markdown("**One table**")
-    for name, (title, _) in tables.items():
-        with st.container(
-            horizontal=True,
-            wrap=False,
-            vertical_alignment="center",
-            horizontal_alignment="distribute",
-        ):
-            st.markdown(f"{title}  \n:small[`{name}`]")
-            st.download_button(
-                "CSV",
-                partial(csv_of, name),
-                file_name=file_name(trace.name, name) + ".csv",
-                mime="text/csv",
-                on_click="ignore",
-                key=f"csv_{name}",
-                icon=":material/download:",
-                disabled=name in awaited,
-                help=NOT_YET if name in awaited else None,
-            )
-with right:
+everything, others = st.columns(2, gap="large")
+with everything:
     st.markdown("**Everything**")
     whole = "every count" if trace.info.counts_only else "every token, choice and weight"
     raw = st.checkbox(f"Include the trace: {whole}", key="raw", bind="query-params")
@@ -67,13 +46,31 @@ with right:
         "Text that a spreadsheet would run as a formula gets a leading apostrophe. The trace is "
         f"one DuckDB file, {trace.path.name}, which any DuckDB 2 can open as it is."
     )
+    if not awaited:
+        with st.expander("manifest.json", icon=":material/data_object:"), st.spinner(evidence.WAIT):
+            manifest = export.manifest(trace, raw=raw)
+            st.code(json_text(manifest, indent=2), language="json", height=420)
+with others:
     st.markdown("**For other tools**")
     other_tools.draw(trace)
     controls.note(
         "The command routescope export writes these too, and OLMoE's JSON Lines and every table "
         "as Parquet or JSON Lines, which may be as long as the trace."
     )
-    if not awaited:
-        with st.expander("manifest.json", icon=":material/data_object:"), st.spinner(evidence.WAIT):
-            manifest = export.manifest(trace, raw=raw)
-            st.code(json_text(manifest, indent=2), language="json", height=420)
+st.markdown("**One table**")
+with st.grid(min_column_width=250, gap="medium"):
+    for name, (title, _) in tables.items():
+        with st.container(gap="xsmall"):
+            st.download_button(
+                f"{name}.csv",
+                partial(csv_of, name),
+                file_name=file_name(trace.name, name) + ".csv",
+                mime="text/csv",
+                on_click="ignore",
+                key=f"csv_{name}",
+                type="tertiary",
+                icon=":material/download:",
+                disabled=name in awaited,
+                help=NOT_YET if name in awaited else None,
+            )
+            controls.note(title)

@@ -34,17 +34,21 @@ def tree_of(similarity_EE: np.ndarray) -> np.ndarray:
 
 
 def similarity_map(
-    similarity_EE: np.ndarray, palette: Palette, *, leader_E: np.ndarray, null: float
+    similarity_EE: np.ndarray,
+    palette: Palette,
+    *,
+    leader_E: np.ndarray,
+    null: float,
+    threshold: float,
 ) -> go.Figure:
     """Experts by experts in the order of their tree, which stands beside them; a dot on every two
-    that would share weights. The ground's colour is what unrelated experts give, and colours reach
-    as far as the layer's own values do."""
+    that would share weights. The ground's colour is what unrelated experts give, the strongest
+    colour the threshold: what is far from it looks like nothing."""
     tree = tree_of(similarity_EE)
     order_E = hierarchy.leaves_list(tree)
     shown_EE = np.where(np.eye(len(order_E), dtype=bool), np.nan, similarity_EE)
     shown_EE = shown_EE[np.ix_(order_E, order_E)]
-    apart_EE = np.abs(shown_EE - null)
-    limit = float(np.nanmax(apart_EE)) if np.isfinite(apart_EE).any() else 1.0
+    limit = max(abs(threshold - null), 0.05)
     names = [str(expert) for expert in order_E]
     figure = cell_heatmap(
         shown_EE,

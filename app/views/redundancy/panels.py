@@ -55,7 +55,9 @@ def similarity(
     return Panel(
         name="expert_similarity",
         answer=_answer(similar, by, threshold=threshold),
-        figure=similarity_map(similarity_EE, palette, leader_E=leader_E, null=null),
+        figure=similarity_map(
+            similarity_EE, palette, leader_E=leader_E, null=null, threshold=threshold
+        ),
         alt=(
             f"Heatmap: similarity of each pair of experts of layer {layer_id} by {by}, with their "
             "tree"
@@ -63,7 +65,8 @@ def similarity(
         note=(
             f"{MEANINGS[by]} Experts are ordered by their tree (average linkage). Dot: at this "
             "threshold both would run the same weights. No colour: as similar as unrelated "
-            f"experts. Measured on {similar.num_tokens:,} held-out tokens."
+            "experts; the strongest colour: the threshold. Measured on "
+            f"{similar.num_tokens:,} held-out tokens."
         ),
         preview_title="All pairs of the layer, the most similar first",
         preview=pairs,

@@ -12,6 +12,7 @@ import streamlit as st
 from analysis.significance import MAX_Q
 from app.error_line import line_of
 from app.folders import SHIPPED
+from app.views.shared import glossary
 from app.views.shared.heatmap import crowded
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import DARK, LIGHT, Palette, domain_colors
@@ -19,6 +20,7 @@ from data import report
 from data.file_names import file_name
 
 Selection = Literal["points"] | tuple[Literal["box", "lasso"], ...]
+EXPLAINED = "terms_explained"  # on the page, in this run of it
 MOST_BUTTONS = 16  # layers that stand side by side
 
 
@@ -39,6 +41,7 @@ def palette() -> Palette:
 
 def page(question: str) -> None:
     """The frame of a page: its style and its question."""
+    st.session_state[EXPLAINED] = set()
     st.html(SHIPPED / "app" / "style.css")
     st.html(f'<h1 class="rs-question">{escape(question)}</h1>')
 
@@ -50,12 +53,18 @@ def refused(text: str, error: Exception) -> None:
 
 
 def answer(text: str) -> None:
-    """The one sentence that says what the figure shows. Shown literally."""
-    st.html(f'<p class="rs-answer">{escape(text)}</p>')
+    """The one sentence that says what the figure shows. Shown literally; terms are explained."""
+    st.html(f'<p class="rs-answer">{_explained(text)}</p>')
 
 
 def note(text: str) -> None:
-    st.html(f'<p class="rs-note">{escape(text)}</p>')
+    st.html(f'<p class="rs-note">{_explained(text)}</p>')
+
+
+def _explained(text: str) -> str:
+    """Escaped, its terms explained where they come first on the page."""
+    seen: set[str] = st.session_state.setdefault(EXPLAINED, set())
+    return glossary.marked(escape(text), seen)
 
 
 def legend(names: list[str]) -> None:
@@ -75,7 +84,8 @@ def swatches(colors: dict[str, str]) -> None:
 def headline(figures: list[tuple[str, str, str]]) -> None:
     """(label, value, what to compare it with): a number never stands alone."""
     for column, (label, value, reference) in zip(st.columns(len(figures)), figures, strict=True):
-        column.metric(label, value, reference, delta_color="off", delta_arrow="off")
+        meaning = glossary.meaning(label)
+        column.metric(label, value, reference, delta_color="off", delta_arrow="off", help=meaning)
 
 
 def unmarked(text: str) -> str:
@@ -149,10 +159,9 @@ def chart(
 
 def _keep_others(trace: Any) -> None:
     """A click fades no other mark, and shows no invisible one."""
-    if trace.type == "bar" or (trace.type == "scatter" and trace.marker.opacity != 0):
-        trace.unselected.marker.opacity = (
-            1 if trace.marker.opacity is None else trace.marker.opacity
-        )
+    opacity = trace.marker.opacity if trace.type in ("bar", "scatter") else 0
+    if opacity is None or (isinstance(opacity, int | float) and opacity > 0):
+        trace.unselected.marker.opacity = 1 if opacity is None else opacity
 
 
 def clicked(key: str) -> tuple[int, int] | None:
@@ -197,11 +206,12 @@ def rows_key(name: str) -> str:
 def _column(values: pd.Series) -> Any:
     name = str(values.name)
     title = SAMPLE_SIZES.get(name, name.removesuffix("_id").replace("_", " "))
+    shown: dict[str, Any] = {"label": title, "help": glossary.meaning(title)}
     if pd.api.types.is_float_dtype(values):
-        return st.column_config.NumberColumn(title, format=FORMATS.get(name) or _digits(values))
+        return st.column_config.NumberColumn(**shown, format=FORMATS.get(name) or _digits(values))
     if pd.api.types.is_integer_dtype(values):
-        return st.column_config.NumberColumn(title, format="localized")
-    return st.column_config.TextColumn(title)
+        return st.column_config.NumberColumn(**shown, format="localized")
+    return st.column_config.TextColumn(**shown)
 
 
 def _digits(values: pd.Series) -> str:
@@ -229,10 +239,17 @@ def method(*entries: str, compared: tuple[str, ...] = ()) -> None:
     with st.expander("How is this computed?", icon=":material/function:"):
         sections = _metric_sections()
         for entry in entries:
-            st.markdown(sections[entry])
+            st.markdown(_without_files(sections[entry]))
         if compared:
-            st.markdown(f"##### Definitions, side by side\n\n{_side_by_side(compared)}")
+            st.markdown(
+                f"##### Definitions, side by side\n\n{_without_files(_side_by_side(compared))}"
+            )
         st.caption("From `docs/metrics.md`, which gives every formula and its source.")
+
+
+def _without_files(text: str) -> str:
+    """Links to files of the repository as their names: a page has no such files."""
+    return re.sub(r"\[([^\]]+)\]\((?!https?://)[^)]*\)", r"\1", text)
 
 
 def _side_by_side(compared: tuple[str, ...]) -> str:

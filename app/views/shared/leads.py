@@ -1,7 +1,7 @@
 """Where the rows of tables and the marks of figures lead: to what they name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -21,10 +21,12 @@ USED = "rows_used"  # in a tab: the hint has done its work
 class Lead:
     page: str  # empty: the one that is open, where it shows a layer
     changes: Mapping[str, Any]  # of the selection
+    query: Mapping[str, str] = field(default_factory=dict)  # what else stands in its link
 
 
 def lead_of(row: Mapping[Any, Any], trace: Trace) -> Lead | None:
-    """What a row names: a token, an expert, a pair, a text, a domain, a layer; None: nothing."""
+    """What a row names: a token of a text, a text, an expert, a pair, a layer, a word, a domain;
+    None: nothing."""
     known = {name: value for name, value in row.items() if not pd.isna(value)}
     layer, doc = known.get("layer_id"), known.get("doc_id")
     domain = known.get("domain")
@@ -42,6 +44,8 @@ def lead_of(row: Mapping[Any, Any], trace: Trace) -> Lead | None:
             experts = (experts[0], (int(layer) + 1, experts[-1][1]))
         page = "specialization" if experts else ""
         return Lead(page, {"layers": (int(layer),), "experts": experts} | domains)
+    if str(known.get("text", "")).strip():
+        return Lead("search", {}, {"q": str(known["text"])})
     return Lead("specialization", domains) if domains else None
 
 
@@ -85,4 +89,4 @@ def to(lead: Lead | None) -> None:
     selecting.select(**lead.changes)
     page = lead.page or ("specialization" if "layers" not in selecting.used() else "")
     if page:
-        selecting.open_next(page)
+        selecting.open_next(page, lead.query)

@@ -70,7 +70,7 @@ def draw(trace: Trace) -> None:
     )
     score = right.selectbox("ESFT: score", ["token", "gate"], key="score", bind="query-params")
     settings = Settings(devices=devices, keep=keep, top_p=top_p)
-    with st.container(gap="xsmall"):
+    with st.grid(min_column_width=200, gap="xsmall"):
         _every(trace, settings, score)
 
 

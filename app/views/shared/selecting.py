@@ -4,8 +4,9 @@ A page reads `current()`. A control that changes a part calls `select()`, and is
 link itself.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
@@ -30,7 +31,7 @@ class _State:
     page: str = ""
     arrived: bool = True  # on this page, in this run
     bare: set[str] = field(default_factory=set)  # pages shown with nothing in the address
-    next_page: str = ""
+    following: tuple[str, dict[str, str]] | None = None  # page and query that a callback asked for
     uses: Collection[str] = ()  # parts that make a difference on this page
 
 
@@ -44,9 +45,9 @@ def _state() -> _State:
 def arrive(page: str) -> None:
     """Before a page runs: it, or what a callback has asked for."""
     state = _state()
-    if state.next_page:
-        state.next_page, following = "", state.next_page
-        go(following)
+    if state.following:
+        (following, query), state.following = state.following, None
+        _open(following, query)
     state.arrived, state.page = page != state.page, page
 
 
@@ -71,8 +72,7 @@ def begin(trace: Trace, *, default: str, uses: Collection[str] = ()) -> list[str
     if not own and (missing or (asked is None and state.texts != texts_of(trace))):
         selection = replace(selection, groups=(), texts=(), tokens=())
     state.selection, gone = checked(replace(selection, trace=trace.name), trace)
-    if any(getattr(state.selection, part) for part in OF_TEXTS):
-        state.texts = texts_of(trace)
+    state.texts = texts_of(trace)  # also of what is selected next
     state.names = names
     _write(state, default)
     return unknown + gone
@@ -91,15 +91,24 @@ def select(**changes: Any) -> None:
 def go(page: str, **changes: Any) -> None:
     """Open a page with these parts replaced; not in a callback."""
     select(**changes)
+    _open(page, {})
+
+
+def open_next(page: str, query: Mapping[str, str] = MappingProxyType({})) -> None:
+    """The same from a callback, once the selection is as it should be. `query`: what else stands in
+    the link."""
+    state = _state()
+    if page != state.page:
+        state.following = page, dict(query)
+        return
+    for name, value in query.items():
+        st.query_params[name] = value
+
+
+def _open(page: str, query: dict[str, str]) -> None:
     state = _state()
     state.written = link(state.selection, state.names)
-    st.switch_page(f"views/{page}/page.py", query_params=state.written)
-
-
-def open_next(page: str) -> None:
-    """The same from a callback, once the selection is as it should be."""
-    state = _state()
-    state.next_page = "" if page == state.page else page
+    st.switch_page(f"views/{page}/page.py", query_params={**state.written, **query})
 
 
 def used() -> Collection[str]:

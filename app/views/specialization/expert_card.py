@@ -1,5 +1,7 @@
 """Everything about one expert: how busy, for which domains, on which tokens."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -51,15 +53,15 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
         controls.note(measured or UNTESTED)
     if trace.info.counts_only:
         controls.note(f"{needs.COUNTS_ONLY}: which tokens choose this expert is not known.")
-        _draw_lifts(own)
+        _draw_lifts(own, trace)
         return
     left, middle, right = st.columns([5, 4, 6], gap="large")
     name = f"layer_{names_of(trace).number(layer_id)}_expert_{expert_id}"
     with left:
-        _draw_lifts(own)
+        _draw_lifts(own, trace)
     tokens, contexts, counts = _words(trace, layer_id, expert_id)
     with middle:
-        _draw_tokens(tokens, name=f"{name}_tokens", trace=trace.name)
+        _draw_tokens(tokens, name=f"{name}_tokens", trace=trace)
     with right:
         _draw_contexts(contexts, name=f"{name}_contexts", trace=trace)
     if read := sampled(trace.info, counts).strip():
@@ -128,16 +130,26 @@ def _preference(trace: Trace, rows: pd.DataFrame, own: pd.DataFrame) -> list[tup
     ]
 
 
-def _draw_lifts(own: pd.DataFrame) -> None:
+def _draw_lifts(own: pd.DataFrame, trace: Trace) -> None:
     st.markdown("**Domains it is chosen for**")
     if own.estimate.isna().all():
         controls.note("There is only one domain, so there is nothing to compare.")
         return
     bars = lift_bars(own, controls.palette())
-    controls.chart(bars, alt="Bars: lift of each domain for this expert", key="expert_lift")
+    named = partial(_domain_at, list(own.domain))
+    controls.chart(
+        bars,
+        alt="Bars: lift of each domain for this expert",
+        key="expert_lift",
+        on_select=partial(leads.follow_mark, named, "expert_lift", trace),
+    )
 
 
-def _draw_tokens(tokens: pd.DataFrame, *, name: str, trace: str) -> None:
+def _domain_at(domains: list[str], x: float, y: float) -> dict[str, str]:
+    return {"domain": domains[round(y)]}
+
+
+def _draw_tokens(tokens: pd.DataFrame, *, name: str, trace: Trace) -> None:
     st.markdown("**Tokens that choose it**")
     shown = tokens.assign(text=[visible(text) for text in tokens.text])
     st.dataframe(
@@ -150,8 +162,9 @@ def _draw_tokens(tokens: pd.DataFrame, *, name: str, trace: str) -> None:
             "share_of_token": st.column_config.NumberColumn("of its uses", format="percent"),
         },
         alt="Tokens that chose this expert more often than its load explains",
+        **controls.selectable_rows(name, leads.follower(tokens, name=name, trace=trace)),
     )
-    controls.download(tokens, name=name, trace=trace)
+    controls.download(tokens, name=name, trace=trace.name)
 
 
 def _draw_contexts(contexts: pd.DataFrame, *, name: str, trace: Trace) -> None:

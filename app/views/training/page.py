@@ -24,7 +24,7 @@ with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         bind="query-params",
         max_selections=MOST,
         placeholder="other trainings",
-        width=360,
+        width="stretch",
     )
     by = controls.choice(
         "Horizontal axis", ["tokens", "step"] if over else ["step", "tokens"], key="along"

@@ -124,7 +124,7 @@ def test_layers_are_called_by_their_numbers_in_the_model(kept: Path) -> None:
 
 
 def test_the_manifest_of_an_export_says_what_was_not_kept(kept: Path) -> None:
-    said = manifest(opened(trace_file(kept)), raw=False)["statistics"]["unsaid"]
+    said = manifest(opened(trace_file(kept)), raw=False)["statistics"]["limits"]
     assert "6 of 12 texts" in said[0]
     assert "layer 1 of the 2 MoE layers" in said[1]
 

@@ -92,7 +92,7 @@ def test_the_map_dots_what_would_share_weights_and_leaves_its_diagonal_empty(
     palette: Palette,
 ) -> None:
     leader_E = np.array([1, 1, 2])
-    figure = similarity_map(known().outputs[0], palette, leader_E=leader_E, null=0.1)
+    figure = similarity_map(known().outputs[0], palette, leader_E=leader_E, null=0.1, threshold=0.6)
     heatmap, dots, tree = figure.data
     assert np.isnan(np.diag(heatmap.z)).all()
     assert len(dots.x) == 2  # both halves of one pair
