@@ -3,6 +3,7 @@
     python -m benchmarks.bench_pages                     # traces/demo.duckdb
     python -m benchmarks.bench_pages --shape v3
     python -m benchmarks.bench_pages --trace FILE
+    python -m benchmarks.bench_pages --clicks    # instead: every option of every page
 
 The trace is linked into a folder where nothing lies beside it. Needs chromium. Prints a table; the
 last line is one JSON object.
@@ -28,33 +29,43 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psutil
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from benchmarks import shapes
+from benchmarks.clicks import Click, clicks
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "traces" / "demo.duckdb"
 FIRST_BAR, NEXT_BAR, MEMORY_BAR = 5.0, 1.5, 1_500  # seconds, seconds, MB of the server
+CLICK_BAR = 1.0  # seconds
 MOST = 240  # seconds until a figure is given up
 JOBS = 1_800  # seconds that jobs may take before the restart
 PAGES = {  # what it asks, and the key of the figure that answers; none where it draws none
     "Overview": ("Which domain does each expert prefer?", "experts_per_domain"),
+    "Search": ("Where does this occur?", ""),
     "Specialization": ("Which experts prefer which domain?", "lift"),
     "Load balance": ("Do all experts carry their share?", "load"),
     "Co-activation": ("Which experts work together?", "expert_pairs"),
     "Vocabulary": ("Do experts follow the word or the subject?", "vocabulary"),
     "Domain clusters": ("Do texts of one domain travel together?", "map"),
     "Causes": ("Does removing a specialist hurt its own domain?", ""),
+    "Placement": ("Which expert should lie on which GPU?", ""),
+    "Cache": ("How many experts must lie in fast memory?", ""),
+    "Compare": ("What changed from one trace to another?", ""),
+    "Expert lists": ("Which experts to keep, to tune, to watch?", ""),
     "Prompts": ("Which experts does my text use?", "tokens_by_layers"),
+    "Training": ("When did the experts settle, and was it worth it?", ""),
     "Redundancy": ("Could fewer experts do the same work?", "expert_similarity"),
-    "Comparison": ("Does DeepSeekMoE beat what came before it?", "bits_less_those_of_gshard"),
+    "Architectures": ("Does DeepSeekMoE beat what came before it?", "bits_less_those_of_gshard"),
     "Import": ("What did another engine route?", ""),
     "Export": ("What can I take away?", ""),
 }
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--disable-dev-shm-usage"]
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 DRAWN = """key => [...document.querySelectorAll(`.st-key-${key} .js-plotly-plot`)].some(plot =>
-    plot.querySelector('.main-svg image, .main-svg .points path, .main-svg .point'))"""
+    plot.querySelector('.main-svg image, .main-svg .points path, .main-svg .point')) ||
+    [...document.querySelectorAll(`.st-key-${key} *`)].some(host =>
+    host.shadowRoot?.querySelector('[data-drawn]'))"""
 
 
 @dataclass
@@ -92,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=shapes.SHAPES)
     parser.add_argument("--trace", type=Path)
+    parser.add_argument("--clicks", action="store_true")
     shapes.add_options(parser)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -102,6 +114,11 @@ def main() -> None:
         else:
             given = arguments.trace or DEMO
             shutil.copyfile(given, trace)
+        if arguments.clicks:
+            for beside in given.parent.glob(f"{given.stem}.*.parquet"):
+                shutil.copyfile(beside, folder / beside.name.replace(given.stem, "trace", 1))
+            report_clicks(clicked(folder))
+            return
         tours, memory, seconds = measured(folder)
     report(arguments.shape or str(arguments.trace or "demo"), tours, memory, seconds)
 
@@ -111,12 +128,7 @@ def measured(folder: Path) -> tuple[dict[str, dict[str, float]], dict[str, float
     tours: dict[str, dict[str, float]] = {}
     memory: dict[str, float] = {}
     with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-        if chromium is None:
-            sys.exit("no chromium found")
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=[*ARGUMENTS, "--enable-unsafe-swiftshader"]
-        )
+        browser = launched(playwright)
         with server(folder) as first:
             began = time.perf_counter()
             page = opened(browser)
@@ -134,6 +146,41 @@ def measured(folder: Path) -> tuple[dict[str, dict[str, float]], dict[str, float
             memory["restarted"] = again.megabytes
         browser.close()
     return tours, memory, jobs
+
+
+def clicked(folder: Path) -> dict[str, list[Click]]:
+    """By page, on a server whose pages were all seen."""
+    with sync_playwright() as playwright:
+        browser = launched(playwright)
+        with server(folder) as running:
+            page = opened(browser)
+            tour(page, running.url)
+            while running.works():
+                time.sleep(1)
+            found = {}
+            for name in [*list(PAGES)[1:], "Overview"]:
+                timed(page, name, None)
+                found[name] = clicks(page)
+        browser.close()
+    return found
+
+
+def report_clicks(found: dict[str, list[Click]]) -> None:
+    print("| page | click | seconds, median |\n|---|---|---|")
+    for name, of_page in found.items():
+        for click in of_page:
+            print(f"| {name} | {click.what} | {click.seconds:.2f} |")
+    seconds = [click.seconds for of_page in found.values() for click in of_page]
+    told = {"clicks": len(seconds), "worst": round(max(seconds), 2), "bar": CLICK_BAR}
+    print(f"\n{json.dumps(told | {'passed': max(seconds) <= CLICK_BAR})}")
+
+
+def launched(playwright: Playwright) -> Browser:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        sys.exit("no chromium found")
+    arguments = [*ARGUMENTS, "--enable-unsafe-swiftshader"]
+    return playwright.chromium.launch(executable_path=chromium, args=arguments)
 
 
 def opened(browser: Browser) -> Page:
@@ -163,7 +210,7 @@ def timed(page: Page, name: str, action: Callable[[], object] | None) -> float:
     page.locator(".rs-question", has_text=question).wait_for()
     drawn = True
     if key:
-        drawn = _is_drawn(page, key, start)
+        drawn = is_drawn(page, key, start)
     else:
         page.wait_for_selector(IDLE)
     seconds = time.perf_counter() - start
@@ -172,7 +219,7 @@ def timed(page: Page, name: str, action: Callable[[], object] | None) -> float:
     return seconds if drawn else float("inf")
 
 
-def _is_drawn(page: Page, key: str, start: float) -> bool:
+def is_drawn(page: Page, key: str, start: float) -> bool:
     """The figure is there; or the script has ended without one."""
     page.wait_for_timeout(100)
     while time.perf_counter() - start < MOST:

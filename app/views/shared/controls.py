@@ -83,9 +83,10 @@ def swatches(colors: dict[str, str]) -> None:
 
 def headline(figures: list[tuple[str, str, str]]) -> None:
     """(label, value, what to compare it with): a number never stands alone."""
-    for column, (label, value, reference) in zip(st.columns(len(figures)), figures, strict=True):
-        meaning = glossary.meaning(label)
-        column.metric(label, value, reference, delta_color="off", delta_arrow="off", help=meaning)
+    with st.grid(len(figures), min_column_width=140):
+        for label, value, reference in figures:
+            meaning = glossary.meaning(label)
+            st.metric(label, value, reference, delta_color="off", delta_arrow="off", help=meaning)
 
 
 def unmarked(text: str) -> str:
