@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH, effective_number
+from analysis.groups import MIN_EFFECTIVE, NOT_ENOUGH
 from analysis.permutation import adjusted
 
 MIN_EXPECTED = 5  # tokens; below it a count is too far from normal
@@ -22,8 +22,20 @@ def group_variance(
 
     What a group adds to the difference in proportion to its length is the effect, not spread.
     """
-    effective, rate_P = effective_number(tokens_N), sum_P / tokens_N.sum()
-    square_P = square_P - 2 * rate_P * by_length_P + rate_P**2 * (tokens_N @ tokens_N)
+    lengths = float(tokens_N.sum()), float(tokens_N @ tokens_N)
+    return variance_of_sums(*lengths, sum_P, by_length_P, square_P)
+
+
+def variance_of_sums(
+    length: float,
+    square_length: float,
+    sum_P: np.ndarray,
+    by_length_P: np.ndarray,
+    square_P: np.ndarray,
+) -> np.ndarray:
+    """group_variance() from the sums of the groups' lengths and of their squares."""
+    effective, rate_P = length**2 / max(square_length, 1e-300), sum_P / length
+    square_P = square_P - 2 * rate_P * by_length_P + rate_P**2 * square_length
     return square_P * effective / max(effective - 1, 1)
 
 

@@ -19,6 +19,7 @@ from app.commands import (
     experts,
     export,
     importing,
+    index,
     information,
     merge,
     model,
@@ -63,6 +64,7 @@ app.command()(summarize.summarize)
 app.command()(compare.compare)
 app.command()(project.project)
 app.command()(information.information)
+app.command()(index.index)
 app.command()(ablate.ablate)
 app.command()(cache.cache)
 app.command()(evaluate.evaluate)

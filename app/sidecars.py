@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis import information_table, vocabulary_rows
 from analysis.causes import AMOUNTS, DOUBLE, GROUPS
-from app import cache_kinds, summary_kinds
+from app import cache_kinds, summary_kinds, word_kinds
 from data.routing import NO_EXPERT
 from data.sidecar_kind import (
     COUNT,
@@ -205,5 +205,6 @@ KINDS = (
     *summary_kinds.BY_SUMMARY,
     *BY_INFORMATION,
     *cache_kinds.BY_CACHE,
+    *word_kinds.BY_INDEX,
     CAUSES,
 )

@@ -9,6 +9,7 @@ import pytest
 
 from analysis import (
     asked,
+    brush,
     causes,
     chance,
     coactivation,
@@ -26,6 +27,7 @@ from analysis import (
     gate_entropy,
     halves,
     load,
+    map_labels,
     pairs,
     projection,
     rank_tests,
@@ -37,6 +39,7 @@ from analysis import (
     token_diff,
     transitions,
     vocabulary,
+    word_experts,
 )
 from analysis.differences import differences, figure_differences, table_differences
 from analysis.lists import coverage, drift, merge_pairs
@@ -51,6 +54,7 @@ from analysis.placement import policies as placement_policies
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
 FIELDS = ("Formula", "Range", "Null", "Source", "SQL")
 METRICS = (
+    brush,
     causes,
     chance,
     coactivation,
@@ -76,6 +80,7 @@ METRICS = (
     gate_entropy,
     halves,
     load,
+    map_labels,
     offload_table,
     merge_pairs,
     pairs,
@@ -91,6 +96,7 @@ METRICS = (
     token_diff,
     transitions,
     vocabulary,
+    word_experts,
 )
 TABLES = {  # the same metrics, collected
     "is_low_resource",
@@ -130,6 +136,8 @@ TABLES = {  # the same metrics, collected
     "chosen",
     "columns",
     "text_choices",
+    "frequent",
+    "middles",
 }
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from app import cache_kinds, sidecars
-from app.jobs import commands
+from app import cache_kinds, sidecars, word_kinds, workspace
+from app.jobs import commands, demo
 from app.jobs.job import Job, Place
 from app.jobs.queue import all_jobs
 from app.studies.summary import wanted
@@ -49,6 +49,25 @@ def cache(trace: Trace) -> Job | None:
     """The same for caches of experts."""
     title, kinds = f"Replaying caches of experts of {trace.name}", cache_kinds.BY_CACHE
     return _start(trace, commands.cache, kinds, f"cache|{trace.identity}", title, page="cache")
+
+
+def words(trace: Trace) -> Job | None:
+    """The same for the index of its words."""
+    title = f"Counting the words of {trace.name}"
+    return _start(
+        trace, commands.index, word_kinds.BY_INDEX, f"index|{trace.identity}", title, page="search"
+    )
+
+
+def own_demo(trace: Trace) -> Job:
+    """This machine's own capture of the demo, whose recording is shown: the newest job of it."""
+    return all_jobs().get(f"own|{trace.identity}") or all_jobs().start(
+        f"own|{trace.identity}",
+        "Capturing the demo on this machine",
+        partial(demo.replace_recording, model=workspace.checkpoint(), path=trace.path),
+        place=Place("overview", {"trace": trace.name}),
+        automatic=True,
+    )
 
 
 def _start(

@@ -47,6 +47,13 @@ def summarize(progress: Progress, trace: Path) -> None:
         summarize(trace)
 
 
+def index(progress: Progress, trace: Path) -> None:
+    from app.commands.index import index
+
+    with redirect_stdout(_Lines(progress)):
+        index(trace)
+
+
 def cache(progress: Progress, trace: Path) -> None:
     from app.commands.cache import cache
 

@@ -9,7 +9,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from analysis import arrays, asked, document_rows, domain_names, expert_words, queries
+from analysis import arrays, asked, document_rows, domain_names, expert_words, queries, word_rows
 from data.routing import NO_EXPERT
 from data.trace_format import FORMAT_VERSION
 from data.trace_views import Source, create_views
@@ -35,7 +35,7 @@ def test_every_question_prepares_against_the_schema(question: Path) -> None:
 def test_every_question_says_what_a_row_means_and_has_a_function(question: Path) -> None:
     assert question.read_text().startswith("-- ")
     of_experts = {"document_sample", "expert_contexts", "expert_top_tokens"}
-    asking = [expert_words] if question.stem in of_experts else [queries, document_rows]
+    asking = [expert_words] if question.stem in of_experts else [queries, document_rows, word_rows]
     assert question.stem == "domains" or any(hasattr(one, question.stem) for one in asking)
 
 

@@ -1,6 +1,7 @@
 """Workspaces and models that tests of pages, commands and studies share."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,7 +36,7 @@ def components_scanned_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_starts_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    for job in ("summary", "project", "information", "cache"):
+    for job in ("summary", "project", "information", "cache", "words"):
         monkeypatch.setattr(beside, job, lambda trace: None)
 
 
@@ -102,6 +103,13 @@ def model(tmp_path: Path, traces: Path) -> Path:
         domain_id_N=[0],
     )
     return folder
+
+
+@pytest.fixture
+def runnable(traces: Path, model: Path, tiny_trace: Path) -> Path:
+    """A workspace in which text can be run, with a trace to look at meanwhile."""
+    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+    return traces
 
 
 @pytest.fixture

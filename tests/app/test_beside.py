@@ -11,6 +11,7 @@ import pytest
 from analysis.replication import COLUMNS
 from app import sidecars, summary_kinds
 from app.commands.cache import cache
+from app.commands.index import index
 from app.commands.information import information
 from app.commands.project import project
 from app.commands.summarize import summarize
@@ -39,6 +40,8 @@ READ_BY = {  # who shows it
     "sample": ("overview", "specialization", "export"),
     "units": ("overview", "specialization", "export"),
     "replication": ("overview", "specialization", "export"),
+    "words": ("search",),
+    "word_experts": ("search",),
     "cache": ("cache",),
     "cache_predictions": ("cache",),
     "causes": ("causes", "specialization", "export"),
@@ -54,6 +57,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     information(path)
     summarize(path)
     cache(path)
+    index(path)
     ablation.store(path, info_of(path), cause_rows(), {})
     return path
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import FloatRect, Page, expect
 
-from tests.browser.dashboard import WAIT
 from tests.browser.hostile import HOSTILE
 
 pytestmark = pytest.mark.slow
 
 PAGES = {
     "": "Which domain does each expert prefer?",
+    "search": "Where does this occur?",
     "specialization": "Which experts prefer which domain?",
     "load_balance": "Do all experts carry their share?",
     "coactivation": "Which experts work together?",
@@ -69,7 +69,7 @@ def click_cell(page: Page, *, row: int, column: int, rows: int, columns: int) ->
 def test_every_page_opens(page: Page, path: str) -> None:
     opened(page, f"{path}?trace=hostile")
     expect(page.locator(".rs-question")).to_have_text(PAGES[path])
-    expect(page.locator(".rs-question img, .rs-answer img, .rs-context img")).to_have_count(0)
+    expect(page.locator(".rs-question img, .rs-answer img, .contexts img")).to_have_count(0)
 
 
 def test_a_click_on_a_cell_opens_the_expert(page: Page) -> None:
@@ -102,12 +102,6 @@ def test_a_click_on_one_of_thousands_of_cells_leads_to_its_expert(page: Page) ->
     page.mouse.click(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.3)
     layer, expert = said.groups()
     expect(page.get_by_role("heading", name=f"Expert {expert} of layer {layer}")).to_be_visible()
-
-
-def test_the_map_of_tokens_is_drawn_once_it_is_made(page: Page) -> None:
-    opened(page, "domain_clusters?trace=plain")
-    points = page.locator(".js-plotly-plot .scatterlayer .point")
-    expect(points).to_have_count(8, timeout=WAIT)
 
 
 def test_a_table_is_downloaded_as_csv(page: Page) -> None:
@@ -157,8 +151,8 @@ def test_uploaded_prompts_are_run_and_a_chip_shows_the_path(page: Page, tmp_path
     with prompts.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["text", "domain"], [HOSTILE, "math"], ["the cat", "code"]])
     page.set_input_files("input[type=file]", str(prompts))
-    page.get_by_text("prompts.csv").wait_for()
-    page.get_by_role("button", name="Run").click()
+    page.locator(".st-key-uploaded_file").get_by_text("prompts.csv").wait_for()
+    page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("your run").wait_for()
     settled(page)
     chips = page.locator(".chip")
@@ -196,7 +190,26 @@ def test_a_line_of_the_legend_sets_other_tokens_aside(page: Page) -> None:
 
 def test_hostile_text_is_shown_as_it_is(page: Page) -> None:
     opened(page, "specialization?trace=hostile&expert=0")
-    expect(page.locator(".rs-context b").first).to_have_text(HOSTILE)
+    expect(page.locator(".contexts b").first).to_have_text(HOSTILE)
+
+
+def test_a_slash_searches_from_any_page_and_a_context_leads_to_its_token(page: Page) -> None:
+    opened(page, "load_balance?trace=plain")
+    page.locator(".rs-question").click()
+    page.keyboard.press("/")
+    page.keyboard.type("1")
+    page.keyboard.press("Enter")
+    expect(page.locator(".rs-question")).to_have_text(PAGES["search"])
+    settled(page)
+    box = page.get_by_test_id("stMain").get_by_label("Search this trace")
+    expect(box).to_have_value("1")
+    box.press("/")  # in a field it is a character
+    expect(box).to_have_value("/1")
+    box.fill("1")
+    settled(page)
+    page.locator(".contexts a").first.click()
+    expect(page.locator(".rs-question")).to_have_text(PAGES["prompts"])
+    page.wait_for_url(re.compile(r"prompts\?.*text=0&token=0%3A2"))
 
 
 def test_dark_mode_has_dark_figures(page: Page) -> None:

@@ -63,8 +63,20 @@ def note(text: str) -> None:
 
 def _explained(text: str) -> str:
     """Escaped, its terms explained where they come first on the page."""
-    seen: set[str] = st.session_state.setdefault(EXPLAINED, set())
-    return glossary.marked(escape(text), seen)
+    return glossary.marked(escape(text), _said())
+
+
+def first_time(what: str) -> bool:
+    """On the page, in this run of it."""
+    said = _said()
+    new = what not in said
+    said.add(what)
+    return new
+
+
+def _said() -> set[str]:
+    said: set[str] = st.session_state.setdefault(EXPLAINED, set())
+    return said
 
 
 def legend(names: list[str]) -> None:

@@ -76,8 +76,8 @@ def follow_mark(names: Names, key: str, trace: Trace) -> None:
 
 
 def hint() -> None:
-    """How rows are selected, until one was."""
-    if USED not in st.session_state:
+    """How rows are selected, once on a page until one was."""
+    if USED not in st.session_state and controls.first_time(USED):
         controls.note(HINT)
 
 

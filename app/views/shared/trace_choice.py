@@ -8,6 +8,7 @@ import streamlit as st
 from analysis import domain_names, queries
 from app import sample, stored, workspace
 from app.jobs import beside
+from app.studies import demo_recording
 from app.studies.summary import is_large
 from app.studies.word_index import is_wanted
 from app.trace import Trace, open_trace
@@ -43,7 +44,9 @@ def trace_page(question: str, *, uses: Collection[str] = ()) -> Trace:
     if not (trace.info.num_tokens or sample.num_choices(trace)):
         st.info("This trace has no tokens. Capture some text with `routescope capture`.")
         st.stop()
-    if trace.name == workspace.DEMO:
+    if demo.is_recorded(trace):
+        demo.replace_recorded(trace)
+    elif trace.name == workspace.DEMO:
         beside.start(trace)
     elif is_large(trace.info):
         beside.summary(trace)
@@ -106,6 +109,8 @@ def _facts(trace: Trace) -> None:
         f"{chosen}, {_span(min(shared), max(shared))} shared",
         f"Captured {info.created_at:%Y-%m-%d %H:%M} UTC",
     ]
+    if compared := demo_recording.compared(info):
+        lines.append(compared)
     if (own := domain_names.number(info.domains)) > len(info.domains):
         lines.insert(1, f"{own:,} labels, {domain_names.MAX_LABELS - 1} of them shown")
     with st.sidebar:
