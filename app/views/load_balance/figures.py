@@ -23,7 +23,7 @@ from app.views.shared.heatmap import (
 )
 from app.views.shared.intervals import RATIO, probability
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette
+from app.views.shared.theme import Palette, frame
 
 LIMIT = 2  # log2: from a quarter to four times the balanced load
 
@@ -79,6 +79,32 @@ def load_heatmap(
     title = "rank in the layer, busiest first" if by_load else "expert"
     figure.update_xaxes(title_text=title, tickfont={"size": 10}, tickangle=0)
     return figure
+
+
+def load_histogram(
+    load_LE: np.ndarray, palette: Palette, *, inside_LE: np.ndarray, step: float
+) -> go.Figure:
+    """Experts by load; in colour those that are inside."""
+    known = load_LE[np.isfinite(load_LE)]
+    edges = np.arange(0, known.max() + 2 * step, step)
+    figure = go.Figure()
+    all_B, inside_B = (np.histogram(of, edges)[0] for of in (known, load_LE[inside_LE]))
+    for counts, color, name in (
+        (inside_B, palette.accent, "in the range"),
+        (all_B - inside_B, palette.neutral, "others"),
+    ):
+        figure.add_bar(
+            x=edges[:-1] + step / 2,
+            y=counts,
+            width=step * 0.92,
+            name=name,
+            marker={"color": color, "line": {"width": 0}},
+            hovertemplate="%{y:,} experts with a load of about %{x:.2f}×<extra></extra>",
+        )
+    frame(figure, palette, height=220)
+    figure.update_layout(barmode="stack", dragmode="select", selectdirection="h")
+    figure.update_xaxes(title_text="load (1×: balanced)", ticksuffix="×")
+    return figure.update_yaxes(title_text="experts")
 
 
 def dropped_heatmap(

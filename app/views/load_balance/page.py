@@ -4,6 +4,7 @@ import streamlit as st
 
 from analysis.domain_counts import ALL_LAYERS
 from app import evidence, stored, summary_kinds
+from app.views.load_balance.load_range import draw_load_range
 from app.views.load_balance.panels import (
     COMPARED,
     METHOD,
@@ -11,13 +12,7 @@ from app.views.load_balance.panels import (
     headline,
     panels,
 )
-from app.views.shared import (
-    coming,
-    controls,
-    domain_chooser,
-    limits,
-    other_tools,
-)
+from app.views.shared import coming, controls, domain_chooser, limits, other_tools
 from app.views.shared.drawing import draw, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.layer_names import names_of
@@ -68,6 +63,7 @@ with loads, st.spinner(evidence.WAIT):
         draw(shown["dropped_choices"], subject=trace)
     draw_unusable(trace, summary_kinds.LOADS, summary_kinds.METRICS)
     limits.draw_limits(trace)
+    draw_load_range(trace)
 with by_layer:
     draw_side_by_side(shown["load_by_layer"], subject=trace)
 if "experts_per_token" in shown:
