@@ -6,13 +6,13 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import streamlit as st
 from duckdb import DuckDBPyConnection
 
-from app import folders, parts, server_folder
+from app import folders, parts, prompt_runs, server_folder
 from app.folders import SHIPPED
 from data.connection import TraceError, reading
 from data.file_names import required_name
@@ -33,10 +33,11 @@ class TraceFile:
     modified_ns: int
     size: int
     part: str = ""  # of it, as app/parts.py names them; empty: the whole
+    title: str = ""  # what it is called, if not as its file
 
     @property
     def name(self) -> str:
-        name = self.path.name.removesuffix(".duckdb")
+        name = self.title or self.path.name.removesuffix(".duckdb")
         return f"{name}, {parts.in_words(self.part)}" if self.part else name
 
     @property
@@ -80,6 +81,11 @@ def trace_file(path: Path) -> TraceFile:
         files += [file for shard in shard_paths(path) for file in files_of(shard)]
     stats = [file.stat() for file in files]
     return TraceFile(path, max(one.st_mtime_ns for one in stats), sum(one.st_size for one in stats))
+
+
+def run_file(run: prompt_runs.Run) -> TraceFile:
+    """Of a run of the page Prompts."""
+    return replace(trace_file(run.path), title=f"run “{run.title}”")
 
 
 def traces() -> tuple[list[TraceFile], list[str]]:
@@ -126,7 +132,7 @@ def save_trace(source: Path, name: str) -> None:
 
 @st.cache_resource(show_spinner=False)
 def scratch() -> Path:
-    """Traces of runs that nobody saved: gone with the process."""
+    """What jobs write and nobody saves: gone with the process."""
     return server_folder.claim(folders.traces())
 
 

@@ -32,39 +32,51 @@ def capture_generation(
     stored: Collection[int] = (),
     allow_nonfinite: bool = False,
     on_progress: Progress = lambda tokens, documents: None,
+    on_step: "Callable[[Steps], None]" = lambda steps: None,
     cancelled: Callable[[], bool] = lambda: False,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Captured:
     """Continue every document; record prompt and continuation, which become its text.
 
     The last token is sampled but never routed: it is in the text and has no row. A prompt is cut
     where it would leave no room for new tokens, in the text too. The n-th document is sampled with
-    the seed `settings.seed` + n.
+    the seed `settings.seed` + n. Once there is `enough`, a document ends with the token that was
+    sampled last, and the others are not begun: at least one token of one document is there.
     """
     room = require_room(model, max_new_tokens=settings.max_new_tokens)
     captured = Captured()
     fresh = (document for document in documents if document.doc_id not in stored)
+
+    def told(steps: Steps) -> None:
+        on_progress(captured.tokens + steps.tokens, captured.documents)
+        on_step(steps)
+
     with recorded_routing(model) as recording:
         for prompt in encoded_documents(model, fresh, room=room):
+            if captured.documents and enough():
+                break
             steps = Steps(
-                model,
-                recording,
-                prompt,
-                on_step=lambda tokens: on_progress(captured.tokens + tokens, captured.documents),
-                cancelled=cancelled,
+                model, recording, prompt, on_step=told, cancelled=cancelled, enough=enough
             )
             batch_of = partial(generated_batch, model, prompt, allow_nonfinite=allow_nonfinite)
             seed = settings.seed + prompt.document.doc_id
             fed = [*model.unrecorded, *prompt.token_ids]
             try:
                 model.generate(fed, settings._replace(seed=seed), steps)
+            except EnoughError:
+                pass
             except NothingToSampleError as error:
-                steps(error.logits_BSV, model.start_token_id)
+                steps.take(error.logits_BSV, model.start_token_id)
                 batch_of(steps.continuation, steps.decisions)  # names the MoE layer, if one it is
                 raise
             batch = batch_of(steps.continuation, steps.decisions)
             sink.write(batch)
             captured.add(batch.documents[0], tokens=len(batch.doc_id_T))
     return captured
+
+
+class EnoughError(Exception):
+    """Whoever asked for a generation wants no further token."""
 
 
 class Steps:
@@ -76,16 +88,23 @@ class Steps:
         recording: Recording,
         prompt: Encoded,
         *,
-        on_step: Callable[[int], None],
+        on_step: "Callable[[Steps], None]",
         cancelled: Callable[[], bool],
+        enough: Callable[[], bool],
     ) -> None:
-        self.recording, self.on_step, self.cancelled = recording, on_step, cancelled
+        self.model, self.recording = model, recording
+        self.on_step, self.cancelled, self.enough = on_step, cancelled, enough
         self.fed = [*model.unrecorded, *prompt.token_ids]
         self.prompt = prompt
         self.continuation: list[int] = []
         self.decisions: list[Decisions] = []
 
     def __call__(self, logits_BSV: Tensor, token_id: int) -> None:
+        self.take(logits_BSV, token_id)
+        if self.enough():
+            raise EnoughError
+
+    def take(self, logits_BSV: Tensor, token_id: int) -> None:
         if self.cancelled():
             raise CancelledError
         following_T = torch.tensor([*self.fed[1:], token_id], device=logits_BSV.device)
@@ -93,7 +112,12 @@ class Steps:
         self.decisions.append(self.recording.transfer(loss_R=loss_T).wait())
         self.continuation.append(token_id)
         self.fed = [token_id]
-        self.on_step(len(self.prompt.token_ids) + len(self.decisions))
+        self.on_step(self)
+
+    @property
+    def tokens(self) -> int:
+        """Of the prompt and sampled."""
+        return len(self.prompt.token_ids) + len(self.continuation)
 
 
 def generated_batch(

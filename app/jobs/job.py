@@ -39,8 +39,10 @@ class Job:
     unit: str = ""
     note: str = ""
     error: str = ""
+    live: object = None  # what there is of the result
     result: object = None
     stop: threading.Event = field(default_factory=threading.Event)
+    enough: threading.Event = field(default_factory=threading.Event)  # end, with what there is
     ended: threading.Event = field(default_factory=threading.Event)
     process: Process | None = None
     ended_at: float = 0.0

@@ -14,7 +14,7 @@ from typing import Any
 
 from app.jobs import worker
 from app.jobs.memory import held, too_little
-from app.jobs.worker import STOP, Work
+from app.jobs.worker import ENOUGH, STOP, Work
 from data.server_process import served_by
 
 PATIENCE = 0.7  # seconds for a job to stop by itself before its process is killed
@@ -64,19 +64,27 @@ class Process:
         *,
         stop: threading.Event,
         on_update: Callable[[dict[str, Any]], None],
+        enough: threading.Event | None = None,
     ) -> Outcome:
-        """Returns within PATIENCE of `stop`, whatever the job does."""
+        """Returns within PATIENCE of `stop`, whatever the job does. `enough`: it ends with what it
+        has."""
         try:
             self._connection.send_bytes(pickle.dumps((work, folder)))
-            return self._follow(stop, on_update)
+            return self._follow(stop, on_update, enough or threading.Event())
         except (EOFError, ConnectionError):
             self.end()
             if stop.is_set():
                 return Outcome("cancelled")
             return Outcome("failed", self._last_words())
 
-    def _follow(self, stop: threading.Event, on_update: Callable[[dict], None]) -> Outcome:
+    def _follow(
+        self,
+        stop: threading.Event,
+        on_update: Callable[[dict], None],
+        enough: threading.Event,
+    ) -> Outcome:
         deadline: float | None = None
+        told = False
         while deadline is None or monotonic() < deadline:
             if self._connection.poll(LOOK):
                 message = self._connection.recv()
@@ -89,6 +97,9 @@ class Process:
             if held(self._process.pid) > self._memory:
                 self.end()
                 return Outcome("failed", too_little(self._memory))
+            if enough.is_set() and not told:
+                self._connection.send_bytes(ENOUGH)
+                told = True
             if stop.is_set() and deadline is None:
                 self._connection.send_bytes(STOP)
                 deadline = monotonic() + PATIENCE

@@ -1,38 +1,32 @@
-"""Prompts through a model, as a job, into a trace of their own."""
+"""Prompts through a model, as a job, into a run of their own."""
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from app import prompt_runs
 from app.jobs import models
+from app.jobs.live import Telling
 from app.jobs.worker import Progress
-from app.studies.reader import Sampling
+from app.prompt_runs import TRACE, Run
+from app.studies.reader import Sampling, Tracer
 from data.file_names import file_name
 from data.groups import with_groups
 from data.lines import Limits
+from data.new_trace import TraceDescription
 from data.prompt_process import prompt_reading
 from data.prompts import Prompts
 from data.routing import Document
 from data.store import TraceStore
 
+if TYPE_CHECKING:
+    from model.capture import Captured
+
 LIMITS = Limits(documents=500, rows=10_000, characters=200_000, total_characters=2_000_000)
 MEGABYTES = 32  # of an upload
+BETWEEN = re.compile(r"^[^\S\n]*(?:-{3,}[^\S\n]*)?(?:\n|\Z)", re.MULTILINE)  # a line of it
 SUFFIXES = ("txt", "csv", "jsonl", "parquet")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A finished run: an unsaved trace."""
-
-    path: Path
-    documents: int
-    truncated_documents: int
-    truncated_tokens: int
-    notes: tuple[str, ...]  # of the file that was read
-    model: str  # its name
-    texts: Mapping[int, str]  # by doc_id, as the user gave them
-    sampling: Sampling | None
-    chat: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +58,40 @@ class Upload:
             return reading.prompts()
 
 
-def limits_in_words(context: int | None) -> str:
-    """`context`: tokens that the model reads; None: not known yet."""
-    first = "tokens, as many as its context holds" if context is None else f"{context:,} tokens"
-    return (
-        f"One file of at most {MEGABYTES} MB with up to {LIMITS.documents:,} prompts in "
-        f"{LIMITS.rows:,} rows; a prompt has at most {LIMITS.characters:,} characters, all of "
-        f"them {LIMITS.total_characters:,}. Of each the model reads the first {first}."
+def pasted(text: str, *, one: bool = False) -> Prompts:
+    """The texts of a box. ValueError: there is none, or one is too long, which it names."""
+    clean = text.encode("utf-8", "replace").decode()
+    texts = [clean] if one else separate_texts(clean)
+    if not any(map(str.strip, texts)):
+        raise ValueError("there is no text to run; type some first")
+    if len(texts) > LIMITS.documents:
+        raise ValueError(
+            f"there are {len(texts):,} texts, at most {LIMITS.documents:,} are run at once; leave "
+            "some out"
+        )
+    for number, each in enumerate(texts, 1):
+        which = f"text {number} of {len(texts)}" if len(texts) > 1 else "the text"
+        if len(each) > LIMITS.characters:
+            raise ValueError(
+                f"{which} has {len(each):,} characters, at most {LIMITS.characters:,}; shorten it"
+            )
+        if "\0" in each:
+            raise ValueError(f"{which} has a NUL byte; remove it")
+    if (total := sum(map(len, texts))) > LIMITS.total_characters:
+        raise ValueError(
+            f"the {len(texts)} texts have {total:,} characters together, at most "
+            f"{LIMITS.total_characters:,}; leave some out"
+        )
+    return Prompts(
+        [Document(doc_id=doc_id, text=each, origin="pasted") for doc_id, each in enumerate(texts)],
+        (),
     )
 
 
-def pasted(text: str) -> Prompts:
-    if not text.strip():
-        raise ValueError("there is no text to run; type some first")
-    if len(text) > LIMITS.characters:
-        raise ValueError(f"the text has {len(text):,} characters, at most {LIMITS.characters:,}")
-    clean = text.encode("utf-8", "replace").decode()
-    return Prompts([Document(doc_id=0, text=clean, origin="pasted")], ())
+def separate_texts(text: str) -> list[str]:
+    """Blank lines and lines of dashes lie between texts; a text alone keeps its own."""
+    texts = [part.strip("\r\n") for part in BETWEEN.split(text) if part.strip()]
+    return [text] if len(texts) == 1 else texts
 
 
 def run(
@@ -89,11 +100,13 @@ def run(
     prompts: Prompts | Upload,
     sampling: Sampling | None,
     *,
+    out: Path,
+    title: str,
     name: str = "",
     chat: bool = False,
-) -> Result:
-    """The routing of prompts in a trace that is not saved yet. `name`: of the model, on the page;
-    `chat`: each prompt is a message of a user."""
+) -> Run:
+    """A run in the new folder `out`, or in that of the job where it cannot be written there.
+    `name`: of the model, on the page; `chat`: each prompt is a message of a user."""
     read = prompts.read(progress) if isinstance(prompts, Upload) else prompts
     documents, grouping = with_groups(read.documents)
     reader = models.tracer(progress, model, chat=chat)
@@ -103,27 +116,54 @@ def run(
     description = reader.description(
         "prompts", prompts=source, grouping=grouping, sampling=sampling
     )
-    count_texts(progress, 0, 0, len(documents))
-    path = progress.folder / "run.duckdb"
+    folder = progress.folder / out.name
+    folder.mkdir()
+    captured = capture(progress, reader, documents, folder / TRACE, description, sampling=sampling)
+    made = Run(
+        folder=folder,
+        title=title,
+        created=prompt_runs.now(),
+        model=name,
+        documents=captured.documents,
+        asked=len(documents),
+        tokens=captured.tokens,
+        truncated_documents=captured.truncated_documents,
+        truncated_tokens=captured.truncated_tokens,
+        notes=tuple(read.notes),
+        sampling=sampling,
+        chat=chat,
+        stopped=sampling is not None and progress.enough.is_set(),
+    )
+    begun = documents[: captured.documents]
+    prompt_runs.write(made, {document.doc_id: document.text for document in begun})
+    try:
+        return prompt_runs.keep(made, out)
+    except (ValueError, OSError):
+        return made
+
+
+def capture(
+    progress: Progress,
+    reader: Tracer,
+    documents: list[Document],
+    path: Path,
+    description: TraceDescription,
+    *,
+    sampling: Sampling | None,
+) -> "Captured":
+    """Into a trace at `path`."""
+    total = len(documents)
+    count_texts(progress, 0, 0, total)
     with TraceStore.create(path, description) as store:
-        captured = reader.capture(
+        return reader.capture(
             documents,
             store,
             sampling=sampling,
-            on_progress=lambda tokens, done: count_texts(progress, tokens, done, len(documents)),
+            on_progress=lambda tokens, done: count_texts(progress, tokens, done, total),
+            on_step=Telling(lambda live: progress.tell(live=live)),
             cancelled=progress.stop.is_set,
+            enough=progress.enough.is_set,
         )
-    truncated = captured.truncated_documents, captured.truncated_tokens
-    return Result(
-        path,
-        len(documents),
-        *truncated,
-        notes=tuple(read.notes),
-        model=name,
-        texts={document.doc_id: document.text for document in documents},
-        sampling=sampling,
-        chat=chat,
-    )
 
 
 def count_texts(progress: Progress, tokens: int, done: int, total: int) -> None:

@@ -195,7 +195,9 @@ class Jobs:
         with self._changed:
             job.process = process
             self._arrange()
-        return process.run(job.work, job.folder, stop=job.stop, on_update=job.update)
+        return process.run(
+            job.work, job.folder, stop=job.stop, on_update=job.update, enough=job.enough
+        )
 
     def _busy(self) -> bool:
         return any(job.active and not job.automatic for job in self.all())
@@ -208,7 +210,7 @@ class Jobs:
         self._changed.notify_all()
 
     def _end(self, job: Job, outcome: Outcome) -> None:
-        job.process = None
+        job.process, job.live = None, None
         if outcome.state == "failed":
             job.error = str(outcome.payload)
         elif outcome.state == "done":

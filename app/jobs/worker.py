@@ -21,7 +21,7 @@ from app.error_line import line_of
 from app.jobs.memory import held, too_little
 from data.routing import CancelledError
 
-STOP = b"stop"  # what the server sends instead of work
+STOP, ENOUGH = b"stop", b"enough"  # what the server sends instead of work
 PR_SET_PDEATHSIG = 1  # prctl(2)
 NO_ROOM = re.compile(
     r"(can't|cannot|failed to|unable to) allocate|bad_alloc|bad allocation|allocation failure", re.I
@@ -44,13 +44,14 @@ class Progress:
     folder: Path  # the job's own: gone with it, or at once unless it is done
     send: Callable[[dict[str, Any]], None] = lambda update: None
     stop: threading.Event = field(default_factory=threading.Event)
+    enough: threading.Event = field(default_factory=threading.Event)  # end, with what there is
     kept: dict[str, Kept] = field(default_factory=dict)  # the last one used is the last
 
     def advance(self, done: int, *, total: int | None = None, unit: str | None = None) -> None:
         self.tell(done=done, total=total, unit=unit)
 
     def tell(self, **update: object) -> None:
-        """Fields of the job: title, done, total, unit, note."""
+        """Fields of the job: title, done, total, unit, note, live."""
         self.send({name: value for name, value in update.items() if value is not None})
 
     def checkpoint(self) -> None:
@@ -84,12 +85,12 @@ def serve(descriptor: int, memory: int, niceness: int) -> None:
     logging.disable(logging.WARNING)  # Streamlit's, that here is no server
     connection = Connection(descriptor)
     inbox: SimpleQueue[bytes] = SimpleQueue()
-    stop = threading.Event()
-    threading.Thread(target=_listen, args=(connection, inbox, stop), daemon=True).start()
+    asked = {STOP: threading.Event(), ENOUGH: threading.Event()}
+    threading.Thread(target=_listen, args=(connection, inbox, asked), daemon=True).start()
     kept: dict[str, Kept] = {}
     while True:
         kept_any = bool(kept)
-        state, payload, unharmed = _outcome(inbox.get(), connection, stop, memory, kept)
+        state, payload, unharmed = _outcome(inbox.get(), connection, asked, memory, kept)
         sizes = sum(one.size for one in kept.values())
         gave_up_all = kept_any and not kept  # memory that is free for certain
         lean = held(os.getpid()) - sizes < memory / 2
@@ -108,15 +109,18 @@ def _bound(memory: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _listen(connection: Connection, inbox: "SimpleQueue[bytes]", stop: threading.Event) -> None:
+def _listen(
+    connection: Connection, inbox: "SimpleQueue[bytes]", asked: dict[bytes, threading.Event]
+) -> None:
     """What comes while the job runs. No server any more: whatever the job started goes too."""
     try:
         while True:
             message = connection.recv_bytes()
-            if message == STOP:
-                stop.set()
+            if message in asked:
+                asked[message].set()
             else:
-                stop.clear()
+                for event in asked.values():
+                    event.clear()
                 inbox.put(message)
     except (EOFError, OSError):
         os.killpg(0, signal.SIGKILL)
@@ -125,7 +129,7 @@ def _listen(connection: Connection, inbox: "SimpleQueue[bytes]", stop: threading
 def _outcome(
     message: bytes,
     connection: Connection,
-    stop: threading.Event,
+    asked: dict[bytes, threading.Event],
     memory: int,
     kept: dict[str, Kept],
 ) -> tuple[str, object, bool]:
@@ -133,7 +137,7 @@ def _outcome(
     is as good as before."""
     try:
         work, folder = pickle.loads(message)
-        progress = Progress(folder, connection.send, stop, kept)
+        progress = Progress(folder, connection.send, asked[STOP], asked[ENOUGH], kept)
         progress.checkpoint()
         return "done", work(progress), True
     except CancelledError:

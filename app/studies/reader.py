@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from model.capture import Captured
+    from model.capture_generation import Steps
     from model.deepseek_moe import DeepSeekMoE
     from model.readable import Decode, Encode, ReadableModel
 
@@ -73,9 +74,12 @@ class Tracer:
         stored: Collection[int] = (),
         allow_nonfinite: bool = False,
         on_progress: Callable[[int, int], None] = lambda tokens, documents: None,
+        on_step: "Callable[[Steps], None]" = lambda steps: None,
         cancelled: Callable[[], bool] = lambda: False,
+        enough: Callable[[], bool] = lambda: False,
     ) -> "Captured":
-        """Read the documents, or continue them; progress is tokens done and documents done."""
+        """Read the documents, or continue them; progress is tokens done and documents done.
+        `on_step` and `enough` are of continuations."""
         from model.capture import capture_documents
         from model.capture_generation import capture_generation
         from model.readable import GenerationSettings
@@ -100,7 +104,9 @@ class Tracer:
             stored=stored,
             allow_nonfinite=allow_nonfinite,
             on_progress=on_progress,
+            on_step=on_step,
             cancelled=cancelled,
+            enough=enough,
         )
 
     def description(

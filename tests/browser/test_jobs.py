@@ -1,6 +1,7 @@
 """Jobs in a real browser: a reload, a second tab, cancelling, a killed server."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,8 +23,8 @@ TITLE = "Running “long.txt”"
 RUNS = f"{TITLE}: "
 
 
-def run_of(page: Page) -> str:
-    return parse_qs(urlsplit(page.url).query)["run"][0]
+def run_of(link: str) -> str:
+    return parse_qs(urlsplit(link).query)["run"][0]
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def begin_long_run(page: Page, folder: Path) -> None:
     page.goto("/prompts?trace=plain")
     page.get_by_role("button", name="Run", exact=True).wait_for()
     page.set_input_files("input[type=file]", str(prompts))
-    page.get_by_text("long.txt").wait_for()
+    page.locator(".st-key-uploaded_file").get_by_text("long.txt").wait_for()
     settled(page)
     page.get_by_text("Let the model continue the text").click()
     page.get_by_label("New tokens (0 for none)").fill("240")
@@ -95,6 +96,20 @@ def test_a_run_is_found_again_after_a_reload_and_in_other_tabs(
         expect(panel).to_contain_text("Cancelled")
 
 
+def test_a_continuation_is_seen_as_it_comes_and_kept_when_it_is_stopped(
+    tabs: BrowserContext, port: int, workspace: Path, tmp_path: Path
+) -> None:
+    page = tabs.new_page()
+    with serving(workspace, tmp_path, port):
+        begin_long_run(page, tmp_path)
+        new = page.locator(".rs-live b.new")
+        new.nth(20).wait_for()
+        expect(new.nth(10).locator("sub")).to_have_text(re.compile(r"^\d+$"))
+        page.get_by_role("button", name="Stop and keep this").click()
+        page.get_by_text("of 500, as you asked").wait_for()
+        page.get_by_role("button", name="the").first.wait_for()  # a token of the first text
+
+
 def test_a_finished_run_is_seen_by_its_link(page: Page) -> None:
     text = "a dog ran after its own tail"  # names it among the jobs of other tests
     page.goto("/prompts?trace=plain")
@@ -108,7 +123,7 @@ def test_a_finished_run_is_seen_by_its_link(page: Page) -> None:
     row = tab.locator(".st-key-jobs div").filter(has_text=f"“{text}”").filter(has=open_)
     row.last.get_by_role("link").click()
     tab.get_by_text("your run").wait_for()
-    assert f"run={run_of(page)}" in tab.url
+    assert f"run={run_of(page.url)}" in tab.url
 
 
 def test_a_killed_server_leaves_nothing_and_the_next_one_says_what_it_ended(
@@ -124,7 +139,8 @@ def test_a_killed_server_leaves_nothing_and_the_next_one_says_what_it_ended(
         panel = page.locator(".st-key-jobs")
         expect(panel).to_contain_text("The server was restarted, which ended")
         expect(panel).to_contain_text(TITLE)
-        page.get_by_text("a run that nobody saved ends with the server").wait_for()
+        page.get_by_text("A run of this link is not there").wait_for()
         assert not left.exists()
+        assert not (workspace / "traces" / "prompt_runs" / run_of(link)).exists()
         panel.get_by_role("button", name="Clear").click()
         expect(panel).to_have_count(0)

@@ -199,6 +199,34 @@ def test_a_prompt_leaves_room_for_its_continuation(model: Transformer) -> None:
         generate(documents(["a"]), sink, settings=settings._replace(max_new_tokens=15))
 
 
+def test_a_generation_that_is_enough_ends_with_what_there_is(model: Transformer) -> None:
+    sink, steps = Batches(), list[int]()
+    done = capture_generation(
+        readable(model),
+        documents(["abc", "b"]),
+        sink,
+        settings=GenerationSettings(9, seed=0, temperature=0),
+        on_step=lambda told: steps.append(told.tokens),
+        enough=lambda: len(steps) == 3,
+    )
+    assert steps == [4, 5, 6]
+    assert (done.documents, done.tokens) == (1, 5)  # the token sampled last has no row
+    assert len(sink.joined().documents[0].text) == 6
+
+
+def test_where_nothing_more_is_wanted_one_token_is_there(model: Transformer) -> None:
+    sink = Batches()
+    done = capture_generation(
+        readable(model),
+        documents(["abc", "b"]),
+        sink,
+        settings=GenerationSettings(9, seed=0, temperature=0),
+        enough=lambda: True,
+    )
+    assert (done.documents, done.tokens) == (1, 3)
+    assert len(sink.joined().documents[0].text) == 4
+
+
 def test_a_generated_character_comes_with_its_last_byte() -> None:
     def decode_bytes(token_ids: list[int]) -> str:
         return bytes(token_ids).decode(errors="replace")

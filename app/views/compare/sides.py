@@ -1,12 +1,13 @@
 """What is compared on the page: traces, or parts of one."""
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 
 import streamlit as st
 
 from analysis import queries
-from app import parts, workspace
+from app import parts, prompt_runs, workspace
 from app.studies.summary import is_large
 from app.trace import BY_IDENTITY, Trace, open_trace
 from app.views.shared import controls
@@ -14,7 +15,8 @@ from app.views.shared.trace_choice import UNREADABLE, say_missing
 
 MOST = 4
 LOOKED_AT = 8  # traces, to find one that is alike
-TRACES = "other traces"
+TRACES, RUNS = "other traces", "my runs"
+OF_RUNS = "runs"  # in a link: their ids
 
 
 def sides_of(trace: Trace) -> list[Trace]:
@@ -22,7 +24,9 @@ def sides_of(trace: Trace) -> list[Trace]:
     nothing to compare."""
     files = {file.name: file for file in workspace.traces()[0] if file.path != trace.path}
     kinds = {TRACES: list(files)} if files else {}
+    runs = _runs()
     kinds |= _parts(trace)
+    kinds |= {RUNS: list(runs)} if runs else {}
     if not kinds:
         st.info(
             "There is one trace, of one phase, one domain and one group of texts: nothing to "
@@ -34,6 +38,8 @@ def sides_of(trace: Trace) -> list[Trace]:
         default = _alike(trace, files)
         chosen = _chosen("Traces", kinds[kind], most=MOST - 1, default=[default])
         return [trace, *_opened([files[name] for name in chosen])]
+    if kind == RUNS:
+        return [trace, *_opened(_chosen_runs(runs))]
     names = kinds[kind]
     if kind == "domains":
         say_missing(st.query_params.get_all("domains"), names, what="domain")
@@ -42,6 +48,41 @@ def sides_of(trace: Trace) -> list[Trace]:
         st.info("Choose two or more.")
         st.stop()
     return _opened([replace(trace.file, part=name) for name in names])
+
+
+def _runs() -> dict[str, workspace.TraceFile]:
+    """Those of the page Prompts, by id; no two of one title."""
+    found, times = {}, Counter[str]()
+    for run in prompt_runs.listed()[0]:
+        with suppress(OSError):  # deleted meanwhile
+            file = workspace.run_file(run)
+            times[file.name] += 1
+            number = f" ({times[file.name]})" if times[file.name] > 1 else ""
+            found[run.id] = replace(file, title=f"{file.name}{number}")
+    return found
+
+
+def _chosen_runs(runs: dict[str, workspace.TraceFile]) -> list[workspace.TraceFile]:
+    asked = st.query_params.get_all(OF_RUNS)
+    say_missing(asked, runs, what="run")
+    there = [name for name in dict.fromkeys(asked) if name in runs][: MOST - 1]
+    st.session_state["chosen_runs"] = there or list(runs)[:1]
+    chosen = st.multiselect(
+        "My runs",
+        list(runs),
+        max_selections=MOST - 1,
+        key="chosen_runs",
+        format_func=lambda name: runs[name].name.removeprefix("run "),
+        on_change=_link_runs,
+    )
+    if not chosen:
+        st.info(f"Choose up to {MOST - 1} of them.")
+        st.stop()
+    return [runs[name] for name in chosen]
+
+
+def _link_runs() -> None:
+    st.query_params[OF_RUNS] = st.session_state["chosen_runs"]
 
 
 def say_what_is_missing() -> None:

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from app.jobs.prompts import Result, pasted
+from app.jobs.prompts import pasted
+from app.prompt_runs import Run
 from app.studies.reader import Sampling
 from app.trace import Trace
 from app.views.prompts.form import Request
@@ -11,29 +12,34 @@ from app.views.prompts.run import SECOND, start
 from app.views.shared import controls
 
 
-def offer(trace: Trace, choice: Choice | None, result: Result, doc_id: int) -> None:
+def offer(trace: Trace, choice: Choice | None, run: Run, doc_id: int) -> None:
     """A second run beside the only one."""
     with st.expander("Compare with another prompt", icon=":material/compare_arrows:"):
-        ask(trace, choice, result, doc_id, side=SECOND, label="Another text", button="Run beside")
+        ask(trace, choice, run, doc_id, side=SECOND, label="Another text", button="Run beside")
 
 
 def ask(
     trace: Trace,
     choice: Choice | None,
-    result: Result,
+    run: Run,
     doc_id: int,
     *,
     side: str,
     label: str,
     button: str = "Run again",
 ) -> None:
-    """Run as `result` was, as far as the model that is chosen now can."""
+    """Run as `run` was, as far as the model that is chosen now can."""
     facts = choice.facts if choice else None
-    sampling = result.sampling if facts and facts.continues else None
-    chat = result.chat and facts is not None and facts.has_chat
+    sampling = run.sampling if facts and facts.continues else None
+    chat = run.chat and facts is not None and facts.has_chat
+    try:
+        text = run.text(doc_id)
+    except (ValueError, OSError) as error:
+        controls.refused("The text of this run cannot be edited.", error)
+        return
     with st.form(f"again_{side}", border=False):
-        key = f"again_{side}_{result.path.parent.name}_{doc_id}"
-        text = st.text_area(label, result.texts[doc_id], height=120, key=key)
+        key = f"again_{side}_{run.id}_{doc_id}"
+        text = st.text_area(label, text, height=120, key=key)
         with st.container(horizontal=True, vertical_alignment="center"):
             pressed = st.form_submit_button(
                 button, icon=":material/play_arrow:", disabled=facts is None
@@ -43,7 +49,7 @@ def ask(
     if not pressed or choice is None or choice.stands_in:
         return
     try:
-        given = pasted(text)
+        given = pasted(text, one=True)
     except ValueError as error:
         controls.refused("This cannot be run:", error)
         return

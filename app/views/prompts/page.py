@@ -14,12 +14,6 @@ from app.views.shared.trace_choice import trace_page
 BOTH, STORED = "both runs", "this trace"
 SOURCES = {FIRST: "your run", SECOND: "the run beside it"}
 
-
-def follow(side: str) -> None:
-    progress.follow(jobs[side], key=side)
-    live.draw(jobs[side], key=side)
-
-
 trace = trace_page(
     "Which experts does my text use?",
     uses=("layers", "experts", "domains", "groups", "texts", "tokens"),
@@ -31,9 +25,10 @@ if request:
 found = linked()
 jobs = {side: one for side, one in found.items() if isinstance(one, Job)}
 runs = {side: one for side, one in found.items() if isinstance(one, Run)}
+if is_running := FIRST in jobs and jobs[FIRST].active:
+    live.follow(jobs[FIRST], key=FIRST)
 my_runs.draw(trace)
-if FIRST in jobs and jobs[FIRST].active:
-    follow(FIRST)
+if is_running:
     st.stop()
 for job in jobs.values():
     progress.outcome(job, failed="The text could not be run.")
@@ -46,7 +41,7 @@ def choose_source() -> str:
             f"{trace.name}."
         )
         return STORED
-    sources = [SOURCES[side] for side in runs] + [STORED]
+    sources = [*(SOURCES[side] for side in runs), STORED]
     if len(runs) == 2:
         return controls.choice("Show", [BOTH, *sources], key="of_pair")
     chosen = st.segmented_control("Show", sources, default=sources[0], key="source", required=True)
@@ -58,7 +53,7 @@ def draw_one(shown: Trace, side: str | None) -> None:
     needs.weights(shown)
     doc_id = text_choice.draw(shown, side=side)
     if side:
-        run_facts.save(runs[side])
+        run_facts.draw(runs[side], trace)
     if side == FIRST and SECOND not in runs and not beside_active:
         again.offer(trace, choice, runs[side], doc_id)
     draw_text(trace, shown, doc_id)
@@ -67,7 +62,7 @@ def draw_one(shown: Trace, side: str | None) -> None:
 st.divider()
 beside_active = SECOND in jobs and jobs[SECOND].active
 if beside_active:
-    follow(SECOND)
+    live.follow(jobs[SECOND], key=SECOND)
 source = choose_source()
 if source == BOTH:
     pair.draw(trace, choice, runs)

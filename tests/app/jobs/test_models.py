@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from app.jobs import models
+from app.jobs.live import Live
 from app.jobs.worker import Kept, Progress
 from app.studies.model_facts import Loaded
+from app.studies.reader import Sampling
 from data.store import open_trace
 
 BIG = models.job_memory()
@@ -106,7 +108,10 @@ def test_a_run_says_which_model_it_read_with(
 
     text = prompts.pasted("hi")
     folder = folder_of("mixtral")
-    result = prompts.run(progress, folder, text, None, name="models/mixtral", chat=True)
+    out = progress.folder / "runs" / ("0" * 32)
+    result = prompts.run(
+        progress, folder, text, None, out=out, title="hi", name="models/mixtral", chat=True
+    )
     assert result.model == "models/mixtral"
     with open_trace(result.path) as con:
         rows = con.execute("SELECT model_name, config -> '$.capture.prompts' FROM trace").fetchall()
@@ -116,3 +121,29 @@ def test_a_run_says_which_model_it_read_with(
     assert '"models/mixtral"' in capture
     assert '"chat":true' in capture.replace(" ", "")
     assert "hi" in read[0][0]
+
+
+def test_a_continuation_of_a_transformers_model_is_told_of(
+    progress: Progress, folder_of: Callable[[str], Path]
+) -> None:
+    from app.jobs import prompts
+
+    lives: list[Live] = []
+
+    def send(update: dict[str, object]) -> None:
+        if isinstance(live := update.get("live"), Live):
+            lives.append(live)
+
+    progress.send = send
+    sampling = Sampling(new_tokens=3, temperature=0.0, top_p=None, seed=0)
+    out = progress.folder / "runs" / ("0" * 32)
+    text = prompts.pasted("hi")
+    run = prompts.run(progress, folder_of("mixtral"), text, sampling, out=out, title="hi")
+    first = lives[0]  # the others come too soon after it to be told of
+    assert (first.special[0], "".join(first.tokens[1:3]), first.new_tokens) == ("<s>", "hi", 1)
+    with open_trace(run.path) as con:
+        stored = con.execute(
+            "SELECT expert_id FROM routing WHERE rank = 0 AND position < 3 "
+            "ORDER BY position, layer_id"
+        ).fetchall()
+    assert first.strongest_TL[:3].ravel().tolist() == [row[0] for row in stored]

@@ -54,6 +54,17 @@ def test_a_job_counts_and_returns_its_result(jobs: Jobs) -> None:
     assert jobs.get("a") is job
 
 
+def test_a_job_of_which_there_is_enough_ends_with_what_it_has(jobs: Jobs) -> None:
+    job = noted(begin(jobs, "a", work.wait_for_enough))
+    assert job.live == ["a"]
+    job.enough.set()
+    assert (finished(job).state, job.result, job.live) == ("done", "what there was", None)
+    again = noted(begin(jobs, "b", work.wait_for_enough))  # in the same process, which forgot it
+    assert again.active
+    jobs.cancel(again)
+    assert again.state == "cancelled"
+
+
 def test_a_failure_is_kept_for_the_page(jobs: Jobs) -> None:
     job = finished(begin(jobs, "a", work.fail))
     assert (job.state, job.error) == ("failed", "the file has no column text")

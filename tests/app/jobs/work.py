@@ -43,6 +43,13 @@ def wait_politely(progress: Progress) -> None:
     progress.checkpoint()
 
 
+def wait_for_enough(progress: Progress) -> str:
+    """Ends with what there is."""
+    progress.tell(note="running", live=["a"])
+    progress.enough.wait()
+    return "what there was"
+
+
 def wait_deaf(progress: Progress) -> None:
     """With a child of its own, and deaf to whoever asks it to stop."""
     child = subprocess.Popen(FOREVER)

@@ -19,6 +19,7 @@ from data.routing import NO_EXPERT
 from data.store import open_trace
 from tests.app.markup import MARKUP
 from tests.app.pages import page, run_button, run_to_its_end, texts
+from tests.app.runs import ran
 
 
 def test_the_token_heatmap_prints_the_strongest_expert_of_each_cell() -> None:
@@ -111,12 +112,12 @@ def test_a_path_without_weights_has_bars_of_one_width() -> None:
 
 
 def test_a_run_is_named_after_what_runs() -> None:
-    assert title(Upload("long.txt", b"")) == "Running “long.txt”"
-    assert title(pasted("the  cat\n\u202esat")) == "Running “the cat sat”"
+    assert title(Upload("long.txt", b"")) == "long.txt"
+    assert title(pasted("the  cat\n\u202esat")) == "the cat sat"
     assert title(pasted("the cat sat on the mat and the dog lay")) == (
-        "Running “the cat sat on the mat and…”"
+        "the cat sat on the mat and…"
     )
-    assert title(pasted("x" * 99)) == f"Running “{'x' * 30}…”"
+    assert title(pasted("x" * 99)) == f"{'x' * 30}…"
 
 
 def full_disk(source: Path, target: Path) -> None:
@@ -124,30 +125,28 @@ def full_disk(source: Path, target: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_pasted_text_is_run_and_saved(
-    traces: Path, model: Path, tiny_trace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
-    app = page("prompts")
-    app.text_area(key="pasted").set_value("the cat sat on the mat")
-    app = run_to_its_end(run_button(app).click().run())
+def test_a_pasted_text_is_run_and_saved(runnable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = ran("the cat sat on the mat")
     assert not app.exception
     assert "In layer 0" in texts(app)
     app.text_input(key="trace_name").set_value("cats").run()
     app.button(key="save_trace").click().run()
-    assert (traces / "cats.duckdb").is_file()
+    assert (runnable / "cats.duckdb").is_file()
     app.text_input(key="trace_name").set_value("dogs").run()
     monkeypatch.setattr(shutil, "copyfile", full_disk)
     app.button(key="save_trace").click().run()
     assert not app.exception
     assert app.error[0].value == "The trace was not saved."
     assert app.code[0].value.startswith("dogs.duckdb: No space left on device; free some space")
-    assert sorted(file.name for file in traces.iterdir()) == ["cats.duckdb", "tiny.duckdb"]
+    assert sorted(file.name for file in runnable.iterdir()) == [
+        "cats.duckdb",
+        "prompt_runs",
+        "tiny.duckdb",
+    ]
 
 
 @pytest.mark.slow
-def test_uploaded_prompts_are_continued(traces: Path, model: Path, tiny_trace: Path) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+def test_uploaded_prompts_are_continued(runnable: Path) -> None:
     app = page("prompts")
     app.file_uploader(key="upload").set_value(
         [("../p.csv", b"text,domain\nthe cat,math\n", "text/csv")]
@@ -158,10 +157,7 @@ def test_uploaded_prompts_are_continued(traces: Path, model: Path, tiny_trace: P
     assert "In layer 0" in texts(app)
 
 
-def test_a_temperature_that_cannot_be_used_is_a_message(
-    traces: Path, model: Path, tiny_trace: Path
-) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
+def test_a_temperature_that_cannot_be_used_is_a_message(runnable: Path) -> None:
     app = page("prompts")
     app.number_input(key="new_tokens").set_value(8)
     next(each for each in app.number_input if each.label == "Temperature").set_value(1e-40)
@@ -180,9 +176,8 @@ def test_a_temperature_that_cannot_be_used_is_a_message(
     ],
 )
 def test_a_file_that_cannot_be_read_is_a_message(
-    name: str, content: bytes, words: str, traces: Path, model: Path, tiny_trace: Path
+    name: str, content: bytes, words: str, runnable: Path
 ) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
     app = page("prompts")
     app.file_uploader(key="upload").set_value([(name, content, "text/plain")])
     app = run_to_its_end(run_button(app).click().run())
@@ -192,14 +187,12 @@ def test_a_file_that_cannot_be_read_is_a_message(
 
 
 @pytest.mark.slow
-def test_a_token_of_a_longer_text_is_forgotten(traces: Path, model: Path, tiny_trace: Path) -> None:
-    shutil.copy(tiny_trace, traces / "tiny.duckdb")
-    app = page("prompts", token="2")
-    assert app.number_input(key="token").value == 2
-    app.text_area(key="pasted").set_value("t")
-    app = run_to_its_end(run_button(app).click().run())
+def test_a_token_of_a_longer_text_is_forgotten(runnable: Path) -> None:
+    app = ran("the cat")
+    app.number_input(key="run_token").set_value(1).run()
+    app = ran("t", app)
     assert not app.exception
-    assert app.number_input(key="token").value == 0
+    assert app.number_input(key="run_token").value == 0
 
 
 @pytest.mark.slow

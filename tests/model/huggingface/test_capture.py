@@ -184,6 +184,29 @@ def test_a_generation_is_routed_as_reading_its_text(loaded: Loaded, name: str) -
     np.testing.assert_allclose(known(written.entropy_TL), read.entropy_TL, atol=1e-4)
 
 
+def test_a_generation_ends_when_it_is_enough_and_the_model_is_as_before(loaded: Loaded) -> None:
+    model, sink, steps = loaded("mixtral"), Batches(), list[int]()
+    done = capture_generation(
+        model,
+        documents(["The cat", "b"]),
+        sink,
+        settings=GenerationSettings(6, seed=0, temperature=0.0),
+        on_step=lambda told: steps.append(told.tokens),
+        enough=lambda: len(steps) == 2,
+    )
+    assert (done.documents, done.tokens) == (1, 9)  # 8 of the prompt, and one that was read on
+    again = Batches()
+    capture_generation(
+        model,
+        documents(["The cat"]),
+        again,
+        settings=GenerationSettings(6, seed=0, temperature=0.0),
+    )
+    whole = again.joined().token_id_T
+    assert len(whole) == 13
+    assert (sink.joined().token_id_T == whole[:9]).all()
+
+
 def test_a_generation_follows_the_settings_that_the_model_comes_with(loaded: Loaded) -> None:
     model = HuggingFaceModel(tiny(FAMILIES["mixtral"]), byte_tokenizer())
     model.module.generation_config.update(do_sample=True, top_k=1)  # so always the likeliest

@@ -120,7 +120,7 @@ def test_a_link_finds_a_run_again_and_cancels_it(jobs: Jobs) -> None:
 def test_a_link_to_a_run_of_an_earlier_server_is_one_sentence(jobs: Jobs) -> None:
     app = page("prompts", run="gone")
     answered(app)
-    assert "a run that nobody saved ends with the server" in app.info[0].value
+    assert "A run of this link is not there" in app.info[0].value
     assert "run" not in app.query_params
 
 
