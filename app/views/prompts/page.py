@@ -8,7 +8,7 @@ from app.trace import Trace
 from app.views.prompts import again, form, live, model_choice, my_runs, pair, run_facts, text_choice
 from app.views.prompts.layout import draw_text
 from app.views.prompts.run import FIRST, SECOND, linked, opened, start
-from app.views.shared import controls, needs, progress
+from app.views.shared import controls, needs, progress, selecting
 from app.views.shared.trace_choice import trace_page
 
 BOTH, STORED = "both runs", "this trace"
@@ -18,8 +18,11 @@ trace = trace_page(
     "Which experts does my text use?",
     uses=("layers", "experts", "domains", "groups", "texts", "tokens"),
 )
-choice = model_choice.draw()
-request = form.asked(choice) if choice else None
+of = selecting.current()
+to_read = FIRST in st.query_params or of.texts or of.tokens or of.experts
+with st.expander("Run a text", icon=":material/edit_note:", expanded=not to_read):
+    choice = model_choice.draw()
+    request = form.asked(choice) if choice else None
 if request:
     start(request, trace)
 found = linked()
