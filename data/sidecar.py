@@ -10,7 +10,7 @@ import os
 import shlex
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -148,6 +148,27 @@ def read_sidecar(trace: Path, kind: Kind, *, of: Facts) -> Sidecar | Absent:
         if problem := kind.problem(table, of):
             _refuse(problem)
         return Sidecar(table.to_pandas(), parameters)
+    except UNREADABLE as error:
+        return _absent(trace, kind, error)
+
+
+def read_whole(trace: Path, kind: Kind, *, of: Facts, columns: Sequence[str]) -> pa.Table | Absent:
+    """These columns of all rows of a kind that is parted, texts as dictionaries."""
+    assert kind.parted
+    try:
+        with _opened(sidecar_path(trace, kind)) as file:
+            _header(file, kind, of)
+            texts = [name for name, column in kind.columns(of).items() if column.is_text]
+            parquet = pq.ParquetFile(file, page_checksum_verification=True, read_dictionary=texts)
+            batches, size = list[pa.RecordBatch](), 0
+            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
+                size += batch.nbytes
+                _require_size(size)
+                batches.append(batch)
+        table = pa.Table.from_batches(batches).unify_dictionaries()
+        if problem := kind.problem_of_columns(table, of):
+            _refuse(problem)
+        return table
     except UNREADABLE as error:
         return _absent(trace, kind, error)
 

@@ -149,6 +149,22 @@ class Kind:
             return "its rows do not belong together"
         return ""
 
+    def problem_of_columns(self, table: pa.Table, trace: Facts) -> str:
+        """Why these are no columns of such a result; texts are dictionaries."""
+        columns = self.columns(trace)
+        for name in table.column_names:
+            column, values = columns[name], table[name]
+            if column.is_text:
+                problem = "has missing values" if values.null_count and not column.optional else ""
+                for chunk in values.chunks[:1]:  # of one dictionary
+                    words = chunk.dictionary.cast(column.type)
+                    problem = problem or column.problem(pa.chunked_array([words]))
+            else:
+                problem = column.problem(values)
+            if problem:
+                return f"its column {name} {problem}"
+        return ""
+
     def problem_of_parameters(self, parameters: Mapping[str, object]) -> str:
         wrong = [
             name

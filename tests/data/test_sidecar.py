@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from data.sidecar import (
     Sidecar,
     look_at,
     read_sidecar,
+    read_whole,
     remove_sidecars,
     require_replaceable,
     sidecar_path,
@@ -326,6 +328,32 @@ def test_of_a_kind_with_a_rest_the_first_rows_are_read(path: Path) -> None:
     with pytest.raises(AssertionError, match="doc_id goes from 8 to 8"):
         write_sidecar(path, kind, FRAME, GIVEN, of=Trace(), rest=rest.assign(doc_id=8))
     assert len(pq.read_table(sidecar_path(path, kind))) == 3
+
+
+def test_all_rows_of_a_kind_with_a_rest_are_read_where_they_are_asked_for(path: Path) -> None:
+    kind = replace(KIND, parted=True)
+    rest = pd.DataFrame({"doc_id": [3], "x": [2.5], "text": ["a"]})
+    write_sidecar(path, kind, FRAME, GIVEN, of=Trace(), rest=rest)
+    table = read_whole(path, kind, of=Trace(), columns=["text", "doc_id"])
+    assert isinstance(table, pa.Table)
+    assert table.to_pandas().to_dict("list") == {"text": ["a", "=b", "a"], "doc_id": [0, 7, 3]}
+    assert isinstance(read_whole(path, kind, of=Trace("b"), columns=["text"]), Absent)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"doc_id": 8}, "doc_id goes from 8 to 8"),
+        ({"text": "a" * 10_001}, "more than 10,000 bytes"),
+    ],
+)
+def test_a_rest_that_makes_no_sense_is_damage(
+    path: Path, wrong: dict[str, Any], why: str
+) -> None:
+    write_unchecked(path, KIND, FRAME.assign(**wrong), SIGNED)
+    absent = read_whole(path, replace(KIND, parted=True), of=Trace(), columns=list(wrong))
+    assert isinstance(absent, Absent)
+    assert why in absent.line
 
 
 def test_what_is_beside_a_folder_is_so_from_inside_too(

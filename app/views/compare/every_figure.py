@@ -66,7 +66,7 @@ def _clusters(trace: Trace, palette: Palette, layer_id: int) -> list[Panel]:
     return [
         panel
         for what in sidecars.MAPS
-        for panel in domain_clusters.panels(trace, palette, what=what, layer_id=layer_id)
+        for panel in domain_clusters.panels(trace, palette, what=what)
     ]
 
 
@@ -118,7 +118,7 @@ PAGES: dict[str, Make] = {
     "Expert lists": _expert_lists,
 }
 
-OF_ONE_LAYER = ("Specialization", "Co-activation", "Vocabulary", "Domain clusters")
+OF_ONE_LAYER = ("Specialization", "Co-activation", "Vocabulary")
 
 
 def figures_of(page: str, trace: Trace, palette: Palette, layer_id: int) -> dict[str, Panel]:

@@ -4,60 +4,62 @@ import streamlit as st
 
 from app import sidecars
 from app.jobs import beside
-from app.views.domain_clusters.figures import inside_selection
+from app.views.domain_clusters import brush_panels, link, point_map
+from app.views.domain_clusters.chosen import chosen, marked
+from app.views.domain_clusters.colours import OF, OF_A_LAYER, colours_parcel
 from app.views.domain_clusters.first_look import map_or_first_look
-from app.views.domain_clusters.panels import METHOD, panels, selection_panel
-from app.views.shared import controls, layer_chooser, limits, needs
+from app.views.domain_clusters.labels import labels
+from app.views.domain_clusters.map_points import all_points
+from app.views.domain_clusters.panels import METHOD, of_all_points
+from app.views.domain_clusters.parcels import chosen_parcel, points_parcel
+from app.views.shared import controls, layer_chooser, limits, needs, selecting
 from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
 
-trace = trace_page("Do texts of one domain travel together?")
+USES = ("layers", "experts", "domains", "groups", "phase", "texts", "tokens")
+
+trace = trace_page("Do texts of one domain travel together?", uses=USES)
 needs.tokens(trace, "which texts travel together")
 job = beside.project(trace)
-with st.container(horizontal=True, gap="large"):
+with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
     what = controls.choice("Points", list(sidecars.MAPS), key="points")
-    colour = controls.choice("Colour", ["domain", "cluster", "distance", "expert"], key="colour")
-    layer_id = expert_id = 0
-    if colour == "expert":
-        layer_id = layer_chooser.layer_of(trace)
-        experts = range(trace.info.layers[layer_id].num_experts)
-        expert_id = st.selectbox("Expert", experts, key="expert", bind="query-params", width=120)
+    by = link.colour_of(OF[what])
+    layer_id = layer_chooser.layer_of(trace) if by in OF_A_LAYER else 0
+    clusters = st.container(width=120)
 map_or_look = map_or_first_look(trace, what, job)
-drawn = panels(
-    trace,
-    controls.palette(),
-    what=what,
-    colour=colour,
-    layer_id=layer_id,
-    expert_id=expert_id,
-    shown=map_or_look,
-)
-shown = {panel.name: panel for panel in drawn}
-points = map_or_look.frame
-left, right = st.columns([3, 2], gap="large")
+points = all_points(trace, what, map_or_look)
+with clusters:
+    cluster = link.cluster_of(points)
+area = link.area_of_link()
+selection = selecting.current()
+found = chosen(trace, points, selection, area=area, cluster=cluster)
+with st.container(key="map_and_brush"):
+    left, right = st.columns([7, 3], gap="medium")
 with left:
-    state = draw(
-        shown[f"map_of_{what}"],
-        subject=trace,
-        key="map",
-        on_select="rerun",
-        select=("box", "lasso"),
+    clicked = point_map.draw(
+        point_map.Shown(
+            what=what,
+            points=points_parcel(trace, points),
+            colours=colours_parcel(trace, points, by, layer_id, controls.palette()),
+            chosen=chosen_parcel(found.standing_out),
+            labels=labels(trace, points),
+            area=area,
+            cluster=cluster,
+            marked=marked(points, selection),
+            neutral=controls.palette().neutral,
+        ),
+        on_area=link.choose_area,
+        on_cluster=link.choose_cluster,
     )
+    if 0 <= clicked < len(points):
+        page, changes = link.target(points, clicked)
+        selecting.go(page, **changes)
 with right:
-    cluster = None
-    if map_or_look.parameters["clusters"]:
-        cluster = st.selectbox(
-            "Draw around points, or choose a cluster",
-            sorted(set(points.cluster)),
-            index=None,
-            placeholder="cluster",
-        )
-    chosen_P = inside_selection(points, dict(state.selection))
-    if cluster is not None and not chosen_P.any():
-        chosen_P = (points.cluster == cluster).to_numpy()
-    if chosen_P.any():
-        draw(selection_panel(trace, points[chosen_P], what, of=len(points)), subject=trace)
-    elif f"agreement_of_{what}" in shown:
-        draw(shown[f"agreement_of_{what}"], subject=trace)
+    compared = found.compared
+    if compared is None:
+        for panel in of_all_points(trace, points, by=by):
+            draw(panel, subject=trace)
+    else:
+        brush_panels.draw_brush(trace, points, *compared, selection=selection)
 limits.draw_sample(trace)
 controls.method(*METHOD)

@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from analysis import queries
-from app.trace import Trace
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import literal
 
@@ -25,24 +22,6 @@ def hover(points: pd.DataFrame, what: str, names: LayerNames = NUMBERED) -> list
         f"<b>{literal(text[:60])}</b><br>{literal(domain)}, text {doc_id}"
         for text, domain, doc_id in zip(points.text, points.domain, points.doc_id, strict=True)
     ]
-
-
-def expert_share(
-    trace: Trace, points: pd.DataFrame, what: str, layer_id: int, expert_id: int
-) -> np.ndarray:
-    """1 where it is a token's first choice, its share of a prompt's choices, 1 for itself."""
-    if what == "tokens":
-        return (points[f"expert_{layer_id}"] == expert_id).to_numpy(float)
-    if what == "experts":
-        chosen = (points.layer_id == layer_id) & (points.expert_id == expert_id)
-        return chosen.to_numpy(float)
-    with trace.cursor() as con:
-        load = queries.document_load(con)
-    load = load[load.layer_id == layer_id]
-    all_of_layer = load.groupby("doc_id").tokens.sum()
-    of_expert = load[load.expert_id == expert_id].set_index("doc_id").tokens
-    share = (of_expert / all_of_layer).reindex(points.doc_id).fillna(0.0)
-    return share.to_numpy(float)
 
 
 def clusters_answer(what: str, parameters: Mapping[str, Any]) -> str:

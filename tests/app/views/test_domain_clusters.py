@@ -5,9 +5,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import pytest
 
 from analysis.agreement import agreement
 from app.jobs import beside
@@ -16,7 +14,8 @@ from app.trace import open_trace
 from app.views.domain_clusters import figures as clusters
 from app.views.domain_clusters import points
 from app.views.domain_clusters.first_look import first_look
-from app.views.domain_clusters.panels import panels
+from app.views.domain_clusters.map_points import all_points
+from app.views.domain_clusters.panels import of_all_points, panels
 from app.views.shared.theme import LIGHT
 from app.workspace import trace_file
 from data.sidecar import sidecar_path, write_sidecar
@@ -66,7 +65,7 @@ def test_a_map_of_more_points_than_are_shown_says_where_all_of_them_are() -> Non
 def test_a_first_look_says_what_it_is_and_what_it_read(tiny_trace: Path) -> None:
     trace = open_trace(trace_file(tiny_trace))
     look = first_look(trace, "tokens")
-    (shown,) = panels(trace, LIGHT, what="tokens", shown=look)
+    (shown,) = of_all_points(trace, all_points(trace, "tokens", look), by="domain")
     assert shown.answer.startswith("A first look at 8 tokens")
     assert shown.note.startswith("Showing 8 of 8 tokens. Components 2 and 3 of a truncated SVD")
     assert "Random texts would show some structure too." in shown.note
@@ -76,13 +75,9 @@ def test_a_first_look_says_what_it_is_and_what_it_read(tiny_trace: Path) -> None
     assert panels(trace, LIGHT, what="tokens") == []  # no map was made
 
 
-def test_distance_has_a_colour_and_a_sentence(tmp_path: Path, tiny_trace: Path) -> None:
-    trace = open_trace(trace_file(Path(shutil.copy(tiny_trace, tmp_path))))
-    write_sidecar(trace.path, PROMPTS, PROMPT_POINTS, PARAMETERS, of=trace.info)
-    (shown, _) = panels(trace, LIGHT, what="prompts", colour="distance")
-    assert shown.figure is not None
-    assert shown.figure.data[0].marker.color.tolist() == pytest.approx([0.1, 0.2])
-    assert "nearest other point shown" in shown.note
+def test_distance_has_a_sentence() -> None:
+    assert "nearest other point shown" in points.distance_note({"method": "umap"})
+    assert points.distance_note({"method": "svd"}) == "Distances come with a map of neighbourhoods."
 
 
 def test_the_map_of_experts_says_which_texts_gave_the_domains() -> None:
@@ -125,27 +120,6 @@ PARAMETERS = {
 }
 
 
-def test_a_box_and_a_lasso_select_what_lies_inside() -> None:
-    box = {"box": [{"x": [1.5, 0.5], "y": [0.5, 1.5]}]}
-    triangle = {"lasso": [{"x": [-1, 3, -1], "y": [-1, -1, 3]}]}
-    assert clusters.inside_selection(POINTS, box).tolist() == [False, True, False]
-    assert clusters.inside_selection(POINTS, triangle).tolist() == [True, False, False]
-    assert not clusters.inside_selection(POINTS, {}).any()
-
-
-def test_clusters_are_numbered_on_the_map_and_noise_is_not() -> None:
-    figure = clusters.cluster_map(POINTS, ["a", "b", "c"], LIGHT)
-    assert [annotation.text for annotation in figure.layout.annotations] == ["<b>0</b>", "<b>1</b>"]
-    assert not figure.layout.showlegend
-
-
-def test_the_domain_map_has_a_trace_a_domain_in_its_colour() -> None:
+def test_the_figure_to_compare_has_a_trace_a_domain_in_its_colour() -> None:
     figure = clusters.domain_map(POINTS, ["a", "b", "c"], LIGHT)
     assert [(trace.name, len(trace.x)) for trace in figure.data] == [("math", 2), ("code", 1)]
-
-
-def test_the_largest_values_lie_on_top() -> None:
-    figure = clusters.value_map(
-        POINTS, np.array([0.5, 1.0, 0.0]), ["a", "b", "c"], LIGHT, title="e"
-    )
-    assert list(figure.data[0].marker.color) == [0.0, 0.5, 1.0]

@@ -30,9 +30,7 @@ PAGES: dict[str, Make] = {
     "transitions": lambda trace: coactivation.panels(trace, LIGHT, with_next=True),
     "vocabulary": lambda trace: vocabulary.panels(trace, LIGHT),
     "clusters": lambda trace: [
-        panel
-        for what in MAPS
-        for panel in domain_clusters.panels(trace, LIGHT, what=what, colour="expert")
+        panel for what in MAPS for panel in domain_clusters.panels(trace, LIGHT, what=what)
     ],
 }
 ON_DEMAND: dict[str, Make] = {
