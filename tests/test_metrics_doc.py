@@ -136,6 +136,7 @@ TABLES = {  # the same metrics, collected
     "chosen",
     "columns",
     "text_choices",
+    "freedom_of",
     "frequent",
     "middles",
 }

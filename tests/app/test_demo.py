@@ -1,14 +1,19 @@
 """The demo trace, made of the shipped model and texts, and every page that shows it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from app.commands.demo import demo
+from app.jobs import beside
+from app.jobs.job import Job, Place
+from app.studies.demo_recording import compared, lay_down, replace
 from app.studies.reader import CHECKPOINT
 from data.routing import DOMAINS
 from data.store import open_trace
 from tests.app.pages import PAGES, page, texts
+from tests.sidecars import info_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive, pytest.mark.timeout(900)]  # minutes
 
@@ -30,6 +35,29 @@ def test_a_page_shows_the_demo(
     app = page(name)
     assert not app.exception
     assert PAGES[name] in texts(app)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_shows_the_demo_as_recorded(
+    name: str, traces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job("1", "own", "Capturing", Place("overview"), print, tmp_path, automatic=True)
+    monkeypatch.setattr(beside, "own_demo", lambda trace: job)
+    monkeypatch.setenv("ROUTESCOPE_MODEL", str(CHECKPOINT))
+    app = page(name)
+    assert not app.exception
+    assert PAGES[name] in texts(app)
+    assert "still being computed" not in texts(app)
+
+
+def test_a_machine_s_own_demo_takes_the_place_of_the_recording(
+    demo_traces: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "demo.duckdb"
+    assert lay_down(path, CHECKPOINT)
+    own = Path(shutil.copy(demo_traces / "demo.duckdb", tmp_path / "own.duckdb"))
+    assert replace(path, own, CHECKPOINT)
+    assert compared(info_of(path)).endswith("recorded for the release")
 
 
 def test_every_domain_of_the_demo_has_enough_independent_texts(demo_traces: Path) -> None:

@@ -347,9 +347,7 @@ def test_all_rows_of_a_kind_with_a_rest_are_read_where_they_are_asked_for(path: 
         ({"text": "a" * 10_001}, "more than 10,000 bytes"),
     ],
 )
-def test_a_rest_that_makes_no_sense_is_damage(
-    path: Path, wrong: dict[str, Any], why: str
-) -> None:
+def test_a_rest_that_makes_no_sense_is_damage(path: Path, wrong: dict[str, Any], why: str) -> None:
     write_unchecked(path, KIND, FRAME.assign(**wrong), SIGNED)
     absent = read_whole(path, replace(KIND, parted=True), of=Trace(), columns=list(wrong))
     assert isinstance(absent, Absent)

@@ -1,6 +1,7 @@
 """The demo: there at the first start as it was recorded, then as this machine captures it."""
 
 from functools import partial
+from html import escape
 
 import streamlit as st
 
@@ -80,7 +81,8 @@ def _follow(job: Job) -> None:
     """The page runs again when the job has ended: the demo is another file then."""
     if not job.active:
         st.rerun()
-    controls.note(f"{RECORDED} This machine's own capture, which has them, is being made.")
+    words = f"{RECORDED} This machine's own capture, which has them, is being made."
+    st.html(f'<p class="rs-note">{escape(words)}</p>')
 
 
 def offer_again(file: TraceFile) -> None:

@@ -94,7 +94,7 @@ def test_a_link_restores_what_was_selected_and_leaves_out_what_is_not_there(two:
 def test_the_selection_is_kept_while_pages_change(two: Path) -> None:
     app = page("specialization", trace="demo", layer="1", expert="1:3")
     app = turned(app, "coactivation")
-    assert app.get("button_group")[0].value == 1
+    assert app.get("button_group")[0].value == 1  # type: ignore[union-attr]
     app = turned(turned(app, "training"), "specialization")
     assert app.selectbox(key="expert").value == 3
     assert written(app) == {"trace": ["demo"], "layer": ["1"], "expert": ["1:3"]}
