@@ -1,6 +1,8 @@
 """The map of page Domain clusters, by pointer and by keys."""
 
 import re
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -95,3 +97,15 @@ def test_hostile_tokens_and_domains_are_shown_as_they_are(page: Page) -> None:
     expect(page.locator(".tip q b")).to_have_text(HOSTILE[:40])
     expect(page.locator(".tip")).to_contain_text("![a](http://evil.test/b.png)")
     expect(page.locator(".map img, .map script, .map q b b")).to_have_count(0)
+
+
+def test_what_is_in_view_is_saved_as_an_image(page: Page, tmp_path: Path) -> None:
+    opened(page, "/domain_clusters?trace=hostile")
+    for format in ("PNG", "SVG"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=format, exact=True).click()
+        download.value.save_as(tmp_path / format)
+    svg = ElementTree.parse(tmp_path / "SVG").getroot()  # whole, whatever a domain is called
+    texts = [of.text for of in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0] == "domain"
+    assert (tmp_path / "PNG").read_bytes()[:4] == b"\x89PNG"

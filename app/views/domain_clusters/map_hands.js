@@ -106,6 +106,7 @@ PointMap.prototype.watch = function () {
   press("whole", () => this.reset());
   press("visible", () => this.selectVisible());
   press("clear", () => this.clear());
+  for (const format of ["png", "svg"]) press(format, () => saveImage(this, format));
   press("lasso", () => {
     this.lassoing = !this.lassoing;
     this.outline();

@@ -50,7 +50,7 @@ class PointMap {
     this.hint(told.hint);
     this.meet(-1);
     this.draw();
-    this.root.dataset.drawn = Object.values(this.ids).join(" ");; 
+    this.root.dataset.drawn = Object.values(this.ids).join(" ");
   }
 
   fit() {

@@ -15,6 +15,7 @@ from app.views.domain_clusters.parcels import chosen_parcel, points_parcel
 from app.views.shared import controls, layer_chooser, limits, needs, selecting
 from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
+from data.file_names import file_name
 
 USES = ("layers", "experts", "domains", "groups", "phase", "texts", "tokens")
 
@@ -47,6 +48,7 @@ with left:
             cluster=cluster,
             marked=marked(points, selection),
             neutral=controls.palette().neutral,
+            file=file_name(trace.name, f"map_of_{what}"),
         ),
         on_area=link.choose_area,
         on_cluster=link.choose_cluster,

@@ -20,6 +20,10 @@ BUTTONS = (  # name, face, what it does
     ("visible", "Take what is in view", "Take the points in view (key L)"),
     ("clear", "Clear", "Clear the area and the cluster (Escape)"),
 )
+FILES = (
+    ("png", "PNG", "Save what is in view as PNG"),
+    ("svg", "SVG", "Save what is in view as SVG, with labels as text"),
+)
 ZOOM = (
     ("closer", "+", "Zoom in (key +)"),
     ("further", "\N{MINUS SIGN}", "Zoom out (key -)"),
@@ -40,6 +44,7 @@ class Shown:
     area: str
     cluster: int | None
     neutral: str  # the colour of points that others stand out from
+    file: str  # what an image of it is called
 
 
 def draw(shown: Shown, *, on_area: Callable[[str], None], on_cluster: Callable[[int], None]) -> int:
@@ -66,6 +71,7 @@ def draw(shown: Shown, *, on_area: Callable[[str], None], on_cluster: Callable[[
             "cluster": shown.cluster,
             "neutral": shown.neutral,
             "marked": shown.marked,
+            "file": shown.file,
             "hint": HINT,
         },
         on_point_change=lambda: None,
@@ -93,13 +99,14 @@ def _map() -> Callable[..., object]:
         "routescope_map",
         html=_html(),
         css=(HERE / "map.css").read_text(encoding="utf-8"),
-        js=_script("data", "paint", "view", "words", "hands", "end"),
+        js=_script("data", "paint", "view", "words", "hands", "image", "end"),
     )
 
 
 def _html() -> str:
     zoom = "".join(_button(*button) for button in ZOOM)
     others = "".join(_button(*button) for button in BUTTONS)
+    files = "".join(_button(*button) for button in FILES)
     return (
         '<div class="map"><div class="stage">'
         '<canvas tabindex="0" role="application" aria-label="Map of points: arrow keys move, plus '
@@ -108,7 +115,8 @@ def _html() -> str:
         '<svg class="drawn" aria-hidden="true"><polygon class="area"></polygon></svg>'
         '<div class="labels"></div><div class="mark" hidden></div><div class="ring" hidden></div>'
         '<div class="legend" role="group" aria-label="what colours mean"></div>'
-        f'<div class="tools" role="toolbar" aria-label="map"><div>{zoom}</div>{others}</div>'
+        f'<div class="tools" role="toolbar" aria-label="map"><div>{zoom}</div>{others}'
+        f'<div class="files">{files}</div></div>'
         '<div class="tip" role="status" hidden></div><p class="hint" hidden></p>'
         "</div></div>"
     )
