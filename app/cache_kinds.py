@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 
 from analysis.domain_counts import ALL_LAYERS
-from analysis.offload.caches import RULES
+from analysis.offload.rules import RULES
 from data.sidecar_kind import (
     COUNT,
     FLAG,

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from analysis import queries
-from analysis.offload.caches import RULES, Setting, Subject, least_slots, simulate
+from analysis.offload.caches import Setting, Subject, least_slots, simulate
 from analysis.offload.requests import Requests, read_requests, two_halves
+from analysis.offload.rules import RULES
 from analysis.offload.table import subject_of
 from data.store import open_trace
 

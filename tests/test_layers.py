@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -145,3 +146,10 @@ def test_pages_are_short_and_files_are_not_long() -> None:
         > (80 if path.name == "page.py" else 300)
     }
     assert long == {}
+
+
+def test_pages_that_read_tables_do_not_wait_for_a_compiler() -> None:
+    """numba takes a second to import: what replays and permutes asks for it."""
+    known = "app.sidecars, app.evidence, app.views.overview.panels, app.views.shared.trace_choice"
+    script = f"import sys, {known}; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0

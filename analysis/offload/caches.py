@@ -19,20 +19,10 @@ from analysis.offload.predictions import (
     from_transitions,
     nothing,
 )
-from analysis.offload.replay import BELADY, FIXED, LEAST_STALE, LFU, LRU, empty_cache, next_uses
+from analysis.offload.replay import empty_cache, next_uses
 from analysis.offload.requests import Requests
+from analysis.offload.rules import FITTED, PREVIOUS_TOKEN, RULES, TRANSITIONS
 
-TRANSITIONS, PREVIOUS_TOKEN = "prefetch_transitions", "prefetch_previous_token"
-FITTED = ("fixed", TRANSITIONS)  # to other groups
-RULES = {  # by name, the bound first
-    "belady": BELADY,
-    "lru": LRU,
-    "lfu": LFU,
-    "fixed": FIXED,
-    "least_stale": LEAST_STALE,
-    TRANSITIONS: LRU,
-    PREVIOUS_TOKEN: LRU,
-}
 WARM_UP = 0.1  # of the tokens fill a warm cache before anything is counted
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)  # of all experts
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.offload.rules import BELADY, FIXED, LEAST_STALE, LFU
 from data.compiled import compiled
 
-LRU, LFU, FIXED, LEAST_STALE, BELADY = range(5)
 FIRST = 1 << 60  # of FIXED what is never evicted, of LEAST_STALE what the present token used
 TIED = 1 << 32  # above every clock: what was used equally often differs in when it was loaded
 

@@ -4,8 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.offload.caches import (
-    FITTED,
-    RULES,
     Outcome,
     Setting,
     Subject,
@@ -16,6 +14,7 @@ from analysis.offload.caches import (
 )
 from analysis.offload.predictions import fit
 from analysis.offload.requests import Requests
+from analysis.offload.rules import FITTED, RULES
 from tests.cache_requests import (
     belady,
     hits_of,

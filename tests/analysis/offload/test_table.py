@@ -6,9 +6,10 @@ import pytest
 
 from analysis import queries
 from analysis.domain_counts import ALL_LAYERS
-from analysis.offload.caches import RULES, Setting, Subject, simulate
+from analysis.offload.caches import Setting, Subject, simulate
 from analysis.offload.predictions import fit
 from analysis.offload.requests import NO_TOKENS, Requests
+from analysis.offload.rules import RULES
 from analysis.offload.table import (
     hit_rate_table,
     of_all_layers,

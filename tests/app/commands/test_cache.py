@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.offload.caches import RULES
 from analysis.offload.replay import TIED
+from analysis.offload.rules import RULES
 from app import cache_kinds, workspace
 from app.commands.cache import MOST_ACCESSES, cache
 from app.trace import open_trace as trace_of
