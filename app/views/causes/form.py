@@ -13,6 +13,7 @@ from app.studies import ablation
 from app.trace import Trace
 from app.views.shared import progress, selecting
 
+ASKED = "experts_asked"  # what of the selection stands in the form
 FORM_TEXT = "Experts as LAYER:EXPERT (empty: the clearest specialist of each domain)"
 
 
@@ -33,8 +34,8 @@ def draw_form(trace: Trace) -> None:
         st.form("causes", border=False),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
-        asked = ", ".join(f"{layer}:{expert}" for layer, expert in selecting.current().experts)
-        text = st.text_input(FORM_TEXT, asked, placeholder="3:17, 5:2", key=f"experts_{asked}")
+        _ask_for_selected()
+        text = st.text_input(FORM_TEXT, placeholder="3:17, 5:2", key="experts")
         pressed = st.form_submit_button("Leave out and measure", type="primary")
     if pressed:
         model = model_folders.model_of(trace.info)
@@ -42,6 +43,13 @@ def draw_form(trace: Trace) -> None:
         place = Place("causes", {"trace": trace.name})
         all_jobs().start(key, "Leaving experts out", work, place=place)
         st.rerun()
+
+
+def _ask_for_selected() -> None:
+    """The experts of the selection, once it changes."""
+    asked = ", ".join(f"{layer}:{expert}" for layer, expert in selecting.current().experts)
+    if st.session_state.get(ASKED) != asked or "experts" not in st.session_state:
+        st.session_state[ASKED] = st.session_state["experts"] = asked
 
 
 def unusable(info: TraceInfo) -> str:

@@ -121,7 +121,7 @@ def test_the_job_of_the_page_stores_what_the_page_shows(
     monkeypatch.setenv("ROUTESCOPE_MODEL", str(mixtral))
     app = page("causes", trace="t")
     assert not app.exception
-    assert [field.key for field in app.text_input] == ["experts"]  # it may be left out here
+    assert "experts" in [field.key for field in app.text_input]  # it may be left out here
     causes.run(Progress(tmp_path), mixtral, trace, busiest(trace))
     with open_trace(trace) as con:
         assert isinstance(read_sidecar(trace, CAUSES, of=queries.trace_info(con)), Sidecar)

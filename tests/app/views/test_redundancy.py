@@ -97,8 +97,8 @@ def test_the_map_dots_what_would_share_weights_and_leaves_its_diagonal_empty(
     assert np.isnan(np.diag(heatmap.z)).all()
     assert len(dots.x) == 2  # both halves of one pair
     assert tree.xaxis == "x2"
-    assert figure.layout.coloraxis.cmin == pytest.approx(-0.7)
-    assert figure.layout.coloraxis.cmax == pytest.approx(0.9)
+    assert figure.layout.coloraxis.cmin == pytest.approx(-0.4)  # as far as the threshold
+    assert figure.layout.coloraxis.cmax == pytest.approx(0.6)
     assert any("both would run the weights of 1" in str(text) for text in np.ravel(heatmap.text))
 
 
