@@ -68,6 +68,7 @@ if __name__ == "__main__":  # a spawned process imports this file too
     tour.draw(name)
     try:
         chosen.run()
+        selecting.leave()
         garbage.spare_what_is_loaded(chosen.url_path)
     except TraceError as error:  # a damaged part of an opened trace, or it took too long
         controls.refused(UNREADABLE, error)

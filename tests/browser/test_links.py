@@ -135,3 +135,37 @@ def test_a_figure_is_saved_for_a_paper(page: Page, tmp_path: Path) -> None:
     content = (tmp_path / "figure.png").read_bytes()
     width, _ = struct.unpack(">II", content[16:24])
     assert (content[:4], width) == (b"\x89PNG", 1680)
+
+
+def test_a_control_is_in_the_link_after_a_part_was_selected_too(page: Page) -> None:
+    opened(page, "specialization?trace=plain")
+    for name in ("1", "number"):
+        page.get_by_role("radio", name=name, exact=True).first.click()
+        settled(page)
+    assert (asked(page)["layer"], asked(page)["order"]) == (["1"], ["number"])
+
+
+def test_one_step_back_from_a_click_shows_the_page_as_it_was_left(page: Page) -> None:
+    opened(page, "specialization?trace=plain&layer=1&expert=1:2&order=number")
+    page.get_by_role("button", name="Pairs", exact=True).click()
+    expect(page.get_by_text("Which experts work together?")).to_be_visible()
+    settled(page)
+    page.locator(".st-key-chips button").first.click()
+    settled(page)
+    assert chips(page) == ["Expert 1:2"]
+    page.go_back()
+    page.go_back()
+    expect(page.get_by_text("Which experts prefer which domain?")).to_be_visible()
+    settled(page)
+    assert chips(page) == ["Layer 1", "Expert 1:2"]
+
+
+def test_a_page_is_opened_by_a_click_right_after_typing(page: Page) -> None:
+    opened(page, "prompts?trace=plain")
+    page.get_by_label("Paste a text").fill("typed just now")
+    page.get_by_role("link", name="Vocabulary").click()  # pressed for no time at all, as by a touch
+    expect(page.get_by_text("Do experts follow the word or the subject?")).to_be_visible()
+    settled(page)
+    assert chips(page) == []
+    page.get_by_role("link", name="Prompts").click(delay=100)
+    expect(page.get_by_label("Paste a text")).to_have_value("typed just now")

@@ -46,7 +46,7 @@ def headline(found: Compared) -> list[tuple[str, str, str]]:
         value, said = f"{sure:,}", f"of {tested:,}, q < {MAX_Q}"
         if not tested:
             value, said = DASH, "too few independent texts"
-        numbers.append(("Experts whose load changed", value, said))
+        numbers.append(("Loads that changed", value, said))
         known = found.loads.estimate.dropna().abs()
         if len(known) and tested:
             numbers.append(("Median change of a load", times(2 ** known.median()), "1× is none"))

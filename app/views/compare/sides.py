@@ -33,6 +33,9 @@ def sides_of(trace: Trace) -> list[Trace]:
             "compare it with. Capture another with `routescope capture`."
         )
         st.stop()
+    if not runs:
+        say_missing(st.query_params.get_all(OF_RUNS), [], what="run")
+        st.query_params.pop(OF_RUNS, None)
     kind = controls.choice("Compare with", list(kinds), key="with")
     if kind == TRACES:
         default = _alike(trace, files)

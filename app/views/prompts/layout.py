@@ -10,7 +10,7 @@ from app.trace import Trace
 from app.views.prompts import colour_by, panels, text_choice, token_strip
 from app.views.prompts.meaning import Meaning
 from app.views.prompts.panels import WINDOW
-from app.views.shared import controls, expert_chooser, layer_chooser
+from app.views.shared import controls, expert_chooser, layer_chooser, selecting
 from app.views.shared.drawing import draw, draw_file
 from app.views.shared.layer_names import names_of
 from app.views.shared.theme import token_mark
@@ -81,6 +81,7 @@ def _strip(
         chosen=panels.chosen(routing, layer_id=layer_id),
         notes=panels.drop_notes(routing, layer_id=layer_id),
         selected=selected,
+        reveal=selecting.arrived() and bool(selecting.current().tokens),
         marked=panels.choosing(routing, expert_chooser.selected(layer_id), layer_id=layer_id),
         on_click=on_click,
     )

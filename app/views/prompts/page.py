@@ -25,6 +25,7 @@ with st.expander("Run a text", icon=":material/edit_note:", expanded=not to_read
     request = form.asked(choice) if choice else None
 if request:
     start(request, trace)
+    st.rerun()  # what was typed makes room for what comes
 found = linked()
 jobs = {side: one for side, one in found.items() if isinstance(one, Job)}
 runs = {side: one for side, one in found.items() if isinstance(one, Run)}

@@ -1,5 +1,6 @@
 """Which text of a trace or of a run is shown, and which of its tokens."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -40,8 +41,8 @@ def draw(trace: Trace, *, side: str | None = None) -> int:
     else:
         of_tokens = [doc_id for doc_id, _ in selecting.current().tokens]
         named = (*selecting.current().texts[:1], *of_tokens)
-        st.session_state["text"] = selecting.one_of(titles, named, documents.index[0])
-        kept = {"key": "text", "on_change": _choose}
+        selecting.show("text", selecting.one_of(titles, named, documents.index[0]))
+        kept = {"key": "text", "on_change": selecting.on_change("text", _choose)}
     return int(st.selectbox("Text", documents.index, format_func=titles.__getitem__, **kept))
 
 
@@ -53,9 +54,8 @@ def token(doc_id: int, num_tokens: int, *, of_run: bool) -> int:
         kept: dict[str, Any] = {"key": RUN_TOKEN, "bind": "query-params"}
     else:
         own = [position for of, position in selecting.current().tokens if of == doc_id]
-        st.session_state["token"] = selecting.one_of(range(num_tokens), own, 0)
-        chosen = selecting.on_change("token", tokens=lambda place: ((doc_id, int(place)),))
-        kept = {"key": "token", "on_change": chosen}
+        selecting.show("token", selecting.one_of(range(num_tokens), own, 0))
+        kept = {"key": "token", "on_change": selecting.on_change("token", partial(_token, doc_id))}
     return int(st.number_input("Token", 0, num_tokens - 1, step=1, **kept))
 
 
@@ -102,5 +102,9 @@ def _choosing(trace: Trace, expert: tuple[int, int]) -> pd.DataFrame:
         ).set_index("doc_id")
 
 
-def _choose() -> None:
-    selecting.select(texts=(st.session_state["text"],), tokens=())
+def _choose(doc_id: int) -> None:
+    selecting.select(texts=(doc_id,), tokens=())
+
+
+def _token(doc_id: int, place: int) -> None:
+    selecting.select(tokens=((doc_id, int(place)),))

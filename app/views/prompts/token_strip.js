@@ -113,5 +113,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
   legend.hidden = !shown;
 
   strip.scrollTop = scrolled;
+  if (data.reveal) chips[data.selected]?.scrollIntoView({ block: "center" });
   chips[focused]?.focus({ preventScroll: true });
 }

@@ -36,12 +36,13 @@ def draw(
     notes: Sequence[str],
     selected: int,
     marked: Sequence[bool],
+    reveal: bool,
     on_click: Callable[[int], None],
 ) -> None:
     """`here`: the first choices of a layer. Calls on_click with the index of a chip that was
     clicked. `marked`: tokens that chose the selected expert, as any of their choices. A note marks
     its chip; `chosen` is the number of experts of every token, empty where it does not vary. A
-    special token is shown by its name, outlined."""
+    special token is shown by its name, outlined. `reveal`: the page moves to the selected token."""
 
     def clicked() -> None:
         index = st.session_state["strip"].token
@@ -49,7 +50,7 @@ def draw(
             on_click(index)
 
     marks = {"chosen": list(chosen), "notes": list(notes), "selected": selected, "mark": EMPTY}
-    marks["marked"] = list(marked)
+    marks |= {"marked": list(marked), "reveal": reveal and selected}
     _component()(
         key="strip",
         data=chips(here, colours) | marks | {"legend": legend(here, colours)},

@@ -56,5 +56,6 @@ else:
     controls.note(NO_TEXTS)
 if not some:
     what = "matches this expression" if regex else f"is called or contains “{text}”"
-    st.info(controls.unmarked(f"Nothing in this trace {what}."))
+    layers = f"layers 0 to {trace.info.num_layers - 1}, experts 0 to {trace.info.num_experts - 1}"
+    st.info(controls.unmarked(f"Nothing in this trace {what}. It has {layers}."))
 controls.method(*METHOD)

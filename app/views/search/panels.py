@@ -10,6 +10,7 @@ from app import evidence
 from app.trace import Trace
 from app.views.search.figures import word_heatmap
 from app.views.search.found import Phrase, Word
+from app.views.shared import controls
 from app.views.shared.heatmap import ZOOM, crowded, sure_mark
 from app.views.shared.intervals import RATIO
 from app.views.shared.layer_names import LayerNames, names_of
@@ -119,12 +120,12 @@ def domain_panel(trace: Trace, domain: str) -> Panel:
     lifts = evidence.lifts(trace)
     rows = lifts[lifts.domain == domain]
     sure = specialists(rows)
-    title = f"Specialists of {domain} ({len(sure):,})"
+    title = f"Specialists of {controls.unmarked(domain)} ({len(sure):,})"
     shown = sure
     if sure.empty:
         best = rows.estimate.dropna().sort_values(ascending=False, kind="stable")
         shown = rows.loc[best.index]
-        title = f"Experts of the highest lift for {domain}; none is sure"
+        title = f"Experts of the highest lift for {controls.unmarked(domain)}; none is sure"
     shown = shown.assign(
         lift=np.exp2(shown.estimate), low=np.exp2(shown.low), high=np.exp2(shown.high)
     )

@@ -103,7 +103,7 @@ def headline(figures: list[tuple[str, str, str]]) -> None:
 
 def unmarked(text: str) -> str:
     """Text as Markdown shows it unchanged: a metric's value is Markdown."""
-    return re.sub(r"([^\w\s]|_)", r"\\\1", text)
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
 def layer(

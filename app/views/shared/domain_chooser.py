@@ -15,12 +15,12 @@ def domain_of(label: str, names: Sequence[str], *, phases: Sequence[str] = (), w
     """The selected one of these names, or the first; `phases`: which of them are no domains."""
     selection = selecting.current()
     phase = [selection.phase] if selection.phase in phases else []
-    st.session_state[KEY] = selecting.one_of(names, (*selection.domains, *phase), names[0])
-    return str(st.selectbox(label, names, key=KEY, width=width, on_change=partial(_choose, phases)))
+    selecting.show(KEY, selecting.one_of(names, (*selection.domains, *phase), names[0]))
+    chosen = selecting.on_change(KEY, partial(_choose, phases))
+    return str(st.selectbox(label, names, key=KEY, width=width, on_change=chosen))
 
 
-def _choose(phases: Sequence[str]) -> None:
-    name = st.session_state[KEY]
+def _choose(phases: Sequence[str], name: str) -> None:
     if name in phases:
         selecting.select(domains=(), phase=name)
     else:

@@ -1,5 +1,7 @@
 """The expert that a page is about."""
 
+from functools import partial
+
 import streamlit as st
 
 from app.trace import Trace
@@ -9,14 +11,14 @@ from app.views.shared import selecting
 def expert_of(trace: Trace, layer_id: int) -> int:
     """The one of this layer that is selected, or the first."""
     experts = range(trace.info.layers[layer_id].num_experts)
-    st.session_state["expert"] = selected(layer_id) or 0
+    selecting.show("expert", selected(layer_id) or 0)
     return int(
         st.selectbox(
             "Expert",
             experts,
             key="expert",
             width=140,
-            on_change=lambda: select(layer_id, st.session_state["expert"]),
+            on_change=selecting.on_change("expert", partial(select, layer_id)),
         )
     )
 

@@ -39,8 +39,8 @@ def layer_of(trace: Trace, figure: LayerFigure | None = None, *, of_run: bool = 
     names, num_layers = names_of(trace), trace.info.num_layers
     kept: dict[str, Any] = {"key": RUN_LAYER, "bind": "query-params"}
     if not of_run:
-        st.session_state["layer"] = selecting.layer_id()
-        kept = {"key": "layer", "on_change": _choose}
+        selecting.show("layer", min(selecting.layer_id(), num_layers - 1))
+        kept = {"key": "layer", "on_change": selecting.on_change("layer", _choose)}
     if num_layers <= controls.MOST_BUTTONS:
         return controls.layer(num_layers, names, **kept)
     with st.container(width=WIDTH, gap=None):
@@ -121,8 +121,8 @@ def _text(layer: str, value: str) -> str:
     return f"{layer}: <b>{value}</b>" if value else f"{layer}: not known"
 
 
-def _choose() -> None:
-    selecting.select_layer(st.session_state["layer"] or 0)
+def _choose(layer_id: int | None) -> None:
+    selecting.select_layer(layer_id or 0)
 
 
 def _choose_bar(of_run: bool) -> None:

@@ -5,11 +5,14 @@ link itself.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from app.trace import Trace
 from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
@@ -17,6 +20,7 @@ from app.views.shared.selection import PARAMETERS, Link, Selection, from_link, l
 from app.views.shared.selection_check import checked, texts_of
 
 KEY = "selection"
+AT_ONCE = 1.0  # seconds in which nobody goes back from a page that is not there yet
 OF_TEXTS = ("groups", "texts", "tokens")  # numbers that another trace gives to other texts
 
 
@@ -29,10 +33,15 @@ class _State:
     names: LayerNames = NUMBERED
     written: Link = field(default_factory=dict)  # in the address
     page: str = ""
+    on_the_way_from: str = ""  # another page, until this one was shown
+    since: float = 0.0  # by the clock of this process
     arrived: bool = True  # on this page, in this run
     bare: set[str] = field(default_factory=set)  # pages shown with nothing in the address
     following: tuple[str, dict[str, str]] | None = None  # page and query that a callback asked for
     uses: Collection[str] = ()  # parts that make a difference on this page
+    gone_back: bool = False  # in this run, to a page that was left by a click
+    shown: dict[str, Any] = field(default_factory=dict)  # what controls show, by key
+    left: dict[object, Link] = field(default_factory=dict)  # pages as they were left by a click
 
 
 def _state() -> _State:
@@ -43,12 +52,24 @@ def _state() -> _State:
 
 
 def arrive(page: str) -> None:
-    """Before a page runs: it, or what a callback has asked for."""
+    """Before a page runs: it, or what a callback has asked for. A browser that sends what was typed
+    just after it left for another page is called back: it goes on to that page."""
     state = _state()
     if state.following:
         (following, query), state.following = state.following, None
         _open(following, query)
+    if page == state.on_the_way_from and monotonic() - state.since < AT_ONCE:
+        following, state.on_the_way_from = state.page, ""
+        st.switch_page(f"views/{following}/page.py")
+    if page != state.page:
+        state.on_the_way_from, state.since = state.page, monotonic()
     state.arrived, state.page = page != state.page, page
+    _as_left(state)
+
+
+def leave() -> None:
+    """After a page has run to its end."""
+    _state().on_the_way_from = ""
 
 
 def asked_trace() -> str:
@@ -70,6 +91,11 @@ def begin(trace: Trace, *, default: str, uses: Collection[str] = ()) -> list[str
     missing = selection.trace not in ("", trace.name)
     own = not any(getattr(selection, part) for part in OF_TEXTS)
     if not own and (missing or (asked is None and state.texts != texts_of(trace))):
+        unknown += [
+            *(f"group {doc_id}" for doc_id in selection.groups),
+            *(f"text {doc_id}" for doc_id in selection.texts),
+            *(f"token {doc_id}:{position}" for doc_id, position in selection.tokens),
+        ]
         selection = replace(selection, groups=(), texts=(), tokens=())
     state.selection, gone = checked(replace(selection, trace=trace.name), trace)
     state.texts = texts_of(trace)  # also of what is selected next
@@ -106,9 +132,18 @@ def open_next(page: str, query: Mapping[str, str] = MappingProxyType({})) -> Non
 
 
 def _open(page: str, query: dict[str, str]) -> None:
+    """The browser first writes the new address under the old page, as a step of its own: whoever
+    goes back to that step is to see the page as it was left."""
     state = _state()
+    before = {name: st.query_params.get_all(name) for name in st.query_params}
     state.written = link(state.selection, state.names)
+    state.left[_step(state.page, state.written)] = before
     st.switch_page(f"views/{page}/page.py", query_params={**state.written, **query})
+
+
+def arrived() -> bool:
+    """The page was opened in this run, by a link or from another page."""
+    return _state().arrived
 
 
 def used() -> Collection[str]:
@@ -128,12 +163,19 @@ def select_layer(layer_id: int) -> None:
     select(layers=(layer_id,), experts=experts)
 
 
-def on_change(key: str, **parts: Callable[[Any], Any]) -> Callable[[], None]:
-    """A callback: what the control of that key has, as parts of the selection."""
+def show(key: str, value: Any) -> None:
+    """What the control of that key shows, before it is drawn."""
+    st.session_state[key] = _state().shown[key] = value
+
+
+def on_change(key: str, act: Callable[[Any], None]) -> Callable[[], None]:
+    """A callback of a control that show() was called for. A browser that is called back from the
+    way to another page sends again what every control shows: that changes nothing."""
 
     def changed() -> None:
         value = st.session_state[key]
-        select(**{part: of(value) for part, of in parts.items()})
+        if value != _state().shown.get(key):
+            act(value)
 
     return changed
 
@@ -143,11 +185,28 @@ def one_of(options: Collection[Any], part: Sequence[Any], usual: Any) -> Any:
     return next((one for one in part if one in options), usual)
 
 
+def _step(page: str, address: Link) -> object:
+    return page, tuple((name, tuple(address.get(name, ()))) for name in PARAMETERS.values())
+
+
+def _as_left(state: _State) -> None:
+    """The whole address of a page that was left by a click, instead of that of the step behind."""
+    here = {name: st.query_params.get_all(name) for name in st.query_params}
+    left = state.left.get(_step(state.page, here), here)
+    state.gone_back = left is not here
+    for name in {*here, *left}:
+        if left.get(name, []) != here.get(name, []):
+            with suppress(StreamlitAPIException):  # of a control that keeps its own
+                st.query_params[name] = left.get(name, [])
+
+
 def _asked(state: _State) -> Link | None:
     """What the address asks for; None: nothing that is new."""
     asked = {
         name: values for name in PARAMETERS.values() if (values := st.query_params.get_all(name))
     }
+    if state.gone_back:
+        return asked
     if asked == state.written:
         return None
     if state.arrived and asked in ({}, {"trace": [state.selection.trace]}):
@@ -159,10 +218,10 @@ def _asked(state: _State) -> Link | None:
 
 def _write(state: _State, default: str) -> None:
     written = link(state.selection, state.names)
-    if state.selection == Selection(trace=default):
+    before = {name: st.query_params.get_all(name) for name in PARAMETERS.values()}
+    if state.selection == Selection(trace=default) and not before["trace"]:
         written = {}
         state.bare.add(state.page)
-    before = {name: st.query_params.get_all(name) for name in PARAMETERS.values()}
     after: Link = {name: written.get(name, []) for name in PARAMETERS.values()}
     if after != before:
         st.query_params.update({name: after[name] for name in after if after[name] != before[name]})

@@ -30,17 +30,18 @@ def trace_page(question: str, *, uses: Collection[str] = ()) -> Trace:
     if not files:
         demo.build_demo()
         st.stop()
-    if asked := selecting.asked_trace():
-        say_missing([asked], [file.name for file in files])
-    trace = _opened(_choice(files, asked))
-    gone = selecting.begin(trace, default=files[0].name, uses=uses)
-    chips.draw(trace)
-    if gone:
-        st.info(controls.unmarked(f"Not in this trace, and left out: {', '.join(gone)}."))
+    with st.container(key="said", gap="small"):  # what comes and goes there moves nothing below it:
+        asked = selecting.asked_trace()  # a control that is moved leaves the link
+        say_missing([asked] if asked else [], [file.name for file in files])
+        trace = _opened(_choice(files, asked))
+        gone = selecting.begin(trace, default=files[0].name, uses=uses)
+        chips.draw(trace)
+        if gone:
+            st.info(controls.unmarked(f"Not in this trace, and left out: {', '.join(gone)}."))
+        _fatal_findings(trace)
+        for line in trace.not_kept:
+            controls.note(line)
     _facts(trace)
-    _fatal_findings(trace)
-    for line in trace.not_kept:
-        controls.note(line)
     if not (trace.info.num_tokens or sample.num_choices(trace)):
         st.info("This trace has no tokens. Capture some text with `routescope capture`.")
         st.stop()
@@ -66,12 +67,16 @@ def say_missing(asked: Sequence[str], names: Collection[str], *, what: str = "tr
 
 def _choice(files: list[TraceFile], asked: str) -> TraceFile:
     by_name = {file.name: file for file in files}
-    st.session_state["trace"] = asked if asked in by_name else files[0].name
+    selecting.show("trace", asked if asked in by_name else files[0].name)
     with st.sidebar:
         name = st.selectbox(
-            "Trace", by_name, key="trace", on_change=selecting.on_change("trace", trace=str)
+            "Trace", by_name, key="trace", on_change=selecting.on_change("trace", _select)
         )
     return by_name[str(name)]
+
+
+def _select(name: str) -> None:
+    selecting.select(trace=name)
 
 
 def _opened(file: TraceFile) -> Trace:

@@ -58,14 +58,14 @@ def test_what_nothing_tests_is_no_0_of_0(traces: Path) -> None:
     for name in ("few", "more"):
         write_choices(traces / f"{name}.duckdb", ids_TLK, np.repeat([0, 1, 2], 20), num_experts=8)
     app = page("compare", trace="few", traces="more")
-    (changed,) = [metric for metric in app.metric if metric.label == "Experts whose load changed"]
+    (changed,) = [metric for metric in app.metric if metric.label == "Loads that changed"]
     assert (changed.value, changed.delta) == (DASH, "too few independent texts")
 
 
 def test_a_changed_load_is_said(two: Path) -> None:
     app = page("compare", trace="before", traces="later")
     assert "2 of 16 experts have a different load" in texts(app)
-    (changed,) = [metric for metric in app.metric if metric.label == "Experts whose load changed"]
+    (changed,) = [metric for metric in app.metric if metric.label == "Loads that changed"]
     assert (changed.value, changed.delta) == ("2", "of 16, q < 0.05")
 
 

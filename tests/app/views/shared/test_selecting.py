@@ -105,7 +105,7 @@ def test_a_chip_is_removed_by_a_click(two: Path) -> None:
     app.button(key="chip_0").click().run()
     assert (chips(app), written(app)) == (["a"], {"trace": ["demo"], "domain": ["a"]})
     app.button(key="chip_0").click().run()
-    assert (chips(app), written(app)) == ([], {})
+    assert (chips(app), written(app)) == ([], {"trace": ["demo"]})
 
 
 def test_numbers_of_texts_are_kept_for_a_trace_of_the_same_texts_only(two: Path) -> None:
@@ -118,7 +118,9 @@ def test_numbers_of_texts_are_kept_for_a_trace_of_the_same_texts_only(two: Path)
 
 def test_a_link_to_a_trace_that_is_gone_selects_no_text_of_another(two: Path) -> None:
     app = page("prompts", trace="gone", text="3", token="3:1", layer="0")
-    assert "The trace gone is not here." in [info.value.replace("\\", "") for info in app.info]
+    said = [info.value.replace("\\", "") for info in app.info]
+    assert "The trace gone is not here." in said
+    assert "Not in this trace, and left out: text 3, token 3:1." in said
     assert "text" not in written(app)
     assert app.selectbox(key="text").value == 0
 
