@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from analysis.cause_tests import CONFIRMED, INCOMPARABLE, NOT_CONFIRMED
 from analysis.groups import NOT_ENOUGH, in_words
 from app.views.shared.intervals import probability
-from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
+from app.views.shared.theme import Palette, column_text, domain_colors, frame, label, literal
 
 ROW = 46  # pixels
 SYMBOLS = {"own": "circle", "others": "diamond-open", "controls' own": "square-open"}
@@ -54,8 +54,7 @@ def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
     figure.add_vline(x=0, line={"color": palette.neutral, "width": 1})
     figure.update_xaxes(title_text="change in loss without the expert (nats per token)")
     names = [
-        f"{literal(str(row.domain))}  {row.layer_id}:{row.expert_id}"
-        for row in experts.itertuples()
+        f"{label(str(row.domain))}  {row.layer_id}:{row.expert_id}" for row in experts.itertuples()
     ]
     figure.update_yaxes(
         tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5]
@@ -80,7 +79,7 @@ def verdict_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
         counts = of.groupby("domain").size().reindex(domains, fill_value=0).tolist()
         figure.add_bar(
             orientation="h",
-            y=[literal(domain) for domain in domains],
+            y=[label(domain) for domain in domains],
             x=counts,
             name=verdict,
             marker={"color": shade},
@@ -108,7 +107,7 @@ def change_lines(table: pd.DataFrame, palette: Palette, *, title: str) -> go.Fig
             here,
             x=here.value.tolist(),
             y=here.estimate.tolist(),
-            name=literal(domain),
+            name=label(domain),
             marker={"size": 7, "color": colors[domain]},
             bar="error_y",
         )
@@ -140,7 +139,7 @@ def change_points(table: pd.DataFrame, palette: Palette) -> go.Figure:
     figure.update_xaxes(title_text="change in loss<br>(nats per token)", rangemode="tozero")
     figure.update_yaxes(
         tickvals=list(range(len(here))),
-        ticktext=[literal(name) for name in here.domain],
+        ticktext=[label(name) for name in here.domain],
         autorange="reversed",
     )
     return figure

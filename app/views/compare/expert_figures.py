@@ -22,7 +22,7 @@ from app.views.shared.heatmap import (
 )
 from app.views.shared.intervals import probability
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, literal
+from app.views.shared.theme import Palette, label, literal
 
 LIMIT = 2  # log2: from a quarter to four times
 TOP = 90  # pixels
@@ -74,7 +74,7 @@ def lift_difference_heatmap(
     for name, of in never_chosen(loads).items():
         never[name] = np.zeros(cells.shape, bool)
         never[name][:, loads.expert_id[of]] = True
-    rows = [literal(domain) for domain in domains]
+    rows = [label(domain) for domain in domains]
     return _heatmap(cells, never, hover, palette, rows=rows, only_sure=only_sure, title="lift")
 
 

@@ -11,7 +11,7 @@ from analysis.significance import MAX_Q
 from app.views.compare.words import minus
 from app.views.shared.intervals import MEASURES, Measure, probability
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, frame, literal
+from app.views.shared.theme import Palette, frame, label, literal
 
 FEW = 32  # layers or experts whose marks do not touch
 DOT = 5  # pixels
@@ -59,7 +59,7 @@ def domain_differences(rows: pd.DataFrame, palette: Palette, *, figure: str) -> 
     frame(drawn, palette, height=ROW * len(rows) + TOP + 20, legend=True)
     drawn.update_yaxes(
         tickvals=list(places),
-        ticktext=[literal(name) for name in rows.domain],
+        ticktext=[label(name) for name in rows.domain],
         autorange="reversed",
         showgrid=False,
     )

@@ -132,6 +132,7 @@ def _chosen(label: str, names: list[str], *, most: int, default: list[str]) -> l
         max_selections=most,
         key=label.lower(),
         bind="query-params",
+        width=420,
         format_func=lambda name: name.removeprefix("domain:"),
     )
     if not chosen:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.views.shared.theme import Palette, domain_colors, frame, literal
+from app.views.shared.theme import Palette, domain_colors, frame, label
 
 
 def domain_map(points: pd.DataFrame, hover: Sequence[str], palette: Palette) -> go.Figure:
@@ -20,7 +20,7 @@ def domain_map(points: pd.DataFrame, hover: Sequence[str], palette: Palette) -> 
             x=points.x[here],
             y=points.y[here],
             mode="markers",
-            name=literal(name),
+            name=label(name),
             marker={"color": colors[name], "opacity": 0.8, "size": 7 if len(points) < 1000 else 4},
             text=np.array(hover)[here],
             hovertemplate="%{text}<extra></extra>",

@@ -7,6 +7,7 @@ import streamlit as st
 
 from analysis.areas import read_area
 from app.views.domain_clusters.map_points import MapPoints
+from app.views.shared.trace_choice import say_missing
 
 AREA, CLUSTER, COLOUR, SHOWN = "area", "cluster", "colour", "points_shown"
 
@@ -21,6 +22,7 @@ def cluster_of(points: MapPoints) -> int | None:
     if not points.clusters:
         return None
     numbers = range(points.clusters)
+    say_missing(st.query_params.get_all(CLUSTER), list(map(str, numbers)), what="cluster")
     return st.selectbox(
         "Cluster", numbers, index=None, placeholder="all", key=CLUSTER, bind="query-params"
     )

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from app.views.shared.heatmap import amount_axis, cell_heatmap, dot_sure_cells, ratio_axis
 from app.views.shared.intervals import Measure
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, column_text, frame, literal
+from app.views.shared.theme import Palette, column_text, frame, label, literal
 from data.words import counted
 
 ROW, MANY_ROWS = 38, 20  # pixels; of more than MOST_ROWS
@@ -152,8 +152,8 @@ def common_map(table: pd.DataFrame, palette: Palette) -> go.Figure:
     figure = cell_heatmap(
         share_GG,
         palette,
-        rows=[literal(name) for name in domains],
-        columns=[literal(name) for name in domains],
+        rows=[label(name) for name in domains],
+        columns=[label(name) for name in domains],
         hover_RC=np.array(hover),
         coloraxis=amount_axis(palette, high=1, title="in common", tickformat=".0%"),
         height=44 * len(domains) + 90,

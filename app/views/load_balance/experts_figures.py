@@ -16,7 +16,7 @@ from analysis.significance import MAX_Q
 from app.views.shared.heatmap import cell_heatmap, dot_cells, span_axis
 from app.views.shared.intervals import Measure, probability
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
+from app.views.shared.theme import Palette, column_text, domain_colors, frame, label, literal
 
 MEAN_K = Measure("experts per token", ".1f")
 RIDGE, CELL, TOP = 52, 38, 34  # pixels: of a domain's rows, and above the first
@@ -49,7 +49,7 @@ def k_ridges(histogram: pd.DataFrame, means: pd.DataFrame, palette: Palette) -> 
     figure.update_xaxes(title_text="experts per token", showgrid=False)
     figure.update_yaxes(
         tickvals=list(range(len(domains))),
-        ticktext=[literal(domain) for domain in domains],
+        ticktext=[label(domain) for domain in domains],
         range=[len(domains) - 0.5, -0.5],
         showgrid=False,
     )
@@ -102,7 +102,7 @@ def mean_k_heatmap(
     figure = cell_heatmap(
         grid(rows.estimate.to_list()),
         palette,
-        rows=[literal(domain) for domain in domains],
+        rows=[label(domain) for domain in domains],
         columns=[literal(names.choice(layer)) for layer in range(num_layers)],
         hover_RC=grid([mean_text(row, names) for row in rows.itertuples()]),
         coloraxis=span_axis(

@@ -9,7 +9,7 @@ from analysis.groups import NOT_ENOUGH
 from app.views.shared.heatmap import HEIGHT as MOST_HEIGHT
 from app.views.shared.intervals import probability
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, column_annotation, domain_colors, frame, literal
+from app.views.shared.theme import Palette, column_annotation, domain_colors, frame, label, literal
 from data.labels import ANY, TOO_LITTLE
 
 # Of 256 experts, as the article that this repository checks printed them (docs/metrics.md).
@@ -61,7 +61,7 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
     figure.update_xaxes(title_text="share of all experts")
     figure.update_yaxes(
         tickvals=rows,
-        ticktext=[literal(name) for name in table.domain],
+        ticktext=[label(name) for name in table.domain],
         range=[len(table) - 0.5, -0.5],
         showgrid=False,
         zeroline=False,
@@ -125,7 +125,7 @@ def domains_by_layer(
             x=rows.experts,
             y=rows.layer_id,
             orientation="h",
-            name=literal(str(domain)),
+            name=label(str(domain)),
             marker={"color": colors[str(domain)], "line": {"width": 0}},
             text=rows.experts.where(rows.experts > 1, "").astype(str),
             textposition="inside",

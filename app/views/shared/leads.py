@@ -8,11 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from app.trace import Trace
-from app.views.shared import controls, selecting
+from app.views.shared import controls, reveal, selecting
 from app.views.shared.layer_names import as_in_model
 from app.views.shared.panel import Names
 
 HINT = "Select a row to open what it names (Shift+Space on the keyboard)."
+CARD = "expert"  # the anchor of an expert's card
 LOOKED_AT = 20  # rows, to find out whether they name anything
 USED = "rows_used"  # in a tab: the hint has done its work
 
@@ -87,6 +88,8 @@ def to(lead: Lead | None) -> None:
         return
     st.session_state[USED] = True
     selecting.select(**lead.changes)
+    if lead.page == "specialization" and lead.changes.get("experts"):
+        reveal.ask(CARD)
     page = lead.page or ("specialization" if "layers" not in selecting.used() else "")
     if page:
         selecting.open_next(page, lead.query)

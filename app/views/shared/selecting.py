@@ -20,7 +20,7 @@ from app.views.shared.selection import PARAMETERS, Link, Selection, from_link, l
 from app.views.shared.selection_check import checked, texts_of
 
 KEY = "selection"
-AT_ONCE = 1.0  # seconds in which nobody goes back from a page that is not there yet
+AT_ONCE = 2.0  # seconds in which nobody goes back from a page that is not there yet
 OF_TEXTS = ("groups", "texts", "tokens")  # numbers that another trace gives to other texts
 
 

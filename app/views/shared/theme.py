@@ -22,6 +22,7 @@ DOMAIN_COLORS = {
     "other": "#4fb3d4",
 }
 TRAINING_COLORS = ("#cf7220", "#7d6bd0", "#c2477f", "#6f8f1f")  # those laid over the first
+LONGEST = 28  # characters of a name on an axis
 EMPTY = "∅"  # stands for a token of which nothing is seen
 
 
@@ -142,6 +143,11 @@ def token_mark(text: str) -> str:
 def literal(text: str) -> str:
     """Text as Plotly shows it unchanged: its markup escaped."""
     return escape(visible(text), quote=False)
+
+
+def label(text: str) -> str:
+    """The same for an axis or a legend, which a long name would fill."""
+    return literal(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
 
 
 def frame(figure: go.Figure, palette: Palette, *, height: int, legend: bool = False) -> go.Figure:

@@ -12,7 +12,7 @@ from app import evidence, stored
 from app.studies import ablation, cause_words
 from app.trace import BY_IDENTITY, Trace
 from app.views.shared import contexts as context_lines
-from app.views.shared import controls, leads, needs
+from app.views.shared import controls, leads, needs, reveal
 from app.views.shared.intervals import MEASURES, RATIO, probability
 from app.views.shared.layer_names import names_of
 from app.views.shared.leads import Lead
@@ -34,7 +34,8 @@ WAYS = {  # what else there is of an expert: the page, and its icon
 
 
 def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
-    st.subheader(f"Expert {expert_id} of {names_of(trace)[layer_id]}", anchor="expert")
+    st.subheader(f"Expert {expert_id} of {names_of(trace)[layer_id]}", anchor=leads.CARD)
+    reveal.draw(leads.CARD)
     num_experts = trace.info.layers[layer_id].num_experts
     tokens_E = stored.expert_tokens(trace)[layer_id, :num_experts]
     if not tokens_E[expert_id]:

@@ -23,7 +23,7 @@ from app.views.shared.heatmap import (
     ratio_axis,
 )
 from app.views.shared.intervals import RATIO, probability
-from app.views.shared.theme import Palette, column_text, domain_colors, frame, literal
+from app.views.shared.theme import Palette, column_text, domain_colors, frame, label, literal
 
 LIMIT = 2  # log2: from a quarter to four times
 REACH = 3  # log2: bars end at an eighth and eight times
@@ -62,7 +62,7 @@ def lift_heatmap(
     figure = cell_heatmap(
         np.where(shown_GE, np.clip(log_GE, -LIMIT - 1, LIMIT + 1), np.nan),
         palette,
-        rows=[literal(domain) for domain in domains],
+        rows=[label(domain) for domain in domains],
         columns=[str(expert) for expert in order_E],
         hover_RC=hover[order_E].T,
         coloraxis=ratio_axis(palette, limit=LIMIT, title="lift"),
@@ -140,7 +140,7 @@ def lift_bars(rows: pd.DataFrame, palette: Palette) -> go.Figure:
     )
     figure.update_yaxes(
         tickvals=places,
-        ticktext=[literal(name) for name in rows.domain],
+        ticktext=[label(name) for name in rows.domain],
         autorange="reversed",
         showgrid=False,
     )

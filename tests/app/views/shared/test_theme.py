@@ -13,6 +13,7 @@ from app.views.shared.theme import (
     LIGHT,
     domain_colors,
     ink,
+    label,
     literal,
     shade,
     token_mark,
@@ -114,3 +115,9 @@ def test_a_token_of_which_nothing_is_seen_has_a_mark() -> None:
     assert all(map(unseen, hidden))
     assert [token_mark(text) for text in hidden] == [EMPTY] * 4
     assert [token_mark(text) for text in ("a", " ", "\n", "\ufffd")] == ["a", "␣", "⏎", "\ufffd"]
+
+
+def test_a_long_name_is_cut_on_an_axis() -> None:
+    assert label("<b>") == "&lt;b&gt;"
+    assert label("x" * 28) == "x" * 28
+    assert label("x" * 29) == "x" * 27 + "…"

@@ -1,0 +1,52 @@
+"""Nothing on a page reaches beyond the window and no word is cut, on a desktop and a phone."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.app.pages import PAGES
+from tests.browser.dashboard import WAIT, settled
+
+pytestmark = pytest.mark.slow
+
+WINDOWS = {"desktop": (1280, 900, "light"), "phone": (390, 844, "dark")}
+BEYOND = """() => {
+  const main = document.querySelector('[data-testid=stMain]');
+  const found = [];
+  const says = (one) => one.textContent.trim().slice(0, 40) || one.className;
+  for (const one of main.querySelectorAll('*')) {
+    const box = one.getBoundingClientRect();
+    const style = getComputedStyle(one);
+    if (!box.width || !box.height || style.visibility === 'hidden') continue;
+    if (one.closest('svg, .js-plotly-plot, canvas, [data-testid=stDataFrame]')) continue;
+    let held = false; // by a box that scrolls or cuts
+    for (let box = one.parentElement; box && box !== main; box = box.parentElement) {
+      if (getComputedStyle(box).overflowX !== 'visible') held = true;
+    }
+    const beyond = box.right > innerWidth + 1 || box.left < -1;
+    if (!held && beyond) found.push(`beyond the window: ${says(one)}`);
+    const written = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    const cut = style.textOverflow === 'ellipsis' && one.scrollWidth > one.clientWidth + 1;
+    if (written && cut) found.push(`cut: ${says(one)}`);
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module", params=WINDOWS)
+def window(request: pytest.FixtureRequest, browser: Browser, server: str) -> Iterator[Page]:
+    width, height, theme = WINDOWS[request.param]
+    size = {"width": width, "height": height}
+    context = browser.new_context(viewport=size, color_scheme=theme, base_url=server)  # type: ignore[arg-type]
+    context.set_default_timeout(WAIT)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_reaches_beyond_the_window(name: str, window: Page) -> None:
+    window.goto(f"/{'' if name == 'overview' else name}?trace=wide")
+    expect(window.locator(".rs-question")).to_have_text(PAGES[name])
+    settled(window)
+    assert window.evaluate(BEYOND) == []
