@@ -19,7 +19,7 @@ from app.views.overview.figures import (
     experts_per_domain_bars,
 )
 from app.views.shared.layer_names import names_of
-from app.views.shared.panel import Panel
+from app.views.shared.panel import Panel, of_domains
 from app.views.shared.theme import Palette
 from data.labels import ANY, NONE, TOO_LITTLE
 
@@ -113,7 +113,7 @@ def experts(trace: Trace, palette: Palette) -> Panel:
         answer=_experts_answer(table),
         figure=experts_per_domain_bars(table, palette),
         alt="Bars: number and share of experts that prefer each domain",
-        names=partial(_domain_at, list(drawn_rows(table).domain)),
+        names=partial(of_domains, list(drawn_rows(table).domain)),
         note=(
             f"Experts: those whose highest lift is in this domain, at least {MIN_LIFT:g}× and "
             f"{MIN_MARGIN:g} times the second highest, with {MIN_DOMAIN_TOKENS} choices or more in "
@@ -125,10 +125,6 @@ def experts(trace: Trace, palette: Palette) -> Panel:
             "docs/article.md."
         ),
     )
-
-
-def _domain_at(domains: list[str], x: float, y: float) -> dict[str, str]:
-    return {"domain": domains[round(y)]}
 
 
 def _experts_answer(table: pd.DataFrame) -> str:

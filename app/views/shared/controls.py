@@ -19,7 +19,7 @@ from app.views.shared.theme import DARK, LIGHT, Palette, domain_colors
 from data import report
 from data.file_names import file_name
 
-Selection = Literal["points"] | tuple[Literal["box", "lasso"], ...]
+Marks = Literal["points"] | tuple[Literal["box"], ...]  # what is selected in a figure
 EXPLAINED = "terms_explained"  # on the page, in this run of it
 MOST_BUTTONS = 16  # layers that stand side by side
 
@@ -154,7 +154,7 @@ def chart(
     alt: str,
     key: str,
     on_select: Any = "ignore",
-    select: Selection = "points",
+    select: Marks = "points",
 ) -> Any:
     zoomable = select != "points"
     if on_select != "ignore":

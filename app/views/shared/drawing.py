@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.trace import Trace
 from app.views.shared import controls, figure_menu, leads
-from app.views.shared.controls import Selection
+from app.views.shared.controls import Marks
 from app.views.shared.layer_names import as_in_model
 from app.views.shared.panel import Panel
 
@@ -21,7 +21,7 @@ def draw(
     subject: str | Trace,
     key: str | None = None,
     on_select: Any = "ignore",
-    select: Selection = "points",
+    select: Marks = "points",
     file: bool = True,
 ) -> Any:
     """Title, answer, figure, note, rows, file, as far as there are. What is selected in the figure.

@@ -5,7 +5,7 @@ for a choice of its controls. A panel knows nothing of Streamlit; drawing.py put
 it on a page.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,3 +39,8 @@ def of_layers(x: float, y: float) -> dict[str, int]:
 def of_experts(order_LE: np.ndarray, x: float, y: float) -> dict[str, int]:
     """Of a heatmap of layers by experts in this order."""
     return {"layer_id": int(y), "expert_id": int(order_LE[int(y), int(x)])}
+
+
+def of_domains(domains: Sequence[str], x: float, y: float) -> dict[str, str]:
+    """Of a figure with a row for each of these domains."""
+    return {"domain": domains[round(y)]}

@@ -16,6 +16,7 @@ from app.views.shared import controls, leads, needs, reveal
 from app.views.shared.intervals import MEASURES, RATIO, probability
 from app.views.shared.layer_names import names_of
 from app.views.shared.leads import Lead
+from app.views.shared.panel import of_domains
 from app.views.shared.sampled import sampled
 from app.views.shared.theme import visible
 from app.views.specialization.figures import lift_bars
@@ -137,17 +138,13 @@ def _draw_lifts(own: pd.DataFrame, trace: Trace) -> None:
         controls.note("There is only one domain, so there is nothing to compare.")
         return
     bars = lift_bars(own, controls.palette())
-    named = partial(_domain_at, list(own.domain))
+    named = partial(of_domains, list(own.domain))
     controls.chart(
         bars,
         alt="Bars: lift of each domain for this expert",
         key="expert_lift",
         on_select=partial(leads.follow_mark, named, "expert_lift", trace),
     )
-
-
-def _domain_at(domains: list[str], x: float, y: float) -> dict[str, str]:
-    return {"domain": domains[round(y)]}
 
 
 def _draw_tokens(tokens: pd.DataFrame, *, name: str, trace: Trace) -> None:
