@@ -14,13 +14,14 @@ from sklearn.cluster import HDBSCAN
 from sklearn.neighbors import NearestNeighbors
 
 from analysis.agreement import agreement
-from analysis.nearest import Landmarks
+from analysis.nearest import AT_ONCE, Landmarks
 from analysis.projection import Points
 from data.labels import TOO_LITTLE
 
 CLUSTER_DIMENSIONS = 5  # of the UMAP that is clustered
 NEIGHBORS = 15
 PLACED_BY = 5  # landmarks
+REACH = 10  # times the spacing of landmarks on the map: those further apart have no mean
 STEPS = 1_000_000  # landmarks times epochs of UMAP; few points have EPOCHS
 EPOCHS = 500
 MIN_POINTS = 10  # fewer have no neighbourhoods: they keep the SVD's picture
@@ -85,17 +86,41 @@ def umap_map(points: Points) -> Map:
 
 
 def _among_landmarks(points: Points, xy_M2: np.ndarray, cluster_M: np.ndarray) -> pd.DataFrame:
-    """The rest: the median of the places of the nearest landmarks (a mean would lie between two
-    clusters, where nothing is), and the cluster of most of them."""
+    """The rest: among the places of the nearest landmarks, and in the cluster of most of them."""
     num_landmarks = len(points.frame)
     landmarks = Landmarks.of(points.reduced_PS[:num_landmarks], seed=points.seed)
     rest_PS = points.reduced_PS[num_landmarks:]
     indices_PN, distances_PN = landmarks.nearest(rest_PS, min(PLACED_BY, num_landmarks))
-    xy_P2 = np.median(xy_M2[indices_PN], axis=1)
+    reach, parts = REACH * _spacing(xy_M2), range(0, len(rest_PS), AT_ONCE)
+    placed = [
+        _between(xy_M2[indices_PN[at : at + AT_ONCE]], distances_PN[at : at + AT_ONCE], reach=reach)
+        for at in parts
+    ]
+    xy_P2 = np.concatenate([np.empty((0, 2)), *placed])
     cluster_PN = cluster_M.astype(np.int16)[indices_PN]
     votes_PN = (cluster_PN[:, :, None] == cluster_PN[:, None, :]).sum(-1, dtype=np.int8)
     cluster_P = np.take_along_axis(cluster_PN, votes_PN.argmax(1)[:, None], 1)[:, 0]
     return _placed(points.rest, xy_P2, cluster_P, distances_PN[:, 0])
+
+
+def _between(xy_PN2: np.ndarray, distances_PN: np.ndarray, *, reach: float) -> np.ndarray:
+    """The mean of places by the inverse square of the distance, of those within `reach` of the most
+    central of them: of two clusters that lie apart it is in one, and never between."""
+    nearness_PN = 1 / np.maximum(distances_PN.astype(np.float64), ALIKE) ** 2
+    across_PNN, up_PNN = (
+        places[:, :, None] - places[:, None] for places in np.moveaxis(xy_PN2, 2, 0)
+    )
+    apart_PNN = np.hypot(across_PNN, up_PNN)
+    central_P = (apart_PNN * nearness_PN[:, None]).sum(-1).argmin(1)
+    apart_PN = apart_PNN[np.arange(len(central_P)), central_P]
+    weight_PN = nearness_PN * np.maximum(1 - (apart_PN / reach) ** 2, 0) ** 2
+    return (xy_PN2 * weight_PN[:, :, None]).sum(1) / weight_PN.sum(1)[:, None]
+
+
+def _spacing(xy_M2: np.ndarray) -> float:
+    """From a landmark to the nearest other one on the map, typically."""
+    distance_M2, _ = NearestNeighbors(n_neighbors=2).fit(xy_M2).kneighbors(xy_M2)
+    return float(np.maximum(np.median(distance_M2[:, 1]), np.finfo(np.float32).tiny))
 
 
 def _placed(

@@ -160,7 +160,7 @@ def _known_choices(frame: pd.DataFrame, trace: Facts) -> bool:
 
 
 _map = partial(
-    Kind, command="routescope project", version=2, parameters=MAP_PARAMETERS, parted=True
+    Kind, command="routescope project", version=3, parameters=MAP_PARAMETERS, parted=True
 )
 _information = partial(Kind, command="routescope information", version=1, parameters={})
 

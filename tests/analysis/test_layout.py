@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from analysis import layout
 from tests.analysis.points import two_kinds
@@ -21,6 +22,29 @@ def test_others_lie_among_the_landmarks_nearest_to_them() -> None:
     assert rest.x.tolist()[:2] == [0.0, 10.0]
     assert rest.cluster.tolist()[:2] == [0, 1]
     assert rest.distance[:2].max() < 1e-3 < 5 < rest.distance[2]  # it looks ordinary, and is not
+
+
+def test_a_mean_is_of_places_that_lie_together() -> None:
+    """Three places around (0, 0.5) and two far away, which are nearer in the components."""
+    xy_PN2 = np.array([[(0.0, 0.0), (1, 0), (0, 1), (50, 50), (50, 51)]] * 3)
+    alike, nearer, on_it = [1.0] * 5, [1, 2, 2, 1, 1], [1, 1, 1, 0, 1]
+    placed = layout._between(xy_PN2, np.array([alike, nearer, on_it]), reach=1e6)
+    assert placed[0] == pytest.approx([20.2, 20.4], abs=0.1)  # the mean of all, where all are near
+    placed = layout._between(xy_PN2, np.array([alike, nearer, on_it]), reach=2.0)
+    weights = np.array([9 / 16, 1 / 4, 1])  # the third is central: the others are 1 and √2 from it
+    assert placed[0] == pytest.approx(np.array([1 / 4, 1]) / weights.sum())
+    assert placed[1] == pytest.approx([50, 50.36], abs=0.01)  # (1, 0.5625) of two
+    assert placed[2] == pytest.approx([50, 50])
+
+
+def test_points_between_the_same_landmarks_have_places_of_their_own() -> None:
+    landmarks, rng = two_kinds(600), np.random.default_rng(0)
+    flat_PS = np.pad(rng.normal(size=(6_600, 2)), ((0, 0), (0, 6))).astype(np.float32)
+    rest = pd.DataFrame({"domain": ["math"] * 6_000})
+    points = replace(landmarks, rest=rest, reduced_PS=flat_PS)
+    placed = layout._among_landmarks(points, flat_PS[:600, :2], np.zeros(600, int))
+    assert placed.x.nunique() > 5_900
+    assert np.abs(placed[["x", "y"]] - flat_PS[600:, :2]).median().max() < 0.03  # where they are
 
 
 def test_few_landmarks_have_more_epochs() -> None:
