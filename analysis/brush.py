@@ -20,6 +20,7 @@ MIN_POINTS = 20  # that have an item, of all points
 RARE = 5  # of them inside, if the area had its share: of fewer, bags are counted
 MIN_BAGS = 5  # in which it occurs: fewer do not show how groups differ
 LEAST_P = 1e-16  # what is smaller says no more
+DECIMALS = 6  # to which parts of a point add up
 SEED = 0
 
 
@@ -31,33 +32,61 @@ class Brush:
     bag_P: np.ndarray
     freedom: float  # what the spread between groups is known by; NaN: too few to say
     note: str  # why there are no intervals; empty if there are
+    weight_P: np.ndarray | None = None  # what each counts; None: all the same
+    points_P: np.ndarray | None = None  # how many pieces of evidence each is; None: one
 
     @classmethod
-    def of(cls, inside_P: np.ndarray, unit_P: np.ndarray, *, seed: int = SEED) -> "Brush":
+    def of(
+        cls,
+        inside_P: np.ndarray,
+        unit_P: np.ndarray,
+        *,
+        what: str = "points",
+        weight_P: np.ndarray | None = None,
+        points_P: np.ndarray | None = None,
+    ) -> "Brush":
         names, unit_P = np.unique(unit_P, return_inverse=True)
-        bag_U = np.random.default_rng(seed).permutation(len(names)) % BAGS
-        size_U = np.bincount(unit_P[inside_P], minlength=len(names))
-        rest_U = np.bincount(unit_P, minlength=len(names)) - size_U
-        return cls(inside_P, bag_U[unit_P], *freedom_of(size_U, rest_U, "points"))
+        bag_U = np.random.default_rng(SEED).permutation(len(names)) % BAGS
+        all_U = np.bincount(unit_P, points_P)
+        inside = inside_P if points_P is None else np.where(inside_P, points_P, 0)
+        size_U = np.bincount(unit_P, inside)
+        freedom, note = _freedom(size_U, all_U - size_U, what)
+        return cls(inside_P, bag_U[unit_P], freedom, note, weight_P, points_P)
 
-    def counts(
-        self, item_P: np.ndarray, num_items: int, weight_P: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Points (or their weights) inside and not, by bag and item [2, B, I]; an item below 0 is
-        none."""
+    def compared(self, item_P: np.ndarray, num_items: int) -> tuple[np.ndarray, pd.DataFrame]:
+        """The items that are frequent enough, ascending, and a row of over_represented() for each;
+        an item below 0 is none."""
+        known = np.flatnonzero(item_P >= 0)
+        points_P = None if self.points_P is None else self.points_P[known]
+        points_I = np.bincount(item_P[known], points_P, minlength=num_items).round(DECIMALS)
+        kept_I = np.flatnonzero(points_I >= MIN_POINTS)
+        place = np.full(num_items + 1, -1)
+        place[kept_I] = np.arange(len(kept_I))
+        counts_2BI = self._counts(place[item_P], len(kept_I), self.weight_P)
+        sizes_2B = self._counts(np.zeros(len(item_P), np.int8), 1, self.weight_P)[..., 0]
+        points_2BI = counts_2BI
+        if self.points_P is not self.weight_P:
+            points_2BI = self._counts(place[item_P], len(kept_I), self.points_P)
+            points_2BI = np.ceil(points_2BI.round(DECIMALS))
+        return kept_I, over_represented(counts_2BI, sizes_2B, self.freedom, points_2BI)
+
+    def by_name(self, values: pd.Series, name: str) -> pd.DataFrame:
+        """The same by the categories of a column, which become the first one."""
+        names = np.asarray(values.cat.categories, object)
+        kept_I, table = self.compared(values.cat.codes.to_numpy().astype(np.int64), len(names))
+        table.insert(0, name, names[kept_I])
+        return table
+
+    def _counts(self, item_P: np.ndarray, num_items: int, of_P: np.ndarray | None) -> np.ndarray:
+        """Of points inside and not, by bag and item [2, B, I]."""
         known = np.flatnonzero(item_P >= 0)
         cell = self.bag_P[known] * np.int64(num_items) + item_P[known]
         cell += np.where(self.inside_P[known], 0, np.int64(BAGS) * num_items)
-        weight = None if weight_P is None else weight_P[known]
-        shape = 2, BAGS, num_items
-        return np.bincount(cell, weight, minlength=2 * BAGS * num_items).reshape(shape)
-
-    def sizes(self, weight_P: np.ndarray | None = None) -> np.ndarray:
-        """All points (or their weights) inside and not, by bag [2, B]."""
-        return self.counts(np.zeros(len(self.bag_P), np.int8), 1, weight_P)[..., 0]
+        of = None if of_P is None else of_P[known]
+        return np.bincount(cell, of, minlength=2 * BAGS * num_items).reshape(2, BAGS, num_items)
 
 
-def freedom_of(size_U: np.ndarray, rest_U: np.ndarray, what: str) -> tuple[float, str]:
+def _freedom(size_U: np.ndarray, rest_U: np.ndarray, what: str) -> tuple[float, str]:
     """What the spread between groups is known by, of so many `what` inside and not of each; NaN,
     and why, where there are too few."""
     effective = min(effective_number(size_U), effective_number(rest_U))
@@ -71,25 +100,16 @@ def freedom_of(size_U: np.ndarray, rest_U: np.ndarray, what: str) -> tuple[float
     return min(effective, BAGS) - 1, ""
 
 
-def frequent(item_P: np.ndarray, num_items: int) -> np.ndarray:
-    """Items that are frequent enough to be compared, ascending; one below 0 is none."""
-    return np.flatnonzero(np.bincount(item_P[item_P >= 0], minlength=num_items) >= MIN_POINTS)
-
-
 def over_represented(
-    counts_2BI: np.ndarray,
-    sizes_2B: np.ndarray,
-    freedom: float,
-    *,
-    points_2BI: np.ndarray | None = None,
+    counts_2BI: np.ndarray, sizes_2B: np.ndarray, freedom: float, points_2BI: np.ndarray
 ) -> pd.DataFrame:
-    """points (inside), share, share_of_rest, ratio, low, high (95 %), p; a row an item, in order.
+    """points (inside, by their weights), share, share_of_rest, ratio, low, high (95 %), p; a row an
+    item, in order.
 
     The ratio is that of the shares, half a point added to each count. Its interval leaves out every
     bag in turn; NaN where `freedom` is NaN or an item is RARE or in fewer than MIN_BAGS bags.
-    `points_2BI`: how many points the counts are of, where these are sums of weights.
+    `points_2BI`: how many points the counts, which may be sums of weights, are of.
     """
-    points_2BI = counts_2BI if points_2BI is None else points_2BI
     counts_2I, sizes_2 = counts_2BI.sum(1), sizes_2B.sum(1)
     log_I, error_I = _log_ratio(counts_2I, sizes_2[:, None]), _errors(counts_2BI, sizes_2B)
     error_I[np.count_nonzero(points_2BI.sum(0), axis=0) < MIN_BAGS] = np.nan
@@ -99,7 +119,7 @@ def over_represented(
     reach_I = special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.where(rare_I, np.nan, error_I)
     return pd.DataFrame(
         {
-            "points": points_2BI[0].sum(0).astype(int),
+            "points": counts_2I[0].round().astype(int),
             "share": counts_2I[0] / max(sizes_2[0], 1e-12),
             "share_of_rest": counts_2I[1] / max(sizes_2[1], 1e-12),
             "ratio": np.exp(log_I),

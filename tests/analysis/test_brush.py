@@ -4,14 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.brush import BAGS, Brush, frequent, over_represented, with_q
+from analysis.brush import BAGS, Brush, with_q
 
 GROUPS, EACH = 40, 50
 
 
 def found(item_P: np.ndarray, inside_P: np.ndarray, unit_P: np.ndarray) -> pd.DataFrame:
-    brush, count = Brush.of(inside_P, unit_P), int(item_P.max()) + 1
-    return over_represented(brush.counts(item_P, count), brush.sizes(), brush.freedom)
+    return Brush.of(inside_P, unit_P).compared(item_P, int(item_P.max()) + 1)[1]
 
 
 def sample(seed: int, *, items: int, twice_as_often: bool) -> tuple[np.ndarray, ...]:
@@ -55,7 +54,7 @@ def test_points_of_one_group_have_no_interval() -> None:
     item_P, _, unit_P = sample(0, items=2, twice_as_often=False)
     brush = Brush.of(unit_P == 3, unit_P)
     assert brush.note.startswith("All of these points come from one group")
-    table = over_represented(brush.counts(item_P, 2), brush.sizes(), brush.freedom)
+    _, table = brush.compared(item_P, 2)
     assert table.ratio.notna().all()
     assert table[["low", "high", "p"]].isna().all(axis=None)
 
@@ -81,7 +80,12 @@ def test_a_rare_word_of_one_text_is_not_found_and_one_of_many_is() -> None:
 
 def test_items_of_few_points_are_left_out() -> None:
     item_P = np.repeat([0, 1, -1], [20, 19, 30])
-    assert frequent(item_P, 2).tolist() == [0]
+    brush = Brush.of(np.arange(69) % 2 == 0, np.arange(69))
+    kept, table = brush.compared(item_P, 2)
+    assert kept.tolist() == [0]
+    assert table.share.tolist() == [10 / 35]  # of all points, those without an item included
+    names = pd.Series(np.array(["many", "few", None])[item_P], dtype="category")
+    assert brush.by_name(names, "text").text.tolist() == ["many"]
 
 
 def test_more_groups_than_bags_are_put_together() -> None:
@@ -89,13 +93,25 @@ def test_more_groups_than_bags_are_put_together() -> None:
     brush = Brush.of(unit_P % 2 == 0, unit_P)
     assert np.bincount(brush.bag_P).tolist() == [3] * BAGS
     assert brush.freedom == BAGS - 1
-    assert brush.sizes().sum(1).tolist() == [1.5 * BAGS] * 2
 
 
 def test_weights_count_instead_of_points() -> None:
-    brush = Brush.of(np.array([True, True, False]), np.arange(3))
-    counts = brush.counts(np.array([0, 1, 1]), 2, np.array([2.0, 3.0, 4.0]))
-    assert counts.sum(1).tolist() == [[2, 3], [0, 4]]
+    """60 points inside, 60 outside; item 0 has 20 and 40 of them, which weigh 3 and 1."""
+    inside_P, place = np.repeat([True, False], 60), np.tile(np.arange(60), 2)
+    item_P = np.where(place < np.where(inside_P, 20, 40), 0, 1)
+    weight_P = np.where(item_P == 0, 3.0, 1.0)
+    _, table = Brush.of(inside_P, place, weight_P=weight_P).compared(item_P, 2)
+    assert table.points.tolist() == [60, 40]
+    assert table.share.tolist() == [60 / 100, 40 / 100]
+    assert table.share_of_rest.tolist() == [120 / 140, 20 / 140]
+
+
+def test_what_is_too_little_evidence_is_left_out_whatever_it_weighs() -> None:
+    inside_P, item_P = np.tile([True, False], 20), np.repeat([0, 1], 20)
+    half_P, much_P = np.full(40, 0.5), np.full(40, 100)
+    brush = Brush.of(inside_P, np.arange(40), weight_P=much_P, points_P=half_P)
+    assert brush.compared(item_P, 2)[0].tolist() == []
+    assert brush.freedom == 19  # 20 groups inside
 
 
 def test_all_tables_are_tested_together() -> None:

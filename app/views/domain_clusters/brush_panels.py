@@ -7,26 +7,16 @@ import streamlit as st
 from app.trace import Trace
 from app.views.domain_clusters.brushed import brushed
 from app.views.domain_clusters.map_points import MapPoints
-from app.views.shared import controls
+from app.views.shared import controls, over_represented
 from app.views.shared.drawing import draw, draw_file
-from app.views.shared.panel import Panel
 from app.views.shared.selection import Selection
 from app.views.shared.theme import visible
 
-LISTED = 6  # rows of a table
 LEAST = 0.01  # of the points, of a domain in the sentence
-PLACES = ("doc_id", "position")
 NAMED = 3  # domains in the sentence
-TITLES = {
-    "domains": "Domains",
-    "experts": "Experts",
-    "words": "Tokens",
-    "layers": "Layers",
-}
-READING = (
-    "Ratio: their share here over that among the others, with 95 % intervals and q over groups of "
-    "texts, all tables together. Areas are drawn where points lie together: this describes one, "
-    "and does not show that it is special."
+AREAS = (
+    "Areas are drawn where points lie together: this describes one, and does not show that it is "
+    "special."
 )
 BY_LANDMARKS = "Experts: first choices of {count:,} landmarks."
 
@@ -41,11 +31,13 @@ def draw_brush(
 ) -> None:
     controls.answer(answer(points, inside_P, among_P))
     found = brushed(trace, points, inside_P, among_P, selection)
-    panels = [panel(name, table) for name, table in found.tables.items()]
+    panels = over_represented.panels(found)
     for one in panels:
         draw(one, subject=trace, file=False)
     if found.tables:
-        controls.note(" ".join(filter(None, [found.note, READING, _sample(points, found.tables)])))
+        reading = over_represented.reading("here", "among the others")
+        lines = [found.note, reading, AREAS, _sample(points, found.tables)]
+        controls.note(" ".join(filter(None, lines)))
     if not inside_P.any():
         return
     with st.container(horizontal=True, gap="small"):
@@ -65,20 +57,6 @@ def answer(points: MapPoints, inside_P: np.ndarray, among_P: np.ndarray) -> str:
     rest = int((domains > 0).sum()) - len(most)
     more = f" and {rest} more" if rest else ""
     return f"{count:,} of {of:,} {kind}: {', '.join(named)}{more}."
-
-
-def panel(name: str, table: pd.DataFrame) -> Panel:
-    """The rows of most over-represented items; the file has all that were compared."""
-    shown = table[table.ratio > 1].head(LISTED)
-    left_out, last = ("share", "share_of_rest", "p"), [name for name in PLACES if name in table]
-    columns = [name for name in table if name not in (*left_out, *last)] + last
-    return Panel(
-        name=f"{name}_here",
-        table=table,
-        title=TITLES[name],
-        preview=shown[columns] if len(shown) else None,
-        note="" if len(shown) else "None is more frequent here than among the others.",
-    )
 
 
 def _sample(points: MapPoints, tables: dict[str, pd.DataFrame]) -> str:

@@ -30,6 +30,7 @@ METHOD = (
     "balancedness_of_sums",
     "mean_balancedness",
     "pooled_load_balance_loss",
+    "over_represented",
 )
 COMPARED = ("balancedness", "MaxVio", "load-balance loss")
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from app.trace import Trace, open_trace
@@ -21,6 +22,10 @@ def paired(traces: Path) -> Trace:
     return open_trace(trace_file(traces / "demo.duckdb"))
 
 
+def domains_of(trace: Trace, inside_LE: np.ndarray) -> pd.DataFrame:
+    return load_range.chosen_by(trace, inside_LE)[0].tables["domains"]
+
+
 def test_loads_are_over_the_mean_of_their_layer(paired: Trace) -> None:
     load_LE = load_range.loads(paired)
     assert load_LE.mean(1) == pytest.approx([1, 1])
@@ -36,8 +41,8 @@ def test_loads_are_over_the_mean_of_their_layer(paired: Trace) -> None:
 
 def test_choices_inside_and_outside_of_a_range_add_up(paired: Trace) -> None:
     load_LE = load_range.loads(paired)
-    inside = load_range.chosen_by(paired, load_LE > 1.5).tables["domains"]
-    outside = load_range.chosen_by(paired, load_LE <= 1.5).tables["domains"]
+    inside = domains_of(paired, load_LE > 1.5)
+    outside = domains_of(paired, load_LE <= 1.5)
     assert inside.choices.sum() + outside.choices.sum() == 48 * 20 * 2 * 2
     assert inside.share.sum() == pytest.approx(1)
     ratio = inside.set_index("domain").ratio * outside.set_index("domain").ratio
@@ -45,7 +50,7 @@ def test_choices_inside_and_outside_of_a_range_add_up(paired: Trace) -> None:
 
 
 def test_a_domain_that_does_not_matter_is_found_by_no_range(paired: Trace) -> None:
-    table = load_range.chosen_by(paired, load_range.loads(paired) > 1.5).tables["domains"]
+    table = domains_of(paired, load_range.loads(paired) > 1.5)
     assert (table.low < 1).all()
     assert (table.high > 1).all()
     assert (table.q > 0.05).all()
@@ -59,7 +64,22 @@ def test_bars_are_split_at_the_range() -> None:
 
 
 def test_the_range_of_a_link_is_shown(paired: Trace) -> None:
-    app = page("load_balance", trace="demo", loads=["1", "1.5"])  # type: ignore[arg-type]
+    app = page("load_balance", trace="demo", loads=["1", "1.5"])
     assert not app.exception
     assert app.slider(key="loads").value == (1.0, 1.5)
     assert "Ratio: the share among the choices of these experts" in texts(app)
+
+
+def test_loads_and_choices_are_those_of_the_texts_on_the_page(paired: Trace) -> None:
+    app = page("load_balance", trace="demo", domain="a", loads=["1", "1.5"])
+    assert not app.exception
+    of_a = load_range.loads(paired, "a")
+    assert app.slider(key="loads").max == pytest.approx(np.ceil(np.nanmax(of_a) / 0.05) * 0.05)
+    found, read = load_range.chosen_by(paired, of_a > 1.5, "a")
+    assert list(found.tables) == ["words"]  # one domain is compared with nothing
+    inside, outside = (
+        load_range.chosen_by(paired, inside_LE, "a")[0].tables["words"].choices.sum()
+        for inside_LE in (of_a > 1.5, of_a <= 1.5)
+    )
+    assert inside + outside == 24 * 20 * 2 * 2
+    assert read == ""
