@@ -11,17 +11,25 @@ from analysis.queries import domain_parameters
 MOST, DOCUMENTS = 5_000, 1_000  # occurrences of a word whose choices are read, and texts
 
 
-def token_texts(con: DuckDBPyConnection) -> pd.DataFrame:
-    """text, tokens (how often it occurs); the most frequent first."""
-    return asked.frame(con, "token_texts")
+def token_texts(con: DuckDBPyConnection, *, doc_ids: list[int] | None = None) -> pd.DataFrame:
+    """text, tokens (how often it occurs, everywhere or in these documents); the most frequent
+    first."""
+    return asked.frame(con, "token_texts", doc_ids=doc_ids)
 
 
-def word_documents(
-    con: DuckDBPyConnection, text: str, *, most: int = MOST, documents: int = DOCUMENTS
-) -> pd.DataFrame:
-    """doc_id, tokens (of the word), drawn; always in the same order, in which they are drawn until
-    they are so many documents or hold the word `most` times."""
-    return asked.frame(con, "word_documents", text=text, most=most, documents=documents)
+def word_documents(con: DuckDBPyConnection, text: str) -> pd.DataFrame:
+    """doc_id, tokens (of the word); always in the same order."""
+    return asked.frame(con, "word_documents", text=text)
+
+
+def drawn(held: pd.DataFrame, *, most: int = MOST, documents: int = DOCUMENTS) -> pd.DataFrame:
+    """The first rows of word_documents(), until they are so many or hold the word `most` times."""
+    return held[held.tokens.cumsum() - held.tokens < most].head(documents)
+
+
+def load_of(con: DuckDBPyConnection, doc_ids: list[int]) -> pd.DataFrame:
+    """layer_id, expert_id, tokens; only what was chosen."""
+    return asked.frame(con, "load_of", doc_ids=doc_ids)
 
 
 def word_choices(con: DuckDBPyConnection, text: str, doc_ids: list[int]) -> pd.DataFrame:
@@ -32,8 +40,8 @@ def word_choices(con: DuckDBPyConnection, text: str, doc_ids: list[int]) -> pd.D
 def range_words(
     con: DuckDBPyConnection, *, doc_ids: list[int], layer_ids: np.ndarray, expert_ids: np.ndarray
 ) -> pd.DataFrame:
-    """doc_id, text, inside (choices of these experts), choices (of all); a word of a document that
-    chose any."""
+    """doc_id, text, inside (the choices are of these experts, or of the others), choices; only what
+    was chosen."""
     experts = {"layer_ids": layer_ids.tolist(), "expert_ids": expert_ids.tolist()}
     return asked.frame(con, "range_words", doc_ids=doc_ids, **experts)
 

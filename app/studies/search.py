@@ -16,6 +16,8 @@ from app.views.shared.theme import visible
 LONGEST = 1_000  # characters of a search
 LEAST_BEGINNING = 2  # characters that a domain or a longer word may begin with
 NUMBER = re.compile(r"#?([0-9]{1,10})")
+ANY_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")  # of RE2's, also half a character
+QUOTED = 80  # characters of a search that are repeated
 
 
 def asked_text(text: str) -> str:
@@ -25,6 +27,11 @@ def asked_text(text: str) -> str:
     if len(text) > LONGEST:
         raise ValueError(f"A search may have {LONGEST:,} characters; this one has {len(text):,}")
     return text.strip() or text
+
+
+def quoted(text: str) -> str:
+    """Its beginning, where it is long."""
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}…"
 
 
 def expert_named(
@@ -49,10 +56,10 @@ def number_named(text: str) -> int | None:
 def domains_named(text: str, domains: Sequence[str]) -> list[str]:
     """The one of that name, or those that begin so, whatever the case."""
     text = text.casefold()
-    equal = [domain for domain in domains if domain.casefold() == text]
+    equal = [domain for domain in domains if domain.strip().casefold() == text]
     if equal or len(text) < LEAST_BEGINNING:
         return equal
-    return [domain for domain in domains if domain.casefold().startswith(text)]
+    return [domain for domain in domains if domain.strip().casefold().startswith(text)]
 
 
 def pattern_of(text: str, *, regex: bool) -> str:
@@ -64,7 +71,11 @@ def pattern_of(text: str, *, regex: bool) -> str:
         matches_nothing = pc.match_substring_regex(pa.array([""]), text)[0].as_py()
     except pa.ArrowInvalid as error:
         why = str(error).removeprefix("Invalid regular expression: ").split("\n")[0]
-        raise ValueError(f"This is no regular expression: {why}") from error
+        raise ValueError(f"This is no regular expression: {quoted(why)}") from error
+    if ANY_BYTE.search(text):
+        raise ValueError(
+            r"\C matches a single byte, which may be part of a character; write . for one"
+        )
     if matches_nothing:
         raise ValueError(
             "This regular expression matches an empty text, and so every place in every text"

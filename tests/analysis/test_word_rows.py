@@ -11,6 +11,10 @@ def test_words_are_counted_the_most_frequent_first(tiny: duckdb.DuckDBPyConnecti
     words = word_rows.token_texts(tiny)
     assert words.text.tolist() == [" 1", " +", " =", " x", "1", "hi", "x"]
     assert words.tokens.tolist() == [2, 1, 1, 1, 1, 1, 1]
+    of_two = word_rows.token_texts(tiny, doc_ids=[1, 2])
+    assert of_two.text.tolist() == [" 1", " =", " x", "hi", "x"]
+    assert of_two.tokens.tolist() == [1] * 5
+    assert word_rows.token_texts(tiny, doc_ids=[]).empty
 
 
 def test_a_token_without_text_is_a_word_by_its_number_or_its_name(
@@ -36,9 +40,10 @@ def test_documents_with_a_word_are_drawn_until_they_hold_it_often_enough(
     tiny: duckdb.DuckDBPyConnection,
 ) -> None:
     held = word_rows.word_documents(tiny, " 1")
-    assert held.to_dict("list") == {"doc_id": [0, 1], "tokens": [1, 1], "drawn": [True, True]}
-    assert word_rows.word_documents(tiny, " 1", most=1).drawn.tolist() == [True, False]
-    assert word_rows.word_documents(tiny, " 1", documents=1).drawn.tolist() == [True, False]
+    assert held.to_dict("list") == {"doc_id": [0, 1], "tokens": [1, 1]}
+    assert word_rows.drawn(held).doc_id.tolist() == [0, 1]
+    assert word_rows.drawn(held, most=1).doc_id.tolist() == [0]
+    assert word_rows.drawn(held, documents=1).doc_id.tolist() == [0]
     assert word_rows.word_documents(tiny, "1 ").empty
 
 
@@ -109,3 +114,11 @@ def test_sums_of_a_word_are_over_units(tiny: duckdb.DuckDBPyConnection, units: l
     assert of_layer.squares.to_dict() == {0: 1, 1: 4 if together else 2, 2: 1}
     length = 4 if together else 2
     assert of_layer.by_length.to_dict() == {0: length, 1: 2 * length, 2: length}
+
+
+def test_loads_are_those_of_the_texts_asked_for(tiny: duckdb.DuckDBPyConnection) -> None:
+    every = word_rows.load_of(tiny, [0, 1, 2])
+    assert every[every.layer_id == 0].tokens.tolist() == [5, 8, 3]
+    first = word_rows.load_of(tiny, [0])
+    assert first[first.layer_id == 0].tokens.sum() == 3 * 2
+    assert word_rows.load_of(tiny, []).empty

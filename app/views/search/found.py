@@ -12,6 +12,7 @@ from analysis.word_experts import WordSums, word_lift_table
 from app import stored, word_kinds
 from app.studies import search, word_index
 from app.trace import BY_IDENTITY, Trace
+from app.views.search.within import EVERYWHERE, Within
 from app.views.shared.layer_names import names_of
 
 SHOWN_TEXTS, SHOWN_CONTEXTS = 200, 12
@@ -25,6 +26,7 @@ class Word:
     text: str
     tokens: int
     documents: int
+    selected: bool  # of the selected texts alone, which its experts' loads are of too
     read_tokens: int  # those whose choices and contexts were read
     read_documents: int
     domains: pd.DataFrame
@@ -36,22 +38,22 @@ class Word:
         return bool(self.experts.q.notna().any())
 
 
-def _texts(trace: Trace) -> pd.DataFrame:
+def _texts(trace: Trace, within: Within = EVERYWHERE) -> pd.DataFrame:
     """text, tokens of every word; the most frequent first. Not to be changed."""
-    index = stored.beside(trace, word_kinds.WORDS)
-    return _counted(trace) if index is None else index.frame
+    index = None if within else stored.beside(trace, word_kinds.WORDS)
+    return _counted(trace, within) if index is None else index.frame
 
 
 @st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=BY_IDENTITY)
-def _counted(trace: Trace) -> pd.DataFrame:
+def _counted(trace: Trace, within: Within) -> pd.DataFrame:
     with trace.cursor() as con:
-        return word_rows.token_texts(con)
+        return word_rows.token_texts(con, doc_ids=within.doc_ids(trace))
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
-def words(trace: Trace, text: str, *, regex: bool) -> pd.DataFrame:
+def words(trace: Trace, text: str, *, regex: bool, within: Within = EVERYWHERE) -> pd.DataFrame:
     """text, tokens of the words that a search names, best first."""
-    return search.matching_words(_texts(trace), text, regex=regex)
+    return search.matching_words(_texts(trace, within), text, regex=regex)
 
 
 def names_words(trace: Trace) -> bool:
@@ -59,19 +61,20 @@ def names_words(trace: Trace) -> bool:
     return not trace.info.counts_only and not _texts(trace).empty
 
 
-def usual_word(trace: Trace) -> str:
+def usual_word(trace: Trace, within: Within) -> str:
     """One that occurs often; empty without any of letters."""
-    if not names_words(trace):
+    if trace.info.counts_only:
         return ""
-    spelled = (text.strip() for text in _texts(trace).text)
+    spelled = (text.strip() for text in _texts(trace, within).text)
     return next((text for text in spelled if text.isalpha() and len(text) > 2), "")
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
-def beginning(trace: Trace) -> str:
+def beginning(trace: Trace, within: Within) -> str:
     """A few words of a text; empty without any."""
     with trace.cursor() as con:
-        texts = queries.documents(con).text
+        every = queries.documents(con)
+    texts = every.text[every.doc_id.isin(within.documents(trace).doc_id)]
     first = (text.split()[:3] for text in texts if text.strip())
     return next((" ".join(words) for words in first if len(words) > 1), "")
 
@@ -92,18 +95,19 @@ def document(trace: Trace, text: str) -> pd.DataFrame:
     return row.assign(text=whole[:BEGINNING])
 
 
-def word(trace: Trace, text: str) -> Word:
-    return _word(trace, text, stored.source(trace, word_kinds.WORD_EXPERTS))
+def word(trace: Trace, text: str, within: Within = EVERYWHERE) -> Word:
+    return _word(trace, text, within, stored.source(trace, word_kinds.WORD_EXPERTS))
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
-def _word(trace: Trace, text: str, source: str) -> Word:
+def _word(trace: Trace, text: str, within: Within, source: str) -> Word:
     """`source`: of the index, if there is one."""
     most = word_index.most_read(trace.info, stored.domain_k(trace))
-    sums = _indexed(trace, text)
+    sums = None if within else _indexed(trace, text)
     with trace.cursor() as con:
-        held = word_rows.word_documents(con, text, most=most)
-        read = held[held.drawn]
+        held = word_rows.word_documents(con, text)
+        held = held[held.doc_id.isin(within.documents(trace).doc_id)]
+        read = word_rows.drawn(held, most=most)
         if sums is None:
             sums = _summed(trace, word_rows.word_choices(con, text, sorted(read.doc_id)))
         else:
@@ -111,17 +115,30 @@ def _word(trace: Trace, text: str, source: str) -> Word:
         shown = sorted(read.doc_id[:SHOWN_CONTEXTS])
         places = word_rows.word_places(con, text, shown)
         contexts = word_rows.token_contexts(con, places.doc_id.tolist(), places.position.tolist())
-    load_LE = np.nan_to_num(stored.expert_tokens(trace))
+    load_LE = _loads(trace, within)
     return Word(
         text=text,
         tokens=int(held.tokens.sum()),
         documents=len(held),
+        selected=bool(within),
         read_tokens=int(read.tokens.sum()),
         read_documents=len(read),
-        domains=_by_domain(trace, held),
+        domains=_by_domain(trace, held, within),
         experts=word_lift_table(sums, load_LE, experts_L=trace.info.layer_sizes),
         contexts=contexts,
     )
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _loads(trace: Trace, within: Within) -> np.ndarray:
+    """Choices of all tokens of these texts [L, E]."""
+    if not within:
+        return np.nan_to_num(stored.expert_tokens(trace))
+    load_LE = np.zeros((trace.info.num_layers, trace.info.num_experts))
+    with trace.cursor() as con:
+        rows = word_rows.load_of(con, within.doc_ids(trace) or [])
+    load_LE[rows.layer_id, rows.expert_id] = rows.tokens
+    return load_LE
 
 
 def _summed(trace: Trace, choices: pd.DataFrame) -> WordSums:
@@ -147,15 +164,17 @@ def _indexed(trace: Trace, text: str) -> WordSums | None:
     return WordSums(sums[0], sums[1], sums[2], n_groups=int(n_groups))
 
 
-def _by_domain(trace: Trace, held: pd.DataFrame) -> pd.DataFrame:
+def _by_domain(trace: Trace, held: pd.DataFrame, within: Within) -> pd.DataFrame:
     """domain, tokens (of the word), per_thousand (of the domain's tokens) with the ends of its
     interval over groups, n_documents (with it), of_texts; domains that have it, in the order
     shown."""
-    table = stored.documents(trace).rename(columns={"tokens": "size"})
+    table = within.documents(trace).rename(columns={"tokens": "size"})
     table = table.merge(held[["doc_id", "tokens"]], how="left", on="doc_id").fillna({"tokens": 0})
     rows = []
     for domain in trace.domains:
         of = table[table.domain == domain]
+        if of.empty:
+            continue
         groups = of.groupby("unit")[["tokens", "size"]].sum()
         share = share_interval(groups.tokens.to_numpy(), groups["size"].to_numpy())
         rows.append(
@@ -178,17 +197,18 @@ class Phrase:
     """Where a pattern matches."""
 
     documents: int
+    of: int  # texts that were searched
     domains: pd.DataFrame  # domain, n_documents (that match), of_texts
     texts: pd.DataFrame  # the first of them, in order
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=BY_IDENTITY)
-def phrase(trace: Trace, pattern: str) -> Phrase:
+def phrase(trace: Trace, pattern: str, within: Within = EVERYWHERE) -> Phrase:
+    every = within.documents(trace)
     with trace.cursor() as con:
-        doc_ids = word_rows.phrase_documents(con, pattern)
+        found = every[every.doc_id.isin(word_rows.phrase_documents(con, pattern))]
+        doc_ids = found.doc_id.tolist()
         excerpts = word_rows.phrase_excerpts(con, pattern, doc_ids[:SHOWN_TEXTS])
-    every = stored.documents(trace)
-    found = every[every.doc_id.isin(doc_ids)]
     by_domain = every.groupby("domain", sort=False).size().rename("of_texts").to_frame()
     by_domain.insert(0, "n_documents", found.groupby("domain").size())
     by_domain = by_domain.reindex([name for name in trace.domains if name in by_domain.index])
@@ -196,6 +216,7 @@ def phrase(trace: Trace, pattern: str) -> Phrase:
     columns = ["doc_id", "domain", "group", "tokens"]
     return Phrase(
         documents=len(doc_ids),
+        of=len(every),
         domains=by_domain,
         texts=excerpts.rename(columns={"match": "text"}).merge(found[columns], on="doc_id"),
     )

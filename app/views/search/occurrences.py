@@ -13,6 +13,7 @@ from app.views.search.panels import (
     spelled,
     word_panel,
 )
+from app.views.search.within import Within
 from app.views.shared import contexts, controls, selecting
 from app.views.shared.drawing import draw
 from data.words import counted
@@ -21,11 +22,11 @@ MOST_WORDS, MOST_EXCERPTS = 50, 20
 WORD = "word"  # in the link: which of the tokens found
 
 
-def draw_words(trace: Trace, words: pd.DataFrame) -> None:
+def draw_words(trace: Trace, words: pd.DataFrame, within: Within) -> None:
     """One of those found, chosen where there are several."""
     st.subheader("Token", anchor=False)
     chosen = str(words.text.iloc[0]) if len(words) == 1 else _choose(words)
-    _draw_word(trace, found.word(trace, chosen))
+    _draw_word(trace, found.word(trace, chosen, within))
 
 
 def _choose(words: pd.DataFrame) -> str:
@@ -59,10 +60,13 @@ def _draw_word(trace: Trace, word: Word) -> None:
     if word.tested and (cell := controls.clicked("word_lift")):
         selecting.go("specialization", layers=cell[:1], experts=(cell,))
     if word.read_documents < word.documents:
+        index = "The index, which is made by itself, has all occurrences."
+        if word.selected:
+            index = "The index is of all texts together, and not of those selected."
         controls.note(
             f"Experts: read {word.read_tokens:,} of its {word.tokens:,} occurrences, those in "
             f"{word.read_documents:,} of {word.documents:,} texts, always the same ones. Counts of "
-            "domains are of all. The index, which is made by itself, has all occurrences."
+            f"domains are of all. {index}"
         )
     left, right = st.columns(2, gap="large")
     with left:
@@ -78,7 +82,7 @@ def _draw_word(trace: Trace, word: Word) -> None:
 
 def draw_phrase(trace: Trace, phrase: Phrase, text: str, *, regex: bool) -> None:
     st.subheader("Texts", anchor=False)
-    controls.answer(phrase_answer(trace, text, phrase, regex=regex))
+    controls.answer(phrase_answer(text, phrase, regex=regex))
     shown = phrase.texts.head(MOST_EXCERPTS)
     left, right = st.columns([6, 5], gap="large")
     with left:

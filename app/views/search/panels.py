@@ -7,6 +7,7 @@ from analysis.excess import MIN_EXPECTED
 from analysis.significance import MAX_Q, specialists
 from analysis.specialization import MIN_LIFT
 from app import evidence
+from app.studies.search import quoted
 from app.trace import Trace
 from app.views.search.figures import word_heatmap
 from app.views.search.found import Phrase, Word
@@ -34,7 +35,7 @@ def word_panel(trace: Trace, word: Word, palette: Palette, *, only_sure: bool) -
             only_sure=only_sure,
             names=names,
         )
-        note = _note(experts, crowded=crowded(trace.info.num_layers, trace.info.num_experts))
+        note = _note(word, crowded=crowded(trace.info.num_layers, trace.info.num_experts))
     return Panel(
         name="experts_of_a_token",
         table=experts,
@@ -84,10 +85,11 @@ def listed(experts: pd.DataFrame) -> pd.DataFrame:
     return shown.drop(columns=["expected", "p", "n_groups"])
 
 
-def _note(experts: pd.DataFrame, *, crowded: bool) -> str:
-    tested, zoom = int(experts.q.notna().sum()), ZOOM if crowded else ""
+def _note(word: Word, *, crowded: bool) -> str:
+    tested, zoom = int(word.experts.q.notna().sum()), ZOOM if crowded else ""
+    where = " in the selected texts" if word.selected else ""
     return (
-        f"Orange: chosen more often than the expert's load explains, blue: less. "
+        f"Orange: chosen more often than the expert's load{where} explains, blue: less. "
         f"{sure_mark(crowded=crowded)}: q < {MAX_Q} ({tested:,} experts tested at once, "
         f"Benjamini-Hochberg). {'Grey' if crowded else 'Hatched'}: fewer than {MIN_EXPECTED} "
         "choices expected, so not tested. A word of one subject also shows that subject's "
@@ -101,9 +103,9 @@ def domains_panel(word: Word) -> Panel:
     return Panel(name="domains_of_a_token", table=word.domains, preview=word.domains[shown])
 
 
-def phrase_answer(trace: Trace, text: str, found: Phrase, *, regex: bool) -> str:
-    what = "An expression matches" if regex else f"“{text}” is"
-    of = counted(trace.info.num_documents, "text", "texts")
+def phrase_answer(text: str, found: Phrase, *, regex: bool) -> str:
+    what = "An expression matches" if regex else f"“{quoted(text)}” is"
+    of = counted(found.of, "text", "texts")
     return f"{what} in {found.documents:,} of {of}."
 
 

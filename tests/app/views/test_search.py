@@ -10,12 +10,13 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import word_rows
 from analysis.word_experts import COLUMNS
-from app import workspace
+from app import stored, workspace
 from app.commands.index import index
-from app.studies import word_index
+from app.studies import search, word_index
 from app.trace import Trace, open_trace
 from app.views.search import found, panels
 from app.views.search.figures import word_heatmap, word_text
+from app.views.search.within import Within
 from app.views.shared.theme import LIGHT
 from tests.app.markup import MARKUP
 from tests.app.pages import page, texts, words
@@ -148,7 +149,7 @@ def test_a_regular_expression_is_asked_for(tiny_page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "q", [MARKUP, "' OR 1=1 --", "\x00", "%s {0} $1", "*" * 1_001, "\\", "9" * 400]
+    "q", [MARKUP, "' OR 1=1 --", "\x00", "%s {0} $1", "*" * 1_001, "\\", "9" * 400, "3:99", "#999"]
 )
 def test_whatever_is_typed_is_answered_in_a_line(q: str, tiny_page: Path) -> None:
     app = page("search", q=q)
@@ -157,6 +158,29 @@ def test_whatever_is_typed_is_answered_in_a_line(q: str, tiny_page: Path) -> Non
     assert len(said) == 1
     assert "<b>" not in said[0].value
     assert said[0].value.endswith((r"\.", r"”\."))
+    assert len(said[0].value) < 400
+
+
+@pytest.mark.parametrize("q", [r"\C", r"\\\C", "(" * 999, "*", r"(a)\1", "a{1001}", "", r"x|"])
+def test_an_expression_that_cannot_be_searched_for_is_refused(q: str) -> None:
+    with pytest.raises(ValueError, match=r"regular expression|single byte") as refused:
+        search.pattern_of(q, regex=True)
+    assert len(str(refused.value)) < 150
+
+
+def test_an_expression_takes_no_more_time_than_a_text_has_characters(tiny_page: Path) -> None:
+    """By backtracking this one would take 2^1000 steps."""
+    assert search.pattern_of(r"\\C", regex=True)  # a backslash and a C
+    with open_trace(workspace.trace_file(tiny_page)).cursor() as con:
+        slow = con.execute("SELECT regexp_matches(repeat('a', 1000) || '!', '(a+)+$')").fetchall()
+    assert slow == [(False,)]
+    assert not page("search", q="(a+)+$", regex="true").exception
+
+
+def test_domains_are_found_whatever_their_names() -> None:
+    domains = ["  pad", "<b>x</b>", "a|b", "3:1", "数学"]
+    for name in domains:
+        assert search.domains_named(search.asked_text(name), domains) == [name]
 
 
 def test_traces_that_lack_something_say_so_in_a_line(traces: Path) -> None:
@@ -213,6 +237,53 @@ def test_a_sample_is_said_to_be_one_and_an_index_reads_all(
     assert f"Experts: read {word.read_tokens:,} of its {word.tokens:,} occurrences" in texts(app)
     index(uneven.path)
     assert "Experts: read" not in texts(page("search", q="the"))
+
+
+def test_what_is_selected_is_searched_and_all_texts_are_a_click_away(tiny_page: Path) -> None:
+    app = page("search", q="1", domain="code")
+    assert "Tokens and phrases: in the 1 selected of 3 texts." in texts(app)
+    assert "“␣1” occurs once in 1 text." in texts(app)  # and "1" nowhere, so there is no choice
+    assert "“1” is in 1 of 1 text." in texts(app)
+    assert not {str(button.key) for button in app.button if "_unused" in str(button.key)}
+    everywhere = app.button(key="search_all").click().run()
+    assert "domain" not in everywhere.query_params
+    assert "“␣1” occurs 2 times in 2 texts." in texts(everywhere)
+    nothing = page("search", q="hi", domain="code")
+    assert nothing.info[0].value.startswith("Nothing in the selected texts is called")
+    assert headings(page("search", q="#2", domain="code")) == ["Text 2"]  # a number is a name
+
+
+def test_texts_of_all_that_is_selected_are_searched(uneven: Trace) -> None:
+    code = Within(domains=("code",))
+    assert code.doc_ids(uneven) == list(range(1, 36, 3))
+    assert Within(domains=("code", "math"), groups=(1, 3, 5)).doc_ids(uneven) == [1, 3]
+    assert Within(domains=("code",), texts=(1, 2)).doc_ids(uneven) == [1]
+    assert Within(texts=(1,), groups=(2,)).doc_ids(uneven) == []
+    app = page("search", q="the", domain="code", text="0")
+    assert not app.exception
+    assert "No text is in all that is selected" in texts(app)
+
+
+def test_a_word_of_a_domain_is_compared_with_the_loads_of_that_domain(uneven: Trace) -> None:
+    """Every token of code prefers expert 7 of layer 1, whatever its word."""
+    everywhere, code = (found.word(uneven, " the", Within(domains=of)) for of in ((), ("code",)))
+    assert set(code.domains.domain) == {"code"}
+    assert code.documents == code.domains.n_documents.sum() <= 12
+    row = code.experts[(code.experts.layer_id == 1) & (code.experts.expert_id == 7)].iloc[0]
+    load_LE = np.nan_to_num(stored.expert_tokens(uneven, "code"))
+    assert row.load == pytest.approx(load_LE[1, 7] / load_LE[1].sum())
+    assert row.load > everywhere.experts[everywhere.experts.expert_id == 7].load.iloc[0]
+    words = found.words(uneven, "the", regex=False, within=Within(domains=("code",)))
+    assert words.tokens.tolist() == [code.tokens]
+    assert set(code.contexts.domain) == {"code"}
+
+
+def test_examples_are_of_the_selected_texts(uneven: Trace) -> None:
+    app = page("search", text="4")
+    beginning = [button.label for button in app.button if str(button.key) == "example_3"]
+    assert len(beginning) == 1
+    found_again = page("search", q=beginning[0].replace("\\", ""), text="4")
+    assert "is in 1 of 1 text." in texts(found_again)
 
 
 def rows() -> pd.DataFrame:
