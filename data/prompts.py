@@ -2,7 +2,7 @@
 
 - txt: one prompt a line; blank lines are ignored.
 - csv, jsonl, parquet: one prompt a row, in a column or field `text` or `prompt`, with an optional
-  `domain` and `group`. Rows without text are skipped and counted.
+  `domain` and `group`. Rows without text are left out, which is noted.
 
 Everything is UTF-8. What cannot be read is a ValueError that names file and line or row, cause and
 remedy.
@@ -22,7 +22,9 @@ from data.lines import DEFAULT_LIMITS, Limits, encodable
 from data.prompt_parquet import parquet_rows
 from data.prompt_rows import Notes, Unchecked, csv_rows, jsonl_rows, txt_rows
 from data.routing import Document
+from data.words import listed
 
+NAMED = 5  # rows without text, in a note
 READERS: dict[str, Callable[[Path, Limits, Notes], Iterator[Unchecked]]] = {
     ".txt": txt_rows,
     ".csv": csv_rows,
@@ -40,7 +42,7 @@ class PromptSummary:
     sha256: str  # of all texts, domains and given groups
     grouping: Grouping
     joined: Mapping[int, str]  # groups of the texts that are equal or nearly equal to another
-    notes: tuple[str, ...]  # what its author should know: columns not used, labels alike
+    notes: tuple[str, ...]  # for its author: columns not used, labels alike, rows without text
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,8 @@ def summarize_prompts(path: Path, limits: Limits = DEFAULT_LIMITS) -> PromptSumm
 
 def rows(path: Path, limits: Limits, notes: Notes) -> Iterator[Row]:
     """Checked rows: the text is None where a row has none."""
-    documents = characters = 0
-    groups, domains = GroupDomains(), set[str]()
+    documents = characters = without = 0
+    groups, domains, first_without = GroupDomains(), set[str](), list[int]()
     for place, unchecked, *labels in reader(path)(path, limits, notes):
         where = f"{path.name}:{place}"
         text = checked_text(unchecked, where, limits)
@@ -125,6 +127,8 @@ def rows(path: Path, limits: Limits, notes: Notes) -> Iterator[Row]:
             domains.update(filter(None, [domain]))
         yield place, text, domain, group
         if text is None:
+            without += 1
+            first_without += [place][: NAMED - len(first_without)]
             continue
         documents += 1
         characters += len(text)
@@ -134,6 +138,18 @@ def rows(path: Path, limits: Limits, notes: Notes) -> Iterator[Row]:
                 f"{limits.total_characters:,} characters; split the file"
             )
     notes |= dict.fromkeys(look_alikes_in_words(domains))
+    if without:
+        what = "row" if path.suffix.lower() == ".parquet" else "line"
+        notes[_without_text(without, first_without, what)] = None
+
+
+def _without_text(count: int, first: list[int], what: str) -> str:
+    """How many rows have no text, and the first of them."""
+    more = [f"{count - len(first):,} more"] if count > len(first) else []
+    which = listed([f"{place:,}" for place in first] + more)
+    if count == 1:
+        return f"1 row has no text and was left out: {what} {which}"
+    return f"{count:,} rows have no text and were left out: {what}s {which}"
 
 
 def reader(path: Path) -> Callable[[Path, Limits, Notes], Iterator[Unchecked]]:

@@ -85,8 +85,6 @@ def report(figures: dict[str, object], *, grouping: Grouping | None = None, as_j
             f"{counted(cut, 'document was', 'documents were')} longer than the context: "
             f"{counted(figures['truncated_tokens'], 'token', 'tokens')} cut"
         )
-    if skipped := figures.get("skipped_rows"):
-        print(f"{counted(skipped, 'row', 'rows')} without text skipped")
     notes = figures.get("notes", [])
     assert isinstance(notes, list)
     for note in notes:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.lines import Limits
-from data.prompts import read_documents, summarize_prompts
+from data.lines import DEFAULT_LIMITS, Limits
+from data.prompts import read_documents, read_prompts, summarize_prompts
 from tests.data.prompt_files import Write, parquet, read
 
 
@@ -36,6 +36,16 @@ def test_rows_without_text_are_counted_not_numbered(write: Write) -> None:
     assert [document.doc_id for document in read_documents(path)] == [0, 1]
     summary = summarize_prompts(path)
     assert (summary.documents, summary.skipped) == (2, 1)
+    assert summary.notes == ("1 row has no text and was left out: line 3",)
+
+
+def test_of_many_rows_without_text_the_first_are_named(write: Write) -> None:
+    lines = ['{"text": "a"}', *['{"text": null}'] * 1_200]
+    note = "1,200 rows have no text and were left out: lines 2, 3, 4, 5, 6 and 1,195 more"
+    assert summarize_prompts(write("p.jsonl", "\n".join(lines))).notes == (note,)
+    path = parquet(write("p.parquet", ""), text=["a", "", None])
+    two = "2 rows have no text and were left out: rows 2 and 3"
+    assert read_prompts(path, DEFAULT_LIMITS).notes == (two,)
 
 
 def test_the_hash_is_of_texts_and_domains_whatever_the_format(write: Write) -> None:

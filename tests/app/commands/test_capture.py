@@ -49,7 +49,7 @@ def test_capture_says_in_words_what_was_cut_and_skipped(tmp_path: Path, folder: 
     result = run(prompts, "--out", tmp_path / "t.duckdb", "--model", folder)
     assert "2 documents, 20 tokens" in result.stdout
     assert "1 document was longer than the context: 7 tokens cut" in result.stdout
-    assert "1 row without text skipped" in result.stdout
+    assert "note: 1 row has no text and was left out: line 4" in result.stdout
 
 
 def test_capture_notes_columns_that_it_does_not_use(tmp_path: Path, folder: Path) -> None:
