@@ -67,8 +67,8 @@ if __name__ == "__main__":  # a spawned process imports this file too
     all_jobs().draw_first()
     tour.draw(name)
     try:
-        chosen.run()
-        selecting.leave()
+        with selecting.shown():
+            chosen.run()
         garbage.spare_what_is_loaded(chosen.url_path)
     except TraceError as error:  # a damaged part of an opened trace, or it took too long
         controls.refused(UNREADABLE, error)

@@ -3,7 +3,7 @@
     python -m benchmarks.bench_pages                     # traces/demo.duckdb
     python -m benchmarks.bench_pages --shape v3
     python -m benchmarks.bench_pages --trace FILE
-    python -m benchmarks.bench_pages --clicks    # instead: every option of every page
+    python -m benchmarks.bench_pages --clicks    # instead: options and figures of every page
 
 The trace is linked into a folder where nothing lies beside it. Needs chromium. Prints a table; the
 last line is one JSON object.
@@ -32,7 +32,7 @@ import psutil
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from benchmarks import shapes
-from benchmarks.clicks import Click, clicks
+from benchmarks.clicks import Click, clicks, clicks_on_figures
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "traces" / "demo.duckdb"
@@ -160,7 +160,9 @@ def clicked(folder: Path) -> dict[str, list[Click]]:
             found = {}
             for name in [*list(PAGES)[1:], "Overview"]:
                 timed(page, name, None)
-                found[name] = clicks(page)
+                reopen = partial(timed, page, name, partial(page.goto, page.url))
+                found[name] = [*clicks(page), *clicks_on_figures(page, reopen)]
+                print(f"{name}: {len(found[name])} clicks", file=sys.stderr, flush=True)
         browser.close()
     return found
 

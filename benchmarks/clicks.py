@@ -1,6 +1,8 @@
-"""Clicks on a page that is open: every option that is not chosen, and how long its answer takes."""
+"""Clicks on a page that is open: every option that is not chosen and the middle of every figure,
+and how long the answer takes."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -8,6 +10,8 @@ from playwright.sync_api import Locator, Page
 
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 STATE = "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState"
+KEY = """chart => [...chart.closest('[class*=st-key-]').classList].find(
+    name => name.startsWith('st-key-'))"""
 MOST_OPTIONS = 3  # of one group
 AGAIN = 3  # times each option
 SETTLED = """() => new Promise(done => {
@@ -32,10 +36,12 @@ class Click:
 
 
 def clicks(page: Page) -> list[Click]:
-    """Of every group of buttons in the page's main part."""
+    """Of every group of buttons that shows in the page's main part."""
     groups = page.locator("[data-testid=stMain] [data-testid=stButtonGroup]")
     found = []
     for number in range(groups.count()):
+        if not groups.nth(number).is_visible():  # in a fold that is closed
+            continue
         label = groups.nth(number).locator("label").first.inner_text()
         options = groups.nth(number).get_by_role("radio").all_inner_texts()[:MOST_OPTIONS]
         times = {option: list[float]() for option in options}
@@ -49,6 +55,25 @@ def clicks(page: Page) -> list[Click]:
             for option, seconds in times.items()
             if seconds
         ]
+    return found
+
+
+def clicks_on_figures(page: Page, reopen: Callable[[], object]) -> list[Click]:
+    """That do something; `reopen` the page after each, as it was before."""
+    charts = page.locator("[data-testid=stMain] [data-testid=stPlotlyChart]")
+    keys = [str(chart.evaluate(KEY)) for chart in charts.all() if chart.is_visible()]
+    found = []
+    for key in keys:
+        seconds = []
+        for _ in range(AGAIN):
+            middle = page.locator(f".{key} .nsewdrag").first
+            before = page.url
+            took = answered(page, middle)
+            if page.url != before:
+                seconds.append(took)
+                reopen()
+        if seconds:
+            found.append(Click(f"figure {key.removeprefix('st-key-')}", median(seconds)))
     return found
 
 

@@ -32,7 +32,7 @@ PAGES = {
 }
 
 
-def page(name: str, **query: str) -> AppTest:
+def page(name: str, **query: str | list[str]) -> AppTest:
     app = AppTest.from_file(str(APP / "navigation.py"), default_timeout=60)
     for key, value in query.items():
         app.query_params[key] = value

@@ -43,9 +43,21 @@ ARGUMENTS = [
 WAIT = 180_000  # milliseconds, on a busy machine
 
 
+QUIET = """(since) => {
+  const app = document.querySelector("[data-testid=stApp]");
+  const busy = app?.dataset.testScriptState !== "notRunning"
+    || document.querySelector("[data-testid=stSkeleton], [data-stale=true]");
+  if (busy || !(window.quietSince > since)) window.quietSince = performance.now();
+  return !busy && performance.now() - window.quietSince >= 300;
+}"""
+
+
 def settled(page: Page) -> None:
-    page.wait_for_timeout(500)
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    """The last action is answered and all of the answer is drawn: for a while the script does not
+    run, also not once more, and nothing stands in for what is still to come. A browser fetches the
+    code of each kind of element when it first meets one, which may be after the script has run."""
+    page.wait_for_timeout(300)  # the script may not have begun yet
+    page.wait_for_function(QUIET, arg=page.evaluate("performance.now()"), polling=50)
 
 
 def write_workspace(folder: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import FloatRect, Page, expect
 
+from tests.browser import dashboard
 from tests.browser.hostile import HOSTILE
 
 pytestmark = pytest.mark.slow
@@ -31,9 +32,7 @@ PAGES = {
 
 
 def settled(page: Page) -> None:
-    """The script has answered the last action: it may not have begun yet, so give it a moment."""
-    page.wait_for_timeout(300)
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    dashboard.settled(page)
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
 

@@ -113,7 +113,7 @@ def test_a_continuation_is_seen_as_it_comes_and_kept_when_it_is_stopped(
 def test_a_finished_run_is_seen_by_its_link(page: Page) -> None:
     text = "a dog ran after its own tail"  # names it among the jobs of other tests
     page.goto("/prompts?trace=plain")
-    page.get_by_label("Paste a text").fill(text)
+    page.get_by_label("Paste a text", exact=True).fill(text)
     settled(page)
     page.get_by_role("button", name="Run", exact=True).press("Enter")
     page.get_by_text("your run").wait_for()

@@ -4,6 +4,7 @@ import re
 import struct
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -95,12 +96,17 @@ def test_the_selection_goes_along_to_every_page_and_back(page: Page) -> None:
 
 
 def test_what_a_link_names_and_the_trace_has_not_is_said(page: Page) -> None:
-    opened(page, "specialization?trace=plain&layer=7&expert=1:99&domain=<b>no</b>")
+    query = "layer=7&expert=1:99&domain=<b>no</b>&order=speed&tour=9&utm_source=a+letter"
+    opened(page, f"specialization?trace=plain&{query}")
     said = page.get_by_test_id("stAlert")
+    expect(said).to_have_count(1)
     expect(said).to_contain_text("layer 7")
     expect(said).to_contain_text("expert 1:99")
     expect(said).to_contain_text("<b>no</b>")
-    assert set(asked(page)) == {"trace"}
+    expect(said).to_contain_text("order=speed")
+    expect(said).to_contain_text("tour=9")
+    expect(said).not_to_contain_text("letter")
+    assert set(asked(page)) == {"trace", "utm_source"}
 
 
 def test_an_expert_leads_to_its_texts_with_the_keyboard(page: Page) -> None:
@@ -125,16 +131,50 @@ def test_a_row_of_a_table_is_opened_with_the_keyboard(page: Page) -> None:
     assert len(chips(page)) == 1
 
 
+def saved(page: Page, name: str, folder: Path) -> bytes:
+    """From an open menu."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=name).click()
+    download.value.save_as(folder / name)
+    return (folder / name).read_bytes()
+
+
 def test_a_figure_is_saved_for_a_paper(page: Page, tmp_path: Path) -> None:
     opened(page, "load_balance?trace=plain")
     page.locator(".js-plotly-plot .heatmaplayer image").first.wait_for()
     page.get_by_role("button", name="Save").first.click()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Paper column as PNG").click()
-    download.value.save_as(tmp_path / "figure.png")
-    content = (tmp_path / "figure.png").read_bytes()
+    content = saved(page, "Paper column as PNG", tmp_path)
     width, _ = struct.unpack(">II", content[16:24])
     assert (content[:4], width) == (b"\x89PNG", 1680)
+    assert saved(page, "Slide as SVG", tmp_path).startswith(b"<svg")  # from the same open menu
+    assert saved(page, "expert load.csv", tmp_path).startswith(b'"layer_id",')
+
+
+def test_the_tokens_of_a_text_are_saved_with_their_experts(page: Page, tmp_path: Path) -> None:
+    opened(page, "prompts?trace=hostile&text=0")
+    page.locator(".st-key-save_strip button").click()
+    svg = ElementTree.fromstring(saved(page, "Paper column as SVG", tmp_path))
+    assert svg.get("width") == "420"
+    texts = [of.text or "" for of in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert "src=http://evil.test/a.png" in " ".join(texts)
+    assert saved(page, "Slide as PNG", tmp_path)[:4] == b"\x89PNG"
+    assert b"expert_id" in saved(page, "coloured tokens.csv", tmp_path)
+
+
+def test_the_link_is_copied_from_a_figure_and_from_the_map(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened(page, "load_balance?trace=plain&sort=load")
+    page.get_by_role("button", name="Save").first.click()
+    copied(page, "Copy the link to this page")
+    opened(page, "domain_clusters?trace=plain")
+    page.locator(".map[data-drawn]").wait_for()
+    copied(page, "Copy link")
+
+
+def copied(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name).click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
 
 
 def test_a_control_is_in_the_link_after_a_part_was_selected_too(page: Page) -> None:
@@ -158,14 +198,44 @@ def test_one_step_back_from_a_click_shows_the_page_as_it_was_left(page: Page) ->
     expect(page.get_by_text("Which experts prefer which domain?")).to_be_visible()
     settled(page)
     assert chips(page) == ["Layer 1", "Expert 1:2"]
+    assert pressed(page)["Order experts by"] == "number"
+
+
+def test_one_step_back_from_the_sidebar_shows_the_page_as_it_was_left(page: Page) -> None:
+    opened(page, "specialization?trace=plain&layer=1&expert=1:2")
+    page.get_by_role("radio", name="number", exact=True).click()
+    settled(page)
+    before, address = pressed(page), asked(page)
+    page.get_by_role("link", name="Training").click()
+    expect(page.get_by_text("When did the experts settle")).to_be_visible()
+    settled(page)
+    page.go_back()
+    expect(page.get_by_text("Which experts prefer which domain?")).to_be_visible()
+    settled(page)
+    assert (pressed(page), asked(page)) == (before, address)
+    assert before["Order experts by"] == "number"
+
+
+def test_a_page_chosen_in_the_sidebar_shows_what_is_selected_now(page: Page) -> None:
+    opened(page, "coactivation?trace=plain&layer=1&arrange=number")
+    page.get_by_role("link", name="Specialization").click()
+    expect(page.get_by_text("Which experts prefer which domain?")).to_be_visible()
+    settled(page)
+    page.get_by_role("radio", name="0", exact=True).first.click()
+    settled(page)
+    page.get_by_role("link", name="Co-activation").click()
+    expect(page.get_by_text("Which experts work together?")).to_be_visible()
+    settled(page)
+    assert pressed(page)["MoE layer"] == "0"
+    assert pressed(page)["Order experts by"] == "number"
 
 
 def test_a_page_is_opened_by_a_click_right_after_typing(page: Page) -> None:
     opened(page, "prompts?trace=plain")
-    page.get_by_label("Paste a text").fill("typed just now")
+    page.get_by_label("Paste a text", exact=True).fill("typed just now")
     page.get_by_role("link", name="Vocabulary").click()  # pressed for no time at all, as by a touch
     expect(page.get_by_text("Do experts follow the word or the subject?")).to_be_visible()
     settled(page)
     assert chips(page) == []
     page.get_by_role("link", name="Prompts").click(delay=100)
-    expect(page.get_by_label("Paste a text")).to_have_value("typed just now")
+    expect(page.get_by_label("Paste a text", exact=True)).to_have_value("typed just now")

@@ -40,7 +40,7 @@ def test_a_model_is_chosen_loaded_run_and_unloaded(browser: Browser, tmp_path: P
         for tab in (page, other):
             tab.get_by_role("button", name="Unload").wait_for()
             expect(tab.locator(".rs-model")).to_contain_text(", loaded")
-        page.get_by_label("Paste a text").fill("the cat sat on the mat")
+        page.get_by_label("Paste a text", exact=True).fill("the cat sat on the mat")
         settled(page)
         page.get_by_role("button", name="Run", exact=True).press("Enter")
         page.get_by_text(f"Read by the model {NAME}.").wait_for()

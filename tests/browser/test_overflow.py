@@ -1,4 +1,5 @@
-"""Nothing on a page reaches beyond the window and no word is cut, on a desktop and a phone."""
+"""Nothing on a page reaches beyond the window, no word is cut, and labels beside each other stand
+in line, on a wide screen, a laptop and a phone."""
 
 from collections.abc import Iterator
 
@@ -10,7 +11,11 @@ from tests.browser.dashboard import WAIT, settled
 
 pytestmark = pytest.mark.slow
 
-WINDOWS = {"desktop": (1280, 900, "light"), "phone": (390, 844, "dark")}
+WINDOWS = {
+    "wide": (1920, 1080, "light"),
+    "laptop": (1280, 900, "light"),
+    "phone": (390, 844, "dark"),
+}
 BEYOND = """() => {
   const main = document.querySelector('[data-testid=stMain]');
   const found = [];
@@ -29,6 +34,20 @@ BEYOND = """() => {
     const written = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
     const cut = style.textOverflow === 'ellipsis' && one.scrollWidth > one.clientWidth + 1;
     if (written && cut) found.push(`cut: ${says(one)}`);
+  }
+  for (const row of main.querySelectorAll('.stHorizontalBlock')) {
+    const lines = {}; // of controls, by where they end
+    for (const one of row.children) {
+      const label = one.querySelector(
+        ':scope > :is(.stSelectbox, .stNumberInput, .stButtonGroup) > label');
+      const end = Math.round(one.getBoundingClientRect().bottom);
+      if (label) (lines[end] ??= []).push([label.getBoundingClientRect().top, says(label)]);
+    }
+    for (const line of Object.values(lines)) {
+      const [top, name] = line[0];
+      const askew = line.filter(([at]) => Math.abs(at - top) > 2);
+      askew.forEach(([, other]) => found.push(`out of line: ${name}, ${other}`));
+    }
   }
   return found;
 }"""
@@ -50,3 +69,16 @@ def test_nothing_reaches_beyond_the_window(name: str, window: Page) -> None:
     expect(window.locator(".rs-question")).to_have_text(PAGES[name])
     settled(window)
     assert window.evaluate(BEYOND) == []
+
+
+def test_the_tokens_of_a_text_are_on_the_first_screen(window: Page) -> None:
+    size = window.viewport_size
+    if size is None or size["width"] < 1000:
+        pytest.skip("on a phone the form comes first")
+    window.goto("/prompts?trace=wide")
+    first = window.locator(".chip").first
+    first.wait_for()
+    settled(window)
+    box = first.bounding_box()
+    assert box is not None
+    assert box["y"] + 3 * box["height"] < size["height"]

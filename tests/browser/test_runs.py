@@ -32,7 +32,7 @@ def tokens(page: Page) -> list[str]:
 def write(page: Page, text: str) -> None:
     page.get_by_role("button", name="Run", exact=True).wait_for()
     settled(page)
-    page.get_by_label("Paste a text").fill(text)
+    page.get_by_label("Paste a text", exact=True).fill(text)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_what_is_typed_and_uploaded_is_there_after_another_page(page: Page, tmp_
     settled(page)
     page.get_by_role("link", name="Prompts").click()
     page.get_by_text("2 texts. Blank lines").wait_for()
-    assert page.get_by_label("Paste a text").input_value() == TEXT
+    assert page.get_by_label("Paste a text", exact=True).input_value() == TEXT
     page.get_by_text("Let the model continue the text · 12 new tokens").wait_for()
     file = tmp_path / "my prompts.txt"
     file.write_text("the cat\n")

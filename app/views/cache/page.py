@@ -9,7 +9,7 @@ from app.commands.cache import BANDWIDTH, FASTEST
 from app.jobs import beside
 from app.views.cache import panels
 from app.views.cache.replayed import replayed
-from app.views.shared import controls, limits, needs, progress
+from app.views.shared import controls, left_out, limits, needs, progress
 from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
@@ -46,7 +46,7 @@ with st.spinner(evidence.WAIT):
         found = replayed(trace, per_layer=per_layer, cold=cold)
     except ValueError as error:
         st.info(str(error))
-        st.stop()
+        left_out.stop()
 sizes = found.sizes
 middle = sizes[len(sizes) // 2]
 slots = sizes[0]

@@ -73,7 +73,7 @@ def headline(found: Replayed, setting: Setting, costs: Costs) -> list[tuple[str,
         ("Misses a token", f"{best.misses:.1f}", f"prefetching {ahead.misses:.1f}"),
     ]
     if costs.expert_bytes:
-        least = _milliseconds(ahead.wait_ms).removesuffix(" ms")  # if all arrives in time
+        least = _milliseconds(ahead.wait_ms).split()[0]  # if all arrives in time
         cards += [
             (
                 "Loaded a token",
@@ -278,8 +278,14 @@ def _gain(row: pd.Series) -> str:
 
 
 def _megabytes(amount: float) -> str:
-    return f"{amount:,.0f} MB" if amount >= 100 else f"{amount:.3g} MB"
+    return _with_unit(amount, "MB")
 
 
 def _milliseconds(time: float) -> str:
-    return f"{time:,.0f} ms" if time >= 100 else f"{time:.3g} ms"
+    return _with_unit(time, "ms")
+
+
+def _with_unit(amount: float, unit: str) -> str:
+    """On one line."""
+    number = f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
+    return f"{number}\N{NO-BREAK SPACE}{unit}"

@@ -6,7 +6,15 @@ import plotly.graph_objects as go
 from analysis.cause_tests import CONFIRMED, INCOMPARABLE, NOT_CONFIRMED
 from analysis.groups import NOT_ENOUGH, in_words
 from app.views.shared.intervals import probability
-from app.views.shared.theme import Palette, column_text, domain_colors, frame, label, literal
+from app.views.shared.theme import (
+    Palette,
+    annotate,
+    column_text,
+    domain_colors,
+    frame,
+    label,
+    literal,
+)
 
 ROW = 46  # pixels
 SYMBOLS = {"own": "circle", "others": "diamond-open", "controls' own": "square-open"}
@@ -48,9 +56,15 @@ def cause_rows(table: pd.DataFrame, palette: Palette) -> go.Figure:
         figure.data[-1].error_x.color = palette.muted
     frame(figure, palette, height=110 + ROW * len(experts), legend=True)
     figure.update_layout(margin={"r": 130})
-    for row, verdict in enumerate(experts.verdict):
-        color = palette.text if verdict == CONFIRMED else palette.muted
-        column_text(figure, row, SHORT.get(verdict, verdict), place=122, color=color)
+    shades = experts.verdict.map({CONFIRMED: palette.text}).fillna(palette.muted)
+    verdicts = [SHORT.get(verdict, verdict) for verdict in experts.verdict]
+    annotate(
+        figure,
+        (
+            column_text(row, verdict, place=122, color=shade)
+            for row, (verdict, shade) in enumerate(zip(verdicts, shades, strict=True))
+        ),
+    )
     figure.add_vline(x=0, line={"color": palette.neutral, "width": 1})
     figure.update_xaxes(title_text="change in loss without the expert (nats per token)")
     names = [

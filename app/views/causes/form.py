@@ -11,18 +11,24 @@ from app.jobs.job import Place
 from app.jobs.queue import all_jobs
 from app.studies import ablation
 from app.trace import Trace
-from app.views.shared import progress, selecting
+from app.views.shared import controls, progress, selecting
 
 ASKED = "experts_asked"  # what of the selection stands in the form
 FORM_TEXT = "Experts as LAYER:EXPERT (empty: the clearest specialist of each domain)"
 
 
-def draw_form(trace: Trace) -> None:
-    """The form, or the job that it started."""
+def draw_form(trace: Trace, *, first: bool) -> None:
+    """The form, or the job that it started, or why no expert can be left out. `first`: none has
+    been yet."""
     if reason := unusable(trace.info):
-        st.info("No expert can be left out here, because")
-        st.code(reason, language=None)
+        which = "No expert" if first else "No more experts"
+        st.info(f"{which} of this trace can be left out here: {controls.unmarked(reason)}.")
         return
+    if first:
+        st.info(
+            "No expert of this trace has been left out yet. Choose some below, or run "
+            "`routescope ablate --trace`."
+        )
     key = f"causes|{trace.identity}"
     job = all_jobs().get(key)
     if job is not None and job.active:

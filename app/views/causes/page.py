@@ -14,7 +14,7 @@ from app.views.shared.selection import expert_words
 from app.views.shared.trace_choice import trace_page
 from data.sidecar import Reason, Sidecar
 
-trace = trace_page("Does removing a specialist hurt its own domain?", uses=("experts", "domains"))
+trace = trace_page("Does removing a specialist hurt its own domain?", uses=("experts", "domain"))
 needs.tokens(trace, "what texts lose without an expert")
 palette = controls.palette()
 stored = trace.beside(sidecars.CAUSES)
@@ -50,14 +50,10 @@ def draw_causes(causes: pd.DataFrame) -> None:
 
 if isinstance(stored, Sidecar):
     draw_causes(with_verdicts(stored.frame))
-elif stored.reason is Reason.NOT_MADE:
-    st.info(
-        "No expert of this trace has been left out yet. Start here, or run "
-        "`routescope ablate --trace`."
-    )
-else:
+elif stored.reason is not Reason.NOT_MADE:
     limits.draw_lines([stored.line])
-form.draw_form(trace)
+first = not isinstance(stored, Sidecar) and stored.reason is Reason.NOT_MADE
+form.draw_form(trace, first=first)
 
 try:
     table = ablation.experiments(workspace.checkpoint())

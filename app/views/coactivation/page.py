@@ -22,7 +22,7 @@ from app.views.shared.trace_choice import trace_page
 
 NULLS: dict[str, Null] = {"fixed loads": "load", "uniform choice": "uniform"}
 
-trace = trace_page("Which experts work together?", uses=("layers", "experts"))
+trace = trace_page("Which experts work together?", uses=("layer", "expert"))
 needs.tokens(trace, "which experts are chosen together")
 with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
     layer_id = layer_chooser.layer_of(trace, layer_figure(trace))

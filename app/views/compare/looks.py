@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from analysis.matching.experts import corresponding_layers
 from app.jobs import beside
@@ -15,13 +14,14 @@ from app.views.compare import every_figure as pages
 from app.views.compare import expert_panels, flips_panels, panels, weights
 from app.views.compare.figures import beside_another, on_one_scale
 from app.views.shared import coming, controls, layer_chooser
-from app.views.shared.drawing import draw, draw_side_by_side
+from app.views.shared.drawing import draw, draw_menu, draw_side_by_side
 from app.views.shared.intervals import MEASURES
 from app.views.shared.layer_names import names_of
 from app.views.shared.panel import Panel
 from data.connection import TraceError
 
 ABREAST = 2
+ELSE = "Choose a trace of the same model, or look at every figure."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,18 @@ def compared(first: Trace, second: Trace) -> Shown:
         renaming, said = naming(*sides, matched, why)
     key = "" if renaming is None else renaming.expert_LE.tobytes().hex()
     found = panels.difference(first, second, renaming, key)
-    notes = [line for line in (said, *found.lacking) if line]
+    notes = [_sentence(line) for line in (said, *found.lacking) if line]
     return Shown(first, second, found, notes, renamed=renaming is not None)
+
+
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:].removesuffix('.')}."
 
 
 def loads(shown: Shown, sides: list[Trace]) -> None:
     info = shown.first.info
     if shown.found.loads is None or shown.found.loads.empty:
-        st.info("No expert of one is an expert of the other, so no load can be compared.")
+        st.info(f"No expert of one is an expert of the other, so no load can be compared. {ELSE}")
         return
     sure = controls.only_sure(info.num_layers, info.num_experts)
     for panel in expert_panels.loads(shown.first, shown.found, controls.palette(), only_sure=sure):
@@ -67,7 +71,9 @@ def loads(shown: Shown, sides: list[Trace]) -> None:
 
 def lifts(shown: Shown, sides: list[Trace]) -> None:
     if shown.found.loads is None:
-        st.info("No expert of one is an expert of the other, so no preference can be compared.")
+        st.info(
+            f"No expert of one is an expert of the other, so no preference can be compared. {ELSE}"
+        )
         return
     if shown.found.lifts is None:
         st.info("Preferences for domains need two domains or more that both have.")
@@ -151,9 +157,9 @@ def every_figure(shown: Shown, sides: list[Trace]) -> None:
             columns = st.columns(ABREAST, gap="large")
             for place, column in enumerate(columns, start):
                 if place < len(drawn):
-                    _draw_one(drawn[place], titles[place], column)
-                    if drawn[place].note and not same:
-                        with column:
+                    with column:
+                        _draw_one(drawn[place], sides[place], titles[place], key=f"{name}_{place}")
+                        if drawn[place].note and not same:
                             controls.note(drawn[place].note)
         if same and drawn[0].note:
             controls.note(drawn[0].note)
@@ -205,15 +211,16 @@ def _say_what_is_coming(side: Trace) -> None:
     coming.draw(side)
 
 
-def _draw_one(panel: Panel, title: str, column: DeltaGenerator) -> None:
-    with column:
-        of = f" · {panel.title}" if panel.title else ""
-        st.markdown(f"**{controls.unmarked(title)}**{of}")
-        if panel.answer:
-            controls.answer(panel.answer)
-        assert panel.figure is not None
-        beside_another(panel.figure)
-        controls.chart(panel.figure, alt=panel.alt, key=f"{panel.name} {title}")
+def _draw_one(panel: Panel, side: Trace, title: str, *, key: str) -> None:
+    """`key`: of its place on the page."""
+    of = f" · {panel.title}" if panel.title else ""
+    st.markdown(f"**{controls.unmarked(title)}**{of}")
+    if panel.answer:
+        controls.answer(panel.answer)
+    assert panel.figure is not None
+    beside_another(panel.figure)
+    controls.chart(panel.figure, alt=panel.alt, key=key)
+    draw_menu(panel.table, name=panel.name, chart=key, subject=side)
 
 
 def _figures_of(page: str, side: Trace, layer_id: int) -> dict[str, Panel]:

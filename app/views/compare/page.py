@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.views.compare import flips_panels, looks, panels
-from app.views.compare.sides import say_what_is_missing, second_of, sides_of
+from app.views.compare.sides import second_of, sides_of
 from app.views.shared import controls
 from app.views.shared.trace_choice import trace_page
 
@@ -16,8 +16,7 @@ LOOKS = {
     "every figure": looks.every_figure,
 }
 
-trace = trace_page("What changed from one trace to another?", uses=("layers",))
-say_what_is_missing()
+trace = trace_page("What changed from one trace to another?", uses=("layer",))
 with st.container(horizontal=True, gap="large"):
     sides = sides_of(trace)
     second = second_of(sides)

@@ -10,7 +10,7 @@ from analysis import queries
 from app import parts, prompt_runs, workspace
 from app.studies.summary import is_large
 from app.trace import BY_IDENTITY, Trace, open_trace
-from app.views.shared import controls
+from app.views.shared import controls, left_out
 from app.views.shared.trace_choice import UNREADABLE, say_missing
 
 MOST = 4
@@ -32,7 +32,7 @@ def sides_of(trace: Trace) -> list[Trace]:
             "There is one trace, of one phase, one domain and one group of texts: nothing to "
             "compare it with. Capture another with `routescope capture`."
         )
-        st.stop()
+        left_out.stop()
     if not runs:
         say_missing(st.query_params.get_all(OF_RUNS), [], what="run")
         st.query_params.pop(OF_RUNS, None)
@@ -45,11 +45,10 @@ def sides_of(trace: Trace) -> list[Trace]:
         return [trace, *_opened(_chosen_runs(runs))]
     names = kinds[kind]
     if kind == "domains":
-        say_missing(st.query_params.get_all("domains"), names, what="domain")
         names = _chosen("Domains", names, most=MOST, default=names[:2])
     if len(names) < 2:
         st.info("Choose two or more.")
-        st.stop()
+        left_out.stop()
     return _opened([replace(trace.file, part=name) for name in names])
 
 
@@ -80,20 +79,12 @@ def _chosen_runs(runs: dict[str, workspace.TraceFile]) -> list[workspace.TraceFi
     )
     if not chosen:
         st.info(f"Choose up to {MOST - 1} of them.")
-        st.stop()
+        left_out.stop()
     return [runs[name] for name in chosen]
 
 
 def _link_runs() -> None:
     st.query_params[OF_RUNS] = st.session_state["chosen_runs"]
-
-
-def say_what_is_missing() -> None:
-    """Of the link."""
-    names = [file.name for file in workspace.traces()[0]]
-    asked = [*st.query_params.get_all("traces"), *st.query_params.get_all("other")]
-    if st.query_params.get("with", TRACES) == TRACES:
-        say_missing(list(dict.fromkeys(asked)), names)
 
 
 def _alike(trace: Trace, files: dict[str, workspace.TraceFile]) -> str:
@@ -137,7 +128,7 @@ def _chosen(label: str, names: list[str], *, most: int, default: list[str]) -> l
     )
     if not chosen:
         st.info(f"Choose up to {most} of them.")
-        st.stop()
+        left_out.stop()
     return chosen
 
 
@@ -146,7 +137,7 @@ def _opened(files: list[workspace.TraceFile]) -> list[Trace]:
         return [open_trace(file) for file in files]
     except ValueError as error:
         controls.refused(UNREADABLE, error)
-        st.stop()
+        left_out.stop()
 
 
 def second_of(sides: list[Trace]) -> Trace:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.groups import NOT_ENOUGH, in_words
-from app.views.shared.theme import Palette, column_text, frame, literal
+from app.views.shared.theme import Palette, annotate, column_text, frame, literal
 
 ROW = 27  # pixels
 COLORS = {"GShard": "#d9802e", "GShard ×1.5": "#a0522d"}  # else the accent
@@ -44,8 +44,8 @@ def difference_rows(table: pd.DataFrame, palette: Palette, *, reference: str) ->
     )
     frame(figure, palette, height=80 + ROW * len(table))
     figure.update_layout(margin={"r": 76})
-    for row, bits in enumerate(table.bits):
-        column_text(figure, row, f"{bits:.4f}", place=70)
+    bits = enumerate(table.bits)
+    annotate(figure, (column_text(row, f"{of:.4f}", place=70) for row, of in bits))
     figure.update_xaxes(title_text=f"bits per byte minus {reference}'s (left is better)")
     return _named_rows(figure, list(table.model))
 
@@ -126,8 +126,8 @@ def diagnostic_rows(table: pd.DataFrame, palette: Palette, *, percent: bool) -> 
     figure.add_vline(x=article, line={"color": palette.muted, "width": 1.5, "dash": "dot"})
     frame(figure, palette, height=70 + 34 * len(table))
     figure.update_layout(margin={"r": 62})
-    for row, estimate in enumerate(table.estimate):
-        column_text(figure, row, "" if pd.isna(estimate) else f"{estimate:{form}}", place=56)
+    texts = ["" if pd.isna(estimate) else f"{estimate:{form}}" for estimate in table.estimate]
+    annotate(figure, (column_text(row, text, place=56) for row, text in enumerate(texts)))
     figure.update_xaxes(rangemode="tozero", tickformat=".0%" if percent else "", nticks=3)
     return _named_rows(figure, list(table.model))
 

@@ -11,7 +11,7 @@ from app.views.comparison.panels import (
     redundancy,
     redundancy_answer,
 )
-from app.views.shared import controls
+from app.views.shared import controls, left_out
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
@@ -30,7 +30,7 @@ try:
     comparison = paper.load()
 except ValueError as error:
     st.info(str(error))
-    st.stop()
+    left_out.stop()
 names = [name for name in comparison.differences.domain.unique() if name != "all"]
 domain = controls.choice("Texts", ["all", *names], key="loss_domain")
 

@@ -24,7 +24,7 @@ OF = {  # what points can be coloured by
 OF_A_LAYER = ("expert", "entropy")
 STEPS = 255  # of an amount; one more is unknown
 ENDS = 0.01  # of the points have an amount beyond either end of the ramp
-LISTED = 255  # groups with an entry of their own: those of most points
+LISTED = 2000  # groups with a colour and an entry of their own: those of most points
 TURN = 0.618034  # of the colour circle from one expert to the next
 CLUSTER_COLORS = (
     "#4477aa",
@@ -59,6 +59,8 @@ def colours_parcel(
             title = "most chosen expert"
         title = f"{title}, {names_of(trace).hover(layer_id)}"
     title += " (nats)" if by in ("entropy", "loss") else ""
+    if by == "group" and points.frame.unit.nunique() > LISTED:
+        title = f"group: the {LISTED:,} largest, others grey"
     if amount_P := _amount(trace, points, by, layer_id):
         return _amount_parcel(title, amount_P[0], palette)
     return _category_parcel(title, _category(trace, points, by, layer_id, palette))

@@ -7,7 +7,7 @@ from app import sidecars
 from app.commands.project import SEED
 from app.jobs.job import Job
 from app.trace import BY_IDENTITY, Trace
-from app.views.shared import controls, progress
+from app.views.shared import controls, left_out, progress
 from app.views.shared.unusable import draw_unusable
 from data.sidecar import REPLACED, Absent, Sidecar, look_at
 
@@ -30,7 +30,7 @@ def map_or_first_look(trace: Trace, what: str, job: Job | None) -> Sidecar:
         return found
     if found.reason not in REPLACED:
         draw_unusable(trace, kind)
-        st.stop()
+        left_out.stop()
     draw_unusable(trace, *sidecars.MAPS.values())  # one of them keeps all from being made
     if not (job and job.active):
         st.info("There is no map of these points yet. Make it with `routescope project`.")
@@ -38,7 +38,7 @@ def map_or_first_look(trace: Trace, what: str, job: Job | None) -> Sidecar:
         return first_look(trace, what)
     except ValueError as error:
         controls.note(str(error))
-        st.stop()
+        left_out.stop()
 
 
 @st.cache_resource(max_entries=6, show_spinner=False, hash_funcs=BY_IDENTITY)

@@ -1,12 +1,14 @@
 """The labels of the clusters of a map, where they lie."""
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from analysis.map_labels import cluster_words, middles
 from app.trace import Trace
 from app.views.domain_clusters.map_points import BY_KEY, MapPoints
 from app.views.shared.theme import token_mark, visible
+from data.labels import OWN_WORDS
 
 LONGEST = 24  # characters of a word
 
@@ -14,7 +16,7 @@ LONGEST = 24  # characters of a word
 @st.cache_resource(max_entries=6, show_spinner=False, hash_funcs=BY_KEY)
 def labels(trace: Trace, points: MapPoints) -> list[dict[str, object]]:
     """cluster, x, y (of the map's square), size, words; the largest cluster first. Words are the
-    tokens that tell a cluster from the others, of prompts and experts the domain of most."""
+    tokens that tell a cluster from the others, of prompts and experts a domain with its share."""
     cluster_P = points.frame.cluster.to_numpy()
     if not points.clusters:
         return []
@@ -48,10 +50,21 @@ def _tokens(points: MapPoints) -> dict[int, list[str]]:
 
 
 def _domains(points: MapPoints) -> dict[int, list[str]]:
-    of_cluster = points.frame.groupby("cluster").domain
+    usual = points.frame.domain.value_counts(normalize=True)
+    shares = points.frame.groupby("cluster").domain.value_counts(normalize=True)
     return {
-        int(str(cluster)): [visible(str(counts.index[0])), f"{counts.iloc[0]:.0%}"]
-        for cluster, counts in (
-            (cluster, domains.value_counts(normalize=True)) for cluster, domains in of_cluster
-        )
+        int(cluster): _domain_of(shares[cluster], usual)
+        for cluster in shares.index.unique("cluster").to_numpy()
     }
+
+
+def _domain_of(shares: pd.Series, usual: pd.Series) -> list[str]:
+    """Of most points; where most have none, that which is most beyond its share of all points."""
+    name = str(shares.index[0])
+    if name in OWN_WORDS:
+        named = shares[~shares.index.isin(OWN_WORDS) & (shares > 0)]
+        if named.empty:
+            return ["no domain"]
+        beyond = (named - usual[named.index]) / usual[named.index] ** 0.5
+        name = str(beyond.idxmax())
+    return [visible(name), f"{shares[name]:.0%}"]

@@ -7,7 +7,7 @@ import streamlit as st
 
 from analysis.areas import read_area
 from app.views.domain_clusters.map_points import MapPoints
-from app.views.shared.trace_choice import say_missing
+from app.views.shared import left_out
 
 AREA, CLUSTER, COLOUR, SHOWN = "area", "cluster", "colour", "points_shown"
 
@@ -22,7 +22,6 @@ def cluster_of(points: MapPoints) -> int | None:
     if not points.clusters:
         return None
     numbers = range(points.clusters)
-    say_missing(st.query_params.get_all(CLUSTER), list(map(str, numbers)), what="cluster")
     return st.selectbox(
         "Cluster", numbers, index=None, placeholder="all", key=CLUSTER, bind="query-params"
     )
@@ -43,7 +42,7 @@ def area_of_link() -> str:
             read_area(area)
     except ValueError as error:
         st.query_params.pop(AREA, None)
-        st.info(f"The area of the link is left out: {error}.")
+        left_out.say([f"{AREA}={area[: left_out.LONGEST]} ({error})"])
         return ""
     return area
 

@@ -107,6 +107,7 @@ PointMap.prototype.watch = function () {
   press("visible", () => this.selectVisible());
   press("clear", () => this.clear());
   for (const format of ["png", "svg"]) press(format, () => saveImage(this, format));
+  press("link", () => copyLink(this.part("link")));
   press("lasso", () => {
     this.lassoing = !this.lassoing;
     this.outline();

@@ -44,22 +44,7 @@ function legendLines({ colours }) {
   return [...head, ...ends.map((at, place) => [colours.ramp[at], colours.ticks[place] ?? ""])];
 }
 
-async function asPng(text, { clientWidth, clientHeight }) {
-  const image = new Image();
-  image.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
-  await image.decode();
-  const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width: FINER * clientWidth, height: FINER * clientHeight });
-  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-  URL.revokeObjectURL(image.src);
-  return new Promise((done) => canvas.toBlob(done, "image/png"));
-}
-
-async function saveImage(map, format) {
-  const text = asSvg(map);
-  const file = format === "svg" ? new Blob([text], { type: "image/svg+xml" }) : await asPng(text, map.canvas);
-  const link = document.createElement("a");
-  Object.assign(link, { href: URL.createObjectURL(file), download: `${map.told.file}.${format}` });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+function saveImage(map, format) {
+  const { clientWidth: width, clientHeight: height } = map.canvas;
+  return saveSvg(asSvg(map), { name: map.told.file, format, width, height, scale: FINER });
 }

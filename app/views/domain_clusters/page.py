@@ -17,7 +17,7 @@ from app.views.shared.drawing import draw
 from app.views.shared.trace_choice import trace_page
 from data.file_names import file_name
 
-USES = ("layers", "experts", "domains", "groups", "phase", "texts", "tokens")
+USES = ("layer", "experts", "domains", "groups", "phase", "texts", "tokens")
 
 trace = trace_page("Do texts of one domain travel together?", uses=USES)
 needs.tokens(trace, "which texts travel together")

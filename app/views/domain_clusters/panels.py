@@ -65,6 +65,7 @@ def _agreement(what: str, parameters: Mapping[str, Any]) -> list[Panel]:
             name=f"agreement_of_{what}",
             table=table,
             title="Clusters against domains",
-            preview=table,
+            note=f"{map_points.UNTESTED.capitalize()}.",
+            preview=table.drop(columns="note"),
         )
     ]

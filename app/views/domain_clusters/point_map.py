@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from app.views.domain_clusters.parcels import Parcel
+from app.views.shared.figure_menu import SAVING
 
 HERE = Path(__file__).parent
 KEY = "map"
@@ -23,6 +24,7 @@ BUTTONS = (  # name, face, what it does
 FILES = (
     ("png", "PNG", "Save what is in view as PNG"),
     ("svg", "SVG", "Save what is in view as SVG, with labels as text"),
+    ("link", "Copy link", "Copy the link to this page"),
 )
 ZOOM = (
     ("closer", "+", "Zoom in (key +)"),
@@ -99,7 +101,7 @@ def _map() -> Callable[..., object]:
         "routescope_map",
         html=_html(),
         css=(HERE / "map.css").read_text(encoding="utf-8"),
-        js=_script("data", "paint", "view", "words", "hands", "image", "end"),
+        js=f"{SAVING}\n{_script('data', 'paint', 'view', 'words', 'hands', 'image', 'end')}",
     )
 
 

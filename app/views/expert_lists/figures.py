@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from app.views.shared.heatmap import amount_axis, cell_heatmap, dot_sure_cells, ratio_axis
 from app.views.shared.intervals import Measure
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, column_text, frame, label, literal
+from app.views.shared.theme import Palette, annotate, column_text, frame, label, literal
 from data.words import counted
 
 ROW, MANY_ROWS = 38, 20  # pixels; of more than MOST_ROWS
@@ -111,10 +111,12 @@ def share_bars(
             hoverinfo="skip",
             showlegend=not some.empty,
         )
-    for place, row in enumerate(records):
-        span = measure.span(row["low"], row["high"])
-        column_text(figure, place, f"<b>{measure.text(row['estimate'])}</b>", place=62)
-        column_text(figure, place, span, place=160, color=palette.muted)
+    estimates = [f"<b>{measure.text(row['estimate'])}</b>" for row in records]
+    spans = [measure.span(row["low"], row["high"]) for row in records]
+    written = [column_text(place, text, place=62) for place, text in enumerate(estimates)]
+    for place, span in enumerate(spans):
+        written.append(column_text(place, span, place=160, color=palette.muted))
+    annotate(figure, written)
     height = (ROW if len(rows) <= MOST_ROWS else MANY_ROWS) * len(rows)
     frame(figure, palette, height=height + 110, legend=True)
     figure.update_layout(margin={"r": 168}, bargap=0)

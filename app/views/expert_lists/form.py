@@ -7,8 +7,7 @@ from app import workspace
 from app.studies.expert_lists.subject import KEPT, WINDOW, Kind, Settings
 from app.studies.exports import TOP_P
 from app.trace import Trace, open_trace
-from app.views.shared import controls, domain_chooser
-from app.views.shared.trace_choice import say_missing
+from app.views.shared import controls, domain_chooser, left_out
 
 LARGEST = 2**31 - 1
 WITHIN = "its own earlier and later texts"
@@ -54,7 +53,6 @@ def _tuned(trace: Trace) -> Settings:
 def _later(trace: Trace) -> Trace | None:
     """Another trace of the folder."""
     files = {file.name: file for file in workspace.traces()[0] if file != trace.file}
-    say_missing(st.query_params.get_all("later"), [WITHIN, *files])
     name = st.selectbox(
         "Compare with", [WITHIN, *files], key="later", bind="query-params", width=240
     )
@@ -64,4 +62,4 @@ def _later(trace: Trace) -> Trace | None:
         return open_trace(files[name])
     except ValueError as error:
         controls.refused("This trace cannot be compared with.", error)
-        st.stop()
+        left_out.stop()

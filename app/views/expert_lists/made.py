@@ -14,7 +14,7 @@ from app.studies.expert_lists.making import make
 from app.studies.expert_lists.subject import ExpertList, Settings, Subject
 from app.studies.summary import is_large
 from app.trace import BY_IDENTITY, Trace
-from app.views.shared import controls, progress
+from app.views.shared import controls, left_out, progress
 
 
 def made(trace: Trace, settings: Settings, later: Trace | None) -> ExpertList:
@@ -25,7 +25,7 @@ def made(trace: Trace, settings: Settings, later: Trace | None) -> ExpertList:
         found = at_once(trace, settings, later)
     if isinstance(found, str):
         st.info(controls.unmarked(f"{found[0].upper()}{found[1:]}."))
-        st.stop()
+        left_out.stop()
     return found
 
 
@@ -73,7 +73,7 @@ def _by_job(trace: Trace, settings: Settings, later: Trace | None) -> ExpertList
         return found
     if job is not None and job.active:
         progress.follow(job, key="experts")
-        st.stop()
+        left_out.stop()
     if job is not None:
         progress.outcome(job, failed="The list could not be made.")
     st.info("This trace is large: its list is made beside the page, in seconds to minutes.")
@@ -90,4 +90,4 @@ def _by_job(trace: Trace, settings: Settings, later: Trace | None) -> ExpertList
         place = Place("expert_lists", {"trace": trace.name, "list": settings.kind})
         all_jobs().start(key, f"Experts to {settings.kind} of {trace.name}", work, place=place)
         st.rerun()
-    st.stop()
+    left_out.stop()

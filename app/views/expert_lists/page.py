@@ -28,7 +28,7 @@ FORMS = {
     "alarms": "alarms for a monitor",
 }
 
-trace = trace_page("Which experts to keep, to tune, to watch?", uses=("domains",))
+trace = trace_page("Which experts to keep, to tune, to watch?", uses=("domain",))
 with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
     chosen = controls.choice("Experts to", list(KINDS), key="list")
     kind: Kind = next(one for one in KINDS if one == chosen)

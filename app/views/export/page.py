@@ -36,12 +36,13 @@ def csv_of(name: str) -> str:
     return csv_text(tables[name][1](), bom=bom)
 
 
-everything, others = st.columns(2, gap="large")
-with everything:
-    st.markdown("**Everything**")
+st.markdown("**Everything**")
+zip_file, contents = st.columns([2, 3], gap="large")
+with zip_file:
     whole = "every count" if trace.info.counts_only else "every token, choice and weight"
     raw = st.checkbox(f"Include the trace: {whole}", key="raw", bind="query-params")
     draw_zip(trace, raw=raw, bom=bom)
+with contents:
     controls.note(
         "Text that a spreadsheet would run as a formula gets a leading apostrophe. The trace is "
         f"one DuckDB file, {trace.path.name}, which any DuckDB 2 can open as it is."
@@ -50,13 +51,12 @@ with everything:
         with st.expander("manifest.json", icon=":material/data_object:"), st.spinner(evidence.WAIT):
             manifest = export.manifest(trace, raw=raw)
             st.code(json_text(manifest, indent=2), language="json", height=420)
-with others:
-    st.markdown("**For other tools**")
-    other_tools.draw(trace)
-    controls.note(
-        "The command routescope export writes these too, and OLMoE's JSON Lines and every table "
-        "as Parquet or JSON Lines, which may be as long as the trace."
-    )
+st.markdown("**For other tools**")
+other_tools.draw(trace)
+controls.note(
+    "The command routescope export writes these too, and OLMoE's JSON Lines and every table "
+    "as Parquet or JSON Lines, which may be as long as the trace."
+)
 st.markdown("**One table**")
 with st.grid(min_column_width=250, gap="medium"):
     for name, (title, _) in tables.items():

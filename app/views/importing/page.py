@@ -4,7 +4,7 @@ import streamlit as st
 
 from app.jobs.importing import Result
 from app.views.importing import form, result
-from app.views.shared import controls, progress
+from app.views.shared import controls, left_out, progress
 
 controls.page("What did another engine route?")
 controls.answer(
@@ -17,7 +17,7 @@ if request:
 job = form.linked_job()
 if job and job.active:
     progress.follow(job, key="import")
-    st.stop()
+    left_out.stop()
 if job:
     progress.outcome(job, failed="The files could not be imported.")
 done = job.result_of(Result) if job else None

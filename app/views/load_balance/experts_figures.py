@@ -16,7 +16,15 @@ from analysis.significance import MAX_Q
 from app.views.shared.heatmap import cell_heatmap, dot_cells, span_axis
 from app.views.shared.intervals import Measure, probability
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, column_text, domain_colors, frame, label, literal
+from app.views.shared.theme import (
+    Palette,
+    annotate,
+    column_text,
+    domain_colors,
+    frame,
+    label,
+    literal,
+)
 
 MEAN_K = Measure("experts per token", ".1f")
 RIDGE, CELL, TOP = 52, 38, 34  # pixels: of a domain's rows, and above the first
@@ -68,6 +76,7 @@ def _means(figure: go.Figure, means: pd.DataFrame, palette: Palette) -> None:
         showarrow=False,
         font={"color": palette.muted, "size": 12},
     )
+    written = []
     for row, mean in enumerate(means.to_dict("records")):
         figure.add_scatter(
             x=[mean["estimate"]] * 2,
@@ -77,10 +86,12 @@ def _means(figure: go.Figure, means: pd.DataFrame, palette: Palette) -> None:
             hoverinfo="skip",
         )
         span = MEAN_K.span(mean["low"], mean["high"])
-        column_text(figure, row, f"<b>{MEAN_K.text(mean['estimate'])}</b>", place=44)
-        column_text(figure, row, span, place=126, color=palette.muted)
-    column_text(figure, -0.5, "mean", place=44, color=palette.muted)
-    figure.layout.annotations[-1].yanchor = "bottom"
+        written += [
+            column_text(row, f"<b>{MEAN_K.text(mean['estimate'])}</b>", place=44),
+            column_text(row, span, place=126, color=palette.muted),
+        ]
+    head = column_text(-0.5, "mean", place=44, color=palette.muted, above=True)
+    annotate(figure, [*written, head])
 
 
 def _bin_text(domain: str, row: Any, counted: str) -> str:

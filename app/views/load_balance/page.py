@@ -22,7 +22,7 @@ from data.labels import ALL_DOMAINS
 
 WHOLE_TRACE = "all layers"
 
-trace = trace_page("Do all experts carry their share?", uses=("domains",))
+trace = trace_page("Do all experts carry their share?", uses=("domain",))
 names = names_of(trace)
 with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
     by_load = controls.choice("Order experts by", ["number", "load"], key="sort") == "load"
@@ -63,7 +63,7 @@ with loads, st.spinner(evidence.WAIT):
         draw(shown["dropped_choices"], subject=trace)
     draw_unusable(trace, summary_kinds.LOADS, summary_kinds.METRICS)
     limits.draw_limits(trace)
-    draw_load_range(trace)
+    draw_load_range(trace, domain)
 with by_layer:
     draw_side_by_side(shown["load_by_layer"], subject=trace)
 if "experts_per_token" in shown:

@@ -9,8 +9,8 @@ from analysis.groups import NOT_ENOUGH
 from app.views.shared.heatmap import HEIGHT as MOST_HEIGHT
 from app.views.shared.intervals import probability
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, column_annotation, domain_colors, frame, label, literal
-from data.labels import ANY, TOO_LITTLE
+from app.views.shared.theme import Palette, column_text, domain_colors, frame, label, literal
+from data.labels import ANY, NONE, TOO_LITTLE
 
 # Of 256 experts, as the article that this repository checks printed them (docs/metrics.md).
 ARTICLE_SHARE = {
@@ -22,12 +22,15 @@ ARTICLE_SHARE = {
     "other": 0.406,
 }
 TEXT_HEIGHT, NUMBERED_HEIGHT = 15, 26  # pixels of a line, and of a row with numbers in its bar
+ROW, LEAST_ROW, HEIGHT = 44, 26, 360  # pixels of a domain, at most and at least, and of them all
+CUT_AT = 1.25  # times the longest bar of a domain
+ARTICLE = "article ┃"
 PLACES = {  # of a column's right end, in pixels from the bars, by its head
-    "experts": 44,
-    "share": 94,
-    "of choices": 164,
-    "significant": 236,
-    "article ┃": 294,
+    "experts": 52,
+    "share": 102,
+    "of choices": 172,
+    "significant": 244,
+    ARTICLE: 302,
 }
 
 
@@ -48,17 +51,17 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
         )
     )
-    figure.add_scatter(
-        x=article,
-        y=rows,
-        mode="markers",
-        marker={"symbol": "line-ns", "size": 24, "line": {"width": 2, "color": palette.text}},
-        hovertemplate="article: %{x:.1%}<extra></extra>",
-    )
-    frame(figure, palette, height=44 * len(table) + 92)
+    _add_ticks(figure, article, palette)
+    row = min(ROW, max(LEAST_ROW, HEIGHT // len(table)))
+    frame(figure, palette, height=row * len(table) + 92)
+    columns = _columns(table, article, palette)
     figure.update_layout(bargap=0.36, margin={"r": max(PLACES.values()) + 8, "t": 34})
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", tickangle=0, nticks=5)
     figure.update_xaxes(title_text="share of all experts")
+    if end := cut_at(table):
+        digits = ".0%" if end >= CUT_AT * 0.05 else ".1%"
+        figure.update_xaxes(range=[0, end], tickformat=digits)
+        columns += [_cut(place, end, palette) for place in rows if table.share[place] > end]
     figure.update_yaxes(
         tickvals=rows,
         ticktext=[label(name) for name in table.domain],
@@ -66,25 +69,60 @@ def experts_per_domain_bars(table: pd.DataFrame, palette: Palette) -> go.Figure:
         showgrid=False,
         zeroline=False,
     )
+    return figure.update_layout(annotations=columns)
+
+
+def _add_ticks(figure: go.Figure, article: pd.Series, palette: Palette) -> None:
+    figure.add_scatter(
+        x=article,
+        y=list(range(len(article))),
+        mode="markers",
+        marker={"symbol": "line-ns", "size": 24, "line": {"width": 2, "color": palette.text}},
+        hovertemplate="article: %{x:.1%}<extra></extra>",
+    )
+
+
+def cut_at(table: pd.DataFrame) -> float:
+    """Where the bars of experts without a domain end, so that those of domains can be read; 0
+    where they all can."""
+    table = drawn_rows(table)
+    of_none = table.domain.isin([NONE, TOO_LITTLE])
+    shares = [*table.share[~of_none], *table.domain.map(ARTICLE_SHARE).dropna()]
+    end = CUT_AT * max(shares, default=0)
+    return end if table.share[of_none].max() > 2 * end else 0
+
+
+def _cut(row: int, end: float, palette: Palette) -> dict[str, object]:
+    mark = {"size": 17, "color": palette.text}
+    return {"text": "»", "x": end, "y": row, "xanchor": "right", "showarrow": False, "font": mark}
+
+
+def _columns(table: pd.DataFrame, article: pd.Series, palette: Palette) -> list[dict[str, object]]:
+    """The numbers beside the bars, under their heads; the article's, where it has any."""
+    columns = {
+        "experts": [f"<b>{count:,}</b>" for count in table.experts],
+        "share": [f"{share:.1%}" for share in table.share],
+        "of choices": _texts(table.median_share, ".0%"),
+        "significant": _texts(table.significant, ",.0f"),
+        ARTICLE: _texts(article, ".1%"),
+    }
+    if article.isna().all():
+        del columns[ARTICLE]
     annotations = []
-    for row in rows:
-        texts = (
-            f"<b>{table.experts[row]:,}</b>",
-            f"{table.share[row]:.1%}",
-            "" if pd.isna(table.median_share[row]) else f"{table.median_share[row]:.0%}",
-            "" if pd.isna(table.significant[row]) else f"{table.significant[row]:,}",
-            "" if pd.isna(article[row]) else f"{article[row]:.1%}",
-        )
-        colors_of = [None] * (len(texts) - 1) + [palette.muted]
+    for head, texts in columns.items():
+        color = palette.muted if head == ARTICLE else None
         annotations += [
-            column_annotation(row, text, place=place, color=color)
-            for text, place, color in zip(texts, PLACES.values(), colors_of, strict=True)
+            column_text(row, text, place=PLACES[head], color=color)
+            for row, text in enumerate(texts)
         ]
-    annotations += [
-        column_annotation(-0.5, head, place=place, color=palette.muted, above=True)
-        for head, place in PLACES.items()
-    ]
-    return figure.update_layout(annotations=annotations)
+        annotations.append(
+            column_text(-0.5, head, place=PLACES[head], color=palette.muted, above=True)
+        )
+    return annotations
+
+
+def _texts(values: pd.Series, form: str) -> list[str]:
+    return ["" if pd.isna(value) else f"{value:{form}}" for value in values]
 
 
 def drawn_rows(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import streamlit as st
 from app import evidence, summary_kinds
 from app.views.overview.layers import facts
 from app.views.overview.panels import METHOD, experts, headline, more_panels
-from app.views.shared import coming, controls, integrity, limits, needs
+from app.views.shared import coming, controls, integrity, left_out, limits, needs
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.trace_choice import trace_page
 from app.views.shared.unusable import draw_unusable
@@ -29,7 +29,7 @@ with numbers:
 shown = {panel.name: panel for panel in more_panels(trace, controls.palette())}
 draw(shown["domains"], subject=trace)
 if not compared:
-    st.stop()
+    left_out.stop()
 
 if "specialists_by_unit" in shown:
     draw(shown["specialists_by_unit"], subject=trace)

@@ -14,6 +14,7 @@ from app.views.load_balance import summary
 from app.views.overview import diagnostics, layers, units
 from app.views.overview.figures import (
     ARTICLE_SHARE,
+    cut_at,
     domains_by_layer,
     drawn_rows,
     experts_per_domain_bars,
@@ -35,6 +36,11 @@ DESIGN_NOTE = (
     "Design effect: how many times as large the variance of the experts' shares is as it would be "
     "if all texts were independent."
 )
+ARTICLE_NOTE = (
+    "Article: the shares printed in “DeepSeek MoE: towards ultimate expert specialization”, whose "
+    "claims are listed in docs/article.md."
+)
+CUT_NOTE = "»: the bar goes on; its length is the share beside it."
 METHOD = (
     "experts_per_domain",
     "preferences",
@@ -120,9 +126,9 @@ def experts(trace: Trace, palette: Palette) -> Panel:
             f"that domain; “{TOO_LITTLE}” has those with fewer there. Of choices: the domain's "
             "share of the choices of its median expert. Significant: those of the experts with "
             f"q < {MAX_Q} and an interval above 1×; page Specialization counts each domain for "
-            "which an expert is significant, so some experts twice. Article: the shares printed in "
-            "“DeepSeek MoE: towards ultimate expert specialization”, whose claims are listed in "
-            "docs/article.md."
+            "which an expert is significant, so some experts twice."
+            + (f" {ARTICLE_NOTE}" if table.domain.isin(list(ARTICLE_SHARE)).any() else "")
+            + (f" {CUT_NOTE}" if cut_at(table) else "")
         ),
     )
 

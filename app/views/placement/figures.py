@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from app.views.shared.heatmap import amount_axis, cell_heatmap, ratio_axis
 from app.views.shared.intervals import Measure
 from app.views.shared.layer_names import NUMBERED, LayerNames
-from app.views.shared.theme import Palette, column_text, frame, literal
+from app.views.shared.theme import Palette, annotate, column_text, frame, literal
 
 LIMIT = 1  # log2: from half to twice the mean load
 ROW, TOP = 34, 34  # pixels
@@ -160,9 +160,13 @@ def _add_marks(
         ],
         hovertemplate="%{text}<extra></extra>",
     )
+    written = []
     for row, text, span in zip(at, texts, intervals, strict=True):
-        column_text(figure, row, f"<b>{text}</b>" if strong else text, place=60)
-        column_text(figure, row, span, place=176, color=palette.muted)
+        written += [
+            column_text(row, f"<b>{text}</b>" if strong else text, place=60),
+            column_text(row, span, place=176, color=palette.muted),
+        ]
+    annotate(figure, written)
 
 
 def layer_bars(

@@ -14,7 +14,6 @@ from app.studies.placement_files import read_current
 from app.studies.placement_words import TITLES
 from app.trace import Trace, open_trace
 from app.views.shared import controls, domain_chooser
-from app.views.shared.trace_choice import say_missing
 from data.labels import ALL_DOMAINS
 from data.routing import MOST_PLACES, PHASES
 
@@ -95,6 +94,5 @@ def later_trace(trace: Trace) -> Trace | None:
     """The trace of later texts; None: the second half of this one."""
     others = {file.name: file for file in workspace.traces()[0] if file.name != trace.name}
     names = [LATER_HALF, *others]
-    say_missing(st.query_params.get_all("today"), names)
     name = st.selectbox("Later texts", names, key="today", bind="query-params", width=320)
     return None if name == LATER_HALF else open_trace(others[str(name)])

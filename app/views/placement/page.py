@@ -5,14 +5,14 @@ import streamlit as st
 from app import evidence
 from app.studies.placement_files import FORMS, map_file
 from app.views.placement import elsewhere, form, made, panels, words
-from app.views.shared import controls, limits, selecting
+from app.views.shared import controls, left_out, limits, selecting
 from app.views.shared.drawing import draw, draw_abreast
 from app.views.shared.layer_names import names_of
 from app.views.shared.selection import expert_words
 from app.views.shared.trace_choice import trace_page
 from data.file_names import file_name
 
-trace = trace_page("Which expert should lie on which GPU?", uses=("experts", "domains", "phase"))
+trace = trace_page("Which expert should lie on which GPU?", uses=("experts", "domain", "phase"))
 settings = form.asked(trace)
 current = form.current_map(trace, settings)
 with st.spinner(evidence.WAIT):
@@ -20,9 +20,12 @@ with st.spinner(evidence.WAIT):
         of = made.planned(trace, settings, current)
     except ValueError as error:
         st.info(controls.unmarked(f"{str(error)[0].upper()}{str(error)[1:]}."))
-        st.stop()
+        left_out.stop()
     shown = panels.panels(trace, controls.palette(), of=of)
 controls.headline(panels.headline(of))
+policies, *others = shown
+controls.answer(words.load_answer(of))
+draw_abreast([one for one in others if one.name.startswith("gpu_load")], subject=trace)
 with st.container(horizontal=True, gap="medium"):
     try:
         files = {name: map_file(of, trace.info, name) for name in FORMS}
@@ -40,9 +43,6 @@ with st.container(horizontal=True, gap="medium"):
             type="tertiary",
             icon=":material/download:",
         )
-policies, *others = shown
-controls.answer(words.load_answer(of))
-draw_abreast([one for one in others if one.name.startswith("gpu_load")], subject=trace)
 texts = made.texts_of(trace)
 controls.note(words.load_note(texts))
 for expert in selecting.current().experts:

@@ -28,6 +28,8 @@ WRITES_ANEW = (
     "one, so nothing can be continued here."
 )
 SEPARATE = "Blank lines, or lines of ---, separate texts."
+LONGEST = f"Each text has at most {LIMITS.characters:,} characters."
+BOX_HEIGHT = 142  # pixels with its label: five lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +42,29 @@ class Request:
 
 def asked(choice: Choice) -> Request | None:
     """What the user asked to run, on the rerun in which they pressed the button."""
-    facts = choice.facts
-    chat, settings = False, {"new_tokens": 0}
-    left, right = st.columns([3, 2], gap="large")
+    facts, chat = choice.facts, False
+    left, right = st.columns([3, 2], gap="medium")
     with left:
-        text, one = _texts()
+        text = str(
+            st.text_area(
+                "Paste a text", height=BOX_HEIGHT, help=LONGEST, **_kept("pasted", EXAMPLE)
+            )
+        )
     with right:
         upload = uploads.draw(facts.context if facts else None)
-    if facts is not None and facts.has_chat:
-        chat = st.checkbox(
-            "As a message to the model, in its chat template", help=CHAT, **_kept("chat", False)
+    with st.container(horizontal=True, vertical_alignment="center", key="run_row"):
+        pressed = st.button(
+            "Run",
+            key="run_prompts",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=facts is None,
         )
-    if facts is None or facts.continues:
-        label = "Let the model continue the text"
-        if asked_for := st.session_state.get("new_tokens"):
-            label += f" · {asked_for} new tokens"
-        with st.expander(label, icon=":material/auto_awesome:", key="continuation"):
-            settings = _sampling(facts)
-    else:
-        controls.note(WRITES_ANEW)
-    pressed = st.button(
-        "Run",
-        key="run_prompts",
-        type="primary",
-        icon=":material/play_arrow:",
-        disabled=facts is None,
-    )
+        settings = _continuation(facts)
+        if facts is not None and facts.has_chat:
+            label = "As a message to the model, in its chat template"
+            chat = st.checkbox(label, help=CHAT, **_kept("chat", False))
+        one = _one(text)
     if not pressed or choice.stands_in:
         return None
     try:
@@ -85,24 +84,31 @@ def _kept(key: str, usual: object) -> dict[str, Any]:
     return {"key": key, "value": value, "persist_state": "session"}
 
 
-def _texts() -> tuple[str, bool]:
-    """What is in the box, and whether it is one text."""
-    text = str(st.text_area("Paste a text", height=168, **_kept("pasted", EXAMPLE)))
-    with st.container(horizontal=True, vertical_alignment="center", key="texts"):
-        found = len(separate_texts(text))
-        one = False
-        if found > 1:
-            one = st.toggle("As one text", **_kept("one_text", False))
-        number = 1 if one else found
-        shown = f"{number:,} text{'' if number == 1 else 's'}"
-        controls.note(f"{shown}. {SEPARATE} Each has at most {LIMITS.characters:,} characters.")
-    return text, one
+def _one(text: str) -> bool:
+    """Whether what is in the box is one text."""
+    found, one = len(separate_texts(text)), False
+    if found > 1:
+        one = st.toggle("As one text", **_kept("one_text", False))
+    number = 1 if one else found
+    controls.note(f"{number:,} text{'' if number == 1 else 's'}. {SEPARATE}")
+    return one
+
+
+def _continuation(facts: Facts | None) -> dict[str, Any]:
+    if facts is not None and not facts.continues:
+        controls.note(WRITES_ANEW)
+        return {"new_tokens": 0}
+    label = "Let the model continue the text"
+    if asked_for := st.session_state.get("new_tokens"):
+        label += f" · {asked_for} new tokens"
+    with st.popover(label, icon=":material/auto_awesome:", key="continuation"):
+        return _sampling(facts)
 
 
 def _sampling(facts: Facts | None) -> dict[str, Any]:
     """Models of transformers come with settings of their own."""
     own = facts is not None and facts.transformers
-    columns = st.columns(4)
+    columns = st.columns(2) * 2
     new_tokens = columns[0].number_input(
         "New tokens (0 for none)", 0, 256, step=16, **_kept("new_tokens", 0)
     )

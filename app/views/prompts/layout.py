@@ -11,7 +11,7 @@ from app.views.prompts import colour_by, panels, text_choice, token_strip
 from app.views.prompts.meaning import Meaning
 from app.views.prompts.panels import WINDOW
 from app.views.shared import controls, expert_chooser, layer_chooser, selecting
-from app.views.shared.drawing import draw, draw_file
+from app.views.shared.drawing import draw, draw_file, draw_menu
 from app.views.shared.layer_names import names_of
 from app.views.shared.theme import token_mark
 from data.routing import NO_EXPERT, PHASES
@@ -20,7 +20,7 @@ from data.routing import NO_EXPERT, PHASES
 def draw_text(reference: Trace, trace: Trace, doc_id: int) -> None:
     """A text of `trace`; the reference, in the sidebar, may tell more of the model's experts."""
     routing, of_run = panels.text_routing(trace, doc_id), trace != reference
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         layer_id = layer_chooser.layer_of(trace, of_run=of_run)
         colours = _colours(reference, trace, routing, layer_id=layer_id)
     strip, every_layer, path = st.container(), st.container(), st.container()
@@ -78,6 +78,7 @@ def _strip(
     token_strip.draw(
         here,
         colours,
+        alt=panel.alt,
         chosen=panels.chosen(routing, layer_id=layer_id),
         notes=panels.drop_notes(routing, layer_id=layer_id),
         selected=selected,
@@ -86,7 +87,7 @@ def _strip(
         on_click=on_click,
     )
     controls.note(panel.note)
-    draw_file(panel.table, name=panel.name, subject=trace)
+    draw_menu(panel.table, name=panel.name, chart=token_strip.KEY, subject=trace)
 
 
 def _every_layer(

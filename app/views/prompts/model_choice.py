@@ -58,14 +58,15 @@ def _selected(known: list[model_words.Known]) -> Choice | None:
     if is_gone:  # a text that was meant for it goes to no other
         st.session_state[GONE] = str(before)
     with st.container(key="model_choice", gap="xsmall"):
-        row = st.container(horizontal=True, vertical_alignment="bottom")
+        left, right = st.columns([2, 3], gap="medium")
+        row = left.container(horizontal=True, vertical_alignment="bottom")
         name = row.selectbox(
             "Model",
             list(by_name),
             key="model",
             bind="query-params",
             help=PLACES,
-            width=420,
+            width="stretch",
             on_change=understood,
         )
         one = by_name[str(name)]
@@ -78,7 +79,7 @@ def _selected(known: list[model_words.Known]) -> Choice | None:
             _actions(one)
             if hub.is_allowed():
                 hub_field.draw()
-        st.html(model_words.described(one))
+        right.html(model_words.described(one))
         _jobs(one)
     return Choice(one.model, one.facts, one.is_loaded, is_gone)
 

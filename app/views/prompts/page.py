@@ -8,7 +8,7 @@ from app.trace import Trace
 from app.views.prompts import again, form, live, model_choice, my_runs, pair, run_facts, text_choice
 from app.views.prompts.layout import draw_text
 from app.views.prompts.run import FIRST, SECOND, linked, opened, start
-from app.views.shared import controls, needs, progress, selecting
+from app.views.shared import controls, left_out, needs, progress, selecting
 from app.views.shared.trace_choice import trace_page
 
 BOTH, STORED = "both runs", "this trace"
@@ -16,7 +16,7 @@ SOURCES = {FIRST: "your run", SECOND: "the run beside it"}
 
 trace = trace_page(
     "Which experts does my text use?",
-    uses=("layers", "experts", "domains", "groups", "texts", "tokens"),
+    uses=("layer", "expert", "domains", "groups", "texts", "tokens"),
 )
 of = selecting.current()
 to_read = FIRST in st.query_params or of.texts or of.tokens or of.experts
@@ -33,17 +33,13 @@ if is_running := FIRST in jobs and jobs[FIRST].active:
     live.follow(jobs[FIRST], key=FIRST)
 my_runs.draw(trace)
 if is_running:
-    st.stop()
+    left_out.stop()
 for job in jobs.values():
     progress.outcome(job, failed="The text could not be run.")
 
 
 def choose_source() -> str:
     if not runs:
-        controls.note(
-            "Until you run a text of your own, this page shows the texts of the trace "
-            f"{trace.name}."
-        )
         return STORED
     sources = [*(SOURCES[side] for side in runs), STORED]
     if len(runs) == 2:
@@ -63,7 +59,6 @@ def draw_one(shown: Trace, side: str | None) -> None:
     draw_text(trace, shown, doc_id)
 
 
-st.divider()
 beside_active = SECOND in jobs and jobs[SECOND].active
 if beside_active:
     live.follow(jobs[SECOND], key=SECOND)

@@ -16,9 +16,10 @@ from app.views.prompts.run import FIRST, SECOND, forget, opened
 from app.views.prompts.token_pair import TokenPair, token_pair
 from app.views.shared import controls, layer_chooser
 from app.views.shared.drawing import draw as draw_panel
-from app.views.shared.drawing import draw_file
+from app.views.shared.drawing import draw_menu
 from app.views.shared.layer_names import names_of
 
+TOKENS = "tokens_of_both"  # the key of their place on the page
 LABELS = {FIRST: "First run", SECOND: "Second run"}
 
 
@@ -59,7 +60,13 @@ def _draw_apart(reason: str, routings: Mapping[str, pd.DataFrame]) -> None:
     for column, (side, label) in zip(columns, LABELS.items(), strict=True):
         with column:
             controls.note(f"{label}: {pair_panels.tokens_said(routings[side])}")
-            st.html(pair_panels.tokens(routings[side]))
+            _draw_tokens(pair_panels.tokens(routings[side]), routings[side], f"tokens_{side}")
+
+
+def _draw_tokens(markup: str, table: pd.DataFrame, name: str, subject: str | Trace = "run") -> None:
+    with st.container(key=name):
+        st.html(markup)
+    draw_menu(table, name=name, chart=name, subject=subject)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Comparing the texts…", hash_funcs=BY_IDENTITY)
@@ -79,11 +86,11 @@ def _draw_pair(found: TokenPair, trace: Trace, *, all_read: bool) -> None:
     controls.answer(pair_panels.answer(found, layer_id=layer_id, layer=layer, all_read=all_read))
     if found.comparable:
         controls.swatches(pair_panels.legend(palette))
-    st.html(pair_panels.markup(found, palette, layer_id=layer_id, layer=layer))
+    markup = pair_panels.markup(found, palette, layer_id=layer_id, layer=layer)
+    _draw_tokens(markup, found.table, TOKENS, trace)
     controls.note(pair_panels.note(found, layer))
     controls.note(pair_panels.context(found))
     if not found.comparable:
-        draw_file(found.table, name=pair_panels.NAME, subject=trace)
         return
     st.subheader("Every layer", anchor=False)
     panel = pair_panels.every_layer(found, palette, part=_part(found), names=names)

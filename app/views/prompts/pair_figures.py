@@ -65,7 +65,7 @@ def token_columns(
         columns.append(f'<span class="{kind}" title="{escape(title)}">{"".join(cells)}</span>')
         if same and LINE_END in both[0]:
             columns.append("<i></i>")
-    return f'<div class="rs-pair">{"".join(columns)}</div>'
+    return _group("".join(columns), "rs-pair", "tokens of both texts")
 
 
 def tokens_alone(tokens: Sequence[str]) -> str:
@@ -74,7 +74,11 @@ def tokens_alone(tokens: Sequence[str]) -> str:
         f"<span><b>{_text(token)}</b></span>{'<i></i>' if LINE_END in token else ''}"
         for token in tokens
     ]
-    return f'<div class="rs-pair rs-alone">{"".join(parts)}</div>'
+    return _group("".join(parts), "rs-pair rs-alone", "tokens of the text")
+
+
+def _group(parts: str, kind: str, words: str) -> str:
+    return f'<div class="{kind}" role="group" aria-label="{words}">{parts}</div>'
 
 
 def _text(token: str) -> str:

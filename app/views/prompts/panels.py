@@ -91,6 +91,7 @@ def strip(
     chosen = here.expert_id.where(here.expert_id != NO_EXPERT)
     return Panel(
         name="coloured_tokens",
+        alt=f"Tokens of the text in {layer}, coloured by {colours.by}",
         answer=_answer(here, colours, layer=layer),
         note=note,
         table=here.assign(

@@ -12,7 +12,7 @@ from app.jobs.queue import all_jobs
 from app.prompt_runs import Run, in_one_line
 from app.trace import Trace, open_trace
 from app.views.prompts.form import Request
-from app.views.shared import controls
+from app.views.shared import controls, left_out
 from app.workspace import run_file
 from data.prompts import Prompts
 
@@ -99,7 +99,7 @@ def opened(run: Run) -> Trace:
         return open_trace(run_file(run))
     except (ValueError, OSError) as error:
         controls.refused("This run cannot be shown. Delete it among “My runs”.", error)
-        st.stop()
+        left_out.stop()
 
 
 def forget(name: str) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis import document_rows, queries
 from app.trace import BY_IDENTITY, Trace
-from app.views.shared import controls, selecting
+from app.views.shared import controls, left_out, selecting
 from app.views.shared.layer_names import names_of
 from app.views.shared.selection import expert_words
 from app.views.shared.theme import visible
@@ -28,7 +28,7 @@ def draw(trace: Trace, *, side: str | None = None) -> int:
         documents, said = _selected(trace, documents)
     if documents.empty:
         st.info("The texts have no tokens.")
-        st.stop()
+        left_out.stop()
     if len(documents) == 1:
         return int(documents.index[0])
     titles = {
@@ -43,7 +43,8 @@ def draw(trace: Trace, *, side: str | None = None) -> int:
         named = (*selecting.current().texts[:1], *of_tokens)
         selecting.show("text", selecting.one_of(titles, named, documents.index[0]))
         kept = {"key": "text", "on_change": selecting.on_change("text", _choose)}
-    return int(st.selectbox("Text", documents.index, format_func=titles.__getitem__, **kept))
+    label = "Text" if side else f"Text of the trace {controls.unmarked(trace.name)}"
+    return int(st.selectbox(label, documents.index, format_func=titles.__getitem__, **kept))
 
 
 def token(doc_id: int, num_tokens: int, *, of_run: bool) -> int:

@@ -71,6 +71,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   data.tokens.forEach((_, index) =>
     chips.push(chip(data, index, chips, (chosen) => setTriggerValue("token", chosen))),
   );
+  strip.ariaLabel = data.alt;
   strip.replaceChildren();
   chips.forEach((made, index) => {
     strip.append(made);

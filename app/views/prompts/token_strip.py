@@ -15,13 +15,14 @@ from app.views.shared.theme import EMPTY, ink, unseen, visible
 from data.routing import NO_EXPERT
 
 HERE = Path(__file__).parent
+KEY = "strip"
 
 
 @st.cache_resource(show_spinner=False)
 def _component() -> Callable[..., object]:
     return st.components.v2.component(
         "routescope_token_strip",
-        html='<div class="board"><div class="strip" role="group" aria-label="tokens"></div>'
+        html='<div class="board"><div class="strip" role="group"></div>'
         '<div class="legend" role="group" aria-label="what colours mean"></div></div>',
         css=(HERE / "token_strip.css").read_text(encoding="utf-8"),
         js=(HERE / "token_strip.js").read_text(encoding="utf-8"),
@@ -32,6 +33,7 @@ def draw(
     here: pd.DataFrame,
     colours: Meaning,
     *,
+    alt: str,
     chosen: Sequence[int],
     notes: Sequence[str],
     selected: int,
@@ -45,14 +47,14 @@ def draw(
     special token is shown by its name, outlined. `reveal`: the page moves to the selected token."""
 
     def clicked() -> None:
-        index = st.session_state["strip"].token
+        index = st.session_state[KEY].token
         if isinstance(index, int) and 0 <= index < len(here):
             on_click(index)
 
     marks = {"chosen": list(chosen), "notes": list(notes), "selected": selected, "mark": EMPTY}
-    marks |= {"marked": list(marked), "reveal": reveal and selected}
+    marks |= {"marked": list(marked), "reveal": reveal and selected, "alt": alt}
     _component()(
-        key="strip",
+        key=KEY,
         data=chips(here, colours) | marks | {"legend": legend(here, colours)},
         on_token_change=clicked,
     )

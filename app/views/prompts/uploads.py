@@ -23,7 +23,7 @@ def draw(context: int | None) -> Upload | None:
             "or upload a file of prompts",
             type=list(SUFFIXES),
             key=CHOOSER,
-            help=FORMATS,
+            help=f"{FORMATS} {limits(context)}",
             max_upload_size=MEGABYTES,
             on_change=_keep,
         )
@@ -31,7 +31,6 @@ def draw(context: int | None) -> Upload | None:
         _kept(file)
     if error := st.session_state.pop(REFUSED, None):
         controls.refused("This file cannot be run:", error)
-    controls.note(limits(context))
     return file
 
 

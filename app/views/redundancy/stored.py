@@ -15,7 +15,7 @@ from app.jobs.queue import all_jobs
 from app.studies import redundancy
 from app.studies.compression import result
 from app.studies.redundancy import Redundancy
-from app.views.shared import controls, progress
+from app.views.shared import controls, left_out, progress
 
 
 def model_redundancy() -> Redundancy:
@@ -24,24 +24,24 @@ def model_redundancy() -> Redundancy:
     if not models.has_model(folder):
         st.info("There is no model here. Train one, then set ROUTESCOPE_MODEL to its folder:")
         st.code("routescope train runs/tiny --corpus corpus", language="bash")
-        st.stop()
+        left_out.stop()
     try:
         pruned = _pruned(folder)
     except ValueError as error:
         controls.refused("This model cannot be read.", error)
-        st.stop()
+        left_out.stop()
     if pruned:
         st.info("This model was pruned: several experts run the same weights. What it cost:")
         controls.table(compression_table(), name="compression", trace="model")
-        st.stop()
+        left_out.stop()
     try:
         stored = _stored(str(folder), _identity())
     except ValueError as error:
         controls.refused("The similarities of this model cannot be read.", error)
-        st.stop()
+        left_out.stop()
     if stored is None:
         _measure()
-        st.stop()
+        left_out.stop()
     return stored
 
 

@@ -12,32 +12,41 @@ from app.views.shared.selection import EMPTY, Selection, expert_words
 
 MOST = 4  # of one part; more are one chip
 UNUSED = "This page shows everything; other pages use it. Click to remove it."
+ONLY_FIRST = "This page shows the first one alone; other pages use it. Click to remove it."
 SHOWN = tuple(part for part in EMPTY if part != "trace")
 
 
 def draw(trace: Trace) -> None:
     """Nothing where nothing is selected."""
-    selection, uses = selecting.current(), selecting.used()
+    selection = selecting.current()
     chips = [
-        (part, value, words)
+        (part, value, words, _unused(part, number))
         for part in SHOWN
-        for value, words in _chips(part, selection, names_of(trace))
+        for number, (value, words) in enumerate(_chips(part, selection, names_of(trace)))
     ]
     if not chips:
         return
     with st.container(horizontal=True, gap="xsmall", key="chips"):
-        for place, (part, value, words) in enumerate(chips):
+        for place, (part, value, words, unused) in enumerate(chips):
             st.button(
                 controls.unmarked(words),
-                key=f"chip_{place}{'' if part in uses else '_unused'}",
+                key=f"chip_{place}{'_unused' if unused else ''}",
                 icon=":material/close:",
                 icon_position="right",
-                help="Remove" if part in uses else UNUSED,
+                help=unused or "Remove",
                 on_click=_remove,
                 args=(part, value),
             )
         if len(chips) > 1:
             st.button("Clear", key="chips_clear", type="tertiary", on_click=_clear)
+
+
+def _unused(part: str, number: int) -> str:
+    """Why the value at that place makes no difference on the page; empty: it does."""
+    uses = selecting.used()
+    if part in uses or (part[:-1] in uses and number == 0):
+        return ""
+    return ONLY_FIRST if part[:-1] in uses else UNUSED
 
 
 def _chips(part: str, selection: Selection, names: LayerNames) -> list[tuple[object, str]]:

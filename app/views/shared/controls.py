@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.significance import MAX_Q
 from app.error_line import line_of
@@ -21,6 +22,7 @@ from data.file_names import file_name
 
 Marks = Literal["points"] | tuple[Literal["box"], ...]  # what is selected in a figure
 EXPLAINED = "terms_explained"  # on the page, in this run of it
+NOTES = "notes_of_the_link"  # the place of what a link asks for and is not here
 MOST_BUTTONS = 16  # layers that stand side by side
 
 
@@ -39,11 +41,15 @@ def palette() -> Palette:
     return DARK if st.context.theme.type == "dark" else LIGHT
 
 
-def page(question: str) -> None:
-    """The frame of a page: its style and its question."""
+def page(question: str) -> DeltaGenerator:
+    """The frame of a page: its style and its question. What comes and goes below that is drawn into
+    the container, for it moves nothing: a control that is moved leaves the link."""
     st.session_state[EXPLAINED] = set()
     st.html(SHIPPED / "app" / "style.css")
     st.html(f'<h1 class="rs-question">{escape(question)}</h1>')
+    said = st.container(key="said", gap="small")
+    st.session_state[NOTES] = said.empty()
+    return said
 
 
 def refused(text: str, error: Exception) -> None:
@@ -232,14 +238,15 @@ def _digits(values: pd.Series) -> str:
     return "%.4g" if ((values != 0) & (values.abs() < 0.0005)).any() else "%.3f"
 
 
-def download(frame: pd.DataFrame, *, name: str, trace: str) -> None:
+def download(frame: pd.DataFrame, *, name: str, trace: str, key: str = "") -> None:
+    """`key`: where the page has two of this name."""
     st.download_button(
         f"{name.replace('_', ' ')}.csv",
         lambda: report.csv_text(frame),
         file_name=file_name(trace, name) + ".csv",
         mime="text/csv",
         on_click="ignore",
-        key=f"csv_{name}",
+        key=f"csv_{key or name}",
         type="tertiary",
         icon=":material/download:",
         help=f"{len(frame):,} rows",

@@ -12,7 +12,7 @@ from app.jobs.queue import all_jobs
 from app.studies import demo_recording
 from app.studies.reader import HELDOUT
 from app.trace import Trace
-from app.views.shared import controls, progress
+from app.views.shared import controls, left_out, progress
 from app.workspace import TraceFile
 from data.sidecar import remove_sidecars
 
@@ -50,7 +50,7 @@ def _is_laid_down() -> bool:
             return demo_recording.lay_down(folders.demo(), workspace.checkpoint())
     except (OSError, ValueError) as error:
         controls.refused("The demo cannot be unpacked.", error)
-        st.stop()
+        left_out.stop()
 
 
 def is_recorded(trace: Trace) -> bool:

@@ -62,8 +62,12 @@ def _draw_file(panel: Panel, subject: str | Trace, *, chart: str) -> None:
     if panel.figure is None:
         draw_file(panel.table, name=panel.name, subject=subject)
         return
-    table = _leaving(panel.table, subject)
-    figure_menu.draw(table, name=panel.name, chart=chart, subject=_name(subject))
+    draw_menu(panel.table, name=panel.name, chart=chart, subject=subject)
+
+
+def draw_menu(table: pd.DataFrame, *, name: str, chart: str, subject: str | Trace) -> None:
+    """Of what stands on the page under the key `chart`."""
+    figure_menu.draw(_leaving(table, subject), name=name, chart=chart, subject=_name(subject))
 
 
 def draw_file(table: pd.DataFrame, *, name: str, subject: str | Trace) -> None:

@@ -10,6 +10,7 @@ const button = (text, className, onclick) => {
 // As many labels as there is room for, and marks as much smaller as their cells.
 function refit(figure, width, height) {
   const layout = structuredClone(figure.layout);
+  layout.font = { ...layout.font, family: FONT };
   for (const [name, axis] of Object.entries(layout)) {
     const across = name.startsWith("xaxis");
     if (!across && !name.startsWith("yaxis")) continue;
@@ -32,28 +33,31 @@ function refit(figure, width, height) {
 }
 
 async function save(data, size, format) {
-  const figure = document.querySelector(`.st-key-${CSS.escape(data.chart)} .js-plotly-plot`);
-  if (!figure || !window.Plotly) return false;
+  const place = document.querySelector(`.st-key-${CSS.escape(data.chart)}`);
   const { width, scale } = size;
+  const text = findIn(place, ".board, .rs-pair");
+  if (text) {
+    const { svg, height } = textAsSvg(text, width);
+    await saveSvg(svg, { name: data.file, format, width, height, scale });
+    return true;
+  }
+  const figure = findIn(place, ".js-plotly-plot");
+  if (!figure || !window.Plotly) return false;
   const form = figure.clientHeight / figure.clientWidth; // kept, as far as a page holds it
   const height = Math.round(Math.min(Math.max(size.height, form * width), 1.2 * width));
   const options = { format, width, height, scale: format === "svg" ? 1 : scale };
-  await window.Plotly.downloadImage(refit(figure, width, height), { ...options, filename: data.file });
+  const image = await window.Plotly.toImage(refit(figure, width, height), { ...options, imageDataOnly: true });
+  const content = format === "svg" ? image : Uint8Array.from(atob(image), (one) => one.charCodeAt(0));
+  saveFile(content, format === "svg" ? "image/svg+xml" : "image/png", `${data.file}.${format}`);
   return true;
 }
 
-async function copyLink() {
-  const link = window.location.href;
-  try {
-    await navigator.clipboard.writeText(link);
-  } catch {
-    const field = document.createElement("textarea"); // of a page that is not served securely
-    field.value = link;
-    document.body.append(field);
-    field.select();
-    document.execCommand("copy");
-    field.remove();
-  }
+/** Within the elements of that place, and what is shut off in components there. */
+function findIn(place, selector) {
+  const found = place?.querySelector(selector);
+  if (found || !place) return found;
+  const shut = [...place.querySelectorAll("*")].filter((one) => one.shadowRoot);
+  return shut.map((one) => findIn(one.shadowRoot, selector)).find(Boolean);
 }
 
 export default function ({ data, parentElement }) {
@@ -70,10 +74,6 @@ export default function ({ data, parentElement }) {
     });
     return [title, ...formats];
   });
-  const link = button("Copy the link to this page", "link", async () => {
-    await copyLink();
-    link.textContent = "Copied";
-    setTimeout(() => (link.textContent = "Copy the link to this page"), 1500);
-  });
+  const link = button("Copy the link to this page", "link", () => copyLink(link));
   menu.replaceChildren(...rows, link);
 }

@@ -16,18 +16,26 @@ IMAGES = {  # pixels of the layout, and how many of the file to each
 }
 
 
+def _script(name: str) -> str:
+    return (HERE / f"{name}.js").read_text(encoding="utf-8")
+
+
+SAVING = _script("saving")  # for components with buttons of their own
+
+
 @st.cache_resource(show_spinner=False)
 def _component() -> Callable[..., object]:
     return st.components.v2.component(
         "routescope_figure_menu",
         html='<div class="menu" role="group" aria-label="the figure as an image"></div>',
         css=(HERE / "figure_menu.css").read_text(encoding="utf-8"),
-        js=(HERE / "figure_menu.js").read_text(encoding="utf-8"),
+        js="\n".join([SAVING, *map(_script, ("text_image", "figure_menu"))]),
     )
 
 
 def draw(table: pd.DataFrame, *, name: str, chart: str, subject: str) -> None:
-    """`chart`: the key of the figure on the page; `subject`: what files are named after."""
+    """`chart`: the key of the figure or the text on the page; `subject`: what files are named
+    after."""
     with st.popover(
         "Save", key=f"save_{chart}", icon=":material/download:", type="tertiary", width="content"
     ):
@@ -35,4 +43,4 @@ def draw(table: pd.DataFrame, *, name: str, chart: str, subject: str) -> None:
             key=f"images_{chart}",
             data={"chart": chart, "file": file_name(subject, name), "images": IMAGES},
         )
-        controls.download(table, name=name, trace=subject)
+        controls.download(table, name=name, trace=subject, key=chart)

@@ -90,6 +90,6 @@ def to(lead: Lead | None) -> None:
     selecting.select(**lead.changes)
     if lead.page == "specialization" and lead.changes.get("experts"):
         reveal.ask(CARD)
-    page = lead.page or ("specialization" if "layers" not in selecting.used() else "")
+    page = lead.page or ("specialization" if not {"layer", "layers"} & {*selecting.used()} else "")
     if page:
         selecting.open_next(page, lead.query)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis import queries
 from app.trace import BY_IDENTITY, Trace
-from app.views.shared import controls
+from app.views.shared import controls, left_out
 
 COUNTS_ONLY = "This trace counts choices and names no token"
 GIVE_DOMAINS = "`routescope import --domain-from` gives each file one."
@@ -22,14 +22,14 @@ def tokens(trace: Trace, unseen: str) -> None:
     """Stops a page about single tokens where none is known; `unseen`: what it would show."""
     if trace.info.counts_only:
         st.info(f"{COUNTS_ONLY}: {unseen} cannot be told. Load balance shows what was counted.")
-        st.stop()
+        left_out.stop()
 
 
 def domains(trace: Trace, unseen: str) -> None:
     """Stops a page about domains where counts have none."""
     if trace.info.counts_only and len(trace.domains) < 2:
         st.info(f"{COUNTS_ONLY}, and has no domains: {unseen} cannot be told. {GIVE_DOMAINS}")
-        st.stop()
+        left_out.stop()
 
 
 def token_ids(trace: Trace, unseen: str) -> None:
@@ -37,7 +37,7 @@ def token_ids(trace: Trace, unseen: str) -> None:
     tokens(trace, unseen)
     if not has_token_ids(trace):
         st.info(f"{NO_IDS}: {unseen} cannot be told.")
-        st.stop()
+        left_out.stop()
 
 
 def weights(trace: Trace) -> None:

@@ -58,19 +58,22 @@ def buttons(trace: Trace, *names: str) -> None:
 def draw(trace: Trace) -> None:
     """All that a page can make, with what some ask for."""
     largest = trace.info.num_experts
-    left, right = st.columns(2)
-    devices = left.number_input(
-        "Devices", 1, 4096, min(8, largest), key="devices", bind="query-params"
-    )
-    keep = right.number_input(
-        "Experts to keep", 1, largest, largest // 2 or 1, key="keep_experts", bind="query-params"
-    )
-    top_p = left.number_input(
-        "ESFT: p", 0.01, 1.0, TOP_P, step=0.05, key="top_p", bind="query-params"
-    )
-    score = right.selectbox("ESFT: score", ["token", "gate"], key="score", bind="query-params")
+    with st.grid(min_column_width=140, gap="small"):
+        devices = st.number_input(
+            "Devices", 1, 4096, min(8, largest), key="devices", bind="query-params"
+        )
+        keep = st.number_input(
+            "Experts to keep",
+            *(1, largest, largest // 2 or 1),
+            key="keep_experts",
+            bind="query-params",
+        )
+        top_p = st.number_input(
+            "ESFT: p", 0.01, 1.0, TOP_P, step=0.05, key="top_p", bind="query-params"
+        )
+        score = st.selectbox("ESFT: score", ["token", "gate"], key="score", bind="query-params")
     settings = Settings(devices=devices, keep=keep, top_p=top_p)
-    with st.grid(min_column_width=200, gap="xsmall"):
+    with st.grid(min_column_width=265, gap="xsmall"):
         _every(trace, settings, score)
 
 

@@ -4,17 +4,18 @@ A page reads `current()`. A control that changes a part calls `select()`, and is
 link itself.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
-from streamlit.errors import StreamlitAPIException
+from streamlit.runtime.scriptrunner import RerunException, StopException, get_script_run_ctx
 
 from app.trace import Trace
+from app.views.shared import left_out
 from app.views.shared.layer_names import NUMBERED, LayerNames, names_of
 from app.views.shared.selection import PARAMETERS, Link, Selection, from_link, link
 from app.views.shared.selection_check import checked, texts_of
@@ -39,9 +40,10 @@ class _State:
     bare: set[str] = field(default_factory=set)  # pages shown with nothing in the address
     following: tuple[str, dict[str, str]] | None = None  # page and query that a callback asked for
     uses: Collection[str] = ()  # parts that make a difference on this page
-    gone_back: bool = False  # in this run, to a page that was left by a click
+    gone_back: bool = False  # in this run, to the step behind a page that was left
     shown: dict[str, Any] = field(default_factory=dict)  # what controls show, by key
-    left: dict[object, Link] = field(default_factory=dict)  # pages as they were left by a click
+    left: dict[object, Link] = field(default_factory=dict)  # whole addresses, by page and step
+    address: Link = field(default_factory=dict)  # of the page, when it was last shown
 
 
 def _state() -> _State:
@@ -63,13 +65,31 @@ def arrive(page: str) -> None:
         st.switch_page(f"views/{following}/page.py")
     if page != state.page:
         state.on_the_way_from, state.since = state.page, monotonic()
+        for step in ({}, state.written):  # the second, where the page is quicker than the browser
+            state.left[_step(state.page, step)] = state.address
     state.arrived, state.page = page != state.page, page
     _as_left(state)
+    left_out.begin(_own_asked() if state.arrived or _by_history() else None)
 
 
-def leave() -> None:
-    """After a page has run to its end."""
-    _state().on_the_way_from = ""
+@contextmanager
+def shown() -> Iterator[None]:
+    """Around a page: unless it begins anew, it is shown when it ends."""
+    try:
+        yield
+        left_out.end()
+    except RerunException:
+        left_out.find()
+        raise
+    except StopException:
+        _leave()
+        raise
+    _leave()
+
+
+def _leave() -> None:
+    state = _state()
+    state.on_the_way_from, state.address = "", _address()
 
 
 def asked_trace() -> str:
@@ -81,7 +101,7 @@ def asked_trace() -> str:
 def begin(trace: Trace, *, default: str, uses: Collection[str] = ()) -> list[str]:
     """What this run of a page about a trace has selected, from now on `current()`. In words, what
     is asked for and not there. `default`: the trace without a name in the address; `uses`: the
-    parts that make a difference here."""
+    parts that make a difference here, in the singular where only the first value does."""
     state, names = _state(), names_of(trace)
     state.uses = uses
     asked, unknown = _asked(state), list[str]()
@@ -135,9 +155,9 @@ def _open(page: str, query: dict[str, str]) -> None:
     """The browser first writes the new address under the old page, as a step of its own: whoever
     goes back to that step is to see the page as it was left."""
     state = _state()
-    before = {name: st.query_params.get_all(name) for name in st.query_params}
+    before = _address()
     state.written = link(state.selection, state.names)
-    state.left[_step(state.page, state.written)] = before
+    state.left[_step(state.page, {**state.written, **_values(query)})] = before
     st.switch_page(f"views/{page}/page.py", query_params={**state.written, **query})
 
 
@@ -147,7 +167,8 @@ def arrived() -> bool:
 
 
 def used() -> Collection[str]:
-    """The parts of the selection that the page shows, or its controls change."""
+    """The parts of the selection that the page shows, or its controls change; in the singular where
+    it is only the first value."""
     return _state().uses
 
 
@@ -186,18 +207,48 @@ def one_of(options: Collection[Any], part: Sequence[Any], usual: Any) -> Any:
 
 
 def _step(page: str, address: Link) -> object:
-    return page, tuple((name, tuple(address.get(name, ()))) for name in PARAMETERS.values())
+    return page, tuple(sorted((name, tuple(of)) for name, of in address.items()))
+
+
+def _values(query: Mapping[str, str]) -> Link:
+    return {name: [value] for name, value in query.items()}
+
+
+def _own_asked() -> Link:
+    """Of the page's own controls."""
+    return {name: of for name, of in _address().items() if name not in PARAMETERS.values()}
+
+
+def _address() -> Link:
+    return {name: st.query_params.get_all(name) for name in st.query_params}
+
+
+def _by_history() -> bool:
+    """This run was asked for by back or forward."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
 
 
 def _as_left(state: _State) -> None:
-    """The whole address of a page that was left by a click, instead of that of the step behind."""
-    here = {name: st.query_params.get_all(name) for name in st.query_params}
-    left = state.left.get(_step(state.page, here), here)
-    state.gone_back = left is not here
-    for name in {*here, *left}:
-        if left.get(name, []) != here.get(name, []):
-            with suppress(StreamlitAPIException):  # of a control that keeps its own
-                st.query_params[name] = left.get(name, [])
+    """The whole address of a page as it was last left, instead of that of the step behind it.
+
+    Only by back and forward: who chooses a page in the sidebar takes along what is selected, and
+    Streamlit keeps the page's own controls.
+    """
+    here, context = _address(), get_script_run_ctx()
+    is_step = state.arrived or (not here and state.page not in state.bare)
+    left = here
+    if _by_history() and is_step:
+        left = state.left.get(_step(state.page, here), here)
+    state.gone_back = left != here
+    if not state.gone_back or context is None:
+        return
+    with context.session_state.query_params() as parameters:  # also of controls, which st.query_
+        parameters.clear_with_no_forward_msg(preserve_embed=True)  # params does not let one set
+        for name, values in left.items():
+            parameters.set_with_no_forward_msg(name, values)
+        parameters.set_initial_query_params_from_current()
+        parameters.update()  # the browser is told
 
 
 def _asked(state: _State) -> Link | None:

@@ -4,7 +4,7 @@ Domains: Paul Tol's bright scheme, told apart with any colour vision; so are the
 of each ground. Log-ratios: blue under, orange over, the page's own background at 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -174,17 +174,15 @@ def frame(figure: go.Figure, palette: Palette, *, height: int, legend: bool = Fa
     return figure
 
 
+def annotate(figure: go.Figure, annotations: Iterable[dict[str, object]]) -> None:
+    """All at once: Plotly takes long to add many one by one."""
+    figure.layout.annotations = [*figure.layout.annotations, *annotations]
+
+
 def column_text(
-    figure: go.Figure, row: float, text: str, *, place: int, color: str | None = None
-) -> None:
-    """A figure of a row, flush right at so many pixels beside the bars."""
-    figure.add_annotation(column_annotation(row, text, place=place, color=color))
-
-
-def column_annotation(
     row: float, text: str, *, place: int, color: str | None = None, above: bool = False
 ) -> dict[str, object]:
-    """The same for a layout: Plotly takes long to add many one by one."""
+    """The annotation of a row, flush right at so many pixels beside the bars."""
     annotation: dict[str, object] = {
         "text": text,
         "x": 1,

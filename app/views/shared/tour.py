@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.views.shared import controls, selecting
+from app.views.shared import controls, left_out, selecting
 
 HERE = Path(__file__).parent
 KEY = "tour"  # in a link, too: the step, from 1
@@ -72,8 +72,11 @@ def draw(page: str) -> None:
 def _step() -> int:
     """0: none is on. A link may say any."""
     asked = st.query_params.get(KEY, "")
-    if asked.isascii() and asked.isdigit() and len(asked) == 1 and int(asked) <= len(STEPS):
+    if asked in map(str, range(1, len(STEPS) + 1)):
         return int(asked)
+    if KEY in st.query_params:
+        left_out.say([f"{KEY}={asked[: left_out.LONGEST]}"])
+        del st.query_params[KEY]
     return 0
 
 

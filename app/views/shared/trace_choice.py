@@ -12,7 +12,7 @@ from app.studies import demo_recording
 from app.studies.summary import is_large
 from app.studies.word_index import is_wanted
 from app.trace import Trace, open_trace
-from app.views.shared import chips, controls, demo, selecting
+from app.views.shared import chips, controls, demo, left_out, selecting
 from app.workspace import TraceFile
 from data.routing import FATAL
 
@@ -22,29 +22,27 @@ UNREADABLE = "This trace cannot be shown. Choose another one in the sidebar."
 def trace_page(question: str, *, uses: Collection[str] = ()) -> Trace:
     """Frame a page about one trace. Stops the page where there is none to show. `uses`: the parts
     of the selection that the page shows, or its controls change."""
-    controls.page(question)
+    said = controls.page(question)
     files, others = workspace.traces()
     if others:
         with st.sidebar:
             controls.note("Not listed: " + ", ".join(others))
     if not files:
         demo.build_demo()
-        st.stop()
-    with st.container(key="said", gap="small"):  # what comes and goes there moves nothing below it:
-        asked = selecting.asked_trace()  # a control that is moved leaves the link
+        left_out.stop()
+    with said:
+        asked = selecting.asked_trace()
         say_missing([asked] if asked else [], [file.name for file in files])
         trace = _opened(_choice(files, asked))
-        gone = selecting.begin(trace, default=files[0].name, uses=uses)
+        left_out.say(selecting.begin(trace, default=files[0].name, uses=uses))
         chips.draw(trace)
-        if gone:
-            st.info(controls.unmarked(f"Not in this trace, and left out: {', '.join(gone)}."))
         _fatal_findings(trace)
         for line in trace.not_kept:
             controls.note(line)
     _facts(trace)
     if not (trace.info.num_tokens or sample.num_choices(trace)):
         st.info("This trace has no tokens. Capture some text with `routescope capture`.")
-        st.stop()
+        left_out.stop()
     if demo.is_recorded(trace):
         demo.replace_recorded(trace)
     elif trace.name == workspace.DEMO:
@@ -58,11 +56,7 @@ def trace_page(question: str, *, uses: Collection[str] = ()) -> Trace:
 
 def say_missing(asked: Sequence[str], names: Collection[str], *, what: str = "trace") -> None:
     """Of what a link asks for: another one is shown in its place."""
-    missing = [name for name in asked if name not in names]
-    if missing:
-        several, verb = ("", "is") if len(missing) == 1 else ("s", "are")
-        line = f"The {what}{several} {', '.join(missing)} {verb} not here."
-        st.info(controls.unmarked(line))
+    left_out.say(f"{what} {name}" for name in asked if name not in names)
 
 
 def _choice(files: list[TraceFile], asked: str) -> TraceFile:
@@ -86,7 +80,7 @@ def _opened(file: TraceFile) -> Trace:
         controls.refused(UNREADABLE, error)
         if file.name == workspace.DEMO:
             demo.offer_again(file)
-        st.stop()
+        left_out.stop()
 
 
 def _fatal_findings(trace: Trace) -> None:

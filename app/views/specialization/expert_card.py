@@ -13,10 +13,11 @@ from app.studies import ablation, cause_words
 from app.trace import BY_IDENTITY, Trace
 from app.views.shared import contexts as context_lines
 from app.views.shared import controls, leads, needs, reveal
+from app.views.shared.drawing import draw
 from app.views.shared.intervals import MEASURES, RATIO, probability
 from app.views.shared.layer_names import names_of
 from app.views.shared.leads import Lead
-from app.views.shared.panel import of_domains
+from app.views.shared.panel import Panel, of_domains
 from app.views.shared.sampled import sampled
 from app.views.shared.theme import visible
 from app.views.specialization.figures import lift_bars
@@ -46,6 +47,7 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     rows = layer_lifts(trace, layer_id)
     own = rows[rows.expert_id == expert_id].reset_index(drop=True)
     compared = own.estimate.notna().any()
+    name = f"layer_{names_of(trace).number(layer_id)}_expert_{expert_id}"
     figures = [_load(trace, layer_id, expert_id), _choices(tokens_E, expert_id)]
     controls.headline(figures + (_preference(trace, rows, own) if compared else []))
     _draw_ways(layer_id, expert_id)
@@ -55,12 +57,11 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
         controls.note(measured or UNTESTED)
     if trace.info.counts_only:
         controls.note(f"{needs.COUNTS_ONLY}: which tokens choose this expert is not known.")
-        _draw_lifts(own, trace)
+        _draw_lifts(own, name=name, trace=trace)
         return
     left, middle, right = st.columns([5, 4, 6], gap="large")
-    name = f"layer_{names_of(trace).number(layer_id)}_expert_{expert_id}"
     with left:
-        _draw_lifts(own, trace)
+        _draw_lifts(own, name=name, trace=trace)
     tokens, contexts, counts = _words(trace, layer_id, expert_id)
     with middle:
         _draw_tokens(tokens, name=f"{name}_tokens", trace=trace)
@@ -132,19 +133,19 @@ def _preference(trace: Trace, rows: pd.DataFrame, own: pd.DataFrame) -> list[tup
     ]
 
 
-def _draw_lifts(own: pd.DataFrame, trace: Trace) -> None:
+def _draw_lifts(own: pd.DataFrame, *, name: str, trace: Trace) -> None:
     st.markdown("**Domains it is chosen for**")
     if own.estimate.isna().all():
         controls.note("There is only one domain, so there is nothing to compare.")
         return
-    bars = lift_bars(own, controls.palette())
-    named = partial(of_domains, list(own.domain))
-    controls.chart(
-        bars,
+    panel = Panel(
+        name=f"{name}_domains",
+        table=own[[*evidence.LIFT_COLUMNS]],
+        figure=lift_bars(own, controls.palette()),
         alt="Bars: lift of each domain for this expert",
-        key="expert_lift",
-        on_select=partial(leads.follow_mark, named, "expert_lift", trace),
+        names=partial(of_domains, list(own.domain)),
     )
+    draw(panel, subject=trace, key="expert_lift")
 
 
 def _draw_tokens(tokens: pd.DataFrame, *, name: str, trace: Trace) -> None:

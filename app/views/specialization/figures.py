@@ -23,7 +23,15 @@ from app.views.shared.heatmap import (
     ratio_axis,
 )
 from app.views.shared.intervals import RATIO, probability
-from app.views.shared.theme import Palette, column_text, domain_colors, frame, label, literal
+from app.views.shared.theme import (
+    Palette,
+    annotate,
+    column_text,
+    domain_colors,
+    frame,
+    label,
+    literal,
+)
 
 LIMIT = 2  # log2: from a quarter to four times
 REACH = 3  # log2: bars end at an eighth and eight times
@@ -144,13 +152,14 @@ def lift_bars(rows: pd.DataFrame, palette: Palette) -> go.Figure:
         autorange="reversed",
         showgrid=False,
     )
-    for place, estimate, clear in zip(places, rows.estimate, significant, strict=True):
-        text = RATIO.text(2**estimate) if not pd.isna(estimate) else ""
-        column_text(
-            figure,
-            place,
-            f"{text} •" if clear else text,
-            place=68 if clear else 56,
-            color=None if clear else palette.muted,
-        )
+    texts = ["" if pd.isna(estimate) else RATIO.text(2**estimate) for estimate in rows.estimate]
+    annotate(
+        figure,
+        (
+            column_text(place, f"{text} •", place=68)
+            if clear
+            else column_text(place, text, place=56, color=palette.muted)
+            for place, text, clear in zip(places, texts, significant, strict=True)
+        ),
+    )
     return figure

@@ -8,6 +8,7 @@ from app.views.shared import (
     controls,
     expert_chooser,
     layer_chooser,
+    left_out,
     limits,
     needs,
     other_tools,
@@ -27,7 +28,7 @@ from app.views.specialization.panels import (
 )
 from app.views.specialization.specialists import draw_specialists
 
-trace = trace_page("Which experts prefer which domain?", uses=("layers", "experts", "domains"))
+trace = trace_page("Which experts prefer which domain?", uses=("layer", "expert", "domains"))
 needs.domains(trace, "which experts prefer which")
 compared = evidence.compares_domains(trace)
 with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
@@ -40,7 +41,7 @@ if not compared:
     limits.draw_limits(trace)
     with st.spinner(evidence.WAIT):
         draw_card(trace, layer_id=layer_id, expert_id=expert_id)
-    st.stop()
+    left_out.stop()
 
 tested = stored.is_complete(trace, summary_kinds.LIFTS)
 sure = tested and controls.only_sure(len(trace.domains), trace.info.layers[layer_id].num_experts)

@@ -21,7 +21,7 @@ from app.views.shared.theme import (
 from data.labels import NONE, TOO_LITTLE
 
 HEIGHT = 330
-LAID_OVER = "7px,4px"  # a dash that shows a line beneath
+DASHES = ("solid", "14px,4px", "11px,7px", "8px,10px", "5px,13px")  # each shows those beneath
 LETTER = 0.0135  # of a figure's width
 TITLES = {"step": "training step", "tokens": "tokens read"}
 
@@ -143,10 +143,10 @@ def training_colors(names: Sequence[str], palette: Palette) -> dict[str, str]:
 def training_lines(tables: dict[str, pd.DataFrame], palette: Palette, *, value: str) -> list[Line]:
     """One line per training by name, not in the legend, with its chance dotted in its colour."""
     lines: list[Line] = []
-    for name, color in training_colors(list(tables), palette).items():
+    colors = training_colors(list(tables), palette).items()
+    for (name, color), dash in zip(colors, DASHES, strict=False):
         if (table := tables[name]).empty:
             continue
-        dash = LAID_OVER if lines else "solid"
         lines.append(Line(table=table, value=value, color=color, name="", hover=name, dash=dash))
         if "null" in table:
             by_chance = f"{name} by chance"

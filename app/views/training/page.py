@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.views.shared import controls
+from app.views.shared import controls, left_out
 from app.views.shared.controls import unmarked
 from app.views.training import record
 from app.views.training.layout import draw_trainings
@@ -14,7 +14,7 @@ controls.page("When did the experts settle, and was it worth it?")
 listed = {training.name: training for training in trainings()}
 if not listed:
     st.info("There is no training yet. `routescope train` makes one and writes its log as it runs.")
-    st.stop()
+    left_out.stop()
 with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
     main = str(st.selectbox("Training", listed, key="training", bind="query-params", width=230))
     over = st.multiselect(

@@ -18,7 +18,7 @@ from app.views.vocabulary.panels import (
     token_ids_title,
 )
 
-trace = trace_page("Do experts follow the word or the subject?", uses=("layers",))
+trace = trace_page("Do experts follow the word or the subject?", uses=("layer",))
 needs.token_ids(trace, "which words its experts follow")
 layer_id = layer_chooser.layer_of(trace, layer_figure(trace))
 drawn = panels(trace, controls.palette(), layer_id=layer_id)

@@ -99,7 +99,7 @@ def test_the_largest_change_is_of_most_choices_and_not_the_largest_ratio() -> No
 def test_a_trace_of_the_link_that_is_not_here_is_named(two: Path) -> None:
     app = page("compare", trace="before", traces="no_where")
     assert [info.value.replace("\\", "") for info in app.info] == [
-        "The trace no_where is not here."
+        "The link asks for traces=no_where, which is not here and is left out."
     ]
 
 

@@ -123,7 +123,7 @@ def test_a_run_is_compared_with_the_trace(three: list[str]) -> None:
 def test_a_run_that_is_not_there_cannot_be_compared(three: list[str]) -> None:
     app = page("compare", **{"with": "my runs", "runs": "../x"})
     assert not app.exception
-    assert app.info[0].value == r"The run \.\.\/x is not here\."
+    assert "The link asks for run ../x, which" in app.info[0].value.replace("\\", "")
     assert "Second: run “text 3”" in texts(app)
 
 

@@ -28,15 +28,29 @@ def test_experts_per_domain_shows_counts_beside_the_article() -> None:
     table = counts_table()
     figure = domains.experts_per_domain_bars(table, LIGHT)
     assert list(figure.data[0].x) == [0.75, 0.25]
-    written = [annotation.text for annotation in figure.layout.annotations]
-    assert written[:5] == ["<b>3</b>", "75.0%", "41%", "2", "14.8%"]
-    assert written[7:10] == ["", "", ""]  # no domain: not tested, not in the article
+    first, second = (
+        [annotation.text for annotation in figure.layout.annotations if annotation.y == row]
+        for row in (0, 1)
+    )
+    assert first == ["<b>3</b>", "75.0%", "41%", "2", "14.8%"]
+    assert second[2:] == ["", "", ""]  # no domain: not tested, not in the article
     math, none = figure.data[0].text  # the total is no bar, and no expert has too little data
     assert math == (
         "3 experts, math<br>the median of them: 41% of its choices, lift 2.47×; 1 with more than "
         "half<br>2 significant; 1 not enough independent texts to say"
     )
     assert none == "1 experts, none"
+
+
+def test_bars_of_domains_are_readable_beside_a_long_one_of_none() -> None:
+    table = counts_table().assign(domain=["law", "too little data", "none", ANY])
+    table = table.assign(share=[0.04, 0.0, 0.96, 0.04])
+    figure = domains.experts_per_domain_bars(table, LIGHT)
+    assert figure.layout.xaxis.range == (0, 0.05)  # 1.25 times the bar of law
+    written = [annotation.text for annotation in figure.layout.annotations]
+    assert written.count("»") == 1
+    assert domains.ARTICLE not in written  # it says nothing of law
+    assert not domains.cut_at(counts_table())
 
 
 def test_experts_of_too_little_data_are_a_row_of_their_own() -> None:

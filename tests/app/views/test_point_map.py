@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import sidecars
 from app.trace import Trace, open_trace
-from app.views.domain_clusters import token_values
+from app.views.domain_clusters import colours, token_values
 from app.views.domain_clusters.brushed import brushed
 from app.views.domain_clusters.chosen import chosen, marked
 from app.views.domain_clusters.colours import OF, colours_parcel, many_colors
@@ -163,6 +163,26 @@ def test_of_a_part_of_the_texts_only_these_are_asked_for(trace: Trace) -> None:
     assert token_values.losses(trace, few).tolist() == [2, 1, 4]
 
 
+def test_a_cluster_of_experts_without_a_domain_is_called_by_what_it_has_more_of(
+    trace: Trace,
+) -> None:
+    experts = pd.DataFrame({"layer_id": 0, "expert_id": range(4), "x": 0.0, "y": 0.0})
+    experts = experts.assign(tokens=1, distance=0.1, cluster=[0, 0, 0, 1])
+    experts = experts.assign(domain=["none", "none", "code", "math"])
+    write_sidecar(trace.path, sidecars.EXPERTS, experts, PARAMETERS, of=trace.info)
+    named = [label["words"] for label in labels(trace, mapped(trace, "experts"))]
+    assert named == [["code", "33%"], ["math", "100%"]]
+
+
+def test_many_groups_are_in_colour_and_the_rest_is_named(
+    trace: Trace, points: MapPoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(colours, "LISTED", 2)
+    told = unpacked(colours_parcel(trace, points, "group", 0, DARK))
+    assert told["title"] == "group: the 2 largest, others grey"
+    assert {one["name"]: one["count"] for one in told["entries"]}["other groups"] == 2
+
+
 def test_prompts_and_experts_have_all_their_colours(trace: Trace) -> None:
     place = {"x": [0.0, 1, 2], "y": [0.0, 1, 2], "cluster": [0, 1, 0], "distance": 0.1}
     prompts = pd.DataFrame({"doc_id": [0, 1, 2], "domain": DOMAINS[::3], **place})
@@ -179,7 +199,7 @@ def test_prompts_and_experts_have_all_their_colours(trace: Trace) -> None:
         "prefers math, 5 choices",
         "8 choices",
     ]
-    assert [label["words"] for label in labels(trace, of)] == [["math", "50%"], ["none", "100%"]]
+    assert [label["words"] for label in labels(trace, of)] == [["math", "50%"], ["no domain"]]
     assert target(of, 2) == ("specialization", {"layers": (1,), "experts": ((1, 3),)})
 
 
@@ -306,7 +326,7 @@ def test_other_points_have_no_area_of_these(shown: Path) -> None:
 def test_an_area_that_is_none_is_left_out(shown: Path, area: str) -> None:
     app = page("domain_clusters", area=area)
     assert "8 tokens fall into 3 clusters" in answer(app)
-    assert any("The area of the link is left out" in info.value for info in app.info)
+    assert any(r"asks for area\=" in info.value for info in app.info)
     assert "area" not in app.query_params
 
 

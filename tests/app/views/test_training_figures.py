@@ -45,7 +45,7 @@ def test_trainings_have_colours_of_their_own_and_the_first_is_solid() -> None:
     names = [f"runs/{name}" for name in "abcde"]
     lines = training.training_lines(dict.fromkeys(names, table), LIGHT, value="v")
     assert len({line.color for line in lines}) == 5
-    assert [line.dash for line in lines[:4]] == ["solid", "dot", training.LAID_OVER, "dot"]
+    assert [line.dash for line in lines[:4]] == ["solid", "dot", training.DASHES[1], "dot"]
     assert [line.hover for line in lines[:2]] == ["runs/a", "runs/a by chance"]
     assert training.training_lines({"old": table.iloc[:0]}, LIGHT, value="v") == []
 

@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
+from app.views.shared import chips as chips_drawn
 from tests.app.pages import PAGES, page
 from tests.placed import write_paired_trace
 from tests.traces import write_choices
@@ -87,7 +88,7 @@ def test_a_link_restores_what_was_selected_and_leaves_out_what_is_not_there(two:
     assert app.selectbox(key="expert").value == 3
     assert chips(app) == ["Layer 1", "Expert 1:3", "Text 2", "Token 1 of text 2"]
     said = [info.value.replace("\\", "") for info in app.info]
-    assert "Not in this trace, and left out: domain nowhere." in said
+    assert "The link asks for domain nowhere, which is not here and is left out." in said
     assert written(app) == {"trace": ["demo"]} | {name: [value] for name, value in query.items()}
 
 
@@ -108,6 +109,16 @@ def test_a_chip_is_removed_by_a_click(two: Path) -> None:
     assert (chips(app), written(app)) == ([], {"trace": ["demo"]})
 
 
+def test_a_chip_says_what_the_page_does_not_show(two: Path) -> None:
+    app = page("load_balance", trace="demo", domain=["a", "b"], layer="0")
+    helps = {button.label: button.help for button in app.button if "chip_" in str(button.key)}
+    assert helps["a"] == "Remove"
+    assert helps["b"] == chips_drawn.ONLY_FIRST
+    assert helps["Layer 0"] == chips_drawn.UNUSED
+    app = page("domain_clusters", trace="demo", domain=["a", "b"])
+    assert {button.help for button in app.button if "chip_" in str(button.key)} == {"Remove"}
+
+
 def test_numbers_of_texts_are_kept_for_a_trace_of_the_same_texts_only(two: Path) -> None:
     app = page("prompts", trace="demo", text="3", token="3:1")
     app.selectbox(key="trace").select("same texts").run()
@@ -119,8 +130,9 @@ def test_numbers_of_texts_are_kept_for_a_trace_of_the_same_texts_only(two: Path)
 def test_a_link_to_a_trace_that_is_gone_selects_no_text_of_another(two: Path) -> None:
     app = page("prompts", trace="gone", text="3", token="3:1", layer="0")
     said = [info.value.replace("\\", "") for info in app.info]
-    assert "The trace gone is not here." in said
-    assert "Not in this trace, and left out: text 3, token 3:1." in said
+    assert said[0] == (
+        "The link asks for trace gone, text 3 and token 3:1, which are not here and are left out."
+    )
     assert "text" not in written(app)
     assert app.selectbox(key="text").value == 0
 
