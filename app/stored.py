@@ -13,6 +13,8 @@ import streamlit as st
 
 from analysis import arrays, queries
 from app import summary_kinds
+from app.sidecars import CAUSES
+from app.studies import ablation
 from app.studies.statistics import Groups
 from app.studies.summary import is_large, typed, wanted
 from app.trace import BY_IDENTITY, Trace
@@ -57,6 +59,11 @@ def frame(trace: Trace, kind: Kind) -> pd.DataFrame:
     return found.frame
 
 
+def causes(trace: Trace) -> pd.DataFrame | None:
+    """What leaving experts out did, with q and verdicts over all claims. Not to be changed."""
+    return _causes(trace, _stamp(trace, CAUSES))
+
+
 def coming(trace: Trace, kinds: Sequence[Kind] = summary_kinds.BY_SUMMARY) -> list[Kind]:
     """Those of which pages have estimates, or nothing yet."""
     if not is_large(trace.info):
@@ -80,6 +87,11 @@ def _read(trace: Trace, kind: Kind, stamp: str) -> Sidecar | Absent:
     if isinstance(found, Absent):
         return found
     return Sidecar(typed(found.frame, kind, trace.info), found.parameters)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=BY_IDENTITY)
+def _causes(trace: Trace, stamp: str) -> pd.DataFrame | None:
+    return ablation.stored(trace.path, trace.info)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False, hash_funcs=BY_IDENTITY)

@@ -160,11 +160,15 @@ def clicked(folder: Path) -> dict[str, list[Click]]:
             found = {}
             for name in [*list(PAGES)[1:], "Overview"]:
                 timed(page, name, None)
-                reopen = partial(timed, page, name, partial(page.goto, page.url))
-                found[name] = [*clicks(page), *clicks_on_figures(page, reopen)]
+                found[name] = clicks(page)
+                found[name] += clicks_on_figures(page, partial(reopen, page, name))
                 print(f"{name}: {len(found[name])} clicks", file=sys.stderr, flush=True)
         browser.close()
     return found
+
+
+def reopen(page: Page, name: str, address: str) -> None:
+    timed(page, name, partial(page.goto, address))
 
 
 def report_clicks(found: dict[str, list[Click]]) -> None:

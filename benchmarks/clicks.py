@@ -58,20 +58,19 @@ def clicks(page: Page) -> list[Click]:
     return found
 
 
-def clicks_on_figures(page: Page, reopen: Callable[[], object]) -> list[Click]:
-    """That do something; `reopen` the page after each, as it was before."""
-    charts = page.locator("[data-testid=stMain] [data-testid=stPlotlyChart]")
-    keys = [str(chart.evaluate(KEY)) for chart in charts.all() if chart.is_visible()]
+def clicks_on_figures(page: Page, reopen: Callable[[str], object]) -> list[Click]:
+    """That do something; the page is opened again by its address after each."""
+    charts, address = page.locator("[data-testid=stMain] [data-testid=stPlotlyChart]"), page.url
+    flat = charts.filter(has=page.locator(".nsewdrag"))
+    keys = [str(chart.evaluate(KEY)) for chart in flat.all() if chart.is_visible()]
     found = []
     for key in keys:
         seconds = []
         for _ in range(AGAIN):
-            middle = page.locator(f".{key} .nsewdrag").first
-            before = page.url
-            took = answered(page, middle)
-            if page.url != before:
+            took = answered(page, page.locator(f".{key} .nsewdrag").first)
+            if page.url != address:
                 seconds.append(took)
-                reopen()
+                reopen(address)
         if seconds:
             found.append(Click(f"figure {key.removeprefix('st-key-')}", median(seconds)))
     return found

@@ -136,7 +136,7 @@ def _print_json(made: "Planned", drift: "Compared | None", expert_bytes: int | N
     facts = {"policy": made.settings.policy, "held_out": made.judges.made_none, "drift": None}
     pairs = {
         kind: {when: share.tolist() for when, share in of.items()}
-        for kind, of in made.traffic().items()
+        for kind, of in made.traffic.items()
     }
     print(json_text(facts | rows | {"traffic": pairs}))
 
@@ -162,7 +162,7 @@ def _print(made: "Planned", drift: "Compared | None", expert_bytes: int | None) 
             print(line)
     if note := table.note.iloc[0]:
         print(note, file=sys.stderr)
-    for kind, of in made.traffic().items():
+    for kind, of in made.traffic.items():
         before, after = (share[~np.eye(len(share), dtype=bool)] for share in of.values())
         if before.size:
             print(

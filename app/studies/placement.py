@@ -5,7 +5,7 @@ N = groups, L = MoE layers, H = GPUs, P = places.
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -68,7 +68,7 @@ def usual_gpus(num_experts: int) -> int:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Planned:
     """Maps of every policy, made of the same texts and measured on the same others."""
 
@@ -101,6 +101,7 @@ class Planned:
         table = pd.DataFrame(rows)
         return table if expert_bytes is None else table.assign(bytes=moved_L * expert_bytes)
 
+    @cached_property
     def traffic(self) -> dict[str, dict[str, np.ndarray]]:
         """Share of tokens that two GPUs serve [H, H], and where there are several that two nodes
         do [M, M], before and after; empty where no single choice of those who judge is read."""

@@ -217,7 +217,7 @@ def _information(trace: Trace) -> pd.DataFrame:
 
 
 def _causes(trace: Trace) -> pd.DataFrame:
-    known = ablation.stored(trace.path, trace.info)
+    known = stored.causes(trace)
     return pd.DataFrame() if known is None else known
 
 
@@ -239,7 +239,7 @@ def _transitions(trace: Trace) -> pd.DataFrame:
 
 
 def _specialists(trace: Trace) -> pd.DataFrame:
-    causes = ablation.stored(trace.path, trace.info)
+    causes = stored.causes(trace)
     table = specialists(evidence.lifts(trace))[list(evidence.LIFT_COLUMNS)]
     return ablation.with_verdicts(table, causes)
 

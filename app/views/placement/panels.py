@@ -147,7 +147,7 @@ def _side_by_side(of: Planned) -> pd.DataFrame:
 
 def traffic_panels(of: Planned, palette: Palette) -> list[Panel]:
     """None where no single choice of the texts that judge was read."""
-    pairs = of.traffic().items()
+    pairs = of.traffic.items()
     return [panel for what, shares in pairs for panel in _pair_panels(of, palette, what, shares)]
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from analysis import expert_words, specialization
 from analysis.arrays import MAX_TOKENS
 from app import evidence, stored
-from app.studies import ablation, cause_words
+from app.studies import cause_words
 from app.trace import BY_IDENTITY, Trace
 from app.views.shared import contexts as context_lines
 from app.views.shared import controls, leads, needs, reveal
@@ -52,7 +52,7 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
     controls.headline(figures + (_preference(trace, rows, own) if compared else []))
     _draw_ways(layer_id, expert_id)
     if compared:
-        causes = ablation.stored(trace.path, trace.info)
+        causes = stored.causes(trace)
         measured = cause_words.of_expert(causes, layer_id=layer_id, expert_id=expert_id)
         controls.note(measured or UNTESTED)
     if trace.info.counts_only:

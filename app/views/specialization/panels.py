@@ -140,7 +140,7 @@ def _lifts(
 
 def _specialists(trace: Trace, chosen: Collection[str]) -> list[Panel]:
     """Empty where no expert is one."""
-    causes = ablation.stored(trace.path, trace.info)
+    causes = stored.causes(trace)
     table = ablation.with_verdicts(significance.specialists(evidence.lifts(trace)), causes)
     if chosen:
         table = table[table.domain.isin(chosen)].reset_index(drop=True)
