@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import workspace
 from app.jobs.queue import all_jobs
+from app.trace import open_trace
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
@@ -29,10 +30,13 @@ FIRST_PAGES = ("overview", "specialization", "load_balance", "domain_clusters")
 BEGINNINGS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
 
+STATIC = Path(st.__file__).with_name("static")
+
+
 def inline_scripts() -> list[str]:
     """Hashes of the scripts inside Streamlit's own page: no other inline script runs."""
-    page = Path(st.__file__).with_name("static") / "index.html"
-    scripts = re.findall(r"<script>(.*?)</script>", page.read_text(encoding="utf-8"), re.DOTALL)
+    page = (STATIC / "index.html").read_text(encoding="utf-8")
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
     return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
 
@@ -55,6 +59,14 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
+}
+
+
+EARLY = {  # what draws figures, fetched while the page is computed
+    "Link": ", ".join(
+        f"<./static/js/{script.name}>; rel=modulepreload; crossorigin"
+        for script in (STATIC / "static" / "js").glob("PlotlyChart.*.js")
+    )
 }
 
 
@@ -105,7 +117,10 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] in BEGINNINGS:
                 message.setdefault("headers", [])
-                MutableHeaders(scope=message).update(HEADERS)
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers.update(EARLY)
             await send(message)
 
         reason = refusal(Headers(scope=scope))
@@ -124,10 +139,19 @@ def warm() -> None:
         import_module(f"{__package__}.{name}")  # `app` has another name in the installed package
 
 
+def open_first_trace() -> None:
+    """And check it, which takes a while: no visitor waits for that either."""
+    files, _ = workspace.traces()
+    with suppress(ValueError):  # pages say what is wrong with it
+        for file in files[:1]:
+            open_trace(file)
+
+
 @asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[None]:
     all_jobs()  # cleans up after a server that was killed
-    threading.Thread(target=warm, name="imports", daemon=True).start()
+    for work in (warm, open_first_trace):
+        threading.Thread(target=work, name=work.__name__, daemon=True).start()
     yield
     all_jobs().stop()
     workspace.discard_scratch()

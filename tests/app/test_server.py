@@ -1,14 +1,19 @@
 import asyncio
+import re
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
-from app.server import HEADERS, MIDDLEWARE, ON_ERROR, refusal
+from app.server import HEADERS, MIDDLEWARE, ON_ERROR, STATIC, open_first_trace, refusal
+from tests.traces import write_tiny_trace
 
 OWN = "127.0.0.1:8501"
 
@@ -86,21 +91,55 @@ def test_no_list_of_names_is_not_any_name(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_error_of_the_server_brings_the_headers() -> None:
-    async def fail(request: Request) -> None:
+    async def fail(request: Request) -> Response:
         raise RuntimeError("broken")
 
     sent: list[Message] = []
-    app = Starlette(
-        routes=[Route("/", fail)], middleware=MIDDLEWARE, exception_handlers=dict(ON_ERROR)
-    )
-    with (
-        ThreadPoolExecutor(1) as another,  # this one may have a loop, of a browser test
-        pytest.raises(RuntimeError, match="broken"),
-    ):
-        another.submit(asyncio.run, get(app, sent)).result()
+    with pytest.raises(RuntimeError, match="broken"):
+        ask(fail, sent)
     assert sent[0]["status"] == 500
     headers = Headers(raw=sent[0]["headers"])
     assert {name: headers.get(name) for name in HEADERS} == HEADERS
+
+
+def test_a_page_names_the_script_that_draws_figures() -> None:
+    async def page(request: Request) -> Response:
+        return HTMLResponse("<p>a page")
+
+    async def data(request: Request) -> Response:
+        return PlainTextResponse("data")
+
+    links = []
+    for answer in (page, data):
+        sent: list[Message] = []
+        ask(answer, sent)
+        links.append(Headers(raw=sent[0]["headers"]).get("link"))
+    script = re.fullmatch(
+        r"<\./static/(js/\S+\.js)>; rel=modulepreload; crossorigin", str(links[0])
+    )
+    assert script and (STATIC / "static" / script[1]).is_file()
+    assert links[1] is None
+
+
+def test_the_trace_that_pages_show_first_is_opened_before_anybody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROUTESCOPE_TRACES", str(tmp_path))
+    open_first_trace()  # there is none
+    write_tiny_trace(tmp_path / "demo.duckdb")
+    (tmp_path / "broken.duckdb").write_bytes(b"no trace")
+    opened = []
+    monkeypatch.setattr("app.server.open_trace", lambda file: opened.append(file.name))
+    open_first_trace()
+    assert opened == ["demo"]
+
+
+def ask(answer: Callable[[Request], Awaitable[Response]], sent: list[Message]) -> None:
+    app = Starlette(
+        routes=[Route("/", answer)], middleware=MIDDLEWARE, exception_handlers=dict(ON_ERROR)
+    )
+    with ThreadPoolExecutor(1) as another:  # this one may have a loop, of a browser test
+        another.submit(asyncio.run, get(app, sent)).result()
 
 
 async def get(app: Starlette, sent: list[Message]) -> None:
