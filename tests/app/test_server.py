@@ -114,10 +114,10 @@ def test_a_page_names_the_script_that_draws_figures() -> None:
         sent: list[Message] = []
         ask(answer, sent)
         links.append(Headers(raw=sent[0]["headers"]).get("link"))
-    script = re.fullmatch(
-        r"<\./static/(js/\S+\.js)>; rel=modulepreload; crossorigin", str(links[0])
-    )
-    assert script and (STATIC / "static" / script[1]).is_file()
+    link = r"<\./static/(js/\S+\.js)>; rel=modulepreload; crossorigin"
+    script = re.fullmatch(link, str(links[0]))
+    assert script is not None
+    assert (STATIC / "static" / script[1]).is_file()
     assert links[1] is None
 
 
