@@ -18,6 +18,7 @@ AREAS = (
     "Areas are drawn where points lie together: this describes one, and does not show that it is "
     "special."
 )
+NO_OTHERS = "No other points are left to compare these with."
 BY_LANDMARKS = "Experts: first choices of {count:,} landmarks."
 
 
@@ -38,6 +39,8 @@ def draw_brush(
         reading = over_represented.reading("here", "among the others")
         lines = [found.note, reading, AREAS, _sample(points, found.tables)]
         controls.note(" ".join(filter(None, lines)))
+    elif inside_P.any():
+        controls.note(NO_OTHERS)
     if not inside_P.any():
         return
     with st.container(horizontal=True, gap="small"):

@@ -313,6 +313,12 @@ def test_a_link_restores_the_area_and_the_cluster(shown: Path) -> None:
     assert "4 of 8 tokens: math 75%, code 25%." in answer(app)
 
 
+def test_an_area_of_all_points_has_nothing_to_be_compared_with(shown: Path) -> None:
+    app = page("domain_clusters", area="0000007pr0007pr7pr0007pr")
+    assert "8 of 8 tokens" in answer(app)
+    assert "No other points are left to compare these with." in answer(app)
+
+
 def test_other_points_have_no_area_of_these(shown: Path) -> None:
     app = page("domain_clusters", area=LEFT_HALF, cluster="1")
     app.segmented_control(key="points").set_value("prompts").run()
