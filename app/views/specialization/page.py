@@ -37,14 +37,16 @@ with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
         order = controls.choice("Order experts by", ["domain", "number"], key="order")
         by_domain = order == "domain"
     expert_id = expert_chooser.expert_of(trace, layer_id)
+    tested = compared and stored.is_complete(trace, summary_kinds.LIFTS)
+    sure = tested and controls.only_sure(
+        len(trace.domains), trace.info.layers[layer_id].num_experts
+    )
 if not compared:
     limits.draw_limits(trace)
     with st.spinner(evidence.WAIT):
         draw_card(trace, layer_id=layer_id, expert_id=expert_id)
     left_out.stop()
 
-tested = stored.is_complete(trace, summary_kinds.LIFTS)
-sure = tested and controls.only_sure(len(trace.domains), trace.info.layers[layer_id].num_experts)
 above, every_layer = st.container(), st.expander("Every layer", icon=":material/layers:")
 with every_layer:
     titles = {MEASURES[name].title: name for name in evidence.DOMAIN_METRICS}
