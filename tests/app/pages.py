@@ -31,6 +31,19 @@ PAGES = {
     "export": "What can I take away?",
 }
 
+CONTROLS = (  # kinds of elements that somebody sets
+    "selectbox",
+    "number_input",
+    "slider",
+    "select_slider",
+    "toggle",
+    "checkbox",
+    "multiselect",
+    "button_group",
+    "text_input",
+    "text_area",
+)
+
 
 def page(name: str, **query: str | list[str]) -> AppTest:
     app = AppTest.from_file(str(APP / "navigation.py"), default_timeout=60)

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from app.views.shared import chips as chips_drawn
-from tests.app.pages import PAGES, page
+from tests.app.pages import CONTROLS, PAGES, page
 from tests.placed import write_paired_trace
 from tests.traces import write_choices
 
@@ -28,18 +28,6 @@ NOT_IN_A_LINK = {  # what is asked for once, by a button beside it
     "num_experts",
     "top_k",
 }
-CONTROLS = (
-    "selectbox",
-    "number_input",
-    "slider",
-    "select_slider",
-    "toggle",
-    "checkbox",
-    "multiselect",
-    "button_group",
-    "text_input",
-    "text_area",
-)
 
 
 @pytest.fixture
