@@ -25,6 +25,7 @@ TITLE_LENGTH = 80  # characters
 ID = re.compile("[0-9a-f]{32}")
 TRACE, FACTS, TEXTS = "run.duckdb", "run.json", "texts.json"
 GONE = ".deleted"  # on its way from the disk
+BEGUN, KEPT_BEGUN = ".begun", 10  # what was given to runs that have not ended; the newest
 REMEDY = "delete its folder"
 
 
@@ -98,6 +99,36 @@ def keep(run: Run, out: Path) -> Run:
     return replace(run, folder=out)
 
 
+def begin(out: Path, given: Mapping[str, object]) -> None:
+    """Keep what runs there until it has ended, should the server be killed; nothing, where nothing
+    can be written."""
+    with suppress(OSError, ValueError):
+        write_atomically(_begun(out), json_text(given))
+        files = sorted(out.parent.glob(f".*{BEGUN}"), key=lambda file: file.stat().st_mtime)
+        for file in files[:-KEPT_BEGUN]:
+            file.unlink(missing_ok=True)
+
+
+def end(out: Path) -> None:
+    with suppress(OSError):
+        _begun(out).unlink(missing_ok=True)
+
+
+def forget_begun() -> None:
+    for file in folder().glob(f".*{BEGUN}"):
+        file.unlink(missing_ok=True)
+
+
+def has_begun(name: str) -> bool:
+    """Whether the run of a link was begun and has not ended."""
+    return ID.fullmatch(name) is not None and _begun(folder() / name).is_file()
+
+
+def given_to(name: str) -> dict[str, Any]:
+    """What begin() kept of it. ValueError, OSError: it is not to be had."""
+    return read_object(_begun(folder() / name), remedy="delete it")
+
+
 def find(name: str) -> Run | None:
     """The run of a link; None: there is none. ValueError: it is damaged."""
     if not ID.fullmatch(name) or not _is_folder(folder() / name):
@@ -158,6 +189,10 @@ def delete_old(place: Path) -> None:
 
 def in_one_line(text: str) -> str:
     return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+
+
+def _begun(out: Path) -> Path:
+    return out.with_name(f".{out.name}{BEGUN}")
 
 
 def _read(path: Path) -> Run:

@@ -68,6 +68,8 @@ def grouping_line(trace: Trace) -> str:
     if how is None:
         return f"{size}. {_unknown_groups(trace, some_known=n_groups < n_documents)}{names}"
     sources = sources_of(how)
+    if n_documents == 1:
+        return f"The sample is {size}, a single observation.{names}"
     given = " and in part ".join(GIVEN[source] for source in sources)
     part = "in part " if len(sources) > 1 else ""
     if n_groups == n_documents:

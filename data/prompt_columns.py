@@ -17,6 +17,10 @@ NOTED = 10  # names, however many a file has
 Places = tuple[int | None, ...]  # of text, domain and group among the names
 
 
+class NoTextError(ValueError):
+    """No column or field is the text."""
+
+
 @lru_cache(maxsize=256)  # the rows of a jsonl file mostly have the same fields
 def columns(names: tuple[str, ...]) -> tuple[Places, tuple[str, ...]]:
     """By exact name, else by the only one that differs in case or blanks; and what has to be said
@@ -42,7 +46,8 @@ def _place(role: str, names: Sequence[str]) -> int | None:
     problem = "no column or field" if not found else "more than one column or field"
     shown = ", ".join(repr(name[:40]) for name in names[:10]) or "none"
     remedy = f"name one {wanted.split()[0]}" if not found else "keep one"
-    raise ValueError(f"{problem} named {wanted}, found {shown}; {remedy}")
+    kind = ValueError if found else NoTextError
+    raise kind(f"{problem} named {wanted}, found {shown}; {remedy}")
 
 
 def _plain(name: str) -> str:

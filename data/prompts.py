@@ -1,6 +1,6 @@
 """Documents from a file of a user's: txt, csv, jsonl or parquet.
 
-- txt: one prompt a line; blank lines are ignored.
+- txt: one prompt a line, or what lies between lines of --- and blank lines, where there are any.
 - csv, jsonl, parquet: one prompt a row, in a column or field `text` or `prompt`, with an optional
   `domain` and `group`. Rows without text are left out, which is noted.
 

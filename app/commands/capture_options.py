@@ -29,7 +29,8 @@ def _read(kind: Callable[[str], Value]) -> Callable[[str], Value]:
 Prompts = Annotated[
     Path,
     typer.Argument(
-        help="A UTF-8 file. txt: one prompt per line. csv, jsonl, parquet: a column `text` or "
+        help="A UTF-8 file. txt: one prompt a line, or what blank lines or lines of --- "
+        "separate. csv, jsonl, parquet: a column `text` or "
         "`prompt`, `domain` if there are labels, and `group` if several prompts are of one source, "
         "such as a work or an author."
     ),

@@ -1,7 +1,7 @@
 """Prompts through a model, as a job, into a run of their own."""
 
-import re
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,16 +16,17 @@ from data.groups import with_groups
 from data.lines import Limits
 from data.new_trace import TraceDescription
 from data.prompt_process import prompt_reading
+from data.prompt_rows import are_separated, separate_texts
 from data.prompts import Prompts
 from data.routing import Document
 from data.store import TraceStore
+from data.words import counted
 
 if TYPE_CHECKING:
     from model.capture import Captured
 
 LIMITS = Limits(documents=500, rows=10_000, characters=200_000, total_characters=2_000_000)
 MEGABYTES = 32  # of an upload
-BETWEEN = re.compile(r"^[^\S\n]*(?:-{3,}[^\S\n]*)?(?:\n|\Z)", re.MULTILINE)  # a line of it
 SUFFIXES = ("txt", "csv", "jsonl", "parquet")
 
 
@@ -45,6 +46,19 @@ class Upload:
     @property
     def suffix(self) -> str:
         return Path(self.name).suffix.lower().removeprefix(".")
+
+    def described(self) -> str:
+        """What is run of it, as far as that is known before it is read."""
+        if self.suffix != "txt":
+            return "The file is run: each row is a text."
+        if len(self.content) > 4 * LIMITS.total_characters:
+            return "The file is run."
+        text = StringIO(self.content.decode("utf-8-sig", "replace"), newline=None).getvalue()
+        if are_separated(StringIO(text)):
+            number, how = len(separate_texts(text)), "separated by blank lines or lines of ---"
+        else:
+            number, how = sum(bool(line.strip()) for line in StringIO(text)), "one a line"
+        return f"{counted(number, 'text', 'texts')} in the file, {how}."
 
     def read(self, progress: Progress) -> Prompts:
         """In a process of its own. ValueError: see `PromptReading.prompts`."""
@@ -88,12 +102,6 @@ def pasted(text: str, *, one: bool = False) -> Prompts:
     )
 
 
-def separate_texts(text: str) -> list[str]:
-    """Blank lines and lines of dashes lie between texts; a text alone keeps its own."""
-    texts = [part.strip("\r\n") for part in BETWEEN.split(text) if part.strip()]
-    return [text] if len(texts) == 1 else texts
-
-
 def run(
     progress: Progress,
     model: Path,
@@ -107,6 +115,37 @@ def run(
 ) -> Run:
     """A run in the new folder `out`, or in that of the job where it cannot be written there.
     `name`: of the model, on the page; `chat`: each prompt is a message of a user."""
+    try:
+        made = _made(
+            progress,
+            model,
+            prompts,
+            sampling,
+            folder=progress.folder / out.name,
+            title=title,
+            name=name,
+            chat=chat,
+        )
+        try:
+            return prompt_runs.keep(made, out)
+        except (ValueError, OSError):
+            return made
+    finally:
+        prompt_runs.end(out)
+
+
+def _made(
+    progress: Progress,
+    model: Path,
+    prompts: Prompts | Upload,
+    sampling: Sampling | None,
+    *,
+    folder: Path,
+    title: str,
+    name: str,
+    chat: bool,
+) -> Run:
+    """In the new folder `folder`."""
     read = prompts.read(progress) if isinstance(prompts, Upload) else prompts
     documents, grouping = with_groups(read.documents)
     reader = models.tracer(progress, model, chat=chat)
@@ -116,7 +155,6 @@ def run(
     description = reader.description(
         "prompts", prompts=source, grouping=grouping, sampling=sampling
     )
-    folder = progress.folder / out.name
     folder.mkdir()
     captured = capture(progress, reader, documents, folder / TRACE, description, sampling=sampling)
     made = Run(
@@ -136,10 +174,7 @@ def run(
     )
     begun = documents[: captured.documents]
     prompt_runs.write(made, {document.doc_id: document.text for document in begun})
-    try:
-        return prompt_runs.keep(made, out)
-    except (ValueError, OSError):
-        return made
+    return made
 
 
 def capture(
@@ -167,4 +202,4 @@ def capture(
 
 
 def count_texts(progress: Progress, tokens: int, done: int, total: int) -> None:
-    progress.tell(note=f"{tokens:,} tokens", done=done, total=total, unit="texts")
+    progress.tell(note=counted(tokens, "token", "tokens"), done=done, total=total, unit="texts")

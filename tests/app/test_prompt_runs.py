@@ -111,3 +111,25 @@ def test_the_newest_run_stays_however_large(traces: Path, monkeypatch: pytest.Mo
 def test_a_run_elsewhere_is_not_kept(traces: Path, tmp_path: Path) -> None:
     assert not replace(write_run(1), folder=tmp_path / "job" / f"{1:032x}").is_kept
     assert (write_run(2).folder / TEXTS).is_file()
+
+
+def test_what_was_given_to_a_run_is_there_until_it_ends(traces: Path) -> None:
+    names = [f"{number:032x}" for number in range(prompt_runs.KEPT_BEGUN + 1)]
+    for second, name in enumerate(names):
+        prompt_runs.begin(prompt_runs.folder() / name, {"values": {"pasted": name}})
+        os.utime(prompt_runs.folder() / f".{name}.begun", (second, second))
+    assert not prompt_runs.has_begun(names[0])  # only the newest are kept
+    assert prompt_runs.given_to(names[1]) == {"values": {"pasted": names[1]}}
+    assert prompt_runs.listed() == ([], [])
+    assert not prompt_runs.has_begun("../x")
+    prompt_runs.end(prompt_runs.folder() / names[1])
+    assert not prompt_runs.has_begun(names[1])
+    prompt_runs.forget_begun()
+    assert list(prompt_runs.folder().iterdir()) == []
+
+
+def test_where_nothing_can_be_written_nothing_is_begun(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("a file in its place")
+    out = tmp_path / "kept" / f"{1:032x}"
+    prompt_runs.begin(out, {})
+    prompt_runs.end(out)

@@ -1,5 +1,6 @@
 """Runs of the page Prompts in a real browser: before they begin, and after a killed server."""
 
+import re
 import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -66,11 +67,37 @@ def test_a_run_is_there_after_the_server_was_killed(browser: Browser, own: Path)
         page.context.close()
 
 
+def test_the_text_of_a_run_is_in_the_box_after_the_server_was_killed(
+    browser: Browser, own: Path
+) -> None:
+    with served(own) as (url, process):
+        page = opened(browser, f"{url}/prompts?trace=plain")
+        write(page, TEXT)
+        page.get_by_role("button", name="Run", exact=True).click()
+        page.wait_for_url(re.compile("run=[0-9a-f]{32}"))
+        link = urlsplit(page.url)
+        process.kill()  # before the model is read
+        process.wait(20)
+        page.context.close()
+    with served(own) as (url, _):
+        page = opened(browser, f"{url}{link.path}?{link.query}")
+        page.get_by_text("The server ended while this ran; press Run to run it again.").wait_for()
+        expect(page.get_by_label("Paste a text", exact=True)).to_have_value(TEXT)
+        expect(page.get_by_text("My runs")).to_have_count(0)
+        settled(page)
+        page.get_by_role("button", name="Run", exact=True).click()
+        page.get_by_text("My runs (1)").wait_for()
+        assert len(tokens(page)) > 4
+        kept = own / "traces" / "prompt_runs"
+        assert not list(kept.glob(".*.begun"))
+        page.context.close()
+
+
 def test_what_is_typed_and_uploaded_is_there_after_another_page(page: Page, tmp_path: Path) -> None:
     page.goto("/prompts?trace=plain")
     write(page, TEXT)
     page.get_by_text("Let the model continue the text").click()
-    page.get_by_label("New tokens (0 for none)").fill("12")
+    page.get_by_label("New tokens (at most 256)", exact=True).fill("12")
     page.get_by_role("link", name="Load balance").click(delay=100)  # leaves the field meanwhile
     page.get_by_text("Do all experts carry their share?").wait_for()
     settled(page)

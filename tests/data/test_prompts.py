@@ -20,6 +20,43 @@ def test_txt_is_one_prompt_a_line(write: Write) -> None:
     assert {document.domain for document in documents} == {None}
 
 
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ("a\nb\n\nc\n", [("p.txt:1", "a\nb"), ("p.txt:4", "c")]),
+        ("a\n---\n  b\n ----- \n", [("p.txt:1", "a"), ("p.txt:3", "  b")]),
+        ("---\na\nb\n", [("p.txt:2", "a\nb")]),
+        ("\n\na\nb\n\n", [("p.txt:3", "a"), ("p.txt:4", "b")]),  # none between
+        ("a\n--- b\n--\n", [("p.txt:1", "a"), ("p.txt:2", "--- b"), ("p.txt:3", "--")]),
+    ],
+)
+def test_txt_is_split_by_blank_lines_and_dashes_where_it_has_them(
+    write: Write, content: str, texts: list[tuple[str, str]]
+) -> None:
+    documents = list(read_documents(write("p.txt", content)))
+    assert [(document.origin, document.text) for document in documents] == texts
+
+
+def test_texts_of_several_lines_are_noted_and_limited(write: Write) -> None:
+    path = write("p.txt", "abc\ndef\n\ng\n")
+    assert summarize_prompts(path).notes == (
+        "blank lines and lines of --- separate its texts, so a text may have several lines",
+    )
+    with pytest.raises(ValueError, match=r"p\.txt:1: a text of more than 5 characters begins"):
+        read(path, Limits(characters=5))
+
+
+def test_rows_of_jsonl_without_the_field_have_no_text(write: Write) -> None:
+    path = write("p.jsonl", '{"domain": "x"}\n{"text": "a"}\n{"text": null}\n{"prompt": "b"}\n')
+    summary = summarize_prompts(path)
+    assert (summary.documents, summary.skipped) == (2, 2)
+    assert summary.notes == ("2 rows have no text and were left out: lines 1 and 3",)
+    with pytest.raises(ValueError, match=r"q\.jsonl:1: no column or field named text or prompt"):
+        summarize_prompts(write("q.jsonl", '{"domain": "x"}\n{"domain": "y"}\n'))
+    with pytest.raises(ValueError, match=r"r\.jsonl:2: the text is int"):
+        summarize_prompts(write("r.jsonl", '{"domain": "x"}\n{"text": 5}\n'))
+
+
 def test_csv_has_a_text_and_an_optional_domain_column(write: Write) -> None:
     path = write("p.csv", 'domain,note,text\nmath,a,"1, 2\n3"\n,b,hello\n')
     assert read(path) == [("1, 2\n3", "math"), ("hello", None)]

@@ -15,6 +15,7 @@ from app.views.shared.theme import (
     label,
     literal,
 )
+from data.words import counted
 
 ROW = 46  # pixels
 SYMBOLS = {"own": "circle", "others": "diamond-open", "controls' own": "square-open"}
@@ -200,7 +201,7 @@ def _hover(row: pd.Series, name: str) -> str:
     return (
         f"{literal(row.domain)}, {name}: {row.estimate:+.4f} nats per token<br>{interval}"
         f"{_choices(row)}<br>{in_words(row.n_documents, row.n_groups)}, "
-        f"{row.n_tokens:,} tokens"
+        f"{counted(row.n_tokens, 'token', 'tokens')}"
     )
 
 

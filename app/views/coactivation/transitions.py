@@ -14,6 +14,7 @@ from app.trace import BY_IDENTITY, Trace
 from app.views.shared.heatmap import ZOOM, sure_mark
 from app.views.shared.layer_names import names_of
 from app.views.shared.sampled import sampled
+from data.words import counted
 
 TITLE = "From this layer to the next"
 
@@ -75,7 +76,7 @@ def heatmap_note(trace: Trace, transitions: LayerTransitions, *, crowded: bool =
         f"Compared with independent choices in the two layers. {sure_mark(crowded=crowded)}: q < "
         f"{MAX_Q} ({significant:,} of the {tested:,} testable transitions, Benjamini-Hochberg). "
         f"{undecided}: {NOT_ENOUGH}.{zoom} The sample is "
-        f"{in_words(n_documents, n_groups)} with {n_tokens:,} tokens. "
+        f"{in_words(n_documents, n_groups)} with {counted(n_tokens, 'token', 'tokens')}. "
         "The test does not say why: the token itself ties one layer to the next, and so does the "
         "subject of the text." + sampled(trace.info, transitions.counts)
     )

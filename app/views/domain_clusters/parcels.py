@@ -16,6 +16,7 @@ from app.views.shared.layer_names import names_of
 from app.views.shared.theme import visible
 from data.labels import NONE, TOO_LITTLE
 from data.strict_json import json_text
+from data.words import counted
 
 WORD, TITLE = 40, 120  # characters of a token's text, and of a prompt's
 FEWEST, ALL_WORDS = 4, 20_000_000  # of a token's text where there are too many, and of all
@@ -116,7 +117,10 @@ def _details(points: MapPoints) -> list[str]:
     frame = points.frame
     if points.what == "prompts":
         texts = zip(frame.domain, frame.doc_id, frame.tokens, strict=True)
-        return [f"{visible(of)}, text {doc_id}, {tokens:,} tokens" for of, doc_id, tokens in texts]
+        return [
+            f"{visible(of)}, text {doc_id}, {counted(tokens, 'token', 'tokens')}"
+            for of, doc_id, tokens in texts
+        ]
     experts = zip(frame.domain, frame.tokens, strict=True)
     return [
         f"{tokens:,} choices"

@@ -7,6 +7,7 @@ import pandas as pd
 
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import literal
+from data.words import counted
 
 UNTESTED = "no interval and no test: of other texts the map would be another"
 
@@ -28,8 +29,9 @@ def clusters_answer(what: str, parameters: Mapping[str, Any]) -> str:
     points = parameters["points"]
     if parameters["method"] == "svd":
         if "texts" in parameters:
+            shown = counted(points, what[:-1], what)
             return (
-                f"A first look at {points:,} {what}: the main directions in which their routing "
+                f"A first look at {shown}: the main directions in which their routing "
                 "differs. The map of neighbourhoods, with its clusters, is still to come."
             )
         return (

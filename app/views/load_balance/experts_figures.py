@@ -25,6 +25,7 @@ from app.views.shared.theme import (
     label,
     literal,
 )
+from data.words import counted
 
 MEAN_K = Measure("experts per token", ".1f")
 RIDGE, CELL, TOP = 52, 38, 34  # pixels: of a domain's rows, and above the first
@@ -140,7 +141,8 @@ def mean_text(cell: Any, names: LayerNames = NUMBERED) -> str:
     ]
     if pd.notna(cell.p):
         lines.append(f"p {probability(cell.p)}, q {probability(cell.q)}")
-    lines.append(f"{in_words(cell.n_documents, cell.n_groups)}, {cell.n_tokens:,} tokens")
+    tokens = counted(cell.n_tokens, "token", "tokens")
+    lines.append(f"{in_words(cell.n_documents, cell.n_groups)}, {tokens}")
     return "<br>".join([*lines, f"<i>{cell.note}</i>"] if cell.note else lines)
 
 

@@ -10,6 +10,7 @@ from app.views.prompts.form import Request
 from app.views.prompts.model_choice import Choice, understood
 from app.views.prompts.run import SECOND, start
 from app.views.shared import controls
+from data.words import counted
 
 
 def offer(trace: Trace, choice: Choice | None, run: Run, doc_id: int) -> None:
@@ -63,5 +64,5 @@ def _how(model: str, sampling: Sampling | None, chat: bool) -> str:
     if chat:
         words.append("in its chat template")
     if sampling:
-        words.append(f"continued by {sampling.new_tokens} tokens")
+        words.append(f"continued by {counted(sampling.new_tokens, 'token', 'tokens')}")
     return f"{', '.join(words)}."

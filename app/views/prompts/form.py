@@ -14,6 +14,7 @@ from app.views.prompts import uploads
 from app.views.prompts.model_choice import Choice, understood
 from app.views.shared import controls
 from data.prompts import Prompts
+from data.words import counted
 
 EXAMPLE = """If 3x + 5 = 20, then x = 5.
 def area(radius):
@@ -29,6 +30,8 @@ WRITES_ANEW = (
 )
 SEPARATE = "Blank lines, or lines of ---, separate texts."
 LONGEST = f"Each text has at most {LIMITS.characters:,} characters."
+BACK = "given_back"  # in the session: values of controls, of a run that ended with its server
+NEW_TOKENS = 256  # at most
 BOX_HEIGHT = 142  # pixels with its label: five lines
 
 
@@ -50,7 +53,7 @@ def asked(choice: Choice) -> Request | None:
                 "Paste a text", height=BOX_HEIGHT, help=LONGEST, **_kept("pasted", EXAMPLE)
             )
         )
-    with right:
+    with right, st.container(gap="xsmall"):
         upload = uploads.draw(facts.context if facts else None)
     with st.container(horizontal=True, vertical_alignment="center", key="run_row"):
         pressed = st.button(
@@ -64,7 +67,9 @@ def asked(choice: Choice) -> Request | None:
         if facts is not None and facts.has_chat:
             label = "As a message to the model, in its chat template"
             chat = st.checkbox(label, help=CHAT, **_kept("chat", False))
-        one = _one(text)
+        one = _one(text) if upload is None else False
+        if upload is not None:
+            controls.note(uploads.described())
     if not pressed or choice.stands_in:
         return None
     try:
@@ -80,7 +85,8 @@ def asked(choice: Choice) -> Request | None:
 def _kept(key: str, usual: object) -> dict[str, Any]:
     """Of a control: its value stays in the tab. It is the default, too: that is what a browser
     shows that was on the way to another page and is called back."""
-    value = st.session_state.get(key, usual)
+    back = st.session_state.get(BACK, {}).get(key)
+    value = st.session_state.get(key, usual if back is None else back)
     return {"key": key, "value": value, "persist_state": "session"}
 
 
@@ -90,7 +96,7 @@ def _one(text: str) -> bool:
     if found > 1:
         one = st.toggle("As one text", **_kept("one_text", False))
     number = 1 if one else found
-    controls.note(f"{number:,} text{'' if number == 1 else 's'}. {SEPARATE}")
+    controls.note(f"{counted(number, 'text', 'texts')}. {SEPARATE}")
     return one
 
 
@@ -100,7 +106,7 @@ def _continuation(facts: Facts | None) -> dict[str, Any]:
         return {"new_tokens": 0}
     label = "Let the model continue the text"
     if asked_for := st.session_state.get("new_tokens"):
-        label += f" · {asked_for} new tokens"
+        label += f" · {counted(asked_for, 'new token', 'new tokens')}"
     with st.popover(label, icon=":material/auto_awesome:", key="continuation"):
         return _sampling(facts)
 
@@ -110,21 +116,25 @@ def _sampling(facts: Facts | None) -> dict[str, Any]:
     own = facts is not None and facts.transformers
     columns = st.columns(2) * 2
     new_tokens = columns[0].number_input(
-        "New tokens (0 for none)", 0, 256, step=16, **_kept("new_tokens", 0)
+        f"New tokens (at most {NEW_TOKENS})",
+        *(0, NEW_TOKENS),
+        step=16,
+        help="0: the text is read and not continued.",
+        **_kept("new_tokens", 0),
     )
     temperature = columns[1].number_input(
-        "Temperature",
+        "Temperature (at most 2)",
         *(0.0, 2.0),
         step=0.1,
         placeholder=AS_SET,
         **_kept(f"temperature_{own}", None if own else 0.8),
     )
     top_p = columns[2].number_input(
-        "Top-p",
+        "Top-p (0.05 to 1)",
         *(0.05, 1.0),
         step=0.05,
         placeholder=AS_SET,
         **_kept(f"top_p_{own}", None if own else 0.95),
     )
-    seed = columns[3].number_input("Seed", 0, 2**31 - 1, step=1, **_kept("seed", 0))
+    seed = columns[3].number_input("Seed (below 2³¹)", 0, 2**31 - 1, step=1, **_kept("seed", 0))
     return {"new_tokens": new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}

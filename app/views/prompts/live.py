@@ -10,6 +10,7 @@ from app.jobs.live import Live
 from app.views.shared import controls, progress, selecting
 from app.views.shared.theme import token_mark, unseen, visible
 from data.routing import NO_EXPERT
+from data.words import counted
 
 LINE_END = "\n"
 STOP = "Ends the texts here. What there is until now becomes the run."
@@ -52,7 +53,7 @@ def _select(key: str) -> None:
 
 def said(live: Live, texts: int) -> str:
     which = f"Text {live.text:,} of {texts:,}: " if texts > 1 else ""
-    text = f"{which}{live.new_tokens:,} new token{'' if live.new_tokens == 1 else 's'}"
+    text = f"{which}{counted(live.new_tokens, 'new token', 'new tokens')}"
     if live.left_out:
         text += f"; of the prompt the last {live.prompt_tokens:,} tokens are shown"
     return f"{text}. Small number: the expert with the largest weight."

@@ -13,8 +13,9 @@ from analysis.expert_clusters import NO_CLUSTER, Clusters
 from analysis.specialization import label_names
 from app.views.prompts.meaning import NO_ENTRY, Amount, Entry, Groups
 from app.views.shared.theme import Palette, domain_colors, token_mark
-from data.labels import TOO_LITTLE
+from data.labels import NONE, TOO_LITTLE
 from data.routing import NO_EXPERT
+from data.words import listed
 
 DOMAIN, EXPERT, CLUSTER = "domain", "expert", "expert cluster"
 ENTROPY, LOSS = "gate entropy", "loss"
@@ -59,8 +60,13 @@ def by_domain(
         note = f"Colour: the domain that the expert prefers in {layer.where}."
     answer = ""
     if most := _largest(label_LE[layer.layer_id], here, count=len(domains)):
-        answer = f"The domain that these experts prefer most often is {names[most[0]]} "
-        answer += f"({most[1]:.0%} of the tokens)."
+        domain = "domain that these experts prefer most often"
+        answer = _most_often(domain, [names[place] for place in most[0]], most[1])
+        label_T = label_LE[layer.layer_id][here.expert_id[here.expert_id != NO_EXPERT]]
+        none = int((label_T % len(names) == names.index(NONE)).sum()) / len(here)
+        if none > most[1]:
+            answer += f"; {none:.0%} of the tokens are with experts that prefer none"
+        answer += "."
     return Groups(
         by=DOMAIN,
         title="Domain that the expert prefers",
@@ -128,11 +134,13 @@ def by_cluster(here: pd.DataFrame, palette: Palette, layer: Layer, found: Cluste
         entries.append(Entry(name=TOO_LITTLE, color=palette.neutral, detail=detail, quiet=True))
     answer = ""
     if most := _largest(found.cluster_E, here, count=found.count):
-        named = entries[most[0]]
-        answer = f"The cluster of experts that is chosen most often is {named.name} ({most[1]:.0%} "
-        answer += "of the tokens)"
-        if named.words:
-            answer += f", typical of {', '.join(f'“{word}”' for word in named.words)}"
+        named = [entries[place] for place in most[0]]
+        chosen = "cluster of experts that is chosen most often"
+        if len(named) > 1:
+            chosen = "cluster of experts that are chosen most often"
+        answer = _most_often(chosen, [one.name for one in named], most[1])
+        if len(named) == 1 and named[0].words:
+            answer += f", typical of {', '.join(f'“{word}”' for word in named[0].words)}"
         answer += "."
     return Groups(
         by=CLUSTER,
@@ -209,11 +217,23 @@ def by_loss(here: pd.DataFrame, palette: Palette) -> Amount:
     )
 
 
-def _largest(group_E: np.ndarray, here: pd.DataFrame, *, count: int) -> tuple[int, float] | None:
-    """Of the groups 0 to count - 1 of experts that of most rows, and its share of all rows."""
+def _most_often(what: str, names: list[str], share: float) -> str:
+    if len(names) == 1:
+        return f"The {what} is {names[0]} ({share:.0%} of the tokens)"
+    several = what.replace("domain", "domains", 1).replace("cluster", "clusters", 1)
+    return f"The {several} are {listed(names)} ({share:.0%} of the tokens each)"
+
+
+def _largest(
+    group_E: np.ndarray, here: pd.DataFrame, *, count: int
+) -> tuple[list[int], float] | None:
+    """Of the groups 0 to count - 1 of experts those of most rows, and the share of each of all
+    rows."""
     groups = group_E[here.expert_id[here.expert_id != NO_EXPERT]]
     counts = np.bincount(groups[(groups >= 0) & (groups < count)], minlength=1)
-    return (int(counts.argmax()), counts.max() / len(here)) if counts.any() else None
+    if not counts.any():
+        return None
+    return np.flatnonzero(counts == counts.max()).tolist(), counts.max() / len(here)
 
 
 def _cluster_entry(found: Clusters, place: int, palette: Palette) -> Entry:

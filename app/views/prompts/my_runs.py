@@ -13,6 +13,7 @@ from app.views.prompts.run import FIRST, SECOND, SIDES, forget, show
 from app.views.prompts.run_facts import compare, name_and_save
 from app.views.shared import controls
 from data.file_names import file_name
+from data.words import counted
 
 ROWS = 6  # of the list at once
 KEPT_IN_WORDS = (
@@ -40,8 +41,8 @@ def draw(trace: Trace) -> None:
 
 def described(run: Run) -> str:
     """In one line, without its title."""
-    texts = f"{run.documents:,} text{'' if run.documents == 1 else 's'}"
-    facts = [run.model, texts, f"{run.tokens:,} tokens"]
+    texts = counted(run.documents, "text", "texts")
+    facts = [run.model, texts, counted(run.tokens, "token", "tokens")]
     if run.sampling:
         facts.append(f"continued by up to {run.sampling.new_tokens}")
     if run.stopped:
@@ -85,12 +86,12 @@ def _more(run: Run, trace: Trace, *, shown: bool) -> None:
             kwargs={"side": SECOND},
         )
     compare(run, trace)
-    title = st.text_input(
-        "Title", run.title, max_chars=prompt_runs.TITLE_LENGTH, key=f"title_{run.id}"
-    )
+    most = prompt_runs.TITLE_LENGTH
+    label = f"Title (at most {most} characters; a longer one is cut)"
+    title = st.text_input(label, run.title, key=f"title_{run.id}")
     if st.button("Rename", key=f"rename_{run.id}"):
         try:
-            prompt_runs.rename(run, title)
+            prompt_runs.rename(run, prompt_runs.in_one_line(title)[:most])
         except (ValueError, OSError) as error:
             controls.refused("The run was not renamed.", error)
         else:
@@ -105,6 +106,7 @@ def _forget_all(runs: Sequence[Run]) -> None:
         controls.note("They are deleted for everybody, and their links lead nowhere then.")
         words = "Delete this run" if len(runs) == 1 else f"Delete all {len(runs)} runs"
         if st.button(words, key="delete_all", type="primary"):
+            prompt_runs.forget_begun()
             _delete(runs)
 
 

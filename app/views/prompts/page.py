@@ -7,7 +7,7 @@ from app.prompt_runs import Run
 from app.trace import Trace
 from app.views.prompts import again, form, live, model_choice, my_runs, pair, run_facts, text_choice
 from app.views.prompts.layout import draw_text
-from app.views.prompts.run import FIRST, SECOND, linked, opened, start
+from app.views.prompts.run import FIRST, SECOND, give_back, linked, opened, start
 from app.views.shared import controls, left_out, needs, progress, selecting
 from app.views.shared.trace_choice import trace_page
 
@@ -20,7 +20,8 @@ trace = trace_page(
 )
 of = selecting.current()
 to_read = FIRST in st.query_params or of.texts or of.tokens or of.experts
-with st.expander("Run a text", icon=":material/edit_note:", expanded=not to_read):
+to_run = give_back() or not to_read
+with st.expander("Run a text", icon=":material/edit_note:", expanded=to_run):
     choice = model_choice.draw()
     request = form.asked(choice) if choice else None
 if request:

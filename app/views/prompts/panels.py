@@ -105,6 +105,11 @@ def _answer(here: pd.DataFrame, colours: Meaning, *, layer: str) -> str:
     if chosen.empty:
         return f"No token of this text chose an expert in {layer}."
     counts = chosen.value_counts()
+    if len(counts) == 1:
+        said = "choice of the one token falls"
+        if len(chosen) > 1:
+            said = f"choices of the {len(chosen):,} tokens all fall"
+        return f"In {layer}, the first {said} on expert {counts.index[0]}. {colours.answer}".strip()
     text = (
         f"In {layer}, the first choices of the {len(chosen):,} tokens fall on "
         f"{len(counts)} experts; expert {counts.index[0]} has the most, {counts.iloc[0]}."

@@ -1,6 +1,7 @@
 """Runs of the user's own, by their link: while they run, and ever after."""
 
 import uuid
+from contextlib import suppress
 from functools import partial
 
 import streamlit as st
@@ -11,6 +12,7 @@ from app.jobs.prompts import Upload, run
 from app.jobs.queue import all_jobs
 from app.prompt_runs import Run, in_one_line
 from app.trace import Trace, open_trace
+from app.views.prompts import given
 from app.views.prompts.form import Request
 from app.views.shared import controls, left_out
 from app.workspace import run_file
@@ -23,6 +25,9 @@ MISSING = (
     "A run of this link is not there: it was deleted, or the server ended before it was finished. "
     "Run the text again."
 )
+
+
+INTERRUPTED = "The server ended while this ran; press Run to run it again."
 
 
 def start(request: Request, trace: Trace, *, side: str = FIRST) -> None:
@@ -39,6 +44,9 @@ def start(request: Request, trace: Trace, *, side: str = FIRST) -> None:
         name=request.model.name,
         chat=request.chat,
     )
+    prompt_runs.begin(prompt_runs.folder() / name, given.kept(request))
+    if interrupted := st.session_state.pop(given.OF, None):
+        prompt_runs.end(prompt_runs.folder() / interrupted)
     st.query_params[side] = name
     sides = {key: st.query_params[key] for key in SIDES if key in st.query_params}
     place = Place("prompts", {"trace": trace.name, **sides})
@@ -63,6 +71,24 @@ def show(run: Run, *, side: str = FIRST) -> None:
     st.query_params[side] = run.id
 
 
+def give_back() -> bool:
+    """Whether a link leads to a run that the server did not survive: what was given to it is in the
+    form then."""
+    names = [str(st.query_params.get(side, "")) for side in SIDES]
+    name = next((name for name in names if _is_interrupted(name)), None)
+    if name is not None and st.session_state.get(given.OF) != name:
+        st.session_state[given.OF] = name
+        with suppress(ValueError, OSError):
+            given.give_back(prompt_runs.given_to(name))
+    return name is not None
+
+
+def _is_interrupted(name: str) -> bool:
+    if not prompt_runs.has_begun(name) or all_jobs().get(_key(name)) is not None:
+        return False
+    return not (prompt_runs.folder() / name).exists()
+
+
 def linked() -> dict[str, Job | Run]:
     """What the link leads to, or the last of this tab, by side: a run, or the job that will be one
     or failed."""
@@ -72,7 +98,7 @@ def linked() -> dict[str, Job | Run]:
     for side in SIDES:
         if side in found:
             st.query_params[side] = st.session_state[side] = names[side]
-        else:
+        elif not _is_interrupted(names.get(side, "")):
             forget(side)
     return found
 
@@ -89,7 +115,7 @@ def _found(name: str) -> Job | Run | None:
         controls.refused("A run of this link cannot be shown.", error)
         return None
     if found is None:
-        st.info(MISSING)
+        st.info(INTERRUPTED if _is_interrupted(name) else MISSING)
     return found
 
 

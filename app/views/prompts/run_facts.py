@@ -6,6 +6,7 @@ from app import workspace
 from app.prompt_runs import Run
 from app.trace import Trace
 from app.views.shared import controls
+from data.words import counted
 
 NOT_KEPT = (
     "This run ends with the server: nothing can be written beside the traces. Download its tables, "
@@ -28,7 +29,7 @@ def tell(run: Run) -> None:
         st.warning(
             f"{which if run.documents > 1 else 'The text'} "
             f"{'is' if run.truncated_documents == 1 else 'are'} longer than the model's "
-            f"context; {run.truncated_tokens:,} tokens were not read."
+            f"context; {counted(run.truncated_tokens, 'token was', 'tokens were')} not read."
         )
 
 

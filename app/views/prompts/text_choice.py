@@ -12,6 +12,7 @@ from app.views.shared import controls, left_out, selecting
 from app.views.shared.layer_names import names_of
 from app.views.shared.selection import expert_words
 from app.views.shared.theme import visible
+from data.words import counted
 
 LISTED = 100  # texts that choose the selected expert most
 RUN_TOKEN = "run_token"  # in a link, and so is run_text: a run is no part of the selected trace
@@ -32,7 +33,7 @@ def draw(trace: Trace, *, side: str | None = None) -> int:
     if len(documents) == 1:
         return int(documents.index[0])
     titles = {
-        row.Index: f"{row.Index} · {row.domain} · {row.tokens} tokens{more} · "
+        row.Index: f"{row.Index} · {row.domain} · {counted(row.tokens, 'token', 'tokens')}{more} · "
         + visible(str(row.text or row.origin)[:90])
         for row, more in zip(documents.itertuples(), said.loc[documents.index], strict=True)
     }

@@ -8,10 +8,14 @@ from app.jobs.prompts import LIMITS, MEGABYTES, SUFFIXES, Upload
 from app.views.shared import controls
 
 CHOOSER = "upload"
-FILE, REFUSED = "uploaded", "upload_refused"  # in the session
+FILE, DESCRIBED, REFUSED = "uploaded", "upload_described", "upload_refused"  # in the session
 FORMATS = (
-    "txt: one prompt per line. csv, jsonl, parquet: a column `text`, `domain` if there are labels, "
+    "txt: one prompt a line; where there are blank lines between, or lines of ---, these separate "
+    "the prompts. csv, jsonl, parquet: a column `text`, `domain` if there are labels, "
     "and `group` if several prompts are of one source."
+)
+SHORT_LIMITS = (
+    f"Up to {MEGABYTES} MB, {LIMITS.documents:,} prompts, {LIMITS.characters:,} characters each."
 )
 
 
@@ -29,6 +33,7 @@ def draw(context: int | None) -> Upload | None:
         )
     else:
         _kept(file)
+    controls.note(SHORT_LIMITS)
     if error := st.session_state.pop(REFUSED, None):
         controls.refused("This file cannot be run:", error)
     return file
@@ -61,10 +66,19 @@ def _keep() -> None:
     if file is None:
         return
     try:
-        st.session_state[FILE] = Upload(file.name, file.getvalue())
+        take(Upload(file.name, file.getvalue()))
     except ValueError as error:
         st.session_state[REFUSED] = error
 
 
+def take(file: Upload) -> None:
+    st.session_state[FILE], st.session_state[DESCRIBED] = file, file.described()
+
+
+def described() -> str:
+    """What is run of the file."""
+    return str(st.session_state[DESCRIBED])
+
+
 def _remove() -> None:
-    del st.session_state[FILE]
+    del st.session_state[FILE], st.session_state[DESCRIBED]

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from analysis.groups import in_words
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette, frame
+from data.words import counted
 
 MOST_APART = 32  # layers whose marks do not touch
 DASH = "\N{EN DASH}"
@@ -137,7 +138,7 @@ def _hover(row: Any, measure: Measure, null: str, names: LayerNames) -> str:
         lines.append(f"{null} {measure.short(row.null)}")
     if not pd.isna(row.p):
         lines.append(f"p {probability(row.p)}, q {probability(row.q)} (over layers)")
-    counted = not row.n_tokens and not pd.isna(row.estimate)  # choices, and tokens are unknown
-    tokens = "" if counted else f", {row.n_tokens:,} tokens"
+    only_choices = not row.n_tokens and not pd.isna(row.estimate)  # choices, and tokens are unknown
+    tokens = "" if only_choices else f", {counted(row.n_tokens, 'token', 'tokens')}"
     lines.append(f"{in_words(row.n_documents, row.n_groups)}{tokens}")
     return "<br>".join([*lines, row.note] if row.note else lines)

@@ -15,6 +15,7 @@ from app.trace import Trace, open_trace
 from app.views.shared import chips, controls, demo, left_out, selecting
 from app.workspace import TraceFile
 from data.routing import FATAL
+from data.words import counted
 
 UNREADABLE = "This trace cannot be shown. Choose another one in the sidebar."
 
@@ -94,14 +95,14 @@ def _fatal_findings(trace: Trace) -> None:
 def _facts(trace: Trace) -> None:
     info, (least, most) = trace.info, trace.k_range
     shared = [layer.num_shared_experts for layer in info.layers]
-    counted = (
+    said = (
         f"{sample.num_choices(trace):,} choices, counts only"
         if info.counts_only
-        else f"{info.num_tokens:,} tokens"
+        else counted(info.num_tokens, "token", "tokens")
     )
     chosen = f"{_span(least, most)} chosen per token" if most else "chosen per token: unknown"
     lines = [
-        f"{counted}, {sample.size(trace)}",
+        f"{said}, {sample.size(trace)}",
         f"Model {info.model_name}" + (f" ({info.model_sha256[:8]})" if info.model_sha256 else ""),
         f"{info.num_layers} MoE layers with {_span(info.layer_sizes.min(), info.num_experts)} "
         "experts each",

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 from analysis.groups import in_words
 from app.views.shared.layer_names import NUMBERED, LayerNames
 from app.views.shared.theme import Palette, frame
+from data.words import counted
 
 
 def vocabulary_lines(
@@ -105,4 +106,5 @@ def _information_hover(row: dict, of: str) -> str:
 
 
 def _sample_text(row: dict) -> str:
-    return f"{in_words(row['n_documents'], row['n_groups'])}, {row['n_tokens']:,} tokens"
+    tokens = counted(row["n_tokens"], "token", "tokens")
+    return f"{in_words(row['n_documents'], row['n_groups'])}, {tokens}"

@@ -61,10 +61,25 @@ def test_blank_lines_and_lines_of_dashes_lie_between_texts() -> None:
         "e",
     ]
     assert separate_texts("\na b\n\n\n") == ["\na b\n\n\n"]  # alone, as it is
+    assert separate_texts("a\n---\n") == ["a"]
     assert separate_texts("--- a\n    b") == ["--- a\n    b"]
     assert [each.text for each in pasted("  a\n\nb").documents] == ["  a", "b"]
     assert [each.doc_id for each in pasted("a\n\nb").documents] == [0, 1]
     assert [each.text for each in pasted("a\n\nb", one=True).documents] == ["a\n\nb"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("p.txt", b"a\r\nb\r\n", "2 texts in the file, one a line."),
+        ("p.txt", b"a\n", "1 text in the file, one a line."),
+        ("p.txt", b"a\nb\n---\n", "1 text in the file, separated by blank lines or lines of ---."),
+        ("p.txt", b"a\r\n\r\nb", "2 texts in the file, separated by blank lines or lines of ---."),
+        ("p.csv", b"text\na\n", "The file is run: each row is a text."),
+    ],
+)
+def test_what_is_run_of_an_upload_is_said(name: str, content: bytes, said: str) -> None:
+    assert prompts.Upload(name, content).described() == said
 
 
 @pytest.mark.parametrize(
@@ -84,11 +99,13 @@ def test_texts_beyond_the_limits_are_refused(text: str, words: str) -> None:
 
 
 def test_a_run_lies_in_its_folder_with_all_that_a_page_needs(folder: Path, tmp_path: Path) -> None:
+    prompt_runs.begin(tmp_path / "kept" / ID, {"values": {}})
     made = run(Progress(tmp_path), folder, pasted("abc\n\nb" * 2))
     assert (made.id, made.title, made.model) == (ID, "p", "tiny")
     assert (made.documents, made.asked, made.stopped) == (3, 3, False)
     assert made.tokens == 3 + 4 + 1
     assert made.text(1) == "babc"
+    assert [path.name for path in made.folder.parent.iterdir()] == [ID]
     [read], others = prompt_runs.listed(made.folder.parent)
     assert (read, others) == (made, [])
 

@@ -211,8 +211,9 @@ def test_a_model_of_transformers_is_loaded_run_and_unloaded(
     assert (loading.state, loading.title) == ("done", "Loading models/mixtral")
     other = choose(page("prompts"), "models/mixtral")  # another browser
     assert ", loaded" in texts(other)
-    assert {"Temperature", "As a message to the model, in its chat template"} <= labels(other)
-    temperature = next(each for each in other.number_input if each.label == "Temperature")
+    as_message = "As a message to the model, in its chat template"
+    assert {"Temperature (at most 2)", as_message} <= labels(other)
+    temperature = next(each for each in other.number_input if each.label.startswith("Temperature"))
     assert temperature.value is None  # the model's own
     other.text_area(key="pasted").set_value("the cat sat")
     other.checkbox(key="chat").check()
@@ -238,4 +239,4 @@ def test_an_encoder_with_a_decoder_continues_nothing(
     app = choose(looked_at(switch), "models/switch")
     assert not app.exception
     assert "it writes a text of its own instead of continuing one" in texts(app)
-    assert "New tokens (0 for none)" not in labels(app)
+    assert "New tokens (at most 256)" not in labels(app)

@@ -6,8 +6,14 @@ from pathlib import Path
 import pytest
 
 from app import prompt_runs
+from app.jobs.prompts import Upload, pasted
+from app.model_folders import ModelFolder
 from app.prompt_runs import TRACE
-from app.views.prompts import my_runs
+from app.studies.reader import Sampling
+from app.views.prompts import given, my_runs, uploads
+from app.views.prompts.form import Request
+from app.views.prompts.run import INTERRUPTED
+from data.prompts import Prompts
 from tests.app.markup import MARKUP
 from tests.app.pages import page, texts
 from tests.app.runs import area, press, write_run
@@ -132,3 +138,46 @@ def test_runs_of_one_title_are_told_apart(three: list[str]) -> None:
         prompt_runs.rename(run, "cats")
     app = page("compare", **{"with": "my runs"})
     assert app.multiselect(key="chosen_runs").options == ["“cats”", "“cats” (2)", "“cats” (3)"]
+
+
+def test_a_title_that_is_too_long_is_cut(three: list[str]) -> None:
+    app = page("prompts", run=three[0])
+    app.text_input(key=f"title_{three[0]}").set_value("x" * 100).run()
+    app.button(key=f"rename_{three[0]}").click().run()
+    assert not app.error
+    assert prompt_runs.listed()[0][-1].title == "x" * prompt_runs.TITLE_LENGTH
+
+
+def begun(number: int, prompts: Prompts | Upload) -> str:
+    """A run that its server did not survive."""
+    sampling = Sampling(new_tokens=32, temperature=0.5, top_p=0.9, seed=7)
+    request = Request(ModelFolder("shipped", Path()), prompts, sampling, chat=False)
+    name = f"{number:032x}"
+    prompt_runs.begin(prompt_runs.folder() / name, given.kept(request))
+    return name
+
+
+def test_the_text_of_a_run_that_ended_with_its_server_is_in_the_box(runnable: Path) -> None:
+    name = begun(1, pasted("the cat\n\nthe dog"))
+    app = page("prompts", run=name)
+    assert not app.exception
+    assert [info.value for info in app.info] == [INTERRUPTED]
+    assert app.text_area(key="pasted").value == "the cat\n\nthe dog"
+    assert app.number_input(key="new_tokens").value == 32
+    assert app.number_input(key="seed").value == 7
+    app = app.text_area(key="pasted").set_value("the cow").run()
+    assert app.query_params["run"] == name
+    assert app.text_area(key="pasted").value == "the cow"
+    one = page("prompts", run=begun(2, pasted("a\n\nb", one=True)))
+    assert one.toggle(key="one_text").value
+
+
+def test_the_file_of_a_run_that_ended_with_its_server_is_there_again(runnable: Path) -> None:
+    app = page("prompts", run=begun(1, Upload("p.txt", b"a\n\nb\n")))
+    assert not app.exception
+    assert app.session_state[uploads.FILE] == Upload("p.txt", b"a\n\nb\n")
+    assert "2 texts in the file, separated by blank lines" in texts(app)
+    assert "Blank lines, or lines of ---, separate texts." not in texts(app)
+    (prompt_runs.folder() / f".{1:032x}.begun").write_text("{")
+    damaged = page("prompts", run=f"{1:032x}")
+    assert not damaged.exception
