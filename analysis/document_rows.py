@@ -72,6 +72,14 @@ def first_choices(
     return asked.arrays(con, "first_choices", layer_id=layer_id, doc_ids=doc_ids)
 
 
+def tokens_choosing(
+    con: DuckDBPyConnection, layer_id: int, expert_id: int, *, doc_ids: Sequence[int] | None = None
+) -> dict[str, np.ndarray]:
+    """doc_id, position of the tokens that chose an expert; of these documents or of all."""
+    values = {"layer_id": layer_id, "expert_id": expert_id, "doc_ids": doc_ids}
+    return asked.arrays(con, "tokens_choosing", **values)
+
+
 def token_entropies(
     con: DuckDBPyConnection, layer_id: int, *, doc_ids: Sequence[int] | None = None
 ) -> dict[str, np.ndarray]:

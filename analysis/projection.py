@@ -11,7 +11,7 @@ from importlib.metadata import version
 import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection
-from scipy.sparse import csr_matrix, vstack
+from scipy.sparse import csr_matrix, hstack, vstack
 from sklearn.decomposition import TruncatedSVD
 
 from analysis import arrays, queries
@@ -250,11 +250,8 @@ def _points(
 ) -> Points:
     """The SVD is fitted to these features: those of the rows of the frame, or of some of them."""
     _require_points(frame)
-    if features_PF.shape[1] < 2:
-        raise ValueError(
-            "one text gives the points of a map their places here, so there is nothing that they "
-            "differ in; a map of experts needs three texts or more"
-        )
+    if features_PF.shape[1] < 2:  # one text gives all points their place
+        features_PF = csr_matrix(hstack([features_PF, np.zeros((features_PF.shape[0], 1))]))
     components = max(1, min(MAX_COMPONENTS, features_PF.shape[0] - 1, features_PF.shape[1] - 1))
     svd = TruncatedSVD(components, random_state=seed)
     with np.errstate(

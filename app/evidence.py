@@ -48,8 +48,8 @@ METRIC_COLUMNS = ("layer_id", "metric", "estimate", "corrected", *AGAINST_NULL, 
 COUNT_COLUMNS = (
     "domain",
     "experts",
+    *AGAINST_NULL,  # of experts
     "share",
-    *AGAINST_NULL,
     "median_lift",
     "median_share",
     "above_half",

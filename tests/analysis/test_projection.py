@@ -26,7 +26,9 @@ from app.commands.project import project
 from app.sidecars import MAPS
 from data.connection import TraceError
 from data.sidecar import Sidecar, read_sidecar
+from data.store import TraceStore
 from tests.analysis.points import two_kinds
+from tests.routing_batches import description, random_document
 from tests.sidecars import info_of
 from tests.traces import seen
 
@@ -372,3 +374,14 @@ def test_the_command_writes_three_maps_beside_the_trace(tiny_trace: Path, tmp_pa
         assert isinstance(sidecar, Sidecar)
         assert len(sidecar.frame) == points
         assert sidecar.parameters["versions"]["umap-learn"]
+
+
+def test_one_text_gives_all_experts_one_place(tmp_path: Path) -> None:
+    with TraceStore.create(tmp_path / "one.duckdb", description(layers=2, experts=8)) as store:
+        store.write(random_document(0, tokens=40))
+    with seen(tmp_path / "one.duckdb") as con:
+        points = projection.project_experts(con, queries.trace_info(con), seed=0)
+    drawn = layout.umap_map(points)
+    assert drawn.parameters["method"] == "svd"  # too much alike for a map of neighbourhoods
+    assert len(drawn.frame) == 16
+    assert np.ptp(drawn.frame[["x", "y"]].to_numpy(), axis=0).tolist() == [0, 0]

@@ -70,8 +70,8 @@ def begin_long_run(page: Page, folder: Path) -> None:
     page.locator(".st-key-uploaded_file").get_by_text("long.txt").wait_for()
     settled(page)
     page.get_by_text("Let the model continue the text").click()
-    page.get_by_label("New tokens (0 for none)").fill("240")
-    page.get_by_label("New tokens (0 for none)").press("Tab")
+    page.get_by_label("New tokens (at most 256)", exact=True).fill("240")
+    page.get_by_label("New tokens (at most 256)", exact=True).press("Tab")
     settled(page)
     page.get_by_role("button", name="Run", exact=True).press("Enter")  # a mouse could miss it: the
     page.get_by_text(RUNS).wait_for()  # settings above it unfold, on a busy machine for seconds
@@ -142,5 +142,5 @@ def test_a_killed_server_leaves_nothing_and_the_next_one_says_what_it_ended(
         page.get_by_text("A run of this link is not there").wait_for()
         assert not left.exists()
         assert not (workspace / "traces" / "prompt_runs" / run_of(link)).exists()
-        panel.get_by_role("button", name="Clear").click()
+        panel.get_by_role("button", name="Clear the list").click()
         expect(panel).to_have_count(0)

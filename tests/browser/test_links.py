@@ -2,6 +2,7 @@
 
 import re
 import struct
+from base64 import b64encode
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
@@ -27,7 +28,7 @@ def asked(page: Page) -> dict[str, list[str]]:
 
 def chips(page: Page) -> list[str]:
     words = page.locator(".st-key-chips [data-testid=stButton]").all_inner_texts()
-    return [text.split("\n")[0].strip() for text in words if text.strip() != "Clear"]
+    return [text.split("\n")[0].strip() for text in words if text.strip() != "Clear selection"]
 
 
 def pressed(page: Page) -> dict[str, str]:
@@ -146,8 +147,38 @@ def test_a_figure_is_saved_for_a_paper(page: Page, tmp_path: Path) -> None:
     content = saved(page, "Paper column as PNG", tmp_path)
     width, _ = struct.unpack(">II", content[16:24])
     assert (content[:4], width) == (b"\x89PNG", 1680)
-    assert saved(page, "Slide as SVG", tmp_path).startswith(b"<svg")  # from the same open menu
+    svg = saved(page, "Slide as SVG", tmp_path)  # from the same open menu
+    assert svg.startswith(b"<svg")
+    assert b"rgb(253, 253, 251)" in svg  # the ground of the page
+    assert transparent_pixels(page, content) == 0
     assert saved(page, "expert load.csv", tmp_path).startswith(b'"layer_id",')
+
+
+TRANSPARENT = """async (png) => {
+  const image = new Image();
+  image.src = `data:image/png;base64,${png}`;
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width: image.width, height: image.height });
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const { data } = context.getImageData(0, 0, image.width, image.height);
+  return data.filter((value, place) => place % 4 === 3 && value < 255).length;
+}"""
+
+
+def transparent_pixels(page: Page, png: bytes) -> int:
+    return page.evaluate(TRANSPARENT, b64encode(png).decode())
+
+
+def test_the_columns_beside_a_plot_are_not_cut(page: Page, tmp_path: Path) -> None:
+    opened(page, "?trace=plain")
+    page.locator(".js-plotly-plot .barlayer path").first.wait_for()
+    page.locator(".st-key-save_experts_per_domain button").click()
+    svg = ElementTree.fromstring(saved(page, "Paper column as SVG", tmp_path))
+    width = float((svg.get("viewBox") or "").split()[2])
+    assert float(svg.get("width", "").removesuffix("px")) == pytest.approx(420, abs=0.1)
+    assert width > 520  # laid out wider, and as a whole made smaller
 
 
 def test_the_tokens_of_a_text_are_saved_with_their_experts(page: Page, tmp_path: Path) -> None:
@@ -168,7 +199,9 @@ def test_the_link_is_copied_from_a_figure_and_from_the_map(page: Page) -> None:
     copied(page, "Copy the link to this page")
     opened(page, "domain_clusters?trace=plain")
     page.locator(".map[data-drawn]").wait_for()
-    copied(page, "Copy link")
+    settled(page)
+    page.locator(".st-key-save_map button").click()
+    copied(page, "Copy the link to this page")
 
 
 def copied(page: Page, name: str) -> None:

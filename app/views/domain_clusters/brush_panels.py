@@ -19,6 +19,7 @@ AREAS = (
     "special."
 )
 NO_OTHERS = "No other points are left to compare these with."
+MOSTLY = "Selected: texts that choose the expert more often than any other of its layer."
 BY_LANDMARKS = "Experts: first choices of {count:,} landmarks."
 
 
@@ -37,7 +38,8 @@ def draw_brush(
         draw(one, subject=trace, file=False)
     if found.tables:
         reading = over_represented.reading("here", "among the others")
-        lines = [found.note, reading, AREAS, _sample(points, found.tables)]
+        of_experts = MOSTLY if selection.experts and points.what == "prompts" else ""
+        lines = [of_experts, found.note, reading, AREAS, _sample(points, found.tables)]
         controls.note(" ".join(filter(None, lines)))
     elif inside_P.any():
         controls.note(NO_OTHERS)
@@ -52,6 +54,8 @@ def draw_brush(
 def answer(points: MapPoints, inside_P: np.ndarray, among_P: np.ndarray) -> str:
     count, of = int(inside_P.sum()), int(among_P.sum())
     kind = points.what if among_P.all() else f"selected {points.what}"
+    if points.is_first_look:
+        kind += " of this first look"
     if not count:
         return f"None of the {of:,} {kind} lies here."
     domains = points.frame.domain[inside_P].value_counts()

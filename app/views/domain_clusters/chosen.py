@@ -78,14 +78,14 @@ def _selected(trace: Trace, points: MapPoints, selection: Selection) -> np.ndarr
 
 
 def _of_experts(trace: Trace, points: MapPoints, experts: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Whose first choice, or most chosen expert, one of them is; of experts, themselves."""
+    """Tokens that chose one of them, prompts that chose it most; of experts, themselves."""
     frame = points.frame
     of_P = np.zeros(len(points), dtype=bool)
     for layer_id, expert_id in experts:
         if points.what == "experts":
             of_P |= ((frame.layer_id == layer_id) & (frame.expert_id == expert_id)).to_numpy()
         else:
-            of_P |= token_values.experts(trace, points, layer_id) == expert_id
+            of_P |= token_values.choosing(trace, points, (layer_id, expert_id))
     return of_P
 
 

@@ -45,6 +45,10 @@ class MapPoints:
         return len(self.frame)
 
     @property
+    def is_first_look(self) -> bool:
+        return "texts" in self.parameters  # that were read for it
+
+    @property
     def domains(self) -> list[str]:
         return list(self.frame.domain.cat.categories)
 

@@ -26,6 +26,19 @@ def experts(trace: Trace, points: MapPoints, layer_id: int) -> np.ndarray:
     return _aligned(points, rows, rows["expert_id"].astype(np.int16), NO_EXPERT)
 
 
+def choosing(trace: Trace, points: MapPoints, expert: tuple[int, int]) -> np.ndarray:
+    """Which tokens chose an expert, by its layer and number; which prompts most often did [P]."""
+    layer_id, expert_id = expert
+    if points.what == "prompts":
+        return experts(trace, points, layer_id) == expert_id
+    rows = _asked(
+        trace,
+        points,
+        lambda con, ids: document_rows.tokens_choosing(con, layer_id, expert_id, doc_ids=ids),
+    )
+    return _aligned(points, rows, np.ones(len(rows["doc_id"]), dtype=bool), False)
+
+
 def entropies(trace: Trace, points: MapPoints, layer_id: int) -> np.ndarray:
     """The entropy of the gate in a layer, of a prompt the mean of its tokens [P]; NaN: unknown."""
     if points.what == "prompts":

@@ -38,7 +38,7 @@ def draw(trace: Trace) -> None:
                 args=(part, value),
             )
         if len(chips) > 1:
-            st.button("Clear", key="chips_clear", type="tertiary", on_click=_clear)
+            st.button("Clear selection", key="chips_clear", type="tertiary", on_click=_clear)
 
 
 def _unused(part: str, number: int) -> str:

@@ -37,7 +37,7 @@ def _jobs() -> None:
             others = f" and {len(titles) - ENDED:,} more" if len(titles) > ENDED else ""
             _line("The server was restarted, which ended", "; ".join(titles[:ENDED]) + others)
         if titles or not all(job.active for job in shown):
-            st.button("Clear", key="jobs_clear", type="tertiary", on_click=jobs.dismiss)
+            st.button("Clear the list", key="jobs_clear", type="tertiary", on_click=jobs.dismiss)
 
 
 def _shown(jobs: list[Job]) -> tuple[list[Job], int]:

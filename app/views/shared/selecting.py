@@ -253,9 +253,8 @@ def _as_left(state: _State) -> None:
 
 def _asked(state: _State) -> Link | None:
     """What the address asks for; None: nothing that is new."""
-    asked = {
-        name: values for name in PARAMETERS.values() if (values := st.query_params.get_all(name))
-    }
+    given = {name: st.query_params.get_all(name) for name in PARAMETERS.values()}
+    asked = {name: values for name, of in given.items() if (values := [one for one in of if one])}
     if state.gone_back:
         return asked
     if asked == state.written:

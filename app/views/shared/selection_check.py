@@ -33,7 +33,7 @@ def checked(selection: Selection, trace: Trace) -> tuple[Selection, list[str]]:
             for one in selection.experts
             if one not in experts
         ),
-        *(f"domain {domain}" for domain in selection.domains if domain not in domains),
+        *(f"domain “{domain}”" for domain in selection.domains if domain not in domains),
         *(f"group {group}" for group in selection.groups if group not in groups),
         *([f"phase {selection.phase}"] if selection.phase != phase else []),
         *(f"text {doc_id}" for doc_id in selection.texts if doc_id not in texts),

@@ -1,9 +1,8 @@
 """Five steps through the pages: offered at a first visit, left at any time, found again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -18,7 +17,6 @@ class Step:
     page: str
     title: str
     words: str
-    changes: dict[str, Any] = field(default_factory=dict)  # of the selection
 
 
 STEPS = (
@@ -34,7 +32,6 @@ STEPS = (
         "A column is an expert, a row a domain; orange means chosen more often than by chance, a "
         "dot that it is sure. Click a cell: the card below shows the expert's domains, tokens and "
         "contexts, and leads on to its texts, pairs, causes and place.",
-        {"layers": (3,)},
     ),
     Step(
         "prompts",
@@ -102,9 +99,7 @@ def _go(number: int) -> None:
     if not number:
         st.query_params.pop(KEY, None)
         return
-    step = STEPS[number - 1]
-    selecting.select(**step.changes)
-    selecting.open_next(step.page, {KEY: str(number)})
+    selecting.open_next(STEPS[number - 1].page, {KEY: str(number)})
 
 
 @st.cache_resource(show_spinner=False)

@@ -276,3 +276,22 @@ def test_a_link_says_what_to_colour_by(linked: str, found: str, traces: Path, wo
 
 def chosen(app: AppTest) -> object:
     return app.segmented_control(key="colour_by").value
+
+
+def test_all_domains_that_tie_are_named_and_that_most_experts_prefer_none() -> None:
+    label_LE = np.full((2, 64), -1)  # none
+    label_LE[0, :2] = [0, 1]
+    here = rows([0, 1, 2, 3])
+    colours = meanings.by_domain(here, LIGHT, LAYER, label_LE, domains=["multilingual", "other"])
+    assert colours.answer == (
+        "The domains that these experts prefer most often are multilingual and other (25% of the "
+        "tokens each); 50% of the tokens are with experts that prefer none."
+    )
+    single = meanings.by_domain(rows([0]), LIGHT, LAYER, label_LE, domains=["a", "b"])
+    assert single.answer.endswith("most often is a (100% of the tokens).")
+
+
+def test_one_token_is_singular() -> None:
+    here = rows([5]).assign(weight=1.0, dropped=False)
+    said = panels._answer(here, meanings.by_expert(here, LIGHT, LAYER), layer="layer 0")
+    assert said == "In layer 0, the first choice of the one token falls on expert 5."

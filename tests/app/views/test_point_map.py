@@ -215,8 +215,8 @@ def test_many_colours_differ() -> None:
     [
         (Selection(), None),
         (Selection(domains=("code",)), [3, 4, 5]),
-        (Selection(experts=((1, 1),)), [7]),
-        (Selection(experts=((1, 1), (0, 2))), [3, 4, 5, 7]),
+        (Selection(experts=((1, 1),)), [0, 1, 2, 7]),  # the second choice of three
+        (Selection(experts=((1, 3), (0, 2))), [3, 4, 5, 7]),
         (Selection(groups=(2,), phase="decode"), [7]),
         (Selection(tokens=((1, 2),)), [3, 4, 5]),  # the text of the token; the token is marked
         (Selection(layers=(1,)), None),
@@ -311,6 +311,17 @@ def test_a_link_restores_the_area_and_the_cluster(shown: Path) -> None:
     assert app.query_params["area"] == LEFT_HALF
     app.selectbox(key="cluster").set_value(None).run()
     assert "4 of 8 tokens: math 75%, code 25%." in answer(app)
+
+
+def test_the_map_is_saved_by_the_menu_of_figures(shown: Path) -> None:
+    app = page("domain_clusters")
+    menus = [
+        json.loads(element.proto.json)
+        for element in app.get("bidi_component")
+        if element.proto.component_name == "routescope_figure_menu"
+    ]
+    assert [(menu["chart"], menu["file"]) for menu in menus] == [("map", "tiny-points_of_tokens")]
+    assert list(menus[0]["images"]) == ["Paper column", "Slide"]
 
 
 def test_an_area_of_all_points_has_nothing_to_be_compared_with(shown: Path) -> None:

@@ -76,8 +76,13 @@ def test_a_link_restores_what_was_selected_and_leaves_out_what_is_not_there(two:
     assert app.selectbox(key="expert").value == 3
     assert chips(app) == ["Layer 1", "Expert 1:3", "Text 2", "Token 1 of text 2"]
     said = [info.value.replace("\\", "") for info in app.info]
-    assert "The link asks for domain nowhere, which is not here and is left out." in said
+    assert "The link asks for domain “nowhere”, which is not here and is left out." in said
     assert written(app) == {"trace": ["demo"]} | {name: [value] for name, value in query.items()}
+
+
+def test_an_empty_part_of_a_link_asks_for_nothing(two: Path) -> None:
+    app = page("specialization", trace="demo", layer="", expert="", domain="", text="", phase="")
+    assert (chips(app), [info.value for info in app.info], app.exception) == ([], [], [])
 
 
 def test_the_selection_is_kept_while_pages_change(two: Path) -> None:
