@@ -173,7 +173,7 @@ def transparent_pixels(page: Page, png: bytes) -> int:
 
 def test_the_columns_beside_a_plot_are_not_cut(page: Page, tmp_path: Path) -> None:
     opened(page, "?trace=plain")
-    page.locator(".js-plotly-plot .barlayer path").first.wait_for()
+    page.locator(".js-plotly-plot .ytick text").first.wait_for()
     page.locator(".st-key-save_experts_per_domain button").click()
     svg = ElementTree.fromstring(saved(page, "Paper column as SVG", tmp_path))
     width = float((svg.get("viewBox") or "").split()[2])

@@ -1,18 +1,21 @@
 """The map of page Domain clusters, by pointer and by keys."""
 
 import re
+import struct
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from app.views.shared.theme import LIGHT
 from tests.browser.dashboard import WAIT, settled
 from tests.browser.hostile import HOSTILE
 
 pytestmark = pytest.mark.slow
 
 DRAWN = ".map[data-drawn]"
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def opened(page: Page, path: str) -> Locator:
@@ -99,13 +102,18 @@ def test_hostile_tokens_and_domains_are_shown_as_they_are(page: Page) -> None:
     expect(page.locator(".map img, .map script, .map q b b")).to_have_count(0)
 
 
-def test_what_is_in_view_is_saved_as_an_image(page: Page, tmp_path: Path) -> None:
+def test_what_is_in_view_is_saved_in_the_sizes_of_figures(page: Page, tmp_path: Path) -> None:
     opened(page, "/domain_clusters?trace=hostile")
-    for format in ("PNG", "SVG"):
+    page.locator(".st-key-save_map button").click()
+    for format in ("Slide as PNG", "Paper column as SVG"):
         with page.expect_download() as download:
-            page.get_by_role("button", name=format, exact=True).click()
+            page.get_by_role("button", name=format).click()
         download.value.save_as(tmp_path / format)
-    svg = ElementTree.parse(tmp_path / "SVG").getroot()  # whole, whatever a domain is called
-    texts = [of.text for of in svg.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts[0] == "domain"
-    assert (tmp_path / "PNG").read_bytes()[:4] == b"\x89PNG"
+    svg = ElementTree.parse(tmp_path / "Paper column as SVG").getroot()  # whatever a domain is
+    texts = [of.text for of in svg.iter(f"{SVG}text")]
+    assert "domain" in texts
+    assert svg.get("width") == "420"
+    ground = next(svg.iter(f"{SVG}rect"))
+    assert ground.get("fill") == LIGHT.ground
+    content = (tmp_path / "Slide as PNG").read_bytes()
+    assert struct.unpack(">II", content[16:24]) == (2640, 1485)

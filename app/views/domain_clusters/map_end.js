@@ -5,7 +5,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".map");
   try {
     if (!MAPS.has(root)) MAPS.set(root, new PointMap(root));
-    MAPS.get(root).show(data, setTriggerValue);
+    const map = MAPS.get(root);
+    map.show(data, setTriggerValue);
+    root.asSvg = (size, ground) => map.points && asSvg(map, size, ground); // for the menu below it
   } catch (error) {
     root.classList.add("failed");
     root.querySelector(".hint").textContent = `This browser cannot draw the map: ${error.message}.`;

@@ -106,8 +106,6 @@ PointMap.prototype.watch = function () {
   press("whole", () => this.reset());
   press("visible", () => this.selectVisible());
   press("clear", () => this.clear());
-  for (const format of ["png", "svg"]) press(format, () => saveImage(this, format));
-  press("link", () => copyLink(this.part("link")));
   press("lasso", () => {
     this.lassoing = !this.lassoing;
     this.outline();

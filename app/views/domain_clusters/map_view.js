@@ -117,12 +117,7 @@ class PointMap {
     if (!width || !height) return;
     if (!this.middle) this.fit();
     const dense = Math.min(devicePixelRatio, this.points.x.length > 200_000 ? 1.5 : 2);
-    this.painter.resize(Math.round(width * dense), Math.round(height * dense));
-    const scale = [(2 * SIDE * this.unit) / width, (2 * SIDE * this.unit) / height];
-    const shift = this.middle.map((part, axis) => (-part / SIDE) * scale[axis]);
-    const grey = channels(this.told.neutral).map((part) => part / 255);
-    const [all, lit] = [this.points.x.length, this.litCount].map((count) => this.dots(count, dense));
-    this.painter.paint({ scale, shift, all, lit, only: this.only, grey, moving: this.moving });
+    this.paintPoints(dense);
     placeLabels(this);
     this.outline();
     clearTimeout(this.rest);
@@ -131,6 +126,23 @@ class PointMap {
     const { marked } = this.told;
     this.part("mark").hidden = marked < 0;
     if (marked >= 0) this.moveOver("mark", marked);
+  }
+
+  /** With so many pixels to each of the screen. */
+  paintPoints(dense) {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    this.painter.resize(Math.round(width * dense), Math.round(height * dense));
+    const scale = [(2 * SIDE * this.unit) / width, (2 * SIDE * this.unit) / height];
+    const shift = this.middle.map((part, axis) => (-part / SIDE) * scale[axis]);
+    const grey = channels(this.told.neutral).map((part) => part / 255);
+    const [all, lit] = [this.points.x.length, this.litCount].map((count) => this.dots(count, dense));
+    this.painter.paint({ scale, shift, all, lit, only: this.only, grey, moving: this.moving });
+  }
+
+  /** Read of the canvas in the very moment in which it was painted. */
+  picture(dense) {
+    this.paintPoints(dense);
+    return this.painter.canvas.toDataURL("image/png");
   }
 
   /** How large so many points are, and how many of them lie on one another on average. */

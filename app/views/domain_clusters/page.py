@@ -13,9 +13,8 @@ from app.views.domain_clusters.map_points import all_points
 from app.views.domain_clusters.panels import METHOD, of_all_points
 from app.views.domain_clusters.parcels import chosen_parcel, points_parcel
 from app.views.shared import controls, layer_chooser, limits, needs, selecting
-from app.views.shared.drawing import draw
+from app.views.shared.drawing import draw, draw_menu
 from app.views.shared.trace_choice import trace_page
-from data.file_names import file_name
 
 USES = ("layer", "experts", "domains", "groups", "phase", "texts", "tokens")
 
@@ -48,11 +47,11 @@ with left:
             cluster=cluster,
             marked=marked(points, selection),
             neutral=controls.palette().neutral,
-            file=file_name(trace.name, f"map_of_{what}"),
         ),
         on_area=link.choose_area,
         on_cluster=link.choose_cluster,
     )
+    draw_menu(points.frame, name=f"points_of_{what}", chart=point_map.KEY, subject=trace)
     if 0 <= clicked < len(points):
         page, changes = link.target(points, clicked)
         selecting.go(page, **changes)

@@ -8,7 +8,6 @@ from typing import Any
 import streamlit as st
 
 from app.views.domain_clusters.parcels import Parcel
-from app.views.shared.figure_menu import SAVING
 
 HERE = Path(__file__).parent
 KEY = "map"
@@ -20,11 +19,6 @@ BUTTONS = (  # name, face, what it does
     ("lasso", "Draw an area", "Draw around points (or hold shift while dragging)"),
     ("visible", "Take what is in view", "Take the points in view (key L)"),
     ("clear", "Clear", "Clear the area and the cluster (Escape)"),
-)
-FILES = (
-    ("png", "PNG", "Save what is in view as PNG"),
-    ("svg", "SVG", "Save what is in view as SVG, with labels as text"),
-    ("link", "Copy link", "Copy the link to this page"),
 )
 ZOOM = (
     ("closer", "+", "Zoom in (key +)"),
@@ -46,7 +40,6 @@ class Shown:
     area: str
     cluster: int | None
     neutral: str  # the colour of points that others stand out from
-    file: str  # what an image of it is called
 
 
 def draw(shown: Shown, *, on_area: Callable[[str], None], on_cluster: Callable[[int], None]) -> int:
@@ -73,7 +66,6 @@ def draw(shown: Shown, *, on_area: Callable[[str], None], on_cluster: Callable[[
             "cluster": shown.cluster,
             "neutral": shown.neutral,
             "marked": shown.marked,
-            "file": shown.file,
             "hint": HINT,
         },
         on_point_change=lambda: None,
@@ -101,14 +93,13 @@ def _map() -> Callable[..., object]:
         "routescope_map",
         html=_html(),
         css=(HERE / "map.css").read_text(encoding="utf-8"),
-        js=f"{SAVING}\n{_script('data', 'paint', 'view', 'words', 'hands', 'image', 'end')}",
+        js=_script("data", "paint", "view", "words", "hands", "image", "end"),
     )
 
 
 def _html() -> str:
     zoom = "".join(_button(*button) for button in ZOOM)
     others = "".join(_button(*button) for button in BUTTONS)
-    files = "".join(_button(*button) for button in FILES)
     return (
         '<div class="map"><div class="stage">'
         '<canvas tabindex="0" role="application" aria-label="Map of points: arrow keys move, plus '
@@ -117,8 +108,7 @@ def _html() -> str:
         '<svg class="drawn" aria-hidden="true"><polygon class="area"></polygon></svg>'
         '<div class="labels"></div><div class="mark" hidden></div><div class="ring" hidden></div>'
         '<div class="legend" role="group" aria-label="what colours mean"></div>'
-        f'<div class="tools" role="toolbar" aria-label="map"><div>{zoom}</div>{others}'
-        f'<div class="files">{files}</div></div>'
+        f'<div class="tools" role="toolbar" aria-label="map"><div>{zoom}</div>{others}</div>'
         '<div class="tip" role="status" hidden></div><p class="hint" hidden></p>'
         "</div></div>"
     )

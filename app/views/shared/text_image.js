@@ -72,7 +72,7 @@ function drawElement(svg, element, from, above) {
 }
 
 /** All of it, also what is scrolled out of view. */
-function textAsSvg(element, width) {
+function textAsSvg(element, width, ground) {
   const copy = element.cloneNode(true);
   Object.assign(copy.style, { position: "fixed", left: 0, top: 0, width: `${width}px`, maxHeight: "none", visibility: "hidden", fontFamily: FONT });
   for (const part of copy.querySelectorAll(".strip, .selected")) {
@@ -87,6 +87,7 @@ function textAsSvg(element, width) {
   const from = copy.getBoundingClientRect();
   const height = Math.ceil(copy.scrollHeight) + 2; // a line below the last box
   const svg = svgElement("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": FONT });
+  svg.append(svgElement("rect", { width, height, fill: ground }));
   drawElement(svg, copy, from, 1);
   copy.remove();
   return { svg: new XMLSerializer().serializeToString(svg), height };
