@@ -10,7 +10,7 @@ from app.jobs.prompts import LIMITS, Upload, separate_texts
 from app.model_folders import ModelFolder
 from app.studies.model_facts import Facts
 from app.studies.reader import Sampling
-from app.views.prompts import uploads
+from app.views.prompts import folded, model_choice, uploads
 from app.views.prompts.model_choice import Choice, understood
 from app.views.shared import controls
 from data.prompts import Prompts
@@ -32,6 +32,7 @@ SEPARATE = "Blank lines, or lines of ---, separate texts."
 LONGEST = f"Each text has at most {LIMITS.characters:,} characters."
 BACK = "given_back"  # in the session: values of controls, of a run that ended with its server
 NEW_TOKENS = 256  # at most
+FORM = "run_form"
 BOX_HEIGHT = 142  # pixels with its label: five lines
 
 
@@ -41,6 +42,20 @@ class Request:
     prompts: Prompts | Upload
     sampling: Sampling | None
     chat: bool
+
+
+def draw(*, is_open: bool, is_given_back: bool) -> tuple[Choice | None, Request | None]:
+    """The model that is chosen, if there is any, and what is to be run. A form that has been given
+    back what was typed into it is open, on a phone too."""
+    with st.container(key=FORM):
+        with st.expander(
+            "Run a text", icon=":material/edit_note:", expanded=is_open or is_given_back
+        ):
+            choice = model_choice.draw()
+            request = asked(choice) if choice else None
+        if not is_given_back:
+            folded.draw(FORM)
+    return choice, request
 
 
 def asked(choice: Choice) -> Request | None:

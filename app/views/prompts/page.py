@@ -5,7 +5,7 @@ import streamlit as st
 from app.jobs.job import Job
 from app.prompt_runs import Run
 from app.trace import Trace
-from app.views.prompts import again, form, live, model_choice, my_runs, pair, run_facts, text_choice
+from app.views.prompts import again, form, live, my_runs, pair, run_facts, text_choice
 from app.views.prompts.layout import draw_text
 from app.views.prompts.run import FIRST, SECOND, give_back, linked, opened, start
 from app.views.shared import controls, left_out, needs, progress, selecting
@@ -20,10 +20,7 @@ trace = trace_page(
 )
 of = selecting.current()
 to_read = FIRST in st.query_params or of.texts or of.tokens or of.experts
-to_run = give_back() or not to_read
-with st.expander("Run a text", icon=":material/edit_note:", expanded=to_run):
-    choice = model_choice.draw()
-    request = form.asked(choice) if choice else None
+choice, request = form.draw(is_open=not to_read, is_given_back=give_back())
 if request:
     start(request, trace)
     st.rerun()  # what was typed makes room for what comes
