@@ -139,7 +139,7 @@ def test_a_killed_server_leaves_nothing_and_the_next_one_says_what_it_ended(
         panel = page.locator(".st-key-jobs")
         expect(panel).to_contain_text("The server was restarted, which ended")
         expect(panel).to_contain_text(TITLE)
-        page.get_by_text("A run of this link is not there").wait_for()
+        page.get_by_text("The server ended while this ran; press Run to run it again.").wait_for()
         assert not left.exists()
         assert not (workspace / "traces" / "prompt_runs" / run_of(link)).exists()
         panel.get_by_role("button", name="Clear the list").click()

@@ -107,7 +107,7 @@ def test_the_plan_is_worst_on_some_of_the_texts(loads: dict[str, float], answer:
 def test_what_a_link_asks_for_and_is_not_here_is_said(traces: Path) -> None:
     write_paired_trace(traces / "a.duckdb")
     said = page("placement", trace="a", today="gone", domain="law").info[0].value
-    assert "The link asks for domain law and today=gone, which" in said.replace("\\", "")
+    assert "The link asks for domain “law” and today=gone, which" in said.replace("\\", "")
 
 
 def test_of_a_trace_of_some_layers_there_is_no_map_to_download(traces: Path) -> None:
