@@ -49,7 +49,7 @@ PAGES = {  # what it asks, and the key of the figure that answers; none where it
     "Vocabulary": ("Do experts follow the word or the subject?", "vocabulary"),
     "Domain clusters": ("Do texts of one domain travel together?", "map"),
     "Causes": ("Does removing a specialist hurt its own domain?", ""),
-    "Placement": ("Which expert should lie on which GPU?", ""),
+    "Placement": ("Which expert should lie on which GPU?", "gpu_load_before"),
     "Cache": ("How many experts must lie in fast memory?", ""),
     "Compare": ("What changed from one trace to another?", ""),
     "Expert lists": ("Which experts to keep, to tune, to watch?", ""),

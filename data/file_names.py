@@ -44,6 +44,7 @@ def required_name(text: str) -> str:
         raise ValueError(
             f"a trace name has 1 to {LONGEST} letters of any script, digits, spaces, dots, dashes "
             f"({MOST_BYTES} bytes at most) and begins with a letter or digit; found {name[:80]!r}"
+            f"{f' and more, {len(name):,} characters' if len(name) > 80 else ''}"
         )
     if RESERVED.fullmatch(name):
         raise ValueError(f"{name!r} is a name that some systems reserve; choose another name")

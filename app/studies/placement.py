@@ -70,10 +70,10 @@ def usual_gpus(num_experts: int) -> int:
 
 @dataclass(frozen=True)
 class Planned:
-    """Maps of every policy, made of the same texts and measured on the same others."""
+    """Maps by policies, made of the same texts and measured on the same others."""
 
     settings: Settings
-    plans: dict[str, Placement]  # by policy; BEFORE: the map in use
+    plans: dict[str, Placement]  # by policy, that of the settings among them; BEFORE: in use
     judges: Judges
     compared: Compared
     in_use: bool  # somebody gave the map BEFORE; else experts are in order
@@ -127,19 +127,29 @@ class Planned:
         return np.divide(load_LH, mean_L1, out=np.full(load_LH.shape, np.nan), where=mean_L1 > 0)
 
 
-def planned(texts: PlacedTexts, settings: Settings, *, current: Placement | None = None) -> Planned:
-    """ValueError: numbers that do not go together, or no text of the phase and domain."""
+def planned(
+    texts: PlacedTexts,
+    settings: Settings,
+    *,
+    current: Placement | None = None,
+    every_policy: bool = True,
+) -> Planned:
+    """By the policy of the settings, and by all others beside it.
+
+    ValueError: numbers that do not go together, or no text of the phase and domain."""
     cluster = settings.cluster(texts.info)
     split = texts.split(phase=settings.phase, domain=settings.domain)
     traffic = _traffic(texts, settings, split.makes_N)
     judges = _judges(texts, settings, split.measures_N, made_none=split.by_others)
     before = current or in_order(cluster, texts.info.num_layers)
+    policies = [settings.policy]
+    if every_policy:
+        known = known_policies(cluster, pairs_known=traffic.pairs is not None)
+        left_out = () if current else (IN_ORDER,)  # is the map in use
+        policies = list(dict.fromkeys([*(one for one in known if one not in left_out), *policies]))
     plans = {BEFORE: before}
-    for policy in known_policies(cluster, pairs_known=traffic.pairs is not None):
-        if current is not None or policy != IN_ORDER:
-            plans[policy] = nearest_to(place(policy, traffic, cluster), before)
-    if settings.policy not in plans:
-        plans[settings.policy] = nearest_to(place(settings.policy, traffic, cluster), before)
+    for policy in policies:
+        plans[policy] = nearest_to(place(policy, traffic, cluster), before)
     compared = compare(plans, judges, before=BEFORE)
     return Planned(settings, plans, judges, compared, in_use=current is not None)
 

@@ -78,7 +78,7 @@ def _causes(trace: Trace, palette: Palette, layer_id: int) -> list[Panel]:
 def _placement(trace: Trace, palette: Palette, layer_id: int) -> list[Panel]:
     settings = Settings(gpus=usual_gpus(trace.info.num_experts))
     try:
-        of = maps.planned(trace, settings, None)
+        of = maps.by_every_policy(trace, settings, None)
     except ValueError:  # layers of different sizes, say
         return []
     return placement.panels(trace, palette, of=of)

@@ -14,7 +14,7 @@ def draw(result: Result) -> None:
     integrity.draw(imported.findings, trace="import")
     with st.form("save_import", border=False):
         left, right = st.columns([3, 1], vertical_alignment="bottom")
-        name = left.text_input("Name of the trace", "imported", max_chars=64, key="import_name")
+        name = left.text_input("Name of the trace", "imported", key="import_name")
         pressed = right.form_submit_button(
             "Save as a trace", type="primary", icon=":material/save:"
         )

@@ -167,6 +167,8 @@ def load_text(row: Any, names: LayerNames = NUMBERED, *, brief: bool = False) ->
         lines.append(f"<b>{RATIO.text(2**row.estimate)}</b>{span}, balanced 1×")
     if not pd.isna(row.p):
         lines.append(f"p {probability(row.p)}, q {probability(row.q)}")
+        if row.p > MAX_Q and row.high < 0:
+            lines.append("tested as if a group that chooses it most were missing")
     sample = "" if brief else f"{in_words(row.n_documents, row.n_groups)}, "
     lines.append(f"{sample}{row.n_tokens:,} choices")
     if row.note and not (brief and row.note == COMING):

@@ -1,9 +1,12 @@
 """Maps of a trace, kept: what is read of it, and what is planned with the controls as they are."""
 
+from dataclasses import replace
+
 import pandas as pd
 import streamlit as st
 
 from analysis.placement.maps import Placement
+from analysis.placement.policies import EPLB
 from analysis.placement.sample import PlacedTexts, read_texts
 from analysis.placement.table import Compared
 from app.studies import placement
@@ -21,6 +24,17 @@ def texts_of(trace: Trace) -> PlacedTexts:
 
 @st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=KEYS)
 def planned(trace: Trace, settings: Settings, current: Placement | None) -> Planned:
+    """By the policy of the settings alone."""
+    return placement.planned(texts_of(trace), settings, current=current, every_policy=False)
+
+
+def by_every_policy(trace: Trace, settings: Settings, current: Placement | None) -> Planned:
+    """By all that differ here, the same whichever of them is chosen."""
+    return _by_every_policy(trace, replace(settings, policy=EPLB), current)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=KEYS)
+def _by_every_policy(trace: Trace, settings: Settings, current: Placement | None) -> Planned:
     return placement.planned(texts_of(trace), settings, current=current)
 
 

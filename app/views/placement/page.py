@@ -21,11 +21,10 @@ with st.spinner(evidence.WAIT):
     except ValueError as error:
         st.info(controls.unmarked(f"{str(error)[0].upper()}{str(error)[1:]}."))
         left_out.stop()
-    shown = panels.panels(trace, controls.palette(), of=of)
+palette = controls.palette()
 controls.headline(panels.headline(of))
-policies, *others = shown
 controls.answer(words.load_answer(of))
-draw_abreast([one for one in others if one.name.startswith("gpu_load")], subject=trace)
+draw_abreast(panels.load_panels(trace, of, palette), subject=trace)
 with st.container(horizontal=True, gap="medium"):
     try:
         files = {name: map_file(of, trace.info, name) for name in FORMS}
@@ -48,19 +47,21 @@ controls.note(words.load_note(texts))
 for expert in selecting.current().experts:
     named = expert_words(expert, names_of(trace))
     controls.note(f"Expert {named} {words.place_of(of, *expert)} in this map.")
-draw(policies, subject=trace)
+side_by_side = st.container()  # takes longest
 with st.spinner(evidence.WAIT):
     table = made.holds(trace, settings, current)
-    draw(elsewhere.holds_panel(table, of, controls.palette()), subject=trace)
+    draw(elsewhere.holds_panel(table, of, palette), subject=trace)
     try:
         today = form.later_trace(trace)
         drift = made.drift(trace, settings, current, today)
-        palette = controls.palette()
         draw(elsewhere.drift_panel(drift, of, palette, by_time=today is None), subject=trace)
     except ValueError as error:
         st.info(controls.unmarked(f"No drift to show: {error}."))
-draw_abreast([one for one in others if "traffic" in one.name], subject=trace)
+draw_abreast(panels.traffic_panels(of, palette), subject=trace)
 controls.note(words.traffic_note(texts, of))
-draw_abreast(others[-2:], subject=trace)
+draw_abreast(panels.layer_panels(trace, of, palette), subject=trace)
 limits.draw_sample(trace)
 controls.method(*panels.METHOD)
+with side_by_side, st.spinner(evidence.WAIT):
+    policies = made.by_every_policy(trace, settings, current)
+    draw(panels.policy_panel(policies, palette), subject=trace)

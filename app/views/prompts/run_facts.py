@@ -54,7 +54,7 @@ def compare(run: Run, trace: Trace) -> None:
 
 def name_and_save(run: Run, *, name: str, key: str = "") -> None:
     """Copy the run into the workspace under a name of the user's."""
-    name = st.text_input("Name of the trace", name, max_chars=64, key=f"trace_name{key}")
+    name = st.text_input("Name of the trace", name, key=f"trace_name{key}")
     if st.button("Save as a trace", key=f"save_trace{key}", type="primary"):
         try:
             workspace.save_trace(run.path, name.strip())

@@ -6,6 +6,7 @@ of each ground. Log-ratios: blue under, orange over, the page's own background a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 
 import plotly.graph_objects as go
@@ -23,6 +24,7 @@ DOMAIN_COLORS = {
 }
 TRAINING_COLORS = ("#cf7220", "#7d6bd0", "#c2477f", "#6f8f1f")  # those laid over the first
 LONGEST = 28  # characters of a name on an axis
+FONT = "Source Sans, sans-serif"
 EMPTY = "∅"  # stands for a token of which nothing is seen
 
 
@@ -151,27 +153,45 @@ def label(text: str) -> str:
 
 
 def frame(figure: go.Figure, palette: Palette, *, height: int, legend: bool = False) -> go.Figure:
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 34 if legend else 10, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "Source Sans, sans-serif", "size": 13, "color": palette.text},
-        showlegend=legend,
-        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left"},
-        hoverlabel={"font": {"family": "Source Sans, sans-serif", "size": 13}},
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": palette.muted, "activecolor": palette.accent},
-    )
+    layout = figure.layout  # each set at once: Plotly's update() takes five times as long
+    layout.template = _template(palette)
+    layout.height, layout.showlegend = height, legend
+    layout.margin = {"l": 8, "r": 8, "t": 34 if legend else 10, "b": 8}
+    layout.font = {"family": FONT, "size": 13, "color": palette.text}
+    return figure
+
+
+@cache
+def _template(palette: Palette) -> go.layout.Template:
     axis = {
         "gridcolor": palette.grid,
         "zerolinecolor": palette.grid,
+        "zerolinewidth": 2,
         "linecolor": palette.grid,
+        "ticks": "",
         "automargin": True,
         "title": {"font": {"size": 13, "color": palette.muted}, "standoff": 10},
     }
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis, zeroline=False)
-    return figure
+    layout = {
+        "autotypenumbers": "strict",  # experts are named by numbers
+        "hovermode": "closest",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left"},
+        "hoverlabel": {"align": "left", "font": {"family": FONT, "size": 13}},
+        "modebar": {
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": palette.muted,
+            "activecolor": palette.accent,
+        },
+        "coloraxis": {"colorbar": {"outlinewidth": 0, "ticks": ""}},
+        "xaxis": axis,
+        "yaxis": axis | {"zeroline": False},
+    }
+    fills = {"fillmode": "overlay", "size": 10, "solidity": 0.2}
+    bars = {"marker": {"pattern": fills}}
+    heatmaps = {"colorbar": {"outlinewidth": 0, "ticks": ""}}
+    return go.layout.Template(layout=layout, data={"bar": [bars], "heatmap": [heatmaps]})
 
 
 def annotate(figure: go.Figure, annotations: Iterable[dict[str, object]]) -> None:
