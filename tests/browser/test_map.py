@@ -84,8 +84,13 @@ def test_all_of_it_works_with_keys_and_the_hint_goes(page: Page) -> None:
     canvas.press("l")
     expect(page.locator(".rs-answer").first).to_have_text(re.compile("8 of 8 tokens: "))
     expect(page.locator(".map .hint")).to_be_hidden()
-    canvas.press("+")
+    for _ in range(16):
+        canvas.press("+")
+    for _ in range(12):
+        canvas.press("ArrowUp")
+    expect(page.locator(".map .hint")).to_have_text(re.compile("No point is here"))
     canvas.press("0")
+    expect(page.locator(".map .hint")).to_be_hidden()
     canvas.press("Enter")
     page.wait_for_url(re.compile(r"prompts\?.*text="))
 

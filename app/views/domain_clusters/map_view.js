@@ -48,6 +48,7 @@ class PointMap {
     this.part("clear").hidden = !told.area && told.cluster === null;
     showLabels(this);
     this.hint(told.hint);
+    this.nowhere = false;
     this.meet(-1);
     this.draw();
     this.root.dataset.drawn = Object.values(this.ids).join(" ");
@@ -122,6 +123,7 @@ class PointMap {
     this.outline();
     clearTimeout(this.rest);
     if (this.moving) this.rest = setTimeout(() => this.rested(), REST); // from when it is seen: it may take long
+    else this.sayWhereNoneIs();
     if (this.point >= 0) this.place(this.point);
     const { marked } = this.told;
     this.part("mark").hidden = marked < 0;
@@ -230,6 +232,17 @@ class PointMap {
     else this.outline();
   }
 
+  /** Where no point is in view: how to come back. */
+  sayWhereNoneIs() {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const [x, y] = this.onMap([width / 2, height / 2]);
+    const none = nearest(this.points, this.index, x, y, Math.hypot(width, height) / 2 / this.unit, () => true) < 0;
+    if (none === this.nowhere) return;
+    this.nowhere = none;
+    if (none) Object.assign(this.part("hint"), { textContent: this.told.nowhere, hidden: false });
+    else this.hint(this.told.hint);
+  }
+
   /** Said until somebody has moved the map or drawn on it. */
   hint(text) {
     const hint = this.part("hint");
@@ -242,7 +255,7 @@ class PointMap {
   }
 
   hinted() {
-    this.part("hint").hidden = true;
+    if (!this.nowhere) this.part("hint").hidden = true;
     try {
       localStorage.setItem(HINTED, "yes");
     } catch {

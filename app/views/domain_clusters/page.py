@@ -51,7 +51,7 @@ with left:
         on_area=link.choose_area,
         on_cluster=link.choose_cluster,
     )
-    draw_menu(points.frame, name=f"points_of_{what}", chart=point_map.KEY, subject=trace)
+    draw_menu(points.frame, name=f"map_of_{what}", chart=point_map.KEY, subject=trace)
     if 0 <= clicked < len(points):
         page, changes = link.target(points, clicked)
         selecting.go(page, **changes)

@@ -42,7 +42,7 @@ def of_all_points(trace: Trace, points: MapPoints, *, by: str) -> list[Panel]:
     if by == "distance":
         note = f"{map_points.distance_note(points.parameters)} {note}"
     map_ = Panel(
-        name=f"map_of_{points.what}",
+        name=f"landmarks_of_{points.what}",
         table=points.landmarks,
         answer=map_points.clusters_answer(points.what, points.parameters),
         note=note,

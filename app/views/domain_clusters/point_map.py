@@ -15,6 +15,7 @@ HINT = (
     "Drag to move, scroll to zoom, shift-drag to draw an area, click a point to open it. Keys: "
     "arrows, + - 0, L (all in view), Enter (open), Escape (clear)."
 )
+NOWHERE = "No point is here. Press 0 or ⤢ to see them all."
 BUTTONS = (  # name, face, what it does
     ("lasso", "Draw an area", "Draw around points (or hold shift while dragging)"),
     ("visible", "Take what is in view", "Take the points in view (key L)"),
@@ -67,6 +68,7 @@ def draw(shown: Shown, *, on_area: Callable[[str], None], on_cluster: Callable[[
             "neutral": shown.neutral,
             "marked": shown.marked,
             "hint": HINT,
+            "nowhere": NOWHERE,
         },
         on_point_change=lambda: None,
         on_area_change=area_changed,

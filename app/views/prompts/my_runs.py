@@ -16,6 +16,7 @@ from data.file_names import file_name
 from data.words import counted
 
 ROWS = 6  # of the list at once
+ASKED = "run_to_delete"  # in a tab: whose deletion is to be confirmed
 KEPT_IN_WORDS = (
     f"Everybody who uses this server sees these runs. The newest {KEPT} are kept, up to "
     f"{KEPT_GIGABYTES} GB together; a run that is saved as a trace stays."
@@ -98,7 +99,16 @@ def _more(run: Run, trace: Trace, *, shown: bool) -> None:
             st.rerun()
     name_and_save(run, name=file_name(run.title).replace("_", " "), key=f"_{run.id}")
     if st.button("Delete this run", key=f"delete_{run.id}", icon=":material/delete:"):
-        _delete([run])
+        st.session_state[ASKED] = run.id
+    if st.session_state.get(ASKED) != run.id:
+        return
+    controls.note("It is deleted for everybody, and its link leads nowhere then.")
+    with st.container(horizontal=True):
+        if st.button("Delete", key=f"delete_sure_{run.id}", type="primary"):
+            _delete([run])
+        if st.button("Keep", key=f"delete_not_{run.id}"):
+            del st.session_state[ASKED]
+            st.rerun()
 
 
 def _forget_all(runs: Sequence[Run]) -> None:

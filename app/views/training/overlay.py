@@ -8,10 +8,11 @@ import pandas as pd
 from app.views.shared.panel import Panel
 from app.views.shared.theme import Palette
 from app.views.training import tables
-from app.views.training.figures import bits_dots, step_lines, training_colors, training_lines
+from app.views.training.figures import Axis, bits_dots, step_lines, training_colors, training_lines
 from app.views.training.panels import INFORMATION, SATURATION, axis
 from app.views.training.record import TrainingRecord
 
+CRUSHED = 4  # times as long as another one: stages are left out then, and the axis is logarithmic
 Table = Callable[[TrainingRecord], pd.DataFrame]
 
 
@@ -40,7 +41,8 @@ def _lines(
     if all(table.empty for table in by_training.values()):
         return None
     lines = training_lines(by_training, palette, value=line.value)
-    along = axis(records[0], by)
+    ends = [table[by].max() for table in by_training.values() if not table.empty]
+    along = axis(records[0], by) if max(ends) < CRUSHED * min(ends) else Axis(by=by)
     table = pd.concat(by_training, names=["training", None]).reset_index("training")
     return Panel(
         title=line.title,

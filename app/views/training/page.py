@@ -17,20 +17,23 @@ if not listed:
     left_out.stop()
 with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
     main = str(st.selectbox("Training", listed, key="training", bind="query-params", width=230))
-    over = st.multiselect(
-        "Compare with",
-        [name for name in listed if name != main],
-        key="over",
-        bind="query-params",
-        max_selections=MOST,
-        placeholder="other trainings",
-        width="stretch",
-    )
+    side = st.container(width="content")
+    switch = st.container(width="content")
+over = st.multiselect(
+    "Compare with",
+    [name for name in listed if name != main],
+    key="over",
+    bind="query-params",
+    max_selections=MOST,
+    placeholder="other trainings",
+)
+with side:
     by = controls.choice(
         "Horizontal axis", ["tokens", "step"] if over else ["step", "tokens"], key="along"
     )
-    shown = [main, *over]
-    running = any(listed[name].state == "running" for name in shown)
+shown = [main, *over]
+running = any(listed[name].state == "running" for name in shown)
+with switch:
     follow = running and st.toggle(
         "Follow", value=True, help="Check for new lines every 5 seconds."
     )

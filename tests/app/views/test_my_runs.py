@@ -76,6 +76,8 @@ def test_a_run_is_renamed_kept_and_deleted(three: list[str], runnable: Path) -> 
     app.button(key=f"save_trace_{first}").click().run()
     assert (runnable / "cats.duckdb").is_file()
     app.button(key=f"delete_{first}").click().run()
+    assert len(prompt_runs.listed()[0]) == 3  # it is asked first
+    app.button(key=f"delete_sure_{first}").click().run()
     assert not app.exception
     assert "run" not in app.query_params
     assert not app.info

@@ -320,7 +320,7 @@ def test_the_map_is_saved_by_the_menu_of_figures(shown: Path) -> None:
         for element in app.get("bidi_component")
         if element.proto.component_name == "routescope_figure_menu"
     ]
-    assert [(menu["chart"], menu["file"]) for menu in menus] == [("map", "tiny-points_of_tokens")]
+    assert [(menu["chart"], menu["file"]) for menu in menus] == [("map", "tiny-map_of_tokens")]
     assert list(menus[0]["images"]) == ["Paper column", "Slide"]
 
 
