@@ -62,7 +62,8 @@ if __name__ == "__main__":  # a spawned process imports this file too
     )
     name = chosen.url_path or "overview"
     selecting.arrive(name)
-    search_box.draw(chosen.url_path)
+    search_box.draw(chosen.url_path)  # which also sends the browser on
+    selecting.wait_for_browser()
     jobs_panel.draw()
     all_jobs().draw_first()
     tour.draw(name)

@@ -11,13 +11,13 @@ from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import workspace
@@ -124,8 +124,23 @@ class Guard:
             await send(message)
 
         reason = refusal(Headers(scope=scope))
-        answer = self.app if reason is None else PlainTextResponse(reason + "\n", 403)
+        answer: ASGIApp = self.app
+        if reason is not None:
+            answer = PlainTextResponse(reason + "\n", 403)
+        elif address := as_written(scope):
+            answer = RedirectResponse(address)
         await answer(scope, receive, send_with_headers)
+
+
+def as_written(scope: Scope) -> str:
+    """The address of a page as Streamlit writes it, where it was asked for in another way, such as
+    with `expert=3:17`: Streamlit would add a step to the browser's history, and going back would
+    take two. Empty: it is as written."""
+    asked = scope.get("query_string", b"").decode("latin-1")
+    if not asked or "text/html" not in Headers(scope=scope).get("accept", ""):
+        return ""
+    written = urlencode(parse_qsl(asked, keep_blank_values=True))
+    return "" if written == asked else f"?{written}"
 
 
 def server_error(request: Request, error: Exception) -> PlainTextResponse:

@@ -66,9 +66,10 @@ def page(visitor: BrowserContext, server: str) -> Iterator[Page]:
             troubles.append(f"request to {request.url}")
 
     def watch_console(message: ConsoleMessage) -> None:
-        probing = "/_stcore/" in message.location.get("url", "")  # streamlit looks for its own root
+        url = message.location.get("url", "")
+        probing = "/_stcore/" in url  # streamlit looks for its own root
         if message.type == "error" and not probing:
-            troubles.append(f"console: {message.text}")
+            troubles.append(f"console: {message.text} {url}")
 
     tab.on("request", watch_request)
     tab.on("console", watch_console)

@@ -249,6 +249,25 @@ def test_one_step_back_from_the_sidebar_shows_the_page_as_it_was_left(page: Page
     assert before["Order experts by"] == "number"
 
 
+def test_one_press_goes_back_one_page(page: Page) -> None:
+    questions = [
+        "Do all experts carry their share?",
+        "What can I take away?",
+        "Which experts prefer which domain?",
+        "Which experts work together?",
+    ]
+    opened(page, "load_balance?trace=plain&expert=1:2")  # a browser would write 1%3A2
+    for link, question in zip(("Export", "Specialization"), questions[1:], strict=False):
+        page.get_by_role("link", name=link).click()
+        expect(page.get_by_text(question)).to_be_visible()
+        settled(page)
+    page.get_by_role("button", name="Pairs", exact=True).click()
+    for question in reversed(questions):
+        expect(page.get_by_text(question)).to_be_visible()
+        settled(page)
+        page.go_back()
+
+
 def test_a_page_chosen_in_the_sidebar_shows_what_is_selected_now(page: Page) -> None:
     opened(page, "coactivation?trace=plain&layer=1&arrange=number")
     page.get_by_role("link", name="Specialization").click()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.views.shared import selecting
+
 HERE = Path(__file__).parent
 LABEL = "Search this trace"
 PAGE, QUERY = "search", "q"  # its box has the same label, and this key
@@ -27,7 +29,8 @@ def draw(page: str) -> None:
         )
         asked = row.form_submit_button("", icon=":material/search:", help="Search")
         with form:
-            _component()(key="search_shortcut", data={"label": LABEL}, height=1)
+            data = {"label": LABEL, "back": selecting.back()}
+            _component()(key="search_shortcut", data=data, height=1)
     if not (asked and text):
         return
     st.session_state[QUERY] = text

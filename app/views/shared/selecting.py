@@ -7,9 +7,10 @@ link itself.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from time import monotonic
+from time import monotonic, sleep, time_ns
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import RerunException, StopException, get_script_run_ctx
@@ -22,6 +23,7 @@ from app.views.shared.selection_check import checked, texts_of
 
 KEY = "selection"
 AT_ONCE = 2.0  # seconds in which nobody goes back from a page that is not there yet
+ON_ITS_WAY = 0.4  # seconds in which a browser that is told to goes back
 OF_TEXTS = ("groups", "texts", "tokens")  # numbers that another trace gives to other texts
 
 
@@ -41,6 +43,7 @@ class _State:
     following: tuple[str, dict[str, str]] | None = None  # page and query that a callback asked for
     uses: Collection[str] = ()  # parts that make a difference on this page
     gone_back: bool = False  # in this run, to the step behind a page that was left
+    back: dict[str, str] = field(default_factory=dict)  # where the browser is to go in this run
     shown: dict[str, Any] = field(default_factory=dict)  # what controls show, by key
     left: dict[object, Link] = field(default_factory=dict)  # whole addresses, by page and step
     address: Link = field(default_factory=dict)  # of the page, when it was last shown
@@ -90,6 +93,7 @@ def shown() -> Iterator[None]:
 def _leave() -> None:
     state = _state()
     state.on_the_way_from, state.address = "", _address()
+    state.left.pop(_step(state.page, state.address), None)  # a page of its own, and no step behind
 
 
 def asked_trace() -> str:
@@ -166,6 +170,18 @@ def arrived() -> bool:
     return _state().arrived
 
 
+def back() -> dict[str, str]:
+    """Where the browser is to go from here, and the `run` that says so: back to this page with a
+    query, or without one to the page before; empty: nowhere."""
+    return _state().back
+
+
+def wait_for_browser() -> None:
+    """This run ends if it goes where back() says; if it stays, the page is shown."""
+    if back():
+        sleep(ON_ITS_WAY)
+
+
 def used() -> Collection[str]:
     """The parts of the selection that the page shows, or its controls change; in the singular where
     it is only the first value."""
@@ -230,25 +246,31 @@ def _by_history() -> bool:
 
 
 def _as_left(state: _State) -> None:
-    """The whole address of a page as it was last left, instead of that of the step behind it.
+    """The whole address of a page as it was last left, instead of that of the step behind it: a
+    page that is opened can take two steps, first its bare address or the new one under the old
+    page. Whoever goes back to such a step is sent on to the one before it.
 
     Only by back and forward: who chooses a page in the sidebar takes along what is selected, and
     Streamlit keeps the page's own controls.
     """
     here, context = _address(), get_script_run_ctx()
-    is_step = state.arrived or (not here and state.page not in state.bare)
+    is_bare = not here and state.page not in state.bare
     left = here
-    if _by_history() and is_step:
+    if _by_history() and (state.arrived or is_bare):
         left = state.left.get(_step(state.page, here), here)
-    state.gone_back = left != here
+    state.gone_back, state.back = left != here, {}
     if not state.gone_back or context is None:
         return
+    if not (state.arrived and is_bare):  # which is the way forward
+        query = "" if is_bare else urlencode(left, doseq=True)
+        state.back = {"run": f"{time_ns()}", "query": query}
     with context.session_state.query_params() as parameters:  # also of controls, which st.query_
         parameters.clear_with_no_forward_msg(preserve_embed=True)  # params does not let one set
         for name, values in left.items():
             parameters.set_with_no_forward_msg(name, values)
         parameters.set_initial_query_params_from_current()
-        parameters.update()  # the browser is told
+        if not state.back:
+            parameters.update()  # the browser is told
 
 
 def _asked(state: _State) -> Link | None:
