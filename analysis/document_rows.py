@@ -61,7 +61,9 @@ def document_phases(con: DuckDBPyConnection) -> pd.DataFrame:
 
 
 def sizes_of(con: DuckDBPyConnection, doc_ids: Sequence[int]) -> pd.DataFrame:
-    """doc_id, tokens, leads (the first document of its group), of those that are in the trace."""
+    """doc_id, tokens, first_position and last_position (of a part of a text that is all that was
+    recorded it is not 0), leads (the first document of its group), of those that are in the
+    trace."""
     return asked.frame(con, "sizes_of", doc_ids=doc_ids)
 
 

@@ -3,10 +3,12 @@
 from functools import partial
 from pathlib import Path
 
-from app.jobs import models, prompts
+from app.jobs import commands, models, prompts
 from app.jobs.worker import Progress
+from app.sidecars import KINDS
 from app.studies import demo_recording
 from app.studies.demo import make_demo
+from data.sidecar import remove_sidecars
 
 
 def run(progress: Progress, model: Path, path: Path) -> None:
@@ -23,5 +25,12 @@ def replace_recording(progress: Progress, model: Path, path: Path) -> None:
     own = progress.folder / path.name
     run(progress, model, own)
     progress.tell(note="comparing it with the recording")
-    demo_recording.replace(path, own, model)
+    demo_recording.replace(path, own, model, complete=partial(_complete, progress))
+    remove_sidecars(own, KINDS)
     own.unlink()
+
+
+def _complete(progress: Progress, trace: Path) -> None:
+    """What pages look for beside the demo."""
+    for command in (commands.summarize, commands.project, commands.information, commands.cache):
+        command(progress, trace)

@@ -7,7 +7,7 @@ Shipped are the experts of every decision and all that lies beside the trace, bu
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,10 +74,11 @@ def is_recording(info: TraceInfo) -> bool:
     return isinstance(told, dict) and DIFFERENT not in told
 
 
-def replace(path: Path, own: Path, model: Path) -> bool:
+def replace(path: Path, own: Path, model: Path, *, complete: Callable[[Path], None]) -> bool:
     """This machine's own capture instead of the recording at `path`. Where all of its choices are
-    those of the recording it takes its id, and what lies beside it stays. False: somebody else has
-    put another trace there meanwhile."""
+    those of the recording it takes its id, and what lies beside it stays; else `complete` makes
+    what lies beside it first, so that nothing that was shown is gone. False: somebody else has put
+    another trace there meanwhile."""
     with open_trace(path, rows=False) as con:
         released = queries.trace_info(con)
     if not is_recording(released):
@@ -85,10 +86,18 @@ def replace(path: Path, own: Path, model: Path) -> bool:
     different, decisions = different_decisions(path, own)
     same_id = None if different else released.trace_id
     mark(own, {DIFFERENT: different, DECISIONS: decisions}, trace_id=same_id)
-    with _scratch(path) as scratch:
-        os.replace(shutil.copyfile(own, scratch / path.name), path)
     if different:
-        adopt(model, path)
+        adopt(model, own)
+        complete(own)
+    made = [kind for kind in KINDS if sidecar_path(own, kind).is_file()]
+    with _scratch(path) as scratch:
+        new = scratch / path.name
+        for kind in made:
+            shutil.copyfile(sidecar_path(own, kind), sidecar_path(new, kind))
+        shutil.copyfile(own, new)
+        for kind in made:
+            os.replace(sidecar_path(new, kind), sidecar_path(path, kind))
+        os.replace(new, path)
     return True
 
 

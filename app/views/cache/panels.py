@@ -248,7 +248,7 @@ def _answer(rows: pd.DataFrame, setting: Setting) -> str:
         )
     gain = "" if best.name == "lru" else f", {_gain(best)} over LRU"
     return (
-        f"With {setting.slots:,} {where}, {TITLES[str(best.name)]} hits most often of what loads "
+        f"With {setting.slots:,} {where}, {TITLES[str(best.name)]} hits most often of what fetches "
         f"on demand: {RATE.text(best.estimate)} of what tokens ask for{gain}. Belady's bound is "
         f"{RATE.text(rows.estimate.belady)}.{_ahead(rows)}"
     )

@@ -36,9 +36,11 @@ def sides_of(trace: Trace) -> list[Trace]:
     if not runs:
         say_missing(st.query_params.get_all(OF_RUNS), [], what="run")
         st.query_params.pop(OF_RUNS, None)
-    kind = controls.choice("Compare with", list(kinds), key="with")
+    default, same = _alike(trace, files) if files else ("", False)
+    named = same or "traces" in st.query_params or "traces" in st.session_state
+    usual = TRACES if named else next((one for one in kinds if one != TRACES), TRACES)
+    kind = controls.choice("Compare with", list(kinds), key="with", default=usual)
     if kind == TRACES:
-        default = _alike(trace, files)
         chosen = _chosen("Traces", kinds[kind], most=MOST - 1, default=[default])
         return [trace, *_opened([files[name] for name in chosen])]
     if kind == RUNS:
@@ -87,9 +89,9 @@ def _link_runs() -> None:
     st.query_params[OF_RUNS] = st.session_state["chosen_runs"]
 
 
-def _alike(trace: Trace, files: dict[str, workspace.TraceFile]) -> str:
+def _alike(trace: Trace, files: dict[str, workspace.TraceFile]) -> tuple[str, bool]:
     """Of the first few traces one of a model of the same shape, and of these the one with most
-    texts in common."""
+    texts in common; and whether it is of the same shape."""
     shape, names = trace.info.layer_sizes.tolist(), list(files)
     found = []
     for name in names[:LOOKED_AT]:
@@ -97,7 +99,8 @@ def _alike(trace: Trace, files: dict[str, workspace.TraceFile]) -> str:
             other = open_trace(files[name])
             same = other.info.layer_sizes.tolist() == shape
             found.append((same, len(_texts(trace) & _texts(other)), name))
-    return max(found, key=lambda of: of[:2])[2] if found else names[0]
+    same, _, name = max(found, key=lambda of: of[:2], default=(False, 0, names[0]))
+    return name, same
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)

@@ -57,7 +57,7 @@ def answer(points: MapPoints, inside_P: np.ndarray, among_P: np.ndarray) -> str:
     if points.is_first_look:
         kind += " of this first look"
     if not count:
-        return f"None of the {of:,} {kind} lies here."
+        return f"None of the {of:,} {kind} is all that is selected: remove a part of the selection."
     domains = points.frame.domain[inside_P].value_counts()
     most = domains[domains >= LEAST * count].head(NAMED)
     named = [f"{visible(str(name))} {n / count:.0%}" for name, n in most.items()]

@@ -26,16 +26,6 @@ STEPS = 255  # of an amount; one more is unknown
 ENDS = 0.01  # of the points have an amount beyond either end of the ramp
 LISTED = 2000  # groups with a colour and an entry of their own: those of most points
 TURN = 0.618034  # of the colour circle from one expert to the next
-CLUSTER_COLORS = (
-    "#4477aa",
-    "#e3596b",
-    "#2a8c3f",
-    "#c4a935",
-    "#b0458a",
-    "#4fb3d4",
-    "#8c6d46",
-    "#7a5fd0",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +84,7 @@ def _category(
     if by == "cluster":
         code_P = frame.cluster.to_numpy().astype(np.int64)
         count = int(code_P.max(initial=NOISE)) + 1
-        colors = [CLUSTER_COLORS[place % len(CLUSTER_COLORS)] for place in range(count)]
+        colors = many_colors(count, palette)
         named = [f"cluster {place}" for place in range(count)]
         return _with_none(code_P, named, colors, "no cluster", palette)
     if by == "layer":

@@ -10,7 +10,10 @@ const KEYS = {
   "-": (map) => map.zoomBy(1 / 1.5),
   0: (map) => map.reset(),
   l: (map) => map.selectVisible(),
-  Enter: (map) => map.open(map.point),
+  Enter: (map) => {
+    if (map.point < 0) map.hoverMiddle();
+    map.open(map.point);
+  },
   Escape: (map) => map.clear(),
 };
 

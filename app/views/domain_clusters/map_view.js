@@ -45,7 +45,7 @@ class PointMap {
     }
     this.countLit();
     this.ids = { points: told.points, colours: told.colours, chosen: told.chosen };
-    this.part("clear").hidden = !told.area && told.cluster === null;
+    this.showClear();
     showLabels(this);
     this.hint(told.hint);
     this.nowhere = false;
@@ -226,8 +226,14 @@ class PointMap {
     this.select([[0, 0], [width, 0], [width, height], [0, height]].map((corner) => this.onMap(corner)));
   }
 
+  /** Wherever there is anything to clear. */
+  showClear() {
+    this.part("clear").hidden = !this.told.area && this.told.cluster === null && this.only < 0;
+  }
+
   clear() {
     Object.assign(this, { drawing: null, lassoing: false });
+    if (this.only >= 0) showAlone(this, -1);
     if (this.told.area || this.told.cluster !== null) this.send("area", "");
     else this.outline();
   }

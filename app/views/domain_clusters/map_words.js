@@ -87,7 +87,6 @@ function showLegend(map) {
     return;
   }
   const list = element("div", "entries");
-  const press = () => [...list.children].forEach((one) => one.setAttribute("aria-pressed", Number(one.dataset.code) === map.only));
   const entries = colours.entries.map((entry, code) => ({ ...entry, code })).filter((entry) => entry.count);
   if (entries.length > MANY) entries.sort((a, b) => b.count - a.count);
   entries.forEach(({ name, count, share, code }) => {
@@ -97,14 +96,21 @@ function showLegend(map) {
     swatch.style.background = colours.colours[code];
     made.append(swatch, element("span", "", name), element("small", "", share));
     made.title = `${name}: ${count.toLocaleString("en")}; click to see these alone`;
-    made.onclick = () => {
-      map.only = map.only === code ? -1 : code;
-      map.countLit();
-      press();
-      map.draw();
-    };
+    made.onclick = () => showAlone(map, map.only === code ? -1 : code);
     list.append(made);
   });
-  press();
   map.part("legend").replaceChildren(head, list);
+  pressAlone(map);
+}
+
+const pressAlone = (map) =>
+  map.part("legend").querySelectorAll(".entry").forEach((one) => one.setAttribute("aria-pressed", Number(one.dataset.code) === map.only));
+
+/** The points of one entry stand out; -1: all do. */
+function showAlone(map, code) {
+  map.only = code;
+  map.countLit();
+  pressAlone(map);
+  map.showClear();
+  map.draw();
 }

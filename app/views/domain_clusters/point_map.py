@@ -19,7 +19,7 @@ NOWHERE = "No point is here. Press 0 or ⤢ to see them all."
 BUTTONS = (  # name, face, what it does
     ("lasso", "Draw an area", "Draw around points (or hold shift while dragging)"),
     ("visible", "Take what is in view", "Take the points in view (key L)"),
-    ("clear", "Clear", "Clear the area and the cluster (Escape)"),
+    ("clear", "Clear", "Clear the area, the cluster and what the legend shows alone (Escape)"),
 )
 ZOOM = (
     ("closer", "+", "Zoom in (key +)"),

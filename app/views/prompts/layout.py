@@ -24,17 +24,17 @@ def draw_text(reference: Trace, trace: Trace, doc_id: int) -> None:
         layer_id = layer_chooser.layer_of(trace, of_run=of_run)
         colours = _colours(reference, trace, routing, layer_id=layer_id)
     strip, every_layer, path = st.container(), st.container(), st.container()
+    positions = panels.positions(routing)
 
     def select(token: int) -> None:
-        text_choice.choose_token(doc_id, token, of_run=of_run)
+        text_choice.choose_token(doc_id, positions[token], of_run=of_run)
         st.session_state.part = token // WINDOW + 1
 
     with path:  # drawn first: its number is the token that the others mark
         st.subheader("The path of one token", anchor=False)
         left, right = st.columns([1, 3], gap="large")
         with left:
-            num_tokens = len(panels.token_texts(routing))
-            token = text_choice.token(doc_id, num_tokens, of_run=of_run)
+            token = text_choice.token(doc_id, positions, of_run=of_run)
         _path(trace, routing, colours, token=token, layer_id=layer_id, facts=left, figure=right)
     with strip:
         _strip(trace, routing, colours, selected=token, layer_id=layer_id, on_click=select)

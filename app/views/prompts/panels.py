@@ -195,10 +195,14 @@ def every_layer(
     )
 
 
+def positions(routing: pd.DataFrame) -> list[int]:
+    """Of the tokens of a text, in order: of a text that was recorded in part they begin later."""
+    return routing.position.drop_duplicates().sort_values().tolist()
+
+
 def routes_of(routing: pd.DataFrame, token: int) -> pd.DataFrame:
     """The choices of the token at a place of the text."""
-    positions = routing.position.drop_duplicates().sort_values()
-    return routing[routing.position == positions.iloc[token]]
+    return routing[routing.position == positions(routing)[token]]
 
 
 def path(

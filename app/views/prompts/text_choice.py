@@ -1,5 +1,7 @@
 """Which text of a trace or of a run is shown, and which of its tokens."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -48,25 +50,27 @@ def draw(trace: Trace, *, side: str | None = None) -> int:
     return int(st.selectbox(label, documents.index, format_func=titles.__getitem__, **kept))
 
 
-def token(doc_id: int, num_tokens: int, *, of_run: bool) -> int:
-    """Its place in the text, by number."""
+def token(doc_id: int, positions: Sequence[int], *, of_run: bool) -> int:
+    """Its place among those that were recorded; it is chosen by its position in the text."""
+    first, last = positions[0], positions[-1]
     if of_run:
-        if st.session_state.get(RUN_TOKEN, 0) >= num_tokens:  # chosen in a longer text
-            st.session_state[RUN_TOKEN] = 0
+        if not first <= st.session_state.get(RUN_TOKEN, first) <= last:  # chosen in a longer text
+            st.session_state[RUN_TOKEN] = first
         kept: dict[str, Any] = {"key": RUN_TOKEN, "bind": "query-params"}
     else:
         own = [position for of, position in selecting.current().tokens if of == doc_id]
-        selecting.show("token", selecting.one_of(range(num_tokens), own, 0))
+        selecting.show("token", selecting.one_of(range(first, last + 1), own, first))
         kept = {"key": "token", "on_change": selecting.on_change("token", partial(_token, doc_id))}
-    return int(st.number_input("Token", 0, num_tokens - 1, step=1, **kept))
+    position = int(st.number_input("Token", first, last, step=1, **kept))
+    return min(bisect_left(positions, position), len(positions) - 1)
 
 
-def choose_token(doc_id: int, place: int, *, of_run: bool) -> None:
+def choose_token(doc_id: int, position: int, *, of_run: bool) -> None:
     """In a callback."""
     if of_run:
-        st.session_state[RUN_TOKEN] = place
+        st.session_state[RUN_TOKEN] = position
     else:
-        selecting.select(texts=(doc_id,), tokens=((doc_id, place),))
+        selecting.select(texts=(doc_id,), tokens=((doc_id, position),))
 
 
 def _selected(trace: Trace, documents: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
@@ -108,5 +112,5 @@ def _choose(doc_id: int) -> None:
     selecting.select(texts=(doc_id,), tokens=())
 
 
-def _token(doc_id: int, place: int) -> None:
-    selecting.select(tokens=((doc_id, int(place)),))
+def _token(doc_id: int, position: int) -> None:
+    selecting.select(tokens=((doc_id, int(position)),))

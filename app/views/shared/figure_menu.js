@@ -163,7 +163,7 @@ async function savePlot(figure, data, size, format) {
   const scale = (size.width * dense + 0.01) / width; // a canvas leaves out what is short of a pixel
   const image = await window.Plotly.toImage(made, { format, width, height, scale, imageDataOnly: true });
   const content = format === "svg" ? image : Uint8Array.from(atob(image), (one) => one.charCodeAt(0));
-  saveFile(content, format === "svg" ? "image/svg+xml" : "image/png", `${data.file}.${format}`);
+  saveFile(content, format === "svg" ? "image/svg+xml" : "image/png", `${data.file}-${size.name}.${format}`);
 }
 
 /** False: there is nothing to save yet. */
@@ -173,7 +173,7 @@ async function save(data, size, format) {
   const drawn = text ? textAsSvg(text, size.width, data.ground) : map?.asSvg?.(size, data.ground);
   if (drawn) {
     const { svg, height } = drawn;
-    await saveSvg(svg, { name: data.file, format, width: size.width, height, scale: size.scale });
+    await saveSvg(svg, { name: `${data.file}-${size.name}`, format, width: size.width, height, scale: size.scale });
   } else if (figure && window.Plotly) {
     await savePlot(figure, data, size, format);
   } else {
@@ -197,7 +197,8 @@ export default function ({ data, parentElement }) {
     title.textContent = name;
     const formats = ["png", "svg"].map((format) => {
       const made = button(format.toUpperCase(), "", async () => {
-        if (!(await save(data, size, format))) made.disabled = true;
+        const last = name.split(" ").at(-1).toLowerCase(); // column, slide: in the name of the file
+        if (!(await save(data, { ...size, name: last }, format))) made.disabled = true;
       });
       made.setAttribute("aria-label", `${name} as ${format.toUpperCase()}`);
       return made;

@@ -23,7 +23,8 @@ def _pattern() -> re.Pattern[str]:
     names = sorted(terms().keys() - SHORT, key=len, reverse=True)
     whole = "|".join(re.escape(escape(name)) for name in names)
     letters = "|".join(sorted(SHORT))
-    return re.compile(rf"\b(?P<term>{whole})(?=s?\b)|\b(?P<letter>{letters})(?= (?:&lt;|\d))", re.I)
+    words = rf"\b(?P<term>{whole})(?P<plural>s?)\b"
+    return re.compile(rf"{words}|\b(?P<letter>{letters})(?= (?:&lt;|\d))", re.I)
 
 
 def marked(text: str, seen: set[str]) -> str:
@@ -37,7 +38,8 @@ def marked(text: str, seen: set[str]) -> str:
         if name in seen or (match["letter"] and word != name):
             return match[0]
         seen.add(name)
-        return f'<abbr tabindex="0" title="{escape(known[name], quote=True)}">{word}</abbr>'
+        shown = f"{word}{match['plural'] or ''}"
+        return f'<abbr tabindex="0" title="{escape(known[name], quote=True)}">{shown}</abbr>'
 
     return _pattern().sub(mark, text)
 

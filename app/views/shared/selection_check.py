@@ -22,10 +22,10 @@ def checked(selection: Selection, trace: Trace) -> tuple[Selection, list[str]]:
     )
     domains = tuple(domain for domain in selection.domains if domain in trace.domains)
     phase = selection.phase if selection.phase and _has_phase(trace, selection.phase) else ""
-    tokens_of, leading = _documents(trace, selection)
-    texts = tuple(doc_id for doc_id in selection.texts if doc_id in tokens_of)
+    positions_of, leading = _documents(trace, selection)
+    texts = tuple(doc_id for doc_id in selection.texts if doc_id in positions_of)
     groups = tuple(doc_id for doc_id in selection.groups if doc_id in leading)
-    tokens = tuple(one for one in selection.tokens if one[1] < tokens_of.get(one[0], 0))
+    tokens = tuple(one for one in selection.tokens if one[1] in positions_of.get(one[0], ()))
     gone = [
         *(f"layer {layer}" for layer in selection.layers if layer not in layers),
         *(
@@ -59,15 +59,19 @@ def _has_phase(trace: Trace, phase: str) -> bool:
         return bool(queries.expert_tokens(con, phase=phase).tokens.sum())
 
 
-def _documents(trace: Trace, selection: Selection) -> tuple[dict[int, int], set[int]]:
-    """Tokens of those that are named, and which of them are the first of their group."""
+def _documents(trace: Trace, selection: Selection) -> tuple[dict[int, range], set[int]]:
+    """Positions of those that are named, and which of them are the first of their group."""
     named = {*selection.texts, *selection.groups, *(doc_id for doc_id, _ in selection.tokens)}
     if not named:
         return {}, set()
     with trace.cursor() as con:
         sizes = document_rows.sizes_of(con, sorted(named))
-    tokens = dict(zip(sizes.doc_id.tolist(), sizes.tokens.tolist(), strict=True))
-    return tokens, set(sizes.doc_id[sizes.leads].tolist())
+    ends = sizes[["first_position", "last_position"]].fillna(-1).astype(int).to_numpy().tolist()
+    positions = {
+        doc_id: range(max(first, 0), last + 1)
+        for doc_id, (first, last) in zip(sizes.doc_id.tolist(), ends, strict=True)
+    }
+    return positions, set(sizes.doc_id[sizes.leads].tolist())
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=BY_IDENTITY)

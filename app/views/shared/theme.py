@@ -175,6 +175,7 @@ def _template(palette: Palette) -> go.layout.Template:
     layout = {
         "autotypenumbers": "strict",  # experts are named by numbers
         "hovermode": "closest",
+        "uniformtext": {"mode": "hide", "minsize": 9},  # in bars: it would shrink to specks
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "xanchor": "left"},

@@ -8,6 +8,7 @@ import streamlit as st
 
 from analysis import expert_words, specialization
 from analysis.arrays import MAX_TOKENS
+from analysis.groups import NOT_ENOUGH
 from app import evidence, stored
 from app.studies import cause_words
 from app.trace import BY_IDENTITY, Trace
@@ -118,7 +119,7 @@ def _preference(trace: Trace, rows: pd.DataFrame, own: pd.DataFrame) -> list[tup
     lift = RATIO.text(2**best.estimate)
     if not pd.isna(best.low):
         lift += f" ({RATIO.span(2**best.low, 2**best.high)})"
-    label = "Strongest domain"
+    label, unsure = "Strongest domain", f"; {best.note}" if best.note == NOT_ENOUGH else ""
     if not pd.isna(best.q):
         label += f", q {probability(best.q)}"
     tokens_EG = rows.n_tokens.to_numpy().reshape(-1, len(own))
@@ -128,7 +129,7 @@ def _preference(trace: Trace, rows: pd.DataFrame, own: pd.DataFrame) -> list[tup
     null = chance.null.iloc[0]
     shuffled = "" if pd.isna(null) else f"shuffled labels {measure.text(float(null))}, "
     return [
-        (label, controls.unmarked(best.domain), f"{lift}, by chance 1×"),
+        (label, controls.unmarked(best.domain), f"{lift}, by chance 1×{unsure}"),
         ("Divergence from all texts", measure.text(float(divergence)), f"{shuffled}at most 1"),
     ]
 

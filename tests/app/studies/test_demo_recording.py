@@ -99,6 +99,10 @@ def captured(tiny_trace: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(tiny_trace, tmp_path / "own" / "demo.duckdb"))
 
 
+def refuse(trace: Path) -> None:
+    raise AssertionError(f"{trace} needs nothing beside it")
+
+
 def recapture(captured: Path, sql: str = "") -> None:
     with duckdb.connect(str(captured)) as con:
         con.execute(f"UPDATE trace SET trace_id = 'another'; {sql}")
@@ -145,7 +149,7 @@ def test_the_same_choices_keep_what_lies_beside(
     path = tmp_path / "traces" / "demo.duckdb"
     lay_down(path, folder, folder=recorded)
     recapture(captured)
-    assert replace(path, captured, folder)
+    assert replace(path, captured, folder, complete=refuse)
     info = info_of(path)
     assert not is_recording(info)
     assert compared(info) == "Every choice as recorded for the release"
@@ -164,10 +168,10 @@ def test_other_choices_get_an_id_of_their_own(
         "UPDATE decision SET expert_ids = [1, 0], weights = [0.25, 0.75] "
         "WHERE doc_id = 0 AND position = 0",
     )
-    assert replace(path, captured, folder)
+    assert replace(path, captured, folder, complete=summarize)
     assert info_of(path).trace_id == "another"
     assert compared(info_of(path)) == "2 of 16 decisions are not those recorded for the release"
-    assert not isinstance(lifts(path), Sidecar)
+    assert isinstance(lifts(path), Sidecar)  # those of its own: nothing that was shown is gone
 
 
 def test_another_trace_that_came_meanwhile_stays(
@@ -176,7 +180,7 @@ def test_another_trace_that_came_meanwhile_stays(
     path = tmp_path / "traces" / "demo.duckdb"
     lay_down(path, folder, folder=recorded)
     shutil.copy(tiny_trace, path)
-    assert not replace(path, captured, folder)
+    assert not replace(path, captured, folder, complete=refuse)
     assert path.read_bytes() == tiny_trace.read_bytes()
 
 

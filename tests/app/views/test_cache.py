@@ -141,7 +141,7 @@ def test_the_cards_are_of_what_loads_on_demand(uneven: Path) -> None:
     assert (title, value) == ("Best hit rate on demand", "50.0%")
     assert beside.startswith("LFU, ")
     answer = panels.hit_rates(opened(uneven), LIGHT, found, setting).answer
-    assert "LFU hits most often of what loads on demand: 50.0%" in answer
+    assert "LFU hits most often of what fetches on demand: 50.0%" in answer
     assert "Prefetch, transitions: 90.0%" in answer
 
 

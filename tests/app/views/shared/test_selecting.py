@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,7 +12,7 @@ from streamlit.util import calc_hash
 from app.views.shared import chips as chips_drawn
 from tests.app.pages import CONTROLS, PAGES, page
 from tests.placed import write_paired_trace
-from tests.traces import write_choices
+from tests.traces import write_choices, write_tiny_trace
 
 OF_A_LINK = ("trace", "layer", "expert", "domain", "group", "phase", "text", "token")
 NOT_IN_A_LINK = {  # what is asked for once, by a button beside it
@@ -110,6 +111,19 @@ def test_a_chip_says_what_the_page_does_not_show(two: Path) -> None:
     assert helps["Layer 0"] == chips_drawn.UNUSED
     app = page("domain_clusters", trace="demo", domain=["a", "b"])
     assert {button.help for button in app.button if "chip_" in str(button.key)} == {"Remove"}
+
+
+def test_a_token_of_a_text_that_was_recorded_from_later_on_is_there(traces: Path) -> None:
+    write_tiny_trace(traces / "later.duckdb")
+    with duckdb.connect(str(traces / "later.duckdb")) as con:
+        for table in ("token", "decision"):
+            con.execute(f"UPDATE {table} SET position = position + 240")
+    app = page("prompts", trace="later", text="1", token="1:242")
+    assert not app.exception
+    assert not app.info
+    assert app.number_input(key="token").value == 242
+    said = page("prompts", trace="later", text="1", token="1:1").info[0].value
+    assert "The link asks for token 1:1, which is not here" in said.replace("\\", "")
 
 
 def test_numbers_of_texts_are_kept_for_a_trace_of_the_same_texts_only(two: Path) -> None:
