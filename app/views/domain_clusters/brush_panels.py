@@ -31,7 +31,6 @@ def draw_brush(
     *,
     selection: Selection,
 ) -> None:
-    controls.answer(answer(points, inside_P, among_P))
     found = brushed(trace, points, inside_P, among_P, selection)
     panels = over_represented.panels(found)
     for one in panels:

@@ -161,6 +161,8 @@ def _share(share: float) -> str:
 def _amount_parcel(title: str, amount_P: np.ndarray, palette: Palette) -> Parcel:
     """From the least to the most, without the outermost."""
     known_P = np.isfinite(amount_P)
+    if not known_P.any():
+        title += ": not in this trace"
     low, high = np.quantile(amount_P[known_P], [ENDS, 1 - ENDS]) if known_P.any() else (0, 1)
     scaled_P = (amount_P - low) / max(high - low, 1e-12) * (STEPS - 1)
     code_P = np.where(known_P, np.clip(np.nan_to_num(scaled_P), 0, STEPS - 1), STEPS)
@@ -172,7 +174,7 @@ def _amount_parcel(title: str, amount_P: np.ndarray, palette: Palette) -> Parcel
         "steps": STEPS,
         "low": float(low),
         "high": float(high),
-        "ticks": [f"{low:.2f}", f"{(low + high) / 2:.2f}", f"{high:.2f}"],
+        "ticks": [f"{at:.2f}" for at in (low, (low + high) / 2, high) if known_P.any()],
         "ramp": list(palette.sequential[1:]) if known_P.any() else [],
         "colours": [*ramp, palette.neutral],
         "unknown": int((~known_P).sum()),

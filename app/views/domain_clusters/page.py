@@ -12,6 +12,7 @@ from app.views.domain_clusters.labels import labels
 from app.views.domain_clusters.map_points import all_points
 from app.views.domain_clusters.panels import METHOD, of_all_points
 from app.views.domain_clusters.parcels import chosen_parcel, points_parcel
+from app.views.domain_clusters.points import clusters_answer
 from app.views.shared import controls, layer_chooser, limits, needs, selecting
 from app.views.shared.drawing import draw, draw_menu
 from app.views.shared.trace_choice import trace_page
@@ -33,6 +34,7 @@ with clusters:
 area = link.area_of_link()
 selection = selecting.current()
 found = chosen(trace, points, selection, area=area, cluster=cluster)
+answer = st.container(key="map_answer")
 with st.container(key="map_and_brush"):
     left, right = st.columns([7, 3], gap="medium")
 with left:
@@ -55,8 +57,13 @@ with left:
     if 0 <= clicked < len(points):
         page, changes = link.target(points, clicked)
         selecting.go(page, **changes)
+compared = found.compared
+with answer:
+    if compared is None:
+        controls.answer(clusters_answer(what, points.parameters))
+    else:
+        controls.answer(brush_panels.answer(points, *compared))
 with right:
-    compared = found.compared
     if compared is None:
         for panel in of_all_points(trace, points, by=by):
             draw(panel, subject=trace)

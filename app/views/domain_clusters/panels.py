@@ -44,7 +44,6 @@ def of_all_points(trace: Trace, points: MapPoints, *, by: str) -> list[Panel]:
     map_ = Panel(
         name=f"landmarks_of_{points.what}",
         table=points.landmarks,
-        answer=map_points.clusters_answer(points.what, points.parameters),
         note=note,
     )
     return [map_, *_agreement(points.what, points.parameters)]
