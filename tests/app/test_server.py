@@ -12,7 +12,15 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
-from app.server import HEADERS, MIDDLEWARE, ON_ERROR, STATIC, open_first_trace, refusal
+from app.server import (
+    HEADERS,
+    MIDDLEWARE,
+    ON_ERROR,
+    STATIC,
+    as_written,
+    open_first_trace,
+    refusal,
+)
 from tests.traces import write_tiny_trace
 
 OWN = "127.0.0.1:8501"
@@ -119,6 +127,23 @@ def test_a_page_names_the_script_that_draws_figures() -> None:
     assert script is not None
     assert (STATIC / "static" / script[1]).is_file()
     assert links[1] is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "accept", "address"),
+    [
+        ("expert=3:17&q=a%20b", "text/html,*/*", "?expert=3%3A17&q=a+b"),
+        ("expert=3%3A17&q=a+b", "text/html", ""),
+        ("domain=&over=a&over=b", "text/html", ""),
+        ("expert=3:17", "application/json", ""),
+        ("", "text/html", ""),
+    ],
+)
+def test_a_page_s_address_is_as_streamlit_writes_it(asked: str, accept: str, address: str) -> None:
+    """The path is not repeated: `//evil.example` would be another host."""
+    headers = [(b"accept", accept.encode())]
+    scope = {"type": "http", "path": "//evil.example", "headers": headers}
+    assert as_written(scope | {"query_string": asked.encode()}) == address
 
 
 def test_the_trace_that_pages_show_first_is_opened_before_anybody_asks(

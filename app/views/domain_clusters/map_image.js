@@ -92,7 +92,8 @@ function asSvg(map, { width, height: least, scale }, ground) {
   const ink = getComputedStyle(map.root).color;
   const beside = width > ROOMY;
   const size = beside ? ROOM.size : ROOM.small;
-  const left = beside ? 180 : 0; // pixels of a legend there
+  const longest = Math.max(...[map.colours.title, ...meanings(map).map((one) => one.name)].map(measured(size, true)));
+  const left = beside ? Math.round(Math.min(0.3 * width, Math.max(150, longest + SIGN + 2 * EDGE))) : 0; // of a legend there
   const wide = (beside ? left : width) - 2 * EDGE;
   const lines = beside ? Math.floor((least - 2 * EDGE) / LINE) - 1 : MOST_LINES;
   const legend = legendOf(map, { wide, lines, size, filled: !beside });

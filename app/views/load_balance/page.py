@@ -58,7 +58,8 @@ with loads, st.spinner(evidence.WAIT):
     shown = {panel.name: panel for panel in drawn}
     controls.headline(headline(trace, domain))
     draw(shown["expert_load"], subject=trace, key="load")
-    other_tools.buttons(trace, "eplb", "sglang-counts")
+    if domain is None:  # they count all texts
+        other_tools.buttons(trace, "eplb", "sglang-counts")
     if "dropped_choices" in shown:
         draw(shown["dropped_choices"], subject=trace)
     draw_unusable(trace, summary_kinds.LOADS, summary_kinds.METRICS)

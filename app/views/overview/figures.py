@@ -28,9 +28,9 @@ ARTICLE = "article ┃"
 PLACES = {  # of a column's right end, in pixels from the bars, by its head
     "experts": 52,
     "share": 102,
-    "of choices": 172,
-    "significant": 244,
-    ARTICLE: 302,
+    ARTICLE: 160,
+    "of choices": 230,
+    "significant": 302,
 }
 
 
@@ -102,21 +102,24 @@ def _columns(table: pd.DataFrame, article: pd.Series, palette: Palette) -> list[
     columns = {
         "experts": [f"<b>{count:,}</b>" for count in table.experts],
         "share": [f"{share:.1%}" for share in table.share],
+        ARTICLE: _texts(article, ".1%"),
         "of choices": _texts(table.median_share, ".0%"),
         "significant": _texts(table.significant, ",.0f"),
-        ARTICLE: _texts(article, ".1%"),
     }
+    closer = 0
     if article.isna().all():
         del columns[ARTICLE]
+        closer = PLACES[ARTICLE] - PLACES["share"]
+    places = {head: place - closer * (place > PLACES[ARTICLE]) for head, place in PLACES.items()}
     annotations = []
     for head, texts in columns.items():
         color = palette.muted if head == ARTICLE else None
         annotations += [
-            column_text(row, text, place=PLACES[head], color=color)
+            column_text(row, text, place=places[head], color=color)
             for row, text in enumerate(texts)
         ]
         annotations.append(
-            column_text(-0.5, head, place=PLACES[head], color=palette.muted, above=True)
+            column_text(-0.5, head, place=places[head], color=palette.muted, above=True)
         )
     return annotations
 

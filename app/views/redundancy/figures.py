@@ -110,7 +110,7 @@ def _add_tree(figure: go.Figure, tree: np.ndarray, palette: Palette) -> None:
     )
     figure.update_layout(
         xaxis2={
-            "domain": [0, TREE - 0.02],
+            "domain": [0.03, TREE - 0.02],  # the title is wider
             "range": [low - room, leaf],
             "anchor": "y",
             "nticks": 3,

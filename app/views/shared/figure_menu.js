@@ -1,6 +1,8 @@
 // Images of a figure on the page, drawn by the library that drew it, and the link to the page.
 const PLOT = 240; // pixels of the layout that the marks of a figure have at least, beside its margins
 const BESIDE = 24; // pixels: an annotation so far off stands in a column beside the plot
+const NAMES = 100; // pixels of names on an axis
+const TIGHT = 1.25; // times its width, from which an image of columns is made smaller: letters stay legible
 const LINE_OF_TICKS = 14; // pixels
 const LEAST_IN_CELLS = 6; // pixels of letters
 const button = (text, className, onclick) => {
@@ -32,6 +34,17 @@ function wider(font) {
     return context.measureText(words).width;
   });
   return Math.max(1, ours / theirs);
+}
+
+/** Columns beside the plot as far as there is room; the figure's CSV has them all. */
+function dropColumns(layout, width) {
+  const isBeside = (one) => Math.abs(one.xshift) > BESIDE;
+  const all = layout.annotations ?? [];
+  const ends = [...new Set(all.filter(isBeside).map((one) => one.xshift))].sort((one, other) => one - other);
+  const kept = ends.filter((end, at) => !at || NAMES + PLOT + end <= TIGHT * width);
+  if (kept.length === ends.length) return;
+  layout.annotations = all.filter((one) => !isBeside(one) || kept.includes(one.xshift));
+  layout.margin.r = kept.at(-1) + 8;
 }
 
 /** Columns beside the plot as far apart as words in the font of an image need. */
@@ -135,6 +148,7 @@ async function refit(figure, size, ground) {
   layout.margin = { ...layout.margin, l: Math.max(layout.margin?.l ?? 0, 14) };
   layout.paper_bgcolor = ground;
   withoutControls(layout);
+  dropColumns(layout, size.width);
   spread(layout);
   for (const [, axis] of axesOf(layout)) axis.automargin = true;
   let width = Math.max(size.width, Math.ceil(layout.margin.l + (layout.margin.r ?? 0) + PLOT));

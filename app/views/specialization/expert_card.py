@@ -60,7 +60,7 @@ def draw_card(trace: Trace, *, layer_id: int, expert_id: int) -> None:
         controls.note(f"{needs.COUNTS_ONLY}: which tokens choose this expert is not known.")
         _draw_lifts(own, name=name, trace=trace)
         return
-    left, middle, right = st.columns([5, 4, 6], gap="large")
+    left, middle, right = st.columns([4.2, 4.4, 5.4], gap="medium")
     with left:
         _draw_lifts(own, name=name, trace=trace)
     tokens, contexts, counts = _words(trace, layer_id, expert_id)
@@ -157,9 +157,11 @@ def _draw_tokens(tokens: pd.DataFrame, *, name: str, trace: Trace) -> None:
         hide_index=True,
         height=300,
         column_config={
-            "text": st.column_config.TextColumn("token"),
-            "tokens": st.column_config.NumberColumn("choices", format="localized"),
-            "share_of_token": st.column_config.NumberColumn("of its uses", format="percent"),
+            "text": st.column_config.TextColumn("token", width=66),
+            "tokens": st.column_config.NumberColumn("choices", format="localized", width=68),
+            "share_of_token": st.column_config.NumberColumn(
+                "of uses", format="percent", width=72, help="Of all times that the token occurs"
+            ),
         },
         alt="Tokens that chose this expert more often than its load explains",
         **controls.selectable_rows(name, leads.follower(tokens, name=name, trace=trace)),
