@@ -181,7 +181,7 @@ def reading(
         yield connection
     except duckdb.InterruptException as error:
         raise TraceError(
-            f"reading {path} took longer than {seconds:.0f} s and was stopped: try again when the "
+            f"reading {path} took longer than {seconds:.3g} s and was stopped: try again when the "
             "machine is less busy, or capture fewer texts in one trace"
         ) from error
     except duckdb.Error as error:

@@ -4,17 +4,17 @@ in line, on a wide screen, a laptop and a phone."""
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.app.pages import PAGES
 from tests.browser.dashboard import WAIT, settled
 
 pytestmark = pytest.mark.slow
 
-WINDOWS = {
-    "wide": (1920, 1080, "light"),
-    "laptop": (1280, 900, "light"),
-    "phone": (390, 844, "dark"),
+WINDOWS: dict[str, ViewportSize] = {
+    "wide": {"width": 1920, "height": 1080},
+    "laptop": {"width": 1280, "height": 900},
+    "phone": {"width": 390, "height": 844},
 }
 BEYOND = """() => {
   const main = document.querySelector('[data-testid=stMain]');
@@ -53,11 +53,12 @@ BEYOND = """() => {
 }"""
 
 
-@pytest.fixture(scope="module", params=WINDOWS)
+@pytest.fixture(scope="module", params=["light", "dark"])
 def window(request: pytest.FixtureRequest, browser: Browser, server: str) -> Iterator[Page]:
-    width, height, theme = WINDOWS[request.param]
-    size = {"width": width, "height": height}
-    context = browser.new_context(viewport=size, color_scheme=theme, base_url=server)  # type: ignore[arg-type]
+    """As a phone opens it, or a laptop: some of a page is folded on the one, open on the other."""
+    dark = request.param == "dark"
+    size = WINDOWS["phone" if dark else "laptop"]
+    context = browser.new_context(viewport=size, color_scheme=request.param, base_url=server)
     context.set_default_timeout(WAIT)
     yield context.new_page()
     context.close()
@@ -65,10 +66,17 @@ def window(request: pytest.FixtureRequest, browser: Browser, server: str) -> Ite
 
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_reaches_beyond_the_window(name: str, window: Page) -> None:
+    size = window.viewport_size
+    assert size is not None
     window.goto(f"/{'' if name == 'overview' else name}?trace=wide")
     expect(window.locator(".rs-question")).to_have_text(PAGES[name])
     settled(window)
     assert window.evaluate(BEYOND) == []
+    if size == WINDOWS["laptop"]:
+        window.set_viewport_size(WINDOWS["wide"])
+        settled(window)
+        assert window.evaluate(BEYOND) == []
+        window.set_viewport_size(size)
 
 
 def test_the_tokens_of_a_text_are_on_the_first_screen(window: Page) -> None:

@@ -23,7 +23,7 @@ METHOD = (
     "conditional_information",
 )
 COMPARED = ("vocabulary specialization",)
-NO_FREQUENT_IDS = f"None: no token id occurs {MIN_OCCURRENCES} times in this layer."
+NO_FREQUENT_IDS = f"No token id occurs {MIN_OCCURRENCES} times in this layer."
 
 
 def panels(trace: Trace, palette: Palette, *, layer_id: int = 0) -> list[Panel]:

@@ -112,6 +112,7 @@ def test_what_a_worker_refuses_is_one_line_and_what_is_done_stays(
     assert not shards.exists()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_what_lacks_its_merge_alone_is_continued_as_it_was_begun(
     tmp_path: Path, prompts: Path, folder: Path, cluster: None, monkeypatch: pytest.MonkeyPatch

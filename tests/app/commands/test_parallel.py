@@ -90,6 +90,7 @@ def losses(trace: Path) -> np.ndarray:
         return np.array(con.execute("SELECT loss FROM token").fetchall())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_two_processes_capture_with_the_shipped_model_what_one_does(
     tmp_path: Path, prompts: Path

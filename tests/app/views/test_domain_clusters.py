@@ -66,7 +66,7 @@ def test_a_first_look_says_what_it_is_and_what_it_read(tiny_trace: Path) -> None
     trace = open_trace(trace_file(tiny_trace))
     look = first_look(trace, "tokens")
     (shown,) = of_all_points(trace, all_points(trace, "tokens", look), by="domain")
-    assert shown.answer.startswith("A first look at 8 tokens")
+    assert points.clusters_answer("tokens", look.parameters).startswith("A first look at 8 tokens")
     assert shown.note.startswith("Showing 8 of 8 tokens. Components 2 and 3 of a truncated SVD")
     assert "Random texts would show some structure too." in shown.note
     some = {**look.parameters, "points_in_trace": 100}

@@ -120,7 +120,7 @@ def test_a_token_of_a_text_that_was_recorded_from_later_on_is_there(traces: Path
             con.execute(f"UPDATE {table} SET position = position + 240")
     app = page("prompts", trace="later", text="1", token="1:242")
     assert not app.exception
-    assert not app.info
+    assert not [info.value for info in app.info if "link" in info.value]
     assert app.number_input(key="token").value == 242
     said = page("prompts", trace="later", text="1", token="1:1").info[0].value
     assert "The link asks for token 1:1, which is not here" in said.replace("\\", "")
