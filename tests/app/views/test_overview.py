@@ -32,7 +32,7 @@ def test_experts_per_domain_shows_counts_beside_the_article() -> None:
         [annotation.text for annotation in figure.layout.annotations if annotation.y == row]
         for row in (0, 1)
     )
-    assert first == ["<b>3</b>", "75.0%", "41%", "2", "14.8%"]
+    assert first == ["<b>3</b>", "75.0%", "14.8%", "41%", "2"]
     assert second[2:] == ["", "", ""]  # no domain: not tested, not in the article
     math, none = figure.data[0].text  # the total is no bar, and no expert has too little data
     assert math == (
