@@ -86,10 +86,14 @@ def replace(path: Path, own: Path, model: Path, *, complete: Callable[[Path], No
     different, decisions = different_decisions(path, own)
     same_id = None if different else released.trace_id
     mark(own, {DIFFERENT: different, DECISIONS: decisions}, trace_id=same_id)
+    made: list[Kind] = []
     if different:
         adopt(model, own)
         complete(own)
-    made = [kind for kind in KINDS if sidecar_path(own, kind).is_file()]
+        with open_trace(own, rows=False) as con:
+            info = queries.trace_info(con)
+        made = [kind for kind in KINDS if sidecar_path(own, kind).is_file()]
+        made = [kind for kind in made if not _is_foreign(path, kind, info)]
     with _scratch(path) as scratch:
         new = scratch / path.name
         for kind in made:

@@ -145,7 +145,7 @@ def planned(
     policies = [settings.policy]
     if every_policy:
         known = known_policies(cluster, pairs_known=traffic.pairs is not None)
-        left_out = () if current else (IN_ORDER,)  # is the map in use
+        left_out = (IN_ORDER,) if current is None else ()  # that is the map in use
         policies = list(dict.fromkeys([*(one for one in known if one not in left_out), *policies]))
     plans = {BEFORE: before}
     for policy in policies:

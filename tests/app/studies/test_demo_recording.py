@@ -148,6 +148,7 @@ def test_the_same_choices_keep_what_lies_beside(
 ) -> None:
     path = tmp_path / "traces" / "demo.duckdb"
     lay_down(path, folder, folder=recorded)
+    summarize(captured)  # of its own id, which it then loses
     recapture(captured)
     assert replace(path, captured, folder, complete=refuse)
     info = info_of(path)
@@ -163,6 +164,9 @@ def test_other_choices_get_an_id_of_their_own(
 ) -> None:
     path = tmp_path / "traces" / "demo.duckdb"
     lay_down(path, folder, folder=recorded)
+    foreign = sidecar_path(path, summary_kinds.METRICS)
+    foreign.unlink()
+    foreign.symlink_to(recorded / "demo.duckdb.zst")
     recapture(
         captured,
         "UPDATE decision SET expert_ids = [1, 0], weights = [0.25, 0.75] "
@@ -172,6 +176,7 @@ def test_other_choices_get_an_id_of_their_own(
     assert info_of(path).trace_id == "another"
     assert compared(info_of(path)) == "2 of 16 decisions are not those recorded for the release"
     assert isinstance(lifts(path), Sidecar)  # those of its own: nothing that was shown is gone
+    assert foreign.is_symlink()
 
 
 def test_another_trace_that_came_meanwhile_stays(
